@@ -1,0 +1,147 @@
+//! What can be set at the edge: addresses, limits, timeouts.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// Settings of the servers and their handlers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Address of the query API, `/metrics` and `/status`. All interfaces, as Tempo.
+    pub http_listen_address: String,
+    /// Port of the query API; 0 picks a free one. Tempo's 3200.
+    pub http_listen_port: u16,
+    /// Prefix of the query routes, such as `/tempo`; probes stay at the root. Empty, as Tempo.
+    pub http_api_prefix: String,
+    /// OTLP over gRPC; `null` closes the port.
+    pub otlp_grpc: Option<OtlpGrpcConfig>,
+    /// OTLP over HTTP; `null` closes the port.
+    pub otlp_http: Option<OtlpHttpConfig>,
+    /// Whether `X-Scope-OrgID` names the tenant. Off: there is one tenant, and the header is ignored.
+    pub multitenancy_enabled: bool,
+    /// When an exporter that was refused for a limit should try again, in seconds, unless the refusal says more; 0 tells
+    /// it nothing, and exporters then drop. Tempo's 5.
+    pub retry_after_seconds: u64,
+    /// Connections open at a time on each port; more wait to be accepted.
+    pub max_connections: usize,
+    /// OTLP requests in work at a time; more wait. It bounds memory: each may hold a whole body.
+    pub max_concurrent_pushes: usize,
+    /// How long a connection may wait for the next head of a request, in seconds; idle clients are closed after it too.
+    pub header_read_timeout_seconds: u64,
+    /// How long the body of an OTLP request may take to arrive, in seconds. Tempo's read timeout of 30.
+    pub body_read_timeout_seconds: u64,
+    /// How long a stop waits for requests in flight, in seconds, before it closes their connections.
+    pub drain_timeout_seconds: u64,
+    /// The query API.
+    pub query: QueryConfig,
+}
+
+/// OTLP over gRPC.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OtlpGrpcConfig {
+    /// Address and port; port 0 picks a free one.
+    pub endpoint: String,
+    /// Largest message in MiB, compressed or not. 4, as in Tempo.
+    pub max_recv_msg_size_mib: usize,
+}
+
+/// OTLP over HTTP.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OtlpHttpConfig {
+    /// Address and port; port 0 picks a free one.
+    pub endpoint: String,
+    /// Largest body in bytes, before and after decompression. 20 MiB, as in Tempo.
+    pub max_request_body_size: usize,
+}
+
+/// Limits of the query API. Defaults are Tempo's unless a field says otherwise.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct QueryConfig {
+    /// Queries in work at a time; more are refused with 429.
+    pub max_concurrent: usize,
+    /// How long a query may take, in seconds; 0 for as long as it likes. Tempo has no limit; one minute is longer than
+    /// any client waits.
+    pub timeout_seconds: u64,
+    /// How many seconds before now a search ends at the latest. 0, where Tempo has 30: live spans are searchable at once.
+    pub end_cutoff_seconds: u64,
+    /// Traces in an answer when the client does not say.
+    pub default_result_limit: usize,
+    /// Most traces that a client may ask for; 0 for any number.
+    pub max_result_limit: usize,
+    /// Spans of a span set when the client does not say.
+    pub default_spans_per_span_set: usize,
+    /// Most spans of a span set that a client may ask for; 0 for any number.
+    pub max_spans_per_span_set: usize,
+    /// Longest time range of a search and of tags, in seconds; 0 for any. One week.
+    pub max_search_range_seconds: u64,
+    /// Longest time range of a metrics query, in seconds; 0 for any. One day.
+    pub max_metrics_range_seconds: u64,
+    /// Longest TraceQL text, in bytes.
+    pub max_query_bytes: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            http_listen_address: "0.0.0.0".to_owned(),
+            http_listen_port: 3200,
+            http_api_prefix: String::new(),
+            otlp_grpc: Some(OtlpGrpcConfig::default()),
+            otlp_http: Some(OtlpHttpConfig::default()),
+            multitenancy_enabled: false,
+            retry_after_seconds: 5,
+            max_connections: 4096,
+            max_concurrent_pushes: 128,
+            header_read_timeout_seconds: 120,
+            body_read_timeout_seconds: 30,
+            drain_timeout_seconds: 10,
+            query: QueryConfig::default(),
+        }
+    }
+}
+
+impl Default for OtlpGrpcConfig {
+    fn default() -> Self {
+        Self { endpoint: "0.0.0.0:4317".to_owned(), max_recv_msg_size_mib: 4 }
+    }
+}
+
+impl Default for OtlpHttpConfig {
+    fn default() -> Self {
+        Self { endpoint: "0.0.0.0:4318".to_owned(), max_request_body_size: 20 << 20 }
+    }
+}
+
+impl Default for QueryConfig {
+    fn default() -> Self {
+        Self {
+            max_concurrent: 256,
+            timeout_seconds: 60,
+            end_cutoff_seconds: 0,
+            default_result_limit: 20,
+            max_result_limit: 262_144,
+            default_spans_per_span_set: 3,
+            max_spans_per_span_set: 100,
+            max_search_range_seconds: 168 * 3600,
+            max_metrics_range_seconds: 24 * 3600,
+            max_query_bytes: traceql::MAX_QUERY_BYTES,
+        }
+    }
+}
+
+impl Config {
+    /// What a refused exporter is told when the refusal itself does not know.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        (self.retry_after_seconds > 0).then(|| Duration::from_secs(self.retry_after_seconds))
+    }
+}
+
+impl QueryConfig {
+    pub(crate) fn timeout(&self) -> Option<Duration> {
+        (self.timeout_seconds > 0).then(|| Duration::from_secs(self.timeout_seconds))
+    }
+}

@@ -1,0 +1,67 @@
+//! Errors of the edge, and the only mapping from an [`ErrorKind`] to HTTP and gRPC status codes.
+
+use std::io;
+
+use axum::http::StatusCode;
+use model::ErrorKind;
+use tonic::Code;
+
+/// Why the servers could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("listen on {address} for {service}: {source}")]
+    Listen { service: &'static str, address: String, source: io::Error },
+    #[error("http_api_prefix {0:?} must begin with a slash, must not end with one, and must not hold {{ or *")]
+    ApiPrefix(String),
+}
+
+impl Error {
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Listen { .. } => ErrorKind::Unavailable,
+            Self::ApiPrefix(_) => ErrorKind::InvalidInput,
+        }
+    }
+}
+
+/// The status of a failed query.
+pub(crate) fn http_status(kind: ErrorKind) -> StatusCode {
+    match kind {
+        ErrorKind::InvalidInput => StatusCode::BAD_REQUEST,
+        ErrorKind::NotFound => StatusCode::NOT_FOUND,
+        ErrorKind::LimitExceeded => StatusCode::TOO_MANY_REQUESTS,
+        ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorKind::Timeout => StatusCode::GATEWAY_TIMEOUT,
+        ErrorKind::Corrupt | ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// The status of a failed gRPC call. OTLP exporters retry all but `InvalidArgument`, `NotFound` and `Internal`.
+pub(crate) fn grpc_code(kind: ErrorKind) -> Code {
+    match kind {
+        ErrorKind::InvalidInput => Code::InvalidArgument,
+        ErrorKind::NotFound => Code::NotFound,
+        ErrorKind::LimitExceeded => Code::ResourceExhausted,
+        ErrorKind::Unavailable => Code::Unavailable,
+        ErrorKind::Timeout => Code::DeadlineExceeded,
+        ErrorKind::Corrupt | ErrorKind::Internal => Code::Internal,
+    }
+}
+
+/// The status of a refused OTLP request over HTTP: of the two families that exporters tell apart, retry (429, 503) or drop.
+pub(crate) fn otlp_http_status(code: Code) -> StatusCode {
+    match code {
+        Code::InvalidArgument => StatusCode::BAD_REQUEST,
+        Code::ResourceExhausted => StatusCode::TOO_MANY_REQUESTS,
+        Code::Cancelled
+        | Code::DeadlineExceeded
+        | Code::Aborted
+        | Code::OutOfRange
+        | Code::Unavailable
+        | Code::DataLoss => StatusCode::SERVICE_UNAVAILABLE,
+        Code::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Code::PermissionDenied => StatusCode::FORBIDDEN,
+        Code::Unimplemented => StatusCode::NOT_FOUND,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}

@@ -1,0 +1,85 @@
+//! The edge: alone knows HTTP, gRPC, JSON, headers and status codes. Everything behind it speaks in types.
+//!
+//! | Port | Endpoint | Handler | Calls |
+//! |---|---|---|---|
+//! | OTLP gRPC | `TraceService/Export` | `otlp/grpc.rs` | `Ingester::push` |
+//! | OTLP HTTP | `POST /v1/traces` | `otlp/http.rs` | `Ingester::push` |
+//! | HTTP | `/api/traces/{id}`, `/api/v2/traces/{id}` | `tempo/trace.rs` | `Querier::trace_by_id` |
+//! | HTTP | `/api/search` | `tempo/search.rs` | `Querier::search` |
+//! | HTTP | `/api/search/tags`, `/api/v2/search/tags` | `tempo/tags.rs` | `Querier::tag_names` |
+//! | HTTP | `/api/search/tag/{tag}/values`, `/api/v2/…` | `tempo/tags.rs` | `Querier::tag_values` |
+//! | HTTP | `/api/metrics/query_range`, `/api/metrics/query` | `tempo/metrics.rs` | – |
+//! | HTTP | `/flush` | `status.rs` | `Ingester::flush` |
+//! | HTTP | `/ready`, `/metrics`, `/status*`, `/api/echo`, `/api/status/buildinfo` | `status.rs` | – |
+//! | HTTP, OTLP gRPC | `grpc.health.v1.Health/Check` | `otlp/grpc.rs` | – |
+//!
+//! ```text
+//! server.rs   sockets, connections, ordered stop
+//!   ├─ otlp.rs    in:  body → OTLP bytes → push → OTLP answer
+//!   ├─ tempo.rs   out: URL → request → querier → message (proto.rs) → JSON or protobuf
+//!   └─ status.rs  probes
+//! tenant.rs   X-Scope-OrgID → TenantId        error.rs   ErrorKind → status: the only mapping
+//! ```
+//!
+//! Absent on purpose: rings, memberlist, overrides and MCP of Tempo; they answer 404.
+
+mod server;
+
+mod otlp;
+mod status;
+mod tempo;
+
+mod tenant;
+
+mod config;
+mod error;
+mod telemetry;
+
+#[cfg(test)]
+mod testing;
+
+use std::sync::Arc;
+
+use ingester::Ingester;
+use prometheus_client::registry::Registry;
+use querier::Querier;
+use tokio::sync::Semaphore;
+
+pub use config::{Config, OtlpGrpcConfig, OtlpHttpConfig, QueryConfig};
+pub use error::Error;
+pub use server::{Addresses, Servers};
+pub use telemetry::Telemetry;
+
+/// The Tempo version whose API this server speaks. Clients switch features by it.
+pub const TEMPO_VERSION: &str = "3.0.3";
+
+/// What every handler shares.
+pub struct Edge {
+    config: Config,
+    ingester: Ingester,
+    querier: Querier,
+    telemetry: Telemetry,
+    /// All metrics of the process, for `/metrics`.
+    registry: Arc<Registry>,
+    /// The effective configuration as YAML, without secrets, for `/status/config`.
+    config_text: String,
+    /// One permit for each query being answered.
+    queries: Semaphore,
+    /// One permit for each OTLP request being read and stored.
+    pushes: Semaphore,
+}
+
+impl Edge {
+    pub fn new(
+        config: Config,
+        ingester: Ingester,
+        querier: Querier,
+        telemetry: Telemetry,
+        registry: Arc<Registry>,
+        config_text: String,
+    ) -> Arc<Self> {
+        let queries = Semaphore::new(config.query.max_concurrent);
+        let pushes = Semaphore::new(config.max_concurrent_pushes);
+        Arc::new(Self { config, ingester, querier, telemetry, registry, config_text, queries, pushes })
+    }
+}

@@ -1,0 +1,97 @@
+//! The way in: whatever the transport, a request becomes one `Bytes` of OTLP protobuf, which the ingester decodes itself.
+//!
+//! ```text
+//! grpc.rs  4317: message → bytes ─────────────┐
+//! http.rs  4318: body → encoding.rs ┬ protobuf ┤→ push → Ok, or a Refusal (refusal.rs) in the words of the transport
+//!                                   └ json.rs ─┘
+//! ```
+
+pub(crate) mod grpc;
+pub(crate) mod http;
+
+mod encoding;
+mod json;
+
+mod refusal;
+
+use std::time::Duration;
+
+use axum::http::HeaderMap;
+use bytes::Bytes;
+use model::TenantId;
+use prost::Message;
+use tokio::sync::SemaphorePermit;
+use tonic::Code;
+use tracing::debug;
+
+use crate::otlp::refusal::Refusal;
+use crate::{Edge, tenant};
+
+/// An `ExportTraceServiceResponse` whose `partial_success` is present and empty, as Tempo sends it.
+const ACCEPTED: &[u8] = &[0x0a, 0x00];
+
+/// How long a request waits for its turn before it is refused.
+const TURN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What must hold before a body is worth reading: a ready process, a tenant, and a turn.
+async fn admit<'e>(edge: &'e Edge, headers: &HeaderMap) -> Result<(TenantId, SemaphorePermit<'e>), Refusal> {
+    if let Some(reason) = edge.not_ready() {
+        return Err(Refusal::new(Code::Unavailable, reason));
+    }
+    let tenant = tenant::of(headers, edge.config.multitenancy_enabled)?;
+    match tokio::time::timeout(TURN_TIMEOUT, edge.pushes.acquire()).await {
+        Ok(Ok(turn)) => Ok((tenant, turn)),
+        Ok(Err(_closed)) => Err(Refusal::new(Code::Unavailable, "Application is stopping")),
+        Err(_elapsed) => Err(Refusal::new(Code::ResourceExhausted, "too many requests in work")),
+    }
+}
+
+/// Stores one request. When this returns `Ok`, its spans are durable.
+async fn push(edge: &Edge, transport: &'static str, tenant: &TenantId, request: Bytes) -> Result<(), Refusal> {
+    edge.telemetry.received(tenant, request.len());
+    match edge.ingester.push(tenant, request.clone()).await {
+        Ok(accepted) => {
+            edge.telemetry.accepted(transport, accepted.spans);
+            Ok(())
+        }
+        Err(error) => {
+            debug!(%tenant, transport, %error, "spans refused");
+            edge.telemetry.refused(transport, count_spans(request));
+            Err(Refusal::from(error).or_retry_after(edge.config.retry_after()))
+        }
+    }
+}
+
+/// How many spans a request holds; 0 if it is not OTLP. Span bytes are skipped, not decoded.
+fn count_spans(request: Bytes) -> usize {
+    #[derive(Clone, PartialEq, prost::Message)]
+    struct Request {
+        #[prost(message, repeated, tag = "1")]
+        resource_spans: Vec<ResourceSpans>,
+    }
+    #[derive(Clone, PartialEq, prost::Message)]
+    struct ResourceSpans {
+        #[prost(message, repeated, tag = "2")]
+        scope_spans: Vec<ScopeSpans>,
+    }
+    #[derive(Clone, PartialEq, prost::Message)]
+    struct ScopeSpans {
+        #[prost(bytes = "bytes", repeated, tag = "2")]
+        spans: Vec<Bytes>,
+    }
+    let Ok(request) = Request::decode(request) else { return 0 };
+    request.resource_spans.iter().flat_map(|resource| &resource.scope_spans).map(|scope| scope.spans.len()).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_counted_and_garbage_has_none() {
+        let request =
+            json::to_protobuf(br#"{"resourceSpans":[{"scopeSpans":[{"spans":[{},{"name":"x"}]},{"spans":[{}]}]}]}"#);
+        assert_eq!(count_spans(request.unwrap()), 3);
+        assert_eq!(count_spans(Bytes::from_static(b"{garbage")), 0);
+    }
+}

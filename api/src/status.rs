@@ -1,0 +1,151 @@
+//! Probes and pages that ask nothing of the data: readiness, counters, versions, the flush switch.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use ingester::Readiness;
+use prometheus_client::encoding::text;
+use tracing::warn;
+
+use crate::error::http_status;
+use crate::telemetry::prometheus_text;
+use crate::{Edge, TEMPO_VERSION};
+
+pub(crate) const TEXT: &str = "text/plain; charset=utf-8";
+const OPEN_METRICS: &str = "application/openmetrics-text";
+
+/// The text form of an error that no query handler made; Tempo ends these in a line feed.
+pub(crate) fn plain_error(status: StatusCode, message: &str) -> Response {
+    let headers = [(header::CONTENT_TYPE, TEXT), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
+    (status, headers, format!("{message}\n")).into_response()
+}
+
+pub(crate) async fn not_found() -> Response {
+    plain_error(StatusCode::NOT_FOUND, "404 page not found")
+}
+
+pub(crate) async fn echo() -> Response {
+    ([(header::CONTENT_TYPE, "text/plain")], "echo\n").into_response()
+}
+
+/// Grafana before 12 switches features by `version`.
+pub(crate) async fn buildinfo() -> Response {
+    let body = format!(
+        "{{\"version\":\"{TEMPO_VERSION}\",\"revision\":\"mosso-{}\",\"branch\":\"\",\"buildUser\":\"\",\
+         \"buildDate\":\"\",\"goVersion\":\"\"}}\n",
+        env!("CARGO_PKG_VERSION")
+    );
+    ([(header::CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+pub(crate) async fn ready(State(edge): State<Arc<Edge>>) -> Response {
+    match edge.not_ready() {
+        None => ([(header::CONTENT_TYPE, TEXT)], "ready\n").into_response(),
+        Some(reason) => plain_error(StatusCode::SERVICE_UNAVAILABLE, &reason),
+    }
+}
+
+impl Edge {
+    /// Why the process should get no traffic, if so.
+    pub(crate) fn not_ready(&self) -> Option<String> {
+        match self.ingester.readiness() {
+            Readiness::Ready => None,
+            Readiness::Replaying { detail } => Some(format!("Ingester not ready: replaying the log: {detail}")),
+            Readiness::Stopping => Some("Application is stopping".to_owned()),
+        }
+    }
+}
+
+/// Prometheus text, or OpenMetrics for a scraper that asks for it.
+pub(crate) async fn metrics(State(edge): State<Arc<Edge>>, headers: HeaderMap) -> Response {
+    let mut body = String::new();
+    if let Err(error) = text::encode(&mut body, &edge.registry) {
+        warn!(%error, "encode metrics failed");
+        return plain_error(StatusCode::INTERNAL_SERVER_ERROR, "encode metrics failed");
+    }
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    if accept.contains(OPEN_METRICS) {
+        let content_type = format!("{OPEN_METRICS}; version=1.0.0; charset=utf-8");
+        return ([(header::CONTENT_TYPE, content_type)], body).into_response();
+    }
+    let content_type = "text/plain; version=0.0.4; charset=utf-8";
+    ([(header::CONTENT_TYPE, content_type)], prometheus_text(&body)).into_response()
+}
+
+/// Cuts and publishes all live spans; answers when they are in blocks.
+pub(crate) async fn flush(State(edge): State<Arc<Edge>>) -> Response {
+    match edge.ingester.flush().await {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(error) => {
+            warn!(%error, "flush on request failed");
+            plain_error(http_status(error.kind()), &error.to_string())
+        }
+    }
+}
+
+pub(crate) async fn status(State(edge): State<Arc<Edge>>) -> Response {
+    text_page([version_text(), services_text(&edge), endpoints_text(&edge), config_text(&edge)].join("\n"))
+}
+
+pub(crate) async fn version() -> Response {
+    text_page(version_text())
+}
+
+pub(crate) async fn services(State(edge): State<Arc<Edge>>) -> Response {
+    text_page(services_text(&edge))
+}
+
+pub(crate) async fn endpoints(State(edge): State<Arc<Edge>>) -> Response {
+    text_page(endpoints_text(&edge))
+}
+
+pub(crate) async fn config(State(edge): State<Arc<Edge>>) -> Response {
+    text_page(config_text(&edge))
+}
+
+fn text_page(body: String) -> Response {
+    ([(header::CONTENT_TYPE, TEXT)], body).into_response()
+}
+
+fn version_text() -> String {
+    format!(
+        "GET /status/version\nmosso, version {} (API of tempo {TEMPO_VERSION})\n  platform: {}/{}\n",
+        env!("CARGO_PKG_VERSION"),
+        std::env::consts::OS,
+        std::env::consts::ARCH
+    )
+}
+
+fn services_text(edge: &Edge) -> String {
+    let ingester = edge.not_ready().unwrap_or_else(|| "Running".to_owned());
+    format!("GET /status/services\ningester: {ingester}\nquerier: Running\nserver: Running\n")
+}
+
+fn endpoints_text(edge: &Edge) -> String {
+    let mut text = String::from("GET /status/endpoints\n");
+    for route in crate::tempo::route_paths(&edge.config.http_api_prefix) {
+        text.push_str(&route);
+        text.push('\n');
+    }
+    text
+}
+
+fn config_text(edge: &Edge) -> String {
+    format!("GET /status/config\n---\n{}", edge.config_text)
+}
+
+/// Method names as labels: a bounded set, whatever clients send.
+pub(crate) fn method_label(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::HEAD => "HEAD",
+        Method::OPTIONS => "OPTIONS",
+        _ => "OTHER",
+    }
+}

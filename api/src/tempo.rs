@@ -1,0 +1,170 @@
+//! The way out: every route of the HTTP port, and the frame around every query.
+//!
+//! ```text
+//! answer()   ready? → tenant → turn → handler, within the timeout → compress
+//!               params.rs  URL → request          trace.rs search.rs tags.rs metrics.rs  one per question
+//!               proto.rs   answer → message       json.rs  message → JSON
+//! ```
+
+mod params;
+
+mod metrics;
+mod search;
+mod tags;
+mod trace;
+
+mod proto;
+
+mod json;
+
+mod reply;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
+use axum::routing::{MethodRouter, any, get};
+use model::TenantId;
+
+use self::params::Params;
+use self::reply::{Format, QueryError, Reply};
+use crate::otlp::grpc;
+use crate::status::{self, method_label};
+use crate::tenant::TenantError;
+use crate::{Edge, tenant};
+
+/// A path, its label in `tempo_request_duration_seconds`, and who answers.
+struct Route {
+    path: String,
+    label: &'static str,
+    handler: MethodRouter<Arc<Edge>>,
+}
+
+/// The table of the HTTP port. Queries take any method and read the URL only, as in Tempo.
+fn routes(prefix: &str) -> Vec<Route> {
+    let api = |path: &str, label, handler| Route { path: format!("{prefix}{path}"), label, handler };
+    let root = |path: &str, label, handler| Route { path: path.to_owned(), label, handler };
+    vec![
+        api("/api/traces/{id}", "api_traces_traceid", query(trace::v1)),
+        api("/api/v2/traces/{id}", "api_v2_traces_traceid", query(trace::v2)),
+        api("/api/search", "api_search", query(search::search)),
+        api("/api/search/tags", "api_search_tags", query(tags::names_v1)),
+        api("/api/v2/search/tags", "api_v2_search_tags", query(tags::names_v2)),
+        api("/api/search/tag/{*tag}", "api_search_tag_tagname_values", query(tags::values_v1)),
+        api("/api/v2/search/tag/{*tag}", "api_v2_search_tag_tagname_values", query(tags::values_v2)),
+        api("/api/metrics/query_range", "api_metrics_query_range", query(metrics::range)),
+        api("/api/metrics/query", "api_metrics_query", query(metrics::instant)),
+        api("/api/echo", "api_echo", any(status::echo)),
+        api("/api/status/buildinfo", "api_status_buildinfo", get(status::buildinfo)),
+        root("/ready", "ready", any(status::ready)),
+        root("/metrics", "metrics", any(status::metrics)),
+        root("/flush", "flush", get(status::flush).post(status::flush)),
+        root("/status", "status", get(status::status)),
+        root("/status/version", "status_version", get(status::version)),
+        root("/status/services", "status_services", get(status::services)),
+        root("/status/endpoints", "status_endpoints", get(status::endpoints)),
+        root("/status/config", "status_config", get(status::config)),
+    ]
+}
+
+/// The paths of [`routes`], for `/status/endpoints`.
+pub(crate) fn route_paths(prefix: &str) -> impl Iterator<Item = String> {
+    routes(prefix).into_iter().map(|route| route.path)
+}
+
+/// Every route of the HTTP port; a request that speaks gRPC goes to the gRPC services.
+pub(crate) fn router(edge: Arc<Edge>) -> Router {
+    let mut router = Router::new();
+    for Route { path, label, handler } in routes(&edge.config.http_api_prefix) {
+        router = router.route(&path, handler.layer(from_fn_with_state((edge.clone(), label), observe)));
+    }
+    router.fallback(status::not_found).layer(from_fn_with_state(edge.clone(), divert_grpc)).with_state(edge)
+}
+
+async fn observe(State((edge, label)): State<(Arc<Edge>, &'static str)>, request: Request, next: Next) -> Response {
+    let inflight = edge.telemetry.begin(method_label(request.method()), label);
+    let response = next.run(request).await;
+    inflight.finish(response.status().as_str());
+    response
+}
+
+async fn divert_grpc(State(edge): State<Arc<Edge>>, request: Request, next: Next) -> Response {
+    if grpc::is_grpc(&request) { grpc::serve_common(edge, request).await } else { next.run(request).await }
+}
+
+/// One query, ready to be answered.
+struct Call {
+    edge: Arc<Edge>,
+    tenant: TenantId,
+    uri: Uri,
+    params: Params,
+    format: Format,
+    now_nanos: u64,
+}
+
+/// A route that answers a query.
+fn query<H, F>(handler: H) -> MethodRouter<Arc<Edge>>
+where
+    H: Fn(Call) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Result<Reply, QueryError>> + Send,
+{
+    any(async move |State(edge): State<Arc<Edge>>, request: Request| {
+        // The body is not read, and must not be held while the query runs.
+        let (head, _body) = request.into_parts();
+        let reply = answer(edge, head.uri, &head.headers, handler).await;
+        reply.unwrap_or_else(QueryError::into_reply).into_response(&head.headers).await
+    })
+}
+
+async fn answer<H, F>(edge: Arc<Edge>, uri: Uri, headers: &HeaderMap, handler: H) -> Result<Reply, QueryError>
+where
+    H: Fn(Call) -> F,
+    F: Future<Output = Result<Reply, QueryError>>,
+{
+    let tenant = tenant::of(headers, edge.config.multitenancy_enabled)?;
+    if let Some(reason) = edge.not_ready() {
+        return Err(QueryError::new(StatusCode::SERVICE_UNAVAILABLE, reason));
+    }
+    let holder = edge.clone();
+    let _turn = holder
+        .queries
+        .try_acquire()
+        .map_err(|_full| QueryError::new(StatusCode::TOO_MANY_REQUESTS, "too many outstanding requests"))?;
+    let timeout = edge.config.query.timeout();
+    let format = Format::of(headers);
+    let params = Params::of(&uri);
+    within(timeout, handler(Call { edge, tenant, uri, params, format, now_nanos: now_nanos() })).await
+}
+
+async fn within<F>(timeout: Option<Duration>, work: F) -> Result<Reply, QueryError>
+where
+    F: Future<Output = Result<Reply, QueryError>>,
+{
+    let Some(timeout) = timeout else { return work.await };
+    tokio::time::timeout(timeout, work).await.unwrap_or_else(|_elapsed| {
+        let text = "unable to process request in the configured timeout";
+        Err(QueryError::new(StatusCode::SERVICE_UNAVAILABLE, text))
+    })
+}
+
+fn now_nanos() -> u64 {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX)
+}
+
+impl From<TenantError> for QueryError {
+    fn from(error: TenantError) -> Self {
+        match error {
+            TenantError::Missing => QueryError::by_middleware(StatusCode::UNAUTHORIZED, "no org id"),
+            TenantError::Multiple => QueryError::bad_request("multi-tenant query unsupported"),
+            TenantError::Invalid(error) => QueryError::bad_request(error.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

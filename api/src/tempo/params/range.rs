@@ -1,0 +1,204 @@
+//! Time ranges of queries. Pure: the clock comes in as `now_nanos`.
+
+use std::time::Duration;
+
+use model::TimeRange;
+use traceql::format_go_duration;
+
+use super::time::{parse_prometheus_duration, parse_time};
+use super::{Params, QueryError};
+use crate::QueryConfig;
+
+const SECOND: u64 = 1_000_000_000;
+
+/// How far back a search and a list of tags look when the client does not say.
+const DEFAULT_RANGE: Duration = Duration::from_secs(15 * 60);
+
+/// How far back a metrics query looks when the client does not say.
+const DEFAULT_METRICS_RANGE: Duration = Duration::from_secs(3600);
+
+const ONLY_ONE: &str = "error parsing date range: only one of start and end provided: must provide both or neither";
+
+/// The range of `/api/search`: `start` and `end` in whole unix seconds.
+pub(in crate::tempo) fn of_search(
+    params: &Params,
+    config: &QueryConfig,
+    now_nanos: u64,
+) -> Result<TimeRange, QueryError> {
+    let start = params.uint32("start")?.unwrap_or(0);
+    let end = params.uint32("end")?.unwrap_or(0);
+    let range = match (since(params)?, start, end) {
+        (Some(since_nanos), ..) => back_from(now_nanos, since_nanos),
+        (None, 0, 0) => back_from(now_nanos, nanos(DEFAULT_RANGE)),
+        (None, 0, _) => return Err(QueryError::bad_request(ONLY_ONE)),
+        (None, start, end) if start >= end => return Err(reversed(start.into(), end.into())),
+        (None, start, end) => TimeRange::from_seconds(start.into(), end.into()),
+    };
+    checked(range, config, now_nanos)
+}
+
+/// The range of tags and values: times in any form.
+pub(in crate::tempo) fn of_tags(
+    params: &Params,
+    config: &QueryConfig,
+    now_nanos: u64,
+) -> Result<TimeRange, QueryError> {
+    let in_date_range = |problem| QueryError::bad_request(format!("error parsing date range: {problem}"));
+    let start = time(params, "start").map_err(in_date_range)?;
+    let end = time(params, "end").map_err(in_date_range)?;
+    let range = match (since(params)?, start, end) {
+        (Some(since_nanos), ..) => back_from(now_nanos, since_nanos),
+        (None, Some(start), Some(end)) => TimeRange::new(start, end),
+        (None, None, None) => back_from(now_nanos, nanos(DEFAULT_RANGE)),
+        _ => return Err(QueryError::bad_request(ONLY_ONE)),
+    };
+    checked(range, config, now_nanos)
+}
+
+/// The range of a metrics query: `end` is now unless given, `start` an hour, or `since`, before it.
+pub(in crate::tempo) fn of_metrics(params: &Params, now_nanos: u64) -> Result<TimeRange, QueryError> {
+    let wrapped = |problem| QueryError::bad_request(format!("rpc error: code = Code(400) desc = {problem}"));
+    let start = time(params, "start").map_err(wrapped)?;
+    let end = time(params, "end").map_err(wrapped)?.unwrap_or(now_nanos);
+    let since_nanos = since(params)?.unwrap_or(nanos(DEFAULT_METRICS_RANGE));
+    Ok(TimeRange::new(start.unwrap_or_else(|| end.saturating_sub(since_nanos)), end))
+}
+
+/// The range that a trace is looked for in; `None` for anywhere.
+pub(in crate::tempo) fn of_trace(params: &Params) -> Result<Option<TimeRange>, QueryError> {
+    let start = params.int("start")?.unwrap_or(0);
+    let end = params.int("end")?.unwrap_or(0);
+    if start > 0 && end > 0 && start >= end {
+        return Err(reversed(start, end));
+    }
+    let seconds = |bound: i64| u64::try_from(bound).unwrap_or(0).saturating_mul(SECOND);
+    match (seconds(start), seconds(end)) {
+        (0, 0) => Ok(None),
+        (start_nanos, 0) => Ok(Some(TimeRange::new(start_nanos, u64::MAX))),
+        (start_nanos, end_nanos) => Ok(Some(TimeRange::new(start_nanos, end_nanos))),
+    }
+}
+
+fn reversed(start: i64, end: i64) -> QueryError {
+    QueryError::bad_request(format!("http parameter start must be before end. received start={start} end={end}"))
+}
+
+fn time(params: &Params, name: &str) -> Result<Option<u64>, String> {
+    let parsed = params.get(name).map(parse_time).transpose();
+    parsed.map_err(|problem| format!("could not parse '{name}' parameter: {problem}"))
+}
+
+fn since(params: &Params) -> Result<Option<u64>, QueryError> {
+    let parsed = params.get("since").map(parse_prometheus_duration).transpose();
+    parsed.map_err(|problem| QueryError::bad_request(format!("could not parse 'since' parameter: {problem}")))
+}
+
+fn back_from(end_nanos: u64, length_nanos: u64) -> TimeRange {
+    TimeRange::new(end_nanos.saturating_sub(length_nanos), end_nanos)
+}
+
+/// Refuses what is too long, then cuts the end down to the cut-off.
+fn checked(range: TimeRange, config: &QueryConfig, now_nanos: u64) -> Result<TimeRange, QueryError> {
+    let max_range = Duration::from_secs(config.max_search_range_seconds);
+    // A reversed range is too long as well: Tempo subtracts without a sign, and so answers the same.
+    let length_nanos = range.end_nanos.checked_sub(range.start_nanos);
+    if !max_range.is_zero() && length_nanos.is_none_or(|length| length > nanos(max_range)) {
+        return Err(QueryError::bad_request(format!(
+            "range specified by start and end exceeds {}. received start={} end={}",
+            go_text(max_range),
+            range.start_nanos / SECOND,
+            range.end_nanos / SECOND
+        )));
+    }
+    if config.end_cutoff_seconds == 0 {
+        return Ok(range);
+    }
+    let cutoff_nanos = now_nanos.saturating_sub(config.end_cutoff_seconds.saturating_mul(SECOND));
+    let end_nanos = range.end_nanos.min(cutoff_nanos);
+    let newest_start_nanos = now_nanos.saturating_sub(nanos(DEFAULT_RANGE));
+    let start_nanos = if range.start_nanos > end_nanos { newest_start_nanos } else { range.start_nanos };
+    Ok(TimeRange::new(start_nanos, end_nanos))
+}
+
+pub(in crate::tempo) fn go_text(duration: Duration) -> String {
+    format_go_duration(i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX))
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: u64 = 1_700_000_000 * SECOND;
+
+    type ReadRange = fn(&Params, &QueryConfig, u64) -> Result<TimeRange, QueryError>;
+
+    fn read(read_range: ReadRange, query: &str) -> Result<(u64, u64), String> {
+        let range = read_range(&Params::from_query(query), &QueryConfig::default(), NOW);
+        range.map(|range| (range.start_nanos / SECOND, range.end_nanos / SECOND)).map_err(|error| error.text)
+    }
+
+    #[test]
+    fn searches_look_back_a_quarter_of_an_hour_by_default() {
+        assert_eq!(read(of_search, ""), Ok((1_699_999_100, 1_700_000_000)));
+        assert_eq!(read(of_search, "start=0&end=0"), Ok((1_699_999_100, 1_700_000_000)));
+        assert_eq!(read(of_search, "since=1h&start=5&end=6"), Ok((1_699_996_400, 1_700_000_000)));
+        assert_eq!(read(of_search, "start=100&end=200"), Ok((100, 200)));
+        assert_eq!(read(of_tags, ""), Ok((1_699_999_100, 1_700_000_000)));
+    }
+
+    #[test]
+    fn bad_ranges_are_refused_in_tempos_words() {
+        let reversed =
+            |start, end| Err(format!("http parameter start must be before end. received start={start} end={end}"));
+        assert_eq!(read(of_search, "start=20&end=10"), reversed(20, 10));
+        assert_eq!(read(of_search, "start=20&end=20"), reversed(20, 20));
+        assert_eq!(read(of_search, "start=20"), reversed(20, 0));
+        assert_eq!(read(of_search, "end=20"), Err(ONLY_ONE.to_owned()));
+        assert_eq!(read(of_tags, "start=20"), Err(ONLY_ONE.to_owned()));
+        assert_eq!(read(of_tags, "end=20"), Err(ONLY_ONE.to_owned()));
+        let too_long = |start, end| {
+            Err(format!("range specified by start and end exceeds 168h0m0s. received start={start} end={end}"))
+        };
+        assert_eq!(read(of_search, "start=1&end=604802"), too_long(1, 604_802));
+        assert_eq!(read(of_tags, "start=20&end=10"), too_long(20, 10));
+        assert_eq!(
+            read(of_tags, "start=x&end=1"),
+            Err("error parsing date range: could not parse 'start' parameter: strconv.ParseInt: parsing \"x\": invalid syntax"
+                .to_owned())
+        );
+    }
+
+    #[test]
+    fn the_end_is_cut_off_when_configured() {
+        let config = QueryConfig { end_cutoff_seconds: 30, ..QueryConfig::default() };
+        let range = of_search(&Params::from_query("start=1699999990&end=1700000000"), &config, NOW).unwrap();
+        assert_eq!(range, TimeRange::new(NOW - 900 * SECOND, NOW - 30 * SECOND));
+        let range = of_search(&Params::default(), &config, NOW).unwrap();
+        assert_eq!(range, TimeRange::new(NOW - 900 * SECOND, NOW - 30 * SECOND));
+    }
+
+    #[test]
+    fn a_trace_is_looked_for_everywhere_unless_told_otherwise() {
+        let read = |query| of_trace(&Params::from_query(query));
+        assert_eq!(read(""), Ok(None));
+        assert_eq!(read("start=5"), Ok(Some(TimeRange::new(5 * SECOND, u64::MAX))));
+        assert_eq!(read("start=5&end=6"), Ok(Some(TimeRange::from_seconds(5, 6))));
+        assert_eq!(
+            read("start=20&end=10").unwrap_err().text,
+            "http parameter start must be before end. received start=20 end=10"
+        );
+        let problem = read("start=x").unwrap_err().text;
+        assert_eq!(problem, "invalid start: strconv.ParseInt: parsing \"x\": invalid syntax");
+    }
+
+    #[test]
+    fn metrics_look_back_an_hour_by_default() {
+        let read = |query| of_metrics(&Params::from_query(query), NOW).unwrap();
+        assert_eq!(read(""), TimeRange::new(NOW - 3600 * SECOND, NOW));
+        assert_eq!(read("since=10m&end=1000"), TimeRange::from_seconds(400, 1000));
+    }
+}

@@ -1,0 +1,181 @@
+//! Tempo's messages (`tempopb`), by hand. Each answer becomes one of these, and is then written as protobuf or JSON.
+//!
+//! Messages that clients read without looking whether they are there (`trace`, `metrics`) are `required`: always written.
+//! No field may be added that Tempo lacks: Grafana refuses unknown keys in search answers.
+
+use std::collections::BTreeMap;
+
+use opentelemetry_proto::tonic::common::v1::KeyValue;
+use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Trace {
+    #[prost(message, repeated, tag = "1")]
+    pub(super) resource_spans: Vec<ResourceSpans>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct TraceByIdResponse {
+    #[prost(message, required, tag = "1")]
+    pub(super) trace: Trace,
+    #[prost(message, required, tag = "2")]
+    pub(super) metrics: TraceByIdMetrics,
+    #[prost(enumeration = "PartialStatus", tag = "3")]
+    pub(super) status: i32,
+    #[prost(string, tag = "4")]
+    pub(super) message: String,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct TraceByIdMetrics {
+    #[prost(uint64, tag = "1")]
+    pub(super) inspected_bytes: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, prost::Enumeration)]
+#[repr(i32)]
+pub(super) enum PartialStatus {
+    Complete = 0,
+    Partial = 1,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct SearchResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub(super) traces: Vec<TraceSearchMetadata>,
+    #[prost(message, required, tag = "2")]
+    pub(super) metrics: SearchMetrics,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct TraceSearchMetadata {
+    #[prost(string, tag = "1")]
+    pub(super) trace_id: String,
+    #[prost(string, tag = "2")]
+    pub(super) root_service_name: String,
+    #[prost(string, tag = "3")]
+    pub(super) root_trace_name: String,
+    #[prost(uint64, tag = "4")]
+    pub(super) start_time_unix_nano: u64,
+    #[prost(uint32, tag = "5")]
+    pub(super) duration_ms: u32,
+    /// The first of `span_sets`, for the trace table of Grafana.
+    #[prost(message, optional, tag = "6")]
+    pub(super) span_set: Option<SpanSet>,
+    #[prost(message, repeated, tag = "7")]
+    pub(super) span_sets: Vec<SpanSet>,
+    #[prost(btree_map = "string, message", tag = "8")]
+    pub(super) service_stats: BTreeMap<String, ServiceStats>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct ServiceStats {
+    #[prost(uint32, tag = "1")]
+    pub(super) span_count: u32,
+    #[prost(uint32, tag = "2")]
+    pub(super) error_count: u32,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct SpanSet {
+    #[prost(message, repeated, tag = "1")]
+    pub(super) spans: Vec<Span>,
+    #[prost(uint32, tag = "2")]
+    pub(super) matched: u32,
+    #[prost(message, repeated, tag = "3")]
+    pub(super) attributes: Vec<KeyValue>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Span {
+    #[prost(string, tag = "1")]
+    pub(super) span_id: String,
+    #[prost(string, tag = "2")]
+    pub(super) name: String,
+    #[prost(uint64, tag = "3")]
+    pub(super) start_time_unix_nano: u64,
+    #[prost(uint64, tag = "4")]
+    pub(super) duration_nanos: u64,
+    #[prost(message, repeated, tag = "5")]
+    pub(super) attributes: Vec<KeyValue>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct SearchMetrics {
+    #[prost(uint32, tag = "1")]
+    pub(super) inspected_traces: u32,
+    #[prost(uint64, tag = "2")]
+    pub(super) inspected_bytes: u64,
+    #[prost(uint32, tag = "3")]
+    pub(super) total_blocks: u32,
+    #[prost(uint32, tag = "4")]
+    pub(super) completed_jobs: u32,
+    #[prost(uint32, tag = "5")]
+    pub(super) total_jobs: u32,
+    #[prost(uint64, tag = "6")]
+    pub(super) total_block_bytes: u64,
+    #[prost(uint64, tag = "7")]
+    pub(super) inspected_spans: u64,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct SearchTagsResponse {
+    #[prost(string, repeated, tag = "1")]
+    pub(super) tag_names: Vec<String>,
+    #[prost(message, required, tag = "2")]
+    pub(super) metrics: MetadataMetrics,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct SearchTagsV2Response {
+    #[prost(message, repeated, tag = "1")]
+    pub(super) scopes: Vec<SearchTagsV2Scope>,
+    #[prost(message, required, tag = "2")]
+    pub(super) metrics: MetadataMetrics,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct SearchTagsV2Scope {
+    #[prost(string, tag = "1")]
+    pub(super) name: String,
+    #[prost(string, repeated, tag = "2")]
+    pub(super) tags: Vec<String>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct SearchTagValuesResponse {
+    #[prost(string, repeated, tag = "1")]
+    pub(super) tag_values: Vec<String>,
+    #[prost(message, required, tag = "2")]
+    pub(super) metrics: MetadataMetrics,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct SearchTagValuesV2Response {
+    #[prost(message, repeated, tag = "1")]
+    pub(super) tag_values: Vec<TagValue>,
+    #[prost(message, required, tag = "2")]
+    pub(super) metrics: MetadataMetrics,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct TagValue {
+    #[prost(string, tag = "1")]
+    pub(super) kind: String,
+    #[prost(string, tag = "2")]
+    pub(super) value: String,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct MetadataMetrics {
+    #[prost(uint64, tag = "1")]
+    pub(super) inspected_bytes: u64,
+    #[prost(uint32, tag = "2")]
+    pub(super) total_jobs: u32,
+    #[prost(uint32, tag = "3")]
+    pub(super) completed_jobs: u32,
+    #[prost(uint32, tag = "4")]
+    pub(super) total_blocks: u32,
+    #[prost(uint64, tag = "5")]
+    pub(super) total_block_bytes: u64,
+}

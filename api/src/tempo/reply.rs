@@ -1,0 +1,194 @@
+//! How an answer leaves: the form that `Accept` asks for, plain-text errors, compression.
+
+use std::io::Write;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::Response;
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+use crate::error::http_status;
+use crate::status::TEXT;
+
+/// Bodies from this size on are compressed for clients that understand it.
+const MIN_GZIP_BYTES: usize = 1024;
+
+/// Bodies above this size are compressed away from the request's thread, so that they do not hold up other requests.
+const MAX_INLINE_BYTES: usize = 128 << 10;
+
+/// What a client can read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    Json,
+    Protobuf,
+}
+
+impl Format {
+    /// Protobuf if `Accept` names it anywhere, as Tempo decides; the form for language models falls back to JSON.
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        let accepts = |value: &HeaderValue| value.to_str().is_ok_and(|text| text.contains("application/protobuf"));
+        if headers.get_all(header::ACCEPT).iter().any(accepts) { Self::Protobuf } else { Self::Json }
+    }
+}
+
+/// An answer, whole and uncompressed.
+#[derive(Debug)]
+pub(super) struct Reply {
+    status: StatusCode,
+    content_type: Option<&'static str>,
+    body: Bytes,
+    /// `X-Content-Type-Options: nosniff`
+    nosniff: bool,
+}
+
+impl Reply {
+    pub(super) fn json(body: String) -> Self {
+        Self::new(StatusCode::OK, Some("application/json"), body)
+    }
+
+    pub(super) fn protobuf(message: &impl prost::Message) -> Self {
+        Self::new(StatusCode::OK, Some("application/protobuf"), message.encode_to_vec())
+    }
+
+    /// A status and nothing else, not even a content type.
+    pub(super) fn empty(status: StatusCode) -> Self {
+        Self::new(status, None, Bytes::new())
+    }
+
+    fn new(status: StatusCode, content_type: Option<&'static str>, body: impl Into<Bytes>) -> Self {
+        Self { status, content_type, body: body.into(), nosniff: false }
+    }
+
+    /// Compresses if worth it and asked for.
+    pub(super) async fn into_response(mut self, request_headers: &HeaderMap) -> Response {
+        let compressed = self.body.len() >= MIN_GZIP_BYTES && accepts_gzip(request_headers);
+        if compressed {
+            self.body = gzip(self.body).await;
+        }
+        let mut response = Response::new(Body::from(self.body));
+        *response.status_mut() = self.status;
+        let mut set = |name: HeaderName, value| response.headers_mut().insert(name, HeaderValue::from_static(value));
+        set(header::VARY, "Accept-Encoding");
+        if let Some(content_type) = self.content_type {
+            set(header::CONTENT_TYPE, content_type);
+        }
+        if self.nosniff {
+            set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+        }
+        if compressed {
+            set(header::CONTENT_ENCODING, "gzip");
+        }
+        response
+    }
+}
+
+/// Whether `gzip` is listed and not refused with `q=0`.
+fn accepts_gzip(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|entry| {
+        let (name, weight) = entry.split_once(';').unwrap_or((entry, ""));
+        let refused = weight.trim().strip_prefix("q=").is_some_and(|q| q.trim().parse() == Ok(0.0));
+        name.trim().eq_ignore_ascii_case("gzip") && !refused
+    })
+}
+
+async fn gzip(body: Bytes) -> Bytes {
+    if body.len() <= MAX_INLINE_BYTES {
+        return gzip_here(&body);
+    }
+    tokio::task::spawn_blocking(move || gzip_here(&body)).await.expect("compressing memory to memory does not panic")
+}
+
+fn gzip_here(body: &[u8]) -> Bytes {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 4), Compression::fast());
+    encoder.write_all(body).expect("writing to memory does not fail");
+    Bytes::from(encoder.finish().expect("writing to memory does not fail"))
+}
+
+/// A refused or failed query: a status and a text that clients show as it is.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct QueryError {
+    pub(super) status: StatusCode,
+    pub(super) text: String,
+    nosniff: bool,
+}
+
+impl QueryError {
+    pub(super) fn new(status: StatusCode, text: impl Into<String>) -> Self {
+        Self { status, text: text.into(), nosniff: false }
+    }
+
+    pub(super) fn bad_request(text: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, text)
+    }
+
+    /// What the router answers where there is no route.
+    pub(super) fn unknown_path() -> Self {
+        Self::by_middleware(StatusCode::NOT_FOUND, "404 page not found")
+    }
+
+    /// An error in the form that Tempo's middleware gives it.
+    pub(super) fn by_middleware(status: StatusCode, text: &str) -> Self {
+        Self { status, text: format!("{text}\n"), nosniff: true }
+    }
+
+    pub(super) fn into_reply(self) -> Reply {
+        Reply { nosniff: self.nosniff, ..Reply::new(self.status, Some(TEXT), self.text) }
+    }
+}
+
+impl From<querier::Error> for QueryError {
+    fn from(error: querier::Error) -> Self {
+        let status = http_status(error.kind());
+        if status.is_server_error() {
+            tracing::warn!(%error, "query failed");
+        }
+        Self::new(status, error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(name: HeaderName, value: &'static str) -> HeaderMap {
+        HeaderMap::from_iter([(name, HeaderValue::from_static(value))])
+    }
+
+    #[test]
+    fn protobuf_is_given_to_who_names_it() {
+        for (accept, format) in [
+            ("application/json;q=0.5, application/protobuf", Format::Protobuf),
+            ("application/json", Format::Json),
+            ("*/*", Format::Json),
+            ("application/vnd.grafana.llm", Format::Json),
+        ] {
+            assert_eq!(Format::of(&headers(header::ACCEPT, accept)), format, "{accept}");
+        }
+    }
+
+    #[test]
+    fn gzip_is_given_to_who_takes_it() {
+        for (accept, taken) in
+            [("gzip", true), ("br, gzip;q=0.5", true), ("gzip;q=0", false), ("br", false), ("", false)]
+        {
+            assert_eq!(accepts_gzip(&headers(header::ACCEPT_ENCODING, accept)), taken, "{accept}");
+        }
+    }
+
+    #[tokio::test]
+    async fn only_large_bodies_are_compressed() {
+        let gzip = headers(header::ACCEPT_ENCODING, "gzip");
+        let encoding = async |bytes: usize, headers: &HeaderMap| {
+            let response = Reply::json("x".repeat(bytes)).into_response(headers).await;
+            assert_eq!(response.headers()[header::VARY], "Accept-Encoding");
+            response.headers().contains_key(header::CONTENT_ENCODING)
+        };
+        assert!(!encoding(1023, &gzip).await);
+        assert!(encoding(1024, &gzip).await);
+        assert!(encoding(1 << 20, &gzip).await);
+        assert!(!encoding(1024, &HeaderMap::new()).await);
+    }
+}

@@ -1,0 +1,257 @@
+//! `/api/search`: which traces match a TraceQL query, or the tags of the search before it.
+
+use std::time::Duration;
+
+use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue};
+use querier::answer::{self, FoundSpan, FoundTrace, QueryMetrics, SearchAnswer, Value};
+use querier::request::{SearchFilter, SearchRequest};
+
+use super::Call;
+use super::json::Json;
+use super::params::{Params, logfmt, range};
+use super::proto::{SearchMetrics, SearchResponse, ServiceStats, Span, SpanSet, TraceSearchMetadata};
+use super::reply::{Format, QueryError, Reply};
+use crate::QueryConfig;
+
+/// Parameters that are not tags when tags are given as parameters.
+const RESERVED: [&str; 10] =
+    ["q", "tags", "minDuration", "maxDuration", "limit", "spss", "start", "end", "since", "skip_ast_transformations"];
+
+pub(super) async fn search(call: Call) -> Result<Reply, QueryError> {
+    let request = read(&call.params, &call.edge.config.query, call.now_nanos)?;
+    let is_traceql = matches!(request.filter, SearchFilter::TraceQl(_));
+    let answer = call.edge.querier.search(&call.tenant, request).await.map_err(refused)?;
+    let response = response(answer, is_traceql);
+    Ok(match call.format {
+        Format::Json => Reply::json(Json::of(&response)),
+        Format::Protobuf => Reply::protobuf(&response),
+    })
+}
+
+fn read(params: &Params, config: &QueryConfig, now_nanos: u64) -> Result<SearchRequest, QueryError> {
+    let range = range::of_search(params, config, now_nanos)?;
+    let filter = filter(params, config)?;
+    let limit = limit(params, config)?;
+    let spans_per_span_set = spans_per_span_set(params, config)?;
+    Ok(SearchRequest { filter, range, limit, spans_per_span_set })
+}
+
+fn filter(params: &Params, config: &QueryConfig) -> Result<SearchFilter, QueryError> {
+    let query = params.query(config.max_query_bytes)?;
+    let tags = params.get("tags");
+    let min_duration = duration(params, "minDuration")?;
+    let max_duration = duration(params, "maxDuration")?;
+    if min_duration.zip(max_duration).is_some_and(|(min, max)| max <= min) {
+        return Err(QueryError::bad_request("invalid maxDuration: must be greater than minDuration"));
+    }
+    let tags = match (query, tags) {
+        (Some(_), Some(_)) => {
+            return Err(QueryError::bad_request("invalid request: can't specify tags and q in the same query"));
+        }
+        (Some(query), None) => return Ok(SearchFilter::TraceQl(query.to_owned())),
+        (None, Some(tags)) => {
+            logfmt::parse_tags(tags).map_err(|problem| QueryError::bad_request(format!("invalid tags: {problem}")))?
+        }
+        (None, None) => tags_in_url(params),
+    };
+    Ok(SearchFilter::Tags { tags, min_duration, max_duration })
+}
+
+/// What the language refuses is worded in this endpoint's own way.
+fn refused(error: querier::Error) -> QueryError {
+    match error.as_query_error() {
+        Some(query_error) => QueryError::bad_request(format!("invalid TraceQL query: {query_error}")),
+        None => QueryError::from(error),
+    }
+}
+
+/// The oldest form of all: every parameter that means nothing else is a tag.
+fn tags_in_url(params: &Params) -> Vec<(String, String)> {
+    let tags = params.iter().filter(|(name, value)| !RESERVED.contains(name) && !value.is_empty());
+    tags.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+fn duration(params: &Params, name: &str) -> Result<Option<Duration>, QueryError> {
+    let Some(text) = params.get(name) else { return Ok(None) };
+    match traceql::parse_go_duration(text) {
+        Ok(nanos) => Ok(u64::try_from(nanos).ok().filter(|nanos| *nanos > 0).map(Duration::from_nanos)),
+        Err(error) => Err(QueryError::bad_request(format!("invalid {name}: {error}"))),
+    }
+}
+
+fn limit(params: &Params, config: &QueryConfig) -> Result<usize, QueryError> {
+    let limit = params.uint32("limit")?.map_or(config.default_result_limit, |limit| limit as usize);
+    if limit == 0 {
+        return Err(QueryError::bad_request("invalid limit: must be a positive number"));
+    }
+    let max = config.max_result_limit;
+    if max > 0 && limit > max {
+        return Err(QueryError::bad_request(format!("limit {limit} exceeds max limit {max}")));
+    }
+    Ok(limit)
+}
+
+/// 0 asks for all spans.
+fn spans_per_span_set(params: &Params, config: &QueryConfig) -> Result<usize, QueryError> {
+    let spans = params.uint32("spss")?.map_or(config.default_spans_per_span_set, |spans| spans as usize);
+    let max = config.max_spans_per_span_set;
+    if max > 0 && spans > max {
+        return Err(QueryError::bad_request(format!("spans per span set exceeds {max}. received {spans}")));
+    }
+    Ok(if spans == 0 { usize::MAX } else { spans })
+}
+
+fn response(answer: SearchAnswer, is_traceql: bool) -> SearchResponse {
+    let mut metrics = metrics(&answer.metrics);
+    if is_traceql {
+        metrics.inspected_traces = 0; // Tempo says so for tag searches only
+    }
+    SearchResponse { traces: answer.traces.into_iter().map(found_trace).collect(), metrics }
+}
+
+pub(super) fn metrics(metrics: &QueryMetrics) -> SearchMetrics {
+    SearchMetrics {
+        inspected_traces: saturated(metrics.inspected_traces),
+        inspected_bytes: metrics.inspected_bytes,
+        total_blocks: saturated(metrics.total_blocks),
+        completed_jobs: saturated(metrics.completed_jobs),
+        total_jobs: saturated(metrics.total_jobs),
+        total_block_bytes: metrics.total_block_bytes,
+        inspected_spans: metrics.inspected_spans,
+    }
+}
+
+pub(super) fn saturated(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+fn found_trace(trace: FoundTrace) -> TraceSearchMetadata {
+    let span_sets: Vec<SpanSet> = trace.span_sets.into_iter().map(span_set).collect();
+    let stats =
+        |stats: answer::ServiceStats| ServiceStats { span_count: stats.span_count, error_count: stats.error_count };
+    TraceSearchMetadata {
+        trace_id: trace.trace_id.short_hex(),
+        root_service_name: trace.root_service.unwrap_or_else(|| "<root span not yet received>".to_owned()),
+        root_trace_name: trace.root_name.unwrap_or_default(),
+        start_time_unix_nano: trace.start_nanos,
+        duration_ms: saturated(trace.duration_nanos / 1_000_000),
+        span_set: span_sets.first().cloned(),
+        span_sets,
+        service_stats: trace.services.into_iter().map(|(name, service)| (name, stats(service))).collect(),
+    }
+}
+
+fn span_set(span_set: answer::SpanSet) -> SpanSet {
+    SpanSet {
+        spans: span_set.spans.into_iter().map(found_span).collect(),
+        matched: span_set.matched,
+        attributes: attributes(span_set.attributes),
+    }
+}
+
+fn found_span(span: FoundSpan) -> Span {
+    Span {
+        span_id: span.span_id.to_string(),
+        name: span.name.unwrap_or_default(),
+        start_time_unix_nano: span.start_nanos,
+        duration_nanos: span.duration_nanos,
+        attributes: attributes(span.attributes),
+    }
+}
+
+fn attributes(attributes: Vec<(String, Value)>) -> Vec<KeyValue> {
+    let to_otlp = |(key, value)| KeyValue { key, value: Some(any_value(value)), ..KeyValue::default() };
+    attributes.into_iter().map(to_otlp).collect()
+}
+
+fn any_value(value: Value) -> AnyValue {
+    let value = match value {
+        Value::String(text) => Any::StringValue(text),
+        Value::Int(number) => Any::IntValue(number),
+        Value::Double(number) => Any::DoubleValue(number),
+        Value::Bool(truth) => Any::BoolValue(truth),
+        Value::Array(values) => Any::ArrayValue(ArrayValue { values: values.into_iter().map(any_value).collect() }),
+    };
+    AnyValue { value: Some(value) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_query(query: &str) -> Result<SearchRequest, String> {
+        read(&Params::from_query(query), &QueryConfig::default(), 1_700_000_000_000_000_000).map_err(|error| error.text)
+    }
+
+    fn tags(query: &str) -> Vec<(String, String)> {
+        match read_query(query).unwrap().filter {
+            SearchFilter::Tags { tags, .. } => tags,
+            SearchFilter::TraceQl(text) => panic!("{text} is TraceQL"),
+        }
+    }
+
+    #[test]
+    fn limits_have_defaults_and_bounds() {
+        let limits = |query| read_query(query).map(|request| (request.limit, request.spans_per_span_set));
+        assert_eq!(limits(""), Ok((20, 3)));
+        assert_eq!(limits("limit=&spss="), Ok((20, 3)));
+        assert_eq!(limits("limit=262144&spss=100"), Ok((262_144, 100)));
+        assert_eq!(limits("spss=0"), Ok((20, usize::MAX)));
+        for (query, problem) in [
+            ("limit=0", "invalid limit: must be a positive number"),
+            ("limit=262145", "limit 262145 exceeds max limit 262144"),
+            ("spss=101", "spans per span set exceeds 100. received 101"),
+            ("q=%7B%7D&tags=a%3Db", "invalid request: can't specify tags and q in the same query"),
+            ("minDuration=2s&maxDuration=1s", "invalid maxDuration: must be greater than minDuration"),
+            ("minDuration=100", r#"invalid minDuration: time: missing unit in duration "100""#),
+            ("maxDuration=long", r#"invalid maxDuration: time: invalid duration "long""#),
+            ("tags=a%3D1+a%3D2", "invalid tags: tag a has been set twice"),
+        ] {
+            assert_eq!(limits(query), Err(problem.to_owned()), "{query}");
+        }
+    }
+
+    #[test]
+    fn a_search_is_by_query_by_tags_or_by_any_other_parameter() {
+        let query = read_query("q=%7B+%7D&colour=green").unwrap();
+        assert!(matches!(query.filter, SearchFilter::TraceQl(text) if text == "{ }"));
+        let tag = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        assert_eq!(tags("tags=a%3Db+c%3D%22d+e%22&colour=green"), [tag("a", "b"), tag("c", "d e")]);
+        assert_eq!(tags("http.method=GET&limit=5&start=&end="), [tag("http.method", "GET")]);
+        assert_eq!(tags(""), []);
+    }
+
+    #[test]
+    fn an_answer_becomes_tempos_message() {
+        let found = FoundTrace {
+            trace_id: model::TraceId::parse("00f1").unwrap(),
+            root_service: None,
+            root_name: Some("GET".to_owned()),
+            start_nanos: 5,
+            duration_nanos: 1_999_999,
+            services: Default::default(),
+            span_sets: vec![answer::SpanSet {
+                matched: 7,
+                spans: vec![FoundSpan {
+                    span_id: model::SpanId([0, 0, 0, 0, 0, 0, 0, 10]),
+                    name: None,
+                    start_nanos: 5,
+                    duration_nanos: 6,
+                    attributes: vec![("k".to_owned(), Value::Array(vec![Value::Int(1)]))],
+                }],
+                attributes: Vec::new(),
+            }],
+        };
+        let metrics = QueryMetrics { inspected_traces: 3, inspected_spans: 4, ..QueryMetrics::default() };
+        let answer = SearchAnswer { traces: vec![found], metrics };
+        let message = response(answer.clone(), true);
+        let trace = &message.traces[0];
+        assert_eq!((trace.trace_id.as_str(), trace.duration_ms), ("f1", 1));
+        assert_eq!(trace.root_service_name, "<root span not yet received>");
+        assert_eq!(trace.span_set.as_ref(), trace.span_sets.first());
+        assert_eq!(trace.span_sets[0].spans[0].span_id, "000000000000000a");
+        assert_eq!((message.metrics.inspected_traces, message.metrics.inspected_spans), (0, 4));
+        assert_eq!(response(answer, false).metrics.inspected_traces, 3);
+    }
+}

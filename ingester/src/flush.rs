@@ -1,0 +1,122 @@
+//! Cut rows → block → manifest → the log may shrink.
+//!
+//! The order is the commit protocol: the files of a block are stored, then one manifest commit makes the block exist and
+//! raises the log's watermark, then its rows leave live data, and last the log segments go. A crash anywhere before the
+//! commit leaves files that no manifest names, and the log replays; after it, replay skips what the watermark covers.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use object_store::{ObjectStoreExt, PutPayload};
+use spans::SpanTable;
+use storage::block::EncodedBlock;
+use storage::manifest::{BlockEntry, BlockFiles, Change};
+use storage::paths::{self, BlockFile};
+use storage::wal::SegmentSequence;
+use storage::{Error as StorageError, block};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::error::Error;
+use crate::live::{CutHead, Live};
+use crate::log_writer::LogCommand;
+use crate::push::Storage;
+use crate::telemetry::Metrics;
+
+/// Cuts that may wait while another is written. Each holds up to `max_block_bytes` of memory.
+pub(crate) const MAX_QUEUED_CUTS: usize = 1;
+const FIRST_RETRY: Duration = Duration::from_millis(500);
+const LONGEST_RETRY: Duration = Duration::from_secs(30);
+
+/// The rows of one cut, and the log segments that end with it.
+pub(crate) struct FlushJob {
+    pub segment: SegmentSequence,
+    pub heads: Vec<Arc<CutHead>>,
+    /// Hears of the first failure, or of success.
+    pub done: Option<oneshot::Sender<Result<(), Error>>>,
+}
+
+pub(crate) struct Flusher {
+    pub live: Arc<Live>,
+    pub storage: Storage,
+    pub log: mpsc::Sender<LogCommand>,
+    pub metrics: Metrics,
+}
+
+impl Flusher {
+    /// One job after another, each until it succeeds.
+    pub(crate) async fn run(self, mut jobs: mpsc::Receiver<FlushJob>) {
+        while let Some(mut job) = jobs.recv().await {
+            for head in &job.heads {
+                self.flush_until_published(head, job.segment, &mut job.done).await;
+            }
+            _ = self.log.send(LogCommand::RemoveThrough(job.segment)).await;
+            if let Some(done) = job.done {
+                _ = done.send(Ok(()));
+            }
+        }
+    }
+
+    async fn flush_until_published(&self, head: &Arc<CutHead>, segment: SegmentSequence, done: &mut Option<oneshot::Sender<Result<(), Error>>>) {
+        let mut wait = FIRST_RETRY;
+        while let Err(source) = self.flush(head, segment).await {
+            tracing::warn!(tenant = %head.tenant, block_id = %head.block_id, error = %source, retry_in = ?wait, "flush failed, will retry");
+            self.metrics.flush_failed();
+            if let Some(done) = done.take() {
+                _ = done.send(Err(Error::Storage { action: "publish a block", source }));
+            }
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(LONGEST_RETRY);
+        }
+        self.live.published(&head.tenant, head.block_id);
+    }
+
+    async fn flush(&self, head: &Arc<CutHead>, segment: SegmentSequence) -> Result<(), StorageError> {
+        let started = Instant::now();
+        let encoding = head.clone();
+        let block = self.storage.cpu.run(move || encode(&encoding)).await??;
+        self.put(head, &block).await?;
+        let entry = entry(&block);
+        let (spans, bytes) = (entry.spans, entry.bytes());
+        let change = Change { add: vec![entry], watermark: Some((self.storage.writer_id, segment)), ..Change::default() };
+        self.storage.manifests.commit(&head.tenant, |_| Some(change.clone())).await?;
+        tracing::info!(tenant = %head.tenant, block_id = %head.block_id, spans, bytes, took = ?started.elapsed(), "block published");
+        self.metrics.flushed(bytes, started.elapsed());
+        Ok(())
+    }
+
+    /// Stores the files; `meta.json` last.
+    async fn put(&self, head: &CutHead, block: &EncodedBlock) -> Result<(), StorageError> {
+        let meta = serde_json::to_vec_pretty(&block.meta).expect("a meta has a JSON form");
+        let files = block.files.iter().map(|(file, content)| (*file, content.clone()));
+        for (file, content) in files.chain([(BlockFile::Meta, meta.into())]) {
+            let key = paths::block_file(&head.tenant, &head.block_id, file);
+            let put = self.storage.objects.put(&key, PutPayload::from_bytes(content)).await;
+            put.map_err(StorageError::objects("write", &key))?;
+        }
+        Ok(())
+    }
+}
+
+fn encode(head: &CutHead) -> Result<EncodedBlock, StorageError> {
+    let tables: Vec<SpanTable> = head.chunks.iter().map(|chunk| chunk.table()).collect();
+    block::encode(head.block_id, &head.tenant, &spans::combine(&tables)?)
+}
+
+fn entry(block: &EncodedBlock) -> BlockEntry {
+    let bytes_of = |file: BlockFile| block.files.iter().find(|(name, _)| *name == file).map_or(0, |(_, content)| content.len() as u64);
+    let meta = &block.meta;
+    BlockEntry {
+        id: meta.id,
+        start_nanos: meta.start_nanos,
+        end_nanos: meta.end_nanos,
+        traces: meta.trace_count,
+        spans: meta.span_count,
+        level: 0,
+        files: BlockFiles {
+            spans_bytes: bytes_of(BlockFile::Spans),
+            traces_bytes: bytes_of(BlockFile::Traces),
+            resources_bytes: bytes_of(BlockFile::Resources),
+            scopes_bytes: bytes_of(BlockFile::Scopes),
+        },
+    }
+}

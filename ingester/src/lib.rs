@@ -1,0 +1,28 @@
+//! The way in: a request is logged, applied and acknowledged; later its spans become a block.
+//!
+//! ```text
+//!            push ──▶ log writer ──▶ applier ──▶ live rows ──cut──▶ flusher ──▶ block, manifest
+//!                     append, sync    rows, ack      ▲                             │
+//!                         ▲                          └── recovery (at start)       │
+//!                         └────────────────────── remove segments ◀────────────────┘
+//! ```
+//!
+//! Log writer and applier are threads, each owning its state; the flusher is a task. A cut travels the same way as the
+//! requests, so what lies in the closed log segments is exactly what the cut rows hold.
+//!
+//! Knows the log, the span table and blocks; knows no protocol.
+
+mod apply;
+mod config;
+mod cut;
+mod error;
+mod flush;
+mod live;
+mod log_writer;
+mod push;
+mod recover;
+mod telemetry;
+
+pub use config::Config;
+pub use error::Error;
+pub use push::{Accepted, Ingester, Readiness, Storage};

@@ -1,0 +1,110 @@
+//! The thread that owns the log: gathers requests, appends them with one sync, hands them on in order.
+
+use bytes::Bytes;
+use model::TenantId;
+use std::sync::mpsc::SyncSender;
+use storage::wal::{Log, SegmentSequence};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+
+use crate::apply::ApplyCommand;
+use crate::error::Error;
+use crate::telemetry::Metrics;
+
+/// Most bytes that share a sync: bounds how long the first of them waits.
+const MAX_BATCH_BYTES: usize = 8 << 20;
+
+/// All that can happen to the log.
+pub(crate) enum LogCommand {
+    Push(Push),
+    /// Close the segment and cut the live rows; `done` hears when their blocks are published.
+    Cut { done: Option<oneshot::Sender<Result<(), Error>>> },
+    /// Blocks hold all that is in the segments up to this one.
+    RemoveThrough(SegmentSequence),
+}
+
+/// A checked request that waits to be stored.
+pub(crate) struct Push {
+    pub tenant: TenantId,
+    pub request: Bytes,
+    pub acknowledge: oneshot::Sender<Result<(), Error>>,
+    /// Its share of the queue; given back when the request is done.
+    pub _room: OwnedSemaphorePermit,
+}
+
+/// Runs until every sender of commands is gone.
+pub(crate) fn spawn(log: Log, commands: mpsc::Receiver<LogCommand>, applier: SyncSender<ApplyCommand>, metrics: Metrics) {
+    let writer = LogWriter { log, commands, applier, metrics };
+    std::thread::Builder::new().name("log-writer".to_owned()).spawn(move || writer.run()).expect("the system can start a thread at start-up");
+}
+
+struct LogWriter {
+    log: Log,
+    commands: mpsc::Receiver<LogCommand>,
+    applier: SyncSender<ApplyCommand>,
+    metrics: Metrics,
+}
+
+impl LogWriter {
+    fn run(mut self) {
+        let mut held_back = None;
+        while let Some(command) = held_back.take().or_else(|| self.commands.blocking_recv()) {
+            match command {
+                LogCommand::Push(push) => held_back = self.append(push),
+                LogCommand::Cut { done } => self.cut(done),
+                LogCommand::RemoveThrough(sequence) => self.remove_through(sequence),
+            }
+            self.metrics.log_size(self.log.bytes(), self.log.segments());
+        }
+    }
+
+    /// Appends `first` and the pushes that wait behind it; returns the command that ended the batch, if one did.
+    fn append(&mut self, first: Push) -> Option<LogCommand> {
+        let mut bytes = first.request.len();
+        let (mut batch, mut held_back) = (vec![first], None);
+        while bytes < MAX_BATCH_BYTES && held_back.is_none() {
+            match self.commands.try_recv() {
+                Ok(LogCommand::Push(push)) => {
+                    bytes += push.request.len();
+                    batch.push(push);
+                }
+                Ok(other) => held_back = Some(other),
+                Err(_) => break,
+            }
+        }
+        // who has given up waiting is told nothing, and need not be stored
+        batch.retain(|push| !push.acknowledge.is_closed());
+        let entries: Vec<(TenantId, Bytes)> = batch.iter().map(|push| (push.tenant.clone(), push.request.clone())).collect();
+        match self.log.append_batch(&entries) {
+            Ok(_) => _ = self.applier.send(ApplyCommand::Apply(batch)),
+            Err(error) => self.refuse(batch, &error),
+        }
+        held_back
+    }
+
+    fn refuse(&self, batch: Vec<Push>, error: &storage::Error) {
+        tracing::error!(%error, requests = batch.len(), "the write-ahead log could not be written, requests are refused");
+        self.metrics.log_failed();
+        for push in batch {
+            _ = push.acknowledge.send(Err(Error::Log { reason: error.to_string() }));
+        }
+    }
+
+    fn cut(&mut self, done: Option<oneshot::Sender<Result<(), Error>>>) {
+        match self.log.rotate() {
+            Ok(segment) => _ = self.applier.send(ApplyCommand::Cut { segment, done }),
+            Err(error) => {
+                tracing::error!(%error, "a new log segment could not be started, live spans are cut later");
+                _ = self.applier.send(ApplyCommand::CutFailed);
+                if let Some(done) = done {
+                    _ = done.send(Err(Error::Storage { action: "start a log segment", source: error }));
+                }
+            }
+        }
+    }
+
+    fn remove_through(&mut self, sequence: SegmentSequence) {
+        if let Err(error) = self.log.remove_through(sequence) {
+            tracing::warn!(%error, segment = %sequence, "a log segment that is in blocks could not be deleted, the next flush tries again");
+        }
+    }
+}

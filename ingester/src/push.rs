@@ -1,0 +1,205 @@
+//! The write path on one screen: [`Ingester::push`].
+
+use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant;
+
+use bytes::Bytes;
+use model::TenantId;
+use object_store::ObjectStore;
+use prometheus_client::registry::Registry;
+use storage::cpu::CpuPool;
+use storage::lock::WriterId;
+use storage::manifest;
+use storage::source::Source;
+use storage::wal::Log;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::Config;
+use crate::error::Error;
+use crate::flush::Flusher;
+use crate::live::Live;
+use crate::log_writer::{LogCommand, Push};
+use crate::telemetry::Metrics;
+use crate::{apply, cut, flush, log_writer, recover};
+
+/// Whether the process takes spans and answers questions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Readiness {
+    Ready,
+    /// The log is being read; `detail` says how far.
+    Replaying { detail: String },
+    Stopping,
+}
+
+/// What became of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Accepted {
+    pub spans: usize,
+}
+
+/// Where blocks and manifests go.
+#[derive(Clone)]
+pub struct Storage {
+    pub objects: Arc<dyn ObjectStore>,
+    pub manifests: Arc<manifest::Store>,
+    pub cpu: CpuPool,
+    pub writer_id: WriterId,
+}
+
+/// Takes spans. Cheap to clone.
+#[derive(Clone)]
+pub struct Ingester {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub config: Config,
+    pub live: Arc<Live>,
+    pub metrics: Metrics,
+    readiness: RwLock<Readiness>,
+    log: mpsc::Sender<LogCommand>,
+    queued_bytes: Arc<Semaphore>,
+    cancel: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Ingester {
+    /// Opens the log in `wal_dir` and starts reading it back. [`readiness`](Self::readiness) says when that is done;
+    /// until then pushes are refused.
+    ///
+    /// # Errors
+    /// When the log or the manifests cannot be read.
+    pub async fn open(config: Config, wal_dir: &Path, storage: Storage, registry: &mut Registry) -> Result<Self, Error> {
+        let watermarks = recover::watermarks(&storage).await?;
+        let (mut log, recovery) = Log::open(wal_dir).map_err(|source| Error::Storage { action: "open the write-ahead log", source })?;
+        let newest = watermarks.values().copied().max().unwrap_or_default();
+        log.start_after(newest).map_err(|source| Error::Storage { action: "open the write-ahead log", source })?;
+
+        let (log_commands, log_receiver) = mpsc::channel(config.max_queued_requests);
+        let inner = Arc::new(Inner {
+            queued_bytes: Arc::new(Semaphore::new(config.max_queued_bytes)),
+            config,
+            live: Arc::new(Live::default()),
+            metrics: Metrics::register(registry),
+            readiness: RwLock::new(Readiness::Replaying { detail: "the write-ahead log is being read".to_owned() }),
+            log: log_commands,
+            cancel: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        });
+        let flusher = Flusher { live: inner.live.clone(), storage, log: inner.log.clone(), metrics: inner.metrics.clone() };
+        let (flush_jobs, flush_receiver) = mpsc::channel(flush::MAX_QUEUED_CUTS);
+        inner.tasks.spawn(inner.cancel.clone().run_until_cancelled_owned(flusher.run(flush_receiver)));
+
+        let apply_commands = apply::spawn(inner.clone(), flush_jobs.clone());
+        log_writer::spawn(log, log_receiver, apply_commands, inner.metrics.clone());
+        inner.tasks.spawn(inner.cancel.clone().run_until_cancelled_owned(cut_by_age(inner.clone())));
+        recover::spawn(inner.clone(), recovery, watermarks, flush_jobs);
+        Ok(Self { inner })
+    }
+
+    /// Stores the spans of a serialized `ExportTraceServiceRequest`.
+    ///
+    /// When this returns `Ok`, the request is in the log and synced, and its spans can be found by id and by search.
+    ///
+    /// # Errors
+    /// [`Error::Request`]: nothing was stored, and the same request will fail again. Other errors: nothing is promised
+    /// to be stored, retry. A request that times out may be stored all the same.
+    pub async fn push(&self, tenant: &TenantId, request: Bytes) -> Result<Accepted, Error> {
+        let inner = &self.inner;
+        inner.check_ready()?;
+        let summary = spans::check(&request).inspect_err(|_| inner.metrics.discarded(tenant, "malformed", 1)).map_err(Error::Request)?;
+        if summary.spans == 0 {
+            return Ok(Accepted { spans: 0 });
+        }
+        let (started, bytes) = (Instant::now(), request.len());
+        tokio::time::timeout(inner.config.push_timeout, inner.log_and_apply(tenant, request)).await.map_err(|_| Error::QueueFull)??;
+        inner.metrics.received(tenant, summary.spans, bytes, started.elapsed());
+        Ok(Accepted { spans: summary.spans })
+    }
+
+    /// Cuts all live spans and publishes them as blocks; returns when they are published.
+    ///
+    /// # Errors
+    /// [`Error::Storage`] when a block could not be published at the first attempt; attempts go on.
+    pub async fn flush(&self) -> Result<(), Error> {
+        self.inner.check_ready()?;
+        let (done, published) = oneshot::channel();
+        self.inner.log.send(LogCommand::Cut { done: Some(done) }).await.map_err(|_| Error::Stopped)?;
+        published.await.map_err(|_| Error::Stopped)?
+    }
+
+    pub fn readiness(&self) -> Readiness {
+        self.inner.readiness.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The live spans of a tenant; see [`Live::sources`] for what it costs.
+    ///
+    /// # Errors
+    /// [`Error::Table`] when the spans that came last cannot be put in columns.
+    pub fn live_sources(&self, tenant: &TenantId) -> Result<Vec<Arc<dyn Source>>, Error> {
+        self.inner.live.sources(tenant)
+    }
+
+    /// Refuses new requests from now on; those under way are finished.
+    pub fn refuse(&self) {
+        self.inner.set_readiness(Readiness::Stopping);
+    }
+
+    /// Stops writing blocks. What is acknowledged is in the log, and the next start finds it there.
+    pub async fn close(&self) {
+        self.refuse();
+        self.inner.cancel.cancel();
+        self.inner.tasks.close();
+        self.inner.tasks.wait().await;
+    }
+}
+
+impl Inner {
+    fn check_ready(&self) -> Result<(), Error> {
+        match &*self.readiness.read().unwrap_or_else(PoisonError::into_inner) {
+            Readiness::Ready => Ok(()),
+            Readiness::Replaying { detail } => Err(Error::NotReady { reason: detail.clone() }),
+            Readiness::Stopping => Err(Error::NotReady { reason: "the process is stopping".to_owned() }),
+        }
+    }
+
+    pub(crate) fn set_readiness(&self, readiness: Readiness) {
+        let mut current = self.readiness.write().unwrap_or_else(PoisonError::into_inner);
+        if *current != Readiness::Stopping {
+            *current = readiness;
+        }
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        *self.readiness.read().unwrap_or_else(PoisonError::into_inner) == Readiness::Stopping
+    }
+
+    /// Asks for a cut unless one is on its way through a full queue; the next check asks again.
+    pub(crate) fn request_cut_if_due(&self) -> bool {
+        let due = cut::due(&self.live.size(), &self.config, Instant::now());
+        due.is_some_and(|reason| {
+            tracing::debug!(?reason, "cutting live spans");
+            self.log.try_send(LogCommand::Cut { done: None }).is_ok()
+        })
+    }
+
+    async fn log_and_apply(&self, tenant: &TenantId, request: Bytes) -> Result<(), Error> {
+        let bytes = u32::try_from(request.len().min(self.config.max_queued_bytes)).unwrap_or(u32::MAX);
+        let room = self.queued_bytes.clone().acquire_many_owned(bytes).await.map_err(|_| Error::Stopped)?;
+        let (acknowledge, acknowledged) = oneshot::channel();
+        let push = Push { tenant: tenant.clone(), request, acknowledge, _room: room };
+        self.log.send(LogCommand::Push(push)).await.map_err(|_| Error::Stopped)?;
+        acknowledged.await.map_err(|_| Error::Stopped)?
+    }
+}
+
+async fn cut_by_age(inner: Arc<Inner>) {
+    let mut ticks = tokio::time::interval(cut::CHECK_PERIOD);
+    loop {
+        ticks.tick().await;
+        inner.request_cut_if_due();
+    }
+}

@@ -1,0 +1,92 @@
+//! At start: what the log holds and no block does becomes live rows again. Memory stays bounded: rows are cut as usual.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use model::TenantId;
+use storage::wal::{Recovery, ReplayEvent, SegmentSequence};
+use tokio::sync::mpsc;
+
+use crate::cut;
+use crate::error::Error;
+use crate::flush::FlushJob;
+use crate::push::{Inner, Readiness, Storage};
+
+/// For each tenant the last segment of this writer whose entries are all in blocks.
+pub(crate) type Watermarks = HashMap<TenantId, SegmentSequence>;
+
+pub(crate) async fn watermarks(storage: &Storage) -> Result<Watermarks, Error> {
+    let failed = |source| Error::Storage { action: "read manifests", source };
+    let mut watermarks = Watermarks::new();
+    for tenant in storage.manifests.tenants() {
+        let manifest = storage.manifests.load(&tenant).await.map_err(failed)?;
+        watermarks.insert(tenant, manifest.watermark(&storage.writer_id));
+    }
+    Ok(watermarks)
+}
+
+/// Replays on a thread of its own, then opens the way for pushes.
+pub(crate) fn spawn(inner: Arc<Inner>, recovery: Recovery, watermarks: Watermarks, flush_jobs: mpsc::Sender<FlushJob>) {
+    let replay = move || match replay(&inner, recovery, &watermarks, &flush_jobs) {
+        Ok(counts) => {
+            tracing::info!(requests = counts.applied, skipped = counts.skipped, damaged = counts.damaged, took = ?counts.started.elapsed(), "write-ahead log replayed");
+            inner.set_readiness(Readiness::Ready);
+        }
+        Err(error) => {
+            tracing::error!(%error, "the write-ahead log could not be replayed, no spans are taken until it can be");
+            inner.set_readiness(Readiness::Replaying { detail: format!("the write-ahead log could not be replayed: {error}") });
+        }
+    };
+    std::thread::Builder::new().name("replay".to_owned()).spawn(replay).expect("the system can start a thread at start-up");
+}
+
+struct Counts {
+    started: Instant,
+    applied: usize,
+    skipped: usize,
+    damaged: usize,
+}
+
+fn replay(inner: &Inner, recovery: Recovery, watermarks: &Watermarks, flush_jobs: &mpsc::Sender<FlushJob>) -> Result<Counts, Error> {
+    let mut counts = Counts { started: Instant::now(), applied: 0, skipped: 0, damaged: 0 };
+    for event in recovery.replay() {
+        if inner.is_stopping() {
+            break;
+        }
+        match event.map_err(|source| Error::Storage { action: "replay the write-ahead log", source })? {
+            ReplayEvent::Entry { segment, tenant, .. } if watermarks.get(&tenant).is_some_and(|&covered| segment <= covered) => counts.skipped += 1,
+            ReplayEvent::Entry { segment, tenant, payload } => match spans::check(&payload) {
+                Ok(_) => {
+                    inner.live.apply(&tenant, &payload)?;
+                    counts.applied += 1;
+                }
+                Err(error) => {
+                    tracing::error!(%tenant, %segment, %error, "a logged request cannot be read, its spans are lost");
+                    counts.damaged += 1;
+                    inner.metrics.replay_failed();
+                }
+            },
+            ReplayEvent::Corrupt { segment, offset, reason } => {
+                tracing::error!(%segment, offset, reason, "the write-ahead log is damaged here, what follows is read");
+                counts.damaged += 1;
+                inner.metrics.replay_failed();
+            }
+            ReplayEvent::TornTail { segment, offset } => tracing::warn!(%segment, offset, "cut off an append that was never acknowledged"),
+            ReplayEvent::SegmentEnd { segment } => {
+                inner.set_readiness(Readiness::Replaying { detail: format!("the write-ahead log is being read, {} requests so far", counts.applied) });
+                cut_if_due(inner, segment, flush_jobs)?;
+            }
+        }
+    }
+    Ok(counts)
+}
+
+/// Only between segments, because the watermark counts whole segments.
+fn cut_if_due(inner: &Inner, segment: SegmentSequence, flush_jobs: &mpsc::Sender<FlushJob>) -> Result<(), Error> {
+    if cut::due(&inner.live.size(), &inner.config, Instant::now()) == Some(cut::Due::Size) {
+        let job = FlushJob { segment, heads: inner.live.cut()?, done: None };
+        flush_jobs.blocking_send(job).map_err(|_| Error::Stopped)?;
+    }
+    Ok(())
+}

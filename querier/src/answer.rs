@@ -1,0 +1,119 @@
+//! What is answered, without any wire format.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::{Scope, SpanId, TraceId};
+use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
+
+/// What answering cost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct QueryMetrics {
+    pub inspected_traces: u64,
+    pub inspected_spans: u64,
+    /// Compressed bytes read from blocks.
+    pub inspected_bytes: u64,
+    /// Blocks in the time range.
+    pub total_blocks: u64,
+    pub total_block_bytes: u64,
+    /// Sources read, of those planned.
+    pub completed_jobs: u64,
+    pub total_jobs: u64,
+}
+
+/// A trace by id; `resource_spans` is empty when there is none.
+#[derive(Debug, Clone, Default)]
+pub struct TraceAnswer {
+    pub resource_spans: Vec<ResourceSpans>,
+    pub metrics: QueryMetrics,
+    /// Why the trace may lack spans: blocks that could not be read.
+    pub partial: Option<String>,
+}
+
+/// Traces that match a search, newest first.
+#[derive(Debug, Clone, Default)]
+pub struct SearchAnswer {
+    pub traces: Vec<FoundTrace>,
+    pub metrics: QueryMetrics,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct FoundTrace {
+    pub trace_id: TraceId,
+    /// Name of the root span's service; `None` without a root or a name.
+    pub root_service: Option<String>,
+    pub root_name: Option<String>,
+    pub start_nanos: u64,
+    pub duration_nanos: u64,
+    /// Empty in the answer to a tag search.
+    pub services: BTreeMap<String, ServiceStats>,
+    /// Empty in the answer to a tag search.
+    pub span_sets: Vec<SpanSet>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ServiceStats {
+    pub span_count: u32,
+    pub error_count: u32,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct SpanSet {
+    /// How many spans match; `spans` may list fewer.
+    pub matched: u32,
+    pub spans: Vec<FoundSpan>,
+    /// Results of the pipeline (`by(name)`, `count()`).
+    pub attributes: Vec<(String, Value)>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct FoundSpan {
+    pub span_id: SpanId,
+    /// Only when the query is about the name.
+    pub name: Option<String>,
+    pub start_nanos: u64,
+    pub duration_nanos: u64,
+    /// What the query compared or selected, under bare names.
+    pub attributes: Vec<(String, Value)>,
+}
+
+/// A value in an answer.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    String(String),
+    Int(i64),
+    Double(f64),
+    Bool(bool),
+    Array(Vec<Value>),
+}
+
+/// Names of tags by scope, sorted; a scope without names is left out.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct TagNames {
+    pub scopes: BTreeMap<Scope, BTreeSet<String>>,
+    /// Whether the fixed list [`model::attribute::LISTED_INTRINSICS`] belongs to the answer.
+    pub intrinsics: bool,
+    pub metrics: QueryMetrics,
+}
+
+/// Values of a tag, each once, sorted by type and then text.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct TagValues {
+    pub values: BTreeSet<TagValue>,
+    pub metrics: QueryMetrics,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TagValue {
+    pub kind: TagValueKind,
+    pub text: String,
+}
+
+/// Type of a tag value; Grafana chooses operators and quoting by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TagValueKind {
+    String,
+    Int,
+    Float,
+    Bool,
+    Keyword,
+}

@@ -1,0 +1,69 @@
+//! Why a question could not be answered.
+
+use std::time::Duration;
+
+use model::ErrorKind;
+use traceql::Part;
+
+/// The error of this crate.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The query is not TraceQL, is refused, or computes something that has no value (division by zero).
+    #[error(transparent)]
+    Query(#[from] traceql::Error),
+    /// The query is right, but this program cannot evaluate it yet.
+    #[error("{part} cannot be evaluated yet")]
+    Unsupported { part: String },
+    #[error("query took longer than {}s", .0.as_secs())]
+    Timeout(Duration),
+    #[error("a span has too many pairs of events and links to compare")]
+    TooManyPairs,
+    /// A table read from a source does not have the shape that [`spans::schema`] describes.
+    #[error("span table is damaged: column {column}")]
+    Damaged { column: String },
+    #[error(transparent)]
+    Storage(#[from] storage::Error),
+    #[error(transparent)]
+    Spans(#[from] spans::Error),
+    #[error("arrow: {0}")]
+    Arrow(#[from] arrow::error::ArrowError),
+}
+
+impl Error {
+    pub(crate) fn damaged(column: &str) -> Self {
+        Self::Damaged { column: column.to_owned() }
+    }
+
+    /// For a query that is more than one span filter and `select()`.
+    pub(crate) fn unsupported(query: &traceql::Query) -> Self {
+        let part = query.parts().into_iter().find(|part| !matches!(part, Part::Select | Part::Metrics | Part::SecondStage));
+        Self::Unsupported { part: part.map_or_else(|| "this query".to_owned(), |part| part.to_string()) }
+    }
+
+    /// Whether the others can still answer when one source fails so: it is damaged, or it is gone.
+    pub(crate) fn is_of_one_source(&self) -> bool {
+        matches!(self.kind(), ErrorKind::Corrupt | ErrorKind::NotFound)
+    }
+
+    /// The error of the language, whose text endpoints put their own words before.
+    pub fn as_query_error(&self) -> Option<&traceql::Error> {
+        match self {
+            Self::Query(error) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// What the caller should do next.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Query(error) => error.kind(),
+            Self::Unsupported { .. } => ErrorKind::InvalidInput,
+            Self::Timeout(_) => ErrorKind::Timeout,
+            Self::TooManyPairs => ErrorKind::LimitExceeded,
+            Self::Damaged { .. } => ErrorKind::Corrupt,
+            Self::Storage(error) => error.kind(),
+            Self::Spans(error) => error.kind(),
+            Self::Arrow(_) => ErrorKind::Internal,
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! [`Querier`]: the questions that can be asked, each with its deadline and its count.
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use model::{TenantId, TimeRange, TraceId};
+use prometheus_client::registry::Registry;
+use storage::CpuPool;
+use storage::source::Source;
+
+use crate::answer::{QueryMetrics, SearchAnswer, TagNames, TagValues, TraceAnswer};
+use crate::config::Config;
+use crate::error::Error;
+use crate::request::{SearchRequest, TagNamesRequest, TagValuesRequest};
+use crate::telemetry::{Operation, Telemetry};
+use crate::{search, tags, trace_by_id};
+
+/// Where a tenant's spans lie: live data and blocks, a consistent snapshot each time it is asked.
+pub type Sources =
+    Arc<dyn Fn(&TenantId) -> BoxFuture<'static, Result<Vec<Arc<dyn Source>>, storage::Error>> + Send + Sync>;
+
+/// Answers questions about stored traces. Cheap to clone.
+///
+/// Dropping a future of its methods ends the work, but for what already runs on the CPU pool.
+#[derive(Clone)]
+pub struct Querier {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub config: Config,
+    pub cpu: CpuPool,
+    sources: Sources,
+    telemetry: Telemetry,
+}
+
+impl Querier {
+    pub fn new(config: Config, sources: Sources, cpu: CpuPool, registry: &mut Registry) -> Self {
+        let telemetry = Telemetry::new(registry);
+        Self { inner: Arc::new(Inner { config, cpu, sources, telemetry }) }
+    }
+
+    /// All spans of a trace; none is an empty answer. `range` is a hint where to look.
+    pub async fn trace_by_id(
+        &self,
+        tenant: &TenantId,
+        id: TraceId,
+        range: Option<TimeRange>,
+    ) -> Result<TraceAnswer, Error> {
+        self.ask(Operation::Traces, tenant, |answer: &TraceAnswer| answer.metrics, async |inner, sources| {
+            trace_by_id::trace_by_id(inner, sources, id, range).await
+        })
+        .await
+    }
+
+    /// The newest traces that match, newest first.
+    pub async fn search(&self, tenant: &TenantId, request: SearchRequest) -> Result<SearchAnswer, Error> {
+        self.ask(Operation::Search, tenant, |answer: &SearchAnswer| answer.metrics, async |inner, sources| {
+            search::search(inner, sources, &request).await
+        })
+        .await
+    }
+
+    /// Names of tags by scope.
+    pub async fn tag_names(&self, tenant: &TenantId, request: TagNamesRequest) -> Result<TagNames, Error> {
+        self.ask(Operation::Metadata, tenant, |answer: &TagNames| answer.metrics, async |inner, sources| {
+            tags::tag_names(inner, sources, &request).await
+        })
+        .await
+    }
+
+    /// Values of a tag.
+    pub async fn tag_values(&self, tenant: &TenantId, request: TagValuesRequest) -> Result<TagValues, Error> {
+        self.ask(Operation::Metadata, tenant, |answer: &TagValues| answer.metrics, async |inner, sources| {
+            tags::tag_values(inner, sources, &request).await
+        })
+        .await
+    }
+
+    /// Runs a question over the tenant's sources, up to the deadline.
+    async fn ask<T>(
+        &self,
+        operation: Operation,
+        tenant: &TenantId,
+        metrics: fn(&T) -> QueryMetrics,
+        question: impl AsyncFnOnce(&Inner, Vec<Arc<dyn Source>>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let guard = self.inner.telemetry.start(operation, tenant);
+        let deadline = self.inner.config.max_query_time();
+        let answered = async {
+            let sources = (self.inner.sources)(tenant).await?;
+            question(&self.inner, sources).await
+        };
+        let answer = tokio::time::timeout(deadline, answered).await.map_err(|_| Error::Timeout(deadline))?;
+        guard.completed(&answer.as_ref().map(metrics).unwrap_or_default());
+        answer
+    }
+}

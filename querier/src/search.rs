@@ -1,0 +1,241 @@
+//! The read path of `/api/search`.
+//!
+//! ```text
+//! compile ─▶ plan ─▶ open, prune, read filter columns, evaluate ─▶ newest matches ─▶ whole traces, shown columns ─▶ answer
+//!                    └──────── each source, newest first ───────┘     collect           └──── only for these ────┘
+//! ```
+//!
+//! A source is evaluated on its own part of a trace. What is in the answer comes from the whole trace: `complete` finds
+//! the other parts of the newest matches. A filter that looks at the trace as a whole (its duration, its root, the tree)
+//! is evaluated on whole traces from the start, wherever several sources have parts of one.
+
+mod collect;
+mod complete;
+pub(crate) mod plan;
+mod query;
+mod render;
+mod whole;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures::stream::{self, StreamExt, TryStreamExt};
+use hashbrown::HashSet;
+use model::{TimeRange, TraceId};
+use storage::source::Source;
+use tokio::sync::Semaphore;
+use tracing::warn;
+
+use self::collect::{Hit, Hits};
+use self::query::SearchQuery;
+use crate::answer::{QueryMetrics, SearchAnswer};
+use crate::error::Error;
+use crate::eval::DimensionMasks;
+use crate::querier::Inner;
+use crate::request::SearchRequest;
+use crate::scan::{GroupTraces, Opened};
+
+/// Sources that are looked at together. The newest come first, and often make the others needless.
+const SOURCES_AT_ONCE: usize = 4;
+
+/// Answers a search over a consistent set of sources.
+pub(crate) async fn search(
+    inner: &Inner,
+    sources: Vec<Arc<dyn Source>>,
+    request: &SearchRequest,
+) -> Result<SearchAnswer, Error> {
+    let query = Arc::new(SearchQuery::of(&request.filter)?);
+    if query.filter.is_never() || request.limit == 0 {
+        return Ok(SearchAnswer::default());
+    }
+    let search = Search::new(inner, plan::newest_first(sources), query, request);
+    let split = search.split_traces().await?;
+    // Other parts of a match may begin earlier and so move it down the answer; then more matches are needed.
+    let mut keep = request.limit.saturating_add(request.limit / 4 + 4);
+    loop {
+        let hits = search.find(keep, &split).await?;
+        if let Some(traces) = search.complete(hits).await? {
+            return Ok(SearchAnswer { traces, metrics: search.metrics() });
+        }
+        keep = keep.saturating_mul(2);
+    }
+}
+
+/// One search, while it runs.
+struct Search<'a> {
+    inner: &'a Inner,
+    /// Newest first. Sources are known by their number here.
+    sources: Vec<Arc<dyn Source>>,
+    query: Arc<SearchQuery>,
+    range: TimeRange,
+    limit: usize,
+    spans_per_span_set: usize,
+    /// Limits the reads of all sources together.
+    reads: Semaphore,
+    metrics: Mutex<QueryMetrics>,
+}
+
+impl<'a> Search<'a> {
+    fn new(
+        inner: &'a Inner,
+        sources: Vec<Arc<dyn Source>>,
+        query: Arc<SearchQuery>,
+        request: &SearchRequest,
+    ) -> Self {
+        let metrics = plan::metrics(&sources, &request.range);
+        Self {
+            inner,
+            sources,
+            query,
+            range: request.range,
+            limit: request.limit,
+            spans_per_span_set: request.spans_per_span_set,
+            reads: Semaphore::new(inner.config.max_concurrent_reads.max(1)),
+            metrics: Mutex::new(metrics),
+        }
+    }
+
+    /// The newest traces that match, up to `keep`. Traces in `split` are evaluated as a whole.
+    async fn find(&self, keep: usize, split: &HashSet<TraceId>) -> Result<Hits, Error> {
+        let hits = Mutex::new(Hits::new(keep));
+        self.find_split(split, &hits).await?;
+        let searched = self.sources.iter().enumerate().filter(|(_, source)| source.time_range().overlaps(&self.range));
+        stream::iter(searched)
+            .map(|(number, source)| self.find_in(number, source, split, &hits))
+            .buffer_unordered(SOURCES_AT_ONCE)
+            .try_collect::<()>()
+            .await?;
+        Ok(hits.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Adds the matches of one source. A damaged source is left out.
+    async fn find_in(
+        &self,
+        number: usize,
+        source: &Arc<dyn Source>,
+        split: &HashSet<TraceId>,
+        hits: &Mutex<Hits>,
+    ) -> Result<(), Error> {
+        // every trace of the source starts before the source ends
+        if !locked(hits).could_keep(source.time_range().end_nanos) {
+            return Ok(());
+        }
+        match self.scan(number, source, split, hits).await {
+            Err(error) if error.is_of_one_source() => {
+                warn!(block_id = %source.block_id(), %error, "source left out of a search");
+                Ok(())
+            }
+            result => result,
+        }
+    }
+
+    async fn scan(
+        &self,
+        number: usize,
+        source: &Arc<dyn Source>,
+        split: &HashSet<TraceId>,
+        hits: &Mutex<Hits>,
+    ) -> Result<(), Error> {
+        let opened = Opened::open(source.clone()).await?;
+        let query = self.query.clone();
+        let small_tables = opened.small_tables();
+        let masks = self.inner.cpu.run(move || query.filter.on_dimensions(&small_tables)).await??;
+        let masks = Arc::new(masks);
+        let traces = self.candidates(&opened, &masks, split, hits)?;
+        locked(&self.metrics).inspected_traces += traces.len() as u64;
+        if self.query.filter.decides_whole_traces() {
+            self.add_whole(number, &opened, &traces, hits)?;
+        } else {
+            stream::iter(opened.by_group(traces)?)
+                .map(|group| self.scan_group(number, &opened, &masks, group, hits))
+                .buffer_unordered(self.inner.config.max_concurrent_reads.max(1))
+                .try_collect::<()>()
+                .await?;
+        }
+        locked(&self.metrics).completed_jobs += 1;
+        Ok(())
+    }
+
+    /// Traces of a source that may match and may still enter the answer, ascending.
+    fn candidates(
+        &self,
+        opened: &Opened,
+        masks: &DimensionMasks,
+        split: &HashSet<TraceId>,
+        hits: &Mutex<Hits>,
+    ) -> Result<Vec<usize>, Error> {
+        if masks.is_never {
+            return Ok(Vec::new());
+        }
+        let (traces, hits) = (opened.traces()?, locked(hits));
+        let is_candidate = |&trace: &usize| {
+            masks.traces.as_ref().is_none_or(|mask| mask.value(trace))
+                && traces.time_range(trace).overlaps(&self.range)
+                && hits.could_keep(traces.start_nanos(trace))
+                && (split.is_empty() || !split.contains(&traces.id(trace)))
+        };
+        Ok((0..traces.len()).filter(is_candidate).collect())
+    }
+
+    /// Adds traces of which every span matches.
+    fn add_whole(&self, number: usize, opened: &Opened, traces: &[usize], hits: &Mutex<Hits>) -> Result<(), Error> {
+        let (view, mut hits) = (opened.traces()?, locked(hits));
+        for &trace in traces {
+            let rows = view.span_rows(trace);
+            hits.add(Hit {
+                start_nanos: view.start_nanos(trace),
+                trace_id: view.id(trace),
+                source: number,
+                trace,
+                matched: rows.len() as u32,
+                rows: rows.take(self.spans_per_span_set).collect(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Reads the filter's columns of some traces, and adds those that match.
+    async fn scan_group(
+        &self,
+        number: usize,
+        opened: &Opened,
+        masks: &Arc<DimensionMasks>,
+        mut wanted: GroupTraces,
+        hits: &Mutex<Hits>,
+    ) -> Result<(), Error> {
+        let _read = self.reads.acquire().await.map_err(|_| storage::Error::Stopping)?;
+        {
+            let (traces, hits) = (opened.traces()?, locked(hits));
+            wanted.traces.retain(|&trace| hits.could_keep(traces.start_nanos(trace)));
+        }
+        if wanted.traces.is_empty() {
+            return Ok(());
+        }
+        let rows = opened.read(&wanted, &self.query.filter.projection()).await?;
+        self.count_read(rows.bytes, rows.table.span_count());
+        let (query, masks, most) = (self.query.clone(), masks.clone(), self.spans_per_span_set);
+        let found = move || {
+            let runs = rows.runs(&wanted.traces)?;
+            let selection = query.filter.select(&rows.table, &masks)?;
+            collect::matches(&rows.table, &runs, &selection.spans, number, most)
+        };
+        let found: Vec<Hit> = self.inner.cpu.run(found).await??;
+        let mut hits = locked(hits);
+        found.into_iter().for_each(|hit| hits.add(hit));
+        Ok(())
+    }
+
+    fn count_read(&self, bytes: u64, spans: usize) {
+        let mut metrics = locked(&self.metrics);
+        metrics.inspected_bytes += bytes;
+        metrics.inspected_spans += spans as u64;
+    }
+
+    fn metrics(&self) -> QueryMetrics {
+        *locked(&self.metrics)
+    }
+}
+
+/// The mutexes here guard plain values that are whole at every moment.
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,130 @@
+//! The newest matches found so far, in bounded memory.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use arrow::buffer::BooleanBuffer;
+use model::TraceId;
+use spans::{SpanTable, Traces};
+
+use crate::error::Error;
+use crate::scan::Run;
+
+/// A trace, or the part of it in one source, that matches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Hit {
+    pub start_nanos: u64,
+    pub trace_id: TraceId,
+    /// Number of the source.
+    pub source: usize,
+    /// Row of its `traces`.
+    pub trace: usize,
+    pub matched: u32,
+    /// The first rows that match.
+    pub rows: Vec<usize>,
+}
+
+/// The place of a trace in the answer: newest first, then by id.
+pub(crate) type Place = (Reverse<u64>, TraceId);
+
+/// The matches with the best places.
+#[derive(Debug)]
+pub(crate) struct Hits {
+    keep: usize,
+    kept: BTreeMap<(Place, usize), Hit>,
+    /// True once a match was left out.
+    is_cut: bool,
+}
+
+impl Hits {
+    pub fn new(keep: usize) -> Self {
+        Self { keep, kept: BTreeMap::new(), is_cut: false }
+    }
+
+    /// Whether a match that starts then, or earlier, could be among those that are kept.
+    pub fn could_keep(&self, start_nanos: u64) -> bool {
+        self.kept.len() < self.keep || self.last_place().is_none_or(|(Reverse(last), _)| start_nanos >= last)
+    }
+
+    pub fn add(&mut self, hit: Hit) {
+        self.kept.insert(((Reverse(hit.start_nanos), hit.trace_id), hit.source), hit);
+        if self.kept.len() > self.keep {
+            self.kept.pop_last();
+            self.is_cut = true;
+        }
+    }
+
+    /// The worst place from which nothing was left out; `None` when all matches are kept.
+    pub fn complete_to(&self) -> Option<Place> {
+        // a trace that could not be kept was not looked at, so a full set may be cut without knowing
+        if self.is_cut || self.kept.len() >= self.keep { self.last_place() } else { None }
+    }
+
+    pub fn into_hits(self) -> impl Iterator<Item = Hit> {
+        self.kept.into_values()
+    }
+
+    fn last_place(&self) -> Option<Place> {
+        self.kept.last_key_value().map(|((place, _), _)| *place)
+    }
+}
+
+/// The runs that have a span in `selected`.
+pub(super) fn matches(
+    table: &SpanTable,
+    runs: &[Run],
+    selected: &BooleanBuffer,
+    source: usize,
+    most_rows: usize,
+) -> Result<Vec<Hit>, Error> {
+    let traces = Traces::of(&table.traces)?;
+    let mut hits = Vec::new();
+    for run in runs {
+        let mask = selected.slice(run.rows.start, run.rows.len());
+        let matched = mask.count_set_bits();
+        if matched > 0 {
+            hits.push(Hit {
+                start_nanos: traces.start_nanos(run.trace),
+                trace_id: traces.id(run.trace),
+                source,
+                trace: run.trace,
+                matched: matched as u32,
+                rows: mask.set_indices().take(most_rows).map(|row| run.first_row + row).collect(),
+            });
+        }
+    }
+    Ok(hits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hit(start_nanos: u64, id: u8, source: usize) -> Hit {
+        Hit { start_nanos, trace_id: TraceId([id; 16]), source, trace: 0, matched: 1, rows: vec![] }
+    }
+
+    #[test]
+    fn the_newest_are_kept_whatever_the_order() {
+        let mut all: Vec<Hit> = (1..=6).map(|id| hit(100 + u64::from(id / 2), id, 0)).collect();
+        let kept = |all: &[Hit]| {
+            let mut hits = Hits::new(3);
+            all.iter().for_each(|hit| hits.add(hit.clone()));
+            assert!(hits.could_keep(102) && !hits.could_keep(101));
+            assert_eq!(hits.complete_to(), Some((Reverse(102), TraceId([5; 16]))));
+            hits.into_hits().map(|hit| hit.trace_id.0[0]).collect::<Vec<_>>()
+        };
+        assert_eq!(kept(&all), [6, 4, 5]);
+        all.reverse();
+        assert_eq!(kept(&all), [6, 4, 5]);
+    }
+
+    #[test]
+    fn what_is_not_full_is_complete() {
+        let mut hits = Hits::new(3);
+        hits.add(hit(1, 1, 0));
+        hits.add(hit(1, 1, 1));
+        assert_eq!(hits.complete_to(), None);
+        assert!(hits.could_keep(0));
+    }
+}

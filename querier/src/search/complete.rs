@@ -1,0 +1,154 @@
+//! From the newest matches to the answer: their other parts are found, whole traces put together, and what is shown read.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use futures::stream::{self, StreamExt, TryStreamExt};
+use hashbrown::{HashMap, HashSet};
+use model::{TimeRange, TraceId};
+
+use super::collect::{Hit, Hits, Place};
+use super::render::{self, ToShow};
+use super::whole::run_of;
+use super::{Search, plan};
+use crate::answer::FoundTrace;
+use crate::error::Error;
+use crate::parts::{self, PartAt};
+use crate::scan::{GroupTraces, Opened};
+
+impl Search<'_> {
+    /// The answer, or `None` when `hits` hold too few matches to be sure of it.
+    pub(super) async fn complete(&self, hits: Hits) -> Result<Option<Vec<FoundTrace>>, Error> {
+        let complete_to = hits.complete_to();
+        let hits: Vec<Hit> = hits.into_hits().collect();
+        if hits.is_empty() {
+            return Ok(Some(Vec::new()));
+        }
+        let parts = self.find_parts(&hits).await?;
+        let opened = self.open(parts.values().flatten()).await?;
+        let mut places = parts
+            .iter()
+            .map(|(id, parts)| Ok((Reverse(earliest_start(&opened, parts)?), *id)))
+            .collect::<Result<Vec<Place>, Error>>()?;
+        places.sort_unstable();
+        let is_sure = complete_to.is_none_or(|sure| places.get(self.limit - 1).is_some_and(|last| *last <= sure));
+        if !is_sure {
+            return Ok(None);
+        }
+        places.truncate(self.limit);
+        let wanted: HashSet<TraceId> = places.iter().map(|(_, id)| *id).collect();
+        let (whole, split): (Vec<_>, Vec<_>) =
+            parts.into_iter().filter(|(id, _)| wanted.contains(id)).partition(|(_, parts)| parts.len() == 1);
+        let mut found = self.show_split(&opened, split).await?;
+        let whole: HashSet<TraceId> = whole.into_iter().map(|(id, _)| id).collect();
+        let hits = hits.into_iter().filter(|hit| whole.contains(&hit.trace_id)).collect();
+        found.extend(self.show_whole(&opened, hits).await?);
+        found.sort_by_key(|trace| (Reverse(trace.start_nanos), trace.trace_id));
+        Ok(Some(found))
+    }
+
+    /// All parts of the traces, wherever they lie.
+    async fn find_parts(&self, hits: &[Hit]) -> Result<HashMap<TraceId, Vec<PartAt>>, Error> {
+        let ids: HashSet<TraceId> = hits.iter().map(|hit| hit.trace_id).collect();
+        let ids: Vec<TraceId> = ids.into_iter().collect();
+        let times = hits.iter().map(|hit| TimeRange::new(hit.start_nanos, hit.start_nanos));
+        let time = times.reduce(|all, one| all.union(&one)).unwrap_or(self.range);
+        let near = plan::widened(&time, self.inner.config.trace_reach_nanos());
+        let near: Vec<_> = self
+            .sources
+            .iter()
+            .enumerate()
+            .filter(|(_, source)| source.time_range().overlaps(&near))
+            .map(|(number, source)| (number, source.clone()))
+            .collect();
+        let mut found = parts::find(&near, &ids, self.inner.config.max_concurrent_reads).await?;
+        for hit in hits {
+            let part = PartAt { source: hit.source, trace: hit.trace };
+            let parts = found.entry(hit.trace_id).or_default();
+            if !parts.contains(&part) {
+                parts.push(part);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Traces that lie in one source: the matches are known, only what is shown is read.
+    async fn show_whole(&self, opened: &HashMap<usize, Opened>, hits: Vec<Hit>) -> Result<Vec<FoundTrace>, Error> {
+        let mut by_group: BTreeMap<(usize, usize), Vec<Hit>> = BTreeMap::new();
+        for hit in hits {
+            for group in opened[&hit.source].by_group([hit.trace])? {
+                by_group.entry((hit.source, group.group)).or_default().push(hit.clone());
+            }
+        }
+        let groups = stream::iter(by_group).map(|((source, group), mut hits)| async move {
+            hits.sort_by_key(|hit| hit.trace);
+            self.show_group(&opened[&source], group, hits).await
+        });
+        let groups = groups.buffer_unordered(self.inner.config.max_concurrent_reads.max(1));
+        Ok(groups.try_collect::<Vec<_>>().await?.into_iter().flatten().collect())
+    }
+
+    /// Traces of one row group, by row.
+    async fn show_group(&self, opened: &Opened, group: usize, hits: Vec<Hit>) -> Result<Vec<FoundTrace>, Error> {
+        let query = self.query.clone();
+        let Some(shown) = &query.shown else {
+            let nothing = |hit: &Hit| ToShow { trace: hit.trace, matched: hit.matched, rows: Vec::new() };
+            let to_show = hits.iter().map(nothing).collect::<Vec<_>>();
+            return render::traces(&opened.small_tables(), &to_show, None);
+        };
+        let _read = self.reads.acquire().await.map_err(|_| storage::Error::Stopping)?;
+        let columns = shown.projection();
+        let rows = if shown.needs_whole_runs() {
+            let wanted = GroupTraces { group, traces: hits.iter().map(|hit| hit.trace).collect() };
+            opened.read_only(&wanted, &columns).await?
+        } else {
+            opened.read_rows(group, hits.iter().flat_map(|hit| hit.rows.iter().copied()), &columns).await?
+        };
+        self.count_read(rows.bytes, 0);
+        let positions = |hit: Hit| {
+            let positions = hit.rows.iter().map(|&row| rows.position(row)).collect::<Result<Vec<_>, Error>>()?;
+            Ok(ToShow { trace: hit.trace, matched: hit.matched, rows: positions })
+        };
+        let to_show = hits.into_iter().map(positions).collect::<Result<Vec<_>, Error>>()?;
+        let render = move || render::traces(&rows.table, &to_show, query.shown.as_ref());
+        self.inner.cpu.run(render).await?
+    }
+
+    /// Traces of which several sources have parts: put together, evaluated again, and shown as a whole.
+    async fn show_split(
+        &self,
+        opened: &HashMap<usize, Opened>,
+        split: Vec<(TraceId, Vec<PartAt>)>,
+    ) -> Result<Vec<FoundTrace>, Error> {
+        let mut found = Vec::new();
+        for traces in split.chunks(64) {
+            let table = self.read_whole(opened, traces.iter().flat_map(|(_, parts)| parts)).await?;
+            let (query, most_rows) = (self.query.clone(), self.spans_per_span_set);
+            let render = move || {
+                let masks = query.filter.on_dimensions(&table)?;
+                let selected = query.filter.select(&table, &masks)?.spans;
+                let mut to_show = Vec::new();
+                for trace in 0..table.trace_count() {
+                    let run = run_of(&table, trace)?;
+                    let mask = selected.slice(run.rows.start, run.rows.len());
+                    let matched = mask.count_set_bits() as u32;
+                    let rows = mask.set_indices().take(most_rows).map(|row| run.rows.start + row).collect();
+                    if matched > 0 {
+                        to_show.push(ToShow { trace, matched, rows });
+                    }
+                }
+                render::traces(&table, &to_show, query.shown.as_ref())
+            };
+            found.extend(self.inner.cpu.run(render).await??);
+        }
+        Ok(found)
+    }
+}
+
+fn earliest_start(opened: &HashMap<usize, Opened>, parts: &[PartAt]) -> Result<u64, Error> {
+    let mut earliest = u64::MAX;
+    for part in parts {
+        earliest = earliest.min(opened[&part.source].traces()?.start_nanos(part.trace));
+    }
+    Ok(earliest)
+}

@@ -1,0 +1,37 @@
+//! Which sources a search looks at, and in which order. Pure.
+
+use std::cmp::Reverse;
+use std::sync::Arc;
+
+use hashbrown::HashSet;
+use model::{BlockId, TimeRange};
+use storage::source::Source;
+
+use crate::answer::QueryMetrics;
+
+/// The sources whose newest spans are newest come first. Live data that is already in a published block is left out.
+pub(crate) fn newest_first(mut sources: Vec<Arc<dyn Source>>) -> Vec<Arc<dyn Source>> {
+    let published: HashSet<BlockId> =
+        sources.iter().filter(|source| !source.is_live()).map(|source| source.block_id()).collect();
+    sources.retain(|source| !source.is_live() || !published.contains(&source.block_id()));
+    sources.sort_by_key(|source| (Reverse(source.time_range().end_nanos), source.block_id()));
+    sources
+}
+
+/// A range that is wider by `reach` on both sides.
+pub(crate) fn widened(range: &TimeRange, reach: u64) -> TimeRange {
+    TimeRange::new(range.start_nanos.saturating_sub(reach), range.end_nanos.saturating_add(reach))
+}
+
+/// What is known of the cost beforehand.
+pub(crate) fn metrics(sources: &[Arc<dyn Source>], range: &TimeRange) -> QueryMetrics {
+    let mut metrics = QueryMetrics::default();
+    for source in sources.iter().filter(|source| source.time_range().overlaps(range)) {
+        metrics.total_jobs += 1;
+        if !source.is_live() {
+            metrics.total_blocks += 1;
+            metrics.total_block_bytes += source.size_bytes();
+        }
+    }
+    metrics
+}

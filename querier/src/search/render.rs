@@ -1,0 +1,368 @@
+//! What the answer says of a trace and of its spans that match.
+//!
+//! A span shows the values that made it match, and what `select()` names:
+//!
+//! - `field op literal`: the value if it satisfies that comparison; of an array the elements that do;
+//! - fields in other expressions and in `select()`: the value if there is one;
+//! - of events and links the last value that qualifies.
+
+use std::collections::BTreeMap;
+
+use arrow::array::{Array, AsArray, ListArray, RecordBatch, StructArray, UInt32Array};
+use arrow::datatypes::{Int64Type, UInt32Type};
+use model::{Intrinsic, Scope, SpanId};
+use regex::Regex;
+use spans::schema::{column, trace_column};
+use spans::{SpanTable, Traces};
+use storage::source::Projection;
+use traceql::{BinaryOp, CompareOp, Field, FieldExpr, Static, anchored_regex, format_go_duration};
+
+use crate::answer::{FoundSpan, FoundTrace, ServiceStats, SpanSet, Value};
+use crate::error::Error;
+use crate::eval::{Cell, Column, DimensionMasks, Evaluation, FieldUse, Home, home};
+
+/// Which values of a span are shown.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    with_name: bool,
+    fields: Vec<ShownField>,
+    field_use: FieldUse,
+}
+
+#[derive(Debug)]
+struct ShownField {
+    /// Never unscoped.
+    field: Field,
+    tests: Vec<Test>,
+    /// Shown whatever its value.
+    always: bool,
+    /// Compared with nil: shown as the text `nil` when it is missing.
+    if_missing: bool,
+}
+
+/// A comparison with a literal.
+#[derive(Debug, Clone)]
+enum Test {
+    Present,
+    Compare(CompareOp, Static),
+    Pattern { pattern: Regex, negated: bool },
+}
+
+/// A trace to show, with rows of its spans.
+pub(crate) struct ToShow {
+    /// Row of `traces`.
+    pub trace: usize,
+    pub matched: u32,
+    /// Rows of `spans`.
+    pub rows: Vec<usize>,
+}
+
+impl Shown {
+    pub fn of(filter: &FieldExpr, select: &[&Field]) -> Result<Self, Error> {
+        let mut shown = Self { with_name: false, fields: Vec::new(), field_use: FieldUse::default() };
+        shown.collect(filter)?;
+        for field in select {
+            shown.add(field, |shown| shown.always = true);
+        }
+        shown.field_use = FieldUse::of(shown.fields.iter().map(|shown| &shown.field));
+        Ok(shown)
+    }
+
+    fn collect(&mut self, expr: &FieldExpr) -> Result<(), Error> {
+        let FieldExpr::Binary { op, left, right } = expr else {
+            expr.fields().for_each(|field| self.add(field, |shown| shown.always = true));
+            return Ok(());
+        };
+        let (field, literal, op) = match (op, &**left, &**right) {
+            (BinaryOp::Logic(_), left, right) => {
+                self.collect(left)?;
+                return self.collect(right);
+            }
+            (BinaryOp::Compare(op), FieldExpr::Field(field), FieldExpr::Literal(literal)) => (field, literal, *op),
+            (BinaryOp::Compare(op), FieldExpr::Literal(literal), FieldExpr::Field(field)) => {
+                (field, literal, op.mirrored().unwrap_or(*op))
+            }
+            _ => {
+                expr.fields().for_each(|field| self.add(field, |shown| shown.always = true));
+                return Ok(());
+            }
+        };
+        match (op, literal) {
+            (CompareOp::Eq, Static::Nil) => {
+                let is_scoped = !matches!(field, Field::Attribute { scope: None, .. });
+                self.add(field, |shown| shown.if_missing = is_scoped);
+            }
+            (CompareOp::Ne, Static::Nil) => self.add(field, |shown| shown.tests.push(Test::Present)),
+            (CompareOp::Match | CompareOp::NotMatch, Static::String(pattern)) => {
+                let test = Test::Pattern { pattern: anchored_regex(pattern)?, negated: op == CompareOp::NotMatch };
+                self.add(field, |shown| shown.tests.push(test.clone()));
+            }
+            _ => self.add(field, |shown| shown.tests.push(Test::Compare(op, literal.clone()))),
+        }
+        Ok(())
+    }
+
+    /// An unscoped attribute is shown from the span and from the resource.
+    fn add(&mut self, field: &Field, change: impl Fn(&mut ShownField)) {
+        if let Field::Attribute { scope: None, name } = field {
+            self.add(&Field::attribute(Scope::Span, name), &change as &dyn Fn(&mut ShownField));
+            self.add(&Field::attribute(Scope::Resource, name), &change as &dyn Fn(&mut ShownField));
+            return;
+        }
+        self.with_name |= matches!(field, Field::Intrinsic(Intrinsic::Name));
+        if has_place_of_its_own(field) {
+            return;
+        }
+        let at = self.fields.iter().position(|shown| shown.field == *field).unwrap_or_else(|| {
+            let field = field.clone();
+            self.fields.push(ShownField { field, tests: Vec::new(), always: false, if_missing: false });
+            self.fields.len() - 1
+        });
+        change(&mut self.fields[at]);
+    }
+
+    /// The columns that are needed to show spans.
+    pub fn projection(&self) -> Projection {
+        let mut projection = self.field_use.projection();
+        projection.columns.extend([column::SPAN_ID, column::START_OFFSET_NANOS, column::DURATION_NANOS]);
+        if self.with_name {
+            projection.columns.insert(column::NAME);
+        }
+        projection
+    }
+
+    /// Whether spans can only be shown when their whole trace was read.
+    pub fn needs_whole_runs(&self) -> bool {
+        self.field_use.needs_whole_runs()
+    }
+}
+
+/// Values that an answer has elsewhere, or that it would only repeat.
+fn has_place_of_its_own(field: &Field) -> bool {
+    use Intrinsic::{Duration, Name, RootName, RootServiceName, SpanId, TraceDuration, TraceId};
+    let Field::Intrinsic(intrinsic) = field else { return false };
+    matches!(intrinsic, Name | Duration | TraceId | SpanId | TraceDuration | RootName | RootServiceName)
+}
+
+/// The answer's entries; without `shown`, only what describes the trace.
+pub(crate) fn traces(table: &SpanTable, wanted: &[ToShow], shown: Option<&Shown>) -> Result<Vec<FoundTrace>, Error> {
+    let headers = Headers::of(&table.traces)?;
+    let Some(shown) = shown else {
+        return wanted.iter().map(|wanted| headers.get(wanted.trace, false)).collect();
+    };
+    let spans = Spans::of(table, shown)?;
+    let entry = |wanted: &ToShow| {
+        let mut found = headers.get(wanted.trace, true)?;
+        let spans = wanted.rows.iter().map(|&row| spans.get(row, found.start_nanos)).collect::<Result<_, Error>>()?;
+        found.span_sets = vec![SpanSet { matched: wanted.matched, spans, attributes: Vec::new() }];
+        Ok(found)
+    };
+    wanted.iter().map(entry).collect()
+}
+
+/// What the `traces` table says.
+struct Headers<'a> {
+    traces: Traces<'a>,
+    root_service: Column,
+    root_name: Column,
+    services: &'a ListArray,
+}
+
+impl<'a> Headers<'a> {
+    fn of(batch: &'a RecordBatch) -> Result<Self, Error> {
+        let services = spans::column(batch, trace_column::SERVICES)?;
+        let text = |name: &str| crate::eval::text_column(batch, name);
+        Ok(Self {
+            traces: Traces::of(batch)?,
+            root_service: text(trace_column::ROOT_SERVICE)?,
+            root_name: text(trace_column::ROOT_NAME)?,
+            services: services.as_list_opt().ok_or_else(|| Error::damaged(trace_column::SERVICES))?,
+        })
+    }
+
+    fn get(&self, trace: usize, with_services: bool) -> Result<FoundTrace, Error> {
+        let (start_nanos, end_nanos) = (self.traces.start_nanos(trace), self.traces.end_nanos(trace));
+        Ok(FoundTrace {
+            trace_id: self.traces.id(trace),
+            root_service: text_of(&self.root_service, trace).filter(|name| !name.is_empty()),
+            root_name: text_of(&self.root_name, trace),
+            start_nanos,
+            duration_nanos: end_nanos.saturating_sub(start_nanos),
+            services: if with_services { self.services(trace)? } else { BTreeMap::new() },
+            span_sets: Vec::new(),
+        })
+    }
+
+    /// A service without a name counts under the empty name.
+    fn services(&self, trace: usize) -> Result<BTreeMap<String, ServiceStats>, Error> {
+        let damaged = || Error::damaged(trace_column::SERVICES);
+        let items = self.services.value(trace);
+        let items: &StructArray = items.as_struct_opt().ok_or_else(damaged)?;
+        let counts = |name: &str| -> Result<UInt32Array, Error> {
+            let array = items.column_by_name(name).ok_or_else(damaged)?;
+            Ok(array.as_primitive_opt::<UInt32Type>().ok_or_else(damaged)?.clone())
+        };
+        let names = RecordBatch::from(items.clone());
+        let names = crate::eval::text_column(&names, "service")?;
+        let (span_counts, error_counts) = (counts("span_count")?, counts("error_count")?);
+        let mut services: BTreeMap<String, ServiceStats> = BTreeMap::new();
+        for item in 0..items.len() {
+            let stats = services.entry(text_of(&names, item).unwrap_or_default()).or_default();
+            stats.span_count += span_counts.value(item);
+            stats.error_count += error_counts.value(item);
+        }
+        Ok(services)
+    }
+}
+
+fn text_of(column: &Column, row: usize) -> Option<String> {
+    match column.cell(row) {
+        Cell::One(Static::String(text)) => Some(text),
+        _ => None,
+    }
+}
+
+/// What the `spans` table says, with everything shown looked up.
+struct Spans<'a> {
+    shown: &'a Shown,
+    batch: &'a RecordBatch,
+    evaluation: Evaluation<'a>,
+    columns: Vec<std::rc::Rc<Column>>,
+}
+
+const NO_MASKS: &DimensionMasks = &DimensionMasks::NONE;
+
+impl<'a> Spans<'a> {
+    fn of(table: &'a SpanTable, shown: &'a Shown) -> Result<Self, Error> {
+        let evaluation = Evaluation::new(table, NO_MASKS)?;
+        let columns =
+            shown.fields.iter().map(|shown| evaluation.field(&shown.field)).collect::<Result<Vec<_>, Error>>()?;
+        Ok(Self { shown, batch: &table.spans, evaluation, columns })
+    }
+
+    fn get(&self, row: usize, trace_start_nanos: u64) -> Result<FoundSpan, Error> {
+        let nanos = |name: &str| -> Result<i64, Error> {
+            let array = spans::column(self.batch, name)?;
+            Ok(array.as_primitive_opt::<Int64Type>().ok_or_else(|| Error::damaged(name))?.value(row))
+        };
+        let ids = spans::column(self.batch, column::SPAN_ID)?;
+        let ids = ids.as_fixed_size_binary_opt().ok_or_else(|| Error::damaged(column::SPAN_ID))?;
+        let name = if self.shown.with_name {
+            text_of(&crate::eval::text_column(self.batch, column::NAME)?, row).filter(|name| !name.is_empty())
+        } else {
+            None
+        };
+        let mut attributes = Vec::new();
+        for (shown, column) in self.shown.fields.iter().zip(&self.columns) {
+            if let Some(value) = self.value(shown, column, row)? {
+                attributes.push((key(&shown.field), value));
+            }
+        }
+        Ok(FoundSpan {
+            span_id: SpanId(ids.value(row).try_into().map_err(|_| Error::damaged(column::SPAN_ID))?),
+            name,
+            start_nanos: trace_start_nanos.wrapping_add(nanos(column::START_OFFSET_NANOS)? as u64),
+            duration_nanos: nanos(column::DURATION_NANOS)?.max(0) as u64,
+            attributes,
+        })
+    }
+
+    /// The value to show, if any.
+    fn value(&self, shown: &ShownField, column: &Column, row: usize) -> Result<Option<Value>, Error> {
+        let items = match home(&shown.field) {
+            Some(Home::Events) => self.evaluation.events()?.range(row),
+            Some(Home::Links) => self.evaluation.links()?.range(row),
+            Some(Home::Resources) => one(self.dimension_row(column::RESOURCE, row)?),
+            Some(Home::Scopes) => one(self.dimension_row(column::SCOPE, row)?),
+            Some(Home::Traces) => one(self.dimension_row(column::TRACE, row)?),
+            _ => one(row),
+        };
+        let mut is_missing = true;
+        for item in items.rev() {
+            let cell = column.cell(item);
+            is_missing &= cell == Cell::Missing;
+            if let Some(value) = self.qualifying(shown, cell) {
+                return Ok(Some(value));
+            }
+        }
+        Ok((shown.if_missing && is_missing).then(|| Value::String("nil".to_owned())))
+    }
+
+    fn dimension_row(&self, name: &str, row: usize) -> Result<usize, Error> {
+        let rows = spans::column(self.batch, name)?;
+        Ok(rows.as_primitive_opt::<UInt32Type>().ok_or_else(|| Error::damaged(name))?.value(row) as usize)
+    }
+
+    /// The value, or those of its elements, that qualify.
+    fn qualifying(&self, shown: &ShownField, cell: Cell) -> Option<Value> {
+        let qualifies = |value: &Static| shown.always || self.passes(shown, value);
+        match cell {
+            Cell::Missing | Cell::Opaque => None,
+            Cell::One(value) => qualifies(&value).then(|| answer(value)),
+            Cell::Many(values) => {
+                let mut kept: Vec<Value> = values.into_iter().filter(qualifies).map(answer).collect();
+                match kept.len() {
+                    0 | 1 => kept.pop(),
+                    _ => Some(Value::Array(kept)),
+                }
+            }
+        }
+    }
+
+    /// Whether the value satisfies a comparison of its field. As in Tempo, it also shows when it satisfies a comparison of
+    /// another attribute of the same scope with a literal of its type: that is what clients compare with.
+    fn passes(&self, shown: &ShownField, value: &Static) -> bool {
+        if shown.tests.iter().any(|test| test.passes(value)) {
+            return true;
+        }
+        let Field::Attribute { scope, .. } = &shown.field else { return false };
+        let of_scope = self.shown.fields.iter().filter(|other| match &other.field {
+            Field::Attribute { scope: other, .. } => other == scope,
+            _ => false,
+        });
+        !shown.tests.is_empty()
+            && of_scope.flat_map(|other| &other.tests).any(|test| test.is_of_type(value) && test.passes(value))
+    }
+}
+
+impl Test {
+    fn passes(&self, value: &Static) -> bool {
+        match (self, value) {
+            (Self::Present, _) => true,
+            (Self::Compare(op, literal), value) => value.compare(*op, literal),
+            (Self::Pattern { pattern, negated }, Static::String(text)) => pattern.is_match(text) != *negated,
+            (Self::Pattern { .. }, _) => false,
+        }
+    }
+
+    fn is_of_type(&self, value: &Static) -> bool {
+        match self {
+            Self::Present => false,
+            Self::Compare(_, literal) => std::mem::discriminant(literal) == std::mem::discriminant(value),
+            Self::Pattern { .. } => matches!(value, Static::String(_)),
+        }
+    }
+}
+
+fn one(row: usize) -> std::ops::Range<usize> {
+    row..row + 1
+}
+
+/// The name under which a field is shown: without its scope.
+fn key(field: &Field) -> String {
+    match field {
+        Field::Attribute { name, .. } => name.clone(),
+        other => other.to_string(),
+    }
+}
+
+fn answer(value: Static) -> Value {
+    match value {
+        Static::String(text) => Value::String(text),
+        Static::Int(number) => Value::Int(number),
+        Static::Float(number) => Value::Double(number),
+        Static::Bool(value) => Value::Bool(value),
+        Static::Duration(nanos) => Value::String(format_go_duration(nanos)),
+        other @ (Static::Nil | Static::Status(_) | Static::Kind(_)) => Value::String(other.to_string()),
+    }
+}

@@ -1,0 +1,147 @@
+//! Traces of which several sources have parts, for filters that look at the trace as a whole.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::{Arc, Mutex};
+
+use futures::stream::{self, StreamExt, TryStreamExt};
+use hashbrown::{HashMap, HashSet};
+use model::TraceId;
+use spans::SpanTable;
+use storage::source::{Dimensions, Source};
+use tracing::warn;
+
+use super::collect::{self, Hits};
+use super::{Search, locked, plan};
+use crate::error::Error;
+use crate::parts::{self, PartAt};
+use crate::scan::{Opened, Run};
+
+/// Traces that are put together at a time.
+const TRACES_AT_ONCE: usize = 256;
+
+impl Search<'_> {
+    /// Traces that must be evaluated as a whole: the filter looks at the whole, and several sources have parts.
+    pub(super) async fn split_traces(&self) -> Result<HashSet<TraceId>, Error> {
+        let sources = self.near();
+        if !self.query.filter.field_use().needs_whole_traces() || sources.len() < 2 {
+            return Ok(HashSet::new());
+        }
+        let dimensions = stream::iter(sources).map(|(_, source)| async move {
+            match source.dimensions().await.map_err(Error::from) {
+                Err(error) if error.is_of_one_source() => {
+                    warn!(block_id = %source.block_id(), %error, "source left out of a search");
+                    Ok(None)
+                }
+                result => result.map(Some),
+            }
+        });
+        let dimensions: Vec<Option<Arc<Dimensions>>> =
+            dimensions.buffered(self.inner.config.max_concurrent_reads.max(1)).try_collect().await?;
+        self.inner.cpu.run(move || repeated_ids(&dimensions.into_iter().flatten().collect::<Vec<_>>())).await?
+    }
+
+    /// The sources that may have parts of traces in the range.
+    fn near(&self) -> Vec<(usize, Arc<dyn Source>)> {
+        let range = plan::widened(&self.range, self.inner.config.trace_reach_nanos());
+        let near = self.sources.iter().enumerate().filter(|(_, source)| source.time_range().overlaps(&range));
+        near.map(|(number, source)| (number, source.clone())).collect()
+    }
+
+    /// Adds the matches among traces that are evaluated as a whole.
+    pub(super) async fn find_split(&self, split: &HashSet<TraceId>, hits: &Mutex<Hits>) -> Result<(), Error> {
+        let mut ids: Vec<TraceId> = split.iter().copied().collect();
+        ids.sort_unstable();
+        let near = self.near();
+        for ids in ids.chunks(TRACES_AT_ONCE) {
+            let parts = parts::find(&near, ids, self.inner.config.max_concurrent_reads).await?;
+            let opened = self.open(parts.values().flatten()).await?;
+            let table = self.read_whole(&opened, parts.values().flatten()).await?;
+            let (query, range) = (self.query.clone(), self.range);
+            let found = move || {
+                let traces = table.traces()?;
+                let overlapping = (0..traces.len()).filter(|&trace| traces.time_range(trace).overlaps(&range));
+                let runs = overlapping.map(|trace| run_of(&table, trace)).collect::<Result<Vec<_>, Error>>()?;
+                let masks = query.filter.on_dimensions(&table)?;
+                let selection = query.filter.select(&table, &masks)?;
+                collect::matches(&table, &runs, &selection.spans, 0, 0)
+            };
+            let found = self.inner.cpu.run(found).await??;
+            let mut hits = locked(hits);
+            for mut hit in found {
+                let Some(first) = parts.get(&hit.trace_id).and_then(|parts| parts.first()) else { continue };
+                (hit.source, hit.trace) = (first.source, first.trace);
+                hits.add(hit);
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens the sources that have these parts.
+    pub(super) async fn open(
+        &self,
+        parts: impl Iterator<Item = &PartAt>,
+    ) -> Result<HashMap<usize, Opened>, Error> {
+        let numbers: HashSet<usize> = parts.map(|part| part.source).collect();
+        let opened = stream::iter(numbers).map(|number| async move {
+            Ok::<_, Error>((number, Opened::open(self.sources[number].clone()).await?))
+        });
+        opened.buffer_unordered(self.inner.config.max_concurrent_reads.max(1)).try_collect().await
+    }
+
+    /// One table with these parts of traces, put together.
+    pub(super) async fn read_whole(
+        &self,
+        opened: &HashMap<usize, Opened>,
+        parts: impl Iterator<Item = &PartAt>,
+    ) -> Result<SpanTable, Error> {
+        let mut by_source: HashMap<usize, Vec<usize>> = HashMap::new();
+        for part in parts {
+            by_source.entry(part.source).or_default().push(part.trace);
+        }
+        let mut reads = Vec::new();
+        let mut by_source: Vec<(usize, Vec<usize>)> = by_source.into_iter().collect();
+        by_source.sort_unstable();
+        for (source, mut traces) in by_source {
+            traces.sort_unstable();
+            let source = &opened[&source];
+            reads.extend(source.by_group(traces)?.into_iter().map(|group| (source, group)));
+        }
+        let tables = stream::iter(reads).map(|(source, group)| async move {
+            let _read = self.reads.acquire().await.map_err(|_| storage::Error::Stopping)?;
+            let (table, bytes) = parts::read_whole(source, &group).await?;
+            self.count_read(bytes, table.span_count());
+            Ok::<_, Error>(table)
+        });
+        let tables: Vec<SpanTable> =
+            tables.buffered(self.inner.config.max_concurrent_reads.max(1)).try_collect().await?;
+        self.inner.cpu.run(move || parts::put_together(&tables)).await?
+    }
+}
+
+/// Where a trace of a whole table stands.
+pub(super) fn run_of(table: &SpanTable, trace: usize) -> Result<Run, Error> {
+    let rows = table.traces()?.span_rows(trace);
+    if rows.end > table.span_count() {
+        return Err(Error::damaged("first_row"));
+    }
+    Ok(Run { trace, first_row: rows.start, rows })
+}
+
+/// The ids that several of the tables have. Each table is sorted by id, so one walk through all is enough.
+fn repeated_ids(dimensions: &[Arc<Dimensions>]) -> Result<HashSet<TraceId>, Error> {
+    let tables = dimensions.iter().map(|of| spans::Traces::of(&of.traces)).collect::<Result<Vec<_>, _>>()?;
+    let mut next: BinaryHeap<Reverse<(TraceId, usize, usize)>> = BinaryHeap::new();
+    next.extend(tables.iter().enumerate().filter(|(_, ids)| !ids.is_empty()).map(|(at, ids)| Reverse((ids.id(0), at, 0))));
+    let (mut repeated, mut last) = (HashSet::new(), None);
+    while let Some(Reverse((id, table, row))) = next.pop() {
+        if last == Some(id) {
+            repeated.insert(id);
+        }
+        last = Some(id);
+        if row + 1 < tables[table].len() {
+            next.push(Reverse((tables[table].id(row + 1), table, row + 1)));
+        }
+    }
+    Ok(repeated)
+}

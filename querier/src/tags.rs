@@ -1,0 +1,185 @@
+//! Names and values of tags, for editors that suggest them.
+//!
+//! ```text
+//! filter (lenient) ─▶ sources in range ─▶ small tables, or rows that pass the filter ─▶ names / values, cut at a size
+//! ```
+//!
+//! Without a filter names come from what a source knows of its keys, and values of resources, scopes and traces from its
+//! small tables. Only values of spans, events and links need rows.
+
+mod names;
+mod values;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow::buffer::BooleanBuffer;
+use futures::stream::{self, StreamExt, TryStreamExt};
+use model::TimeRange;
+use storage::source::{Projection, Source};
+use tokio::sync::Semaphore;
+use tracing::warn;
+use traceql::{FieldExpr, TagFilter, parse_tag_filter};
+
+pub(crate) use self::names::tag_names;
+pub(crate) use self::values::tag_values;
+use crate::answer::QueryMetrics;
+use crate::error::Error;
+use crate::eval::{DimensionMasks, Evaluation, Filter, Home, Selection};
+use crate::querier::Inner;
+use crate::scan::{GroupTraces, Opened, Rows};
+use crate::search::plan;
+
+/// The spans that tags are taken from, and what they are read with.
+struct TagScan<'a> {
+    inner: &'a Inner,
+    sources: Vec<Arc<dyn Source>>,
+    range: TimeRange,
+    /// `None`: all spans.
+    filter: Option<Arc<Filter>>,
+    reads: Semaphore,
+    metrics: Mutex<QueryMetrics>,
+}
+
+/// Spans that were read, and those of them that count.
+struct Selected<'a> {
+    rows: &'a Rows,
+    evaluation: &'a Evaluation<'a>,
+    selection: Selection,
+}
+
+impl<'a> TagScan<'a> {
+    fn new(
+        inner: &'a Inner,
+        sources: Vec<Arc<dyn Source>>,
+        range: TimeRange,
+        filter: &TagFilter,
+    ) -> Result<Self, Error> {
+        let filter = match filter {
+            TagFilter::All => None,
+            TagFilter::Spans(expr) => Some(Arc::new(Filter::compile(expr)?)),
+        };
+        let mut sources = plan::newest_first(sources);
+        sources.retain(|source| source.time_range().overlaps(&range));
+        let metrics = plan::metrics(&sources, &range);
+        let reads = Semaphore::new(inner.config.max_concurrent_reads.max(1));
+        Ok(Self { inner, sources, range, filter, reads, metrics: Mutex::new(metrics) })
+    }
+
+    /// Opens every source that has a trace in the range, and gives it to `visit`. A damaged source is left out.
+    async fn each_source(&self, visit: impl AsyncFn(&Opened) -> Result<(), Error>) -> Result<(), Error> {
+        let visit = &visit;
+        let visits = stream::iter(&self.sources).map(|source| async move {
+            let visited = async {
+                let opened = Opened::open(source.clone()).await?;
+                if self.traces_in_range(&opened)?.next().is_some() {
+                    visit(&opened).await?;
+                }
+                Ok::<_, Error>(())
+            };
+            match visited.await {
+                Err(error) if error.is_of_one_source() => {
+                    warn!(block_id = %source.block_id(), %error, "source left out of a tag query");
+                    Ok(())
+                }
+                Err(error) => Err(error),
+                Ok(()) => {
+                    self.metrics.lock().unwrap_or_else(PoisonError::into_inner).completed_jobs += 1;
+                    Ok(())
+                }
+            }
+        });
+        visits.buffer_unordered(self.inner.config.max_concurrent_reads.max(1)).try_collect().await
+    }
+
+    fn traces_in_range<'o>(&self, opened: &'o Opened) -> Result<impl Iterator<Item = usize> + use<'o>, Error> {
+        let (traces, range) = (opened.traces()?, self.range);
+        Ok((0..traces.len()).filter(move |&trace| traces.time_range(trace).overlaps(&range)))
+    }
+
+    /// Reads the spans of a source that may count, and gives those that do to `take`.
+    async fn each_selection(
+        &self,
+        opened: &Opened,
+        columns: &Projection,
+        take: impl Fn(&Selected<'_>) -> Result<(), Error> + Send + Sync + 'static,
+    ) -> Result<(), Error> {
+        let filter = match &self.filter {
+            Some(filter) => filter.clone(),
+            None => Arc::new(Filter::compile(&FieldExpr::TRUE)?),
+        };
+        let masks = {
+            let (filter, table) = (filter.clone(), opened.small_tables());
+            Arc::new(self.inner.cpu.run(move || filter.on_dimensions(&table)).await??)
+        };
+        if masks.is_never {
+            return Ok(());
+        }
+        let passes = |&trace: &usize| masks.traces.as_ref().is_none_or(|mask| mask.value(trace));
+        let groups = opened.by_group(self.traces_in_range(opened)?.filter(passes))?;
+        let mut columns = columns.clone();
+        columns.merge(&filter.projection());
+        let (take, columns) = (Arc::new(take), &columns);
+        stream::iter(groups)
+            .map(|group| self.select(opened, group, columns, filter.clone(), masks.clone(), take.clone()))
+            .buffer_unordered(self.inner.config.max_concurrent_reads.max(1))
+            .try_collect()
+            .await
+    }
+
+    async fn select(
+        &self,
+        opened: &Opened,
+        wanted: GroupTraces,
+        columns: &Projection,
+        filter: Arc<Filter>,
+        masks: Arc<DimensionMasks>,
+        take: Arc<impl Fn(&Selected<'_>) -> Result<(), Error> + Send + Sync + 'static>,
+    ) -> Result<(), Error> {
+        let _read = self.reads.acquire().await.map_err(|_| storage::Error::Stopping)?;
+        let rows = opened.read(&wanted, columns).await?;
+        {
+            let mut metrics = self.metrics.lock().unwrap_or_else(PoisonError::into_inner);
+            metrics.inspected_bytes += rows.bytes;
+            metrics.inspected_spans += rows.table.span_count() as u64;
+        }
+        let work = move || {
+            let in_range = rows.mask(&rows.runs(&wanted.traces)?);
+            let evaluation = Evaluation::new(&rows.table, &masks)?;
+            let mut selection = evaluation.select(&filter)?;
+            selection.spans = &selection.spans & &in_range;
+            if selection.spans.count_set_bits() == 0 {
+                return Ok(());
+            }
+            take(&Selected { rows: &rows, evaluation: &evaluation, selection })
+        };
+        self.inner.cpu.run(work).await?
+    }
+
+    fn metrics(&self) -> QueryMetrics {
+        *self.metrics.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Selected<'_> {
+    /// The rows of a table that belong to the spans that count. Of events and links those count that the filter is true of.
+    fn rows_of(&self, home: Home) -> Result<BooleanBuffer, Error> {
+        let spans = &self.selection.spans;
+        Ok(match home {
+            Home::Events => {
+                let all = self.evaluation.events()?.of_spans(spans);
+                self.selection.events.as_ref().map_or_else(|| all.clone(), |events| &all & events)
+            }
+            Home::Links => {
+                let all = self.evaluation.links()?.of_spans(spans);
+                self.selection.links.as_ref().map_or_else(|| all.clone(), |links| &all & links)
+            }
+            Home::Resources | Home::Scopes | Home::Traces => self.evaluation.referred_rows(home, spans)?,
+            _ => spans.clone(),
+        })
+    }
+}
+
+/// What a request's `q` asks for; without one, everything.
+fn filter_of(query: Option<&str>) -> Result<TagFilter, Error> {
+    Ok(query.map(parse_tag_filter).transpose()?.unwrap_or(TagFilter::All))
+}

@@ -1,0 +1,230 @@
+//! Values of a tag, each once.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow::array::Array;
+use arrow::buffer::BooleanBuffer;
+use hashbrown::HashSet;
+use model::{Intrinsic, Scope};
+use storage::source::Source;
+use traceql::{Field, Kind, Static, Status};
+
+use super::{TagScan, filter_of};
+use crate::answer::{TagValue, TagValueKind, TagValues};
+use crate::error::Error;
+use crate::eval::column::{Part, Texts};
+use crate::eval::{Column, DimensionMasks, Evaluation, FieldUse, Home, home};
+use crate::legacy;
+use crate::querier::Inner;
+use crate::request::{Tag, TagValuesRequest};
+use crate::scan::Opened;
+
+/// Where the values of a tag come from.
+enum Origin {
+    /// The same values whatever the data.
+    Fixed(Vec<TagValue>),
+    Fields(Vec<Field>),
+}
+
+/// The values of a tag that spans in the range have.
+pub(crate) async fn tag_values(
+    inner: &Inner,
+    sources: Vec<Arc<dyn Source>>,
+    request: &TagValuesRequest,
+) -> Result<TagValues, Error> {
+    let filter = filter_of(request.query.as_deref())?;
+    let fields = match origin(&request.tag) {
+        Origin::Fixed(values) => return Ok(fixed(values, request.limit)),
+        Origin::Fields(fields) => fields,
+    };
+    if let Tag::Field(field) = &request.tag
+        && let Some(literal) = filter.literal_of(field)
+    {
+        return Ok(fixed(tag_value(literal), request.limit));
+    }
+    let scan = TagScan::new(inner, sources, request.range, &filter)?;
+    let values = Arc::new(Mutex::new(Values::new(inner.config.max_bytes_per_tag_answer)));
+    scan.each_source(async |opened| {
+        for field in &fields {
+            match home(field) {
+                Some(small @ (Home::Resources | Home::Scopes | Home::Traces)) if scan.filter.is_none() => {
+                    let found = of_small_table(&scan, opened, field, small)?;
+                    locked(&values).extend(found);
+                }
+                Some(home) => of_spans(&scan, opened, field, home, &values).await?,
+                None => return Err(traceql::Error::ParentScope.into()),
+            }
+        }
+        Ok(())
+    })
+    .await?;
+    let values = std::mem::take(&mut locked(&values).values);
+    Ok(TagValues { metrics: scan.metrics(), ..fixed(values, request.limit) })
+}
+
+fn locked(values: &Mutex<Values>) -> std::sync::MutexGuard<'_, Values> {
+    values.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn fixed(values: impl IntoIterator<Item = TagValue>, limit: Option<usize>) -> TagValues {
+    let values: BTreeSet<TagValue> = values.into_iter().collect();
+    TagValues { values: values.into_iter().take(limit.unwrap_or(usize::MAX)).collect(), ..TagValues::default() }
+}
+
+fn origin(tag: &Tag) -> Origin {
+    match tag {
+        Tag::Bare(name) => match (legacy::special_field(name), name.as_str()) {
+            (Some(field), _) => Origin::Fields(vec![field]),
+            (None, "status.code") => Origin::Fixed(statuses()),
+            (None, "error") => Origin::Fixed(vec![keyword("true")]),
+            (None, name) => Origin::Fields(unscoped(name)),
+        },
+        Tag::Field(Field::Attribute { scope: None, name }) => Origin::Fields(unscoped(name)),
+        Tag::Field(Field::Intrinsic(Intrinsic::Status)) => Origin::Fixed(statuses()),
+        Tag::Field(Field::Intrinsic(Intrinsic::Kind)) => {
+            Origin::Fixed(Kind::ALL.iter().map(|kind| keyword(kind.name())).collect())
+        }
+        Tag::Field(Field::Intrinsic(intrinsic)) if is_not_listed(*intrinsic) => Origin::Fixed(Vec::new()),
+        Tag::Field(field) => Origin::Fields(vec![field.clone()]),
+    }
+}
+
+/// Nearly every value of these is different.
+fn is_not_listed(intrinsic: Intrinsic) -> bool {
+    use Intrinsic::{Duration, LinkSpanId, LinkTraceId, ParentId, SpanId, TraceDuration, TraceId};
+    matches!(intrinsic, Duration | TraceDuration | SpanId | ParentId | TraceId | LinkTraceId | LinkSpanId)
+}
+
+fn unscoped(name: &str) -> Vec<Field> {
+    [Scope::Span, Scope::Resource, Scope::Instrumentation].map(|scope| Field::attribute(scope, name)).into()
+}
+
+fn statuses() -> Vec<TagValue> {
+    Status::ALL.iter().map(|status| keyword(status.name())).collect()
+}
+
+fn keyword(text: &str) -> TagValue {
+    TagValue { kind: TagValueKind::Keyword, text: text.to_owned() }
+}
+
+/// Values found so far, up to a size.
+struct Values {
+    values: BTreeSet<TagValue>,
+    bytes_left: usize,
+}
+
+impl Values {
+    fn new(bytes_left: usize) -> Self {
+        Self { values: BTreeSet::new(), bytes_left }
+    }
+
+    fn extend(&mut self, values: impl IntoIterator<Item = TagValue>) {
+        for value in values {
+            if value.text.len() <= self.bytes_left && !self.values.contains(&value) {
+                self.bytes_left -= value.text.len();
+                self.values.insert(value);
+            }
+        }
+    }
+}
+
+fn of_small_table(
+    scan: &TagScan<'_>,
+    opened: &Opened,
+    field: &Field,
+    home: Home,
+) -> Result<HashSet<TagValue>, Error> {
+    let table = opened.small_tables();
+    let column = Evaluation::new(&table, &DimensionMasks::NONE)?.field(field)?;
+    let mut values = HashSet::new();
+    if home == Home::Traces {
+        let mut rows = arrow::array::BooleanBufferBuilder::new(column.rows);
+        rows.append_n(column.rows, false);
+        scan.traces_in_range(opened)?.for_each(|trace| rows.set_bit(trace, true));
+        add_values(&column, &rows.finish(), &mut values);
+    } else {
+        add_values(&column, &BooleanBuffer::new_set(column.rows), &mut values);
+    }
+    Ok(values)
+}
+
+async fn of_spans(
+    scan: &TagScan<'_>,
+    opened: &Opened,
+    field: &Field,
+    home: Home,
+    values: &Arc<Mutex<Values>>,
+) -> Result<(), Error> {
+    let columns = FieldUse::of([field]).projection();
+    let (field, values) = (field.clone(), values.clone());
+    scan.each_selection(opened, &columns, move |selected| {
+        let column = selected.evaluation.field(&field)?;
+        let mut found = HashSet::new();
+        add_values(&column, &selected.rows_of(home)?, &mut found);
+        locked(&values).extend(found);
+        Ok(())
+    })
+    .await
+}
+
+/// The distinct values at some rows; of arrays their elements.
+fn add_values(column: &Column, rows: &BooleanBuffer, values: &mut HashSet<TagValue>) {
+    for part in &column.parts {
+        match part {
+            Part::Text(texts) => add_texts(texts, rows, values),
+            Part::Int(array) | Part::Duration(array) => {
+                let numbers: HashSet<i64> =
+                    rows.set_indices().filter(|&row| array.is_valid(row)).map(|row| array.value(row)).collect();
+                values.extend(numbers.into_iter().filter_map(|number| tag_value(&Static::Int(number))));
+            }
+            Part::Float(array) => {
+                let bits: HashSet<u64> =
+                    rows.set_indices().filter(|&row| array.is_valid(row)).map(|row| array.value(row).to_bits()).collect();
+                values.extend(bits.into_iter().filter_map(|bits| tag_value(&Static::Float(f64::from_bits(bits)))));
+            }
+            Part::Bool(array) => {
+                let bools: HashSet<bool> =
+                    rows.set_indices().filter(|&row| array.is_valid(row)).map(|row| array.value(row)).collect();
+                values.extend(bools.into_iter().filter_map(|value| tag_value(&Static::Bool(value))));
+            }
+            Part::Lists(lists) => {
+                let mut items = arrow::array::BooleanBufferBuilder::new(lists.items.rows);
+                items.append_n(lists.items.rows, false);
+                for row in rows.set_indices() {
+                    lists.range(row).for_each(|item| items.set_bit(item, true));
+                }
+                add_values(&lists.items, &items.finish(), values);
+            }
+            Part::Status(_) | Part::Kind(_) => {} // listed without looking
+        }
+    }
+}
+
+fn add_texts(texts: &Texts, rows: &BooleanBuffer, values: &mut HashSet<TagValue>) {
+    let mut is_known = vec![false; texts.number_count()];
+    for row in rows.set_indices() {
+        if texts.number(row).is_some_and(|number| std::mem::replace(&mut is_known[number], true)) {
+            continue;
+        }
+        if let Some(text) = texts.get(row) {
+            let value = TagValue { kind: TagValueKind::String, text: text.to_owned() };
+            if !values.contains(&value) {
+                values.insert(value);
+            }
+        }
+    }
+}
+
+/// How a value is listed.
+fn tag_value(value: &Static) -> Option<TagValue> {
+    let (kind, text) = match value {
+        Static::Nil => return None,
+        Static::String(text) => (TagValueKind::String, text.clone()),
+        Static::Int(number) | Static::Duration(number) => (TagValueKind::Int, number.to_string()),
+        Static::Float(_) => (TagValueKind::Float, value.to_string()),
+        Static::Bool(_) => (TagValueKind::Bool, value.to_string()),
+        Static::Status(_) | Static::Kind(_) => (TagValueKind::Keyword, value.to_string()),
+    };
+    Some(TagValue { kind, text })
+}

@@ -1,0 +1,87 @@
+//! The read path of `/api/traces/{id}`: find the parts, read them whole, encode, merge.
+
+use std::sync::Arc;
+
+use futures::stream::{self, StreamExt};
+use model::{ErrorKind, TimeRange, TraceId};
+use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
+use storage::source::Source;
+use tracing::warn;
+
+use crate::answer::TraceAnswer;
+use crate::error::Error;
+use crate::merge::{merge_copies, part_shared_ids, sort_by_start};
+use crate::parts;
+use crate::querier::Inner;
+use crate::scan::Opened;
+use crate::search::plan;
+
+/// All spans of a trace. A source that cannot be read makes the answer partial, if others can.
+///
+/// # Errors
+/// The first error, when no source could be read.
+pub(crate) async fn trace_by_id(
+    inner: &Inner,
+    sources: Vec<Arc<dyn Source>>,
+    id: TraceId,
+    range: Option<TimeRange>,
+) -> Result<TraceAnswer, Error> {
+    let range = range.unwrap_or(TimeRange::ALL);
+    let mut sources = plan::newest_first(sources);
+    sources.retain(|source| source.time_range().overlaps(&range));
+    let mut metrics = plan::metrics(&sources, &range);
+    let parts = stream::iter(sources)
+        .map(|source| async move { (source.block_id(), read_part(inner, source, id).await) })
+        .buffered(inner.config.max_concurrent_reads.max(1));
+    let parts: Vec<_> = parts.collect().await;
+
+    let (mut found, mut failures) = (Vec::new(), Vec::new());
+    for (block_id, part) in parts {
+        match part {
+            Ok(part) => {
+                metrics.completed_jobs += 1;
+                if let Some(part) = part {
+                    metrics.inspected_bytes += part.bytes;
+                    metrics.inspected_spans += part.span_count as u64;
+                    found.push(part.resource_spans);
+                }
+            }
+            Err(error) if may_be_left_out(&error) => {
+                warn!(%block_id, %error, "source left out of a trace");
+                failures.push(error);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    let partial = match failures.len() {
+        0 => None,
+        count if metrics.completed_jobs > 0 => Some(format!("{count} blocks could not be read")),
+        _ => return Err(failures.swap_remove(0)),
+    };
+    metrics.inspected_traces = u64::from(!found.is_empty());
+    let mut resource_spans = merge_copies(found);
+    part_shared_ids(&mut resource_spans);
+    sort_by_start(&mut resource_spans);
+    Ok(TraceAnswer { resource_spans, metrics, partial })
+}
+
+fn may_be_left_out(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Unavailable | ErrorKind::NotFound)
+}
+
+/// The spans of the trace in one source.
+struct Part {
+    resource_spans: Vec<ResourceSpans>,
+    bytes: u64,
+    span_count: usize,
+}
+
+async fn read_part(inner: &Inner, source: Arc<dyn Source>, id: TraceId) -> Result<Option<Part>, Error> {
+    let Some(trace) = source.find_trace(&id).await? else { return Ok(None) };
+    let opened = Opened::open(source).await?;
+    let group = opened.by_group([trace])?.pop().ok_or_else(|| Error::damaged("first_row"))?;
+    let (table, bytes) = parts::read_whole(&opened, &group).await?;
+    let span_count = table.span_count();
+    let resource_spans = inner.cpu.run(move || spans::encode(&table)).await??;
+    Ok(Some(Part { resource_spans, bytes, span_count }))
+}

@@ -1,0 +1,349 @@
+//! Several tables → one: parts of a trace come together, dictionaries and dimensions are shared again.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, FixedSizeBinaryArray, Int32Array, Int64Array, ListArray, RecordBatch, StructArray,
+    UInt32Array,
+};
+use arrow::compute::{concat, interleave, take_record_batch};
+use arrow::datatypes::{DataType, Field, FieldRef, Int32Type, Int64Type, SchemaRef, UInt32Type};
+use arrow::row::{RowConverter, SortField};
+use hashbrown::HashMap;
+
+use crate::builder::{Values, dictionary_column};
+use crate::demote::demote;
+use crate::error::Error;
+use crate::schema::{self, column};
+use crate::strings::Interner;
+use crate::table::{self, SpanTable, Traces, wrong_type};
+use crate::traces::{SpanForTrace, TracesBuilder};
+use crate::tree::{self, Node};
+
+/// One table with the spans of all; parts of a trace become one run. Attribute columns go back into the lists.
+///
+/// Where siblings tie, spans of an earlier table come first. No span is dropped.
+///
+/// # Errors
+/// [`Error::Damaged`] when a table lacks a column of [`crate::schema`].
+pub fn combine(tables: &[SpanTable]) -> Result<SpanTable, Error> {
+    let tables = tables.iter().map(demote).collect::<Result<Vec<_>, Error>>()?;
+    let mut texts = Texts::default();
+    let resources = merge_dimension(tables.iter().map(|table| &table.resources), schema::resources(), &mut texts)?;
+    let scopes = merge_dimension(tables.iter().map(|table| &table.scopes), schema::scopes(), &mut texts)?;
+    let spans = tables.iter().map(|table| texts.plain_batch(&table.spans)).collect::<Result<Vec<_>, Error>>()?;
+    let services = service_names(&resources.plain, &texts)?;
+    let parts = tables
+        .iter()
+        .zip(&spans)
+        .zip(resources.new_rows.iter().zip(&scopes.new_rows))
+        .map(|((table, plain), (resource_rows, scope_rows))| Part::of(table, plain, resource_rows, scope_rows))
+        .collect::<Result<Vec<_>, Error>>()?;
+    let order = sort(&parts, &services);
+    let values = texts.interner.values();
+    Ok(SpanTable {
+        spans: gather(&parts, &spans, &order, &values)?,
+        traces: order.traces.finish(&values)?,
+        resources: wrap_batch(&resources.plain, &schema::resources(), &values)?,
+        scopes: wrap_batch(&scopes.plain, &schema::scopes(), &values)?,
+    })
+}
+
+/// The texts of all tables, and arrays with dictionary keys renumbered to them ("plain": keys as i32 columns).
+#[derive(Default)]
+struct Texts {
+    interner: Interner,
+    /// New numbers by address of the dictionary values they replace; columns of a table share their values.
+    renumbered: HashMap<usize, Arc<Vec<i32>>>,
+}
+
+impl Texts {
+    fn plain_batch(&mut self, batch: &RecordBatch) -> Result<Vec<ArrayRef>, Error> {
+        batch.columns().iter().map(|array| self.plain(array)).collect()
+    }
+
+    fn plain(&mut self, array: &ArrayRef) -> Result<ArrayRef, Error> {
+        Ok(match array.data_type() {
+            DataType::Dictionary(_, _) => {
+                let dictionary = array.as_dictionary_opt::<Int32Type>().ok_or_else(|| wrong_type("dictionary"))?;
+                let numbers = self.renumber(dictionary.values())?;
+                Arc::new(
+                    dictionary
+                        .keys()
+                        .unary::<_, Int32Type>(|key| numbers.get(key as usize).copied().unwrap_or_default()),
+                )
+            }
+            DataType::Struct(_) => {
+                let parts = array.as_struct();
+                let columns =
+                    parts.columns().iter().map(|column| self.plain(column)).collect::<Result<Vec<_>, Error>>()?;
+                Arc::new(StructArray::try_new(fields_of(parts, &columns).into(), columns, parts.nulls().cloned())?)
+            }
+            DataType::List(_) => {
+                let lists = array.as_list::<i32>();
+                let values = self.plain(lists.values())?;
+                let field = Arc::new(Field::new("item", values.data_type().clone(), false));
+                Arc::new(ListArray::try_new(field, lists.offsets().clone(), values, lists.nulls().cloned())?)
+            }
+            _ => array.clone(),
+        })
+    }
+
+    fn renumber(&mut self, values: &ArrayRef) -> Result<Arc<Vec<i32>>, Error> {
+        let strings = values.as_string_opt::<i32>().ok_or_else(|| wrong_type("dictionary values"))?;
+        let address = strings.offsets().as_ptr() as usize;
+        if let Some(numbers) = self.renumbered.get(&address) {
+            return Ok(numbers.clone());
+        }
+        let numbers = Arc::new(
+            (0..strings.len()).map(|at| self.interner.intern(strings.value(at).as_bytes())).collect::<Vec<_>>(),
+        );
+        self.renumbered.insert(address, numbers.clone());
+        Ok(numbers)
+    }
+}
+
+fn fields_of(parts: &StructArray, columns: &[ArrayRef]) -> Vec<FieldRef> {
+    let with_type = |(field, column): (&FieldRef, &ArrayRef)| {
+        Arc::new(Field::new(field.name(), column.data_type().clone(), field.is_nullable()))
+    };
+    parts.fields().iter().zip(columns).map(with_type).collect()
+}
+
+/// Puts texts back in place of their numbers, wherever `data_type` says so.
+fn wrap(array: &ArrayRef, data_type: &DataType, values: &Values) -> Result<ArrayRef, Error> {
+    Ok(match data_type {
+        DataType::Dictionary(_, _) => dictionary_column(array.as_primitive::<Int32Type>().clone(), values)?,
+        DataType::Struct(fields) => {
+            let parts = array.as_struct();
+            let columns =
+                parts.columns().iter().zip(fields).map(|(column, field)| wrap(column, field.data_type(), values));
+            Arc::new(StructArray::try_new(
+                fields.clone(),
+                columns.collect::<Result<Vec<_>, Error>>()?,
+                parts.nulls().cloned(),
+            )?)
+        }
+        DataType::List(item) => {
+            let lists = array.as_list::<i32>();
+            let items = wrap(lists.values(), item.data_type(), values)?;
+            Arc::new(ListArray::try_new(item.clone(), lists.offsets().clone(), items, lists.nulls().cloned())?)
+        }
+        _ => array.clone(),
+    })
+}
+
+fn wrap_batch(columns: &[ArrayRef], schema: &SchemaRef, values: &Values) -> Result<RecordBatch, Error> {
+    let wrapped = columns.iter().zip(schema.fields()).map(|(column, field)| wrap(column, field.data_type(), values));
+    Ok(RecordBatch::try_new(schema.clone(), wrapped.collect::<Result<Vec<_>, Error>>()?)?)
+}
+
+/// Distinct rows of a dimension, and for each table where its rows went.
+struct MergedDimension {
+    plain: Vec<ArrayRef>,
+    new_rows: Vec<Vec<u32>>,
+}
+
+fn merge_dimension<'a>(
+    batches: impl Iterator<Item = &'a RecordBatch>,
+    schema: SchemaRef,
+    texts: &mut Texts,
+) -> Result<MergedDimension, Error> {
+    let mut plain: Vec<Vec<ArrayRef>> = Vec::new();
+    let mut row_counts = Vec::new();
+    for batch in batches {
+        let in_order = schema.fields().iter().map(|field| texts.plain(table::column(batch, field.name())?));
+        plain.push(in_order.collect::<Result<Vec<_>, Error>>()?);
+        row_counts.push(batch.num_rows());
+    }
+    let all = (0..schema.fields().len())
+        .map(|at| Ok(concat(&plain.iter().map(|columns| columns[at].as_ref()).collect::<Vec<_>>())?))
+        .collect::<Result<Vec<ArrayRef>, Error>>()?;
+    let converter = RowConverter::new(all.iter().map(|column| SortField::new(column.data_type().clone())).collect())?;
+    let rows = converter.convert_columns(&all)?;
+    let (mut distinct, mut kept, mut new_rows) = (HashMap::new(), Vec::new(), Vec::new());
+    let mut all_rows = rows.iter().enumerate();
+    for row_count in row_counts {
+        let numbers = all_rows.by_ref().take(row_count).map(|(at, row)| {
+            *distinct.entry(row).or_insert_with(|| {
+                kept.push(at as u32);
+                kept.len() as u32 - 1
+            })
+        });
+        new_rows.push(numbers.collect());
+    }
+    let fields: Vec<Field> = all.iter().map(|column| Field::new("", column.data_type().clone(), true)).collect();
+    let batch = RecordBatch::try_new(Arc::new(arrow::datatypes::Schema::new(fields)), all.clone())?;
+    Ok(MergedDimension { plain: take_record_batch(&batch, &UInt32Array::from(kept))?.columns().to_vec(), new_rows })
+}
+
+/// The service name of each resource, as a text number.
+fn service_names(resources: &[ArrayRef], texts: &Texts) -> Result<Vec<Option<i32>>, Error> {
+    let at = schema::resources().index_of(column::ATTRIBUTES)?;
+    let lists = resources[at].as_list::<i32>();
+    let items = lists.values().as_struct();
+    let (keys, strings) = (items.column(0).as_primitive::<Int32Type>(), items.column(1).as_primitive::<Int32Type>());
+    let is_service = |&item: &usize| texts.interner.get(keys.value(item)) == b"service.name" && strings.is_valid(item);
+    Ok((0..lists.len())
+        .map(|row| {
+            let items = lists.offsets()[row] as usize..lists.offsets()[row + 1] as usize;
+            items.into_iter().find(is_service).map(|item| strings.value(item))
+        })
+        .collect())
+}
+
+/// The columns of one table that decide where its spans go.
+struct Part<'a> {
+    traces: Traces<'a>,
+    span_id: &'a FixedSizeBinaryArray,
+    parent_offset: &'a UInt32Array,
+    parent_span_id: &'a FixedSizeBinaryArray,
+    start_offset_nanos: &'a Int64Array,
+    duration_nanos: &'a Int64Array,
+    kind: &'a Int32Array,
+    status_code: &'a Int32Array,
+    /// Text numbers.
+    name: Int32Array,
+    resource: Vec<u32>,
+    scope: Vec<u32>,
+}
+
+impl<'a> Part<'a> {
+    fn of(table: &'a SpanTable, plain: &[ArrayRef], resource_rows: &[u32], scope_rows: &[u32]) -> Result<Self, Error> {
+        let spans = &table.spans;
+        let ids = |name: &str| table::column(spans, name)?.as_fixed_size_binary_opt().ok_or_else(|| wrong_type(name));
+        let i64s =
+            |name: &str| table::column(spans, name)?.as_primitive_opt::<Int64Type>().ok_or_else(|| wrong_type(name));
+        let i32s =
+            |name: &str| table::column(spans, name)?.as_primitive_opt::<Int32Type>().ok_or_else(|| wrong_type(name));
+        let renumber = |name: &str, new_rows: &[u32]| -> Result<Vec<u32>, Error> {
+            let lookup = |&row: &u32| {
+                new_rows
+                    .get(row as usize)
+                    .copied()
+                    .ok_or_else(|| Error::damaged(format!("{name} {row} does not exist")))
+            };
+            table::u32s(spans, name)?.iter().map(lookup).collect()
+        };
+        Ok(Self {
+            traces: table.traces()?,
+            span_id: ids(column::SPAN_ID)?,
+            parent_offset: table::column(spans, column::PARENT_OFFSET)?
+                .as_primitive_opt::<UInt32Type>()
+                .ok_or_else(|| wrong_type(column::PARENT_OFFSET))?,
+            parent_span_id: ids(column::PARENT_SPAN_ID)?,
+            start_offset_nanos: i64s(column::START_OFFSET_NANOS)?,
+            duration_nanos: i64s(column::DURATION_NANOS)?,
+            kind: i32s(column::KIND)?,
+            status_code: i32s(column::STATUS_CODE)?,
+            name: plain[spans.schema().index_of(column::NAME)?].as_primitive::<Int32Type>().clone(),
+            resource: renumber(column::RESOURCE, resource_rows)?,
+            scope: renumber(column::SCOPE, scope_rows)?,
+        })
+    }
+
+    fn parent_id(&self, row: usize) -> Option<[u8; 8]> {
+        let (array, at) = if self.parent_offset.is_valid(row) {
+            (self.span_id, row.checked_sub(self.parent_offset.value(row) as usize)?)
+        } else {
+            (self.parent_span_id, row)
+        };
+        array.is_valid(at).then(|| array.value(at).try_into().ok()).flatten()
+    }
+
+    fn node(&self, row: usize) -> Node {
+        let span_id = self.span_id.value(row).try_into().unwrap_or_default();
+        Node { span_id, parent_id: self.parent_id(row), kind: self.kind.value(row) }
+    }
+
+    fn start_nanos(&self, trace: usize, row: usize) -> u64 {
+        self.traces.start_nanos(trace).wrapping_add(self.start_offset_nanos.value(row) as u64)
+    }
+}
+
+/// Where the rows of the new table come from, and the columns that change.
+#[derive(Default)]
+struct Order {
+    rows: Vec<(usize, usize)>,
+    trace: Vec<u32>,
+    parent_offset: Vec<Option<u32>>,
+    parent_span_id: Vec<Option<[u8; 8]>>,
+    start_offset_nanos: Vec<i64>,
+    traces: TracesBuilder,
+}
+
+fn sort(parts: &[Part<'_>], services: &[Option<i32>]) -> Order {
+    let mut runs: Vec<(u128, usize, usize)> = Vec::new();
+    for (part_at, part) in parts.iter().enumerate() {
+        runs.extend((0..part.traces.len()).map(|trace| (u128::from_be_bytes(part.traces.id(trace).0), part_at, trace)));
+    }
+    runs.sort_unstable();
+    let mut order = Order::default();
+    let (mut nodes, mut sources, mut placed) = (Vec::new(), Vec::new(), Vec::new());
+    for runs in runs.chunk_by(|a, b| a.0 == b.0) {
+        nodes.clear();
+        sources.clear();
+        for &(_, part, trace) in runs {
+            sources.extend(parts[part].traces.span_rows(trace).map(|row| (part, trace, row)));
+        }
+        nodes.extend(sources.iter().map(|&(part, _, row)| parts[part].node(row)));
+        if runs.len() == 1 {
+            // already in order
+            placed.clear();
+            placed.extend(sources.iter().enumerate().map(|(node, &(part, _, row))| {
+                let parent = &parts[part].parent_offset;
+                tree::Placed { node, parent_offset: parent.is_valid(row).then(|| parent.value(row)) }
+            }));
+        } else {
+            tree::order(&nodes, &mut placed);
+        }
+        let start =
+            sources.iter().map(|&(part, trace, row)| parts[part].start_nanos(trace, row)).min().unwrap_or_default();
+        for place in &placed {
+            let (part_at, trace, row) = sources[place.node];
+            let (part, parent_id) = (&parts[part_at], nodes[place.node].parent_id);
+            let start_nanos = part.start_nanos(trace, row);
+            order.rows.push((part_at, row));
+            order.trace.push(order.traces.len() as u32);
+            order.parent_offset.push(place.parent_offset);
+            order.parent_span_id.push(parent_id.filter(|_| place.parent_offset.is_none()));
+            order.start_offset_nanos.push(start_nanos.wrapping_sub(start) as i64);
+            order.traces.span(&SpanForTrace {
+                start_nanos,
+                end_nanos: start_nanos.wrapping_add(part.duration_nanos.value(row) as u64),
+                name: part.name.value(row),
+                service: services[part.resource[row] as usize],
+                is_root: parent_id.is_none_or(|id| id == [0; 8]),
+                is_error: part.status_code.value(row) == 2,
+            });
+        }
+        order.traces.close(runs[0].0.to_be_bytes());
+    }
+    order
+}
+
+/// Every column of the new `spans`.
+fn gather(parts: &[Part<'_>], spans: &[Vec<ArrayRef>], order: &Order, values: &Values) -> Result<RecordBatch, Error> {
+    let schema = schema::spans();
+    let dimension = |rows: for<'p> fn(&'p Part<'_>) -> &'p [u32]| -> ArrayRef {
+        Arc::new(UInt32Array::from_iter_values(order.rows.iter().map(|&(part, row)| rows(&parts[part])[row])))
+    };
+    let columns = schema.fields().iter().enumerate().map(|(at, field)| -> Result<ArrayRef, Error> {
+        Ok(match field.name().as_str() {
+            column::TRACE => Arc::new(UInt32Array::from(order.trace.clone())),
+            column::PARENT_OFFSET => Arc::new(UInt32Array::from(order.parent_offset.clone())),
+            column::PARENT_SPAN_ID => {
+                Arc::new(FixedSizeBinaryArray::try_from_sparse_iter_with_size(order.parent_span_id.iter().copied(), 8)?)
+            }
+            column::START_OFFSET_NANOS => Arc::new(Int64Array::from(order.start_offset_nanos.clone())),
+            column::RESOURCE => dimension(|part| &part.resource),
+            column::SCOPE => dimension(|part| &part.scope),
+            _ => {
+                let sources: Vec<&dyn Array> = spans.iter().map(|columns| columns[at].as_ref()).collect();
+                wrap(&interleave(&sources, &order.rows)?, field.data_type(), values)?
+            }
+        })
+    });
+    let columns = columns.collect::<Result<Vec<_>, Error>>()?;
+    Ok(RecordBatch::try_new(schema, columns)?)
+}

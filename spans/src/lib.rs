@@ -1,0 +1,40 @@
+//! The span table: spans as Arrow columns, the one shape that live data, blocks and queries share.
+//!
+//! ```text
+//! OTLP bytes ──decode──▶ builder ──▶ SpanTable ──combine──▶ SpanTable ──encode──▶ OTLP
+//! ```
+//!
+//! Knows OTLP messages and Arrow; knows no file, no query and no network.
+
+pub mod schema;
+
+mod decode;
+mod strings;
+mod wire;
+
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+
+mod builder;
+mod combine;
+mod demote;
+mod encode;
+mod error;
+mod keys;
+mod promote;
+mod table;
+mod traces;
+mod tree;
+
+pub use builder::TableBuilder;
+pub use combine::combine;
+pub use decode::{RequestSummary, check};
+pub use encode::encode;
+pub use error::Error;
+pub use keys::{attribute_keys, batch_memory_bytes};
+pub use promote::Promotion;
+pub use table::{SpanTable, Traces, column};
+pub use tree::{NestedSet, nested_sets};
+
+#[cfg(test)]
+mod tests;

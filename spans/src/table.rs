@@ -1,0 +1,131 @@
+//! The span table: one shape for live data, for what is written to a block and for what is read from it.
+
+use std::ops::Range;
+
+use arrow::array::{Array, ArrayRef, AsArray, FixedSizeBinaryArray, RecordBatch};
+use arrow::datatypes::{UInt32Type, UInt64Type};
+use model::{TimeRange, TraceId};
+
+use crate::error::Error;
+use crate::schema::trace_column;
+
+/// Spans with their dimensions; see [`crate::schema`] for columns and order. Cheap to clone.
+///
+/// `spans` may have attribute columns beside the `attributes` list, and may lack columns that were not asked for.
+#[derive(Debug, Clone)]
+pub struct SpanTable {
+    pub spans: RecordBatch,
+    pub traces: RecordBatch,
+    pub resources: RecordBatch,
+    pub scopes: RecordBatch,
+}
+
+impl SpanTable {
+    pub fn span_count(&self) -> usize {
+        self.spans.num_rows()
+    }
+
+    pub fn trace_count(&self) -> usize {
+        self.traces.num_rows()
+    }
+
+    /// Bytes of the arrays; buffers that columns share are counted once for each column that shares them.
+    pub fn traces(&self) -> Result<Traces<'_>, Error> {
+        Traces::of(&self.traces)
+    }
+
+    /// From the earliest start to the latest end of a span; `None` for an empty table.
+    pub fn time_range(&self) -> Result<Option<TimeRange>, Error> {
+        let traces = self.traces()?;
+        Ok((0..self.trace_count()).map(|row| traces.time_range(row)).reduce(|all, one| all.union(&one)))
+    }
+}
+
+/// Typed view of a `traces` batch.
+#[derive(Clone, Copy)]
+pub struct Traces<'a> {
+    ids: &'a FixedSizeBinaryArray,
+    start_nanos: &'a [u64],
+    end_nanos: &'a [u64],
+    first_rows: &'a [u32],
+    span_counts: &'a [u32],
+}
+
+impl<'a> Traces<'a> {
+    /// # Errors
+    /// [`Error::Damaged`] when a column is missing or has another type.
+    pub fn of(batch: &'a RecordBatch) -> Result<Self, Error> {
+        Ok(Self {
+            ids: column(batch, trace_column::TRACE_ID)?
+                .as_fixed_size_binary_opt()
+                .ok_or_else(|| wrong_type(trace_column::TRACE_ID))?,
+            start_nanos: u64s(batch, trace_column::START_NANOS)?,
+            end_nanos: u64s(batch, trace_column::END_NANOS)?,
+            first_rows: u32s(batch, trace_column::FIRST_ROW)?,
+            span_counts: u32s(batch, trace_column::SPAN_COUNT)?,
+        })
+    }
+
+    pub fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub fn id(&self, row: usize) -> TraceId {
+        let mut id = [0; 16];
+        id.copy_from_slice(self.ids.value(row));
+        TraceId(id)
+    }
+
+    /// The row of a trace, by binary search.
+    pub fn find(&self, id: &TraceId) -> Option<usize> {
+        let (mut low, mut high) = (0, self.len());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match self.ids.value(middle).cmp(&id.0) {
+                std::cmp::Ordering::Less => low = middle + 1,
+                std::cmp::Ordering::Greater => high = middle,
+                std::cmp::Ordering::Equal => return Some(middle),
+            }
+        }
+        None
+    }
+
+    pub fn start_nanos(&self, row: usize) -> u64 {
+        self.start_nanos[row]
+    }
+
+    pub fn end_nanos(&self, row: usize) -> u64 {
+        self.end_nanos[row]
+    }
+
+    pub fn time_range(&self, row: usize) -> TimeRange {
+        TimeRange::new(self.start_nanos[row], self.end_nanos[row])
+    }
+
+    /// The rows of a trace in `spans`.
+    pub fn span_rows(&self, row: usize) -> Range<usize> {
+        let first = self.first_rows[row] as usize;
+        first..first + self.span_counts[row] as usize
+    }
+}
+
+/// The column of that name.
+pub fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef, Error> {
+    batch.column_by_name(name).ok_or_else(|| Error::damaged(format!("column {name} is missing")))
+}
+
+pub(crate) fn u32s<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a [u32], Error> {
+    Ok(column(batch, name)?.as_primitive_opt::<UInt32Type>().ok_or_else(|| wrong_type(name))?.values())
+}
+
+fn u64s<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a [u64], Error> {
+    Ok(column(batch, name)?.as_primitive_opt::<UInt64Type>().ok_or_else(|| wrong_type(name))?.values())
+}
+
+pub(crate) fn wrong_type(name: &str) -> Error {
+    Error::damaged(format!("column {name} has another type"))
+}

@@ -1,0 +1,108 @@
+//! What goes in comes out, whole and in parts.
+
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use proptest::prelude::*;
+use prost::Message;
+
+use crate::testing::{canonical, odd_request};
+use crate::{SpanTable, TableBuilder, check, combine, encode};
+
+fn table_of(requests: &[ExportTraceServiceRequest]) -> SpanTable {
+    let mut builder = TableBuilder::default();
+    for request in requests {
+        let bytes = request.encode_to_vec();
+        let checked = check(&bytes).unwrap();
+        assert_eq!(builder.append(&bytes).unwrap(), checked.spans);
+    }
+    builder.snapshot().unwrap()
+}
+
+fn all(requests: &[ExportTraceServiceRequest]) -> Vec<String> {
+    canonical(&requests.iter().flat_map(|request| request.resource_spans.clone()).collect::<Vec<_>>())
+}
+
+/// Each trace is one run, ids ascending, runs without gaps.
+fn assert_runs(table: &SpanTable) {
+    let traces = table.traces().unwrap();
+    let ids: Vec<_> = (0..traces.len()).map(|row| traces.id(row)).collect();
+    assert!(ids.is_sorted_by(|a, b| a < b));
+    let mut next = 0;
+    for row in 0..traces.len() {
+        assert_eq!(traces.span_rows(row).start, next);
+        assert_eq!(traces.find(&ids[row]), Some(row));
+        next = traces.span_rows(row).end;
+    }
+    assert_eq!(next, table.span_count());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn otlp_to_rows_and_back_is_the_identity(seeds in prop::collection::vec(any::<u64>(), 1..4)) {
+        let requests: Vec<_> = seeds.into_iter().map(odd_request).collect();
+        let table = table_of(&requests);
+        assert_runs(&table);
+        prop_assert_eq!(canonical(&encode(&table).unwrap()), all(&requests));
+    }
+
+    #[test]
+    fn tables_put_together_are_the_table_of_all(seeds in prop::collection::vec(any::<u64>(), 1..5)) {
+        let requests: Vec<_> = seeds.into_iter().map(odd_request).collect();
+        // cut each request in two, so that traces are split
+        let halves = |parity: usize| -> Vec<ExportTraceServiceRequest> {
+            requests.iter().cloned().map(|mut request| {
+                for scope in request.resource_spans.iter_mut().flat_map(|part| &mut part.scope_spans) {
+                    let mut index = 0;
+                    scope.spans.retain(|_| { index += 1; index % 2 == parity });
+                }
+                request
+            }).collect()
+        };
+        let combined = combine(&[table_of(&halves(0)), table_of(&halves(1)), table_of(&[])]).unwrap();
+        assert_runs(&combined);
+        prop_assert_eq!(canonical(&encode(&combined).unwrap()), all(&requests));
+        let whole = table_of(&requests);
+        prop_assert_eq!(whole.trace_count(), combined.trace_count());
+        prop_assert_eq!(whole.time_range().unwrap(), combined.time_range().unwrap());
+    }
+
+    #[test]
+    fn any_bytes_are_refused_or_stored(mut bytes in prop::collection::vec(any::<u8>(), 0..200), seed in any::<u64>(), cut in any::<prop::sample::Index>()) {
+        let mut request = odd_request(seed).encode_to_vec();
+        let at = cut.index(request.len() + 1);
+        request.truncate(at);
+        request.append(&mut bytes);
+        let mut builder = TableBuilder::default();
+        if let Ok(summary) = check(&request) {
+            prop_assert_eq!(builder.append(&request).unwrap(), summary.spans);
+            encode(&builder.snapshot().unwrap()).unwrap();
+        }
+    }
+}
+
+#[test]
+fn bad_ids_are_refused_with_the_words_that_clients_know() {
+    let message = |edit: fn(&mut opentelemetry_proto::tonic::trace::v1::Span)| {
+        let mut request = ExportTraceServiceRequest::default();
+        let mut span = opentelemetry_proto::tonic::trace::v1::Span {
+            trace_id: vec![1; 16],
+            span_id: vec![1; 8],
+            ..Default::default()
+        };
+        edit(&mut span);
+        let scope_spans =
+            vec![opentelemetry_proto::tonic::trace::v1::ScopeSpans { spans: vec![span], ..Default::default() }];
+        request
+            .resource_spans
+            .push(opentelemetry_proto::tonic::trace::v1::ResourceSpans { scope_spans, ..Default::default() });
+        check(&request.encode_to_vec()).unwrap_err().to_string()
+    };
+    assert_eq!(message(|span| span.trace_id = vec![1; 8]), "trace ids must be 128 bit, received 64 bits");
+    assert_eq!(message(|span| span.trace_id = vec![0; 16]), "trace ids must be 128 bit and not all zero");
+    assert_eq!(message(|span| span.span_id = vec![]), "span ids must be 64 bit and not all zero, received 0 bits");
+    assert_eq!(
+        message(|span| span.parent_span_id = vec![1; 3]),
+        "parent span ids must be 64 bit or empty, received 24 bits"
+    );
+}

@@ -1,0 +1,27 @@
+//! What the footer of `spans.parquet` says beyond Parquet's own, written and read here only.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::Scope;
+
+/// Key of the footer entry in `spans.parquet` that lists every attribute key of the block: `{"span": ["http.route"]}`.
+pub(super) const KEYS_METADATA: &str = "mosso.attribute_keys";
+
+pub(super) fn keys_to_json(keys: &BTreeSet<(Scope, String)>) -> String {
+    let mut by_scope: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (scope, key) in keys {
+        by_scope.entry(scope.name()).or_default().push(key);
+    }
+    serde_json::to_string(&by_scope).expect("maps of strings have a JSON form")
+}
+
+/// `None` when the text is not what [`keys_to_json`] writes.
+pub(super) fn keys_from_json(json: &str) -> Option<BTreeSet<(Scope, String)>> {
+    let by_scope: BTreeMap<String, Vec<String>> = serde_json::from_str(json).ok()?;
+    let mut keys = BTreeSet::new();
+    for (scope, names) in by_scope {
+        let scope = Scope::from_name(&scope)?;
+        keys.extend(names.into_iter().map(|name| (scope, name)));
+    }
+    Some(keys)
+}

@@ -1,0 +1,179 @@
+//! A published block as a [`Source`].
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use model::{BlockId, TenantId, TimeRange, TraceId};
+use object_store::ObjectStore;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, RowSelection};
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+use spans::schema::{AttributeColumn, column};
+use spans::{Traces, batch_memory_bytes};
+
+use super::fetch::{Selection, StoredFile};
+use super::footer::{KEYS_METADATA, keys_from_json};
+use crate::cpu::CpuPool;
+use crate::error::Error;
+use crate::manifest::BlockEntry;
+use crate::paths::{self, BlockFile};
+use crate::source::{Dimensions, Projection, Read, Source};
+
+/// Small tables and footers of blocks, kept between queries within a byte budget. Cheap to clone.
+#[derive(Clone)]
+pub struct BlockCache(Arc<Cache<BlockId, Arc<Opened>, ByBytes>>);
+
+impl BlockCache {
+    /// Keeps at most `capacity_bytes` of decoded tables and footers.
+    pub fn new(capacity_bytes: u64) -> Self {
+        Self(Arc::new(Cache::with_weighter(1024, capacity_bytes, ByBytes)))
+    }
+}
+
+#[derive(Clone)]
+struct ByBytes;
+
+impl Weighter<BlockId, Arc<Opened>> for ByBytes {
+    fn weight(&self, _: &BlockId, opened: &Arc<Opened>) -> u64 {
+        opened.memory_bytes as u64
+    }
+}
+
+/// What is known of a block once it has been opened.
+struct Opened {
+    spans: ArrowReaderMetadata,
+    dimensions: Arc<Dimensions>,
+    memory_bytes: usize,
+}
+
+/// One published block. Cheap to make; the block is opened with the first question.
+pub struct BlockSource {
+    tenant: TenantId,
+    entry: BlockEntry,
+    objects: Arc<dyn ObjectStore>,
+    cpu: CpuPool,
+    cache: BlockCache,
+}
+
+impl BlockSource {
+    pub fn new(
+        tenant: TenantId,
+        entry: BlockEntry,
+        objects: Arc<dyn ObjectStore>,
+        cpu: CpuPool,
+        cache: BlockCache,
+    ) -> Self {
+        Self { tenant, entry, objects, cpu, cache }
+    }
+
+    fn file(&self, file: BlockFile, bytes: u64) -> StoredFile {
+        StoredFile { objects: self.objects.clone(), path: paths::block_file(&self.tenant, &self.entry.id, file), bytes }
+    }
+
+    async fn opened(&self) -> Result<Arc<Opened>, Error> {
+        self.cache.0.get_or_insert_async(&self.entry.id, async { Ok(Arc::new(self.open().await?)) }).await
+    }
+
+    async fn open(&self) -> Result<Opened, Error> {
+        let files = &self.entry.files;
+        let spans_file = self.file(BlockFile::Spans, files.spans_bytes);
+        let (spans, traces, resources, scopes) = futures::try_join!(
+            spans_file.load_metadata(&self.cpu),
+            self.read_whole(BlockFile::Traces, files.traces_bytes),
+            self.read_whole(BlockFile::Resources, files.resources_bytes),
+            self.read_whole(BlockFile::Scopes, files.scopes_bytes),
+        )?;
+        let key_values = spans.metadata().file_metadata().key_value_metadata();
+        let keys = key_values.into_iter().flatten().find(|entry| entry.key == KEYS_METADATA);
+        let keys = keys.and_then(|entry| keys_from_json(entry.value.as_deref()?));
+        let keys = keys.ok_or_else(|| {
+            Error::block_damaged(spans_file.path.as_ref(), "the footer does not list the attribute keys")
+        })?;
+        let row_groups = ranges(spans.metadata().row_groups().iter().map(|group| group.num_rows() as usize));
+        let memory_bytes = spans.metadata().memory_size() + batch_memory_bytes(&[&traces, &resources, &scopes]);
+        let dimensions = Arc::new(Dimensions { traces, resources, scopes, row_groups, keys });
+        Ok(Opened { spans, dimensions, memory_bytes })
+    }
+
+    async fn read_whole(&self, file: BlockFile, bytes: u64) -> Result<arrow::array::RecordBatch, Error> {
+        let file = self.file(file, bytes);
+        let metadata = file.load_metadata(&self.cpu).await?;
+        let batch_rows = metadata.metadata().file_metadata().num_rows() as usize;
+        let selection = Selection { row_groups: None, columns: ProjectionMask::all(), rows: None, batch_rows };
+        Ok(file.read(&metadata, selection, &self.cpu).await?.0)
+    }
+}
+
+/// Consecutive ranges of these lengths.
+fn ranges(lengths: impl Iterator<Item = usize>) -> Vec<Range<usize>> {
+    let mut start = 0;
+    lengths
+        .map(|length| {
+            start += length;
+            start - length..start
+        })
+        .collect()
+}
+
+#[async_trait]
+impl Source for BlockSource {
+    fn block_id(&self) -> BlockId {
+        self.entry.id
+    }
+
+    fn is_live(&self) -> bool {
+        false
+    }
+
+    fn time_range(&self) -> TimeRange {
+        TimeRange::new(self.entry.start_nanos, self.entry.end_nanos)
+    }
+
+    fn span_count(&self) -> usize {
+        self.entry.spans as usize
+    }
+
+    fn size_bytes(&self) -> u64 {
+        self.entry.bytes()
+    }
+
+    async fn dimensions(&self) -> Result<Arc<Dimensions>, Error> {
+        Ok(self.opened().await?.dimensions.clone())
+    }
+
+    async fn find_trace(&self, id: &TraceId) -> Result<Option<usize>, Error> {
+        Ok(Traces::of(&self.opened().await?.dimensions.traces)?.find(id))
+    }
+
+    async fn read(&self, group: usize, rows: &[Range<usize>], columns: &Projection) -> Result<Read, Error> {
+        let opened = self.opened().await?;
+        let group_rows = &opened.dimensions.row_groups[group];
+        let selection = Selection {
+            row_groups: Some(vec![group]),
+            columns: mask(&opened.spans, columns),
+            rows: (rows != std::slice::from_ref(group_rows)).then(|| {
+                let within = rows.iter().map(|range| range.start - group_rows.start..range.end - group_rows.start);
+                RowSelection::from_consecutive_ranges(within, group_rows.len())
+            }),
+            batch_rows: rows.iter().map(ExactSizeIterator::len).sum(),
+        };
+        let (batch, bytes) =
+            self.file(BlockFile::Spans, self.entry.files.spans_bytes).read(&opened.spans, selection, &self.cpu).await?;
+        Ok(Read { batch, bytes })
+    }
+}
+
+/// The leaves of the wanted columns; see [`Source::read`] for what is wanted.
+fn mask(metadata: &ArrowReaderMetadata, wanted: &Projection) -> ProjectionMask {
+    let whole_attributes = wanted.columns.contains(column::ATTRIBUTES);
+    let roots = metadata.schema().fields().iter().enumerate().filter(|(_, field)| match AttributeColumn::of(field) {
+        Some(of) => whole_attributes || wanted.attributes.contains(&of.key),
+        None => {
+            wanted.columns.contains(field.name().as_str())
+                || !wanted.attributes.is_empty() && field.name() == column::ATTRIBUTES
+        }
+    });
+    ProjectionMask::roots(metadata.parquet_schema(), roots.map(|(index, _)| index).collect::<Vec<_>>())
+}

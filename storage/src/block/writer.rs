@@ -1,0 +1,141 @@
+//! A span table → the files of a block, in memory. CPU work: run it through [`crate::cpu`].
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use arrow::array::RecordBatch;
+use bytes::Bytes;
+use model::{BlockId, Scope, TenantId, TimeRange};
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
+use parquet::schema::types::ColumnPath;
+use spans::schema::{column, trace_column};
+use spans::{Promotion, SpanTable};
+
+use super::footer::{KEYS_METADATA, keys_to_json};
+use super::meta::{BlockMeta, FileMeta};
+use crate::error::Error;
+use crate::paths::BlockFile;
+
+/// A row group ends with the first trace that reaches this many rows.
+const ROW_GROUP_ROWS: usize = 65_536;
+/// Rows of a page: what a look-up of one trace decodes of each column.
+const PAGE_ROWS: usize = 4_096;
+const ZSTD_LEVEL: i32 = 3;
+
+/// The files of a block, ready to be stored.
+pub struct EncodedBlock {
+    pub meta: BlockMeta,
+    /// File and content, in the order in which they must be written; without `meta.json`.
+    pub files: Vec<(BlockFile, Bytes)>,
+}
+
+/// Encodes a table that is not empty as a block.
+///
+/// # Errors
+/// [`Error`] of kind `Internal` when a column cannot be encoded; `Corrupt` when the table lacks a column.
+pub fn encode(id: BlockId, tenant: &TenantId, table: &SpanTable) -> Result<EncodedBlock, Error> {
+    let range = table.time_range()?.unwrap_or(TimeRange::new(0, 0));
+    let mut meta = BlockMeta::new(id, tenant, range, table.trace_count(), table.span_count());
+    let files = vec![
+        (BlockFile::Spans, encode_spans(table)?),
+        (BlockFile::Traces, encode_file(&table.traces, traces_properties())?),
+        (BlockFile::Resources, encode_dimension(&table.resources, Scope::Resource)?),
+        (BlockFile::Scopes, encode_dimension(&table.scopes, Scope::Instrumentation)?),
+    ];
+    let file_meta = |(file, content): &(BlockFile, Bytes)| FileMeta {
+        name: file.name().to_owned(),
+        bytes: content.len() as u64,
+        crc32: crc32fast::hash(content),
+    };
+    meta.files = files.iter().map(file_meta).collect();
+    Ok(EncodedBlock { meta, files })
+}
+
+fn encode_spans(table: &SpanTable) -> Result<Bytes, Error> {
+    let promotion = Promotion::plan(&table.spans, Scope::Span)?;
+    let schema = promotion.schema(table.spans.schema_ref());
+    let keys = spans::attribute_keys(table)?;
+    let mut writer = ArrowWriter::try_new(Vec::new(), schema.into(), Some(spans_properties(&keys)))?;
+    for rows in row_groups(table)? {
+        let batch = table.spans.slice(rows.start, rows.len());
+        writer.write(&promotion.apply(&batch)?)?;
+        writer.flush()?;
+    }
+    Ok(writer.into_inner()?.into())
+}
+
+/// Runs of whole traces of about [`ROW_GROUP_ROWS`] rows.
+fn row_groups(table: &SpanTable) -> Result<Vec<Range<usize>>, Error> {
+    let traces = table.traces()?;
+    let mut groups: Vec<Range<usize>> = Vec::new();
+    let mut start = 0;
+    for trace in 0..traces.len() {
+        let end = traces.span_rows(trace).end;
+        if end - start >= ROW_GROUP_ROWS || trace + 1 == traces.len() {
+            groups.push(start..end);
+            start = end;
+        }
+    }
+    Ok(groups)
+}
+
+fn encode_dimension(batch: &RecordBatch, scope: Scope) -> Result<Bytes, Error> {
+    let promoted = Promotion::plan(batch, scope)?.apply(batch)?;
+    encode_file(&promoted, base_properties().build())
+}
+
+fn encode_file(batch: &RecordBatch, properties: WriterProperties) -> Result<Bytes, Error> {
+    let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties))?;
+    writer.write(batch)?;
+    Ok(writer.into_inner()?.into())
+}
+
+fn base_properties() -> WriterPropertiesBuilder {
+    let level = ZstdLevel::try_new(ZSTD_LEVEL).expect("a constant within zstd's levels");
+    WriterProperties::builder()
+        .set_created_by(concat!("mosso ", env!("CARGO_PKG_VERSION")).to_owned())
+        .set_compression(Compression::ZSTD(level))
+        .set_statistics_enabled(EnabledStatistics::Chunk)
+        .set_statistics_truncate_length(Some(32))
+        .set_data_page_row_count_limit(PAGE_ROWS)
+        .set_write_batch_size(PAGE_ROWS)
+        .set_max_row_group_row_count(None)
+}
+
+fn spans_properties(keys: &BTreeSet<(Scope, String)>) -> WriterProperties {
+    let key_values = vec![KeyValue::new(KEYS_METADATA.to_owned(), keys_to_json(keys))];
+    let mut properties = base_properties().set_key_value_metadata(Some(key_values));
+    for delta in [column::TRACE, column::START_OFFSET_NANOS, column::DURATION_NANOS] {
+        properties = with_delta(properties, delta.into());
+    }
+    properties = with_delta(
+        properties,
+        ColumnPath::from(vec![column::EVENTS.into(), "list".into(), "item".into(), "time_offset_nanos".into()]),
+    );
+    without_dictionary(properties, column::SPAN_ID.into()).build()
+}
+
+fn traces_properties() -> WriterProperties {
+    let mut properties = base_properties();
+    for delta in [trace_column::START_NANOS, trace_column::END_NANOS, trace_column::FIRST_ROW] {
+        properties = with_delta(properties, delta.into());
+    }
+    without_dictionary(properties, trace_column::TRACE_ID.into()).build()
+}
+
+/// For numbers that are near their neighbours.
+fn with_delta(properties: WriterPropertiesBuilder, path: ColumnPath) -> WriterPropertiesBuilder {
+    properties
+        .set_column_dictionary_enabled(path.clone(), false)
+        .set_column_encoding(path, Encoding::DELTA_BINARY_PACKED)
+}
+
+/// For random ids: neither a dictionary nor zstd can shorten them.
+fn without_dictionary(properties: WriterPropertiesBuilder, path: ColumnPath) -> WriterPropertiesBuilder {
+    properties
+        .set_column_dictionary_enabled(path.clone(), false)
+        .set_column_compression(path, Compression::UNCOMPRESSED)
+}

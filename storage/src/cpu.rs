@@ -1,0 +1,86 @@
+//! The one door from async to CPU-bound work: encoding and decoding blocks, building and scanning live rows.
+//!
+//! Work waits here, in the order of arrival, until a place is free; how much may wait is for the callers to limit.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+use crate::error::Error;
+
+/// Runs at most `threads` pieces of work at a time, off the async threads. Clones share the places.
+#[derive(Debug, Clone)]
+pub struct CpuPool {
+    places: Arc<Semaphore>,
+    threads: usize,
+}
+
+impl CpuPool {
+    /// At least one thread.
+    pub fn new(threads: usize) -> Self {
+        let threads = threads.clamp(1, Semaphore::MAX_PERMITS);
+        Self { places: Arc::new(Semaphore::new(threads)), threads }
+    }
+
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// Waits for a place, then runs `work` to its end. A caller that goes away while it waits costs nothing;
+    /// work that has begun keeps its place until it is done.
+    ///
+    /// # Errors
+    /// [`Error::Panicked`] when the work panics, [`Error::Stopping`] when the runtime goes away.
+    pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+        let place = self.places.clone().acquire_owned().await.map_err(|_| Error::Stopping)?;
+        let running = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            work()
+        });
+        running.await.map_err(|error| match error.try_into_panic() {
+            Ok(panic) => Error::Panicked { message: panic_message(panic.as_ref()) },
+            Err(_cancelled) => Error::Stopping,
+        })
+    }
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("no message").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn no_more_work_runs_at_a_time_than_there_are_threads() {
+        let pool = CpuPool::new(3);
+        let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let jobs = (0..50).map(|number| {
+            let (running, most) = (running.clone(), most.clone());
+            pool.run(move || {
+                most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                std::thread::yield_now();
+                running.fetch_sub(1, Ordering::SeqCst);
+                number
+            })
+        });
+        let results: Vec<usize> = futures::future::join_all(jobs).await.into_iter().map(Result::unwrap).collect();
+        assert_eq!(results, (0..50).collect::<Vec<_>>());
+        assert!(most.load(Ordering::SeqCst) <= 3);
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_an_error_and_frees_its_place() {
+        let pool = CpuPool::new(1);
+        for _ in 0..3 {
+            let error = pool.run(|| -> () { panic!("bad row {}", 7) }).await.unwrap_err();
+            assert_eq!(error.to_string(), "CPU-bound work panicked: bad row 7");
+        }
+        assert_eq!(pool.run(|| 1).await.unwrap(), 1);
+    }
+}

@@ -1,0 +1,84 @@
+//! What can go wrong at rest, and what a caller can do about it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use model::{BlockId, ErrorKind, TenantId};
+
+/// The error of this crate.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{action} {}: {source}", path.display())]
+    Io { action: &'static str, path: PathBuf, source: io::Error },
+    #[error("{action} {key}: {source}")]
+    Objects { action: &'static str, key: String, source: object_store::Error },
+    #[error("data folder {} cannot be used: {source}", path.display())]
+    DataDirUnusable { path: PathBuf, source: io::Error },
+    #[error("data folder {} is in use by another mosso process", path.display())]
+    DataDirInUse { path: PathBuf },
+    #[error("writer id {} is damaged: {reason}", path.display())]
+    WriterIdDamaged { path: PathBuf, reason: String },
+    #[error("log segment {} has version {found}, this program knows version {known}", path.display())]
+    SegmentVersion { path: PathBuf, found: u32, known: u32 },
+    #[error("a log entry of tenant {tenant} has {bytes} bytes, at most {max_bytes} are allowed")]
+    EntryTooLarge { tenant: TenantId, bytes: usize, max_bytes: usize },
+    /// The newest manifest cannot be trusted. The tenant stays unreadable until the object is repaired or removed by hand.
+    #[error("manifest {key} is damaged: {reason}")]
+    ManifestDamaged { key: String, reason: String },
+    #[error("manifest {key} has version {found}, this program knows version {known}")]
+    ManifestVersion { key: String, found: u32, known: u32 },
+    #[error("manifest of tenant {tenant} was changed by others {attempts} times in a row, gave up")]
+    CommitContention { tenant: TenantId, attempts: usize },
+    /// A file of a block is not what its manifest and format say.
+    #[error("{key} is damaged: {reason}")]
+    BlockDamaged { key: String, reason: String },
+    /// Blocks that a commit wants to replace are no longer in the manifest: its work is out of date.
+    #[error("blocks to replace are gone from the manifest of tenant {tenant}, the first is {block_id}")]
+    BlocksGone { tenant: TenantId, block_id: BlockId },
+    #[error("CPU-bound work panicked: {message}")]
+    Panicked { message: String },
+    #[error("the process is stopping")]
+    Stopping,
+    #[error(transparent)]
+    Spans(#[from] spans::Error),
+    #[error("arrow: {0}")]
+    Arrow(#[from] arrow::error::ArrowError),
+    #[error("parquet: {0}")]
+    Parquet(#[from] parquet::errors::ParquetError),
+}
+
+impl Error {
+    /// For `map_err`: what was tried, and on which file.
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io { action, path: path.to_owned(), source }
+    }
+
+    /// For `map_err`: what was tried, and on which object.
+    pub fn objects(action: &'static str, key: &object_store::path::Path) -> impl FnOnce(object_store::Error) -> Self {
+        move |source| Self::Objects { action, key: key.to_string(), source }
+    }
+
+    /// A file of a block that is not as it must be.
+    pub(crate) fn block_damaged(key: &str, reason: impl Into<String>) -> Self {
+        Self::BlockDamaged { key: key.to_owned(), reason: reason.into() }
+    }
+
+    /// What the caller should do next.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Objects { source: object_store::Error::NotFound { .. }, .. } => ErrorKind::NotFound,
+            Self::Io { .. } | Self::Objects { .. } | Self::Stopping => ErrorKind::Unavailable,
+            Self::DataDirUnusable { .. } | Self::DataDirInUse { .. } => ErrorKind::Unavailable,
+            Self::CommitContention { .. } => ErrorKind::Unavailable,
+            Self::EntryTooLarge { .. } => ErrorKind::InvalidInput,
+            Self::BlocksGone { .. } => ErrorKind::NotFound,
+            Self::WriterIdDamaged { .. } | Self::SegmentVersion { .. } => ErrorKind::Corrupt,
+            Self::ManifestDamaged { .. } | Self::ManifestVersion { .. } | Self::BlockDamaged { .. } => {
+                ErrorKind::Corrupt
+            }
+            Self::Spans(error) => error.kind(),
+            Self::Parquet(_) => ErrorKind::Corrupt,
+            Self::Arrow(_) | Self::Panicked { .. } => ErrorKind::Internal,
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! Everything at rest: the log of requests that are not yet in a block, the blocks, and the list of those that exist.
+//!
+//! ```text
+//! request ──> wal ──────────────────────────────> replay at start
+//!              │ segment dropped when its spans are in blocks that a manifest names
+//! rows ──> block files ──> objects ──> manifest ──> snapshot for queries
+//! ```
+//!
+//! Owns files, keys, formats and their durability. Does not know requests, queries, or when something is due.
+
+pub mod block;
+pub mod config;
+pub mod cpu;
+mod durable;
+pub mod error;
+pub mod lock;
+pub mod manifest;
+pub mod memory;
+pub mod objects;
+pub mod paths;
+pub mod source;
+pub mod telemetry;
+pub mod wal;
+
+pub use config::Config;
+pub use cpu::CpuPool;
+pub use error::Error;
+pub use memory::MemorySource;
+pub use source::{Dimensions, Projection, Read, Source};
+pub use telemetry::Telemetry;

@@ -1,0 +1,131 @@
+//! Which blocks of a tenant exist. What no manifest names does not exist, whatever lies in the store.
+//!
+//! A manifest is the complete list, an object `<tenant>/manifest/<20-digit sequence>.json` that is never changed:
+//!
+//! ```text
+//! {"version": 1, "checksum": CRC-32 of the text of the value of "manifest", "manifest": {"sequence", "blocks", "wal_watermarks"}}
+//! ```
+//!
+//! The newest counts. A commit reads it, changes it and creates the next one, which succeeds for one of many; the others
+//! read again. Publishing a block, swapping compaction's inputs for its output and dropping expired blocks are each one
+//! commit. A block's files are durable before the commit that names it, and deleted after the one that does not.
+
+mod format;
+mod store;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::{BlockId, TimeRange};
+use serde::{Deserialize, Serialize};
+
+use crate::lock::WriterId;
+use crate::wal::SegmentSequence;
+
+pub use store::Store;
+
+/// The live blocks of a tenant.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// Counts the commits; 0 for a tenant that has none.
+    pub sequence: u64,
+    /// In the order of their ids, so the oldest first.
+    pub blocks: Vec<BlockEntry>,
+    /// Up to which segment a writer's log is in blocks, as far as this tenant is concerned.
+    pub wal_watermarks: BTreeMap<WriterId, SegmentSequence>,
+}
+
+/// What the manifest knows of a block: enough to plan a query and to read a file without asking for its size.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BlockEntry {
+    pub id: BlockId,
+    pub start_nanos: u64,
+    pub end_nanos: u64,
+    pub traces: u64,
+    pub spans: u64,
+    /// How often the spans were compacted; 0 as cut by an ingester.
+    pub level: u8,
+    pub files: BlockFiles,
+}
+
+/// Sizes of a block's files.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BlockFiles {
+    pub spans_bytes: u64,
+    pub traces_bytes: u64,
+    pub resources_bytes: u64,
+    pub scopes_bytes: u64,
+}
+
+/// What a commit does, as a whole or not at all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Change {
+    /// A block that is already there stays as it is.
+    pub add: Vec<BlockEntry>,
+    /// With `add`, the blocks that it replaces: all must be there. Alone, those that are gone already do not matter.
+    pub remove: Vec<BlockId>,
+    /// Raises the watermark of a writer; it never sinks.
+    pub watermark: Option<(WriterId, SegmentSequence)>,
+}
+
+impl BlockEntry {
+    pub fn time_range(&self) -> TimeRange {
+        TimeRange::new(self.start_nanos, self.end_nanos)
+    }
+
+    /// Size at rest.
+    pub fn bytes(&self) -> u64 {
+        let BlockFiles { spans_bytes, traces_bytes, resources_bytes, scopes_bytes } = self.files;
+        [spans_bytes, traces_bytes, resources_bytes, scopes_bytes].into_iter().fold(0, u64::saturating_add)
+    }
+}
+
+impl Manifest {
+    pub fn block(&self, id: &BlockId) -> Option<&BlockEntry> {
+        let index = self.blocks.binary_search_by_key(id, |block| block.id).ok()?;
+        self.blocks.get(index)
+    }
+
+    /// Segments of this writer up to here need no replay for this tenant.
+    pub fn watermark(&self, writer: &WriterId) -> SegmentSequence {
+        self.wal_watermarks.get(writer).copied().unwrap_or(SegmentSequence::NONE)
+    }
+
+    /// Size at rest of all blocks.
+    pub fn bytes(&self) -> u64 {
+        self.blocks.iter().map(BlockEntry::bytes).fold(0, u64::saturating_add)
+    }
+
+    /// The next manifest; `None` when the change is already in this one.
+    ///
+    /// # Errors
+    /// The first of the blocks to replace that is gone.
+    fn apply(&self, change: &Change) -> Result<Option<Self>, BlockId> {
+        let adds_something = change.add.iter().any(|block| self.block(&block.id).is_none());
+        if let Some(gone) = change.remove.iter().find(|id| adds_something && self.block(id).is_none()) {
+            return Err(*gone);
+        }
+        let mut next = self.clone();
+        let removed: BTreeSet<&BlockId> = change.remove.iter().collect();
+        next.blocks.retain(|block| !removed.contains(&block.id));
+        next.blocks.extend(change.add.iter().filter(|block| self.block(&block.id).is_none()).cloned());
+        next.blocks.sort_by_key(|block| block.id);
+        next.blocks.dedup_by_key(|block| block.id);
+        if let Some((writer, segment)) = change.watermark {
+            let watermark = next.wal_watermarks.entry(writer).or_default();
+            *watermark = segment.max(*watermark);
+        }
+        Ok((next != *self).then(|| next.following()))
+    }
+
+    /// The same content under the next sequence.
+    fn following(mut self) -> Self {
+        self.sequence = self.sequence.saturating_add(1);
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,229 @@
+//! Reading and committing manifests; the snapshots that readers in this process take.
+//!
+//! Consistency. A commit is the creation of object `n + 1` by someone who read object `n`. Old manifests are deleted, so a
+//! writer that slept for long could find `n + 1` absent although it was once there. It cannot take that for success: when
+//! `n + 1` was deleted, a manifest newer by [`KEPT`] exists, and after each put the writer looks for one.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use futures::{StreamExt, TryStreamExt};
+use model::{ErrorKind, TenantId};
+use object_store::{ObjectStore, ObjectStoreExt, PutMode};
+use tokio::sync::Mutex;
+use tracing::{debug, error};
+
+use super::{Change, Manifest, format};
+use crate::error::Error;
+use crate::paths::{self, ObjectKey};
+use crate::telemetry::Telemetry;
+
+/// How many manifests of a tenant stay. All processes on a store must agree on it: see the consistency note above.
+const KEPT: u64 = 8;
+const COMMIT_ATTEMPTS: usize = 64;
+const READ_ATTEMPTS: usize = 8;
+/// Tenants that are read at once when the store is opened.
+const OPEN_CONCURRENCY: usize = 16;
+
+/// The manifests of all tenants.
+#[derive(Debug)]
+pub struct Store {
+    objects: Arc<dyn ObjectStore>,
+    telemetry: Telemetry,
+    tenants: RwLock<HashMap<TenantId, Arc<Tenant>>>,
+}
+
+#[derive(Debug, Default)]
+struct Tenant {
+    /// `None` before the first commit, and when the newest manifest is damaged.
+    snapshot: RwLock<Option<Arc<Manifest>>>,
+    /// Commits of this process take turns.
+    commits: Mutex<CommitState>,
+}
+
+#[derive(Debug, Default)]
+struct CommitState {
+    /// A put of this process had no clear outcome: what it wrote may be seen, and yet not be durable.
+    unclear: bool,
+}
+
+impl Store {
+    /// Reads the newest manifest of every tenant.
+    ///
+    /// A damaged one is logged, and is the answer to every [`Store::load`] of its tenant; other tenants do not suffer.
+    pub async fn open(objects: Arc<dyn ObjectStore>, telemetry: Telemetry) -> Result<Self, Error> {
+        let store = Self { objects, telemetry, tenants: RwLock::default() };
+        let root = object_store::path::Path::default();
+        let listed = store.objects.list_with_delimiter(None).await.map_err(Error::objects("list tenants in", &root))?;
+        let tenants: Vec<TenantId> = listed.common_prefixes.iter().filter_map(paths::tenant_of).collect();
+        let reads: Vec<_> = futures::stream::iter(tenants)
+            .map(|tenant| store.refresh_at_open(tenant))
+            .buffer_unordered(OPEN_CONCURRENCY)
+            .try_collect()
+            .await?;
+        debug!(tenants = reads.len(), "manifests read");
+        Ok(store)
+    }
+
+    async fn refresh_at_open(&self, tenant: TenantId) -> Result<(), Error> {
+        match self.refresh(&tenant).await {
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
+                error!(%tenant, %error, "manifest cannot be read, the tenant is unavailable");
+                self.tenant(&tenant);
+                Ok(())
+            }
+            result => result.map(drop),
+        }
+    }
+
+    /// Every tenant that has a manifest, sorted.
+    pub fn tenants(&self) -> Vec<TenantId> {
+        let tenants = self.tenants.read().unwrap_or_else(PoisonError::into_inner);
+        tenants.keys().cloned().collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// The newest manifest that this process knows; an empty one for a tenant without blocks. Reads the store only for a
+    /// tenant that is not known yet.
+    ///
+    /// # Errors
+    /// [`Error::ManifestDamaged`] names the object that cannot be read.
+    pub async fn load(&self, tenant: &TenantId) -> Result<Arc<Manifest>, Error> {
+        match self.snapshot(tenant) {
+            Some(manifest) => Ok(manifest),
+            None => self.refresh(tenant).await,
+        }
+    }
+
+    /// What [`Store::load`] would return without reading the store.
+    pub fn snapshot(&self, tenant: &TenantId) -> Option<Arc<Manifest>> {
+        let tenant = self.tenants.read().unwrap_or_else(PoisonError::into_inner).get(tenant)?.clone();
+        tenant.snapshot()
+    }
+
+    /// Takes over what other processes have committed.
+    pub async fn refresh(&self, tenant: &TenantId) -> Result<Arc<Manifest>, Error> {
+        let newest = Arc::new(self.read_newest(tenant).await?);
+        match newest.sequence {
+            0 => Ok(newest),
+            _ => Ok(self.publish(tenant, newest)),
+        }
+    }
+
+    /// Commits what `change` makes of the newest manifest; it is asked again whenever another commit came first.
+    ///
+    /// Returns the manifest that holds the change, durably; or the one for which `change` had nothing to do.
+    /// A change that is already in the manifest is not made twice, so a commit that failed may be repeated.
+    ///
+    /// # Errors
+    /// [`Error::BlocksGone`] when blocks to replace are no longer there. After any other error the change may have been
+    /// made or not.
+    pub async fn commit(
+        &self,
+        tenant: &TenantId,
+        change: impl Fn(&Manifest) -> Option<Change>,
+    ) -> Result<Arc<Manifest>, Error> {
+        let slot = self.tenant(tenant);
+        let mut state = slot.commits.lock().await;
+        let mut newest = self.load(tenant).await?;
+        for _ in 0..COMMIT_ATTEMPTS {
+            let Some(change) = change(&newest) else { return Ok(newest) };
+            let gone = |block_id| Error::BlocksGone { tenant: tenant.clone(), block_id };
+            let next = match newest.apply(&change).map_err(gone)? {
+                Some(next) => next,
+                // The change may be there because of a put that was never synced; a new manifest makes sure.
+                None if state.unclear => Manifest::clone(&newest).following(),
+                None => return Ok(newest),
+            };
+            let was_unclear = std::mem::replace(&mut state.unclear, true);
+            let created = self.create(tenant, &next).await?;
+            state.unclear = was_unclear && !created;
+            if created {
+                return Ok(self.publish(tenant, Arc::new(next)));
+            }
+            self.telemetry.commit_conflict();
+            newest = self.refresh(tenant).await?;
+        }
+        Err(Error::CommitContention { tenant: tenant.clone(), attempts: COMMIT_ATTEMPTS })
+    }
+
+    /// Puts a manifest and deletes those that it makes superfluous. False when others were faster.
+    async fn create(&self, tenant: &TenantId, manifest: &Manifest) -> Result<bool, Error> {
+        let key = paths::manifest(tenant, manifest.sequence);
+        match self.objects.put_opts(&key, format::encode(manifest).into(), PutMode::Create.into()).await {
+            Err(object_store::Error::AlreadyExists { .. }) => return Ok(false),
+            result => result.map_err(Error::objects("create manifest", &key))?,
+        };
+        let sequences = self.list(tenant).await?;
+        if sequences.last().is_some_and(|newest| *newest >= manifest.sequence.saturating_add(KEPT)) {
+            return Ok(false); // our key was free because it had been deleted
+        }
+        self.delete(tenant, sequences.range(..(manifest.sequence + 1).saturating_sub(KEPT))).await;
+        Ok(true)
+    }
+
+    /// Deletes manifests, as far as it goes; the next commit tries again.
+    async fn delete(&self, tenant: &TenantId, sequences: impl Iterator<Item = &u64>) {
+        for sequence in sequences {
+            let key = paths::manifest(tenant, *sequence);
+            if let Err(error) = self.objects.delete(&key).await {
+                debug!(%tenant, %key, %error, "old manifest not deleted");
+            }
+        }
+    }
+
+    async fn read_newest(&self, tenant: &TenantId) -> Result<Manifest, Error> {
+        for _ in 0..READ_ATTEMPTS {
+            let Some(sequence) = self.list(tenant).await?.pop_last() else { return Ok(Manifest::default()) };
+            match self.read(tenant, sequence).await {
+                // Deleted since it was listed, so there is a newer one.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                result => return result,
+            }
+        }
+        Err(Error::CommitContention { tenant: tenant.clone(), attempts: READ_ATTEMPTS })
+    }
+
+    async fn read(&self, tenant: &TenantId, sequence: u64) -> Result<Manifest, Error> {
+        let key = paths::manifest(tenant, sequence);
+        let object = self.objects.get(&key).await.map_err(Error::objects("read manifest", &key))?;
+        let bytes = object.bytes().await.map_err(Error::objects("read manifest", &key))?;
+        format::decode(&key, sequence, &bytes)
+    }
+
+    async fn list(&self, tenant: &TenantId) -> Result<BTreeSet<u64>, Error> {
+        let prefix = paths::manifests(tenant);
+        let objects = self.objects.list(Some(&prefix));
+        let sequences = objects.try_filter_map(|object| async move {
+            Ok(match ObjectKey::parse(&object.location) {
+                Some(ObjectKey::Manifest { sequence, .. }) => Some(sequence),
+                _ => None,
+            })
+        });
+        sequences.try_collect().await.map_err(Error::objects("list manifests in", &prefix))
+    }
+
+    /// Shows a manifest to readers, unless they have a newer one; returns what they have then.
+    fn publish(&self, tenant: &TenantId, manifest: Arc<Manifest>) -> Arc<Manifest> {
+        let slot = self.tenant(tenant);
+        let mut snapshot = slot.snapshot.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(newer) = snapshot.as_ref().filter(|known| known.sequence >= manifest.sequence) {
+            return newer.clone();
+        }
+        self.telemetry.set_live_blocks(tenant, manifest.blocks.len(), manifest.bytes());
+        snapshot.insert(manifest).clone()
+    }
+
+    fn tenant(&self, tenant: &TenantId) -> Arc<Tenant> {
+        if let Some(known) = self.tenants.read().unwrap_or_else(PoisonError::into_inner).get(tenant) {
+            return known.clone();
+        }
+        let mut tenants = self.tenants.write().unwrap_or_else(PoisonError::into_inner);
+        tenants.entry(tenant.clone()).or_default().clone()
+    }
+}
+
+impl Tenant {
+    fn snapshot(&self) -> Option<Arc<Manifest>> {
+        self.snapshot.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}

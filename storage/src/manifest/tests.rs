@@ -1,0 +1,276 @@
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use futures::future::join_all;
+use futures::stream::BoxStream;
+use model::{ErrorKind, TenantId};
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result as StoreResult,
+};
+
+use super::*;
+use crate::config::TraceConfig;
+use crate::error::Error;
+use crate::paths::{self, DataDir};
+use crate::telemetry::Telemetry;
+
+fn tenant() -> TenantId {
+    TenantId::parse("team*a").unwrap()
+}
+
+fn block() -> BlockEntry {
+    let files = BlockFiles { spans_bytes: 1, traces_bytes: 2, resources_bytes: 3, scopes_bytes: 4 };
+    BlockEntry { id: BlockId::generate(), start_nanos: 5, end_nanos: 6, traces: 7, spans: 8, level: 0, files }
+}
+
+fn add(block: &BlockEntry) -> Change {
+    Change { add: vec![block.clone()], ..Change::default() }
+}
+
+async fn open(objects: &Arc<dyn ObjectStore>) -> Store {
+    Store::open(objects.clone(), Telemetry::unregistered()).await.unwrap()
+}
+
+fn memory() -> Arc<dyn ObjectStore> {
+    Arc::new(InMemory::new())
+}
+
+fn ids(manifest: &Manifest) -> Vec<BlockId> {
+    manifest.blocks.iter().map(|block| block.id).collect()
+}
+
+#[tokio::test]
+async fn what_is_committed_is_there_after_a_restart() {
+    let objects = memory();
+    let (first, second, writer) = (block(), block(), WriterId(uuid::Uuid::from_u128(1)));
+    let store = open(&objects).await;
+    assert_eq!(*store.load(&tenant()).await.unwrap(), Manifest::default());
+    assert!(store.tenants().is_empty(), "asking for a tenant does not make one");
+    let watermark = Some((writer, SegmentSequence(3)));
+    let change = Change { add: vec![second.clone(), first.clone()], watermark, ..Change::default() };
+    let committed = store.commit(&tenant(), |_| Some(change.clone())).await.unwrap();
+    assert_eq!(store.snapshot(&tenant()).unwrap(), committed);
+
+    let reopened = open(&objects).await;
+    assert_eq!(reopened.tenants(), [tenant()]);
+    let manifest = reopened.snapshot(&tenant()).unwrap();
+    assert_eq!(manifest, committed);
+    assert_eq!((manifest.sequence, ids(&manifest)), (1, vec![first.id, second.id]));
+    assert_eq!(manifest.watermark(&writer), SegmentSequence(3));
+    assert_eq!(manifest.bytes(), 20);
+}
+
+#[tokio::test]
+async fn a_change_that_is_there_already_is_not_made_again() {
+    let store = open(&memory()).await;
+    let block = block();
+    for _ in 0..3 {
+        let manifest = store.commit(&tenant(), |_| Some(add(&block))).await.unwrap();
+        assert_eq!((manifest.sequence, ids(&manifest)), (1, vec![block.id]));
+    }
+    assert_eq!(store.commit(&tenant(), |_| None).await.unwrap().sequence, 1);
+}
+
+#[tokio::test]
+async fn a_watermark_never_sinks() {
+    let store = open(&memory()).await;
+    let writer = WriterId(uuid::Uuid::from_u128(1));
+    for (raised, expected) in [(4, 4), (2, 4), (5, 5)] {
+        let change = Change { watermark: Some((writer, SegmentSequence(raised))), ..Change::default() };
+        let manifest = store.commit(&tenant(), |_| Some(change.clone())).await.unwrap();
+        assert_eq!(manifest.watermark(&writer), SegmentSequence(expected));
+    }
+}
+
+#[tokio::test]
+async fn blocks_are_replaced_once_and_only_while_they_are_there() {
+    let store = open(&memory()).await;
+    let (old, new, other) = (block(), block(), block());
+    store.commit(&tenant(), |_| Some(add(&old))).await.unwrap();
+    let replace = |by: &BlockEntry| Change { remove: vec![old.id], ..add(by) };
+    for _ in 0..2 {
+        let manifest = store.commit(&tenant(), |_| Some(replace(&new))).await.unwrap();
+        assert_eq!(ids(&manifest), [new.id]);
+    }
+    let error = store.commit(&tenant(), |_| Some(replace(&other))).await.unwrap_err();
+    assert!(matches!(error, Error::BlocksGone { block_id, .. } if block_id == old.id));
+    let drop_both = Change { remove: vec![old.id, new.id], ..Change::default() };
+    assert!(store.commit(&tenant(), |_| Some(drop_both.clone())).await.unwrap().blocks.is_empty());
+}
+
+#[tokio::test]
+async fn nothing_is_lost_in_a_race() {
+    const WRITERS: usize = 16;
+    const COMMITS: usize = 4;
+    let temp = tempfile::tempdir().unwrap();
+    let config = TraceConfig::default();
+    let local = crate::objects::open(&config, &DataDir::new(temp.path()), &Telemetry::unregistered()).unwrap();
+    for objects in [memory(), local] {
+        // Each writer has a store of its own, as in a process of its own; the last two share one.
+        let mut stores: Vec<Arc<Store>> = Vec::new();
+        for _ in 1..WRITERS {
+            stores.push(Arc::new(open(&objects).await));
+        }
+        stores.push(stores[WRITERS - 2].clone());
+        let commits = stores.into_iter().map(|store| {
+            tokio::spawn(async move {
+                let mut added = Vec::new();
+                for _ in 0..COMMITS {
+                    let block = block();
+                    store.commit(&tenant(), |_| Some(add(&block))).await.unwrap();
+                    added.push(block.id);
+                }
+                added
+            })
+        });
+        let added: BTreeSet<BlockId> = join_all(commits).await.into_iter().flat_map(Result::unwrap).collect();
+        let manifest = open(&objects).await.load(&tenant()).await.unwrap();
+        assert_eq!(added.len(), WRITERS * COMMITS);
+        assert_eq!(ids(&manifest), added.into_iter().collect::<Vec<_>>(), "{objects}");
+        assert_eq!(manifest.sequence as usize, WRITERS * COMMITS);
+    }
+}
+
+#[tokio::test]
+async fn the_latest_manifests_stay_and_a_writer_that_slept_finds_the_newest() {
+    let objects = memory();
+    let (awake, asleep) = (open(&objects).await, open(&objects).await);
+    let first = block();
+    awake.commit(&tenant(), |_| Some(add(&first))).await.unwrap();
+    asleep.refresh(&tenant()).await.unwrap();
+    for _ in 0..20 {
+        awake.commit(&tenant(), |_| Some(add(&block()))).await.unwrap();
+    }
+    for sequence in 1..=21 {
+        let there = objects.head(&paths::manifest(&tenant(), sequence)).await.is_ok();
+        assert_eq!(there, sequence > 21 - 8, "{sequence}");
+    }
+    // For the sleeper manifest 2 is next, and its key is free again.
+    let late = block();
+    let manifest = asleep.commit(&tenant(), |_| Some(add(&late))).await.unwrap();
+    assert_eq!((manifest.sequence, manifest.blocks.len()), (22, 22));
+    assert_eq!(awake.refresh(&tenant()).await.unwrap(), manifest);
+    assert!(objects.head(&paths::manifest(&tenant(), 2)).await.is_err(), "the misplaced manifest is gone");
+}
+
+#[tokio::test]
+async fn a_damaged_manifest_is_named_and_never_taken_for_an_empty_one() {
+    let objects = memory();
+    let store = open(&objects).await;
+    let other = TenantId::parse("other").unwrap();
+    store.commit(&tenant(), |_| Some(add(&block()))).await.unwrap();
+    store.commit(&other, |_| Some(add(&block()))).await.unwrap();
+    let key = paths::manifest(&tenant(), 1);
+    let whole = objects.get(&key).await.unwrap().bytes().await.unwrap();
+    let cut = [0, 1, whole.len() / 2, whole.len() - 1].map(|end| whole[..end].to_vec());
+    let flipped = (0..whole.len()).map(|position| {
+        let mut bytes = whole.to_vec();
+        bytes[position] ^= 1;
+        bytes
+    });
+    for damaged in flipped.chain(cut) {
+        let text = String::from_utf8_lossy(&damaged).into_owned();
+        objects.put(&key, damaged.into()).await.unwrap();
+        let store = open(&objects).await;
+        for error in [
+            store.load(&tenant()).await.expect_err(&text),
+            store.commit(&tenant(), |_| Some(add(&block()))).await.expect_err(&text),
+        ] {
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+            assert!(error.to_string().contains(key.as_ref()), "{error}");
+        }
+        assert_eq!(store.tenants(), [other.clone(), tenant()]);
+        assert_eq!(store.load(&other).await.unwrap().blocks.len(), 1, "other tenants do not suffer");
+    }
+}
+
+#[tokio::test]
+async fn a_manifest_under_the_wrong_sequence_is_damage() {
+    let objects = memory();
+    open(&objects).await.commit(&tenant(), |_| Some(add(&block()))).await.unwrap();
+    objects.copy(&paths::manifest(&tenant(), 1), &paths::manifest(&tenant(), 2)).await.unwrap();
+    let error = open(&objects).await.load(&tenant()).await.unwrap_err();
+    assert!(error.to_string().ends_with("00000000000000000002.json is damaged: its sequence is 1"), "{error}");
+}
+
+#[tokio::test]
+async fn a_manifest_of_version_1_still_opens() {
+    let objects = memory();
+    let text = r#"{"version":1,"checksum":CHECKSUM,"manifest":{"sequence":1,"blocks":[{"id":"0190163d-8694-739b-aea5-966c26f8ad91","start_nanos":5,"end_nanos":6,"traces":7,"spans":8,"level":0,"files":{"spans_bytes":1,"traces_bytes":2,"resources_bytes":3,"scopes_bytes":4}}],"wal_watermarks":{"00000000-0000-0000-0000-000000000001":3}}}"#;
+    let text = text.replace("CHECKSUM", "1417399137");
+    objects.put(&paths::manifest(&tenant(), 1), text.into()).await.unwrap();
+    let manifest = open(&objects).await.load(&tenant()).await.unwrap();
+    assert_eq!((manifest.blocks[0].spans, manifest.blocks[0].bytes()), (8, 10));
+    assert_eq!(manifest.watermark(&WriterId(uuid::Uuid::from_u128(1))), SegmentSequence(3));
+}
+
+#[tokio::test]
+async fn a_commit_without_a_clear_outcome_is_written_again_when_it_is_repeated() {
+    let failing = Arc::new(FailingAfterPut::default());
+    let store = Store::open(failing.clone(), Telemetry::unregistered()).await.unwrap();
+    let block = block();
+    failing.fails.store(true, Ordering::SeqCst);
+    store.commit(&tenant(), |_| Some(add(&block))).await.unwrap_err();
+    failing.fails.store(false, Ordering::SeqCst);
+    let manifest = store.commit(&tenant(), |_| Some(add(&block))).await.unwrap();
+    assert_eq!((manifest.sequence, ids(&manifest)), (2, vec![block.id]));
+    let manifest = store.commit(&tenant(), |_| Some(add(&block))).await.unwrap();
+    assert_eq!(manifest.sequence, 2, "now the outcome is clear");
+}
+
+/// A store whose puts can do their work and then fail, as when the sync of a folder fails.
+#[derive(Debug, Default)]
+struct FailingAfterPut {
+    inner: InMemory,
+    fails: AtomicBool,
+}
+
+impl fmt::Display for FailingAfterPut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FailingAfterPut")
+    }
+}
+
+#[async_trait]
+impl ObjectStore for FailingAfterPut {
+    async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> StoreResult<PutResult> {
+        let result = self.inner.put_opts(location, payload, opts).await?;
+        match self.fails.load(Ordering::SeqCst) {
+            true => Err(object_store::Error::Generic { store: "test", source: "sync failed".into() }),
+            false => Ok(result),
+        }
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        location: &Path,
+        opts: PutMultipartOptions,
+    ) -> StoreResult<Box<dyn MultipartUpload>> {
+        self.inner.put_multipart_opts(location, opts).await
+    }
+
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> StoreResult<GetResult> {
+        self.inner.get_opts(location, options).await
+    }
+
+    fn delete_stream(&self, locations: BoxStream<'static, StoreResult<Path>>) -> BoxStream<'static, StoreResult<Path>> {
+        self.inner.delete_stream(locations)
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, StoreResult<ObjectMeta>> {
+        self.inner.list(prefix)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> StoreResult<ListResult> {
+        self.inner.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> StoreResult<()> {
+        self.inner.copy_opts(from, to, options).await
+    }
+}

@@ -1,0 +1,103 @@
+//! A source whose table is in memory: live data, and tests.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
+use async_trait::async_trait;
+use model::{BlockId, TimeRange, TraceId};
+use spans::{SpanTable, Traces};
+
+use crate::error::Error;
+use crate::source::{Dimensions, Projection, Read, Source};
+
+/// A [`SpanTable`] as a [`Source`] with one row group.
+pub struct MemorySource {
+    block_id: BlockId,
+    spans: RecordBatch,
+    dimensions: Arc<Dimensions>,
+    time_range: TimeRange,
+}
+
+impl MemorySource {
+    /// `block_id` is the block that the table's spans will be published in.
+    ///
+    /// # Errors
+    /// [`spans::Error::Damaged`] when the table does not have the shape of [`spans::schema`].
+    pub fn new(block_id: BlockId, table: SpanTable) -> Result<Self, Error> {
+        let time_range = table.time_range()?.unwrap_or(TimeRange::new(u64::MAX, 0));
+        let dimensions = Dimensions {
+            keys: spans::attribute_keys(&table)?,
+            row_groups: std::iter::once(0..table.span_count()).collect(),
+            traces: table.traces,
+            resources: table.resources,
+            scopes: table.scopes,
+        };
+        Ok(Self { block_id, spans: table.spans, dimensions: Arc::new(dimensions), time_range })
+    }
+
+    /// The table, without a copy.
+    pub fn table(&self) -> SpanTable {
+        let Dimensions { traces, resources, scopes, .. } = self.dimensions.as_ref().clone();
+        SpanTable { spans: self.spans.clone(), traces, resources, scopes }
+    }
+}
+
+#[async_trait]
+impl Source for MemorySource {
+    fn block_id(&self) -> BlockId {
+        self.block_id
+    }
+
+    fn is_live(&self) -> bool {
+        true
+    }
+
+    fn time_range(&self) -> TimeRange {
+        self.time_range
+    }
+
+    fn span_count(&self) -> usize {
+        self.spans.num_rows()
+    }
+
+    fn size_bytes(&self) -> u64 {
+        0
+    }
+
+    async fn dimensions(&self) -> Result<Arc<Dimensions>, Error> {
+        Ok(self.dimensions.clone())
+    }
+
+    async fn find_trace(&self, id: &TraceId) -> Result<Option<usize>, Error> {
+        Ok(Traces::of(&self.dimensions.traces)?.find(id))
+    }
+
+    async fn read(&self, _group: usize, rows: &[Range<usize>], columns: &Projection) -> Result<Read, Error> {
+        let schema = self.spans.schema();
+        let wants_list = !columns.attributes.is_empty();
+        let wanted: BTreeSet<usize> = schema
+            .fields()
+            .iter()
+            .enumerate()
+            .filter(|(_, field)| {
+                let name = field.name().as_str();
+                columns.columns.contains(name) || wants_list && name == spans::schema::column::ATTRIBUTES
+            })
+            .map(|(index, _)| index)
+            .collect();
+        let batch = self.spans.project(&wanted.into_iter().collect::<Vec<_>>())?;
+        Ok(Read { batch: select(&batch, rows)?, bytes: 0 })
+    }
+}
+
+/// The rows of `ranges`; without a copy when they are one range.
+fn select(batch: &RecordBatch, ranges: &[Range<usize>]) -> Result<RecordBatch, Error> {
+    let slices: Vec<RecordBatch> = ranges.iter().map(|range| batch.slice(range.start, range.len())).collect();
+    match slices.as_slice() {
+        [one] => Ok(one.clone()),
+        many => Ok(concat_batches(&batch.schema(), many)?),
+    }
+}

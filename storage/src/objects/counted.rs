@@ -1,0 +1,128 @@
+//! A store that counts and times its requests, and changes nothing else.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions,
+    PutOptions, PutPayload, PutResult, RenameOptions, Result, UploadPart,
+};
+
+use crate::telemetry::Telemetry;
+
+#[derive(Debug)]
+pub(super) struct Counted {
+    inner: Arc<dyn ObjectStore>,
+    telemetry: Telemetry,
+}
+
+impl Counted {
+    pub(super) fn new(inner: Arc<dyn ObjectStore>, telemetry: Telemetry) -> Self {
+        Self { inner, telemetry }
+    }
+
+    async fn count<T>(&self, operation: &'static str, request: impl Future<Output = Result<T>>) -> Result<T> {
+        count(&self.telemetry, operation, request).await
+    }
+
+    /// The time of a stream is until its end, and its outcome that of its last item.
+    fn count_stream<T: 'static>(
+        &self,
+        operation: &'static str,
+        items: BoxStream<'static, Result<T>>,
+    ) -> BoxStream<'static, Result<T>> {
+        let mut timer = self.telemetry.request(operation);
+        timer.set_outcome(&Ok(()));
+        items.inspect(move |item| timer.set_outcome(item)).boxed()
+    }
+}
+
+async fn count<T>(
+    telemetry: &Telemetry,
+    operation: &'static str,
+    request: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    let mut timer = telemetry.request(operation);
+    let result = request.await;
+    timer.set_outcome(&result);
+    result
+}
+
+impl fmt::Display for Counted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.inner, f)
+    }
+}
+
+#[async_trait]
+impl ObjectStore for Counted {
+    async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
+        self.count("PUT", self.inner.put_opts(location, payload, opts)).await
+    }
+
+    async fn put_multipart_opts(&self, location: &Path, opts: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+        let inner = self.count("POST", self.inner.put_multipart_opts(location, opts)).await?;
+        Ok(Box::new(CountedUpload { inner, telemetry: self.telemetry.clone() }))
+    }
+
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        let operation = if options.head { "HEAD" } else { "GET" };
+        self.count(operation, self.inner.get_opts(location, options)).await
+    }
+
+    async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        self.count("GET", self.inner.get_ranges(location, ranges)).await
+    }
+
+    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        self.count_stream("DELETE", self.inner.delete_stream(locations))
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.count_stream("LIST", self.inner.list(prefix))
+    }
+
+    fn list_with_offset(&self, prefix: Option<&Path>, offset: &Path) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.count_stream("LIST", self.inner.list_with_offset(prefix, offset))
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.count("LIST", self.inner.list_with_delimiter(prefix)).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.count("COPY", self.inner.copy_opts(from, to, options)).await
+    }
+
+    async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
+        self.count("COPY", self.inner.rename_opts(from, to, options)).await
+    }
+}
+
+#[derive(Debug)]
+struct CountedUpload {
+    inner: Box<dyn MultipartUpload>,
+    telemetry: Telemetry,
+}
+
+#[async_trait]
+impl MultipartUpload for CountedUpload {
+    fn put_part(&mut self, data: PutPayload) -> UploadPart {
+        let (telemetry, part) = (self.telemetry.clone(), self.inner.put_part(data));
+        Box::pin(async move { count(&telemetry, "PUT", part).await })
+    }
+
+    async fn complete(&mut self) -> Result<PutResult> {
+        count(&self.telemetry, "POST", self.inner.complete()).await
+    }
+
+    async fn abort(&mut self) -> Result<()> {
+        count(&self.telemetry, "DELETE", self.inner.abort()).await
+    }
+}

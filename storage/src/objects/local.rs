@@ -1,0 +1,55 @@
+//! Objects as files of a local folder, written so that they survive a power loss.
+//!
+//! A put writes `<key>#<number>`, syncs it, renames or links it to `<key>` and syncs the folder
+//! ([`LocalFileSystem::with_fsync`]). A process that dies on the way leaves one of two things behind, and both are
+//! settled when the store is opened: a staged file, and an object that can be seen but is not yet durable.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use object_store::local::LocalFileSystem;
+use tracing::{info, warn};
+
+use crate::durable;
+use crate::error::Error;
+use crate::paths;
+
+/// Opens the store, creating its folder if it is missing. No other process may be writing there.
+pub(super) fn open(root: &Path) -> Result<LocalFileSystem, Error> {
+    durable::create_dir(root).map_err(Error::io("create block folder", root))?;
+    let removed = settle(root)?;
+    if removed > 0 {
+        info!(root = %root.display(), removed, "removed unfinished objects");
+    }
+    let store = LocalFileSystem::new_with_prefix(root).map_err(|source| Error::Objects {
+        action: "open block folder",
+        key: root.display().to_string(),
+        source,
+    })?;
+    Ok(store.with_fsync(true).with_automatic_cleanup(true))
+}
+
+/// Removes staged files and makes all others durable; returns how many were removed.
+fn settle(dir: &Path) -> Result<usize, Error> {
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            warn!(dir = %dir.display(), "skipped a folder that may not be read"); // `lost+found` is such a one
+            return Ok(0);
+        }
+        entries => entries.map_err(Error::io("list folder", dir))?,
+    };
+    let mut removed = 0;
+    for entry in entries {
+        let entry = entry.map_err(Error::io("list folder", dir))?;
+        let path = entry.path();
+        if entry.file_type().map_err(Error::io("read type of", &path))?.is_dir() {
+            removed += settle(&path)?;
+        } else if paths::is_staged_object(&path) {
+            fs::remove_file(&path).map_err(Error::io("remove unfinished object", &path))?;
+            removed += 1;
+        }
+    }
+    durable::sync_dir(dir).map_err(Error::io("sync folder", dir))?;
+    Ok(removed)
+}

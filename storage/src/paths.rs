@@ -1,0 +1,240 @@
+//! Every object key and every local path, built and parsed here only.
+//!
+//! ```text
+//! objects                                                        data folder
+//! <tenant>/blocks/<block-id>/{spans,traces,resources,scopes}.parquet   lock        held by the process that uses the folder
+//! <tenant>/blocks/<block-id>/meta.json                                 writer-id   identity of the log's writer
+//! <tenant>/manifest/<20-digit sequence>.json                           wal/<20-digit sequence>.wal
+//!                                                                      blocks/     root of the local object store
+//! ```
+
+use std::path::{Path as FilePath, PathBuf};
+
+use model::{BlockId, TenantId};
+use object_store::path::{Path, PathPart};
+
+use crate::wal::SegmentSequence;
+
+const BLOCKS: &str = "blocks";
+const MANIFEST: &str = "manifest";
+
+/// The objects of a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum BlockFile {
+    Spans,
+    Traces,
+    Resources,
+    Scopes,
+    Meta,
+}
+
+impl BlockFile {
+    pub const ALL: [Self; 5] = [Self::Spans, Self::Traces, Self::Resources, Self::Scopes, Self::Meta];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Spans => "spans.parquet",
+            Self::Traces => "traces.parquet",
+            Self::Resources => "resources.parquet",
+            Self::Scopes => "scopes.parquet",
+            Self::Meta => "meta.json",
+        }
+    }
+}
+
+/// What an object key names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ObjectKey {
+    BlockFile { tenant: TenantId, block_id: BlockId, file: BlockFile },
+    Manifest { tenant: TenantId, sequence: u64 },
+}
+
+impl ObjectKey {
+    /// The inverse of [`block_file`] and [`manifest`]; `None` for a key that is not one of ours.
+    pub fn parse(key: &Path) -> Option<Self> {
+        let parts: Vec<PathPart<'_>> = key.parts().collect();
+        let parts: Vec<&str> = parts.iter().map(AsRef::as_ref).collect();
+        match parts.as_slice() {
+            [tenant, BLOCKS, block_id, file] => Some(Self::BlockFile {
+                tenant: parse_tenant(tenant)?,
+                block_id: block_id.parse().ok().filter(|id: &BlockId| id.to_string() == *block_id)?,
+                file: BlockFile::ALL.into_iter().find(|known| known.name() == *file)?,
+            }),
+            [tenant, MANIFEST, file] => {
+                Some(Self::Manifest { tenant: parse_tenant(tenant)?, sequence: parse_numbered(file, "json")? })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The prefix of all that belongs to a tenant.
+pub fn tenant(tenant: &TenantId) -> Path {
+    Path::from_iter([tenant.as_str()])
+}
+
+/// The inverse of [`tenant`].
+pub fn tenant_of(prefix: &Path) -> Option<TenantId> {
+    let mut parts = prefix.parts();
+    let tenant = parse_tenant(parts.next()?.as_ref())?;
+    parts.next().is_none().then_some(tenant)
+}
+
+/// The prefix of a tenant's blocks.
+pub fn blocks(tenant: &TenantId) -> Path {
+    Path::from_iter([tenant.as_str(), BLOCKS])
+}
+
+/// The prefix of a block's objects.
+pub fn block(tenant: &TenantId, block_id: &BlockId) -> Path {
+    Path::from_iter([tenant.as_str(), BLOCKS, &block_id.to_string()])
+}
+
+pub fn block_file(tenant: &TenantId, block_id: &BlockId, file: BlockFile) -> Path {
+    Path::from_iter([tenant.as_str(), BLOCKS, &block_id.to_string(), file.name()])
+}
+
+/// The prefix of a tenant's manifests.
+pub fn manifests(tenant: &TenantId) -> Path {
+    Path::from_iter([tenant.as_str(), MANIFEST])
+}
+
+/// Keys sort as their sequences do.
+pub fn manifest(tenant: &TenantId, sequence: u64) -> Path {
+    Path::from_iter([tenant.as_str(), MANIFEST, &numbered(sequence, "json")])
+}
+
+/// The layout of a data folder. What the log needs (lock, identity) lies beside it, or in it when it is kept elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DataDir {
+    root: PathBuf,
+    wal: PathBuf,
+    blocks: PathBuf,
+}
+
+impl DataDir {
+    /// Everything under `root`.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        let root = root.into();
+        Self { wal: root.join("wal"), blocks: root.join(BLOCKS), root }
+    }
+
+    /// Keeps the log elsewhere.
+    pub fn with_wal_dir(self, wal: impl Into<PathBuf>) -> Self {
+        let wal = wal.into();
+        Self { root: wal.clone(), wal, ..self }
+    }
+
+    /// Keeps the local object store elsewhere. No other process may write there.
+    pub fn with_blocks_dir(self, blocks: impl Into<PathBuf>) -> Self {
+        Self { blocks: blocks.into(), ..self }
+    }
+
+    /// What the lock guards.
+    pub fn root(&self) -> &FilePath {
+        &self.root
+    }
+
+    pub fn lock_file(&self) -> PathBuf {
+        self.root.join("lock")
+    }
+
+    pub fn writer_id_file(&self) -> PathBuf {
+        self.root.join("writer-id")
+    }
+
+    /// Where the log's segments lie.
+    pub fn wal_dir(&self) -> &FilePath {
+        &self.wal
+    }
+
+    /// The root of the local object store.
+    pub fn blocks_dir(&self) -> &FilePath {
+        &self.blocks
+    }
+}
+
+/// A segment's file in the log's folder.
+pub fn segment(wal_dir: &FilePath, sequence: SegmentSequence) -> PathBuf {
+    wal_dir.join(numbered(sequence.0, "wal"))
+}
+
+/// The inverse of [`segment`].
+pub fn parse_segment(path: &FilePath) -> Option<SegmentSequence> {
+    parse_numbered(path.file_name()?.to_str()?, "wal").map(SegmentSequence)
+}
+
+/// True for the half-written file of a put that was cut short; [`object_store::local`] names them `<key>#<number>`.
+pub fn is_staged_object(path: &FilePath) -> bool {
+    let suffix = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.rsplit_once('#'));
+    suffix.is_some_and(|(_, number)| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+fn numbered(sequence: u64, extension: &str) -> String {
+    format!("{sequence:020}.{extension}")
+}
+
+fn parse_numbered(name: &str, extension: &str) -> Option<u64> {
+    let digits = name.strip_suffix(extension)?.strip_suffix('.')?;
+    let well_formed = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    well_formed.then(|| digits.parse().ok())?
+}
+
+/// Of all characters that a tenant id may have, object keys escape only `*`; and no tenant id has a `%`.
+fn parse_tenant(part: &str) -> Option<TenantId> {
+    let text = part.replace("%2A", "*");
+    TenantId::parse(&text).ok().filter(|tenant| tenant.as_str() == text)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn any_tenant() -> impl Strategy<Value = TenantId> {
+        let characters: Vec<char> = "azAZ09!-_.*'()".chars().collect();
+        proptest::collection::vec(proptest::sample::select(characters), 1..150)
+            .prop_filter_map("dots are not tenants", |text| TenantId::parse(&text.iter().collect::<String>()).ok())
+    }
+
+    proptest! {
+        #[test]
+        fn keys_parse_back(tenant in any_tenant(), sequence: u64, id: u128, file in 0..BlockFile::ALL.len()) {
+            let (file, block_id) = (BlockFile::ALL[file], BlockId(uuid::Uuid::from_u128(id)));
+            prop_assert_eq!(tenant_of(&super::tenant(&tenant)), Some(tenant.clone()));
+            let key = block_file(&tenant, &block_id, file);
+            prop_assert!(key.prefix_matches(&block(&tenant, &block_id)) && key.prefix_matches(&blocks(&tenant)));
+            prop_assert_eq!(ObjectKey::parse(&key), Some(ObjectKey::BlockFile { tenant: tenant.clone(), block_id, file }));
+            let key = manifest(&tenant, sequence);
+            prop_assert!(key.prefix_matches(&manifests(&tenant)));
+            prop_assert_eq!(ObjectKey::parse(&key), Some(ObjectKey::Manifest { tenant, sequence }));
+        }
+
+        #[test]
+        fn segments_parse_back(sequence: u64) {
+            let sequence = SegmentSequence(sequence);
+            prop_assert_eq!(parse_segment(&segment(FilePath::new("/data/wal"), sequence)), Some(sequence));
+        }
+    }
+
+    #[test]
+    fn foreign_names_are_not_ours() {
+        for key in
+            ["a/manifest/1.json", "a/manifest/00000000000000000001.json/x", "a+b/manifest/00000000000000000001.json"]
+        {
+            assert_eq!(ObjectKey::parse(&Path::parse(key).unwrap()), None, "{key}");
+        }
+        for name in ["1.wal", "00000000000000000001.tmp", "+0000000000000000001.wal"] {
+            assert_eq!(parse_segment(FilePath::new(name)), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn staged_objects_are_told_from_whole_ones() {
+        assert!(is_staged_object(FilePath::new("/a/spans.parquet#12")));
+        for name in ["/a/spans.parquet", "/a/x#", "/a/x#1a", "/a#1/x"] {
+            assert!(!is_staged_object(FilePath::new(name)), "{name}");
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! This crate's counters, under Tempo's names.
+
+use std::time::{Duration, Instant};
+
+use model::TenantId;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+const REQUEST_SECONDS: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0];
+
+/// Clones count into the same series.
+#[derive(Debug, Clone)]
+pub struct Telemetry {
+    requests: Family<RequestLabels, Histogram, fn() -> Histogram>,
+    blocks: Family<TenantLabels, Gauge>,
+    block_bytes: Family<BlockBytesLabels, Gauge>,
+    commit_conflicts: Counter,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    operation: &'static str,
+    status_code: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TenantLabels {
+    tenant: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BlockBytesLabels {
+    tenant: String,
+    status: &'static str,
+}
+
+impl Telemetry {
+    pub fn register(registry: &mut Registry) -> Self {
+        let telemetry = Self {
+            requests: Family::new_with_constructor(|| Histogram::new(REQUEST_SECONDS)),
+            blocks: Family::default(),
+            block_bytes: Family::default(),
+            commit_conflicts: Counter::default(),
+        };
+        registry.register(
+            "tempodb_backend_request_duration_seconds",
+            "Time spent on requests to the object store",
+            telemetry.requests.clone(),
+        );
+        registry.register("tempodb_blocklist_length", "Live blocks", telemetry.blocks.clone());
+        registry.register("tempodb_backend_bytes_total", "Bytes of blocks", telemetry.block_bytes.clone());
+        registry.register(
+            "mosso_manifest_commit_conflicts",
+            "Commits that lost the race for a manifest and tried again",
+            telemetry.commit_conflicts.clone(),
+        );
+        telemetry
+    }
+
+    /// Counts for nobody.
+    pub fn unregistered() -> Self {
+        Self::register(&mut Registry::default())
+    }
+
+    /// Times a request from now on.
+    pub(crate) fn request(&self, operation: &'static str) -> RequestTimer {
+        RequestTimer { telemetry: self.clone(), operation, status_code: STATUS_CANCELLED, started: Instant::now() }
+    }
+
+    pub(crate) fn set_live_blocks(&self, tenant: &TenantId, blocks: usize, bytes: u64) {
+        let tenant = tenant.as_str().to_owned();
+        self.blocks.get_or_create(&TenantLabels { tenant: tenant.clone() }).set(blocks as i64);
+        self.block_bytes.get_or_create(&BlockBytesLabels { tenant, status: "live" }).set(bytes as i64);
+    }
+
+    pub(crate) fn commit_conflict(&self) {
+        self.commit_conflicts.inc();
+    }
+
+    fn observe(&self, operation: &'static str, status_code: u16, duration: Duration) {
+        self.requests.get_or_create(&RequestLabels { operation, status_code }).observe(duration.as_secs_f64());
+    }
+}
+
+const STATUS_OK: u16 = 200;
+const STATUS_CANCELLED: u16 = 499;
+
+/// Counts its request when it is dropped: as cancelled, if nobody set an outcome.
+#[derive(Debug)]
+pub(crate) struct RequestTimer {
+    telemetry: Telemetry,
+    operation: &'static str,
+    status_code: u16,
+    started: Instant,
+}
+
+impl RequestTimer {
+    pub(crate) fn set_outcome<T>(&mut self, result: &object_store::Result<T>) {
+        self.status_code = result.as_ref().err().map_or(STATUS_OK, status_code);
+    }
+}
+
+impl Drop for RequestTimer {
+    fn drop(&mut self) {
+        self.telemetry.observe(self.operation, self.status_code, self.started.elapsed());
+    }
+}
+
+/// What S3 would have answered.
+fn status_code(error: &object_store::Error) -> u16 {
+    use object_store::Error;
+    match error {
+        Error::NotModified { .. } => 304,
+        Error::Unauthenticated { .. } => 401,
+        Error::PermissionDenied { .. } => 403,
+        Error::NotFound { .. } => 404,
+        Error::AlreadyExists { .. } | Error::Precondition { .. } => 412,
+        Error::NotSupported { .. } | Error::NotImplemented { .. } => 501,
+        _ => 500,
+    }
+}

@@ -1,0 +1,192 @@
+//! The write-ahead log: requests that are acknowledged, but not yet in a published block.
+//!
+//! Owns the folder of segment files and their format. Does not know what a payload means, when a segment may go, or who
+//! waits for an append. All calls block; one thread owns a [`Log`].
+//!
+//! A segment is a file `<20-digit sequence>.wal`. Numbers are little-endian, checksums are CRC-32.
+//!
+//! ```text
+//! segment  = header header entry*            the header stands twice, so that one damaged byte does not lose the segment
+//!
+//! header   0   8  magic "MOSSOWAL"
+//!          8   4  version, 1
+//!         12   4  salt: a random number that all checksums of the segment's entries start from
+//!         16   8  sequence of this segment
+//!         24   8  sequence of the segment that this one follows; 0 when its end is not known
+//!         32   8  length of that segment; bytes past it belong to an append that failed
+//!         40   4  checksum of bytes 0..40
+//!
+//! entry    0   4  magic "MENT"
+//!          4   4  length of tenant and payload together
+//!          8   2  length of the tenant
+//!         10   1  kind of the payload: 1, an OTLP ExportTraceServiceRequest in protobuf
+//!         11   1  0
+//!         12   4  checksum of tenant and payload, salted
+//!         16   4  checksum of bytes 0..16, salted
+//!         20      tenant, payload
+//! ```
+//!
+//! - **Append**: all entries of a batch are written, then one `fdatasync`; only then may any of them be acknowledged.
+//! - **A failed append** is cut off again. When that fails, or when the sync failed (nothing is certain about a file
+//!   after that), the segment is closed: the header of the next one says where it ends.
+//! - **Start**: an append never goes into an old segment. Replay reads the old ones one entry at a time.
+//! - **Damage**: an entry with a damaged body is skipped by its length; after a damaged entry header, replay searches for
+//!   the next one. The salt keeps a payload that contains the bytes of an entry from being taken for one.
+//! - **Torn tail**: a segment whose end no successor states may end inside an entry that was never acknowledged.
+
+mod entry;
+mod replay;
+mod segment;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use model::TenantId;
+
+use crate::durable;
+use crate::error::Error;
+use crate::paths;
+
+pub use replay::{Recovery, Replay, ReplayEvent};
+use segment::{Predecessor, SegmentWriter};
+
+/// Longest payload of an entry.
+pub const MAX_PAYLOAD_BYTES: usize = 64 << 20;
+
+/// Orders the segments of a log; never used twice while a segment or a watermark remembers it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub struct SegmentSequence(pub u64);
+
+impl SegmentSequence {
+    /// Before every segment.
+    pub const NONE: Self = Self(0);
+
+    fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+
+    fn previous(self) -> Self {
+        Self(self.0.saturating_sub(1))
+    }
+}
+
+impl fmt::Display for SegmentSequence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// Up to where the log is durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    pub segment: SegmentSequence,
+    pub offset: u64,
+}
+
+/// The open log.
+#[derive(Debug)]
+pub struct Log {
+    dir: PathBuf,
+    current: SegmentWriter,
+    /// The highest sequence that was ever tried; a file may exist although its creation failed.
+    newest: SegmentSequence,
+    /// Closed segments and their sizes.
+    sealed: BTreeMap<SegmentSequence, u64>,
+}
+
+impl Log {
+    /// Opens the log in `dir`, creating the folder if it is missing, and starts a new segment.
+    ///
+    /// [`Recovery`] holds what was there before; replay it before the first append.
+    ///
+    /// # Errors
+    /// [`Error::SegmentVersion`] when a segment was written by a newer program; nothing is changed then.
+    pub fn open(dir: &Path) -> Result<(Self, Recovery), Error> {
+        durable::create_dir(dir).map_err(Error::io("create log folder", dir))?;
+        let recovery = Recovery::open(dir)?;
+        let sealed = recovery.sizes();
+        let newest = sealed.last_key_value().map_or(SegmentSequence::NONE, |(sequence, _)| *sequence).next();
+        let current = SegmentWriter::create(dir, newest, Predecessor::UNKNOWN)?;
+        Ok((Self { dir: dir.to_owned(), current, newest, sealed }, recovery))
+    }
+
+    /// Makes later appends go to segments after `sequence`.
+    ///
+    /// To be called at start with the highest watermark of this writer: should the log's files have been lost, their
+    /// sequences must not be used again, or replay would take new entries for flushed ones.
+    pub fn start_after(&mut self, sequence: SegmentSequence) -> Result<(), Error> {
+        if self.current.sequence() > sequence {
+            return Ok(());
+        }
+        self.newest = self.newest.max(sequence);
+        self.start_segment()
+    }
+
+    /// Writes all entries and makes them durable together.
+    ///
+    /// # Errors
+    /// None of the entries may be acknowledged then, and none of them will be found by an append that comes later.
+    /// [`Error::EntryTooLarge`] refuses the batch before anything is written; [`Error::Io`] may pass, as a full disk does.
+    pub fn append_batch(&mut self, entries: &[(TenantId, Bytes)]) -> Result<Position, Error> {
+        if let Some((tenant, payload)) = entries.iter().find(|(_, payload)| payload.len() > MAX_PAYLOAD_BYTES) {
+            let (tenant, bytes) = (tenant.clone(), payload.len());
+            return Err(Error::EntryTooLarge { tenant, bytes, max_bytes: MAX_PAYLOAD_BYTES });
+        }
+        if self.current.must_be_closed() {
+            self.start_segment()?;
+        }
+        self.current.append(entries).map_err(Error::io("append to log segment", self.current.path()))?;
+        Ok(Position { segment: self.current.sequence(), offset: self.current.end() })
+    }
+
+    /// Closes the current segment: all entries so far lie in segments up to the one that is returned, later ones after it.
+    ///
+    /// # Errors
+    /// The next segment could not be created; the current one stays open.
+    pub fn rotate(&mut self) -> Result<SegmentSequence, Error> {
+        if self.current.is_empty() {
+            return Ok(self.current.sequence().previous());
+        }
+        let closed = self.current.sequence();
+        self.start_segment()?;
+        Ok(closed)
+    }
+
+    /// Deletes the closed segments up to `sequence`. The current one stays.
+    pub fn remove_through(&mut self, sequence: SegmentSequence) -> Result<(), Error> {
+        while let Some(oldest) = self.sealed.first_entry().filter(|entry| *entry.key() <= sequence) {
+            let path = paths::segment(&self.dir, *oldest.key());
+            match std::fs::remove_file(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::io("delete log segment", &path)(error));
+                }
+                _ => oldest.remove(),
+            };
+        }
+        Ok(())
+    }
+
+    /// Size of all segments.
+    pub fn bytes(&self) -> u64 {
+        self.sealed.values().sum::<u64>() + self.current.end()
+    }
+
+    /// Number of segments, the current one included.
+    pub fn segments(&self) -> usize {
+        self.sealed.len() + 1
+    }
+
+    fn start_segment(&mut self) -> Result<(), Error> {
+        self.newest = self.newest.next();
+        let next = SegmentWriter::create(&self.dir, self.newest, self.current.as_predecessor())?;
+        let closed = std::mem::replace(&mut self.current, next);
+        self.sealed.insert(closed.sequence(), closed.end());
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

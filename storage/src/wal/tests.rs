@@ -1,0 +1,289 @@
+use std::fs;
+use std::path::Path;
+
+use proptest::prelude::*;
+
+use super::entry::ENTRY_HEADER_BYTES;
+use super::segment::{Faults, HEADER_BYTES, SegmentHeader, VERSION};
+use super::*;
+
+type Entries = Vec<(TenantId, Bytes)>;
+
+fn entry(tenant: &str, payload: &[u8]) -> (TenantId, Bytes) {
+    (TenantId::parse(tenant).unwrap(), Bytes::copy_from_slice(payload))
+}
+
+/// Distinct entries of growing size.
+fn some_entries(count: usize) -> Entries {
+    (0..count).map(|index| entry(&format!("tenant-{}", index % 3), &vec![index as u8; index * 7])).collect()
+}
+
+fn replay(dir: &Path) -> Vec<ReplayEvent> {
+    let (_log, recovery) = Log::open(dir).unwrap();
+    recovery.replay().map(Result::unwrap).collect()
+}
+
+fn entries_of(events: &[ReplayEvent]) -> Entries {
+    let entry = |event: &ReplayEvent| match event {
+        ReplayEvent::Entry { tenant, payload, .. } => Some((tenant.clone(), payload.clone())),
+        _ => None,
+    };
+    events.iter().filter_map(entry).collect()
+}
+
+fn is_damage(event: &ReplayEvent) -> bool {
+    matches!(event, ReplayEvent::Corrupt { .. } | ReplayEvent::TornTail { .. })
+}
+
+/// A log with these entries in its first segment, left as by a killed process; the segment's bytes and where entries end.
+fn written(dir: &Path, entries: &Entries) -> (Vec<u8>, Vec<usize>) {
+    let (mut log, _) = Log::open(dir).unwrap();
+    let ends = entries.iter().map(|entry| log.append_batch(std::slice::from_ref(entry)).unwrap().offset as usize);
+    let ends = ends.collect();
+    (fs::read(first_segment(dir)).unwrap(), ends)
+}
+
+fn first_segment(dir: &Path) -> PathBuf {
+    paths::segment(dir, SegmentSequence(1))
+}
+
+/// A folder whose only content is this segment.
+fn only_segment(bytes: &[u8]) -> tempfile::TempDir {
+    let temp = tempfile::tempdir().unwrap();
+    fs::write(first_segment(temp.path()), bytes).unwrap();
+    temp
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+    #[test]
+    fn what_goes_in_comes_out(batches in proptest::collection::vec(
+        (proptest::collection::vec(("[a-z*'()]{1,9}", proptest::collection::vec(any::<u8>(), 0..300)), 0..5), any::<bool>()),
+        0..10,
+    )) {
+        let temp = tempfile::tempdir().unwrap();
+        let (mut log, _) = Log::open(temp.path()).unwrap();
+        let mut expected = Vec::new();
+        for (batch, rotate) in batches {
+            let batch: Entries = batch.iter().map(|(tenant, payload)| entry(tenant, payload)).collect();
+            log.append_batch(&batch).unwrap();
+            expected.extend(batch);
+            if rotate {
+                log.rotate().unwrap();
+            }
+        }
+        drop(log);
+        let events = replay(temp.path());
+        prop_assert_eq!(entries_of(&events), expected);
+        prop_assert!(!events.iter().any(is_damage));
+prop_assert_eq!(entries_of(&replay(temp.path())), entries_of(&events), "replay changes nothing");
+    }
+}
+
+#[test]
+fn a_file_cut_anywhere_gives_all_whole_entries() {
+    let temp = tempfile::tempdir().unwrap();
+    let entries = some_entries(8);
+    let (bytes, ends) = written(temp.path(), &entries);
+    for cut in 0..=bytes.len() {
+        let temp = only_segment(&bytes[..cut]);
+        let events = replay(temp.path());
+        let whole = ends.iter().filter(|end| **end <= cut).count();
+        assert_eq!(entries_of(&events), entries[..whole], "cut at {cut}");
+        let clean = cut == 0 || cut >= HEADER_BYTES && ends.iter().chain([&HEADER_BYTES]).any(|end| *end == cut);
+        let torn = events.iter().filter(|event| is_damage(event)).count();
+        assert!(events.iter().all(|event| !matches!(event, ReplayEvent::Corrupt { .. })), "cut at {cut}");
+        if cut >= HEADER_BYTES {
+            assert_eq!(torn, usize::from(!clean), "cut at {cut}");
+        }
+        // The tail is gone: a second replay has nothing to complain about.
+        assert!(!replay(temp.path()).iter().any(is_damage), "cut at {cut}");
+    }
+}
+
+#[test]
+fn a_damaged_byte_costs_the_entry_it_is_in_and_is_reported() {
+    let temp = tempfile::tempdir().unwrap();
+    let entries = some_entries(6);
+    let (bytes, ends) = written(temp.path(), &entries);
+    for position in 0..bytes.len() {
+        for mask in [0x01, 0x80] {
+            let mut damaged = bytes.clone();
+            damaged[position] ^= mask;
+            let events = replay(only_segment(&damaged).path());
+            let mut expected = entries.clone();
+            if position >= HEADER_BYTES {
+                expected.remove(ends.iter().filter(|end| **end <= position).count());
+            }
+            assert_eq!(entries_of(&events), expected, "byte {position}");
+            assert_eq!(events.iter().filter(|event| is_damage(event)).count(), usize::from(position >= HEADER_BYTES));
+        }
+    }
+}
+
+#[test]
+fn a_segment_whose_header_is_lost_is_reported_and_the_others_are_read() {
+    let temp = tempfile::tempdir().unwrap();
+    let (mut log, _) = Log::open(temp.path()).unwrap();
+    log.append_batch(&some_entries(3)).unwrap();
+    log.rotate().unwrap();
+    log.append_batch(&[entry("b", b"kept")]).unwrap();
+    drop(log);
+    let mut bytes = fs::read(first_segment(temp.path())).unwrap();
+    bytes[..HEADER_BYTES].fill(0);
+    fs::write(first_segment(temp.path()), bytes).unwrap();
+    let events = replay(temp.path());
+    let segment = SegmentSequence(1);
+    assert_eq!(events[0], ReplayEvent::Corrupt { segment, offset: 0, reason: "segment header is damaged" });
+    assert_eq!(events[1], ReplayEvent::SegmentEnd { segment });
+    assert_eq!(entries_of(&events), [entry("b", b"kept")]);
+}
+
+#[test]
+fn a_closed_segment_that_became_shorter_is_reported() {
+    let entries = some_entries(4);
+    for missing_bytes in [1, ENTRY_HEADER_BYTES + entries[3].1.len() + "tenant-0".len()] {
+        let temp = tempfile::tempdir().unwrap();
+        let (mut log, _) = Log::open(temp.path()).unwrap();
+        log.append_batch(&entries).unwrap();
+        log.rotate().unwrap();
+        drop(log);
+        let bytes = fs::read(first_segment(temp.path())).unwrap();
+        fs::write(first_segment(temp.path()), &bytes[..bytes.len() - missing_bytes]).unwrap();
+        let events = replay(temp.path());
+        assert_eq!(entries_of(&events), entries[..3]);
+        assert!(matches!(events[3], ReplayEvent::Corrupt { .. }), "{events:?}");
+        assert_eq!(events[4], ReplayEvent::SegmentEnd { segment: SegmentSequence(1) });
+    }
+}
+
+#[test]
+fn bytes_of_an_entry_inside_a_payload_are_not_taken_for_one() {
+    let temp = tempfile::tempdir().unwrap();
+    let (bytes, _) = written(temp.path(), &vec![entry("victim", b"forged")]);
+    let forged = &bytes[HEADER_BYTES..];
+    let temp = tempfile::tempdir().unwrap();
+    let entries = vec![entry("a", forged), entry("a", b"after")];
+    let (mut bytes, _) = written(temp.path(), &entries);
+    bytes[HEADER_BYTES] ^= 1; // replay must now search for the next entry
+    let events = replay(only_segment(&bytes).path());
+    assert_eq!(entries_of(&events), entries[1..]);
+}
+
+#[test]
+fn the_search_for_an_entry_crosses_chunks() {
+    let temp = tempfile::tempdir().unwrap();
+    for bytes in (256 << 10) - 60..(256 << 10) + 5 {
+        fs::remove_dir_all(temp.path()).unwrap();
+        let entries = vec![entry("a", &vec![b'M'; bytes]), entry("b", b"after")];
+        let (mut bytes, _) = written(temp.path(), &entries);
+        bytes[HEADER_BYTES + 5] ^= 1;
+        let events = replay(only_segment(&bytes).path());
+        assert_eq!(entries_of(&events), entries[1..]);
+    }
+}
+
+#[test]
+fn a_version_of_the_future_is_refused_and_nothing_is_touched() {
+    let temp = tempfile::tempdir().unwrap();
+    let sequence = SegmentSequence(1);
+    let header = SegmentHeader { version: VERSION + 1, salt: 0, sequence, predecessor: Predecessor::UNKNOWN };
+    fs::write(first_segment(temp.path()), header.encode()).unwrap();
+    let error = Log::open(temp.path()).unwrap_err();
+    assert!(error.to_string().ends_with("has version 2, this program knows version 1"), "{error}");
+    assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 1);
+}
+
+/// Acknowledged entries come back, those of failed batches do not, and the log goes on once the fault is over.
+#[track_caller]
+fn check_fault(faults: Faults) {
+    let temp = tempfile::tempdir().unwrap();
+    let (mut log, _) = Log::open(temp.path()).unwrap();
+    log.append_batch(&[entry("a", b"before")]).unwrap();
+    log.current.faults = faults;
+    let failing = [entry("a", b"failed 1"), entry("a", b"failed 2")];
+    log.append_batch(&failing).unwrap_err();
+    log.current.faults = Faults::default();
+    log.append_batch(&[entry("a", b"x")]).unwrap();
+    log.rotate().unwrap();
+    log.append_batch(&[entry("a", b"after")]).unwrap();
+    drop(log);
+    let events = replay(temp.path());
+    assert_eq!(entries_of(&events), [entry("a", b"before"), entry("a", b"x"), entry("a", b"after")], "{faults:?}");
+    assert!(!events.iter().any(is_damage), "{faults:?}");
+}
+
+#[test]
+fn a_failed_append_leaves_nothing_behind() {
+    for written in 0..2 * (ENTRY_HEADER_BYTES + "afailed 1".len()) + 1 {
+        for truncate in [false, true] {
+            check_fault(Faults { write_after_bytes: Some(written), truncate, sync: false });
+        }
+    }
+    check_fault(Faults { sync: true, ..Faults::default() });
+    check_fault(Faults { sync: true, truncate: true, ..Faults::default() });
+}
+
+#[test]
+fn a_log_that_cannot_start_a_segment_recovers_later() {
+    let temp = tempfile::tempdir().unwrap();
+    let (mut log, _) = Log::open(temp.path()).unwrap();
+    log.append_batch(&[entry("a", b"before")]).unwrap();
+    fs::write(paths::segment(temp.path(), SegmentSequence(2)), "").unwrap(); // in the way of the next segment
+    log.current.faults = Faults { sync: true, truncate: true, ..Faults::default() };
+    log.append_batch(&[entry("a", b"failed")]).unwrap_err();
+    log.append_batch(&[entry("a", b"refused")]).unwrap_err();
+    log.append_batch(&[entry("a", b"after")]).unwrap();
+    drop(log);
+    assert_eq!(entries_of(&replay(temp.path())), [entry("a", b"before"), entry("a", b"after")]);
+}
+
+#[test]
+fn an_entry_that_is_too_large_is_refused_before_anything_is_written() {
+    let temp = tempfile::tempdir().unwrap();
+    let (mut log, _) = Log::open(temp.path()).unwrap();
+    let bytes = log.bytes();
+    let large = (TenantId::single(), Bytes::from(vec![0; MAX_PAYLOAD_BYTES + 1]));
+    let error = log.append_batch(&[entry("a", b"small"), large]).unwrap_err();
+    assert!(matches!(error, Error::EntryTooLarge { .. }));
+    assert_eq!(fs::metadata(first_segment(temp.path())).unwrap().len(), bytes);
+}
+
+#[test]
+fn segments_rotate_and_go() {
+    let temp = tempfile::tempdir().unwrap();
+    let (mut log, _) = Log::open(temp.path()).unwrap();
+    assert_eq!(log.rotate().unwrap(), SegmentSequence::NONE, "nothing was appended");
+    for number in 1..=3u64 {
+        let position = log.append_batch(&some_entries(2)).unwrap();
+        assert_eq!(position.segment, SegmentSequence(number));
+        assert_eq!(log.rotate().unwrap(), SegmentSequence(number));
+        assert_eq!(log.rotate().unwrap(), SegmentSequence(number), "nothing was appended since");
+    }
+    let on_disk = |dir: &Path| -> (usize, u64) {
+        let sizes: Vec<u64> = fs::read_dir(dir).unwrap().map(|file| file.unwrap().metadata().unwrap().len()).collect();
+        (sizes.len(), sizes.iter().sum())
+    };
+    assert_eq!((log.segments(), log.bytes()), on_disk(temp.path()));
+    log.remove_through(SegmentSequence(2)).unwrap();
+    assert_eq!((log.segments(), log.bytes()), on_disk(temp.path()));
+    assert_eq!(log.segments(), 2);
+    log.remove_through(SegmentSequence(99)).unwrap();
+    assert_eq!(on_disk(temp.path()), (1, HEADER_BYTES as u64), "the current segment stays");
+    drop(log);
+    let (log, recovery) = Log::open(temp.path()).unwrap();
+    assert_eq!(log.current.sequence(), SegmentSequence(5), "sequences go on");
+    assert_eq!(
+        recovery.replay().map(Result::unwrap).collect::<Vec<_>>(),
+        [ReplayEvent::SegmentEnd { segment: SegmentSequence(4) }]
+    );
+}
+
+#[test]
+fn sequences_of_a_lost_log_are_not_used_again() {
+    let temp = tempfile::tempdir().unwrap();
+    let (mut log, _) = Log::open(temp.path()).unwrap();
+    log.start_after(SegmentSequence(57)).unwrap();
+    log.start_after(SegmentSequence(3)).unwrap();
+    assert_eq!(log.append_batch(&some_entries(1)).unwrap().segment, SegmentSequence(58));
+}

@@ -1,0 +1,329 @@
+//! The tree of a query. Data only: texts are made in `print.rs`, rules are in `check.rs`.
+//!
+//! ```text
+//! Query ─ pipeline ─ [Stage]        { a } > { b } | by(x) | count() > 2 | select(y)
+//!   │                  ├─ Spans(SpansetExpr ─ FieldExpr)
+//!   │                  ├─ Scalar(ScalarFilter ─ ScalarExpr ─ Aggregate ─ FieldExpr)
+//!   │                  └─ By, Coalesce, Select
+//!   ├─ metrics ─ function, by, [SecondStage]                | rate() by (x) | topk(5)
+//!   └─ hints                                                with (most_recent=true)
+//! ```
+
+use model::{Intrinsic, Scope};
+
+use crate::error::Error;
+use crate::value::Static;
+
+/// A query: spans are found by the pipeline and, if there is a metrics part, counted by it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Query {
+    pub pipeline: Pipeline,
+    pub metrics: Option<Metrics>,
+    /// The last `with (...)` group, in the order written. Unknown names and odd values are kept; readers ignore them.
+    pub hints: Vec<(String, Static)>,
+}
+
+/// Stages, each fed by the one before it. The first is fed one span set: all spans of the trace. Never empty.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pipeline {
+    pub stages: Vec<Stage>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Stage {
+    /// Keeps spans: `{ ... }` and combinations.
+    Spans(SpansetExpr),
+    /// Keeps span sets: `count() > 2`.
+    Scalar(ScalarFilter),
+    /// Splits span sets by the value of an expression.
+    By(FieldExpr),
+    /// Merges the span sets of a trace into one.
+    Coalesce,
+    /// Adds fields to the answer.
+    Select(Vec<Field>),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum SpansetExpr {
+    /// `{ expr }`; `{ }` is `{ true }`.
+    Filter(FieldExpr),
+    Op {
+        op: SpansetOp,
+        left: Box<SpansetExpr>,
+        right: Box<SpansetExpr>,
+    },
+    /// A whole pipeline as an operand: `({ a } | by(x)) && ({ b })`. Both operands of an operator are pipelines, or none is.
+    Pipeline(Box<Pipeline>),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SpansetOp {
+    /// `&&`: both sides are non-empty; the spans of both.
+    And,
+    /// `||`: the spans of whichever side is non-empty.
+    Or,
+    Structural(Relation, Form),
+}
+
+/// How a span of the right side stands to some span of the left side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Relation {
+    /// `>`
+    Child,
+    /// `>>`
+    Descendant,
+    /// `<`
+    Parent,
+    /// `<<`
+    Ancestor,
+    /// `~`
+    Sibling,
+}
+
+/// Which spans a structural operator keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// Spans of the right side that stand in the relation.
+    Plain,
+    /// `!>`: spans of the right side that do not.
+    Negated,
+    /// `&>`: the spans of both sides that take part.
+    Union,
+}
+
+/// `left op right`. In a checked query the left side is an aggregate and the right side a literal: see [`ScalarFilter::parts`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct ScalarFilter {
+    pub left: ScalarExpr,
+    pub op: CompareOp,
+    pub right: ScalarExpr,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum ScalarExpr {
+    Aggregate(Aggregate),
+    Literal(Static),
+    /// Parses, and is refused by the checker.
+    Binary {
+        op: ArithmeticOp,
+        left: Box<ScalarExpr>,
+        right: Box<ScalarExpr>,
+    },
+    /// `({ a } | count())`. Parses, and is refused by the checker.
+    Pipeline {
+        pipeline: Box<Pipeline>,
+        aggregate: Aggregate,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Aggregate {
+    Count,
+    Min(FieldExpr),
+    Max(FieldExpr),
+    Avg(FieldExpr),
+    Sum(FieldExpr),
+}
+
+/// A value that a span has.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Field {
+    Intrinsic(Intrinsic),
+    /// `scope: None` is the unscoped `.name`: the span's attribute, else the resource's.
+    Attribute {
+        scope: Option<Scope>,
+        name: String,
+    },
+    /// `parent.name`, where the name may begin with a scope. Parses, and is refused by the checker.
+    Parent(String),
+}
+
+/// What stands in `{ }`, `by()` and aggregates.
+#[derive(Debug, Clone, PartialEq)]
+pub enum FieldExpr {
+    Literal(Static),
+    Field(Field),
+    Unary { op: UnaryOp, expr: Box<FieldExpr> },
+    Binary { op: BinaryOp, left: Box<FieldExpr>, right: Box<FieldExpr> },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnaryOp {
+    Neg,
+    Not,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BinaryOp {
+    Arithmetic(ArithmeticOp),
+    Compare(CompareOp),
+    Logic(LogicOp),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ArithmeticOp {
+    Add,
+    Sub,
+    Mul,
+    Div,
+    Mod,
+    Pow,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CompareOp {
+    Eq,
+    Ne,
+    Lt,
+    Le,
+    Gt,
+    Ge,
+    /// `=~`: the right side is a literal string that compiles as a pattern (the checker sees to it).
+    Match,
+    /// `!~`
+    NotMatch,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogicOp {
+    And,
+    Or,
+}
+
+/// What is counted over time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Metrics {
+    pub function: MetricsFunction,
+    pub by: Vec<Field>,
+    /// Applied to the merged result, left to right.
+    pub second_stages: Vec<SecondStage>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum MetricsFunction {
+    Rate,
+    CountOverTime,
+    MinOverTime(Field),
+    MaxOverTime(Field),
+    AvgOverTime(Field),
+    SumOverTime(Field),
+    HistogramOverTime(Field),
+    QuantileOverTime {
+        field: Field,
+        quantiles: Vec<f64>,
+    },
+    /// `window` is `(start, end)` in unix nanoseconds, both positive in a checked query; `top` is above zero.
+    Compare {
+        selection: FieldExpr,
+        top: i64,
+        window: Option<(i64, i64)>,
+    },
+}
+
+/// How many values `compare` lists per field when the query does not say.
+pub const DEFAULT_COMPARE_TOP: i64 = 10;
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum SecondStage {
+    /// Above zero in a checked query.
+    TopK(i64),
+    /// Above zero in a checked query.
+    BottomK(i64),
+    /// `> 5`: never a pattern operator; the threshold is a number, see [`Static::in_seconds`].
+    Compare { op: CompareOp, threshold: Static },
+}
+
+impl Query {
+    /// The metrics part, or the error that metrics endpoints answer without one.
+    pub fn require_metrics(&self) -> Result<&Metrics, Error> {
+        self.metrics.as_ref().ok_or(Error::NotMetrics)
+    }
+
+    /// The value of a hint.
+    pub fn hint(&self, name: &str) -> Option<&Static> {
+        self.hints.iter().rev().find(|(hint, _)| hint == name).map(|(_, value)| value)
+    }
+}
+
+impl ScalarFilter {
+    /// The aggregate, the operator and the number; `None` only for a filter that the checker refuses.
+    pub fn parts(&self) -> Option<(&Aggregate, CompareOp, &Static)> {
+        match (&self.left, &self.right) {
+            (ScalarExpr::Aggregate(aggregate), ScalarExpr::Literal(number)) => Some((aggregate, self.op, number)),
+            _ => None,
+        }
+    }
+}
+
+impl Aggregate {
+    /// What is aggregated; `count()` takes nothing.
+    pub fn argument(&self) -> Option<&FieldExpr> {
+        match self {
+            Self::Count => None,
+            Self::Min(expr) | Self::Max(expr) | Self::Avg(expr) | Self::Sum(expr) => Some(expr),
+        }
+    }
+}
+
+impl Field {
+    pub fn attribute(scope: Scope, name: impl Into<String>) -> Self {
+        Self::Attribute { scope: Some(scope), name: name.into() }
+    }
+
+    pub fn unscoped(name: impl Into<String>) -> Self {
+        Self::Attribute { scope: None, name: name.into() }
+    }
+}
+
+impl FieldExpr {
+    /// `{ }`
+    pub const TRUE: Self = Self::Literal(Static::Bool(true));
+
+    pub(crate) fn binary(op: BinaryOp, left: Self, right: Self) -> Self {
+        Self::Binary { op, left: Box::new(left), right: Box::new(right) }
+    }
+
+    pub(crate) fn unary(op: UnaryOp, expr: Self) -> Self {
+        Self::Unary { op, expr: Box::new(expr) }
+    }
+
+    /// Every field the expression refers to, left to right, repeats included.
+    pub fn fields(&self) -> impl Iterator<Item = &Field> {
+        let mut pending = vec![self];
+        std::iter::from_fn(move || {
+            while let Some(expr) = pending.pop() {
+                match expr {
+                    Self::Field(field) => return Some(field),
+                    Self::Literal(_) => {}
+                    Self::Unary { expr, .. } => pending.push(expr),
+                    Self::Binary { left, right, .. } => pending.extend([&**right, &**left]),
+                }
+            }
+            None
+        })
+    }
+}
+
+impl CompareOp {
+    /// The operator that means the same with the sides swapped; `None` for patterns, whose sides have fixed roles.
+    pub fn mirrored(self) -> Option<Self> {
+        match self {
+            Self::Eq | Self::Ne => Some(self),
+            Self::Lt => Some(Self::Gt),
+            Self::Le => Some(Self::Ge),
+            Self::Gt => Some(Self::Lt),
+            Self::Ge => Some(Self::Le),
+            Self::Match | Self::NotMatch => None,
+        }
+    }
+
+    /// `<`, `<=`, `>`, `>=`
+    pub fn is_ordering(self) -> bool {
+        matches!(self, Self::Lt | Self::Le | Self::Gt | Self::Ge)
+    }
+
+    /// `=~`, `!~`
+    pub fn is_pattern(self) -> bool {
+        matches!(self, Self::Match | Self::NotMatch)
+    }
+}

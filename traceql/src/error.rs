@@ -1,0 +1,130 @@
+//! Every error of the language, and its text. The texts are Tempo's, because clients show and match them.
+
+use std::fmt;
+
+use model::ErrorKind;
+
+use crate::MAX_QUERY_BYTES;
+use crate::tag_filter::MAX_GROUPS;
+
+/// Why a query is refused, or why a value cannot be computed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    #[error(
+        "TraceQL expression exceeds the configured maximum size of {MAX_QUERY_BYTES} bytes, \
+         reduce the query expression size or contact your system administrator"
+    )]
+    TooLong,
+    /// The text is not TraceQL.
+    #[error("parse error {position}: {message}")]
+    Parse { position: Position, message: String },
+
+    // What the checker refuses. Each carries the offending part in canonical text.
+    #[error("binary operations must operate on the same type: {0}")]
+    MixedTypes(String),
+    #[error("illegal operation for the given types: {0}")]
+    IllegalBinary(String),
+    #[error("illegal operation for the given type: {0}")]
+    IllegalUnary(String),
+    #[error("invalid type for =~ or !~: {0}")]
+    PatternNotLiteral(String),
+    #[error("invalid regex: {0}")]
+    InvalidRegex(String),
+    #[error("operator not supported for IDs: {0}")]
+    IdOperator(String),
+    #[error("span filter field expressions must resolve to a boolean: {0}")]
+    FilterNotBoolean(String),
+    #[error("{0}=nil is not valid because intrinsics cannot be nil")]
+    IntrinsicNil(String),
+    #[error("{0}=nil is not valid because {0} cannot be nil")]
+    AttributeNil(String),
+    #[error("parent not yet supported")]
+    ParentScope,
+    #[error("intrinsic ({0}) not yet supported")]
+    UnsupportedIntrinsic(String),
+    #[error("grouping field expressions must reference the span: {0}")]
+    GroupingConstant(String),
+    #[error("aggregate field expressions must resolve to a number type: {0}")]
+    AggregateNotNumber(String),
+    #[error("aggregate field expressions must reference the span: {0}")]
+    AggregateConstant(String),
+    #[error("scalar filter lhs of type (%v) not yet supported")]
+    ScalarLeft,
+    #[error("scalar filter rhs of type (%v) not yet supported")]
+    ScalarRight,
+    #[error("metrics group by {0} values not yet supported")]
+    TooManyGroupBy(usize),
+    #[error("quantile must be between 0 and 1: {0}")]
+    Quantile(String),
+    #[error("limit must be greater than 0")]
+    ZeroLimit,
+    #[error("`compare()` cannot be used with second stage functions")]
+    CompareSecondStage,
+    #[error("compare() top number of values must be integer greater than 0")]
+    CompareTop,
+    #[error("compare() timestamps must be positive integer unix nanoseconds")]
+    CompareTimestamps,
+    #[error("compare() end timestamp must be greater than start timestamp")]
+    CompareWindow,
+
+    // Other readings of a query.
+    #[error("not a metrics query")]
+    NotMetrics,
+    #[error("failed to parse identifier {name}: {reason}")]
+    FieldName { name: String, reason: String },
+    #[error("maximum condition groups reached (limit: {MAX_GROUPS}). Reduce the number of OR conditions in the query")]
+    TooManyGroups,
+
+    // Values that cannot be computed.
+    #[error("division by zero")]
+    DivisionByZero,
+    #[error("modulo by zero")]
+    ModuloByZero,
+}
+
+impl Error {
+    pub fn kind(&self) -> ErrorKind {
+        ErrorKind::InvalidInput
+    }
+
+    /// True when the text is not TraceQL at all, as opposed to TraceQL that is refused. Some endpoints word the two apart.
+    pub fn is_parse_error(&self) -> bool {
+        matches!(self, Self::Parse { .. })
+    }
+
+    /// `syntax error: unexpected X, expecting A or B`; nothing is listed when `expected` is empty.
+    pub(crate) fn unexpected(position: Position, found: &str, expected: &[&str]) -> Self {
+        let message = match expected {
+            [] => format!("syntax error: unexpected {found}"),
+            _ => format!("syntax error: unexpected {found}, expecting {}", expected.join(" or ")),
+        };
+        Self::Parse { position, message }
+    }
+}
+
+/// A place in the query text: line and column count from 1, columns in characters.
+///
+/// Errors inside an attribute name print line 0, as the reference does. The empty query has no position and prints as nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    pub line: usize,
+    pub column: usize,
+}
+
+impl Position {
+    pub(crate) const NONE: Self = Self { line: 0, column: 0 };
+
+    /// The same column with the line that the reference prints inside attribute names.
+    pub(crate) fn in_attribute_name(self) -> Self {
+        Self { line: 0, ..self }
+    }
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::NONE => Ok(()),
+            Self { line, column } => write!(f, "at line {line}, col {column}"),
+        }
+    }
+}

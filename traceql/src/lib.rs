@@ -1,0 +1,68 @@
+//! The query language. Pure: text in, a checked tree out; it knows nothing of Arrow, Parquet or HTTP.
+//!
+//! ```text
+//!          text                    `{ .a = 1 + 1 } | count() > 2`
+//!           │  lexer.rs            tokens with positions
+//!           ▼
+//!         tokens
+//!           │  parser.rs           precedence, "syntax error: unexpected X, expecting Y"
+//!           ▼
+//!     tree (ast.rs) ◄─► print.rs   the canonical text: group keys, metric labels, error messages
+//!           │  fold.rs             constants are computed, trace ids trimmed
+//!           │  check.rs            types, unsupported forms
+//!           ▼
+//!      checked tree
+//!           ├─ prune.rs            conditions that every matching span satisfies: what a source may skip
+//!           └─ parts.rs            what a query is made of: what an evaluator must know
+//! ```
+//!
+//! [`parse`] runs the whole path. [`parse_field`] and [`parse_tag_filter`] are the other two readings of TraceQL text
+//! that the API needs: a tag name in a path, and the half-typed query of an editor that asks for suggestions.
+//!
+//! [`Static`] (`value.rs`) is a literal and a value at run time; it owns how two values compare and compute.
+//! [`anchored_regex`] (`pattern.rs`) compiles the patterns of `=~`, and `duration.rs` reads and prints Go durations.
+//!
+//! Evaluation over spans is not here. The tree that [`parse`] returns has no parts that an evaluator cannot give a
+//! meaning to: what the reference refuses (`parent`, arithmetic on aggregates) is refused by the checker.
+
+mod lexer;
+mod parser;
+
+pub mod ast;
+mod print;
+
+mod check;
+mod fold;
+
+pub mod parts;
+pub mod prune;
+
+mod duration;
+mod error;
+mod field;
+mod pattern;
+mod tag_filter;
+mod value;
+
+pub use ast::{
+    Aggregate, ArithmeticOp, BinaryOp, CompareOp, Field, FieldExpr, LogicOp, Metrics, MetricsFunction, Pipeline, Query,
+    ScalarExpr, ScalarFilter, SecondStage, SpansetExpr, SpansetOp, Stage, UnaryOp,
+};
+pub use duration::{format_go_duration, parse_go_duration};
+pub use error::{Error, Position};
+pub use field::parse_field;
+pub use parts::Part;
+pub use pattern::anchored_regex;
+pub use prune::{Condition, Conditions};
+pub use tag_filter::{TagFilter, parse_tag_filter};
+pub use value::{Kind, Static, Status};
+
+/// The longest query text that is read, in bytes (Tempo's default).
+pub const MAX_QUERY_BYTES: usize = 131_072;
+
+/// Reads, folds and checks a query. The tree it returns can be evaluated and prints to a text that parses to the same tree.
+pub fn parse(text: &str) -> Result<Query, Error> {
+    let query = fold::query(parser::query(text)?);
+    check::query(&query)?;
+    Ok(query)
+}

@@ -1,0 +1,286 @@
+//! Tokens to tree, by recursive descent; operators by precedence climbing. Checks syntax only.
+//!
+//! - `expressions.rs`: what stands in `{ }`, `by()` and aggregates, and fields.
+//! - `pipeline.rs`: span sets, stages, and what parentheses around them can mean.
+//! - `scalar.rs`: aggregate filters.
+//! - `metrics.rs`: metrics functions and second stages.
+//!
+//! Binding strength of operators, weakest first, the same inside and outside of braces. All bind to the left but `^`.
+//!
+//! | level | operators |
+//! |---|---|
+//! | 2 | `&&` and `\|\|` |
+//! | 3 | comparisons and structural operators |
+//! | 4 | `+ -`, and the unary `-` |
+//! | 5 | `!` |
+//! | 6 | `* / %` |
+//! | 7 | `^` |
+
+mod expressions;
+mod metrics;
+mod pipeline;
+mod scalar;
+
+use crate::ast::{ArithmeticOp, CompareOp, FieldExpr, Pipeline, Query};
+use crate::error::{Error, Position};
+use crate::lexer::{Token, tokens};
+use crate::value::{Kind, Static, Status};
+use crate::{MAX_QUERY_BYTES, ast};
+
+/// The deepest tree and the deepest nesting of parentheses that is read, so that no text can exhaust a stack: not here, and
+/// not in any function that walks the tree.
+pub const MAX_DEPTH: usize = 128;
+
+/// The most operators between span sets, and between aggregates, in one query; for the same reason.
+const MAX_OPERATORS: usize = 64;
+
+/// The most patterns in one query: each is compiled to be checked, and may hold a megabyte while the query runs.
+const MAX_PATTERNS: usize = 128;
+
+/// Reads a whole query. The tree is neither folded nor checked.
+pub fn query(text: &str) -> Result<Query, Error> {
+    if text.len() > MAX_QUERY_BYTES {
+        return Err(Error::TooLong);
+    }
+    let mut parser = Parser::new(tokens(text));
+    let (pipeline, metrics) = parser.root()?;
+    let mut hints = Vec::new();
+    while parser.take("with") {
+        hints = parser.hints()?;
+    }
+    match parser.token() {
+        Token::End => Ok(Query { pipeline, metrics, hints }),
+        _ => Err(parser.unexpected(&["with"])),
+    }
+}
+
+/// Reads tokens as one expression, as in `{ expr }`; `None` if they are not exactly that.
+pub fn expression(tokens: Vec<(Token, Position)>) -> Option<FieldExpr> {
+    let mut parser = Parser::new(tokens);
+    let expr = parser.field_expr().ok()?;
+    matches!(parser.token(), Token::End).then_some(expr)
+}
+
+struct Parser {
+    /// Ends with [`Token::End`] or [`Token::Bad`], which are never taken.
+    tokens: Vec<(Token, Position)>,
+    at: usize,
+    /// How many parentheses and prefix operators are open.
+    nesting: usize,
+    /// How many operators between span sets and between aggregates were read.
+    operators: usize,
+    /// How many `=~` and `!~` were read in expressions.
+    patterns: usize,
+}
+
+impl Parser {
+    fn new(tokens: Vec<(Token, Position)>) -> Self {
+        Self { tokens, at: 0, nesting: 0, operators: 0, patterns: 0 }
+    }
+
+    fn root(&mut self) -> Result<(Pipeline, Option<ast::Metrics>), Error> {
+        let pipeline = self.root_pipeline()?;
+        let metrics = if self.at("|") { Some(self.metrics()?) } else { None };
+        Ok((pipeline, metrics))
+    }
+
+    /// `(name=value, ...)` after `with`.
+    fn hints(&mut self) -> Result<Vec<(String, Static)>, Error> {
+        self.expect("(", &[])?;
+        let mut hints = Vec::new();
+        loop {
+            let Token::Identifier(name) = self.token() else { return Err(self.unexpected(&["IDENTIFIER"])) };
+            let name = name.clone();
+            self.advance();
+            self.expect("=", &[])?;
+            match self.literal()? {
+                Some(value) => hints.push((name, value)),
+                None => return Err(self.unexpected(&[])),
+            }
+            if self.take(")") {
+                return Ok(hints);
+            }
+            self.expect(",", &[")", ","])?;
+        }
+    }
+
+    /// A literal other than nil, without a sign; `None` if the token is none. A word that names nothing is an error.
+    fn literal(&mut self) -> Result<Option<Static>, Error> {
+        let value = match self.token() {
+            Token::String(text) => Static::String(text.clone()),
+            Token::Integer(number) => Static::Int(*number),
+            Token::Float(number) => Static::Float(*number),
+            Token::Duration(nanos) => Static::Duration(*nanos),
+            Token::Symbol(word) => match literal_word(word) {
+                Some(value) => value,
+                None => return Ok(None),
+            },
+            Token::Identifier(word) => match word.as_str() {
+                "minInt" => Static::Int(i64::MIN),
+                "maxInt" => Static::Int(i64::MAX),
+                _ => return Err(self.error(format!("unknown identifier: {word}"))),
+            },
+            _ => return Ok(None),
+        };
+        self.advance();
+        Ok(Some(value))
+    }
+
+    /// A number with an optional minus sign; `None`, with nothing read, if there is none.
+    fn signed_number(&mut self) -> Option<Static> {
+        let negative = self.at("-");
+        let number = match &self.tokens.get(self.at + usize::from(negative))?.0 {
+            Token::Integer(number) => Static::Int(*number),
+            Token::Float(number) => Static::Float(*number),
+            Token::Duration(nanos) => Static::Duration(*nanos),
+            _ => return None,
+        };
+        self.at += 1 + usize::from(negative);
+        if negative { number.negate() } else { Some(number) }
+    }
+
+    fn token(&self) -> &Token {
+        &self.tokens[self.at].0
+    }
+
+    fn advance(&mut self) {
+        if self.at + 1 < self.tokens.len() {
+            self.at += 1;
+        }
+    }
+
+    /// Whether the token is this symbol.
+    fn at(&self, symbol: &str) -> bool {
+        self.symbol() == Some(symbol)
+    }
+
+    fn symbol(&self) -> Option<&'static str> {
+        match self.token() {
+            Token::Symbol(symbol) => Some(symbol),
+            _ => None,
+        }
+    }
+
+    fn symbol_after(&self) -> Option<&'static str> {
+        match self.tokens.get(self.at + 1) {
+            Some((Token::Symbol(symbol), _)) => Some(symbol),
+            _ => None,
+        }
+    }
+
+    /// Takes the symbol if it is there.
+    fn take(&mut self, symbol: &str) -> bool {
+        let found = self.at(symbol);
+        if found {
+            self.advance();
+        }
+        found
+    }
+
+    /// Takes the symbol, or fails with the candidates that the reference lists there (by default the symbol alone).
+    fn expect(&mut self, symbol: &'static str, candidates: &[&str]) -> Result<(), Error> {
+        if self.take(symbol) {
+            return Ok(());
+        }
+        Err(self.unexpected(if candidates.is_empty() { std::slice::from_ref(&symbol) } else { candidates }))
+    }
+
+    /// Takes the symbol, or fails where the reference knows too many candidates to list them.
+    fn expect_unlisted(&mut self, symbol: &str) -> Result<(), Error> {
+        if self.take(symbol) { Ok(()) } else { Err(self.unexpected(&[])) }
+    }
+
+    /// The syntax error that the current token cannot stand here; what the lexer found wrong with it comes first.
+    fn unexpected(&self, expected: &[&str]) -> Error {
+        match self.token() {
+            Token::Bad(message) => self.error(message.clone()),
+            token => Error::unexpected(self.position(), token.describe(), expected),
+        }
+    }
+
+    fn error(&self, message: String) -> Error {
+        Error::Parse { position: self.position(), message }
+    }
+
+    fn position(&self) -> Position {
+        self.tokens[self.at].1
+    }
+
+    /// Reads something inside one more parenthesis or after one more prefix operator.
+    fn nested<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
+        if self.nesting == MAX_DEPTH {
+            return Err(self.too_deep());
+        }
+        self.nesting += 1;
+        let result = read(self);
+        self.nesting -= 1;
+        result
+    }
+
+    /// Counts an operator between span sets or aggregates.
+    fn count_operator(&mut self) -> Result<(), Error> {
+        self.operators += 1;
+        if self.operators > MAX_OPERATORS {
+            return Err(self.error(format!("too many operators between span sets (limit: {MAX_OPERATORS})")));
+        }
+        Ok(())
+    }
+
+    /// Counts a pattern of an expression.
+    fn count_pattern(&mut self) -> Result<(), Error> {
+        self.patterns += 1;
+        if self.patterns > MAX_PATTERNS {
+            return Err(self.error(format!("too many regular expressions (limit: {MAX_PATTERNS})")));
+        }
+        Ok(())
+    }
+
+    fn too_deep(&self) -> Error {
+        self.error(format!("expression is nested too deeply (limit: {MAX_DEPTH})"))
+    }
+}
+
+fn literal_word(word: &str) -> Option<Static> {
+    match word {
+        "true" => Some(Static::Bool(true)),
+        "false" => Some(Static::Bool(false)),
+        _ => {
+            let status = Status::ALL.into_iter().find(|status| status.name() == word).map(Static::Status);
+            status.or_else(|| Kind::ALL.into_iter().find(|kind| kind.name() == word).map(Static::Kind))
+        }
+    }
+}
+
+/// A comparison that both expressions and aggregate filters know.
+fn comparison(symbol: &str) -> Option<CompareOp> {
+    Some(match symbol {
+        "=" => CompareOp::Eq,
+        "!=" => CompareOp::Ne,
+        "<" => CompareOp::Lt,
+        "<=" => CompareOp::Le,
+        ">" => CompareOp::Gt,
+        ">=" => CompareOp::Ge,
+        _ => return None,
+    })
+}
+
+/// An arithmetic operator with its binding strength.
+fn arithmetic(symbol: &str) -> Option<(ArithmeticOp, u8)> {
+    Some(match symbol {
+        "+" => (ArithmeticOp::Add, 4),
+        "-" => (ArithmeticOp::Sub, 4),
+        "*" => (ArithmeticOp::Mul, 6),
+        "/" => (ArithmeticOp::Div, 6),
+        "%" => (ArithmeticOp::Mod, 6),
+        "^" => (ArithmeticOp::Pow, 7),
+        _ => return None,
+    })
+}
+
+/// The weakest binding that the right operand of an operator may have: `^` binds to the right, the others to the left.
+fn right_level(level: u8) -> u8 {
+    if level == 7 { 7 } else { level + 1 }
+}
+
+#[cfg(test)]
+mod tests;
