@@ -1,1 +1,7 @@
-//! mosso
+//! mosso: traces in over OTLP, out over Tempo's API. This crate wires the parts; they live in crates of their own.
+//!
+//! A library beside the binary, so that tests start what `main` starts.
+
+pub mod app;
+pub mod config;
+pub mod telemetry;

@@ -1,1 +1,92 @@
-fn main() {}
+//! Arguments → config → app → run until a signal → ordered stop.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+use mosso::app::App;
+use mosso::config::Config;
+use mosso::telemetry;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{info, warn};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Stores traces and answers Tempo's API. Without arguments: data under ./data, OTLP gRPC on 127.0.0.1:4317, OTLP HTTP
+/// on 127.0.0.1:4318, HTTP API on 127.0.0.1:3200.
+#[derive(Parser)]
+#[command(name = "mosso", version, subcommand_negates_reqs = true)]
+struct Arguments {
+    /// YAML file with Tempo's keys; `-config.file` works too.
+    #[arg(long = "config.file", value_name = "FILE")]
+    config_file: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Check a configuration file and exit.
+    CheckConfig { file: PathBuf },
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse_from(std::env::args_os().map(with_two_dashes));
+    match run(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // one line: what failed, and why
+            eprintln!("mosso: {}", format!("{error:#}").replace('\n', " | "));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Go's flags have one dash: `-config.file=x`.
+fn with_two_dashes(argument: OsString) -> OsString {
+    match argument.to_str() {
+        Some(text) if text.starts_with("-config.") => format!("-{text}").into(),
+        _ => argument,
+    }
+}
+
+fn run(arguments: Arguments) -> Result<()> {
+    if let Some(Command::CheckConfig { file }) = arguments.command {
+        let config = Config::read(&file)?;
+        for key in config.not_applicable() {
+            println!("{}: {key} does not apply here and is ignored", file.display());
+        }
+        println!("{}: ok", file.display());
+        return Ok(());
+    }
+    let config = arguments.config_file.map_or_else(|| Ok(Config::default()), |file| Config::read(&file))?;
+    telemetry::init(&config.server)?;
+    for key in config.not_applicable() {
+        warn!(key, "this key of Tempo's does not apply here and is ignored");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the async runtime")?;
+    runtime.block_on(serve(&config))
+}
+
+async fn serve(config: &Config) -> Result<()> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let app = App::start(config).await?;
+    let addresses = app.addresses();
+    info!(listener = "http", address = %addresses.http, "listening");
+    if let Some(address) = addresses.otlp_grpc {
+        info!(listener = "otlp_grpc", %address, "listening");
+    }
+    if let Some(address) = addresses.otlp_http {
+        info!(listener = "otlp_http", %address, "listening");
+    }
+    tokio::select! {
+        _ = terminate.recv() => info!("stopping: SIGTERM"),
+        _ = interrupt.recv() => info!("stopping: SIGINT"),
+    }
+    app.stop().await?;
+    info!("stopped");
+    Ok(())
+}

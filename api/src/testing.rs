@@ -1,1 +1,70 @@
+//! What tests of handlers need: an edge over an empty store, and a client without a socket.
 
+mod parts;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, Request, header};
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use prometheus_client::registry::Registry;
+use tower::ServiceExt;
+
+use self::parts::Parts;
+use crate::{Config, Edge, Telemetry};
+
+/// An edge and what must live as long as it.
+pub(crate) struct TestEdge {
+    pub(crate) edge: Arc<Edge>,
+    _parts: Parts,
+}
+
+pub(crate) async fn edge(config: Config) -> TestEdge {
+    let mut registry = Registry::default();
+    let telemetry = Telemetry::register(&mut registry);
+    let parts = Parts::open(&mut registry).await;
+    let (ingester, querier) = (parts.ingester.clone(), parts.querier.clone());
+    let edge = Edge::new(config, ingester, querier, telemetry, Arc::new(registry), "some: config\n".to_owned());
+    TestEdge { edge, _parts: parts }
+}
+
+/// Ports that the system chooses, on the loopback interface.
+pub(crate) fn local_config() -> Config {
+    let mut config = Config { http_listen_address: "127.0.0.1".to_owned(), http_listen_port: 0, ..Config::default() };
+    if let (Some(grpc), Some(http)) = (&mut config.otlp_grpc, &mut config.otlp_http) {
+        grpc.endpoint = "127.0.0.1:0".to_owned();
+        http.endpoint = "127.0.0.1:0".to_owned();
+    }
+    config
+}
+
+/// An answer, read to its end.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Answer {
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+
+    /// A header, or nothing.
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map(|value| value.to_str().unwrap()).unwrap_or_default()
+    }
+
+    pub(crate) fn content_type(&self) -> &str {
+        self.header(header::CONTENT_TYPE.as_str())
+    }
+}
+
+pub(crate) async fn ask(router: Router, request: Request<Body>) -> Answer {
+    let response = router.oneshot(request).await.unwrap();
+    let (head, body) = response.into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    Answer { status: head.status.as_u16(), headers: head.headers, body }
+}

@@ -18,7 +18,10 @@ const MAX_QUEUED_BATCHES: usize = 8;
 pub(crate) enum ApplyCommand {
     Apply(Vec<Push>),
     /// All requests before this lie in segments up to `segment`.
-    Cut { segment: SegmentSequence, done: Option<oneshot::Sender<Result<(), Error>>> },
+    Cut {
+        segment: SegmentSequence,
+        done: Option<oneshot::Sender<Result<(), Error>>>,
+    },
     CutFailed,
 }
 
@@ -26,7 +29,10 @@ pub(crate) enum ApplyCommand {
 pub(crate) fn spawn(inner: Arc<Inner>, flush_jobs: mpsc::Sender<FlushJob>) -> SyncSender<ApplyCommand> {
     let (sender, receiver) = sync_channel(MAX_QUEUED_BATCHES);
     let applier = Applier { inner, flush_jobs, cut_requested: false };
-    std::thread::Builder::new().name("applier".to_owned()).spawn(move || applier.run(&receiver)).expect("the system can start a thread at start-up");
+    std::thread::Builder::new()
+        .name("applier".to_owned())
+        .spawn(move || applier.run(&receiver))
+        .expect("the system can start a thread at start-up");
     sender
 }
 

@@ -41,7 +41,8 @@ mod tests {
     #[test]
     fn rows_are_cut_by_size_and_by_age() {
         let (start, config) = (Instant::now(), Config::default());
-        let check = |memory_bytes, age: Duration| due(&LiveSize { memory_bytes, oldest: Some(start) }, &config, start + age);
+        let check =
+            |memory_bytes, age: Duration| due(&LiveSize { memory_bytes, oldest: Some(start) }, &config, start + age);
         assert_eq!(check(1, Duration::ZERO), None);
         assert_eq!(check(config.max_block_bytes, Duration::ZERO), Some(Due::Size));
         assert_eq!(check(1, config.max_block_duration), Some(Due::Age));

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use model::ErrorKind;
+use storage::wal::MAX_PAYLOAD_BYTES;
 
 /// The error of this crate.
 #[derive(Debug, thiserror::Error)]
@@ -10,6 +11,8 @@ pub enum Error {
     /// The request is not OTLP, or an id in it is wrong. Nothing of it was stored.
     #[error(transparent)]
     Request(spans::Error),
+    #[error("the request has {bytes} bytes, at most {MAX_PAYLOAD_BYTES} are taken; send smaller batches")]
+    TooLarge { bytes: usize },
     /// The process is replaying its log or stopping.
     #[error("{reason}, retry later")]
     NotReady { reason: String },
@@ -33,6 +36,7 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Request(error) => error.kind(),
+            Self::TooLarge { .. } => ErrorKind::InvalidInput,
             Self::QueueFull => ErrorKind::LimitExceeded,
             Self::NotReady { .. } | Self::Log { .. } | Self::Stopped => ErrorKind::Unavailable,
             Self::Storage { source, .. } => source.kind(),

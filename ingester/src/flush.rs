@@ -56,7 +56,12 @@ impl Flusher {
         }
     }
 
-    async fn flush_until_published(&self, head: &Arc<CutHead>, segment: SegmentSequence, done: &mut Option<oneshot::Sender<Result<(), Error>>>) {
+    async fn flush_until_published(
+        &self,
+        head: &Arc<CutHead>,
+        segment: SegmentSequence,
+        done: &mut Option<oneshot::Sender<Result<(), Error>>>,
+    ) {
         let mut wait = FIRST_RETRY;
         while let Err(source) = self.flush(head, segment).await {
             tracing::warn!(tenant = %head.tenant, block_id = %head.block_id, error = %source, retry_in = ?wait, "flush failed, will retry");
@@ -77,7 +82,8 @@ impl Flusher {
         self.put(head, &block).await?;
         let entry = entry(&block);
         let (spans, bytes) = (entry.spans, entry.bytes());
-        let change = Change { add: vec![entry], watermark: Some((self.storage.writer_id, segment)), ..Change::default() };
+        let change =
+            Change { add: vec![entry], watermark: Some((self.storage.writer_id, segment)), ..Change::default() };
         self.storage.manifests.commit(&head.tenant, |_| Some(change.clone())).await?;
         tracing::info!(tenant = %head.tenant, block_id = %head.block_id, spans, bytes, took = ?started.elapsed(), "block published");
         self.metrics.flushed(bytes, started.elapsed());
@@ -103,7 +109,9 @@ fn encode(head: &CutHead) -> Result<EncodedBlock, StorageError> {
 }
 
 fn entry(block: &EncodedBlock) -> BlockEntry {
-    let bytes_of = |file: BlockFile| block.files.iter().find(|(name, _)| *name == file).map_or(0, |(_, content)| content.len() as u64);
+    let bytes_of = |file: BlockFile| {
+        block.files.iter().find(|(name, _)| *name == file).map_or(0, |(_, content)| content.len() as u64)
+    };
     let meta = &block.meta;
     BlockEntry {
         id: meta.id,

@@ -141,7 +141,8 @@ impl Head {
     fn snapshot(&mut self) -> Result<Option<Arc<MemorySource>>, Error> {
         if self.snapshot.is_none() && !self.open.is_empty() {
             let table = self.open.snapshot().map_err(Error::Table)?;
-            let source = MemorySource::new(self.block_id, table).map_err(|source| Error::Storage { action: "index live spans", source })?;
+            let source = MemorySource::new(self.block_id, table)
+                .map_err(|source| Error::Storage { action: "index live spans", source })?;
             self.snapshot = Some(Arc::new(source));
         }
         Ok(self.snapshot.clone())

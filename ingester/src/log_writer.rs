@@ -17,7 +17,9 @@ const MAX_BATCH_BYTES: usize = 8 << 20;
 pub(crate) enum LogCommand {
     Push(Push),
     /// Close the segment and cut the live rows; `done` hears when their blocks are published.
-    Cut { done: Option<oneshot::Sender<Result<(), Error>>> },
+    Cut {
+        done: Option<oneshot::Sender<Result<(), Error>>>,
+    },
     /// Blocks hold all that is in the segments up to this one.
     RemoveThrough(SegmentSequence),
 }
@@ -32,9 +34,17 @@ pub(crate) struct Push {
 }
 
 /// Runs until every sender of commands is gone.
-pub(crate) fn spawn(log: Log, commands: mpsc::Receiver<LogCommand>, applier: SyncSender<ApplyCommand>, metrics: Metrics) {
+pub(crate) fn spawn(
+    log: Log,
+    commands: mpsc::Receiver<LogCommand>,
+    applier: SyncSender<ApplyCommand>,
+    metrics: Metrics,
+) {
     let writer = LogWriter { log, commands, applier, metrics };
-    std::thread::Builder::new().name("log-writer".to_owned()).spawn(move || writer.run()).expect("the system can start a thread at start-up");
+    std::thread::Builder::new()
+        .name("log-writer".to_owned())
+        .spawn(move || writer.run())
+        .expect("the system can start a thread at start-up");
 }
 
 struct LogWriter {
@@ -73,7 +83,8 @@ impl LogWriter {
         }
         // who has given up waiting is told nothing, and need not be stored
         batch.retain(|push| !push.acknowledge.is_closed());
-        let entries: Vec<(TenantId, Bytes)> = batch.iter().map(|push| (push.tenant.clone(), push.request.clone())).collect();
+        let entries: Vec<(TenantId, Bytes)> =
+            batch.iter().map(|push| (push.tenant.clone(), push.request.clone())).collect();
         match self.log.append_batch(&entries) {
             Ok(_) => _ = self.applier.send(ApplyCommand::Apply(batch)),
             Err(error) => self.refuse(batch, &error),

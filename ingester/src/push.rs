@@ -12,7 +12,7 @@ use storage::cpu::CpuPool;
 use storage::lock::WriterId;
 use storage::manifest;
 use storage::source::Source;
-use storage::wal::Log;
+use storage::wal::{Log, MAX_PAYLOAD_BYTES};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -30,7 +30,9 @@ use crate::{apply, cut, flush, log_writer, recover};
 pub enum Readiness {
     Ready,
     /// The log is being read; `detail` says how far.
-    Replaying { detail: String },
+    Replaying {
+        detail: String,
+    },
     Stopping,
 }
 
@@ -72,9 +74,15 @@ impl Ingester {
     ///
     /// # Errors
     /// When the log or the manifests cannot be read.
-    pub async fn open(config: Config, wal_dir: &Path, storage: Storage, registry: &mut Registry) -> Result<Self, Error> {
+    pub async fn open(
+        config: Config,
+        wal_dir: &Path,
+        storage: Storage,
+        registry: &mut Registry,
+    ) -> Result<Self, Error> {
         let watermarks = recover::watermarks(&storage).await?;
-        let (mut log, recovery) = Log::open(wal_dir).map_err(|source| Error::Storage { action: "open the write-ahead log", source })?;
+        let (mut log, recovery) =
+            Log::open(wal_dir).map_err(|source| Error::Storage { action: "open the write-ahead log", source })?;
         let newest = watermarks.values().copied().max().unwrap_or_default();
         log.start_after(newest).map_err(|source| Error::Storage { action: "open the write-ahead log", source })?;
 
@@ -89,7 +97,8 @@ impl Ingester {
             cancel: CancellationToken::new(),
             tasks: TaskTracker::new(),
         });
-        let flusher = Flusher { live: inner.live.clone(), storage, log: inner.log.clone(), metrics: inner.metrics.clone() };
+        let flusher =
+            Flusher { live: inner.live.clone(), storage, log: inner.log.clone(), metrics: inner.metrics.clone() };
         let (flush_jobs, flush_receiver) = mpsc::channel(flush::MAX_QUEUED_CUTS);
         inner.tasks.spawn(inner.cancel.clone().run_until_cancelled_owned(flusher.run(flush_receiver)));
 
@@ -110,12 +119,19 @@ impl Ingester {
     pub async fn push(&self, tenant: &TenantId, request: Bytes) -> Result<Accepted, Error> {
         let inner = &self.inner;
         inner.check_ready()?;
-        let summary = spans::check(&request).inspect_err(|_| inner.metrics.discarded(tenant, "malformed", 1)).map_err(Error::Request)?;
+        if request.len() > MAX_PAYLOAD_BYTES {
+            return Err(Error::TooLarge { bytes: request.len() });
+        }
+        let summary = spans::check(&request)
+            .inspect_err(|_| inner.metrics.discarded(tenant, "malformed", 1))
+            .map_err(Error::Request)?;
         if summary.spans == 0 {
             return Ok(Accepted { spans: 0 });
         }
         let (started, bytes) = (Instant::now(), request.len());
-        tokio::time::timeout(inner.config.push_timeout, inner.log_and_apply(tenant, request)).await.map_err(|_| Error::QueueFull)??;
+        tokio::time::timeout(inner.config.push_timeout, inner.log_and_apply(tenant, request))
+            .await
+            .map_err(|_| Error::QueueFull)??;
         inner.metrics.received(tenant, summary.spans, bytes, started.elapsed());
         Ok(Accepted { spans: summary.spans })
     }

@@ -35,10 +35,15 @@ pub(crate) fn spawn(inner: Arc<Inner>, recovery: Recovery, watermarks: Watermark
         }
         Err(error) => {
             tracing::error!(%error, "the write-ahead log could not be replayed, no spans are taken until it can be");
-            inner.set_readiness(Readiness::Replaying { detail: format!("the write-ahead log could not be replayed: {error}") });
+            inner.set_readiness(Readiness::Replaying {
+                detail: format!("the write-ahead log could not be replayed: {error}"),
+            });
         }
     };
-    std::thread::Builder::new().name("replay".to_owned()).spawn(replay).expect("the system can start a thread at start-up");
+    std::thread::Builder::new()
+        .name("replay".to_owned())
+        .spawn(replay)
+        .expect("the system can start a thread at start-up");
 }
 
 struct Counts {
@@ -48,14 +53,23 @@ struct Counts {
     damaged: usize,
 }
 
-fn replay(inner: &Inner, recovery: Recovery, watermarks: &Watermarks, flush_jobs: &mpsc::Sender<FlushJob>) -> Result<Counts, Error> {
+fn replay(
+    inner: &Inner,
+    recovery: Recovery,
+    watermarks: &Watermarks,
+    flush_jobs: &mpsc::Sender<FlushJob>,
+) -> Result<Counts, Error> {
     let mut counts = Counts { started: Instant::now(), applied: 0, skipped: 0, damaged: 0 };
     for event in recovery.replay() {
         if inner.is_stopping() {
             break;
         }
         match event.map_err(|source| Error::Storage { action: "replay the write-ahead log", source })? {
-            ReplayEvent::Entry { segment, tenant, .. } if watermarks.get(&tenant).is_some_and(|&covered| segment <= covered) => counts.skipped += 1,
+            ReplayEvent::Entry { segment, tenant, .. }
+                if watermarks.get(&tenant).is_some_and(|&covered| segment <= covered) =>
+            {
+                counts.skipped += 1
+            }
             ReplayEvent::Entry { segment, tenant, payload } => match spans::check(&payload) {
                 Ok(_) => {
                     inner.live.apply(&tenant, &payload)?;
@@ -72,9 +86,13 @@ fn replay(inner: &Inner, recovery: Recovery, watermarks: &Watermarks, flush_jobs
                 counts.damaged += 1;
                 inner.metrics.replay_failed();
             }
-            ReplayEvent::TornTail { segment, offset } => tracing::warn!(%segment, offset, "cut off an append that was never acknowledged"),
+            ReplayEvent::TornTail { segment, offset } => {
+                tracing::warn!(%segment, offset, "cut off an append that was never acknowledged")
+            }
             ReplayEvent::SegmentEnd { segment } => {
-                inner.set_readiness(Readiness::Replaying { detail: format!("the write-ahead log is being read, {} requests so far", counts.applied) });
+                inner.set_readiness(Readiness::Replaying {
+                    detail: format!("the write-ahead log is being read, {} requests so far", counts.applied),
+                });
                 cut_if_due(inner, segment, flush_jobs)?;
             }
         }

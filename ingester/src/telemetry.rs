@@ -56,17 +56,45 @@ impl Metrics {
         };
         let m = &metrics;
         registry.register("tempo_distributor_spans_received", "Spans acknowledged", m.spans_received.clone());
-        registry.register("tempo_distributor_bytes_received", "Bytes of acknowledged requests, decompressed protobuf", m.bytes_received.clone());
-        registry.register("tempo_discarded_spans", "Spans refused or dropped; a request that cannot be decoded counts as one", m.discarded_spans.clone());
-        registry.register("tempo_distributor_push_duration_seconds", "From a checked request to its acknowledgement", m.push_duration.clone());
+        registry.register(
+            "tempo_distributor_bytes_received",
+            "Bytes of acknowledged requests, decompressed protobuf",
+            m.bytes_received.clone(),
+        );
+        registry.register(
+            "tempo_discarded_spans",
+            "Spans refused or dropped; a request that cannot be decoded counts as one",
+            m.discarded_spans.clone(),
+        );
+        registry.register(
+            "tempo_distributor_push_duration_seconds",
+            "From a checked request to its acknowledgement",
+            m.push_duration.clone(),
+        );
         registry.register("mosso_ingester_log_bytes", "Size of the write-ahead log", m.log_bytes.clone());
         registry.register("mosso_ingester_log_segments", "Segments of the write-ahead log", m.log_segments.clone());
-        registry.register("mosso_ingester_log_failures", "Appends to the write-ahead log that failed", m.log_failures.clone());
+        registry.register(
+            "mosso_ingester_log_failures",
+            "Appends to the write-ahead log that failed",
+            m.log_failures.clone(),
+        );
         registry.register("tempo_ingester_blocks_flushed", "Blocks published", m.blocks_flushed.clone());
-        registry.register("tempo_ingester_failed_flushes", "Attempts to publish a block that failed", m.failed_flushes.clone());
-        registry.register("tempo_ingester_flush_duration_seconds", "Time to encode, store and publish a block", m.flush_duration.clone());
+        registry.register(
+            "tempo_ingester_failed_flushes",
+            "Attempts to publish a block that failed",
+            m.failed_flushes.clone(),
+        );
+        registry.register(
+            "tempo_ingester_flush_duration_seconds",
+            "Time to encode, store and publish a block",
+            m.flush_duration.clone(),
+        );
         registry.register("tempo_ingester_flush_size_bytes", "Size of published blocks", m.flush_size.clone());
-        registry.register("tempo_ingester_replay_errors", "Damaged places met while the log was read at start", m.replay_errors.clone());
+        registry.register(
+            "tempo_ingester_replay_errors",
+            "Damaged places met while the log was read at start",
+            m.replay_errors.clone(),
+        );
         metrics
     }
 

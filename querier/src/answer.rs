@@ -86,7 +86,7 @@ pub enum Value {
     Array(Vec<Value>),
 }
 
-/// Names of tags by scope, sorted; a scope without names is left out.
+/// Names of tags by scope, sorted; a scope without names is left out, unless it is the one that was asked for.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct TagNames {
     pub scopes: BTreeMap<Scope, BTreeSet<String>>,

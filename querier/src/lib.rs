@@ -7,6 +7,7 @@
 //! Each question has a file that shows its path on one screen: `search`, `trace_by_id`, `tags`. They share:
 //!
 //! - `eval`: TraceQL over span batches, column by column;
+//! - `concurrent`: several reads at a time;
 //! - `scan`: which rows of a source are read, and where they stand;
 //! - `parts`, `merge`: traces whose spans lie in several sources.
 //!
@@ -23,6 +24,7 @@ mod trace_by_id;
 
 mod legacy;
 
+mod concurrent;
 mod eval;
 mod merge;
 mod parts;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{Array, AsArray, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 use arrow::datatypes::Int32Type;
-use futures::stream::{self, StreamExt, TryStreamExt};
+use futures::FutureExt;
 use hashbrown::HashMap;
 use model::TraceId;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -13,7 +13,9 @@ use prost::Message;
 use spans::schema::{column, trace_column};
 use spans::{SpanTable, TableBuilder, Traces};
 use storage::source::{Projection, Source};
+use tracing::warn;
 
+use crate::concurrent::try_all;
 use crate::error::Error;
 use crate::merge::merge_copies;
 use crate::scan::{GroupTraces, Opened, Rows};
@@ -33,21 +35,30 @@ pub(crate) async fn find(
     ids: &[TraceId],
     concurrency: usize,
 ) -> Result<HashMap<TraceId, Vec<PartAt>>, Error> {
-    let found = stream::iter(sources.iter().cloned()).map(|(number, source)| async move {
-        let mut parts = Vec::new();
-        for id in ids {
-            if let Some(trace) = source.find_trace(id).await? {
-                parts.push((*id, PartAt { source: number, trace }));
-            }
-        }
-        Ok::<_, Error>(parts)
-    });
-    let found: Vec<Vec<(TraceId, PartAt)>> = found.buffered(concurrency.max(1)).try_collect().await?;
+    let find_in = |(number, source)| find_in(number, source, ids).boxed();
+    let found = try_all(concurrency, sources.iter().cloned().map(find_in).collect()).await?;
     let mut by_id: HashMap<TraceId, Vec<PartAt>> = HashMap::new();
     for (id, part) in found.into_iter().flatten() {
         by_id.entry(id).or_default().push(part);
     }
     Ok(by_id)
+}
+
+/// The parts in one source; none in a damaged one.
+async fn find_in(number: usize, source: Arc<dyn Source>, ids: &[TraceId]) -> Result<Vec<(TraceId, PartAt)>, Error> {
+    let mut parts = Vec::new();
+    for id in ids {
+        match source.find_trace(id).await.map_err(Error::from) {
+            Ok(Some(trace)) => parts.push((*id, PartAt { source: number, trace })),
+            Ok(None) => {}
+            Err(error) if error.is_of_one_source() => {
+                warn!(block_id = %source.block_id(), %error, "source left out of a search");
+                return Ok(Vec::new());
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(parts)
 }
 
 /// Reads the spans of some traces (rows of `traces`, ascending) with all columns, as a table of its own.

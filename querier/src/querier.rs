@@ -47,51 +47,46 @@ impl Querier {
         id: TraceId,
         range: Option<TimeRange>,
     ) -> Result<TraceAnswer, Error> {
-        self.ask(Operation::Traces, tenant, |answer: &TraceAnswer| answer.metrics, async |inner, sources| {
-            trace_by_id::trace_by_id(inner, sources, id, range).await
-        })
-        .await
+        let answer = async {
+            let sources = self.sources(tenant).await?;
+            trace_by_id::trace_by_id(&self.inner, sources, id, range).await
+        };
+        self.ask(Operation::Traces, tenant, |answer: &TraceAnswer| answer.metrics, answer).await
     }
 
     /// The newest traces that match, newest first.
     pub async fn search(&self, tenant: &TenantId, request: SearchRequest) -> Result<SearchAnswer, Error> {
-        self.ask(Operation::Search, tenant, |answer: &SearchAnswer| answer.metrics, async |inner, sources| {
-            search::search(inner, sources, &request).await
-        })
-        .await
+        let answer = async { search::search(&self.inner, self.sources(tenant).await?, &request).await };
+        self.ask(Operation::Search, tenant, |answer: &SearchAnswer| answer.metrics, answer).await
     }
 
     /// Names of tags by scope.
     pub async fn tag_names(&self, tenant: &TenantId, request: TagNamesRequest) -> Result<TagNames, Error> {
-        self.ask(Operation::Metadata, tenant, |answer: &TagNames| answer.metrics, async |inner, sources| {
-            tags::tag_names(inner, sources, &request).await
-        })
-        .await
+        let answer = async { tags::tag_names(&self.inner, self.sources(tenant).await?, &request).await };
+        self.ask(Operation::Metadata, tenant, |answer: &TagNames| answer.metrics, answer).await
     }
 
     /// Values of a tag.
     pub async fn tag_values(&self, tenant: &TenantId, request: TagValuesRequest) -> Result<TagValues, Error> {
-        self.ask(Operation::Metadata, tenant, |answer: &TagValues| answer.metrics, async |inner, sources| {
-            tags::tag_values(inner, sources, &request).await
-        })
-        .await
+        let answer = async { tags::tag_values(&self.inner, self.sources(tenant).await?, &request).await };
+        self.ask(Operation::Metadata, tenant, |answer: &TagValues| answer.metrics, answer).await
     }
 
-    /// Runs a question over the tenant's sources, up to the deadline.
+    async fn sources(&self, tenant: &TenantId) -> Result<Vec<Arc<dyn Source>>, Error> {
+        Ok((self.inner.sources)(tenant).await?)
+    }
+
+    /// Waits for the answer up to the deadline, and counts the question.
     async fn ask<T>(
         &self,
         operation: Operation,
         tenant: &TenantId,
         metrics: fn(&T) -> QueryMetrics,
-        question: impl AsyncFnOnce(&Inner, Vec<Arc<dyn Source>>) -> Result<T, Error>,
+        answer: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
         let guard = self.inner.telemetry.start(operation, tenant);
         let deadline = self.inner.config.max_query_time();
-        let answered = async {
-            let sources = (self.inner.sources)(tenant).await?;
-            question(&self.inner, sources).await
-        };
-        let answer = tokio::time::timeout(deadline, answered).await.map_err(|_| Error::Timeout(deadline))?;
+        let answer = tokio::time::timeout(deadline, answer).await.map_err(|_| Error::Timeout(deadline))?;
         guard.completed(&answer.as_ref().map(metrics).unwrap_or_default());
         answer
     }

@@ -18,7 +18,7 @@ mod whole;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use futures::stream::{self, StreamExt, TryStreamExt};
+use futures::FutureExt;
 use hashbrown::HashSet;
 use model::{TimeRange, TraceId};
 use storage::source::Source;
@@ -28,6 +28,7 @@ use tracing::warn;
 use self::collect::{Hit, Hits};
 use self::query::SearchQuery;
 use crate::answer::{QueryMetrics, SearchAnswer};
+use crate::concurrent::try_all;
 use crate::error::Error;
 use crate::eval::DimensionMasks;
 use crate::querier::Inner;
@@ -99,11 +100,8 @@ impl<'a> Search<'a> {
         let hits = Mutex::new(Hits::new(keep));
         self.find_split(split, &hits).await?;
         let searched = self.sources.iter().enumerate().filter(|(_, source)| source.time_range().overlaps(&self.range));
-        stream::iter(searched)
-            .map(|(number, source)| self.find_in(number, source, split, &hits))
-            .buffer_unordered(SOURCES_AT_ONCE)
-            .try_collect::<()>()
-            .await?;
+        let find_in = |(number, source)| self.find_in(number, source, split, &hits).boxed();
+        try_all(SOURCES_AT_ONCE, searched.map(find_in).collect()).await?;
         Ok(hits.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -145,11 +143,9 @@ impl<'a> Search<'a> {
         if self.query.filter.decides_whole_traces() {
             self.add_whole(number, &opened, &traces, hits)?;
         } else {
-            stream::iter(opened.by_group(traces)?)
-                .map(|group| self.scan_group(number, &opened, &masks, group, hits))
-                .buffer_unordered(self.inner.config.max_concurrent_reads.max(1))
-                .try_collect::<()>()
-                .await?;
+            let scan_group = |group| self.scan_group(number, &opened, &masks, group, hits).boxed();
+            let groups = opened.by_group(traces)?.into_iter().map(scan_group).collect();
+            try_all(self.inner.config.max_concurrent_reads, groups).await?;
         }
         locked(&self.metrics).completed_jobs += 1;
         Ok(())

@@ -13,7 +13,7 @@ mod values;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::buffer::BooleanBuffer;
-use futures::stream::{self, StreamExt, TryStreamExt};
+use futures::FutureExt;
 use model::TimeRange;
 use storage::source::{Projection, Source};
 use tokio::sync::Semaphore;
@@ -23,6 +23,7 @@ use traceql::{FieldExpr, TagFilter, parse_tag_filter};
 pub(crate) use self::names::tag_names;
 pub(crate) use self::values::tag_values;
 use crate::answer::QueryMetrics;
+use crate::concurrent::{Work, try_all};
 use crate::error::Error;
 use crate::eval::{DimensionMasks, Evaluation, Filter, Home, Selection};
 use crate::querier::Inner;
@@ -66,29 +67,33 @@ impl<'a> TagScan<'a> {
     }
 
     /// Opens every source that has a trace in the range, and gives it to `visit`. A damaged source is left out.
-    async fn each_source(&self, visit: impl AsyncFn(&Opened) -> Result<(), Error>) -> Result<(), Error> {
-        let visit = &visit;
-        let visits = stream::iter(&self.sources).map(|source| async move {
-            let visited = async {
-                let opened = Opened::open(source.clone()).await?;
-                if self.traces_in_range(&opened)?.next().is_some() {
-                    visit(&opened).await?;
-                }
-                Ok::<_, Error>(())
-            };
-            match visited.await {
-                Err(error) if error.is_of_one_source() => {
-                    warn!(block_id = %source.block_id(), %error, "source left out of a tag query");
-                    Ok(())
-                }
-                Err(error) => Err(error),
-                Ok(()) => {
-                    self.metrics.lock().unwrap_or_else(PoisonError::into_inner).completed_jobs += 1;
-                    Ok(())
-                }
+    async fn each_source<'s>(&'s self, visit: impl Fn(Opened) -> Work<'s, ()> + Sync) -> Result<(), Error> {
+        let visit = |source: &Arc<dyn Source>| self.visit(source.clone(), &visit).boxed();
+        let visits = self.sources.iter().map(visit).collect();
+        try_all(self.inner.config.max_concurrent_reads, visits).await?;
+        Ok(())
+    }
+
+    async fn visit<'s>(
+        &'s self,
+        source: Arc<dyn Source>,
+        visit: &(impl Fn(Opened) -> Work<'s, ()> + Sync),
+    ) -> Result<(), Error> {
+        let block_id = source.block_id();
+        let visited = async {
+            let opened = Opened::open(source).await?;
+            let has_traces = self.traces_in_range(&opened)?.next().is_some();
+            if has_traces { visit(opened).await } else { Ok(()) }
+        };
+        match visited.await {
+            Err(error) if error.is_of_one_source() => {
+                warn!(%block_id, %error, "source left out of a tag query");
+                return Ok(());
             }
-        });
-        visits.buffer_unordered(self.inner.config.max_concurrent_reads.max(1)).try_collect().await
+            result => result?,
+        }
+        self.metrics.lock().unwrap_or_else(PoisonError::into_inner).completed_jobs += 1;
+        Ok(())
     }
 
     fn traces_in_range<'o>(&self, opened: &'o Opened) -> Result<impl Iterator<Item = usize> + use<'o>, Error> {
@@ -119,11 +124,10 @@ impl<'a> TagScan<'a> {
         let mut columns = columns.clone();
         columns.merge(&filter.projection());
         let (take, columns) = (Arc::new(take), &columns);
-        stream::iter(groups)
-            .map(|group| self.select(opened, group, columns, filter.clone(), masks.clone(), take.clone()))
-            .buffer_unordered(self.inner.config.max_concurrent_reads.max(1))
-            .try_collect()
-            .await
+        let select =
+            |group| self.select(opened, group, columns, filter.clone(), masks.clone(), take.clone()).boxed();
+        try_all(self.inner.config.max_concurrent_reads, groups.into_iter().map(select).collect()).await?;
+        Ok(())
     }
 
     async fn select(

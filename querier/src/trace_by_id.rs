@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use futures::stream::{self, StreamExt};
+use futures::FutureExt;
 use model::{ErrorKind, TimeRange, TraceId};
 use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 use storage::source::Source;
 use tracing::warn;
 
 use crate::answer::TraceAnswer;
+use crate::concurrent::try_all;
 use crate::error::Error;
 use crate::merge::{merge_copies, part_shared_ids, sort_by_start};
 use crate::parts;
@@ -30,10 +31,8 @@ pub(crate) async fn trace_by_id(
     let mut sources = plan::newest_first(sources);
     sources.retain(|source| source.time_range().overlaps(&range));
     let mut metrics = plan::metrics(&sources, &range);
-    let parts = stream::iter(sources)
-        .map(|source| async move { (source.block_id(), read_part(inner, source, id).await) })
-        .buffered(inner.config.max_concurrent_reads.max(1));
-    let parts: Vec<_> = parts.collect().await;
+    let read = |source: Arc<dyn Source>| async move { Ok((source.block_id(), read_part(inner, source, id).await)) }.boxed();
+    let parts = try_all(inner.config.max_concurrent_reads, sources.into_iter().map(read).collect()).await?;
 
     let (mut found, mut failures) = (Vec::new(), Vec::new());
     for (block_id, part) in parts {

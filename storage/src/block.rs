@@ -17,6 +17,9 @@ mod meta;
 mod reader;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 pub use meta::{BlockMeta, FileMeta};
 pub use reader::{BlockCache, BlockSource};
 pub use writer::{EncodedBlock, encode};

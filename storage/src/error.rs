@@ -35,6 +35,8 @@ pub enum Error {
     /// Blocks that a commit wants to replace are no longer in the manifest: its work is out of date.
     #[error("blocks to replace are gone from the manifest of tenant {tenant}, the first is {block_id}")]
     BlocksGone { tenant: TenantId, block_id: BlockId },
+    #[error("live spans cannot be read: {reason}")]
+    LiveSpans { reason: String },
     #[error("CPU-bound work panicked: {message}")]
     Panicked { message: String },
     #[error("the process is stopping")]
@@ -78,7 +80,7 @@ impl Error {
             }
             Self::Spans(error) => error.kind(),
             Self::Parquet(_) => ErrorKind::Corrupt,
-            Self::Arrow(_) | Self::Panicked { .. } => ErrorKind::Internal,
+            Self::Arrow(_) | Self::Panicked { .. } | Self::LiveSpans { .. } => ErrorKind::Internal,
         }
     }
 }

@@ -52,7 +52,8 @@ pub enum SpansetExpr {
         left: Box<SpansetExpr>,
         right: Box<SpansetExpr>,
     },
-    /// A whole pipeline as an operand: `({ a } | by(x)) && ({ b })`. Both operands of an operator are pipelines, or none is.
+    /// A whole pipeline as an operand: `({ a } | by(x)) && ({ b })`. Both operands of an operator are pipelines, or
+    /// none is.
     Pipeline(Box<Pipeline>),
 }
 
@@ -91,7 +92,8 @@ pub enum Form {
     Union,
 }
 
-/// `left op right`. In a checked query the left side is an aggregate and the right side a literal: see [`ScalarFilter::parts`].
+/// `left op right`. In a checked query the left side is an aggregate and the right side a literal: see
+/// [`ScalarFilter::parts`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct ScalarFilter {
     pub left: ScalarExpr,

@@ -11,7 +11,8 @@ use crate::error::Error;
 use crate::pattern::anchored_regex;
 use crate::value::Static;
 
-/// The most fields that results can be grouped by; functions that need a label of their own or two values take one less.
+/// The most fields that results can be grouped by; functions that need a label of their own or two values take one
+/// less.
 const MAX_GROUP_BY: usize = 5;
 
 /// Checks a folded query.

@@ -1,4 +1,5 @@
-//! Durations as Go writes them: `1m30s`, `585.713678ms`. Reads and prints; knows nothing of TraceQL's own units (d, w, y).
+//! Durations as Go writes them: `1m30s`, `585.713678ms`. Reads and prints; knows nothing of TraceQL's own units (d, w,
+//! y).
 
 /// Why a text is not a Go duration. The texts are Go's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -81,13 +82,22 @@ impl<'t> Component<'t> {
     fn nanos(&self, unit_nanos: u64) -> Option<u64> {
         let whole: u64 = if self.whole.is_empty() { 0 } else { self.whole.parse().ok()? };
         let mut nanos = whole.checked_mul(unit_nanos)?;
-        let digits = &self.fraction[..self.fraction.len().min(18)]; // further digits are below any unit's nanosecond
-        if let Ok(fraction) = digits.parse::<u64>() {
-            let scale = 10_f64.powi(i32::try_from(digits.len()).ok()?);
-            nanos = nanos.checked_add((fraction as f64 * (unit_nanos as f64 / scale)) as u64)?;
-        }
+        let (fraction, scale) = leading_fraction(self.fraction);
+        nanos = nanos.checked_add((fraction as f64 * (unit_nanos as f64 / scale)) as u64)?;
         Some(nanos)
     }
+}
+
+/// The digits behind a point as a number over a power of ten; digits that do not fit count for nothing.
+fn leading_fraction(digits: &str) -> (u64, f64) {
+    let (mut fraction, mut scale) = (0_u64, 1.0);
+    for digit in digits.bytes().map(|byte| u64::from(byte - b'0')) {
+        let longer = fraction.checked_mul(10).and_then(|tens| tens.checked_add(digit));
+        let Some(longer) = longer.filter(|longer| *longer <= 1 << 63) else { break };
+        fraction = longer;
+        scale *= 10.0;
+    }
+    (fraction, scale)
 }
 
 fn split_digits(text: &str) -> (&str, &str) {

@@ -87,7 +87,8 @@ impl Error {
         ErrorKind::InvalidInput
     }
 
-    /// True when the text is not TraceQL at all, as opposed to TraceQL that is refused. Some endpoints word the two apart.
+    /// True when the text is not TraceQL at all, as opposed to TraceQL that is refused. Some endpoints word the two
+    /// apart.
     pub fn is_parse_error(&self) -> bool {
         matches!(self, Self::Parse { .. })
     }
@@ -104,7 +105,8 @@ impl Error {
 
 /// A place in the query text: line and column count from 1, columns in characters.
 ///
-/// Errors inside an attribute name print line 0, as the reference does. The empty query has no position and prints as nothing.
+/// Errors inside an attribute name print line 0, as the reference does. The empty query has no position and prints as
+/// nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
     pub line: usize,

@@ -4,8 +4,8 @@ use crate::ast::{Field, FieldExpr, Query};
 use crate::error::Error;
 use crate::{check, parser};
 
-/// Reads `.http.method`, `span:name`, `resource."a b"`. Positions in errors count one more than in `text`: they are those of
-/// `{text}`, as in the reference.
+/// Reads `.http.method`, `span:name`, `resource."a b"`. Positions in errors count one more than in `text`: they are
+/// those of `{text}`, as in the reference.
 pub fn parse_field(text: &str) -> Result<Field, Error> {
     let refuse = |reason: String| Error::FieldName { name: text.to_owned(), reason };
     let query = parser::query(&format!("{{{text}}}")).map_err(|error| refuse(error.to_string()))?;

@@ -1,6 +1,7 @@
 //! Rewrites that do not change what a query means: constants are computed, trace ids lose their leading zeros.
 //!
-//! What cannot be computed (`1 / 0`) or is not valid (`"a" + 1`) stays as it is, for the evaluator or the checker to refuse.
+//! What cannot be computed (`1 / 0`) or is not valid (`"a" + 1`) stays as it is, for the evaluator or the checker to
+//! refuse.
 
 use model::Intrinsic;
 

@@ -1,7 +1,7 @@
 //! Text to tokens. Knows words, operators, literals and attribute names, and where each stands; knows no grammar.
 //!
-//! A text that is not a token becomes [`Token::Bad`], and reading stops there: the parser reports it when, and only when,
-//! it gets that far, so the first error in the text is the one that is shown.
+//! A text that is not a token becomes [`Token::Bad`], and reading stops there: the parser reports it when, and only
+//! when, it gets that far, so the first error in the text is the one that is shown.
 
 mod literal;
 mod name;

@@ -45,13 +45,13 @@ mod tag_filter;
 mod value;
 
 pub use ast::{
-    Aggregate, ArithmeticOp, BinaryOp, CompareOp, Field, FieldExpr, LogicOp, Metrics, MetricsFunction, Pipeline, Query,
-    ScalarExpr, ScalarFilter, SecondStage, SpansetExpr, SpansetOp, Stage, UnaryOp,
+    Aggregate, ArithmeticOp, BinaryOp, CompareOp, Field, FieldExpr, Form, LogicOp, Metrics, MetricsFunction, Pipeline,
+    Query, Relation, ScalarExpr, ScalarFilter, SecondStage, SpansetExpr, SpansetOp, Stage, UnaryOp,
 };
-pub use duration::{format_go_duration, parse_go_duration};
+pub use duration::{ParseDurationError, format_go_duration, parse_go_duration};
 pub use error::{Error, Position};
 pub use field::parse_field;
-pub use parts::Part;
+pub use parts::{Part, SpanFilter};
 pub use pattern::anchored_regex;
 pub use prune::{Condition, Conditions};
 pub use tag_filter::{TagFilter, parse_tag_filter};
@@ -60,7 +60,8 @@ pub use value::{Kind, Static, Status};
 /// The longest query text that is read, in bytes (Tempo's default).
 pub const MAX_QUERY_BYTES: usize = 131_072;
 
-/// Reads, folds and checks a query. The tree it returns can be evaluated and prints to a text that parses to the same tree.
+/// Reads, folds and checks a query. The tree it returns can be evaluated and prints to a text that parses to the same
+/// tree.
 pub fn parse(text: &str) -> Result<Query, Error> {
     let query = fold::query(parser::query(text)?);
     check::query(&query)?;

@@ -27,8 +27,8 @@ use crate::lexer::{Token, tokens};
 use crate::value::{Kind, Static, Status};
 use crate::{MAX_QUERY_BYTES, ast};
 
-/// The deepest tree and the deepest nesting of parentheses that is read, so that no text can exhaust a stack: not here, and
-/// not in any function that walks the tree.
+/// The deepest tree and the deepest nesting of parentheses that is read, so that no text can exhaust a stack: not
+/// here, and not in any function that walks the tree.
 pub const MAX_DEPTH: usize = 128;
 
 /// The most operators between span sets, and between aggregates, in one query; for the same reason.

@@ -1,5 +1,5 @@
-//! What a query is made of, for an evaluator that knows some parts of the language and must refuse the others, and for one
-//! that can answer simple queries in a simpler way.
+//! What a query is made of, for an evaluator that knows some parts of the language and must refuse the others, and for
+//! one that can answer simple queries in a simpler way.
 
 use std::collections::BTreeSet;
 use std::fmt;

@@ -1,7 +1,7 @@
 //! Patterns of `=~` and `!~`: RE2's syntax in, a compiled [`Regex`] out.
 //!
-//! The `regex` crate descends from RE2 and reads nearly the same syntax. Where the two differ in what a pattern that both read
-//! would match, or where users write what only RE2 reads, the pattern is respelled:
+//! The `regex` crate descends from RE2 and reads nearly the same syntax. Where the two differ in what a pattern that
+//! both read would match, or where users write what only RE2 reads, the pattern is respelled:
 //!
 //! | RE2 | here |
 //! |---|---|

@@ -1,5 +1,5 @@
-//! The canonical text of every part of a query: group keys, metric labels, error messages. What is printed parses back to
-//! the same tree.
+//! The canonical text of every part of a query: group keys, metric labels, error messages. What is printed parses back
+//! to the same tree.
 
 use std::fmt::{self, Display, Formatter, Write};
 

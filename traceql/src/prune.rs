@@ -1,7 +1,7 @@
 //! What a query lets a source skip: conditions that every span satisfies which a filter keeps.
 //!
-//! Sound, not complete: a span that fails a condition is not kept, but a span that satisfies all need not be. So a source
-//! may use any part of the conditions with any approximation that errs toward keeping.
+//! Sound, not complete: a span that fails a condition is not kept, but a span that satisfies all need not be. So a
+//! source may use any part of the conditions with any approximation that errs toward keeping.
 //!
 //! ```text
 //! { name = "a" && (.b > 1 || kind = server) && span.c + 1 = span.d && !(.e = 2) }
@@ -10,8 +10,8 @@
 //!     any   [ .b > 1, kind = server ]
 //! ```
 //!
-//! A condition holds as the evaluator means it: numbers compare across int, float and duration; arrays by element; of events
-//! and links some one satisfies it; a span without the field satisfies none but `= nil`.
+//! A condition holds as the evaluator means it: numbers compare across int, float and duration; arrays by element; of
+//! events and links some one satisfies it; a span without the field satisfies none but `= nil`.
 
 use crate::ast::{BinaryOp, CompareOp, Field, FieldExpr, LogicOp, UnaryOp};
 use crate::value::Static;

@@ -1,7 +1,7 @@
 //! The lenient reading of a query that an editor sends while it is typed, to narrow the names and values it suggests.
 //!
-//! Only the first span filter counts. Half-typed matchers are dropped and open braces closed. What cannot be read, joins
-//! several filters, or looks at unscoped attributes narrows nothing; it is never an error.
+//! Only the first span filter counts. Half-typed matchers are dropped and open braces closed. What cannot be read,
+//! joins several filters, or looks at unscoped attributes narrows nothing; it is never an error.
 
 use crate::ast::{BinaryOp, CompareOp, Field, FieldExpr, LogicOp, UnaryOp};
 use crate::error::{Error, Position};
@@ -12,7 +12,8 @@ use crate::{MAX_QUERY_BYTES, check, fold, parser};
 /// The most alternative groups of conditions that a filter may come to when it is multiplied out.
 pub const MAX_GROUPS: usize = 100;
 
-/// Deepest parentheses, and the most matchers in a row, that are repaired; what can be read as it is has the parser's limits.
+/// Deepest parentheses, and the most matchers in a row, that are repaired; what can be read as it is has the parser's
+/// limits.
 const MAX_REPAIR_DEPTH: usize = 8;
 const MAX_REPAIRED_MATCHERS: usize = 64;
 
@@ -141,8 +142,8 @@ fn is_symbol(tokens: Tokens<'_>, index: usize, symbol: &str) -> bool {
     matches!(tokens.get(index), Some((Token::Symbol(found), _)) if *found == symbol)
 }
 
-/// The part of the expression that narrows; `None` if nothing does. A bare attribute is a matcher half typed, and arithmetic
-/// does not narrow either.
+/// The part of the expression that narrows; `None` if nothing does. A bare attribute is a matcher half typed, and
+/// arithmetic does not narrow either.
 fn usable(expr: &FieldExpr) -> Option<FieldExpr> {
     match expr {
         FieldExpr::Literal(Static::Bool(false)) => Some(expr.clone()),

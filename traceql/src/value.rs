@@ -168,7 +168,8 @@ impl Static {
         }
     }
 
-    /// `self op other`. Two ints give an int that wraps; a float or a duration gives a float; what is not a number gives `false`.
+    /// `self op other`. Two ints give an int that wraps; a float or a duration gives a float; what is not a number
+    /// gives `false`.
     pub fn compute(&self, op: ArithmeticOp, other: &Self) -> Result<Self, Error> {
         if let (Self::Int(left), Self::Int(right)) = (self, other) {
             return compute_ints(op, *left, *right).map(Self::Int);
@@ -248,9 +249,9 @@ impl fmt::Display for Static {
     }
 }
 
-/// The shortest digits that read back as the same float: `5.0`, `0.25`, `1e-09`, `1.5e+06`, `+Inf.0` (Go's `%g`, then `.0`
-/// where nothing else tells it from an int).
-pub fn float_text(number: f64) -> String {
+/// The shortest digits that read back as the same float: `5.0`, `0.25`, `1e-09`, `1.5e+06`, `+Inf.0` (Go's `%g`, then
+/// `.0` where nothing else tells it from an int).
+fn float_text(number: f64) -> String {
     if !number.is_finite() {
         let text = if number.is_nan() {
             "NaN.0"

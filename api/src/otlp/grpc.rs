@@ -141,3 +141,6 @@ impl Decoder for BytesCodec {
         Ok(Some(buffer.copy_to_bytes(buffer.remaining())))
     }
 }
+
+#[cfg(test)]
+mod tests;

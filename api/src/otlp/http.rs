@@ -146,3 +146,6 @@ fn unpack_here(form: Form, encoding: Encoding, body: Bytes, max_bytes: usize) ->
         Form::Json => json::to_protobuf(&plain).map_err(|error| Refusal::invalid(error.to_string())),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,144 @@
+use axum::body::Body;
+use axum::http::Request;
 
+use super::*;
+use crate::testing::{Answer, ask, edge};
+use crate::{Config, QueryConfig};
+
+async fn send(config: Config, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+    let test_edge = edge(config).await;
+    let mut request = Request::builder().method(method).uri(path);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    ask(router(test_edge.edge.clone()), request.body(Body::empty()).unwrap()).await
+}
+
+async fn get(path: &str) -> Answer {
+    send(Config::default(), "GET", path, &[]).await
+}
+
+#[tokio::test]
+async fn an_empty_store_answers_with_empty_lists() {
+    for (path, body) in [
+        ("/api/search?q=%7B%7D", r#"{"traces":[],"#),
+        ("/api/search", r#"{"traces":[],"#),
+        ("/api/search/tags?scope=span", r#"{"tagNames":[],"#),
+        ("/api/v2/search/tags?scope=span", r#"{"scopes":[{"name":"span","tags":[]}],"#),
+        ("/api/search/tag/fruit/values", r#"{"tagValues":[],"#),
+        ("/api/v2/search/tag/span.fruit/values", r#"{"tagValues":[],"#),
+        ("/api/v2/search/tag/span.key%2Fslash/values", r#"{"tagValues":[],"#),
+        ("/api/v2/search/tag/span.key/slash/values", r#"{"tagValues":[],"#),
+        ("/api/v2/traces/1", r#"{"trace":{},"metrics":{}}"#),
+    ] {
+        let answer = get(path).await;
+        assert_eq!((answer.status, answer.content_type()), (200, "application/json"), "{path}: {}", answer.text());
+        assert!(answer.text().starts_with(body), "{path}: {}", answer.text());
+        assert_eq!(answer.header("vary"), "Accept-Encoding", "{path}");
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_trace_is_empty_in_every_version_and_form() {
+    let answer = get("/api/traces/1").await;
+    assert_eq!((answer.status, answer.content_type(), answer.text()), (404, "", ""));
+    let protobuf = [("accept", "application/protobuf")];
+    let answer = send(Config::default(), "GET", "/api/v2/traces/1", &protobuf).await;
+    assert_eq!((answer.status, answer.content_type()), (200, "application/protobuf"));
+    assert_eq!(answer.body.as_ref(), [0x0a, 0x00, 0x12, 0x00]);
+}
+
+#[tokio::test]
+async fn wrong_requests_are_refused_in_plain_text() {
+    for (path, text) in [
+        ("/api/traces/xyz", "trace IDs can only contain hex characters: invalid character 'x' at position 1"),
+        ("/api/v2/traces/1?mode=sideways", "invalid value for mode sideways"),
+        ("/api/v2/traces/1?start=20&end=10", "http parameter start must be before end. received start=20 end=10"),
+        ("/api/search?limit=0", "invalid limit: must be a positive number"),
+        ("/api/search?q=%7B+foo+%3D+1+%7D", "invalid TraceQL query: parse error at line 1, col 3: unknown identifier: foo"),
+        ("/api/search/tags?scope=bogus", "invalid scope: bogus"),
+        (
+            "/api/v2/search/tag/zzz/values",
+            "please provide a valid tagName: failed to parse identifier zzz: parse error at line 1, col 2: unknown identifier: zzz",
+        ),
+        ("/api/metrics/query_range?q=%7B%7D", "not a metrics query"),
+    ] {
+        let answer = get(path).await;
+        assert_eq!((answer.status, answer.text()), (400, text), "{path}");
+        assert_eq!(answer.content_type(), "text/plain; charset=utf-8", "{path}");
+    }
+}
+
+#[tokio::test]
+async fn paths_that_do_not_exist_are_404() {
+    for path in
+        ["/", "/api", "/api/nothing", "/api/search/", "/api/traces/", "/api/traces/a1%2Fb2", "/api/search/tag/fruit", "/api/mcp"]
+    {
+        let answer = get(path).await;
+        assert_eq!((answer.status, answer.text()), (404, "404 page not found\n"), "{path}");
+        assert_eq!(answer.content_type(), "text/plain; charset=utf-8", "{path}");
+    }
+}
+
+#[tokio::test]
+async fn queries_take_any_method_and_status_pages_only_get() {
+    for method in ["POST", "PUT", "DELETE", "OPTIONS", "PATCH"] {
+        assert_eq!(send(Config::default(), method, "/api/search", &[]).await.status, 200, "{method}");
+        assert_eq!(send(Config::default(), method, "/ready", &[]).await.status, 200, "{method}");
+    }
+    let answer = send(Config::default(), "POST", "/api/status/buildinfo", &[]).await;
+    assert_eq!((answer.status, answer.text()), (405, ""));
+}
+
+#[tokio::test]
+async fn probes_answer() {
+    for (path, content_type, text) in [
+        ("/ready", "text/plain; charset=utf-8", "ready\n"),
+        ("/api/echo", "text/plain", "echo\n"),
+        ("/api/status/buildinfo", "application/json", r#"{"version":"3.0.3","revision":""#),
+        ("/status/version", "text/plain; charset=utf-8", "GET /status/version\nmosso, version "),
+        ("/status/services", "text/plain; charset=utf-8", "GET /status/services\n"),
+        ("/status/config", "text/plain; charset=utf-8", "GET /status/config\n---\nsome: config\n"),
+        ("/status/endpoints", "text/plain; charset=utf-8", "GET /status/endpoints\n/api/traces/{id}\n"),
+        ("/metrics", "text/plain; version=0.0.4; charset=utf-8", "# HELP tempo_"),
+    ] {
+        let answer = get(path).await;
+        assert_eq!((answer.status, answer.content_type()), (200, content_type), "{path}");
+        assert!(answer.text().starts_with(text), "{path}: {}", answer.text());
+    }
+    let answer = send(Config::default(), "POST", "/flush", &[]).await;
+    assert_eq!((answer.status, answer.text()), (204, ""));
+    let open_metrics = [("accept", "application/openmetrics-text;version=1.0.0,text/plain;q=0.5")];
+    let answer = send(Config::default(), "GET", "/metrics", &open_metrics).await;
+    assert!(answer.content_type().starts_with("application/openmetrics-text") && answer.text().ends_with("# EOF\n"));
+}
+
+#[tokio::test]
+async fn tenants_are_asked_for_only_with_multitenancy() {
+    let config = || Config { multitenancy_enabled: true, ..Config::default() };
+    let answer = send(config(), "GET", "/api/search", &[]).await;
+    assert_eq!((answer.status, answer.text()), (401, "no org id\n"));
+    assert_eq!(answer.header("x-content-type-options"), "nosniff");
+    let answer = send(config(), "GET", "/api/search", &[("x-scope-orgid", "a|b")]).await;
+    assert_eq!((answer.status, answer.text()), (400, "multi-tenant query unsupported"));
+    assert_eq!(send(config(), "GET", "/api/search", &[("x-scope-orgid", "a")]).await.status, 200);
+    assert_eq!(send(config(), "GET", "/api/echo", &[("x-scope-orgid", "a/b")]).await.status, 200);
+}
+
+#[tokio::test]
+async fn the_prefix_moves_the_api_and_nothing_else() {
+    let config = || Config { http_api_prefix: "/tempo".to_owned(), ..Config::default() };
+    for (path, status) in
+        [("/tempo/api/search", 200), ("/tempo/api/search/tag/a/values", 200), ("/tempo/api/echo", 200), ("/ready", 200)]
+    {
+        assert_eq!(send(config(), "GET", path, &[]).await.status, status, "{path}");
+    }
+    assert_eq!(send(config(), "GET", "/api/search", &[]).await.status, 404);
+}
+
+#[tokio::test]
+async fn a_full_house_turns_queries_away() {
+    let config = Config { query: QueryConfig { max_concurrent: 0, ..QueryConfig::default() }, ..Config::default() };
+    let answer = send(config, "GET", "/api/search", &[]).await;
+    assert_eq!((answer.status, answer.text()), (429, "too many outstanding requests"));
+}

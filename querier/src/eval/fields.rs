@@ -83,10 +83,6 @@ impl FieldUse {
         field_use
     }
 
-    pub fn fields(&self) -> &[Field] {
-        &self.fields
-    }
-
     pub fn homes(&self) -> impl Iterator<Item = Home> {
         self.fields.iter().filter_map(home)
     }
@@ -163,7 +159,7 @@ pub(super) fn of_traces(traces: &RecordBatch, intrinsic: Intrinsic) -> Result<Co
     let part = match intrinsic {
         Intrinsic::TraceId => {
             let traces = Traces::of(traces)?;
-            let ids = (0..traces.len()).map(|row| traces.id(row).short_hex());
+            let ids = (0..traces.len()).map(|row| traces.id(row).to_string());
             Part::Text(Texts::plain(StringArray::from_iter_values(ids)))
         }
         Intrinsic::TraceDuration => {

@@ -1,5 +1,6 @@
 //! A span filter made ready: patterns compiled, literals on the right, and for each part the table it is decided in.
 
+use model::Intrinsic;
 use regex::Regex;
 use storage::source::Projection;
 use traceql::{ArithmeticOp, BinaryOp, CompareOp, Field, FieldExpr, LogicOp, Static, UnaryOp, anchored_regex};
@@ -191,7 +192,10 @@ impl Compiler {
         {
             return self.comparison(mirrored, right, left);
         }
-        let left_is_parent = matches!(left, FieldExpr::Field(Field::Intrinsic(model::Intrinsic::ParentId)));
+        let intrinsic = match left {
+            FieldExpr::Field(Field::Intrinsic(intrinsic)) => Some(*intrinsic),
+            _ => None,
+        };
         let left = Box::new(self.node(left)?);
         let FieldExpr::Literal(literal) = right else {
             let right = Box::new(self.node(right)?);
@@ -202,13 +206,19 @@ impl Compiler {
         Ok(node.kind(match (op, literal) {
             (CompareOp::Eq, Static::Nil) => NodeKind::Nil { of: left, present: false },
             (CompareOp::Ne, Static::Nil) => NodeKind::Nil { of: left, present: true },
-            (CompareOp::Match | CompareOp::NotMatch, Static::String(pattern)) => NodeKind::Pattern {
-                negated: op == CompareOp::NotMatch,
-                text: left,
-                pattern: anchored_regex(pattern)?,
-            },
+            (CompareOp::Match | CompareOp::NotMatch, Static::String(pattern)) => {
+                // trace ids match with and without their leading zeros
+                let pattern = match intrinsic {
+                    Some(Intrinsic::TraceId) => anchored_regex(&format!("0*(?:{pattern})"))?,
+                    _ => anchored_regex(pattern)?,
+                };
+                NodeKind::Pattern { negated: op == CompareOp::NotMatch, text: left, pattern }
+            }
+            (_, Static::String(id)) if intrinsic == Some(Intrinsic::TraceId) => {
+                NodeKind::CompareLiteral { op, left, literal: Static::String(format!("{id:0>32}")) }
+            }
             // roots have the parent id 0, and yet `!= ""` asks for spans that have a parent
-            (CompareOp::Ne, Static::String(text)) if left_is_parent && text.is_empty() => {
+            (CompareOp::Ne, Static::String(id)) if intrinsic == Some(Intrinsic::ParentId) && id.is_empty() => {
                 NodeKind::CompareLiteral { op, left, literal: Static::String("0".repeat(16)) }
             }
             _ => NodeKind::CompareLiteral { op, left, literal: literal.clone() },

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use futures::stream::{self, StreamExt, TryStreamExt};
+use futures::FutureExt;
 use hashbrown::{HashMap, HashSet};
 use model::{TimeRange, TraceId};
 
@@ -12,6 +12,7 @@ use super::render::{self, ToShow};
 use super::whole::run_of;
 use super::{Search, plan};
 use crate::answer::FoundTrace;
+use crate::concurrent::try_all;
 use crate::error::Error;
 use crate::parts::{self, PartAt};
 use crate::scan::{GroupTraces, Opened};
@@ -80,12 +81,12 @@ impl Search<'_> {
                 by_group.entry((hit.source, group.group)).or_default().push(hit.clone());
             }
         }
-        let groups = stream::iter(by_group).map(|((source, group), mut hits)| async move {
+        let show = |((source, group), mut hits): ((usize, usize), Vec<Hit>)| {
             hits.sort_by_key(|hit| hit.trace);
-            self.show_group(&opened[&source], group, hits).await
-        });
-        let groups = groups.buffer_unordered(self.inner.config.max_concurrent_reads.max(1));
-        Ok(groups.try_collect::<Vec<_>>().await?.into_iter().flatten().collect())
+            self.show_group(&opened[&source], group, hits).boxed()
+        };
+        let groups = by_group.into_iter().map(show).collect();
+        Ok(try_all(self.inner.config.max_concurrent_reads, groups).await?.into_iter().flatten().collect())
     }
 
     /// Traces of one row group, by row.

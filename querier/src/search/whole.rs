@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::{Arc, Mutex};
 
-use futures::stream::{self, StreamExt, TryStreamExt};
+use futures::FutureExt;
 use hashbrown::{HashMap, HashSet};
 use model::TraceId;
 use spans::SpanTable;
@@ -13,9 +13,10 @@ use tracing::warn;
 
 use super::collect::{self, Hits};
 use super::{Search, locked, plan};
+use crate::concurrent::try_all;
 use crate::error::Error;
 use crate::parts::{self, PartAt};
-use crate::scan::{Opened, Run};
+use crate::scan::{GroupTraces, Opened, Run};
 
 /// Traces that are put together at a time.
 const TRACES_AT_ONCE: usize = 256;
@@ -27,17 +28,8 @@ impl Search<'_> {
         if !self.query.filter.field_use().needs_whole_traces() || sources.len() < 2 {
             return Ok(HashSet::new());
         }
-        let dimensions = stream::iter(sources).map(|(_, source)| async move {
-            match source.dimensions().await.map_err(Error::from) {
-                Err(error) if error.is_of_one_source() => {
-                    warn!(block_id = %source.block_id(), %error, "source left out of a search");
-                    Ok(None)
-                }
-                result => result.map(Some),
-            }
-        });
-        let dimensions: Vec<Option<Arc<Dimensions>>> =
-            dimensions.buffered(self.inner.config.max_concurrent_reads.max(1)).try_collect().await?;
+        let dimensions = sources.into_iter().map(|(_, source)| dimensions(source).boxed()).collect();
+        let dimensions = try_all(self.inner.config.max_concurrent_reads, dimensions).await?;
         self.inner.cpu.run(move || repeated_ids(&dimensions.into_iter().flatten().collect::<Vec<_>>())).await?
     }
 
@@ -83,10 +75,12 @@ impl Search<'_> {
         parts: impl Iterator<Item = &PartAt>,
     ) -> Result<HashMap<usize, Opened>, Error> {
         let numbers: HashSet<usize> = parts.map(|part| part.source).collect();
-        let opened = stream::iter(numbers).map(|number| async move {
-            Ok::<_, Error>((number, Opened::open(self.sources[number].clone()).await?))
-        });
-        opened.buffer_unordered(self.inner.config.max_concurrent_reads.max(1)).try_collect().await
+        let open = |number: usize| {
+            let source = self.sources[number].clone();
+            async move { Ok((number, Opened::open(source).await?)) }.boxed()
+        };
+        let opened = numbers.into_iter().map(open).collect();
+        Ok(try_all(self.inner.config.max_concurrent_reads, opened).await?.into_iter().collect())
     }
 
     /// One table with these parts of traces, put together.
@@ -107,15 +101,28 @@ impl Search<'_> {
             let source = &opened[&source];
             reads.extend(source.by_group(traces)?.into_iter().map(|group| (source, group)));
         }
-        let tables = stream::iter(reads).map(|(source, group)| async move {
-            let _read = self.reads.acquire().await.map_err(|_| storage::Error::Stopping)?;
-            let (table, bytes) = parts::read_whole(source, &group).await?;
-            self.count_read(bytes, table.span_count());
-            Ok::<_, Error>(table)
-        });
-        let tables: Vec<SpanTable> =
-            tables.buffered(self.inner.config.max_concurrent_reads.max(1)).try_collect().await?;
+        let read = |(source, group)| self.read_group_whole(source, group).boxed();
+        let tables = reads.into_iter().map(read).collect();
+        let tables: Vec<SpanTable> = try_all(self.inner.config.max_concurrent_reads, tables).await?;
         self.inner.cpu.run(move || parts::put_together(&tables)).await?
+    }
+
+    async fn read_group_whole(&self, source: &Opened, group: GroupTraces) -> Result<SpanTable, Error> {
+        let _read = self.reads.acquire().await.map_err(|_| storage::Error::Stopping)?;
+        let (table, bytes) = parts::read_whole(source, &group).await?;
+        self.count_read(bytes, table.span_count());
+        Ok(table)
+    }
+}
+
+/// The small tables of a source; `None` when it is damaged.
+async fn dimensions(source: Arc<dyn Source>) -> Result<Option<Arc<Dimensions>>, Error> {
+    match source.dimensions().await.map_err(Error::from) {
+        Err(error) if error.is_of_one_source() => {
+            warn!(block_id = %source.block_id(), %error, "source left out of a search");
+            Ok(None)
+        }
+        result => result.map(Some),
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{Array, AsArray, ListArray, RecordBatch};
 use arrow::buffer::BooleanBuffer;
+use futures::FutureExt;
 use model::Scope;
 use spans::schema::{AttributeColumn, column};
 use storage::source::{Projection, Source};
@@ -16,6 +17,7 @@ use crate::eval::Home;
 use crate::eval::attributes::Items;
 use crate::querier::Inner;
 use crate::request::{TagNamesRequest, TagScope};
+use crate::scan::Opened;
 
 /// Names found so far, up to a size.
 struct Names {
@@ -52,34 +54,43 @@ pub(crate) async fn tag_names(
     let scan = TagScan::new(inner, sources, request.range, &filter)?;
     let names = Names { scopes: BTreeMap::new(), bytes_left: inner.config.max_bytes_per_tag_answer };
     let names = Arc::new(Mutex::new(names));
-    scan.each_source(async |opened| {
-        if scan.filter.is_none() {
-            let mut names = names.lock().unwrap_or_else(PoisonError::into_inner);
-            let wanted = opened.dimensions.keys.iter().filter(|(scope, _)| scopes.contains(scope));
-            wanted.for_each(|(scope, name)| names.add(*scope, name));
-            return Ok(());
-        }
-        let (names, wanted) = (names.clone(), scopes.clone());
-        scan.each_selection(opened, &projection(&scopes), move |selected| {
-            let mut found = BTreeSet::new();
-            for &scope in &wanted {
-                add_names(selected, scope, &mut |name| {
-                    found.insert((scope, name.to_owned()));
-                })?;
-            }
-            let mut names = names.lock().unwrap_or_else(PoisonError::into_inner);
-            found.iter().for_each(|(scope, name)| names.add(*scope, name));
-            Ok(())
-        })
-        .await
-    })
-    .await?;
+    scan.each_source(|opened| of_source(&scan, opened, scopes.clone(), names.clone()).boxed()).await?;
     let mut scopes = std::mem::take(&mut names.lock().unwrap_or_else(PoisonError::into_inner).scopes);
     for names in scopes.values_mut() {
         *names = std::mem::take(names).into_iter().take(request.limit.unwrap_or(usize::MAX)).collect();
     }
-    scopes.retain(|_, names| !names.is_empty());
+    match request.scope {
+        TagScope::One(scope) => drop(scopes.entry(scope).or_default()),
+        _ => scopes.retain(|_, names| !names.is_empty()),
+    }
     Ok(TagNames { scopes, intrinsics, metrics: scan.metrics() })
+}
+
+async fn of_source(
+    scan: &TagScan<'_>,
+    opened: Opened,
+    scopes: Vec<Scope>,
+    names: Arc<Mutex<Names>>,
+) -> Result<(), Error> {
+    if scan.filter.is_none() {
+        let mut names = names.lock().unwrap_or_else(PoisonError::into_inner);
+        let wanted = opened.dimensions.keys.iter().filter(|(scope, _)| scopes.contains(scope));
+        wanted.for_each(|(scope, name)| names.add(*scope, name));
+        return Ok(());
+    }
+    let columns = projection(&scopes);
+    let take = move |selected: &Selected<'_>| {
+        let mut found = BTreeSet::new();
+        for &scope in &scopes {
+            add_names(selected, scope, &mut |name| {
+                found.insert((scope, name.to_owned()));
+            })?;
+        }
+        let mut names = names.lock().unwrap_or_else(PoisonError::into_inner);
+        found.iter().for_each(|(scope, name)| names.add(*scope, name));
+        Ok(())
+    };
+    scan.each_selection(&opened, &columns, take).await
 }
 
 /// The columns that have the names.

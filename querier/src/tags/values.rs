@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::Array;
 use arrow::buffer::BooleanBuffer;
+use futures::FutureExt;
 use hashbrown::HashSet;
 use model::{Intrinsic, Scope};
 use storage::source::Source;
@@ -45,22 +46,27 @@ pub(crate) async fn tag_values(
     }
     let scan = TagScan::new(inner, sources, request.range, &filter)?;
     let values = Arc::new(Mutex::new(Values::new(inner.config.max_bytes_per_tag_answer)));
-    scan.each_source(async |opened| {
-        for field in &fields {
-            match home(field) {
-                Some(small @ (Home::Resources | Home::Scopes | Home::Traces)) if scan.filter.is_none() => {
-                    let found = of_small_table(&scan, opened, field, small)?;
-                    locked(&values).extend(found);
-                }
-                Some(home) => of_spans(&scan, opened, field, home, &values).await?,
-                None => return Err(traceql::Error::ParentScope.into()),
-            }
-        }
-        Ok(())
-    })
-    .await?;
+    scan.each_source(|opened| of_source(&scan, opened, &fields, &values).boxed()).await?;
     let values = std::mem::take(&mut locked(&values).values);
     Ok(TagValues { metrics: scan.metrics(), ..fixed(values, request.limit) })
+}
+
+async fn of_source(
+    scan: &TagScan<'_>,
+    opened: Opened,
+    fields: &[Field],
+    values: &Arc<Mutex<Values>>,
+) -> Result<(), Error> {
+    for field in fields {
+        let home = home(field).ok_or(traceql::Error::ParentScope)?;
+        if home.is_dimension() && scan.filter.is_none() {
+            let found = of_small_table(scan, &opened, field, home)?;
+            locked(values).extend(found);
+        } else {
+            of_spans(scan, &opened, field, home, values).await?;
+        }
+    }
+    Ok(())
 }
 
 fn locked(values: &Mutex<Values>) -> std::sync::MutexGuard<'_, Values> {

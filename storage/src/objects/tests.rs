@@ -39,7 +39,7 @@ async fn one_of_many_creators_wins() {
 async fn keys_of_every_tenant_come_back_from_a_listing() {
     let temp = tempfile::tempdir().unwrap();
     for store in both(&temp) {
-        for id in ["a", "*'()!-_.", "...", "%2A".trim_start_matches('%')] {
+        for id in ["a", "*'()!-_.", "...", "2A"] {
             let tenant = TenantId::parse(id).unwrap();
             let key = block_file(&tenant, &BlockId::generate(), BlockFile::Spans);
             store.put(&key, PutPayload::from_static(b"x")).await.unwrap();

@@ -18,9 +18,9 @@ fn some_entries(count: usize) -> Entries {
     (0..count).map(|index| entry(&format!("tenant-{}", index % 3), &vec![index as u8; index * 7])).collect()
 }
 
+/// What a start would find, without starting a new segment.
 fn replay(dir: &Path) -> Vec<ReplayEvent> {
-    let (_log, recovery) = Log::open(dir).unwrap();
-    recovery.replay().map(Result::unwrap).collect()
+    Recovery::open(dir).unwrap().replay().map(Result::unwrap).collect()
 }
 
 fn entries_of(events: &[ReplayEvent]) -> Entries {
@@ -102,22 +102,35 @@ fn a_file_cut_anywhere_gives_all_whole_entries() {
 }
 
 #[test]
+fn a_torn_tail_is_still_one_after_a_start_that_did_not_come_to_replay() {
+    let temp = tempfile::tempdir().unwrap();
+    let entries = some_entries(3);
+    let (bytes, ends) = written(temp.path(), &entries);
+    let temp = only_segment(&bytes[..bytes.len() - 1]);
+    for _ in 0..2 {
+        Log::open(temp.path()).unwrap();
+    }
+    let events = replay(temp.path());
+    assert_eq!(entries_of(&events), entries[..2]);
+    assert_eq!(events[2], ReplayEvent::TornTail { segment: SegmentSequence(1), offset: ends[1] as u64 });
+    assert!(!replay(temp.path()).iter().any(is_damage));
+}
+
+#[test]
 fn a_damaged_byte_costs_the_entry_it_is_in_and_is_reported() {
     let temp = tempfile::tempdir().unwrap();
     let entries = some_entries(6);
     let (bytes, ends) = written(temp.path(), &entries);
     for position in 0..bytes.len() {
-        for mask in [0x01, 0x80] {
-            let mut damaged = bytes.clone();
-            damaged[position] ^= mask;
-            let events = replay(only_segment(&damaged).path());
-            let mut expected = entries.clone();
-            if position >= HEADER_BYTES {
-                expected.remove(ends.iter().filter(|end| **end <= position).count());
-            }
-            assert_eq!(entries_of(&events), expected, "byte {position}");
-            assert_eq!(events.iter().filter(|event| is_damage(event)).count(), usize::from(position >= HEADER_BYTES));
+        let mut damaged = bytes.clone();
+        damaged[position] ^= 1 << (position % 8);
+        let events = replay(only_segment(&damaged).path());
+        let mut expected = entries.clone();
+        if position >= HEADER_BYTES {
+            expected.remove(ends.iter().filter(|end| **end <= position).count());
         }
+        assert_eq!(entries_of(&events), expected, "byte {position}");
+        assert_eq!(events.iter().filter(|event| is_damage(event)).count(), usize::from(position >= HEADER_BYTES));
     }
 }
 
@@ -192,6 +205,19 @@ fn a_version_of_the_future_is_refused_and_nothing_is_touched() {
     let error = Log::open(temp.path()).unwrap_err();
     assert!(error.to_string().ends_with("has version 2, this program knows version 1"), "{error}");
     assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_segment_of_version_1_still_opens() {
+    const HEADER: &[u8] = b"MOSSOWAL\x01\x00\x00\x00\x04\x03\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\xe2..R";
+    const ENTRY: &[u8] = b"MENT\x09\x00\x00\x00\x06\x00\x01\x00:\x91\x91\xbf\xb7\xc1\x0fHteam-aold";
+    let temp = only_segment(&[HEADER, HEADER, ENTRY].concat());
+    let segment = SegmentSequence(1);
+    let (tenant, payload) = entry("team-a", b"old");
+    assert_eq!(
+        replay(temp.path()),
+        [ReplayEvent::Entry { segment, tenant, payload }, ReplayEvent::SegmentEnd { segment }]
+    );
 }
 
 /// Acknowledged entries come back, those of failed batches do not, and the log goes on once the fault is over.

@@ -15,8 +15,8 @@ const COMPARISON: u8 = 3;
 /// Binds more strongly than a comparison.
 const ARITHMETIC: u8 = 4;
 
-/// A chain of one logic operator grows to the left up to this many operands, as it is written; a longer chain is balanced,
-/// which means the same, so that a list of a thousand alternatives is a tree of depth ten.
+/// A chain of one logic operator grows to the left up to this many operands, as it is written; a longer chain is
+/// balanced, which means the same, so that a list of a thousand alternatives is a tree of depth ten.
 const MAX_CHAIN: usize = 32;
 
 /// An expression and the depth of its tree.

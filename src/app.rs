@@ -1,0 +1,102 @@
+//! Wiring: builds the parts, hands them to each other, and stops them in order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use api::{Addresses, Edge, Servers};
+use futures::FutureExt;
+use ingester::Ingester;
+use model::TenantId;
+use object_store::ObjectStore;
+use prometheus_client::registry::Registry;
+use querier::{Querier, Sources};
+use storage::block::{BlockCache, BlockSource};
+use storage::cpu::CpuPool;
+use storage::lock::{self, DataDirLock};
+use storage::source::Source;
+use storage::{manifest, objects};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+
+/// How long requests under way may take once the process is asked to stop; a stop as a whole stays below 5 s.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
+/// Decoded small tables and footers of blocks that are kept between queries.
+const BLOCK_CACHE_BYTES: u64 = 96 << 20;
+
+/// A running mosso.
+pub struct App {
+    addresses: Addresses,
+    ingester: Ingester,
+    stop_serving: CancellationToken,
+    serving: JoinHandle<()>,
+    _lock: DataDirLock,
+}
+
+impl App {
+    /// Opens the data folder, binds the listeners and serves. The log is read back in the background: until that is
+    /// done `/ready` answers 503.
+    ///
+    /// # Errors
+    /// When the data folder cannot be used, an address cannot be bound, or stored data cannot be opened.
+    pub async fn start(config: &Config) -> Result<Self> {
+        let mut registry = Registry::default();
+        let servers = Servers::bind(&config.api()).await?;
+        let dir = config.storage.trace.data_dir(&config.data_dir);
+        let lock = DataDirLock::acquire(&dir)?;
+        let telemetry = storage::telemetry::Telemetry::register(&mut registry);
+        let objects = objects::open(&config.storage.trace, &dir, &telemetry)?;
+        let manifests = Arc::new(manifest::Store::open(objects.clone(), telemetry).await?);
+        let cpu = CpuPool::new(std::thread::available_parallelism().map_or(1, usize::from));
+        let storage = ingester::Storage { objects: objects.clone(), manifests: manifests.clone(), cpu: cpu.clone(), writer_id: lock::writer_id(&dir)? };
+        let ingester = Ingester::open(config.ingester(), dir.wal_dir(), storage, &mut registry).await?;
+        let sources = sources(ingester.clone(), manifests, objects, cpu.clone());
+        let querier = Querier::new(config.querier.clone(), sources, cpu, &mut registry);
+        let edge_telemetry = api::Telemetry::register(&mut registry);
+        let edge = Edge::new(config.api(), ingester.clone(), querier, edge_telemetry, Arc::new(registry), config.to_yaml());
+
+        let addresses = servers.addresses()?;
+        let stop_serving = CancellationToken::new();
+        let serving = tokio::spawn(servers.serve(edge, stop_serving.clone()));
+        Ok(Self { addresses, ingester, stop_serving, serving, _lock: lock })
+    }
+
+    pub fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// Refuse, drain, close: what was acknowledged is in the log.
+    ///
+    /// # Errors
+    /// When serving ended by a panic.
+    pub async fn stop(self) -> Result<()> {
+        self.ingester.refuse();
+        self.stop_serving.cancel();
+        let served = self.serving.await;
+        self.ingester.close().await;
+        served.context("serve")
+    }
+}
+
+/// Live rows first, then the manifest: a block that is published in between is then in both, and taken once.
+fn sources(ingester: Ingester, manifests: Arc<manifest::Store>, objects: Arc<dyn ObjectStore>, cpu: CpuPool) -> Sources {
+    let cache = BlockCache::new(BLOCK_CACHE_BYTES);
+    Arc::new(move |tenant: &TenantId| {
+        let (ingester, manifests, objects, cpu) = (ingester.clone(), manifests.clone(), objects.clone(), cpu.clone());
+        let (tenant, cache) = (tenant.clone(), cache.clone());
+        async move {
+            let (live_tenant, live_ingester) = (tenant.clone(), ingester);
+            let live = cpu.run(move || live_ingester.live_sources(&live_tenant)).await?;
+            let live = live.map_err(|error| storage::Error::LiveSpans { reason: error.to_string() })?;
+            let manifest = manifests.load(&tenant).await?;
+            let mut sources: Vec<Arc<dyn Source>> = live.into_iter().filter(|source| manifest.block(&source.block_id()).is_none()).collect();
+            sources.extend(manifest.blocks.iter().map(|entry| {
+                Arc::new(BlockSource::new(tenant.clone(), entry.clone(), objects.clone(), cpu.clone(), cache.clone())) as Arc<dyn Source>
+            }));
+            Ok(sources)
+        }
+        .boxed()
+    })
+}

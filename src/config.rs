@@ -1,0 +1,174 @@
+//! The configuration file: Tempo's keys where the meaning is the same, `data_dir` of our own.
+//!
+//! Unknown keys are errors that name them. Tempo's keys that do not apply here are read over with a warning. The file
+//! is parsed once, checked once, and turned into the settings of each crate.
+
+mod duration;
+mod sections;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+
+pub use duration::GoDuration;
+pub use sections::{Compactor, Distributor, IngesterSection, LogFormat, NotApplicable, QueryFrontend, Server};
+
+/// The whole configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Folder of the log and, with the local backend, of the blocks. Used by one process at a time.
+    pub data_dir: PathBuf,
+    /// Which parts run. Only `all` so far.
+    pub target: String,
+    /// Whether `X-Scope-OrgID` names the tenant; off, everything belongs to `single-tenant`.
+    pub multitenancy_enabled: bool,
+    /// Put before `/api`, for a reverse proxy.
+    pub http_api_prefix: String,
+    pub server: Server,
+    pub distributor: Distributor,
+    pub ingester: IngesterSection,
+    pub compactor: Compactor,
+    pub querier: querier::Config,
+    pub query_frontend: QueryFrontend,
+    pub storage: storage::config::Config,
+
+    /// HTTP/1.1 and gRPC always share the port.
+    pub stream_over_http_enabled: NotApplicable,
+    pub usage_report: NotApplicable,
+    pub memberlist: NotApplicable,
+    pub metrics_generator: NotApplicable,
+    pub metrics_generator_client: NotApplicable,
+    pub ingester_client: NotApplicable,
+    pub live_store_client: NotApplicable,
+    pub overrides: NotApplicable,
+    pub cache: NotApplicable,
+    pub memory: NotApplicable,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::from("./data"),
+            target: "all".to_owned(),
+            multitenancy_enabled: false,
+            http_api_prefix: String::new(),
+            server: Server::default(),
+            distributor: Distributor::default(),
+            ingester: IngesterSection::default(),
+            compactor: Compactor::default(),
+            querier: querier::Config::default(),
+            query_frontend: QueryFrontend::default(),
+            storage: storage::config::Config::default(),
+            stream_over_http_enabled: NotApplicable::default(),
+            usage_report: NotApplicable::default(),
+            memberlist: NotApplicable::default(),
+            metrics_generator: NotApplicable::default(),
+            metrics_generator_client: NotApplicable::default(),
+            ingester_client: NotApplicable::default(),
+            live_store_client: NotApplicable::default(),
+            overrides: NotApplicable::default(),
+            cache: NotApplicable::default(),
+            memory: NotApplicable::default(),
+        }
+    }
+}
+
+impl Config {
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    /// One that names the file and the key or value that is wrong.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).with_context(|| format!("read config {}", path.display()))?;
+        Self::parse(&text).with_context(|| format!("config {}", path.display()))
+    }
+
+    /// Parses and checks YAML; an empty text is the default configuration.
+    ///
+    /// # Errors
+    /// One that names the key or value that is wrong, with its line.
+    pub fn parse(yaml: &str) -> Result<Self> {
+        let has_content = yaml.lines().any(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#'));
+        let config: Self = if has_content { serde_saphyr::from_str(yaml)? } else { Self::default() };
+        config.validate()?;
+        Ok(config)
+    }
+
+    fn validate(&self) -> Result<()> {
+        if self.target != "all" {
+            bail!("target {:?} is not known, the only target so far is \"all\"", self.target);
+        }
+        if self.ingester.max_block_bytes == 0 {
+            bail!("ingester.max_block_bytes must be greater than 0");
+        }
+        Ok(())
+    }
+
+    /// Tempo's keys in this file that change nothing here.
+    pub fn not_applicable(&self) -> Vec<&'static str> {
+        let keys = [
+            ("stream_over_http_enabled", &self.stream_over_http_enabled),
+            ("usage_report", &self.usage_report),
+            ("memberlist", &self.memberlist),
+            ("metrics_generator", &self.metrics_generator),
+            ("metrics_generator_client", &self.metrics_generator_client),
+            ("ingester_client", &self.ingester_client),
+            ("live_store_client", &self.live_store_client),
+            ("overrides", &self.overrides),
+            ("cache", &self.cache),
+            ("memory", &self.memory),
+            ("server.grpc_listen_port", &self.server.grpc_listen_port),
+            ("server.grpc_listen_address", &self.server.grpc_listen_address),
+            ("ingester.trace_idle_period", &self.ingester.trace_idle_period),
+            ("ingester.flush_check_period", &self.ingester.flush_check_period),
+            ("ingester.complete_block_timeout", &self.ingester.complete_block_timeout),
+            ("compactor.compaction", &self.compactor.compaction.others()),
+        ];
+        keys.into_iter().filter(|(_, key)| key.is_present()).map(|(name, _)| name).collect()
+    }
+
+    /// The effective configuration as YAML.
+    pub fn to_yaml(&self) -> String {
+        serde_saphyr::to_string(self).unwrap_or_else(|error| format!("# {error}\n"))
+    }
+
+    /// Settings of the edge.
+    pub fn api(&self) -> api::Config {
+        let otlp = &self.distributor.receivers.otlp.protocols;
+        let defaults = api::Config::default();
+        api::Config {
+            http_listen_address: self.server.http_listen_address.clone(),
+            http_listen_port: self.server.http_listen_port,
+            http_api_prefix: self.http_api_prefix.clone(),
+            otlp_grpc: otlp.grpc.as_ref().map(|grpc| api::OtlpGrpcConfig {
+                endpoint: grpc.endpoint.clone(),
+                max_recv_msg_size_mib: grpc.max_recv_msg_size_mib,
+            }),
+            otlp_http: otlp.http.as_ref().map(|http| api::OtlpHttpConfig {
+                endpoint: http.endpoint.clone(),
+                max_request_body_size: http.max_request_body_size,
+            }),
+            multitenancy_enabled: self.multitenancy_enabled,
+            drain_timeout_seconds: crate::app::DRAIN_TIMEOUT.as_secs(),
+            query: api::QueryConfig {
+                end_cutoff_seconds: self.query_frontend.query_end_cutoff.as_secs(),
+                ..defaults.query
+            },
+            ..defaults
+        }
+    }
+
+    /// Settings of the way in.
+    pub fn ingester(&self) -> ingester::Config {
+        ingester::Config {
+            max_block_bytes: self.ingester.max_block_bytes,
+            max_block_duration: self.ingester.max_block_duration.get(),
+            ..ingester::Config::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

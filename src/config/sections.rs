@@ -1,0 +1,206 @@
+//! The sections of the file, as Tempo names them.
+
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::GoDuration;
+
+/// A key of Tempo's that has no meaning here: any value is read over.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct NotApplicable {
+    present: bool,
+}
+
+impl NotApplicable {
+    pub fn is_present(&self) -> bool {
+        self.present
+    }
+}
+
+impl<'de> Deserialize<'de> for NotApplicable {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        IgnoredAny::deserialize(deserializer)?;
+        Ok(Self { present: true })
+    }
+}
+
+impl Serialize for NotApplicable {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_none()
+    }
+}
+
+/// `server`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Server {
+    /// Where the HTTP API listens. Loopback unless told otherwise: there is no authentication.
+    pub http_listen_address: String,
+    pub http_listen_port: u16,
+    /// error, warn, info, debug or trace; the environment variable `RUST_LOG` goes before it.
+    pub log_level: String,
+    pub log_format: LogFormat,
+    pub grpc_listen_port: NotApplicable,
+    pub grpc_listen_address: NotApplicable,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One line with `key=value` fields.
+    #[default]
+    Logfmt,
+    Json,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            http_listen_address: "127.0.0.1".to_owned(),
+            http_listen_port: 3200,
+            log_level: "info".to_owned(),
+            log_format: LogFormat::default(),
+            grpc_listen_port: NotApplicable::default(),
+            grpc_listen_address: NotApplicable::default(),
+        }
+    }
+}
+
+/// `distributor`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Distributor {
+    pub receivers: Receivers,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Receivers {
+    pub otlp: Otlp,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Otlp {
+    pub protocols: OtlpProtocols,
+}
+
+/// A protocol that is named listens; without this section both do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OtlpProtocols {
+    #[serde(default)]
+    pub grpc: Option<GrpcReceiver>,
+    #[serde(default)]
+    pub http: Option<HttpReceiver>,
+}
+
+impl Default for OtlpProtocols {
+    fn default() -> Self {
+        Self { grpc: Some(GrpcReceiver::default()), http: Some(HttpReceiver::default()) }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GrpcReceiver {
+    pub endpoint: String,
+    /// Largest request, in MiB, after decompression (Tempo's default).
+    pub max_recv_msg_size_mib: usize,
+}
+
+impl Default for GrpcReceiver {
+    fn default() -> Self {
+        Self { endpoint: "127.0.0.1:4317".to_owned(), max_recv_msg_size_mib: 4 }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HttpReceiver {
+    pub endpoint: String,
+    /// Largest body, in bytes, after decompression (Tempo's default).
+    pub max_request_body_size: usize,
+}
+
+impl Default for HttpReceiver {
+    fn default() -> Self {
+        Self { endpoint: "127.0.0.1:4318".to_owned(), max_request_body_size: 20 << 20 }
+    }
+}
+
+/// `ingester`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct IngesterSection {
+    /// See [`ingester::Config::max_block_duration`].
+    pub max_block_duration: GoDuration,
+    /// See [`ingester::Config::max_block_bytes`].
+    pub max_block_bytes: usize,
+    pub trace_idle_period: NotApplicable,
+    pub flush_check_period: NotApplicable,
+    pub complete_block_timeout: NotApplicable,
+}
+
+impl Default for IngesterSection {
+    fn default() -> Self {
+        let defaults = ingester::Config::default();
+        Self {
+            max_block_duration: GoDuration::from_secs(defaults.max_block_duration.as_secs()),
+            max_block_bytes: defaults.max_block_bytes,
+            trace_idle_period: NotApplicable::default(),
+            flush_check_period: NotApplicable::default(),
+            complete_block_timeout: NotApplicable::default(),
+        }
+    }
+}
+
+/// `compactor`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Compactor {
+    pub compaction: Compaction,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Compaction {
+    /// How long spans are kept, measured on the end of their block. 7 days.
+    pub block_retention: GoDuration,
+    pub compaction_window: NotApplicable,
+    pub compacted_block_retention: NotApplicable,
+    pub max_block_bytes: NotApplicable,
+    pub max_compaction_objects: NotApplicable,
+}
+
+impl Compaction {
+    pub(super) fn others(&self) -> NotApplicable {
+        let others = [&self.compaction_window, &self.compacted_block_retention, &self.max_block_bytes, &self.max_compaction_objects];
+        NotApplicable { present: others.into_iter().any(NotApplicable::is_present) }
+    }
+}
+
+impl Default for Compaction {
+    fn default() -> Self {
+        Self {
+            block_retention: GoDuration::from_secs(7 * 24 * 3600),
+            compaction_window: NotApplicable::default(),
+            compacted_block_retention: NotApplicable::default(),
+            max_block_bytes: NotApplicable::default(),
+            max_compaction_objects: NotApplicable::default(),
+        }
+    }
+}
+
+/// `query_frontend`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct QueryFrontend {
+    /// How far before now a search ends. 0: the newest spans are found at once.
+    pub query_end_cutoff: GoDuration,
+    pub search: NotApplicable,
+    pub trace_by_id: NotApplicable,
+    pub metrics: NotApplicable,
+    pub max_outstanding_per_tenant: NotApplicable,
+    pub max_retries: NotApplicable,
+}

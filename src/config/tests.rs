@@ -1,0 +1,47 @@
+use super::*;
+
+#[test]
+fn an_empty_file_is_the_default() {
+    assert_eq!(Config::parse("# nothing\n").unwrap(), Config::default());
+    let api = Config::default().api();
+    assert_eq!((api.http_listen_address.as_str(), api.http_listen_port), ("127.0.0.1", 3200));
+    assert_eq!(api.otlp_grpc.unwrap().endpoint, "127.0.0.1:4317");
+    assert_eq!(api.otlp_http.unwrap().endpoint, "127.0.0.1:4318");
+}
+
+#[test]
+fn tempo_keys_are_taken_over_or_read_over() {
+    let yaml = "
+server: {http_listen_address: 0.0.0.0, http_listen_port: 3201, grpc_listen_port: 9095}
+distributor:
+  receivers:
+    otlp: {protocols: {http: {endpoint: '0.0.0.0:4318'}}}
+ingester: {max_block_duration: 1m30s, trace_idle_period: 10s}
+compactor: {compaction: {block_retention: 48h}}
+storage: {trace: {backend: local, wal: {path: /tmp/wal}, local: {path: /tmp/blocks}}}
+usage_report: {reporting_enabled: false}
+";
+    let config = Config::parse(yaml).unwrap();
+    assert_eq!(config.api().http_listen_port, 3201);
+    assert!(config.api().otlp_grpc.is_none(), "a protocol that is not named does not listen");
+    assert_eq!(config.ingester().max_block_duration.as_secs(), 90);
+    assert_eq!(config.compactor.compaction.block_retention.as_secs(), 48 * 3600);
+    assert_eq!(config.not_applicable(), ["usage_report", "server.grpc_listen_port", "ingester.trace_idle_period"]);
+}
+
+#[test]
+fn wrong_keys_and_values_are_named() {
+    let error = |yaml: &str| format!("{:#}", Config::parse(yaml).unwrap_err());
+    assert!(error("serverr: {}").contains("serverr"), "{}", error("serverr: {}"));
+    assert!(error("server: {http_port: 1}").contains("http_port"));
+    assert!(error("ingester: {max_block_duration: soon}").contains("soon"));
+    assert!(error("target: querier").contains("target \"querier\" is not known"));
+}
+
+#[test]
+fn the_effective_configuration_is_a_configuration() {
+    let config = Config::parse("server: {log_level: debug}").unwrap();
+    let again = Config::parse(&config.to_yaml()).unwrap();
+    assert_eq!(again.server.log_level, "debug");
+    assert_eq!(again.ingester, config.ingester);
+}

@@ -1,0 +1,130 @@
+//! What goes into a block comes out, and columns can be read one by one.
+
+use std::sync::Arc;
+
+use model::{BlockId, Scope, TenantId, TraceId};
+use object_store::memory::InMemory;
+use object_store::{ObjectStore, ObjectStoreExt};
+use proptest::prelude::*;
+use prost::Message;
+use spans::schema::{AttributeColumn, column};
+use spans::testing::{canonical, odd_request};
+use spans::{SpanTable, TableBuilder, Traces};
+
+use super::{BlockCache, BlockSource, encode};
+use crate::cpu::CpuPool;
+use crate::manifest::{BlockEntry, BlockFiles};
+use crate::paths::{self, BlockFile};
+use crate::source::{Projection, Source};
+
+fn table_of(seeds: &[u64]) -> SpanTable {
+    let mut builder = TableBuilder::default();
+    for &seed in seeds {
+        builder.append(&odd_request(seed).encode_to_vec()).unwrap();
+    }
+    builder.snapshot().unwrap()
+}
+
+/// Stores a table as a block of an in-memory store and opens it.
+async fn stored(table: &SpanTable) -> BlockSource {
+    let (objects, tenant, id): (Arc<dyn ObjectStore>, _, _) =
+        (Arc::new(InMemory::new()), TenantId::single(), BlockId::generate());
+    let block = encode(id, &tenant, table).unwrap();
+    let size = |file: BlockFile| {
+        block.files.iter().find(|(name, _)| *name == file).map_or(0, |(_, content)| content.len() as u64)
+    };
+    let files = BlockFiles {
+        spans_bytes: size(BlockFile::Spans),
+        traces_bytes: size(BlockFile::Traces),
+        resources_bytes: size(BlockFile::Resources),
+        scopes_bytes: size(BlockFile::Scopes),
+    };
+    for (file, content) in block.files {
+        objects.put(&paths::block_file(&tenant, &id, file), content.into()).await.unwrap();
+    }
+    let meta = block.meta;
+    let entry = BlockEntry {
+        id,
+        start_nanos: meta.start_nanos,
+        end_nanos: meta.end_nanos,
+        traces: meta.trace_count,
+        spans: meta.span_count,
+        level: 0,
+        files,
+    };
+    BlockSource::new(tenant, entry, objects, CpuPool::new(1), BlockCache::new(1 << 20))
+}
+
+/// Everything in the block, as one table.
+async fn read_back(block: &BlockSource) -> SpanTable {
+    let dimensions = block.dimensions().await.unwrap();
+    let mut parts = Vec::new();
+    for (group, rows) in dimensions.row_groups.iter().enumerate() {
+        parts.push(block.read(group, std::slice::from_ref(rows), &Projection::all()).await.unwrap().batch);
+    }
+    let spans = arrow::compute::concat_batches(&parts[0].schema(), &parts).unwrap();
+    let (traces, resources, scopes) =
+        (dimensions.traces.clone(), dimensions.resources.clone(), dimensions.scopes.clone());
+    SpanTable { spans, traces, resources, scopes }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    #[test]
+    fn a_block_gives_back_what_was_put_in(seeds in prop::collection::vec(any::<u64>(), 1..6)) {
+        let table = table_of(&seeds);
+        prop_assume!(table.span_count() > 0);
+        let block = runtime().block_on(async {
+            let block = stored(&table).await;
+            assert_eq!(block.dimensions().await.unwrap().keys, spans::attribute_keys(&table).unwrap());
+            read_back(&block).await
+        });
+        prop_assert_eq!(canonical(&spans::encode(&block).unwrap()), canonical(&spans::encode(&table).unwrap()));
+        // and put together with live rows again
+        let twice = spans::combine(&[block, table_of(&seeds)]).unwrap();
+        prop_assert_eq!(twice.span_count(), table.span_count() * 2);
+    }
+}
+
+#[tokio::test]
+async fn one_trace_is_read_without_the_rest() {
+    let table = table_of(&(0..200).collect::<Vec<_>>());
+    let block = stored(&table).await;
+    let traces = Traces::of(&table.traces).unwrap();
+    for row in (0..traces.len()).step_by(17) {
+        assert_eq!(block.find_trace(&traces.id(row)).await.unwrap(), Some(row));
+        let rows = traces.span_rows(row);
+        let read = block.read(0, std::slice::from_ref(&rows), &Projection::all()).await.unwrap();
+        let expected = SpanTable { spans: table.spans.slice(rows.start, rows.len()), ..table.clone() };
+        let dimensions = block.dimensions().await.unwrap();
+        let (traces, resources, scopes) =
+            (dimensions.traces.clone(), dimensions.resources.clone(), dimensions.scopes.clone());
+        let got = SpanTable { spans: read.batch, traces, resources, scopes };
+        assert_eq!(canonical(&spans::encode(&got).unwrap()), canonical(&spans::encode(&expected).unwrap()));
+    }
+    assert_eq!(block.find_trace(&TraceId([0xfe; 16])).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn attributes_become_columns_by_themselves() {
+    let block = stored(&table_of(&(0..50).collect::<Vec<_>>())).await;
+    let projection = Projection { columns: [column::NAME].into(), attributes: ["key.0".to_owned()].into() };
+    let rows = block.dimensions().await.unwrap().row_groups[0].clone();
+    let read = block.read(0, &[rows.start..rows.start + 2, rows.start + 5..rows.start + 9], &projection).await.unwrap();
+    assert_eq!(read.batch.num_rows(), 6);
+    let schema = read.batch.schema();
+    let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+    assert!(names.contains(&"span.key.0:int"), "{names:?}");
+    let others = schema
+        .fields()
+        .iter()
+        .filter_map(|field| AttributeColumn::of(field))
+        .filter(|of| of.key != "key.0" || of.scope != Scope::Span);
+    assert_eq!(others.count(), 0);
+    assert!(read.bytes > 0);
+}

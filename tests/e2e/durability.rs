@@ -1,0 +1,124 @@
+//! An acknowledged span is never lost.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use conformance::Target;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
+use prost::Message;
+
+use crate::server::Server;
+
+/// Small blocks, so that kills meet every stage: log, cut, block, manifest.
+const SMALL_BLOCKS: &str = "ingester: {max_block_bytes: 200000, max_block_duration: 1s}";
+
+/// One trace of ten spans.
+fn trace(id: u128) -> Vec<u8> {
+    let start = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |now| now.as_nanos() as u64);
+    let spans = (0..10u64).map(|index| Span {
+        trace_id: id.to_be_bytes().to_vec(),
+        span_id: (index + 1).to_be_bytes().to_vec(),
+        parent_span_id: if index == 0 { Vec::new() } else { index.to_be_bytes().to_vec() },
+        name: format!("step {index}"),
+        start_time_unix_nano: start + index,
+        end_time_unix_nano: start + 1000,
+        ..Default::default()
+    });
+    let scope_spans = vec![ScopeSpans { spans: spans.collect(), ..Default::default() }];
+    ExportTraceServiceRequest { resource_spans: vec![ResourceSpans { scope_spans, ..Default::default() }] }.encode_to_vec()
+}
+
+async fn send(target: &Target, id: u128) -> Result<bool> {
+    let headers = [("Content-Type".to_owned(), "application/x-protobuf".to_owned())];
+    Ok(target.http(&target.otlp, "POST", "/v1/traces", &headers, Some(&trace(id))).await?.status == 200)
+}
+
+/// Sends from several connections until told to stop; collects the ids that were acknowledged.
+fn load(target: Target, round: u128) -> (Arc<AtomicBool>, Arc<Mutex<Vec<u128>>>, Vec<tokio::task::JoinHandle<()>>) {
+    let (stop, acknowledged) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
+    let target = Arc::new(target);
+    let senders = (1..=4u128).map(|sender| {
+        let (stop, acknowledged, target) = (stop.clone(), acknowledged.clone(), target.clone());
+        tokio::spawn(async move {
+            let mut next = (round << 64) | (sender << 32);
+            while !stop.load(Ordering::Relaxed) {
+                next += 1;
+                if send(&target, next).await.unwrap_or(false) {
+                    acknowledged.lock().unwrap().push(next);
+                }
+            }
+        })
+    });
+    let senders = senders.collect();
+    (stop, acknowledged, senders)
+}
+
+/// Every trace is there, once, with all its spans: by id and by search.
+async fn assert_all_there(target: &Target, ids: &[u128]) -> Result<()> {
+    let found = target.get(&format!("/api/search?q=%7B%7D&limit=262144&spss=1{}", window())).await?;
+    let found: serde_json::Value = serde_json::from_slice(&found.body)?;
+    let mut matched = std::collections::HashMap::new();
+    for trace in found["traces"].as_array().context("traces")? {
+        matched.insert(trace["traceID"].as_str().unwrap_or_default().to_owned(), trace["spanSets"][0]["matched"].as_u64());
+    }
+    for id in ids {
+        assert_eq!(matched.get(&format!("{id:x}")), Some(&Some(10)), "trace {id:x} by search");
+    }
+    for id in ids.iter().step_by(ids.len().div_ceil(200).max(1)) {
+        let trace = target.get(&format!("/api/v2/traces/{id:x}")).await?;
+        let trace: serde_json::Value = serde_json::from_slice(&trace.body)?;
+        let spans = trace["trace"]["resourceSpans"][0]["scopeSpans"][0]["spans"].as_array().map_or(0, Vec::len);
+        assert_eq!(spans, 10, "trace {id:x} by id");
+    }
+    Ok(())
+}
+
+fn window() -> String {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |now| now.as_secs());
+    format!("&start={}&end={}", now - 3600, now + 3600)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_acknowledged_is_lost_by_kill_9() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let mut all = Vec::new();
+    for round in 1..=5u128 {
+        let server = Server::start(dir.path(), SMALL_BLOCKS).await?;
+        assert_all_there(&server.target(), &all).await?;
+        let (stop, acknowledged, senders) = load(server.target(), round);
+        // long enough for several cuts; where the kill falls differs from run to run
+        tokio::time::sleep(Duration::from_millis(700 + 400 * round as u64)).await;
+        server.kill()?;
+        stop.store(true, Ordering::Relaxed);
+        for sender in senders {
+            sender.await?;
+        }
+        let acknowledged = acknowledged.lock().unwrap();
+        assert!(!acknowledged.is_empty());
+        all.extend(acknowledged.iter().copied());
+    }
+    let server = Server::start(dir.path(), SMALL_BLOCKS).await?;
+    assert_all_there(&server.target(), &all).await?;
+    println!("{} acknowledged traces, none lost", all.len());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_under_load_takes_seconds_and_loses_nothing() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let server = Server::start(dir.path(), SMALL_BLOCKS).await?;
+    let (stop, acknowledged, senders) = load(server.target(), 1);
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let took = server.stop()?;
+    stop.store(true, Ordering::Relaxed);
+    for sender in senders {
+        sender.await?;
+    }
+    assert!(took < Duration::from_secs(5), "the stop took {took:?}");
+    let server = Server::start(dir.path(), SMALL_BLOCKS).await?;
+    let acknowledged = acknowledged.lock().unwrap().clone();
+    assert_all_there(&server.target(), &acknowledged).await
+}

@@ -1,0 +1,6 @@
+//! The real app on free ports, asked over its protocols. One binary: linking is the slow part.
+
+mod conformance_suite;
+mod durability;
+mod server;
+mod start;

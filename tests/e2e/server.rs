@@ -1,0 +1,105 @@
+//! A mosso process of a test's own: free ports, its own data folder, killed when the test ends.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use conformance::Target;
+
+/// How long a test waits for something that should take a moment.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub struct Server {
+    process: Child,
+    pub api: String,
+    pub otlp: String,
+    pub grpc: String,
+}
+
+/// Settings that let every test run beside the others.
+pub fn config_in(dir: &Path, more: &str) -> Result<std::path::PathBuf> {
+    let path = dir.join("mosso.yaml");
+    let yaml = format!(
+        "data_dir: {}\nserver: {{http_listen_port: 0}}\ndistributor: {{receivers: {{otlp: {{protocols: {{grpc: {{endpoint: '127.0.0.1:0'}}, http: {{endpoint: '127.0.0.1:0'}}}}}}}}}}\n{more}\n",
+        dir.join("data").display()
+    );
+    std::fs::write(&path, yaml)?;
+    Ok(path)
+}
+
+impl Server {
+    /// Starts on `dir` and waits until it is ready.
+    pub async fn start(dir: &Path, more: &str) -> Result<Self> {
+        let config = config_in(dir, more)?;
+        let mut process = Command::new(env!("CARGO_BIN_EXE_mosso")).arg("-config.file").arg(config).stderr(Stdio::piped()).spawn()?;
+        let stderr = process.stderr.take().context("stderr is piped")?;
+        let (lines, log) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                eprintln!("mosso| {line}");
+                _ = lines.send(line);
+            }
+        });
+        let mut address = |listener: &str| -> Result<String> {
+            let line = loop {
+                let line = log.recv_timeout(PATIENCE).with_context(|| format!("mosso did not log the address of {listener}"))?;
+                if line.contains(&format!("listener=\"{listener}\"")) {
+                    break line;
+                }
+            };
+            let (_, rest) = line.split_once("address=").context("the line has an address")?;
+            Ok(rest.split_whitespace().next().unwrap_or_default().to_owned())
+        };
+        let (api, grpc, otlp) = (address("http")?, address("otlp_grpc")?, address("otlp_http")?);
+        let server = Self { process, api: format!("http://{api}"), otlp: format!("http://{otlp}"), grpc };
+        server.wait_ready().await?;
+        Ok(server)
+    }
+
+    pub fn target(&self) -> Target {
+        let mut target = Target::new(&self.api, &self.otlp);
+        target.grpc = Some(self.grpc.clone());
+        target
+    }
+
+    async fn wait_ready(&self) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if self.target().get("/ready").await.is_ok_and(|response| response.status == 200) {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                bail!("mosso was not ready within {PATIENCE:?}");
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// `kill -9`.
+    pub fn kill(mut self) -> Result<()> {
+        self.process.kill()?;
+        self.process.wait()?;
+        Ok(())
+    }
+
+    /// SIGTERM; returns how long the stop took.
+    pub fn stop(mut self) -> Result<Duration> {
+        let started = Instant::now();
+        let id = self.process.id().to_string();
+        Command::new("kill").args(["-TERM", &id]).status()?;
+        let status = self.process.wait()?;
+        if !status.success() {
+            bail!("mosso ended with {status}");
+        }
+        Ok(started.elapsed())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        _ = self.process.kill();
+        _ = self.process.wait();
+    }
+}

@@ -1,0 +1,55 @@
+//! Starting: what is wrong is named in one line, and the exit code says so.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use anyhow::Result;
+
+use crate::server::{Server, config_in};
+
+fn mosso(dir: &Path, arguments: &[&str]) -> Result<Output> {
+    Ok(Command::new(env!("CARGO_BIN_EXE_mosso")).args(arguments).current_dir(dir).output()?)
+}
+
+/// Fails, and the last line on standard error names `what`.
+fn assert_refused(output: &Output, what: &str) {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let lines: Vec<&str> = stderr.lines().filter(|line| !line.contains(" INFO ")).collect();
+    assert!(!output.status.success(), "{stderr}");
+    assert_eq!(lines.len(), 1, "one line: {stderr}");
+    assert!(lines[0].contains(what), "{stderr} does not name {what}");
+}
+
+#[test]
+fn help_version_and_check_config() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let text = |output: Output| String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text(mosso(dir.path(), &["--version"])?).contains(env!("CARGO_PKG_VERSION")));
+    assert!(text(mosso(dir.path(), &["--help"])?).contains("check-config"));
+    std::fs::write(dir.path().join("good.yaml"), "server: {http_listen_port: 1234}")?;
+    assert!(text(mosso(dir.path(), &["check-config", "good.yaml"])?).contains("good.yaml: ok"));
+    std::fs::write(dir.path().join("bad.yaml"), "server: {http_listen_prt: 1234}")?;
+    assert_refused(&mosso(dir.path(), &["check-config", "bad.yaml"])?, "http_listen_prt");
+    assert_refused(&mosso(dir.path(), &["-config.file=bad.yaml"])?, "http_listen_prt");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_taken_is_named() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let server = Server::start(dir.path(), "").await?;
+    let same_data = config_in(dir.path(), "")?;
+    assert_refused(&mosso(dir.path(), &["--config.file", &same_data.to_string_lossy()])?, &dir.path().join("data").to_string_lossy());
+
+    let other = tempfile::tempdir()?;
+    let port = server.api.rsplit(':').next().unwrap_or_default();
+    let yaml = format!("data_dir: {}\nserver: {{http_listen_port: {port}}}\n", other.path().join("data").display());
+    std::fs::write(other.path().join("mosso.yaml"), yaml)?;
+    assert_refused(&mosso(other.path(), &["--config.file=mosso.yaml"])?, &format!("127.0.0.1:{port}"));
+
+    let file_in_the_way = other.path().join("data");
+    std::fs::write(&file_in_the_way, "")?;
+    let config = config_in(other.path(), "")?;
+    assert_refused(&mosso(other.path(), &["--config.file", &config.to_string_lossy()])?, &file_in_the_way.to_string_lossy());
+    Ok(())
+}
