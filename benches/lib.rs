@@ -1,1 +1,74 @@
-//! Criterion benches.
+//! What the benches share: data made from a seed.
+
+use std::sync::Arc;
+
+use model::{BlockId, TenantId};
+use object_store::memory::InMemory;
+use object_store::{ObjectStore, ObjectStoreExt};
+use prost::Message;
+use spans::testing::shop_request;
+use spans::{SpanTable, TableBuilder};
+use storage::CpuPool;
+use storage::block::{BlockCache, BlockSource, EncodedBlock, encode};
+use storage::manifest::{BlockEntry, BlockFiles};
+use storage::paths::{self, BlockFile};
+
+/// When the data begins, unix nanoseconds.
+pub const START_NANOS: u64 = 1_700_000_000_000_000_000;
+
+/// Serialized requests of about 800 spans each, and how many spans they hold together.
+pub fn requests(count: u64) -> (Vec<Vec<u8>>, usize) {
+    let requests: Vec<Vec<u8>> =
+        (0..count).map(|seed| shop_request(seed, 45, START_NANOS + seed * 50_000_000).encode_to_vec()).collect();
+    let spans = requests.iter().map(|request| spans::check(request).map_or(0, |summary| summary.spans)).sum();
+    (requests, spans)
+}
+
+/// A table of all spans of these requests.
+pub fn table(requests: &[Vec<u8>]) -> SpanTable {
+    let mut builder = TableBuilder::default();
+    for request in requests {
+        builder.append(request).expect("the generator makes valid requests");
+    }
+    builder.snapshot().expect("the table is small")
+}
+
+/// Encodes a table for the tenant of single-tenant mode.
+pub fn encoded(table: &SpanTable) -> EncodedBlock {
+    encode(BlockId::generate(), &TenantId::single(), table).expect("a table of the builder can be encoded")
+}
+
+/// A block of these spans in an in-memory object store.
+pub fn block(table: &SpanTable) -> BlockSource {
+    let (objects, block): (Arc<dyn ObjectStore>, _) = (Arc::new(InMemory::new()), encoded(table));
+    let size = |file: BlockFile| {
+        block.files.iter().find(|(name, _)| *name == file).map_or(0, |(_, content)| content.len() as u64)
+    };
+    let files = BlockFiles {
+        spans_bytes: size(BlockFile::Spans),
+        traces_bytes: size(BlockFile::Traces),
+        resources_bytes: size(BlockFile::Resources),
+        scopes_bytes: size(BlockFile::Scopes),
+    };
+    let meta = &block.meta;
+    let entry = BlockEntry {
+        id: meta.id,
+        start_nanos: meta.start_nanos,
+        end_nanos: meta.end_nanos,
+        traces: meta.trace_count,
+        spans: meta.span_count,
+        level: 0,
+        files,
+    };
+    let runtime = tokio_runtime();
+    for (file, content) in block.files {
+        let key = paths::block_file(&TenantId::single(), &entry.id, file);
+        runtime.block_on(objects.put(&key, content.into())).expect("memory takes everything");
+    }
+    BlockSource::new(TenantId::single(), entry, objects, CpuPool::new(2), BlockCache::new(64 << 20))
+}
+
+/// A runtime with the process's cores.
+pub fn tokio_runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("the system has threads")
+}

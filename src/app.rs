@@ -14,6 +14,7 @@ use querier::{Querier, Sources};
 use storage::block::{BlockCache, BlockSource};
 use storage::cpu::CpuPool;
 use storage::lock::{self, DataDirLock};
+use storage::retention::Retention;
 use storage::source::Source;
 use storage::{manifest, objects};
 use tokio::task::JoinHandle;
@@ -32,6 +33,7 @@ pub struct App {
     ingester: Ingester,
     stop_serving: CancellationToken,
     serving: JoinHandle<()>,
+    retention: JoinHandle<()>,
     _lock: DataDirLock,
 }
 
@@ -50,17 +52,26 @@ impl App {
         let objects = objects::open(&config.storage.trace, &dir, &telemetry)?;
         let manifests = Arc::new(manifest::Store::open(objects.clone(), telemetry).await?);
         let cpu = CpuPool::new(std::thread::available_parallelism().map_or(1, usize::from));
-        let storage = ingester::Storage { objects: objects.clone(), manifests: manifests.clone(), cpu: cpu.clone(), writer_id: lock::writer_id(&dir)? };
+        let storage = ingester::Storage {
+            objects: objects.clone(),
+            manifests: manifests.clone(),
+            cpu: cpu.clone(),
+            writer_id: lock::writer_id(&dir)?,
+        };
         let ingester = Ingester::open(config.ingester(), dir.wal_dir(), storage, &mut registry).await?;
+        let retention =
+            Retention::new(manifests.clone(), objects.clone(), config.compactor.compaction.block_retention.get());
         let sources = sources(ingester.clone(), manifests, objects, cpu.clone());
         let querier = Querier::new(config.querier.clone(), sources, cpu, &mut registry);
         let edge_telemetry = api::Telemetry::register(&mut registry);
-        let edge = Edge::new(config.api(), ingester.clone(), querier, edge_telemetry, Arc::new(registry), config.to_yaml());
+        let edge =
+            Edge::new(config.api(), ingester.clone(), querier, edge_telemetry, Arc::new(registry), config.to_yaml());
 
         let addresses = servers.addresses()?;
         let stop_serving = CancellationToken::new();
         let serving = tokio::spawn(servers.serve(edge, stop_serving.clone()));
-        Ok(Self { addresses, ingester, stop_serving, serving, _lock: lock })
+        let retention = tokio::spawn(retention.run());
+        Ok(Self { addresses, ingester, stop_serving, serving, retention, _lock: lock })
     }
 
     pub fn addresses(&self) -> Addresses {
@@ -75,13 +86,19 @@ impl App {
         self.ingester.refuse();
         self.stop_serving.cancel();
         let served = self.serving.await;
+        self.retention.abort();
         self.ingester.close().await;
         served.context("serve")
     }
 }
 
 /// Live rows first, then the manifest: a block that is published in between is then in both, and taken once.
-fn sources(ingester: Ingester, manifests: Arc<manifest::Store>, objects: Arc<dyn ObjectStore>, cpu: CpuPool) -> Sources {
+fn sources(
+    ingester: Ingester,
+    manifests: Arc<manifest::Store>,
+    objects: Arc<dyn ObjectStore>,
+    cpu: CpuPool,
+) -> Sources {
     let cache = BlockCache::new(BLOCK_CACHE_BYTES);
     Arc::new(move |tenant: &TenantId| {
         let (ingester, manifests, objects, cpu) = (ingester.clone(), manifests.clone(), objects.clone(), cpu.clone());
@@ -91,9 +108,11 @@ fn sources(ingester: Ingester, manifests: Arc<manifest::Store>, objects: Arc<dyn
             let live = cpu.run(move || live_ingester.live_sources(&live_tenant)).await?;
             let live = live.map_err(|error| storage::Error::LiveSpans { reason: error.to_string() })?;
             let manifest = manifests.load(&tenant).await?;
-            let mut sources: Vec<Arc<dyn Source>> = live.into_iter().filter(|source| manifest.block(&source.block_id()).is_none()).collect();
+            let mut sources: Vec<Arc<dyn Source>> =
+                live.into_iter().filter(|source| manifest.block(&source.block_id()).is_none()).collect();
             sources.extend(manifest.blocks.iter().map(|entry| {
-                Arc::new(BlockSource::new(tenant.clone(), entry.clone(), objects.clone(), cpu.clone(), cache.clone())) as Arc<dyn Source>
+                Arc::new(BlockSource::new(tenant.clone(), entry.clone(), objects.clone(), cpu.clone(), cache.clone()))
+                    as Arc<dyn Source>
             }));
             Ok(sources)
         }

@@ -67,7 +67,8 @@ fn run(arguments: Arguments) -> Result<()> {
     for key in config.not_applicable() {
         warn!(key, "this key of Tempo's does not apply here and is ignored");
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the async runtime")?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the async runtime")?;
     runtime.block_on(serve(&config))
 }
 

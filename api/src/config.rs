@@ -29,7 +29,7 @@ pub struct Config {
     pub max_concurrent_pushes: usize,
     /// How long a connection may wait for the next head of a request, in seconds; idle clients are closed after it too.
     pub header_read_timeout_seconds: u64,
-    /// How long the body of an OTLP request may take to arrive, in seconds. Tempo's read timeout of 30.
+    /// How long the body of an OTLP request may take to arrive, in seconds; over gRPC, to be stored as well. Tempo's 30.
     pub body_read_timeout_seconds: u64,
     /// How long a stop waits for requests in flight, in seconds, before it closes their connections.
     pub drain_timeout_seconds: u64,

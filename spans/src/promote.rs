@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int32Array, Int64Array, ListArray, RecordBatch, StringArray, StructArray,
-    UInt32Array,
+    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int32Array, Int64Array, ListArray, RecordBatch, StringArray,
+    StructArray, UInt32Array,
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::compute::{cast, take};
@@ -53,7 +53,8 @@ impl Promotion {
             }
         }
         let least = (batch.num_rows() / ROWS_PER_VALUE).max(1);
-        let mut chosen: Vec<((i32, AttributeType), usize)> = counts.iter().map(|(&of, &count)| (of, count)).filter(|&(_, count)| count >= least).collect();
+        let mut chosen: Vec<((i32, AttributeType), usize)> =
+            counts.iter().map(|(&of, &count)| (of, count)).filter(|&(_, count)| count >= least).collect();
         chosen.sort_by_key(|&(of, count)| (std::cmp::Reverse(count), of));
         chosen.truncate(MAX_COLUMNS);
         let distinct = items.count_distinct_texts(chosen.iter().map(|&(of, _)| of));
@@ -61,7 +62,9 @@ impl Promotion {
             .iter()
             .map(|&((key, kind), count)| PromotedColumn {
                 attribute: AttributeColumn { scope, key: items.text(key).to_owned(), kind },
-                several_types: AttributeType::ALL.iter().any(|&other| other != kind && counts.contains_key(&(key, other))),
+                several_types: AttributeType::ALL
+                    .iter()
+                    .any(|&other| other != kind && counts.contains_key(&(key, other))),
                 plain_text: distinct.get(&key).is_some_and(|&distinct| distinct as f64 > count as f64 * DISTINCT_SHARE),
             })
             .collect();
@@ -76,7 +79,11 @@ impl Promotion {
 
     /// The schema that [`apply`](Self::apply) gives to a batch of this one.
     pub fn schema(&self, before: &Schema) -> Schema {
-        let fields = before.fields().iter().map(|field| field.as_ref().clone()).chain(self.columns.iter().map(PromotedColumn::field));
+        let fields = before
+            .fields()
+            .iter()
+            .map(|field| field.as_ref().clone())
+            .chain(self.columns.iter().map(PromotedColumn::field));
         Schema::new(fields.collect::<Vec<_>>())
     }
 
@@ -233,7 +240,8 @@ impl<'a> Items<'a> {
     /// The lists with only the items that are kept.
     fn rest(&self, kept: Vec<u32>, lengths: Vec<usize>) -> Result<ArrayRef, Error> {
         let kept = UInt32Array::from(kept);
-        let columns = self.parts.columns().iter().map(|column| take(column, &kept, None)).collect::<Result<Vec<_>, _>>()?;
+        let columns =
+            self.parts.columns().iter().map(|column| take(column, &kept, None)).collect::<Result<Vec<_>, _>>()?;
         let parts = StructArray::try_new(schema::attribute_fields(), columns, None)?;
         let item = schema::item_field(schema::attribute_fields());
         Ok(Arc::new(ListArray::try_new(item, OffsetBuffer::from_lengths(lengths), Arc::new(parts), None)?))

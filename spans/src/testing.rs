@@ -153,6 +153,112 @@ impl Odd {
     }
 }
 
+/// A request as a collector's batch processor sends it: `traces` web requests of some twenty spans through eight
+/// services, about ten attributes each. `start_nanos` is when the first begins. The same arguments give the same request.
+pub fn shop_request(seed: u64, traces: usize, start_nanos: u64) -> ExportTraceServiceRequest {
+    let mut shop = Shop { rng: SmallRng::seed_from_u64(seed), services: Vec::new() };
+    for service in SHOP_SERVICES {
+        shop.services.push((service, Vec::new()));
+    }
+    for index in 0..traces {
+        shop.page(start_nanos + index as u64 * 1_000_000);
+    }
+    ExportTraceServiceRequest {
+        resource_spans: shop.services.into_iter().map(|(service, spans)| shop_resource(service, spans)).collect(),
+    }
+}
+
+const SHOP_SERVICES: [&str; 8] =
+    ["gateway", "frontend", "cart", "checkout", "catalog", "payment", "shipping", "currency"];
+
+fn text(key: &str, value: impl Into<String>) -> KeyValue {
+    KeyValue {
+        key: key.to_owned(),
+        value: Some(AnyValue { value: Some(Value::StringValue(value.into())) }),
+        ..Default::default()
+    }
+}
+
+fn int(key: &str, value: i64) -> KeyValue {
+    KeyValue {
+        key: key.to_owned(),
+        value: Some(AnyValue { value: Some(Value::IntValue(value)) }),
+        ..Default::default()
+    }
+}
+
+fn shop_resource(service: &str, spans: Vec<Span>) -> ResourceSpans {
+    let attributes = vec![
+        text("service.name", service),
+        text("service.version", "2.1.4"),
+        text("service.namespace", "shop"),
+        text("k8s.pod.name", format!("{service}-7b774997c5-0")),
+        text("telemetry.sdk.language", "go"),
+    ];
+    let scope = InstrumentationScope { name: "otel-go".into(), version: "0.57.0".into(), ..Default::default() };
+    let scope_spans = vec![ScopeSpans { scope: Some(scope), spans, ..Default::default() }];
+    ResourceSpans { resource: Some(Resource { attributes, ..Default::default() }), scope_spans, ..Default::default() }
+}
+
+struct Shop {
+    rng: SmallRng,
+    services: Vec<(&'static str, Vec<Span>)>,
+}
+
+impl Shop {
+    fn page(&mut self, start: u64) {
+        let trace_id = self.rng.random::<u128>().max(1).to_be_bytes();
+        let failed = self.rng.random_range(0..25) == 0;
+        let root = self.span(0, &trace_id, Vec::new(), start, failed);
+        let page = self.span(1, &trace_id, root, start + 10_000, failed);
+        for call in 0..self.rng.random_range(4..12u64) {
+            let service = self.rng.random_range(2..SHOP_SERVICES.len());
+            let client = self.span(1, &trace_id, page.clone(), start + 20_000 + call * 500_000, false);
+            self.span(service, &trace_id, client, start + 30_000 + call * 500_000, failed && call == 0);
+        }
+    }
+
+    fn span(&mut self, service: usize, trace_id: &[u8; 16], parent: Vec<u8>, start: u64, failed: bool) -> Vec<u8> {
+        let span_id = self.rng.random::<u64>().max(1).to_be_bytes().to_vec();
+        let route = self.rng.random_range(0..30);
+        let mut attributes = vec![
+            text("http.request.method", "GET"),
+            text("http.route", format!("/api/v1/resource-{route}")),
+            text("url.full", format!("http://shop/api/v1/resource-{route}?id={}", self.rng.random_range(0..100_000))),
+            int("http.response.status_code", if failed { 500 } else { 200 }),
+            text("server.address", SHOP_SERVICES[service]),
+            int("server.port", 8080),
+            text("network.protocol.version", "1.1"),
+            text("app.user.id", format!("user-{}", self.rng.random_range(0..5_000))),
+            text("request.id", format!("{:032x}", self.rng.random::<u128>())),
+        ];
+        if service == 4 {
+            attributes.push(text("db.system", "postgresql"));
+        }
+        let status = failed.then(|| Status { message: "upstream failed".into(), code: 2 });
+        let events = failed.then(|| span::Event {
+            time_unix_nano: start + 5,
+            name: "exception".into(),
+            attributes: vec![text("exception.type", "RpcError")],
+            ..Default::default()
+        });
+        self.services[service].1.push(Span {
+            trace_id: trace_id.to_vec(),
+            span_id: span_id.clone(),
+            parent_span_id: parent,
+            name: format!("GET /api/v1/resource-{route}"),
+            kind: if service == 1 { 3 } else { 2 },
+            start_time_unix_nano: start,
+            end_time_unix_nano: start + u64::from(self.rng.random_range(1_000..50_000_000u32)),
+            attributes,
+            events: events.into_iter().collect(),
+            status,
+            ..Default::default()
+        });
+        span_id
+    }
+}
+
 /// Spans in an order and form in which two equal sets of spans are equal: each with its resource and scope, sorted;
 /// attributes sorted by key; empty resources, scopes and statuses filled in.
 pub fn canonical(resource_spans: &[ResourceSpans]) -> Vec<String> {

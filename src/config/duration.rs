@@ -32,8 +32,10 @@ impl Serialize for GoDuration {
 impl<'de> Deserialize<'de> for GoDuration {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let nanos = traceql::parse_go_duration(&text).map_err(|error| D::Error::custom(format!("{error}; write for example 5m")))?;
-        let nanos = u64::try_from(nanos).map_err(|_| D::Error::custom(format!("duration {text} must not be negative")))?;
+        let nanos = traceql::parse_go_duration(&text)
+            .map_err(|error| D::Error::custom(format!("{error}; write for example 5m")))?;
+        let nanos =
+            u64::try_from(nanos).map_err(|_| D::Error::custom(format!("duration {text} must not be negative")))?;
         Ok(Self(Duration::from_nanos(nanos)))
     }
 }

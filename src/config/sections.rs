@@ -175,7 +175,12 @@ pub struct Compaction {
 
 impl Compaction {
     pub(super) fn others(&self) -> NotApplicable {
-        let others = [&self.compaction_window, &self.compacted_block_retention, &self.max_block_bytes, &self.max_compaction_objects];
+        let others = [
+            &self.compaction_window,
+            &self.compacted_block_retention,
+            &self.max_block_bytes,
+            &self.max_compaction_objects,
+        ];
         NotApplicable { present: others.into_iter().any(NotApplicable::is_present) }
     }
 }

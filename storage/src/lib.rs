@@ -18,6 +18,7 @@ pub mod manifest;
 pub mod memory;
 pub mod objects;
 pub mod paths;
+pub mod retention;
 pub mod source;
 pub mod telemetry;
 pub mod wal;

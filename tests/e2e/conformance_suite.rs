@@ -7,12 +7,29 @@ use crate::server::Server;
 
 /// The areas whose part of the language is evaluated so far.
 const AREAS: [&str; 11] = [
-    "trace_by_id", "search_legacy", "search_params", "traceql_filters", "tags_v1", "tags_v2", "tag_values_v1", "tag_values_v2", "misc",
-    "ingest", "errors",
+    "trace_by_id",
+    "search_legacy",
+    "search_params",
+    "traceql_filters",
+    "tags_v1",
+    "tags_v2",
+    "tag_values_v1",
+    "tag_values_v2",
+    "misc",
+    "ingest",
+    "errors",
 ];
 /// What only asks: these areas leave the data as it is.
-const READ_ONLY: [&str; 8] =
-    ["trace_by_id", "search_legacy", "search_params", "traceql_filters", "tags_v1", "tags_v2", "tag_values_v1", "tag_values_v2"];
+const READ_ONLY: [&str; 8] = [
+    "trace_by_id",
+    "search_legacy",
+    "search_params",
+    "traceql_filters",
+    "tags_v1",
+    "tags_v2",
+    "tag_values_v1",
+    "tag_values_v2",
+];
 
 /// Cases of these areas that need what is still to come.
 const NOT_YET: [&str; 1] = ["sp-spss-with-by"];

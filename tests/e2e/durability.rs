@@ -17,7 +17,8 @@ const SMALL_BLOCKS: &str = "ingester: {max_block_bytes: 200000, max_block_durati
 
 /// One trace of ten spans.
 fn trace(id: u128) -> Vec<u8> {
-    let start = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |now| now.as_nanos() as u64);
+    let start =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |now| now.as_nanos() as u64);
     let spans = (0..10u64).map(|index| Span {
         trace_id: id.to_be_bytes().to_vec(),
         span_id: (index + 1).to_be_bytes().to_vec(),
@@ -28,7 +29,8 @@ fn trace(id: u128) -> Vec<u8> {
         ..Default::default()
     });
     let scope_spans = vec![ScopeSpans { spans: spans.collect(), ..Default::default() }];
-    ExportTraceServiceRequest { resource_spans: vec![ResourceSpans { scope_spans, ..Default::default() }] }.encode_to_vec()
+    ExportTraceServiceRequest { resource_spans: vec![ResourceSpans { scope_spans, ..Default::default() }] }
+        .encode_to_vec()
 }
 
 async fn send(target: &Target, id: u128) -> Result<bool> {
@@ -62,7 +64,8 @@ async fn assert_all_there(target: &Target, ids: &[u128]) -> Result<()> {
     let found: serde_json::Value = serde_json::from_slice(&found.body)?;
     let mut matched = std::collections::HashMap::new();
     for trace in found["traces"].as_array().context("traces")? {
-        matched.insert(trace["traceID"].as_str().unwrap_or_default().to_owned(), trace["spanSets"][0]["matched"].as_u64());
+        matched
+            .insert(trace["traceID"].as_str().unwrap_or_default().to_owned(), trace["spanSets"][0]["matched"].as_u64());
     }
     for id in ids {
         assert_eq!(matched.get(&format!("{id:x}")), Some(&Some(10)), "trace {id:x} by search");

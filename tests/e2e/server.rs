@@ -33,7 +33,8 @@ impl Server {
     /// Starts on `dir` and waits until it is ready.
     pub async fn start(dir: &Path, more: &str) -> Result<Self> {
         let config = config_in(dir, more)?;
-        let mut process = Command::new(env!("CARGO_BIN_EXE_mosso")).arg("-config.file").arg(config).stderr(Stdio::piped()).spawn()?;
+        let mut process =
+            Command::new(env!("CARGO_BIN_EXE_mosso")).arg("-config.file").arg(config).stderr(Stdio::piped()).spawn()?;
         let stderr = process.stderr.take().context("stderr is piped")?;
         let (lines, log) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
@@ -44,7 +45,9 @@ impl Server {
         });
         let mut address = |listener: &str| -> Result<String> {
             let line = loop {
-                let line = log.recv_timeout(PATIENCE).with_context(|| format!("mosso did not log the address of {listener}"))?;
+                let line = log
+                    .recv_timeout(PATIENCE)
+                    .with_context(|| format!("mosso did not log the address of {listener}"))?;
                 if line.contains(&format!("listener=\"{listener}\"")) {
                     break line;
                 }

@@ -39,7 +39,10 @@ async fn what_is_taken_is_named() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let server = Server::start(dir.path(), "").await?;
     let same_data = config_in(dir.path(), "")?;
-    assert_refused(&mosso(dir.path(), &["--config.file", &same_data.to_string_lossy()])?, &dir.path().join("data").to_string_lossy());
+    assert_refused(
+        &mosso(dir.path(), &["--config.file", &same_data.to_string_lossy()])?,
+        &dir.path().join("data").to_string_lossy(),
+    );
 
     let other = tempfile::tempdir()?;
     let port = server.api.rsplit(':').next().unwrap_or_default();
@@ -50,6 +53,9 @@ async fn what_is_taken_is_named() -> Result<()> {
     let file_in_the_way = other.path().join("data");
     std::fs::write(&file_in_the_way, "")?;
     let config = config_in(other.path(), "")?;
-    assert_refused(&mosso(other.path(), &["--config.file", &config.to_string_lossy()])?, &file_in_the_way.to_string_lossy());
+    assert_refused(
+        &mosso(other.path(), &["--config.file", &config.to_string_lossy()])?,
+        &file_in_the_way.to_string_lossy(),
+    );
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! gRPC: `TraceService/Export` and `Health/Check`. Messages stay bytes; the ingester's decoder sees the whole request.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -75,7 +76,11 @@ async fn export(edge: Arc<Edge>, request: Request) -> Response {
         let stored = push(&edge, "grpc", &tenant, message.into_inner()).await;
         stored.map(|()| tonic::Response::new(Bytes::from_static(ACCEPTED))).map_err(|refusal| refusal.to_grpc())
     };
-    let mut response = unary(max_bytes).unary(service_fn(store), request).await.map(Body::new);
+    let patience = Duration::from_secs(edge.config.body_read_timeout_seconds);
+    let Ok(response) = tokio::time::timeout(patience, unary(max_bytes).unary(service_fn(store), request)).await else {
+        return Status::deadline_exceeded("the request took too long to arrive and to be stored").into_http();
+    };
+    let mut response = response.map(Body::new);
     forbid_retry_of_large_messages(&mut response);
     response
 }

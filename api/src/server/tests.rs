@@ -25,7 +25,10 @@ async fn servers_answer_on_the_ports_they_were_given_and_stop_when_told() {
     let idle = TcpStream::connect(addresses.otlp_grpc.unwrap()).await.unwrap();
 
     shutdown.cancel();
-    tokio::time::timeout(Duration::from_secs(5), serving).await.expect("idle connections do not hold up a stop").unwrap();
+    tokio::time::timeout(Duration::from_secs(5), serving)
+        .await
+        .expect("idle connections do not hold up a stop")
+        .unwrap();
     assert!(TcpStream::connect(addresses.http).await.is_err(), "a stopped server takes no connections");
     drop(idle);
 }

@@ -55,7 +55,10 @@ async fn wrong_requests_are_refused_in_plain_text() {
         ("/api/v2/traces/1?mode=sideways", "invalid value for mode sideways"),
         ("/api/v2/traces/1?start=20&end=10", "http parameter start must be before end. received start=20 end=10"),
         ("/api/search?limit=0", "invalid limit: must be a positive number"),
-        ("/api/search?q=%7B+foo+%3D+1+%7D", "invalid TraceQL query: parse error at line 1, col 3: unknown identifier: foo"),
+        (
+            "/api/search?q=%7B+foo+%3D+1+%7D",
+            "invalid TraceQL query: parse error at line 1, col 3: unknown identifier: foo",
+        ),
         ("/api/search/tags?scope=bogus", "invalid scope: bogus"),
         (
             "/api/v2/search/tag/zzz/values",
@@ -71,9 +74,16 @@ async fn wrong_requests_are_refused_in_plain_text() {
 
 #[tokio::test]
 async fn paths_that_do_not_exist_are_404() {
-    for path in
-        ["/", "/api", "/api/nothing", "/api/search/", "/api/traces/", "/api/traces/a1%2Fb2", "/api/search/tag/fruit", "/api/mcp"]
-    {
+    for path in [
+        "/",
+        "/api",
+        "/api/nothing",
+        "/api/search/",
+        "/api/traces/",
+        "/api/traces/a1%2Fb2",
+        "/api/search/tag/fruit",
+        "/api/mcp",
+    ] {
         let answer = get(path).await;
         assert_eq!((answer.status, answer.text()), (404, "404 page not found\n"), "{path}");
         assert_eq!(answer.content_type(), "text/plain; charset=utf-8", "{path}");
@@ -141,4 +151,32 @@ async fn a_full_house_turns_queries_away() {
     let config = Config { query: QueryConfig { max_concurrent: 0, ..QueryConfig::default() }, ..Config::default() };
     let answer = send(config, "GET", "/api/search", &[]).await;
     assert_eq!((answer.status, answer.text()), (429, "too many outstanding requests"));
+}
+
+#[tokio::test]
+async fn what_is_pushed_is_read_back() {
+    let test_edge = edge(Config::default()).await;
+    let span = r#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"00000000000000000abc123456789def","spanId":"00000000000000aa",
+        "name":"a<b","kind":"SPAN_KIND_SERVER","startTimeUnixNano":"1700000000000000000","endTimeUnixNano":"1700000001000000000"}]}]}]}"#;
+    let push = Request::builder().method("POST").uri("/v1/traces").header("content-type", "application/json");
+    let answer = ask(crate::otlp::http::router(test_edge.edge.clone()), push.body(Body::from(span)).unwrap()).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+
+    let read = async |path: &str| {
+        let request = Request::builder().uri(path).body(Body::empty()).unwrap();
+        let answer = ask(router(test_edge.edge.clone()), request).await;
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+        answer.text().to_owned()
+    };
+    let resource_spans = concat!(
+        r#"[{"resource":{},"scopeSpans":[{"scope":{},"spans":[{"traceId":"AAAAAAAAAAAKvBI0Vnid7w==","#,
+        r#""spanId":"AAAAAAAAAKo=","name":"a\u003cb","kind":"SPAN_KIND_SERVER","startTimeUnixNano":"1700000000000000000","#,
+        r#""endTimeUnixNano":"1700000001000000000","status":{}}]}]}]"#
+    );
+    assert_eq!(read("/api/traces/abc123456789def").await, format!(r#"{{"batches":{resource_spans}}}"#));
+    let trace = format!(r#"{{"trace":{{"resourceSpans":{resource_spans}}},"metrics":{{}}}}"#);
+    assert_eq!(read("/api/v2/traces/ABC123456789def").await, trace);
+    let found = read("/api/search?q=%7B%7D&start=1699999999&end=1700000001").await;
+    assert!(found.starts_with(r#"{"traces":[{"traceID":"abc123456789def","#), "{found}");
+    assert!(found.contains(r#""spanSet":{"spans":[{"spanID":"00000000000000aa","#), "{found}");
 }

@@ -60,8 +60,10 @@ pub(crate) async fn tag_names(
         *names = std::mem::take(names).into_iter().take(request.limit.unwrap_or(usize::MAX)).collect();
     }
     match request.scope {
-        TagScope::One(scope) => drop(scopes.entry(scope).or_default()),
-        _ => scopes.retain(|_, names| !names.is_empty()),
+        TagScope::One(scope) => {
+            scopes.entry(scope).or_default();
+        }
+        TagScope::All | TagScope::Intrinsic => scopes.retain(|_, names| !names.is_empty()),
     }
     Ok(TagNames { scopes, intrinsics, metrics: scan.metrics() })
 }

@@ -211,7 +211,8 @@ fn files(folder: &Path, extension: &str) -> Result<Vec<PathBuf>> {
 }
 
 fn parse_cases(text: &str) -> Result<Vec<Case>> {
-    let file: CaseFile = serde_saphyr::from_str(text)?;
+    let options = serde_saphyr::options! { strict_booleans: true }; // `y` and `on` are text
+    let file: CaseFile = serde_saphyr::from_str_with_options(text, options)?;
     file.cases.into_iter().map(|own| finish(&file.area, &file.defaults, own)).collect()
 }
 

@@ -1,0 +1,165 @@
+//! Traces for tests: OTLP messages, tables and sources from short descriptions.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use model::{BlockId, SpanId, TenantId, TimeRange, TraceId};
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, InstrumentationScope, KeyValue, any_value};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status, span};
+use prometheus_client::registry::Registry;
+use prost::Message;
+use spans::{SpanTable, TableBuilder};
+use storage::CpuPool;
+use storage::memory::MemorySource;
+use storage::source::{Dimensions, Projection, Read, Source};
+
+use crate::{Config, Querier};
+
+pub(crate) const MS: u64 = 1_000_000;
+/// When traces of these tests begin, unless they say otherwise.
+pub(crate) const START: u64 = 1_700_000_000_000_000_000;
+
+
+fn any(value: any_value::Value) -> AnyValue {
+    AnyValue { value: Some(value) }
+}
+
+pub(crate) fn text(text: &str) -> AnyValue {
+    any(any_value::Value::StringValue(text.to_owned()))
+}
+
+pub(crate) fn int(number: i64) -> AnyValue {
+    any(any_value::Value::IntValue(number))
+}
+
+pub(crate) fn float(number: f64) -> AnyValue {
+    any(any_value::Value::DoubleValue(number))
+}
+
+pub(crate) fn bool(value: bool) -> AnyValue {
+    any(any_value::Value::BoolValue(value))
+}
+
+pub(crate) fn array(values: impl IntoIterator<Item = AnyValue>) -> AnyValue {
+    any(any_value::Value::ArrayValue(ArrayValue { values: values.into_iter().collect() }))
+}
+
+pub(crate) fn attributes(pairs: &[(&str, AnyValue)]) -> Vec<KeyValue> {
+    pairs
+        .iter()
+        .map(|(key, value)| KeyValue { key: (*key).to_owned(), value: Some(value.clone()), ..Default::default() })
+        .collect()
+}
+
+pub(crate) fn trace_id(number: u8) -> TraceId {
+    TraceId([number; 16])
+}
+
+pub(crate) fn span_id(number: u64) -> SpanId {
+    SpanId(number.to_be_bytes())
+}
+
+/// A span with what most tests need; the rest is set on the message.
+pub(crate) fn span(trace: u8, id: u64, parent: u64, name: &str, start_ms: u64, duration_ms: u64) -> Span {
+    let start_nanos = START + start_ms * MS;
+    Span {
+        trace_id: trace_id(trace).0.to_vec(),
+        span_id: span_id(id).0.to_vec(),
+        parent_span_id: if parent == 0 { Vec::new() } else { span_id(parent).0.to_vec() },
+        name: name.to_owned(),
+        start_time_unix_nano: start_nanos,
+        end_time_unix_nano: start_nanos + duration_ms * MS,
+        ..Default::default()
+    }
+}
+
+pub(crate) fn event(name: &str, at_nanos: u64, pairs: &[(&str, AnyValue)]) -> span::Event {
+    span::Event {
+        name: name.to_owned(),
+        time_unix_nano: at_nanos,
+        attributes: attributes(pairs),
+        ..Default::default()
+    }
+}
+
+pub(crate) fn status(code: i32, message: &str) -> Option<Status> {
+    Some(Status { code, message: message.to_owned() })
+}
+
+/// Spans of a service.
+pub(crate) fn service(name: &str, spans: Vec<Span>) -> ResourceSpans {
+    resource(&[("service.name", text(name))], "", spans)
+}
+
+pub(crate) fn resource(pairs: &[(&str, AnyValue)], scope: &str, spans: Vec<Span>) -> ResourceSpans {
+    let resource = Resource { attributes: attributes(pairs), ..Default::default() };
+    let scope = (!scope.is_empty()).then(|| InstrumentationScope { name: scope.to_owned(), ..Default::default() });
+    ResourceSpans {
+        resource: Some(resource),
+        scope_spans: vec![ScopeSpans { scope, spans, ..Default::default() }],
+        ..Default::default()
+    }
+}
+
+pub(crate) fn table(resource_spans: Vec<ResourceSpans>) -> SpanTable {
+    let mut builder = TableBuilder::default();
+    builder.append(&ExportTraceServiceRequest { resource_spans }.encode_to_vec()).unwrap();
+    builder.snapshot().unwrap()
+}
+
+pub(crate) fn source(resource_spans: Vec<ResourceSpans>) -> Arc<dyn Source> {
+    Arc::new(MemorySource::new(BlockId::generate(), table(resource_spans)).unwrap())
+}
+
+pub(crate) fn querier(sources: Vec<Arc<dyn Source>>) -> Querier {
+    let sources = Arc::new(move |_: &TenantId| {
+        let sources = sources.clone();
+        let answer: futures::future::BoxFuture<'static, _> = Box::pin(async move { Ok(sources) });
+        answer
+    });
+    Querier::new(Config::default(), sources, CpuPool::new(2), &mut Registry::default())
+}
+
+/// A source whose small tables cannot be read.
+pub(crate) struct Damaged;
+
+#[async_trait]
+impl Source for Damaged {
+    fn block_id(&self) -> BlockId {
+        BlockId::generate()
+    }
+
+    fn is_live(&self) -> bool {
+        false
+    }
+
+    fn time_range(&self) -> TimeRange {
+        TimeRange::ALL
+    }
+
+    fn span_count(&self) -> usize {
+        0
+    }
+
+    fn size_bytes(&self) -> u64 {
+        0
+    }
+
+    async fn dimensions(&self) -> Result<Arc<Dimensions>, storage::Error> {
+        Err(damage())
+    }
+
+    async fn find_trace(&self, _: &TraceId) -> Result<Option<usize>, storage::Error> {
+        Err(damage())
+    }
+
+    async fn read(&self, _: usize, _: &[std::ops::Range<usize>], _: &Projection) -> Result<Read, storage::Error> {
+        Err(damage())
+    }
+}
+
+fn damage() -> storage::Error {
+    storage::Error::BlockDamaged { key: "spans.parquet".to_owned(), reason: "test".to_owned() }
+}
