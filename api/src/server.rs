@@ -16,7 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 use crate::{Config, Edge, Error, otlp, tempo};
 
@@ -109,7 +109,6 @@ fn socket_text(address: &str, port: u16) -> String {
 async fn listen(service: &'static str, address: &str) -> Result<TcpListener, Error> {
     let to_error = |source| Error::Listen { service, address: address.to_owned(), source };
     let listener = TcpListener::bind(address).await.map_err(to_error)?;
-    info!(service, address = %local_address(service, &listener)?, "listening");
     Ok(listener)
 }
 

@@ -23,7 +23,7 @@ pub enum Error {
     #[error("the write-ahead log could not be written: {reason}")]
     Log { reason: String },
     #[error("{action}: {source}")]
-    Storage { action: &'static str, source: storage::Error },
+    Storage { action: &'static str, source: Box<storage::Error> },
     /// Live spans could not be put in columns.
     #[error("build span columns: {0}")]
     Table(spans::Error),
@@ -33,6 +33,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// For `map_err`: what was tried.
+    pub(crate) fn storage(action: &'static str) -> impl FnOnce(storage::Error) -> Self {
+        move |source| Self::Storage { action, source: Box::new(source) }
+    }
+
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Request(error) => error.kind(),

@@ -67,7 +67,7 @@ impl Flusher {
             tracing::warn!(tenant = %head.tenant, block_id = %head.block_id, error = %source, retry_in = ?wait, "flush failed, will retry");
             self.metrics.flush_failed();
             if let Some(done) = done.take() {
-                _ = done.send(Err(Error::Storage { action: "publish a block", source }));
+                _ = done.send(Err(Error::storage("publish a block")(source)));
             }
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(LONGEST_RETRY);

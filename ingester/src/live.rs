@@ -142,7 +142,7 @@ impl Head {
         if self.snapshot.is_none() && !self.open.is_empty() {
             let table = self.open.snapshot().map_err(Error::Table)?;
             let source = MemorySource::new(self.block_id, table)
-                .map_err(|source| Error::Storage { action: "index live spans", source })?;
+                .map_err(Error::storage("index live spans"))?;
             self.snapshot = Some(Arc::new(source));
         }
         Ok(self.snapshot.clone())

@@ -107,7 +107,7 @@ impl LogWriter {
                 tracing::error!(%error, "a new log segment could not be started, live spans are cut later");
                 _ = self.applier.send(ApplyCommand::CutFailed);
                 if let Some(done) = done {
-                    _ = done.send(Err(Error::Storage { action: "start a log segment", source: error }));
+                    _ = done.send(Err(Error::storage("start a log segment")(error)));
                 }
             }
         }

@@ -82,9 +82,9 @@ impl Ingester {
     ) -> Result<Self, Error> {
         let watermarks = recover::watermarks(&storage).await?;
         let (mut log, recovery) =
-            Log::open(wal_dir).map_err(|source| Error::Storage { action: "open the write-ahead log", source })?;
+            Log::open(wal_dir).map_err(Error::storage("open the write-ahead log"))?;
         let newest = watermarks.values().copied().max().unwrap_or_default();
-        log.start_after(newest).map_err(|source| Error::Storage { action: "open the write-ahead log", source })?;
+        log.start_after(newest).map_err(Error::storage("open the write-ahead log"))?;
 
         let (log_commands, log_receiver) = mpsc::channel(config.max_queued_requests);
         let inner = Arc::new(Inner {

@@ -17,10 +17,9 @@ use crate::push::{Inner, Readiness, Storage};
 pub(crate) type Watermarks = HashMap<TenantId, SegmentSequence>;
 
 pub(crate) async fn watermarks(storage: &Storage) -> Result<Watermarks, Error> {
-    let failed = |source| Error::Storage { action: "read manifests", source };
-    let mut watermarks = Watermarks::new();
+        let mut watermarks = Watermarks::new();
     for tenant in storage.manifests.tenants() {
-        let manifest = storage.manifests.load(&tenant).await.map_err(failed)?;
+        let manifest = storage.manifests.load(&tenant).await.map_err(Error::storage("read manifests"))?;
         watermarks.insert(tenant, manifest.watermark(&storage.writer_id));
     }
     Ok(watermarks)
@@ -64,7 +63,7 @@ fn replay(
         if inner.is_stopping() {
             break;
         }
-        match event.map_err(|source| Error::Storage { action: "replay the write-ahead log", source })? {
+        match event.map_err(Error::storage("replay the write-ahead log"))? {
             ReplayEvent::Entry { segment, tenant, .. }
                 if watermarks.get(&tenant).is_some_and(|&covered| segment <= covered) =>
             {

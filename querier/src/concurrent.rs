@@ -11,8 +11,7 @@ pub(crate) type Work<'a, T> = BoxFuture<'a, Result<T, Error>>;
 /// Runs all, at most `limit` at a time; results are in the order of the work. The first error ends the rest.
 pub(crate) async fn try_all<T>(limit: usize, work: Vec<Work<'_, T>>) -> Result<Vec<T>, Error> {
     let numbered = work.into_iter().enumerate().map(numbered).collect::<Vec<_>>();
-    let mut results: Vec<(usize, T)> =
-        stream::iter(numbered).buffer_unordered(limit.max(1)).try_collect().await?;
+    let mut results: Vec<(usize, T)> = stream::iter(numbered).buffer_unordered(limit.max(1)).try_collect().await?;
     results.sort_by_key(|(number, _)| *number);
     Ok(results.into_iter().map(|(_, result)| result).collect())
 }

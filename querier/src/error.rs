@@ -36,7 +36,8 @@ impl Error {
 
     /// For a query that is more than one span filter and `select()`.
     pub(crate) fn unsupported(query: &traceql::Query) -> Self {
-        let part = query.parts().into_iter().find(|part| !matches!(part, Part::Select | Part::Metrics | Part::SecondStage));
+        let part =
+            query.parts().into_iter().find(|part| !matches!(part, Part::Select | Part::Metrics | Part::SecondStage));
         Self::Unsupported { part: part.map_or_else(|| "this query".to_owned(), |part| part.to_string()) }
     }
 

@@ -34,3 +34,5 @@ pub(crate) fn text_column(batch: &RecordBatch, name: &str) -> Result<Column, Err
     Ok(Column::of(batch.num_rows(), column::Part::Text(fields::texts(batch, name)?)))
 }
 
+#[cfg(test)]
+mod tests;

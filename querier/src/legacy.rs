@@ -42,7 +42,9 @@ fn tag(key: &str, value: &str) -> FieldExpr {
             None => FieldExpr::Literal(Static::Bool(false)),
         },
         // Tempo knows this one as a number only
-        ("http.status_code", _, Ok(code)) => compare(Field::attribute(Scope::Span, key), CompareOp::Eq, Static::Int(code)),
+        ("http.status_code", _, Ok(code)) => {
+            compare(Field::attribute(Scope::Span, key), CompareOp::Eq, Static::Int(code))
+        }
         _ => attribute(key, value),
     }
 }

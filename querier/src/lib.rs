@@ -34,6 +34,9 @@ mod config;
 mod error;
 mod telemetry;
 
+#[cfg(test)]
+mod testing;
+
 pub use config::Config;
 pub use error::Error;
 pub use querier::{Querier, Sources};

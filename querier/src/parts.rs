@@ -110,8 +110,7 @@ pub(crate) fn put_together(tables: &[SpanTable]) -> Result<SpanTable, Error> {
 fn has_copies(tables: &[SpanTable]) -> Result<bool, Error> {
     let mut seen: HashMap<(TraceId, [u8; 8], i32), usize> = HashMap::new();
     for (number, table) in tables.iter().enumerate() {
-        let (ids, kinds) =
-            (spans::column(&table.spans, column::SPAN_ID)?, spans::column(&table.spans, column::KIND)?);
+        let (ids, kinds) = (spans::column(&table.spans, column::SPAN_ID)?, spans::column(&table.spans, column::KIND)?);
         let ids = ids.as_fixed_size_binary_opt().ok_or_else(|| Error::damaged(column::SPAN_ID))?;
         let kinds = kinds.as_primitive_opt::<Int32Type>().ok_or_else(|| Error::damaged(column::KIND))?;
         let traces = table.traces()?;

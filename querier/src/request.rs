@@ -21,7 +21,11 @@ pub struct SearchRequest {
 pub enum SearchFilter {
     TraceQl(String),
     /// The search before TraceQL: traces for which every tag is met by some span, of a duration between the bounds.
-    Tags { tags: Vec<(String, String)>, min_duration: Option<Duration>, max_duration: Option<Duration> },
+    Tags {
+        tags: Vec<(String, String)>,
+        min_duration: Option<Duration>,
+        max_duration: Option<Duration>,
+    },
 }
 
 /// `/api/search/tags` and its v2.

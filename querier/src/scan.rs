@@ -5,9 +5,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use arrow::array::BooleanBufferBuilder;
 use arrow::array::RecordBatch;
 use arrow::buffer::BooleanBuffer;
-use arrow::array::BooleanBufferBuilder;
 use spans::{SpanTable, Traces};
 use storage::source::{Dimensions, Projection, Source};
 

@@ -76,12 +76,7 @@ struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    fn new(
-        inner: &'a Inner,
-        sources: Vec<Arc<dyn Source>>,
-        query: Arc<SearchQuery>,
-        request: &SearchRequest,
-    ) -> Self {
+    fn new(inner: &'a Inner, sources: Vec<Arc<dyn Source>>, query: Arc<SearchQuery>, request: &SearchRequest) -> Self {
         let metrics = plan::metrics(&sources, &request.range);
         Self {
             inner,
@@ -176,6 +171,9 @@ impl<'a> Search<'a> {
     fn add_whole(&self, number: usize, opened: &Opened, traces: &[usize], hits: &Mutex<Hits>) -> Result<(), Error> {
         let (view, mut hits) = (opened.traces()?, locked(hits));
         for &trace in traces {
+            if !hits.could_keep(view.start_nanos(trace)) {
+                continue;
+            }
             let rows = view.span_rows(trace);
             hits.add(Hit {
                 start_nanos: view.start_nanos(trace),
@@ -235,3 +233,6 @@ impl<'a> Search<'a> {
 fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,8 +17,8 @@ use futures::FutureExt;
 use model::TimeRange;
 use storage::source::{Projection, Source};
 use tokio::sync::Semaphore;
-use tracing::warn;
 use traceql::{FieldExpr, TagFilter, parse_tag_filter};
+use tracing::warn;
 
 pub(crate) use self::names::tag_names;
 pub(crate) use self::values::tag_values;
@@ -124,8 +124,7 @@ impl<'a> TagScan<'a> {
         let mut columns = columns.clone();
         columns.merge(&filter.projection());
         let (take, columns) = (Arc::new(take), &columns);
-        let select =
-            |group| self.select(opened, group, columns, filter.clone(), masks.clone(), take.clone()).boxed();
+        let select = |group| self.select(opened, group, columns, filter.clone(), masks.clone(), take.clone()).boxed();
         try_all(self.inner.config.max_concurrent_reads, groups.into_iter().map(select).collect()).await?;
         Ok(())
     }
@@ -187,3 +186,6 @@ impl Selected<'_> {
 fn filter_of(query: Option<&str>) -> Result<TagFilter, Error> {
     Ok(query.map(parse_tag_filter).transpose()?.unwrap_or(TagFilter::All))
 }
+
+#[cfg(test)]
+mod tests;

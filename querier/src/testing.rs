@@ -21,7 +21,6 @@ pub(crate) const MS: u64 = 1_000_000;
 /// When traces of these tests begin, unless they say otherwise.
 pub(crate) const START: u64 = 1_700_000_000_000_000_000;
 
-
 fn any(value: any_value::Value) -> AnyValue {
     AnyValue { value: Some(value) }
 }
@@ -76,12 +75,7 @@ pub(crate) fn span(trace: u8, id: u64, parent: u64, name: &str, start_ms: u64, d
 }
 
 pub(crate) fn event(name: &str, at_nanos: u64, pairs: &[(&str, AnyValue)]) -> span::Event {
-    span::Event {
-        name: name.to_owned(),
-        time_unix_nano: at_nanos,
-        attributes: attributes(pairs),
-        ..Default::default()
-    }
+    span::Event { name: name.to_owned(), time_unix_nano: at_nanos, attributes: attributes(pairs), ..Default::default() }
 }
 
 pub(crate) fn status(code: i32, message: &str) -> Option<Status> {

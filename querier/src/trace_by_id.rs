@@ -31,7 +31,8 @@ pub(crate) async fn trace_by_id(
     let mut sources = plan::newest_first(sources);
     sources.retain(|source| source.time_range().overlaps(&range));
     let mut metrics = plan::metrics(&sources, &range);
-    let read = |source: Arc<dyn Source>| async move { Ok((source.block_id(), read_part(inner, source, id).await)) }.boxed();
+    let read =
+        |source: Arc<dyn Source>| async move { Ok((source.block_id(), read_part(inner, source, id).await)) }.boxed();
     let parts = try_all(inner.config.max_concurrent_reads, sources.into_iter().map(read).collect()).await?;
 
     let (mut found, mut failures) = (Vec::new(), Vec::new());
@@ -83,4 +84,54 @@ async fn read_part(inner: &Inner, source: Arc<dyn Source>, id: TraceId) -> Resul
     let span_count = table.span_count();
     let resource_spans = inner.cpu.run(move || spans::encode(&table)).await??;
     Ok(Some(Part { resource_spans, bytes, span_count }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use model::{ErrorKind, TenantId};
+    use opentelemetry_proto::tonic::trace::v1::Span;
+    use storage::source::Source;
+
+    use super::*;
+    use crate::testing::{Damaged, attributes, int, querier, service, source, span, trace_id};
+
+    async fn ask(sources: Vec<Arc<dyn Source>>, id: u8) -> Result<TraceAnswer, Error> {
+        querier(sources).trace_by_id(&TenantId::single(), trace_id(id), None).await
+    }
+
+    fn names(answer: &TraceAnswer) -> Vec<&str> {
+        let scopes = answer.resource_spans.iter().flat_map(|resource| &resource.scope_spans);
+        scopes.flat_map(|scope| &scope.spans).map(|span| span.name.as_str()).collect()
+    }
+
+    fn sources() -> Vec<Arc<dyn Source>> {
+        let copy = Span { attributes: attributes(&[("n", int(1))]), ..span(1, 1, 0, "root", 0, 10) };
+        vec![
+            source(vec![service("a", vec![copy.clone(), span(2, 1, 0, "another trace", 0, 1)])]),
+            source(vec![
+                service("a", vec![span(1, 3, 1, "last", 5, 1), copy]),
+                service("b", vec![span(1, 2, 1, "second", 3, 1)]),
+            ]),
+        ]
+    }
+
+    #[tokio::test]
+    async fn parts_are_merged_in_order_of_start() {
+        let answer = ask(sources(), 1).await.unwrap();
+        assert_eq!(names(&answer), ["root", "second", "last"]);
+        assert_eq!(answer.partial, None);
+        assert_eq!(names(&ask(sources(), 9).await.unwrap()), [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn a_damaged_source_makes_the_answer_partial() {
+        let mut sources = sources();
+        sources.push(Arc::new(Damaged));
+        let answer = ask(sources, 1).await.unwrap();
+        assert_eq!(names(&answer).len(), 3);
+        assert_eq!(answer.partial.as_deref(), Some("1 blocks could not be read"));
+        assert_eq!(ask(vec![Arc::new(Damaged)], 1).await.unwrap_err().kind(), ErrorKind::Corrupt);
+    }
 }

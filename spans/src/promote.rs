@@ -99,9 +99,9 @@ impl Promotion {
         // for each column, the item that holds the value of each row
         let mut found: Vec<Vec<Option<u32>>> = vec![vec![None; batch.num_rows()]; self.columns.len()];
         let (mut kept, mut kept_lengths) = (Vec::new(), Vec::with_capacity(batch.num_rows()));
-        for row in 0..batch.num_rows() {
+        for (row, range) in items.ranges().enumerate() {
             let before = kept.len();
-            for item in items.range(row) {
+            for item in range {
                 let of_key = slots.get(&items.keys[item]).map_or(&[][..], Vec::as_slice);
                 let slot = items.kind(item).and_then(|kind| of_key.iter().find(|&&(other, _)| other == kind));
                 match slot {
@@ -204,8 +204,9 @@ impl<'a> Items<'a> {
         self.key_texts.value(key as usize)
     }
 
-    fn range(&self, row: usize) -> std::ops::Range<usize> {
-        self.lists.offsets()[row] as usize..self.lists.offsets()[row + 1] as usize
+    /// The items of each row.
+    fn ranges(&self) -> impl Iterator<Item = std::ops::Range<usize>> {
+        self.lists.offsets().windows(2).map(|ends| ends[0] as usize..ends[1] as usize)
     }
 
     /// `None` for values that get no column.

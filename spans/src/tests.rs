@@ -27,9 +27,9 @@ fn assert_runs(table: &SpanTable) {
     let ids: Vec<_> = (0..traces.len()).map(|row| traces.id(row)).collect();
     assert!(ids.is_sorted_by(|a, b| a < b));
     let mut next = 0;
-    for row in 0..traces.len() {
+    for (row, id) in ids.iter().enumerate() {
         assert_eq!(traces.span_rows(row).start, next);
-        assert_eq!(traces.find(&ids[row]), Some(row));
+        assert_eq!(traces.find(id), Some(row));
         next = traces.span_rows(row).end;
     }
     assert_eq!(next, table.span_count());

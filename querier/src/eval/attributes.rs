@@ -3,8 +3,8 @@
 //! Where a key was sent twice the first value counts: a column of its own goes before the list.
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, BooleanBufferBuilder, Float64Array, Int32Array, Int64Array, ListArray, RecordBatch,
-    StringArray, StructArray,
+    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, BooleanBufferBuilder, Float64Array, Int32Array, Int64Array,
+    ListArray, RecordBatch, StringArray, StructArray,
 };
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{Float64Type, Int32Type, Int64Type};
@@ -212,7 +212,9 @@ impl Others {
             // a message with broken text deep inside is kept as bytes, and shown as such
             match AnyValue::decode(message).ok().and_then(elements) {
                 None => others.opaque.push(row),
-                Some(mut elements) if elements.len() == 1 => others.scalars.extend(elements.pop().map(|one| (row, one))),
+                Some(mut elements) if elements.len() == 1 => {
+                    others.scalars.extend(elements.pop().map(|one| (row, one)))
+                }
                 Some(elements) => others.arrays.push((row, elements)),
             }
         }
@@ -269,22 +271,31 @@ fn of_scalars(rows: usize, values: &[(u32, any_value::Value)]) -> Vec<Part> {
         parts.push(Part::Text(Texts::plain(StringArray::from(texts))));
     }
     if is(|value| matches!(value, IntValue(_))) {
-        parts.push(Part::Int(sparse(rows, values.iter().filter_map(|(row, value)| match value {
-            IntValue(number) => Some((*row, *number)),
-            _ => None,
-        }))));
+        parts.push(Part::Int(sparse(
+            rows,
+            values.iter().filter_map(|(row, value)| match value {
+                IntValue(number) => Some((*row, *number)),
+                _ => None,
+            }),
+        )));
     }
     if is(|value| matches!(value, DoubleValue(_))) {
-        parts.push(Part::Float(sparse(rows, values.iter().filter_map(|(row, value)| match value {
-            DoubleValue(number) => Some((*row, *number)),
-            _ => None,
-        }))));
+        parts.push(Part::Float(sparse(
+            rows,
+            values.iter().filter_map(|(row, value)| match value {
+                DoubleValue(number) => Some((*row, *number)),
+                _ => None,
+            }),
+        )));
     }
     if is(|value| matches!(value, BoolValue(_))) {
-        parts.push(Part::Bool(sparse_bools(rows, values.iter().filter_map(|(row, value)| match value {
-            BoolValue(value) => Some((*row, *value)),
-            _ => None,
-        }))));
+        parts.push(Part::Bool(sparse_bools(
+            rows,
+            values.iter().filter_map(|(row, value)| match value {
+                BoolValue(value) => Some((*row, *value)),
+                _ => None,
+            }),
+        )));
     }
     parts
 }

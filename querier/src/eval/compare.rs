@@ -116,7 +116,7 @@ fn any_part(column: &Column, mask: impl Fn(&Part) -> Option<BooleanBuffer>) -> B
 fn holds<T: PartialOrd + ?Sized>(op: CompareOp, left: &T, right: &T) -> bool {
     match op {
         CompareOp::Eq => left == right,
-        CompareOp::Ne => left < right || left > right,
+        CompareOp::Ne => left.partial_cmp(right).is_some_and(std::cmp::Ordering::is_ne),
         CompareOp::Lt => left < right,
         CompareOp::Le => left <= right,
         CompareOp::Gt => left > right,

@@ -127,11 +127,11 @@ impl<'a> Evaluation<'a> {
         let root = &filter.root;
         let no_items = Selection { spans: BooleanBuffer::new_unset(0), events: None, links: None };
         match root.home {
-            Home::Events if !root.negates => {
+            Home::Events if !root.true_if_missing => {
                 let events = self.mask(root, Home::Events, None)?;
                 Ok(Selection { spans: self.events()?.any(&events), events: Some(events), ..no_items })
             }
-            Home::Links if !root.negates => {
+            Home::Links if !root.true_if_missing => {
                 let links = self.mask(root, Home::Links, None)?;
                 Ok(Selection { spans: self.links()?.any(&links), links: Some(links), ..no_items })
             }
@@ -280,7 +280,7 @@ impl<'a> Evaluation<'a> {
         }
         // in a pair without an item a negation is true, though there is no item that it is true of
         let of_items = matches!(node.home, Home::Events | Home::Links);
-        if node.fallible || of_items && node.negates {
+        if node.fallible || of_items && node.true_if_missing {
             return Ok(None);
         }
         let mask = self.mask(node, node.home, None)?;
@@ -320,11 +320,7 @@ impl<'a> Evaluation<'a> {
 }
 
 /// Rows at which the right side of a condition matters, if it must be known.
-fn active_also(
-    node: &Node,
-    active: Option<&BooleanBuffer>,
-    rows: impl Fn() -> BooleanBuffer,
-) -> Option<BooleanBuffer> {
+fn active_also(node: &Node, active: Option<&BooleanBuffer>, rows: impl Fn() -> BooleanBuffer) -> Option<BooleanBuffer> {
     node.fallible.then(|| active.map_or_else(&rows, |active| active & &rows()))
 }
 
@@ -344,4 +340,3 @@ fn get_or_try<T>(cell: &OnceCell<T>, make: impl FnOnce() -> Result<T, Error>) ->
     let value = make()?;
     Ok(cell.get_or_init(|| value))
 }
-

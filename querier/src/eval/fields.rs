@@ -33,7 +33,9 @@ impl Home {
         match (self, other) {
             (left, right) if left == right => left,
             (Self::Constant, other) | (other, Self::Constant) => other,
-            (Self::Pairs | Self::Events | Self::Links, _) | (_, Self::Pairs | Self::Events | Self::Links) => Self::Pairs,
+            (Self::Pairs | Self::Events | Self::Links, _) | (_, Self::Pairs | Self::Events | Self::Links) => {
+                Self::Pairs
+            }
             _ => Self::Spans,
         }
     }
@@ -57,7 +59,9 @@ pub(crate) fn home(field: &Field) -> Option<Home> {
         },
         Field::Intrinsic(intrinsic) => match intrinsic {
             Intrinsic::Parent => return None,
-            Intrinsic::TraceId | Intrinsic::TraceDuration | Intrinsic::RootName | Intrinsic::RootServiceName => Home::Traces,
+            Intrinsic::TraceId | Intrinsic::TraceDuration | Intrinsic::RootName | Intrinsic::RootServiceName => {
+                Home::Traces
+            }
             Intrinsic::InstrumentationName | Intrinsic::InstrumentationVersion => Home::Scopes,
             Intrinsic::EventName | Intrinsic::EventTimeSinceStart => Home::Events,
             Intrinsic::LinkTraceId | Intrinsic::LinkSpanId => Home::Links,

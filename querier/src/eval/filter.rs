@@ -25,8 +25,8 @@ pub(super) struct Node {
     pub home: Home,
     /// Whether it can fail (division by zero), so that it may be computed only where it matters.
     pub fallible: bool,
-    /// Whether it holds a negation, so that it may be true where a field is missing.
-    pub negates: bool,
+    /// Whether it may be true where its fields are missing, because something in it is turned round.
+    pub true_if_missing: bool,
     pub kind: NodeKind,
 }
 
@@ -36,12 +36,31 @@ pub(super) enum NodeKind {
     Field(Field),
     Not(Box<Node>),
     Negate(Box<Node>),
-    Arithmetic { op: ArithmeticOp, left: Box<Node>, right: Box<Node> },
-    Compare { op: CompareOp, left: Box<Node>, right: Box<Node> },
-    CompareLiteral { op: CompareOp, left: Box<Node>, literal: Static },
-    Pattern { negated: bool, text: Box<Node>, pattern: Regex },
+    Arithmetic {
+        op: ArithmeticOp,
+        left: Box<Node>,
+        right: Box<Node>,
+    },
+    Compare {
+        op: CompareOp,
+        left: Box<Node>,
+        right: Box<Node>,
+    },
+    CompareLiteral {
+        op: CompareOp,
+        left: Box<Node>,
+        literal: Static,
+    },
+    Pattern {
+        negated: bool,
+        text: Box<Node>,
+        pattern: Regex,
+    },
     /// `= nil`, or `!= nil` if `present`.
-    Nil { of: Box<Node>, present: bool },
+    Nil {
+        of: Box<Node>,
+        present: bool,
+    },
     And(Box<Node>, Box<Node>),
     Or(Box<Node>, Box<Node>),
 }
@@ -98,6 +117,10 @@ impl Node {
         }
     }
 
+    fn is_plain(&self) -> bool {
+        matches!(self.kind, NodeKind::Field(_) | NodeKind::Literal(_))
+    }
+
     fn bool_literal(&self) -> Option<bool> {
         match self.kind {
             NodeKind::Literal(Static::Bool(value)) => Some(value),
@@ -115,13 +138,13 @@ struct Draft {
     id: usize,
     home: Home,
     fallible: bool,
-    negates: bool,
+    true_if_missing: bool,
 }
 
 impl Draft {
     fn kind(self, kind: NodeKind) -> Node {
-        let Self { id, home, fallible, negates } = self;
-        Node { id, home, fallible, negates, kind }
+        let Self { id, home, fallible, true_if_missing } = self;
+        Node { id, home, fallible, true_if_missing, kind }
     }
 }
 
@@ -139,7 +162,7 @@ impl Compiler {
                 Ok(match op {
                     UnaryOp::Neg => node.kind(NodeKind::Negate(inner)),
                     UnaryOp::Not => {
-                        node.negates = true;
+                        node.true_if_missing = true;
                         node.kind(NodeKind::Not(inner))
                     }
                 })
@@ -199,10 +222,14 @@ impl Compiler {
         let left = Box::new(self.node(left)?);
         let FieldExpr::Literal(literal) = right else {
             let right = Box::new(self.node(right)?);
-            let node = self.draft(&[&left, &right]);
+            let mut node = self.draft(&[&left, &right]);
+            node.true_if_missing |= !left.is_plain() || !right.is_plain();
             return Ok(node.kind(NodeKind::Compare { op, left, right }));
         };
-        let node = self.draft(&[&left]);
+        let mut node = self.draft(&[&left]);
+        // arithmetic with a missing operand is `false`, and so is a comparison
+        node.true_if_missing |=
+            !left.is_plain() && (left.is_condition() || matches!(literal, Static::Bool(_) | Static::Nil));
         Ok(node.kind(match (op, literal) {
             (CompareOp::Eq, Static::Nil) => NodeKind::Nil { of: left, present: false },
             (CompareOp::Ne, Static::Nil) => NodeKind::Nil { of: left, present: true },
@@ -226,7 +253,7 @@ impl Compiler {
     }
 
     fn leaf(&mut self, home: Home, kind: NodeKind) -> Node {
-        Draft { id: self.next_id(), home, fallible: false, negates: false }.kind(kind)
+        Draft { id: self.next_id(), home, fallible: false, true_if_missing: false }.kind(kind)
     }
 
     /// What a node has from its children.
@@ -236,7 +263,7 @@ impl Compiler {
             id: self.next_id(),
             home,
             fallible: children.iter().any(|child| child.fallible),
-            negates: children.iter().any(|child| child.negates),
+            true_if_missing: children.iter().any(|child| child.true_if_missing),
         }
     }
 

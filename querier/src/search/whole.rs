@@ -70,10 +70,7 @@ impl Search<'_> {
     }
 
     /// Opens the sources that have these parts.
-    pub(super) async fn open(
-        &self,
-        parts: impl Iterator<Item = &PartAt>,
-    ) -> Result<HashMap<usize, Opened>, Error> {
+    pub(super) async fn open(&self, parts: impl Iterator<Item = &PartAt>) -> Result<HashMap<usize, Opened>, Error> {
         let numbers: HashSet<usize> = parts.map(|part| part.source).collect();
         let open = |number: usize| {
             let source = self.sources[number].clone();
@@ -139,7 +136,9 @@ pub(super) fn run_of(table: &SpanTable, trace: usize) -> Result<Run, Error> {
 fn repeated_ids(dimensions: &[Arc<Dimensions>]) -> Result<HashSet<TraceId>, Error> {
     let tables = dimensions.iter().map(|of| spans::Traces::of(&of.traces)).collect::<Result<Vec<_>, _>>()?;
     let mut next: BinaryHeap<Reverse<(TraceId, usize, usize)>> = BinaryHeap::new();
-    next.extend(tables.iter().enumerate().filter(|(_, ids)| !ids.is_empty()).map(|(at, ids)| Reverse((ids.id(0), at, 0))));
+    next.extend(
+        tables.iter().enumerate().filter(|(_, ids)| !ids.is_empty()).map(|(at, ids)| Reverse((ids.id(0), at, 0))),
+    );
     let (mut repeated, mut last) = (HashSet::new(), None);
     while let Some(Reverse((id, table, row))) = next.pop() {
         if last == Some(id) {

@@ -19,6 +19,29 @@ use crate::querier::Inner;
 use crate::request::{TagNamesRequest, TagScope};
 use crate::scan::Opened;
 
+/// The names in an answer that a filter narrows over all scopes at once: Tempo looks only into its columns for
+/// well-known attributes then. A client that wants all names narrowed asks for one scope.
+const WELL_KNOWN: [&str; 18] = [
+    "cluster",
+    "container",
+    "http.method",
+    "http.request.method",
+    "http.response.status_code",
+    "http.route",
+    "http.status_code",
+    "http.url",
+    "k8s.cluster.name",
+    "k8s.container.name",
+    "k8s.namespace.name",
+    "k8s.pod.name",
+    "namespace",
+    "pod",
+    "server.address",
+    "server.port",
+    "service.name",
+    "url.path",
+];
+
 /// Names found so far, up to a size.
 struct Names {
     scopes: BTreeMap<Scope, BTreeSet<String>>,
@@ -56,14 +79,19 @@ pub(crate) async fn tag_names(
     let names = Arc::new(Mutex::new(names));
     scan.each_source(|opened| of_source(&scan, opened, scopes.clone(), names.clone()).boxed()).await?;
     let mut scopes = std::mem::take(&mut names.lock().unwrap_or_else(PoisonError::into_inner).scopes);
+    let only_well_known = request.scope == TagScope::All && scan.filter.is_some();
     for names in scopes.values_mut() {
+        names.retain(|name| !only_well_known || WELL_KNOWN.contains(&name.as_str()));
         *names = std::mem::take(names).into_iter().take(request.limit.unwrap_or(usize::MAX)).collect();
     }
     match request.scope {
         TagScope::One(scope) => {
             scopes.entry(scope).or_default();
         }
-        TagScope::All | TagScope::Intrinsic => scopes.retain(|_, names| !names.is_empty()),
+        TagScope::All | TagScope::Intrinsic => scopes.retain(|scope, names| {
+            let has_well_known = matches!(scope, Scope::Span | Scope::Resource);
+            !names.is_empty() || only_well_known && has_well_known
+        }),
     }
     Ok(TagNames { scopes, intrinsics, metrics: scan.metrics() })
 }
@@ -113,9 +141,7 @@ fn add_names(selected: &Selected<'_>, scope: Scope, add: &mut impl FnMut(&str)) 
         Scope::Span => of_batch(&table.spans, scope, &selected.rows_of(Home::Spans)?, add),
         Scope::Resource => of_batch(&table.resources, scope, &selected.rows_of(Home::Resources)?, add),
         Scope::Instrumentation => of_batch(&table.scopes, scope, &selected.rows_of(Home::Scopes)?, add),
-        Scope::Event => {
-            of_lists(selected.evaluation.events()?.attributes()?, &selected.rows_of(Home::Events)?, add)
-        }
+        Scope::Event => of_lists(selected.evaluation.events()?.attributes()?, &selected.rows_of(Home::Events)?, add),
         Scope::Link => of_lists(selected.evaluation.links()?.attributes()?, &selected.rows_of(Home::Links)?, add),
     }
 }
@@ -129,9 +155,7 @@ fn of_batch(batch: &RecordBatch, scope: Scope, rows: &BooleanBuffer, add: &mut i
         }
     }
     match batch.column_by_name(column::ATTRIBUTES) {
-        Some(lists) => {
-            of_lists(lists.as_list_opt().ok_or_else(|| Error::damaged(column::ATTRIBUTES))?, rows, add)
-        }
+        Some(lists) => of_lists(lists.as_list_opt().ok_or_else(|| Error::damaged(column::ATTRIBUTES))?, rows, add),
         None => Ok(()),
     }
 }

@@ -135,12 +135,7 @@ impl Values {
     }
 }
 
-fn of_small_table(
-    scan: &TagScan<'_>,
-    opened: &Opened,
-    field: &Field,
-    home: Home,
-) -> Result<HashSet<TagValue>, Error> {
+fn of_small_table(scan: &TagScan<'_>, opened: &Opened, field: &Field, home: Home) -> Result<HashSet<TagValue>, Error> {
     let table = opened.small_tables();
     let column = Evaluation::new(&table, &DimensionMasks::NONE)?.field(field)?;
     let mut values = HashSet::new();
@@ -185,8 +180,11 @@ fn add_values(column: &Column, rows: &BooleanBuffer, values: &mut HashSet<TagVal
                 values.extend(numbers.into_iter().filter_map(|number| tag_value(&Static::Int(number))));
             }
             Part::Float(array) => {
-                let bits: HashSet<u64> =
-                    rows.set_indices().filter(|&row| array.is_valid(row)).map(|row| array.value(row).to_bits()).collect();
+                let bits: HashSet<u64> = rows
+                    .set_indices()
+                    .filter(|&row| array.is_valid(row))
+                    .map(|row| array.value(row).to_bits())
+                    .collect();
                 values.extend(bits.into_iter().filter_map(|bits| tag_value(&Static::Float(f64::from_bits(bits)))));
             }
             Part::Bool(array) => {

@@ -88,7 +88,7 @@ fn part_of_span_set(spss: usize, full: &Value, set: &Value, path: &str) -> Vec<S
     for (id, spans) in set["spans"].as_object().into_iter().flatten() {
         let allowed = full["spans"].get(id).map_or(&[][..], copies);
         for span in copies(spans) {
-            if allowed.iter().any(|a| equal(a, span)) || !(complete || !allowed.is_empty()) {
+            if allowed.iter().any(|a| equal(a, span)) || (!complete && allowed.is_empty()) {
                 continue;
             }
             let wanted = short(&json!(allowed));

@@ -79,11 +79,19 @@ fn places(value: &Value, at: &str, out: &mut Vec<String>) {
     out.push(at.to_owned());
 }
 
+/// Whether the place holds what the case calls optional, or lies in it.
+fn is_optional(case: &Case, root: &Value, place: &str) -> bool {
+    let parent = place.rsplit_once('/').map_or("", |(parent, _)| parent);
+    let name = |value: &Value| value.get("value").unwrap_or(value).as_str().map(str::to_owned);
+    let names = [place, parent].map(|p| root.pointer(p).and_then(name));
+    names.iter().flatten().any(|name| case.optional.contains(name))
+}
+
 fn spoil(value: &mut Value) {
     match value {
         Value::Null => *value = json!("something"),
         Value::Bool(b) => *b = !*b,
-        Value::Number(n) => *value = json!(n.as_f64().unwrap() + 1.0),
+        Value::Number(n) => *value = json!(n.as_f64().unwrap() * 2.0 + 1.0),
         Value::String(s) => s.push('x'),
         Value::Array(items) => items.push(json!("one more")),
         Value::Object(fields) => drop(fields.insert("one more".into(), json!(1))),
@@ -100,7 +108,10 @@ fn one_wrong_value_anywhere_is_found() {
         parts.for_each(|(part, value)| places(value, &format!("/{part}"), &mut all));
         // compare() leaves metrics free, and totals too where spans lack the attribute; it has a test of its own
         all.retain(|_| case.compare != Comparator::Comparison);
-        for place in all.iter().step_by(all.len() / 24 + 1) {
+        // a limited search is judged by its traces
+        all.retain(|place| case.compare != Comparator::SearchSome || place != "/body");
+        all.retain(|place| !is_optional(&case, &right, place));
+        for place in all.iter().step_by(all.len() / 12 + 1) {
             let mut got = right.clone();
             spoil(got.pointer_mut(place).unwrap());
             assert!(!judge(&case, &want, &got).unwrap().is_empty(), "{}: {place} may be anything", case.id);
@@ -117,7 +128,7 @@ fn one_missing_value_anywhere_is_found() {
         let Some(body) = right.get("body").filter(|_| case.compare != Comparator::Comparison) else { continue };
         let mut all = Vec::new();
         places(body, "", &mut all);
-        for place in all.iter().filter(|p| !p.is_empty()).step_by(all.len() / 24 + 1) {
+        for place in all.iter().filter(|p| !p.is_empty()).step_by(all.len() / 12 + 1) {
             let mut got = right.clone();
             let (parent, key) = place.rsplit_once('/').unwrap();
             match got["body"].pointer_mut(parent).unwrap() {
@@ -125,9 +136,8 @@ fn one_missing_value_anywhere_is_found() {
                 Value::Array(items) => drop(items.remove(key.parse().unwrap())),
                 _ => unreachable!(),
             }
-            let removed = body.pointer(place).unwrap();
-            let text = removed.get("value").unwrap_or(removed).as_str().unwrap_or_default();
-            if case.optional.iter().any(|o| o == text) || *removed == json!({"stringValue": "nil"}) {
+            let is_nil = body.pointer(place) == Some(&json!({"stringValue": "nil"}));
+            if is_nil || is_optional(&case, body, place) {
                 continue;
             }
             assert!(!judge(&case, &want, &got).unwrap().is_empty(), "{}: {place} may be missing", case.id);

@@ -1,0 +1,235 @@
+//! Searches over several sources.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::{TenantId, TimeRange};
+use opentelemetry_proto::tonic::trace::v1::Span;
+use storage::source::Source;
+
+use crate::answer::{FoundTrace, SearchAnswer, Value};
+use crate::error::Error;
+use crate::request::{SearchFilter, SearchRequest};
+use crate::testing::{
+    Damaged, MS, START, array, attributes, event, int, querier, service, source, span, span_id, status, text, trace_id,
+};
+
+fn request(query: &str) -> SearchRequest {
+    SearchRequest {
+        filter: SearchFilter::TraceQl(query.to_owned()),
+        range: TimeRange::ALL,
+        limit: 20,
+        spans_per_span_set: 3,
+    }
+}
+
+async fn ask(sources: &[Arc<dyn Source>], request: SearchRequest) -> Result<SearchAnswer, Error> {
+    querier(sources.to_vec()).search(&TenantId::single(), request).await
+}
+
+async fn search(sources: &[Arc<dyn Source>], query: &str) -> Vec<FoundTrace> {
+    ask(sources, request(query)).await.unwrap().traces
+}
+
+/// The traces found, as the byte that their ids repeat, with the number of spans that match.
+async fn found(sources: &[Arc<dyn Source>], query: &str) -> Vec<(u8, u32)> {
+    let traces = search(sources, query).await;
+    traces.iter().map(|trace| (trace.trace_id.0[0], trace.span_sets[0].matched)).collect()
+}
+
+/// Traces 1 to `count`, one span each, starting one second apart; odd ones in one source, even ones in another.
+fn many(count: u8) -> Vec<Arc<dyn Source>> {
+    let of = |rest: u8| {
+        let spans = (1..=count).filter(|trace| trace % 2 == rest);
+        source(vec![service("s", spans.map(|trace| span(trace, 1, 0, "op", u64::from(trace) * 1000, 10)).collect())])
+    };
+    vec![of(0), of(1)]
+}
+
+#[tokio::test]
+async fn the_newest_traces_are_found_newest_first() {
+    let sources = many(60);
+    for query in ["{ }", "{ name = `op` }", "{ rootName = `op` }"] {
+        let answer = ask(&sources, SearchRequest { limit: 3, ..request(query) }).await.unwrap();
+        assert_eq!(answer.traces.iter().map(|trace| trace.trace_id.0[0]).collect::<Vec<_>>(), [60, 59, 58], "{query}");
+    }
+    assert_eq!(found(&sources, "{ name = `other` }").await, []);
+}
+
+#[tokio::test]
+async fn a_source_too_old_for_the_answer_is_not_read() {
+    let answer = ask(&many(60), SearchRequest { limit: 2, ..request("{ name = `op` }") }).await.unwrap();
+    assert_eq!((answer.metrics.total_jobs, answer.metrics.total_blocks), (2, 0));
+    let old = source(vec![service("s", vec![span(99, 1, 0, "op", 0, 1)])]);
+    let new: Vec<_> = (1..=40).map(|trace| span(trace, 1, 0, "op", 10_000 + u64::from(trace), 1)).collect();
+    let new = source(vec![service("s", new)]);
+    let answer = ask(&[old, new], SearchRequest { limit: 1, ..request("{ name = `op` }") }).await.unwrap();
+    assert_eq!(answer.traces[0].trace_id, trace_id(40));
+}
+
+#[tokio::test]
+async fn traces_that_touch_the_range_are_searched_with_all_their_spans() {
+    let spans = vec![span(1, 1, 0, "long", 0, 10_000), span(1, 2, 1, "late", 9_000, 10)];
+    let sources = [source(vec![service("s", spans)])];
+    let at = |millis: u64| START + millis * MS;
+    for (range, expected) in [
+        (TimeRange::new(at(3_000), at(4_000)), vec![(1, 1)]),
+        (TimeRange::new(at(10_000), at(11_000)), vec![(1, 1)]),
+        (TimeRange::new(at(10_000) + 1, at(11_000)), vec![]),
+        (TimeRange::new(0, at(0)), vec![(1, 1)]),
+        (TimeRange::new(0, at(0) - 1), vec![]),
+    ] {
+        let answer = ask(&sources, SearchRequest { range, ..request("{ name = `late` }") }).await.unwrap();
+        let found: Vec<_> =
+            answer.traces.iter().map(|trace| (trace.trace_id.0[0], trace.span_sets[0].matched)).collect();
+        assert_eq!(found, expected, "{range:?}");
+    }
+}
+
+/// Trace 7 in three sources: the root, a child, and a child together with a copy of the root.
+fn split() -> Vec<Arc<dyn Source>> {
+    let root = Span { kind: 2, ..span(7, 1, 0, "root", 0, 100) };
+    let one = span(7, 2, 1, "one", 10, 500);
+    let two = Span { status: status(2, ""), ..span(7, 3, 2, "two", 20, 30) };
+    vec![
+        source(vec![service("front", vec![root.clone()]), service("other", vec![span(8, 1, 0, "root", 5, 10)])]),
+        source(vec![service("back", vec![one])]),
+        source(vec![service("front", vec![root]), service("back", vec![two])]),
+    ]
+}
+
+#[tokio::test]
+async fn a_trace_in_several_sources_is_one_answer() {
+    let traces = search(&split(), "{ name != `nothing` }").await;
+    let trace = traces.iter().find(|trace| trace.trace_id == trace_id(7)).unwrap();
+    assert_eq!(trace.span_sets[0].matched, 3);
+    assert_eq!((trace.start_nanos, trace.duration_nanos), (START, 510 * MS));
+    assert_eq!((trace.root_service.as_deref(), trace.root_name.as_deref()), (Some("front"), Some("root")));
+    let services: Vec<_> =
+        trace.services.iter().map(|(name, stats)| (name.as_str(), stats.span_count, stats.error_count)).collect();
+    assert_eq!(services, [("back", 2, 1), ("front", 1, 0)]);
+    assert_eq!(found(&split(), "{ name = `two` }").await, [(7, 1)]);
+}
+
+#[tokio::test]
+async fn filters_on_the_trace_see_all_of_it_wherever_it_lies() {
+    let sources = split();
+    for (query, expected) in [
+        ("{ traceDuration = 510ms && name = `two` }", vec![(7, 1)]),
+        ("{ rootName = `root` && name = `one` }", vec![(7, 1)]),
+        ("{ rootName = `` }", vec![]),
+        ("{ nestedSetParent = 2 }", vec![(7, 1)]),
+        ("{ nestedSetLeft = 1 }", vec![(8, 1), (7, 1)]),
+        ("{ span:childCount = 1 }", vec![(7, 2)]),
+        ("{ rootServiceName = `front` }", vec![(7, 3)]),
+    ] {
+        assert_eq!(found(&sources, query).await, expected, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn an_earlier_part_moves_a_trace_down_the_answer() {
+    // the newest parts of traces 1 to 30 are newer than traces 31 to 60, their oldest parts are older
+    let old: Vec<_> = (1..=30).map(|trace| span(trace, 1, 0, "op", u64::from(trace), 1)).collect();
+    let middle: Vec<_> = (31..=60).map(|trace| span(trace, 1, 0, "op", 100 + u64::from(trace), 1)).collect();
+    let new: Vec<_> = (1..=30).map(|trace| span(trace, 2, 1, "op", 1000 + u64::from(trace), 1)).collect();
+    let sources = [old, middle, new].map(|spans| source(vec![service("s", spans)]));
+    let answer = ask(&sources, SearchRequest { limit: 2, ..request("{ name = `op` }") }).await.unwrap();
+    assert_eq!(answer.traces.iter().map(|trace| trace.trace_id.0[0]).collect::<Vec<_>>(), [60, 59]);
+}
+
+#[tokio::test]
+async fn a_damaged_source_is_left_out() {
+    let mut sources = many(4);
+    sources.push(Arc::new(Damaged));
+    for query in ["{ name = `op` }", "{ rootName = `op` }"] {
+        let answer = ask(&sources, request(query)).await.unwrap();
+        assert_eq!(answer.traces.len(), 4);
+        assert_eq!((answer.metrics.completed_jobs, answer.metrics.total_jobs), (2, 3));
+    }
+}
+
+#[tokio::test]
+async fn queries_that_cannot_be_answered_say_why() {
+    let text = async |query: &str| ask(&many(1), request(query)).await.unwrap_err();
+    let error = text("{ name = }").await;
+    assert!(error.as_query_error().is_some_and(traceql::Error::is_parse_error), "{error}");
+    assert_eq!(text("{ } > { }").await.to_string(), "structural operators cannot be evaluated yet");
+    assert_eq!(text("{ } | count() > 1").await.to_string(), "aggregate filters cannot be evaluated yet");
+    let division = text("{ 1 / (duration - duration) = 1 || name = `op` && 1 / 0 = 1 }").await;
+    assert_eq!((division.kind(), division.to_string().as_str()), (model::ErrorKind::InvalidInput, "division by zero"));
+    assert_eq!(found(&many(1), "{ name = `op` } | rate() with (most_recent=true)").await, [(1, 1)]);
+    assert_eq!(found(&many(1), "{ false } > { }").await, []);
+}
+
+#[tokio::test]
+async fn spans_show_what_made_them_match() {
+    let mut spans: Vec<_> = (1..=5).map(|id| span(1, id, 0, "op", id, 1)).collect();
+    spans[0].attributes = attributes(&[
+        ("n", int(3)),
+        ("tags", array([text("a"), text("b"), text("c")])),
+        ("other", text("shown")),
+        ("parity", text("odd")),
+    ]);
+    spans[0].events = vec![event("e1", START, &[("k", text("1"))]), event("e2", START + 5 * MS, &[("k", text("2"))])];
+    let sources = [source(vec![service("s", spans)])];
+    let shown = async |query: &str| {
+        let traces = search(&sources, query).await;
+        let span = traces[0].span_sets[0].spans[0].clone();
+        assert_eq!(span.span_id, span_id(1), "{query}");
+        let attributes = span.attributes.into_iter().map(|(key, value)| format!("{key}={}", print(&value)));
+        (span.name, attributes.collect::<Vec<_>>().join(" "))
+    };
+    for (query, expected) in [
+        ("{ span.n = 3 }", "n=3"),
+        ("{ span.n = 3 || span.parity = `even` }", "n=3"),
+        ("{ span.n > 1 && span.parity = `odd` }", "n=3 parity=odd"),
+        ("{ span.tags = `b` }", "tags=b"),
+        ("{ span.tags = `b` || span.tags = `c` }", "tags=[b c]"),
+        ("{ span.n + 1 = 4 }", "n=3"),
+        (
+            "{ span.n = 3 } | select(span.other, span.none, kind, resource.service.name)",
+            "n=3 other=shown kind=unspecified service.name=s",
+        ),
+        ("{ span.n = 3 && span.none = nil }", "n=3 none=nil"),
+        ("{ event:name =~ `e.` }", "event:name=e2"),
+        ("{ event.k = `1` }", "k=1"),
+        ("{ event:timeSinceStart > 1ms }", "event:timeSinceStart=4ms"),
+        ("{ status = unset && duration = 1ms && rootName = `op` && span.n != nil }", "status=unset n=3"),
+        ("{ nestedSetParent = -1 && span.n = 3 }", "nestedSetParent=-1 n=3"),
+    ] {
+        assert_eq!(shown(query).await, (None, expected.to_owned()), "{query}");
+    }
+    assert_eq!(shown("{ name = `op` }").await, (Some("op".to_owned()), String::new()));
+    let traces = search(&sources, "{ }").await;
+    assert_eq!((traces[0].span_sets[0].matched, traces[0].span_sets[0].spans.len()), (5, 3));
+}
+
+fn print(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Int(number) => number.to_string(),
+        Value::Double(number) => number.to_string(),
+        Value::Bool(value) => value.to_string(),
+        Value::Array(values) => format!("[{}]", values.iter().map(print).collect::<Vec<_>>().join(" ")),
+    }
+}
+
+#[tokio::test]
+async fn a_search_by_tags_finds_traces_without_spans() {
+    let sources = many(6);
+    let tags = |pairs: &[(&str, &str)], min: Option<u64>| SearchFilter::Tags {
+        tags: pairs.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect(),
+        min_duration: min.map(Duration::from_millis),
+        max_duration: None,
+    };
+    let count = async |filter| {
+        let answer = ask(&sources, SearchRequest { filter, ..request("") }).await.unwrap();
+        assert!(answer.traces.iter().all(|trace| trace.span_sets.is_empty() && trace.services.is_empty()));
+        answer.traces.len()
+    };
+    assert_eq!(count(tags(&[], None)).await, 6);
+    assert_eq!(count(tags(&[("service.name", "s"), ("name", "op")], Some(10))).await, 6);
+    assert_eq!(count(tags(&[("service.name", "s"), ("name", "o")], None)).await, 0);
+    assert_eq!(count(tags(&[("root.name", "op")], Some(11))).await, 0);
+}

@@ -1,0 +1,135 @@
+//! Names and values over two sources.
+
+use std::sync::Arc;
+
+use model::{Scope, TenantId, TimeRange};
+use opentelemetry_proto::tonic::trace::v1::Span;
+use storage::source::Source;
+
+use crate::answer::TagValueKind;
+use crate::request::{Tag, TagNamesRequest, TagScope, TagValuesRequest};
+use crate::testing::{MS, START, array, attributes, bool, event, float, int, querier, resource, source, span, text};
+
+fn sources() -> Vec<Arc<dyn Source>> {
+    let mut first = span(1, 1, 0, "first", 0, 10);
+    first.attributes = attributes(&[("fruit", text("apple")), ("mixed", int(5)), ("flag", bool(true))]);
+    first.events = vec![event("begin", START, &[("e.a", int(1))]), event("end", START + MS, &[("e.b", int(2))])];
+    let mut second = span(2, 1, 0, "second", 1000, 10);
+    second.attributes = attributes(&[("fruit", text("zebra")), ("mixed", array([float(5.0), float(0.5)]))]);
+    let third = Span { attributes: attributes(&[("mixed", text(""))]), ..span(2, 2, 1, "third", 1000, 10) };
+    vec![
+        source(vec![resource(&[("service.name", text("a")), ("host", text("h1"))], "lib", vec![first])]),
+        source(vec![
+            resource(&[("service.name", text("b"))], "", vec![second]),
+            resource(&[("fruit", text("resourceful"))], "", vec![third]),
+        ]),
+    ]
+}
+
+async fn names(scope: TagScope, range: TimeRange, query: Option<&str>) -> String {
+    let request = TagNamesRequest { scope, range, query: query.map(str::to_owned), limit: None };
+    let names = querier(sources()).tag_names(&TenantId::single(), request).await.unwrap();
+    assert_eq!(names.intrinsics, !matches!(scope, TagScope::One(_)));
+    let scopes = names
+        .scopes
+        .iter()
+        .map(|(scope, names)| format!("{scope}: {}", names.iter().map(String::as_str).collect::<Vec<_>>().join(" ")));
+    scopes.collect::<Vec<_>>().join("; ")
+}
+
+#[tokio::test]
+async fn names_are_listed_by_scope() {
+    let all = names(TagScope::All, TimeRange::ALL, None).await;
+    assert_eq!(all, "resource: fruit host service.name; span: flag fruit mixed; event: e.a e.b");
+    let span = TagScope::One(Scope::Span);
+    assert_eq!(names(span, TimeRange::ALL, None).await, "span: flag fruit mixed");
+    assert_eq!(names(TagScope::Intrinsic, TimeRange::ALL, None).await, "");
+    let second = TimeRange::new(START + 900 * MS, START + 2000 * MS);
+    assert_eq!(names(TagScope::All, second, None).await, "resource: fruit service.name; span: fruit mixed");
+}
+
+#[tokio::test]
+async fn names_are_narrowed_by_a_filter() {
+    for (query, scope, expected) in [
+        ("{ name = `second` }", Scope::Span, "span: fruit mixed"),
+        ("{ name = `second` }", Scope::Resource, "resource: service.name"),
+        ("{ resource.service.name = `a` }", Scope::Resource, "resource: host service.name"),
+        ("{ resource.service.name = `a` }", Scope::Event, "event: e.a e.b"),
+        ("{ event:name = `end` }", Scope::Event, "event: e.b"),
+        ("{ event:name = `end` }", Scope::Span, "span: flag fruit mixed"),
+        ("{ name = `none` }", Scope::Span, "span: "),
+    ] {
+        assert_eq!(names(TagScope::One(scope), TimeRange::ALL, Some(query)).await, expected, "{query}");
+    }
+    let well_known = names(TagScope::All, TimeRange::ALL, Some("{ name = `second` }")).await;
+    assert_eq!(well_known, "resource: service.name; span: ");
+    let all = names(TagScope::All, TimeRange::ALL, None).await;
+    assert_eq!(names(TagScope::All, TimeRange::ALL, Some("}{")).await, all);
+}
+
+async fn values(tag: Tag, query: Option<&str>) -> String {
+    let request = TagValuesRequest { tag, range: TimeRange::ALL, query: query.map(str::to_owned), limit: None };
+    let values = querier(sources()).tag_values(&TenantId::single(), request).await.unwrap().values;
+    let values = values.iter().map(|value| match value.kind {
+        TagValueKind::String => format!("{:?}", value.text),
+        TagValueKind::Keyword => format!("<{}>", value.text),
+        _ => value.text.clone(),
+    });
+    values.collect::<Vec<_>>().join(" ")
+}
+
+fn field(name: &str) -> Tag {
+    Tag::Field(traceql::parse_field(name).unwrap())
+}
+
+#[tokio::test]
+async fn values_are_listed_with_their_types() {
+    for (name, expected) in [
+        ("span.fruit", r#""apple" "zebra""#),
+        ("resource.fruit", r#""resourceful""#),
+        (".fruit", r#""apple" "resourceful" "zebra""#),
+        ("span.mixed", r#""" 5 0.5 5.0"#),
+        ("span.flag", "true"),
+        ("span.none", ""),
+        ("name", r#""first" "second" "third""#),
+        ("rootName", r#""first" "second""#),
+        ("resource.service.name", r#""a" "b""#),
+        ("instrumentation:name", r#""" "lib""#),
+        ("event:name", r#""begin" "end""#),
+        ("event:timeSinceStart", "0 1000000"),
+        ("status", "<error> <ok> <unset>"),
+        ("nestedSetLeft", "1 2"),
+        ("duration", ""),
+        ("trace:id", ""),
+    ] {
+        assert_eq!(values(field(name), None).await, expected, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn values_are_narrowed_by_a_filter() {
+    for (name, query, expected) in [
+        ("span.fruit", "{ resource.service.name = `b` }", r#""zebra""#),
+        ("resource.service.name", "{ span.fruit = `zebra` }", r#""b""#),
+        ("span.fruit", "{ span.fruit = `durian` }", r#""durian""#),
+        ("rootName", "{ name = `third` }", r#""second""#),
+        ("event:name", "{ event.e.b = 2 }", r#""end""#),
+        ("span.fruit", "{ resource.service.name = `nobody` }", ""),
+    ] {
+        assert_eq!(values(field(name), Some(query)).await, expected, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn bare_names_have_the_old_meanings() {
+    for (name, expected) in [
+        ("fruit", r#""apple" "resourceful" "zebra""#),
+        ("service.name", r#""a" "b""#),
+        ("root.name", r#""first" "second""#),
+        ("status.code", "<error> <ok> <unset>"),
+        ("error", "<true>"),
+        ("duration", ""),
+    ] {
+        assert_eq!(values(Tag::Bare(name.to_owned()), None).await, expected, "{name}");
+    }
+}
