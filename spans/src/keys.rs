@@ -32,6 +32,16 @@ pub fn attribute_keys(table: &SpanTable) -> Result<BTreeSet<(Scope, String)>, Er
     Ok(keys)
 }
 
+/// The keys of which a value stands in the list `attributes` of a batch.
+///
+/// # Errors
+/// [`Error::Damaged`] when the column is missing or has another type.
+pub fn list_keys(batch: &RecordBatch, scope: Scope) -> Result<BTreeSet<(Scope, String)>, Error> {
+    let mut keys = BTreeSet::new();
+    add_list_keys(table::column(batch, column::ATTRIBUTES)?, scope, &mut keys)?;
+    Ok(keys)
+}
+
 /// The items that the lists of a column refer to.
 fn items(lists: &ArrayRef) -> Result<ArrayRef, Error> {
     let lists = lists.as_list_opt::<i32>().ok_or_else(|| Error::damaged("a list column has another type"))?;

@@ -31,7 +31,7 @@ pub use combine::combine;
 pub use decode::{RequestSummary, check};
 pub use encode::encode;
 pub use error::Error;
-pub use keys::{attribute_keys, batch_memory_bytes};
+pub use keys::{attribute_keys, batch_memory_bytes, list_keys};
 pub use promote::Promotion;
 pub use table::{SpanTable, Traces, column};
 pub use tree::{NestedSet, nested_sets};

@@ -96,7 +96,15 @@ mod tests {
     const HOUR_NANOS: u64 = 3600 * 1_000_000_000;
 
     fn entry(end_nanos: u64) -> BlockEntry {
-        BlockEntry { id: BlockId::generate(), start_nanos: 0, end_nanos, traces: 1, spans: 1, level: 0, files: BlockFiles::default() }
+        BlockEntry {
+            id: BlockId::generate(),
+            start_nanos: 0,
+            end_nanos,
+            traces: 1,
+            spans: 1,
+            level: 0,
+            files: BlockFiles::default(),
+        }
     }
 
     #[tokio::test]

@@ -6,6 +6,9 @@ use model::Scope;
 
 /// Key of the footer entry in `spans.parquet` that lists every attribute key of the block: `{"span": ["http.route"]}`.
 pub(super) const KEYS_METADATA: &str = "mosso.attribute_keys";
+/// Key of the footer entry that lists the span attributes of which a value stands in the list `attributes`, in the same
+/// form: a query for another key need not read the list.
+pub(super) const LIST_KEYS_METADATA: &str = "mosso.attribute_list_keys";
 
 pub(super) fn keys_to_json(keys: &BTreeSet<(Scope, String)>) -> String {
     let mut by_scope: BTreeMap<&str, Vec<&str>> = BTreeMap::new();

@@ -1,5 +1,6 @@
 //! A published block as a [`Source`].
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use spans::schema::{AttributeColumn, column};
 use spans::{Traces, batch_memory_bytes};
 
 use super::fetch::{Selection, StoredFile};
-use super::footer::{KEYS_METADATA, keys_from_json};
+use super::footer::{KEYS_METADATA, LIST_KEYS_METADATA, keys_from_json};
 use crate::cpu::CpuPool;
 use crate::error::Error;
 use crate::manifest::BlockEntry;
@@ -45,6 +46,8 @@ impl Weighter<BlockId, Arc<Opened>> for ByBytes {
 struct Opened {
     spans: ArrowReaderMetadata,
     dimensions: Arc<Dimensions>,
+    /// Keys of which a value stands in the list `attributes`.
+    list_keys: BTreeSet<String>,
     memory_bytes: usize,
 }
 
@@ -85,16 +88,19 @@ impl BlockSource {
             self.read_whole(BlockFile::Resources, files.resources_bytes),
             self.read_whole(BlockFile::Scopes, files.scopes_bytes),
         )?;
-        let key_values = spans.metadata().file_metadata().key_value_metadata();
-        let keys = key_values.into_iter().flatten().find(|entry| entry.key == KEYS_METADATA);
-        let keys = keys.and_then(|entry| keys_from_json(entry.value.as_deref()?));
-        let keys = keys.ok_or_else(|| {
-            Error::block_damaged(spans_file.path.as_ref(), "the footer does not list the attribute keys")
-        })?;
+        let keys_of = |name: &str| {
+            let entry =
+                spans.metadata().file_metadata().key_value_metadata()?.iter().find(|entry| entry.key == name)?;
+            keys_from_json(entry.value.as_deref()?)
+        };
+        let damaged = || Error::block_damaged(spans_file.path.as_ref(), "the footer does not list its attribute keys");
+        let keys = keys_of(KEYS_METADATA).ok_or_else(damaged)?;
+        let list_keys = keys_of(LIST_KEYS_METADATA).ok_or_else(damaged)?;
+        let list_keys = list_keys.into_iter().map(|(_, key)| key).collect();
         let row_groups = ranges(spans.metadata().row_groups().iter().map(|group| group.num_rows() as usize));
         let memory_bytes = spans.metadata().memory_size() + batch_memory_bytes(&[&traces, &resources, &scopes]);
         let dimensions = Arc::new(Dimensions { traces, resources, scopes, row_groups, keys });
-        Ok(Opened { spans, dimensions, memory_bytes })
+        Ok(Opened { spans, dimensions, list_keys, memory_bytes })
     }
 
     async fn read_whole(&self, file: BlockFile, bytes: u64) -> Result<arrow::array::RecordBatch, Error> {
@@ -152,7 +158,7 @@ impl Source for BlockSource {
         let group_rows = &opened.dimensions.row_groups[group];
         let selection = Selection {
             row_groups: Some(vec![group]),
-            columns: mask(&opened.spans, columns),
+            columns: mask(&opened, columns),
             rows: (rows != std::slice::from_ref(group_rows)).then(|| {
                 let within = rows.iter().map(|range| range.start - group_rows.start..range.end - group_rows.start);
                 RowSelection::from_consecutive_ranges(within, group_rows.len())
@@ -166,14 +172,13 @@ impl Source for BlockSource {
 }
 
 /// The leaves of the wanted columns; see [`Source::read`] for what is wanted.
-fn mask(metadata: &ArrowReaderMetadata, wanted: &Projection) -> ProjectionMask {
+fn mask(opened: &Opened, wanted: &Projection) -> ProjectionMask {
     let whole_attributes = wanted.columns.contains(column::ATTRIBUTES);
-    let roots = metadata.schema().fields().iter().enumerate().filter(|(_, field)| match AttributeColumn::of(field) {
+    let in_list = !wanted.attributes.is_disjoint(&opened.list_keys);
+    let fields = opened.spans.schema().fields().iter().enumerate();
+    let roots = fields.filter(|(_, field)| match AttributeColumn::of(field) {
         Some(of) => whole_attributes || wanted.attributes.contains(&of.key),
-        None => {
-            wanted.columns.contains(field.name().as_str())
-                || !wanted.attributes.is_empty() && field.name() == column::ATTRIBUTES
-        }
+        None => wanted.columns.contains(field.name().as_str()) || in_list && field.name() == column::ATTRIBUTES,
     });
-    ProjectionMask::roots(metadata.parquet_schema(), roots.map(|(index, _)| index).collect::<Vec<_>>())
+    ProjectionMask::roots(opened.spans.parquet_schema(), roots.map(|(index, _)| index).collect::<Vec<_>>())
 }

@@ -14,7 +14,7 @@ use parquet::schema::types::ColumnPath;
 use spans::schema::{column, trace_column};
 use spans::{Promotion, SpanTable};
 
-use super::footer::{KEYS_METADATA, keys_to_json};
+use super::footer::{KEYS_METADATA, LIST_KEYS_METADATA, keys_to_json};
 use super::meta::{BlockMeta, FileMeta};
 use crate::error::Error;
 use crate::paths::BlockFile;
@@ -57,12 +57,16 @@ pub fn encode(id: BlockId, tenant: &TenantId, table: &SpanTable) -> Result<Encod
 fn encode_spans(table: &SpanTable) -> Result<Bytes, Error> {
     let promotion = Promotion::plan(&table.spans, Scope::Span)?;
     let schema = promotion.schema(table.spans.schema_ref());
-    let keys = spans::attribute_keys(table)?;
-    let mut writer = ArrowWriter::try_new(Vec::new(), schema.into(), Some(spans_properties(&keys)))?;
+    let mut writer = ArrowWriter::try_new(Vec::new(), schema.into(), Some(spans_properties()))?;
+    let mut list_keys = BTreeSet::new();
     for rows in row_groups(table)? {
-        let batch = table.spans.slice(rows.start, rows.len());
-        writer.write(&promotion.apply(&batch)?)?;
+        let batch = promotion.apply(&table.spans.slice(rows.start, rows.len()))?;
+        list_keys.extend(spans::list_keys(&batch, Scope::Span)?);
+        writer.write(&batch)?;
         writer.flush()?;
+    }
+    for (name, keys) in [(KEYS_METADATA, spans::attribute_keys(table)?), (LIST_KEYS_METADATA, list_keys)] {
+        writer.append_key_value_metadata(KeyValue::new(name.to_owned(), keys_to_json(&keys)));
     }
     Ok(writer.into_inner()?.into())
 }
@@ -105,9 +109,8 @@ fn base_properties() -> WriterPropertiesBuilder {
         .set_max_row_group_row_count(None)
 }
 
-fn spans_properties(keys: &BTreeSet<(Scope, String)>) -> WriterProperties {
-    let key_values = vec![KeyValue::new(KEYS_METADATA.to_owned(), keys_to_json(keys))];
-    let mut properties = base_properties().set_key_value_metadata(Some(key_values));
+fn spans_properties() -> WriterProperties {
+    let mut properties = base_properties();
     for delta in [column::TRACE, column::START_OFFSET_NANOS, column::DURATION_NANOS] {
         properties = with_delta(properties, delta.into());
     }
