@@ -141,8 +141,7 @@ impl Head {
     fn snapshot(&mut self) -> Result<Option<Arc<MemorySource>>, Error> {
         if self.snapshot.is_none() && !self.open.is_empty() {
             let table = self.open.snapshot().map_err(Error::Table)?;
-            let source = MemorySource::new(self.block_id, table)
-                .map_err(Error::storage("index live spans"))?;
+            let source = MemorySource::new(self.block_id, table).map_err(Error::storage("index live spans"))?;
             self.snapshot = Some(Arc::new(source));
         }
         Ok(self.snapshot.clone())

@@ -81,8 +81,7 @@ impl Ingester {
         registry: &mut Registry,
     ) -> Result<Self, Error> {
         let watermarks = recover::watermarks(&storage).await?;
-        let (mut log, recovery) =
-            Log::open(wal_dir).map_err(Error::storage("open the write-ahead log"))?;
+        let (mut log, recovery) = Log::open(wal_dir).map_err(Error::storage("open the write-ahead log"))?;
         let newest = watermarks.values().copied().max().unwrap_or_default();
         log.start_after(newest).map_err(Error::storage("open the write-ahead log"))?;
 

@@ -17,7 +17,7 @@ use crate::push::{Inner, Readiness, Storage};
 pub(crate) type Watermarks = HashMap<TenantId, SegmentSequence>;
 
 pub(crate) async fn watermarks(storage: &Storage) -> Result<Watermarks, Error> {
-        let mut watermarks = Watermarks::new();
+    let mut watermarks = Watermarks::new();
     for tenant in storage.manifests.tenants() {
         let manifest = storage.manifests.load(&tenant).await.map_err(Error::storage("read manifests"))?;
         watermarks.insert(tenant, manifest.watermark(&storage.writer_id));
