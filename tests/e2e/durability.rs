@@ -1,7 +1,7 @@
 //! An acknowledged span is never lost.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -38,24 +38,40 @@ async fn send(target: &Target, id: u128) -> Result<bool> {
     Ok(target.http(&target.otlp, "POST", "/v1/traces", &headers, Some(&trace(id))).await?.status == 200)
 }
 
-/// Sends from several connections until told to stop; collects the ids that were acknowledged.
-fn load(target: Target, round: u128) -> (Arc<AtomicBool>, Arc<Mutex<Vec<u128>>>, Vec<tokio::task::JoinHandle<()>>) {
-    let (stop, acknowledged) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
-    let target = Arc::new(target);
-    let senders = (1..=4u128).map(|sender| {
-        let (stop, acknowledged, target) = (stop.clone(), acknowledged.clone(), target.clone());
-        tokio::spawn(async move {
-            let mut next = (round << 64) | (sender << 32);
-            while !stop.load(Ordering::Relaxed) {
-                next += 1;
-                if send(&target, next).await.unwrap_or(false) {
-                    acknowledged.lock().unwrap().push(next);
+/// Senders on several connections, and the ids that were acknowledged to them.
+struct Load {
+    stop: Arc<AtomicBool>,
+    senders: Vec<tokio::task::JoinHandle<Vec<u128>>>,
+}
+
+impl Load {
+    fn start(target: Target, round: u128) -> Self {
+        let (stop, target) = (Arc::new(AtomicBool::new(false)), Arc::new(target));
+        let senders = (1..=4u128).map(|sender| {
+            let (stop, target) = (stop.clone(), target.clone());
+            tokio::spawn(async move {
+                let (mut next, mut acknowledged) = ((round << 64) | (sender << 32), Vec::new());
+                while !stop.load(Ordering::Relaxed) {
+                    next += 1;
+                    if send(&target, next).await.unwrap_or(false) {
+                        acknowledged.push(next);
+                    }
                 }
-            }
-        })
-    });
-    let senders = senders.collect();
-    (stop, acknowledged, senders)
+                acknowledged
+            })
+        });
+        Self { senders: senders.collect(), stop }
+    }
+
+    async fn finish(self) -> Result<Vec<u128>> {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut acknowledged = Vec::new();
+        for sender in self.senders {
+            acknowledged.extend(sender.await?);
+        }
+        assert!(!acknowledged.is_empty());
+        Ok(acknowledged)
+    }
 }
 
 /// Every trace is there, once, with all its spans: by id and by search.
@@ -91,17 +107,11 @@ async fn nothing_acknowledged_is_lost_by_kill_9() -> Result<()> {
     for round in 1..=5u128 {
         let server = Server::start(dir.path(), SMALL_BLOCKS).await?;
         assert_all_there(&server.target(), &all).await?;
-        let (stop, acknowledged, senders) = load(server.target(), round);
+        let load = Load::start(server.target(), round);
         // long enough for several cuts; where the kill falls differs from run to run
         tokio::time::sleep(Duration::from_millis(700 + 400 * round as u64)).await;
         server.kill()?;
-        stop.store(true, Ordering::Relaxed);
-        for sender in senders {
-            sender.await?;
-        }
-        let acknowledged = acknowledged.lock().unwrap();
-        assert!(!acknowledged.is_empty());
-        all.extend(acknowledged.iter().copied());
+        all.extend(load.finish().await?);
     }
     let server = Server::start(dir.path(), SMALL_BLOCKS).await?;
     assert_all_there(&server.target(), &all).await?;
@@ -113,15 +123,11 @@ async fn nothing_acknowledged_is_lost_by_kill_9() -> Result<()> {
 async fn a_stop_under_load_takes_seconds_and_loses_nothing() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let server = Server::start(dir.path(), SMALL_BLOCKS).await?;
-    let (stop, acknowledged, senders) = load(server.target(), 1);
+    let load = Load::start(server.target(), 1);
     tokio::time::sleep(Duration::from_millis(1500)).await;
     let took = server.stop()?;
-    stop.store(true, Ordering::Relaxed);
-    for sender in senders {
-        sender.await?;
-    }
+    let acknowledged = load.finish().await?;
     assert!(took < Duration::from_secs(5), "the stop took {took:?}");
     let server = Server::start(dir.path(), SMALL_BLOCKS).await?;
-    let acknowledged = acknowledged.lock().unwrap().clone();
     assert_all_there(&server.target(), &acknowledged).await
 }

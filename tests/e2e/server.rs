@@ -43,7 +43,7 @@ impl Server {
                 _ = lines.send(line);
             }
         });
-        let mut address = |listener: &str| -> Result<String> {
+        let address = |listener: &str| -> Result<String> {
             let line = loop {
                 let line = log
                     .recv_timeout(PATIENCE)
