@@ -4,13 +4,13 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int32Array, Int64Array, ListArray, RecordBatch, StringArray,
-    StructArray, UInt32Array,
+    Array, ArrayRef, AsArray, BooleanArray, BooleanBufferBuilder, Float64Array, Int32Array, Int64Array, ListArray,
+    RecordBatch, StringArray, StructArray, UInt32Array, new_null_array,
 };
-use arrow::buffer::OffsetBuffer;
+use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::compute::{cast, take};
 use arrow::datatypes::{DataType, Field, Float64Type, Int32Type, Int64Type, Schema};
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 use model::Scope;
 
 use crate::builder::dictionary_column;
@@ -24,6 +24,11 @@ const ROWS_PER_VALUE: usize = 200;
 const MAX_COLUMNS: usize = 160;
 /// A text column with more distinct values than this share of its values is stored without a dictionary.
 const DISTINCT_SHARE: f64 = 0.4;
+
+/// In place of an item: the row has no value for the column …
+const NO_ITEM: u32 = u32::MAX;
+/// … or the key's first value stands in the list.
+const IN_LIST: u32 = u32::MAX - 1;
 
 /// Which attributes of a table get columns. Decided once for a block, applied to each of its row groups.
 pub struct Promotion {
@@ -46,26 +51,25 @@ impl Promotion {
     /// [`Error::Damaged`] when the batch has no such column, or one of another type.
     pub fn plan(batch: &RecordBatch, scope: Scope) -> Result<Self, Error> {
         let items = Items::of(batch)?;
-        let mut counts: HashMap<(i32, AttributeType), usize> = HashMap::new();
-        for item in 0..items.len() {
-            if let Some(kind) = items.kind(item) {
-                *counts.entry((items.keys[item], kind)).or_default() += 1;
-            }
+        let counts = items.count_kinds();
+        let least = (batch.num_rows() / ROWS_PER_VALUE).max(1) as u32;
+        let mut chosen: Vec<(i32, AttributeType, u32)> = Vec::new();
+        for (key, kinds) in counts.iter().enumerate() {
+            let frequent = AttributeType::ALL.into_iter().zip(kinds).filter(|&(_, &count)| count >= least);
+            chosen.extend(frequent.map(|(kind, &count)| (key as i32, kind, count)));
         }
-        let least = (batch.num_rows() / ROWS_PER_VALUE).max(1);
-        let mut chosen: Vec<((i32, AttributeType), usize)> =
-            counts.iter().map(|(&of, &count)| (of, count)).filter(|&(_, count)| count >= least).collect();
-        chosen.sort_by_key(|&(of, count)| (std::cmp::Reverse(count), of));
+        chosen.sort_by_key(|&(key, kind, count)| (std::cmp::Reverse(count), key, kind));
         chosen.truncate(MAX_COLUMNS);
-        let distinct = items.count_distinct_texts(chosen.iter().map(|&(of, _)| of));
+        let texts = chosen.iter().filter(|(_, kind, _)| *kind == AttributeType::String);
+        let distinct = items.count_distinct_texts(texts.map(|&(key, _, _)| key));
         let mut columns: Vec<PromotedColumn> = chosen
             .iter()
-            .map(|&((key, kind), count)| PromotedColumn {
+            .map(|&(key, kind, count)| PromotedColumn {
                 attribute: AttributeColumn { scope, key: items.text(key).to_owned(), kind },
-                several_types: AttributeType::ALL
-                    .iter()
-                    .any(|&other| other != kind && counts.contains_key(&(key, other))),
-                plain_text: distinct.get(&key).is_some_and(|&distinct| distinct as f64 > count as f64 * DISTINCT_SHARE),
+                several_types: counts[key as usize].iter().filter(|&&count| count > 0).count() > 1,
+                plain_text: distinct
+                    .get(&key)
+                    .is_some_and(|&distinct| f64::from(distinct) > f64::from(count) * DISTINCT_SHARE),
             })
             .collect();
         columns.sort_by(|a, b| a.attribute.cmp(&b.attribute));
@@ -97,18 +101,22 @@ impl Promotion {
         let items = Items::of(batch)?;
         let slots = self.slots(&items);
         // for each column, the item that holds the value of each row
-        let mut found: Vec<Vec<Option<u32>>> = vec![vec![None; batch.num_rows()]; self.columns.len()];
+        let mut found: Vec<Vec<u32>> = vec![vec![NO_ITEM; batch.num_rows()]; self.columns.len()];
         let (mut kept, mut kept_lengths) = (Vec::new(), Vec::with_capacity(batch.num_rows()));
         for (row, range) in items.ranges().enumerate() {
             let before = kept.len();
             for item in range {
-                let of_key = slots.get(&items.keys[item]).map_or(&[][..], Vec::as_slice);
+                let of_key = slots.get(items.keys[item] as usize).map_or(&[][..], Vec::as_slice);
+                let is_first = of_key.iter().all(|&(_, column)| found[column][row] == NO_ITEM);
                 let slot = items.kind(item).and_then(|kind| of_key.iter().find(|&&(other, _)| other == kind));
                 match slot {
-                    Some(&(_, column)) if of_key.iter().all(|&(_, column)| found[column][row].is_none()) => {
-                        found[column][row] = Some(item as u32);
+                    Some(&(_, column)) if is_first => found[column][row] = item as u32,
+                    _ => {
+                        kept.push(item as u32);
+                        // a later value of the key must not come before this one
+                        let columns = of_key.iter().map(|&(_, column)| column);
+                        columns.filter(|_| is_first).for_each(|column| found[column][row] = IN_LIST);
                     }
-                    _ => kept.push(item as u32),
                 }
             }
             kept_lengths.push(kept.len() - before);
@@ -118,19 +126,20 @@ impl Promotion {
         let mut columns = batch.columns().to_vec();
         columns[at] = attributes;
         for (promoted, found) in self.columns.iter().zip(found) {
-            columns.push(promoted.gather(&items, found)?);
+            columns.push(promoted.gather(&items, &found)?);
         }
         Ok(RecordBatch::try_new(Arc::new(self.schema(batch.schema_ref())), columns)?)
     }
 
-    /// Columns by the key's number in this batch.
-    fn slots(&self, items: &Items<'_>) -> HashMap<i32, Vec<(AttributeType, usize)>> {
+    /// The columns of each key, by its number in this batch.
+    fn slots(&self, items: &Items<'_>) -> Vec<Vec<(AttributeType, usize)>> {
         let mut by_text: HashMap<&str, Vec<(AttributeType, usize)>> = HashMap::new();
         for (at, column) in self.columns.iter().enumerate() {
             by_text.entry(&column.attribute.key).or_default().push((column.attribute.kind, at));
         }
-        let numbers: HashSet<i32> = items.keys.iter().copied().collect();
-        numbers.into_iter().filter_map(|number| Some((number, by_text.get(items.text(number))?.clone()))).collect()
+        let key_count = items.keys.iter().max().map_or(0, |&key| key as usize + 1);
+        let slots = (0..key_count).map(|key| by_text.get(items.text(key as i32)).cloned().unwrap_or_default());
+        slots.collect()
     }
 }
 
@@ -146,19 +155,30 @@ impl PromotedColumn {
         self.attribute.field(data_type, self.several_types)
     }
 
-    fn gather(&self, items: &Items<'_>, found: Vec<Option<u32>>) -> Result<ArrayRef, Error> {
-        let source: &dyn Array = match self.attribute.kind {
-            AttributeType::String => items.string_keys,
-            AttributeType::Int => items.int,
-            AttributeType::Double => items.double,
-            AttributeType::Bool => items.bool,
-        };
-        let values = take(source, &UInt32Array::from(found), None)?;
-        if self.attribute.kind != AttributeType::String {
-            return Ok(values);
+    /// The values of the found items; rows without one are null.
+    fn gather(&self, items: &Items<'_>, found: &[u32]) -> Result<ArrayRef, Error> {
+        let is_found = |&item: &u32| item < IN_LIST;
+        let nulls = Some(NullBuffer::from_iter(found.iter().map(is_found)));
+        let items_or_first = || found.iter().map(|item| if is_found(item) { *item as usize } else { 0 });
+        if items.len() == 0 {
+            return Ok(new_null_array(self.field().data_type(), found.len()));
         }
-        let column = dictionary_column(values.as_primitive::<Int32Type>().clone(), items.string_values)?;
-        Ok(if self.plain_text { cast(&column, &DataType::Utf8)? } else { column })
+        Ok(match self.attribute.kind {
+            AttributeType::Int => {
+                Arc::new(Int64Array::new(items_or_first().map(|item| items.int.value(item)).collect(), nulls))
+            }
+            AttributeType::Double => {
+                Arc::new(Float64Array::new(items_or_first().map(|item| items.double.value(item)).collect(), nulls))
+            }
+            AttributeType::Bool => {
+                Arc::new(BooleanArray::new(items_or_first().map(|item| items.bool.value(item)).collect(), nulls))
+            }
+            AttributeType::String => {
+                let keys = items_or_first().map(|item| items.string_keys.value(item)).collect();
+                let column = dictionary_column(Int32Array::new(keys, nulls), items.string_values)?;
+                if self.plain_text { cast(&column, &DataType::Utf8)? } else { column }
+            }
+        })
     }
 }
 
@@ -224,18 +244,40 @@ impl<'a> Items<'a> {
         }
     }
 
-    /// How many different texts the chosen string attributes have.
-    fn count_distinct_texts(&self, chosen: impl Iterator<Item = (i32, AttributeType)>) -> HashMap<i32, usize> {
-        let mut texts: HashMap<i32, HashSet<i32>> =
-            chosen.filter(|&(_, kind)| kind == AttributeType::String).map(|(key, _)| (key, HashSet::new())).collect();
-        for item in 0..self.len() {
-            if self.string_keys.is_valid(item)
-                && let Some(texts) = texts.get_mut(&self.keys[item])
-            {
-                texts.insert(self.string_keys.value(item));
+    /// How many values of each type each key has, by the key's number.
+    fn count_kinds(&self) -> Vec<[u32; AttributeType::ALL.len()]> {
+        let key_count = self.keys.iter().max().map_or(0, |&key| key as usize + 1);
+        let mut counts = vec![[0; AttributeType::ALL.len()]; key_count];
+        for (item, &key) in self.keys.iter().enumerate() {
+            if let Some(kind) = self.kind(item) {
+                counts[key as usize][kind as usize] += 1;
             }
         }
-        texts.into_iter().map(|(key, texts)| (key, texts.len())).collect()
+        counts
+    }
+
+    /// How many different texts these keys have.
+    fn count_distinct_texts(&self, keys: impl Iterator<Item = i32>) -> HashMap<i32, u32> {
+        let text_count = self.string_values.len();
+        let mut seen: HashMap<i32, (BooleanBufferBuilder, u32)> = keys
+            .map(|key| {
+                let mut texts = BooleanBufferBuilder::new(text_count);
+                texts.append_n(text_count, false);
+                (key, (texts, 0))
+            })
+            .collect();
+        for item in 0..self.len() {
+            if self.string_keys.is_valid(item)
+                && let Some((texts, count)) = seen.get_mut(&self.keys[item])
+            {
+                let text = self.string_keys.value(item) as usize;
+                if !texts.get_bit(text) {
+                    texts.set_bit(text, true);
+                    *count += 1;
+                }
+            }
+        }
+        seen.into_iter().map(|(key, (_, count))| (key, count)).collect()
     }
 
     /// The lists with only the items that are kept.

@@ -106,3 +106,31 @@ fn bad_ids_are_refused_with_the_words_that_clients_know() {
         "parent span ids must be 64 bit or empty, received 24 bits"
     );
 }
+
+#[test]
+fn the_first_value_of_a_repeated_key_stays_first() {
+    use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue, any_value::Value};
+    use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
+    let attribute =
+        |value| KeyValue { key: "k".into(), value: Some(AnyValue { value: Some(value) }), ..Default::default() };
+    let text = |text: &str| attribute(Value::StringValue(text.into()));
+    let lists = [
+        vec![text("a"), text("b")],
+        vec![attribute(Value::ArrayValue(ArrayValue::default())), text("c")],
+        vec![attribute(Value::IntValue(1)), text("d"), attribute(Value::IntValue(2))],
+    ];
+    let spans = lists.iter().zip(1u8..).map(|(list, id)| Span {
+        trace_id: vec![1; 16],
+        span_id: vec![id; 8],
+        attributes: list.clone(),
+        ..Default::default()
+    });
+    let scope_spans = vec![ScopeSpans { spans: spans.collect(), ..Default::default() }];
+    let request =
+        ExportTraceServiceRequest { resource_spans: vec![ResourceSpans { scope_spans, ..Default::default() }] };
+    let mut table = table_of(&[request]);
+    table.spans = crate::Promotion::plan(&table.spans, model::Scope::Span).unwrap().apply(&table.spans).unwrap();
+    let got: Vec<_> =
+        encode(&table).unwrap()[0].scope_spans[0].spans.iter().map(|span| span.attributes.clone()).collect();
+    assert_eq!(got, lists);
+}
