@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::datatypes::{DataType, Schema, UInt32Type};
 use bytes::Bytes;
 use model::{BlockId, Scope, TenantId, TimeRange};
-use parquet::arrow::ArrowWriter;
+use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
@@ -57,7 +58,8 @@ pub fn encode(id: BlockId, tenant: &TenantId, table: &SpanTable) -> Result<Encod
 fn encode_spans(table: &SpanTable) -> Result<Bytes, Error> {
     let promotion = Promotion::plan(&table.spans, Scope::Span)?;
     let schema = promotion.schema(table.spans.schema_ref());
-    let mut writer = ArrowWriter::try_new(Vec::new(), schema.into(), Some(spans_properties()))?;
+    let properties = spans_properties(&schema, &table.spans)?;
+    let mut writer = ArrowWriter::try_new(Vec::new(), schema.into(), Some(properties))?;
     let mut list_keys = BTreeSet::new();
     for rows in row_groups(table)? {
         let batch = promotion.apply(&table.spans.slice(rows.start, rows.len()))?;
@@ -109,16 +111,39 @@ fn base_properties() -> WriterPropertiesBuilder {
         .set_max_row_group_row_count(None)
 }
 
-fn spans_properties() -> WriterProperties {
+fn spans_properties(schema: &Schema, spans: &RecordBatch) -> Result<WriterProperties, Error> {
     let mut properties = base_properties();
     for delta in [column::TRACE, column::START_OFFSET_NANOS, column::DURATION_NANOS] {
         properties = with_delta(properties, delta.into());
     }
-    properties = with_delta(
-        properties,
-        ColumnPath::from(vec![column::EVENTS.into(), "list".into(), "item".into(), "time_offset_nanos".into()]),
-    );
-    without_dictionary(properties, column::SPAN_ID.into()).build()
+    let event_times = [column::EVENTS, "list", "item", "time_offset_nanos"].map(str::to_owned).to_vec();
+    properties = with_delta(properties, ColumnPath::from(event_times));
+    for path in constant_leaves(schema, spans)? {
+        properties = properties.set_column_compression(path, Compression::UNCOMPRESSED);
+    }
+    Ok(without_dictionary(properties, column::SPAN_ID.into()).build())
+}
+
+/// Leaves of columns with one value in all rows: run lengths make them tiny, and a reader of one trace, which opens
+/// every column, is spared the decompressor.
+fn constant_leaves(schema: &Schema, spans: &RecordBatch) -> Result<Vec<ColumnPath>, Error> {
+    let parquet_schema = ArrowSchemaConverter::new().convert(schema)?;
+    let leaves = 0..parquet_schema.num_columns();
+    let is_constant = |&leaf: &usize| {
+        let name = schema.field(parquet_schema.get_column_root_idx(leaf)).name();
+        spans.column_by_name(name).is_some_and(is_constant)
+    };
+    Ok(leaves.filter(is_constant).map(|leaf| parquet_schema.column(leaf).path().clone()).collect())
+}
+
+/// Cheap and cautious: false where it would take a closer look.
+fn is_constant(array: &ArrayRef) -> bool {
+    let all_equal = |values: &[u32]| values.iter().all(|value| Some(value) == values.first());
+    match array.data_type() {
+        DataType::List(_) => array.as_list::<i32>().values().is_empty(),
+        DataType::UInt32 if array.null_count() == 0 => all_equal(array.as_primitive::<UInt32Type>().values()),
+        _ => array.null_count() == array.len(),
+    }
 }
 
 fn traces_properties() -> WriterProperties {
