@@ -3,15 +3,13 @@
 use std::sync::Arc;
 
 use model::{BlockId, TenantId};
+use object_store::ObjectStore;
 use object_store::memory::InMemory;
-use object_store::{ObjectStore, ObjectStoreExt};
 use prost::Message;
 use spans::testing::shop_request;
 use spans::{SpanTable, TableBuilder};
 use storage::CpuPool;
 use storage::block::{BlockCache, BlockSource, EncodedBlock, encode};
-use storage::manifest::{BlockEntry, BlockFiles};
-use storage::paths::{self, BlockFile};
 
 /// When the data begins, unix nanoseconds.
 pub const START_NANOS: u64 = 1_700_000_000_000_000_000;
@@ -41,31 +39,9 @@ pub fn encoded(table: &SpanTable) -> EncodedBlock {
 /// A block of these spans in an in-memory object store.
 pub fn block(table: &SpanTable) -> BlockSource {
     let (objects, block): (Arc<dyn ObjectStore>, _) = (Arc::new(InMemory::new()), encoded(table));
-    let size = |file: BlockFile| {
-        block.files.iter().find(|(name, _)| *name == file).map_or(0, |(_, content)| content.len() as u64)
-    };
-    let files = BlockFiles {
-        spans_bytes: size(BlockFile::Spans),
-        traces_bytes: size(BlockFile::Traces),
-        resources_bytes: size(BlockFile::Resources),
-        scopes_bytes: size(BlockFile::Scopes),
-    };
-    let meta = &block.meta;
-    let entry = BlockEntry {
-        id: meta.id,
-        start_nanos: meta.start_nanos,
-        end_nanos: meta.end_nanos,
-        traces: meta.trace_count,
-        spans: meta.span_count,
-        level: 0,
-        files,
-    };
-    let runtime = tokio_runtime();
-    for (file, content) in block.files {
-        let key = paths::block_file(&TenantId::single(), &entry.id, file);
-        runtime.block_on(objects.put(&key, content.into())).expect("memory takes everything");
-    }
-    BlockSource::new(TenantId::single(), entry, objects, CpuPool::new(2), BlockCache::new(64 << 20))
+    let tenant = TenantId::single();
+    tokio_runtime().block_on(block.put(&tenant, objects.as_ref())).expect("memory takes everything");
+    BlockSource::new(tenant, block.entry(), objects, CpuPool::new(2), BlockCache::new(64 << 20))
 }
 
 /// A runtime with the process's cores.

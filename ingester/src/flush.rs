@@ -7,11 +7,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use object_store::{ObjectStoreExt, PutPayload};
 use spans::SpanTable;
 use storage::block::EncodedBlock;
-use storage::manifest::{BlockEntry, BlockFiles, Change};
-use storage::paths::{self, BlockFile};
+use storage::manifest::Change;
 use storage::wal::SegmentSequence;
 use storage::{Error as StorageError, block};
 use tokio::sync::{mpsc, oneshot};
@@ -79,8 +77,8 @@ impl Flusher {
         let started = Instant::now();
         let encoding = head.clone();
         let block = self.storage.cpu.run(move || encode(&encoding)).await??;
-        self.put(head, &block).await?;
-        let entry = entry(&block);
+        block.put(&head.tenant, self.storage.objects.as_ref()).await?;
+        let entry = block.entry();
         let (spans, bytes) = (entry.spans, entry.bytes());
         let change =
             Change { add: vec![entry], watermark: Some((self.storage.writer_id, segment)), ..Change::default() };
@@ -89,42 +87,9 @@ impl Flusher {
         self.metrics.flushed(bytes, started.elapsed());
         Ok(())
     }
-
-    /// Stores the files; `meta.json` last.
-    async fn put(&self, head: &CutHead, block: &EncodedBlock) -> Result<(), StorageError> {
-        let meta = serde_json::to_vec_pretty(&block.meta).expect("a meta has a JSON form");
-        let files = block.files.iter().map(|(file, content)| (*file, content.clone()));
-        for (file, content) in files.chain([(BlockFile::Meta, meta.into())]) {
-            let key = paths::block_file(&head.tenant, &head.block_id, file);
-            let put = self.storage.objects.put(&key, PutPayload::from_bytes(content)).await;
-            put.map_err(StorageError::objects("write", &key))?;
-        }
-        Ok(())
-    }
 }
 
 fn encode(head: &CutHead) -> Result<EncodedBlock, StorageError> {
     let tables: Vec<SpanTable> = head.chunks.iter().map(|chunk| chunk.table()).collect();
     block::encode(head.block_id, &head.tenant, &spans::combine(&tables)?)
-}
-
-fn entry(block: &EncodedBlock) -> BlockEntry {
-    let bytes_of = |file: BlockFile| {
-        block.files.iter().find(|(name, _)| *name == file).map_or(0, |(_, content)| content.len() as u64)
-    };
-    let meta = &block.meta;
-    BlockEntry {
-        id: meta.id,
-        start_nanos: meta.start_nanos,
-        end_nanos: meta.end_nanos,
-        traces: meta.trace_count,
-        spans: meta.span_count,
-        level: 0,
-        files: BlockFiles {
-            spans_bytes: bytes_of(BlockFile::Spans),
-            traces_bytes: bytes_of(BlockFile::Traces),
-            resources_bytes: bytes_of(BlockFile::Resources),
-            scopes_bytes: bytes_of(BlockFile::Scopes),
-        },
-    }
 }

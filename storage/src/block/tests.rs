@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use model::{BlockId, Scope, TenantId, TraceId};
+use object_store::ObjectStore;
 use object_store::memory::InMemory;
-use object_store::{ObjectStore, ObjectStoreExt};
 use proptest::prelude::*;
 use prost::Message;
 use spans::schema::{AttributeColumn, column};
@@ -13,8 +13,6 @@ use spans::{SpanTable, TableBuilder, Traces};
 
 use super::{BlockCache, BlockSource, encode};
 use crate::cpu::CpuPool;
-use crate::manifest::{BlockEntry, BlockFiles};
-use crate::paths::{self, BlockFile};
 use crate::source::{Projection, Source};
 
 fn table_of(seeds: &[u64]) -> SpanTable {
@@ -30,28 +28,8 @@ async fn stored(table: &SpanTable) -> BlockSource {
     let (objects, tenant, id): (Arc<dyn ObjectStore>, _, _) =
         (Arc::new(InMemory::new()), TenantId::single(), BlockId::generate());
     let block = encode(id, &tenant, table).unwrap();
-    let size = |file: BlockFile| {
-        block.files.iter().find(|(name, _)| *name == file).map_or(0, |(_, content)| content.len() as u64)
-    };
-    let files = BlockFiles {
-        spans_bytes: size(BlockFile::Spans),
-        traces_bytes: size(BlockFile::Traces),
-        resources_bytes: size(BlockFile::Resources),
-        scopes_bytes: size(BlockFile::Scopes),
-    };
-    for (file, content) in block.files {
-        objects.put(&paths::block_file(&tenant, &id, file), content.into()).await.unwrap();
-    }
-    let meta = block.meta;
-    let entry = BlockEntry {
-        id,
-        start_nanos: meta.start_nanos,
-        end_nanos: meta.end_nanos,
-        traces: meta.trace_count,
-        spans: meta.span_count,
-        level: 0,
-        files,
-    };
+    block.put(&tenant, objects.as_ref()).await.unwrap();
+    let entry = block.entry();
     BlockSource::new(tenant, entry, objects, CpuPool::new(1), BlockCache::new(1 << 20))
 }
 

@@ -7,6 +7,7 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Schema, UInt32Type};
 use bytes::Bytes;
 use model::{BlockId, Scope, TenantId, TimeRange};
+use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::metadata::KeyValue;
@@ -18,7 +19,8 @@ use spans::{Promotion, SpanTable};
 use super::footer::{KEYS_METADATA, LIST_KEYS_METADATA, keys_to_json};
 use super::meta::{BlockMeta, FileMeta};
 use crate::error::Error;
-use crate::paths::BlockFile;
+use crate::manifest::{BlockEntry, BlockFiles};
+use crate::paths::{self, BlockFile};
 
 /// A row group ends with the first trace that reaches this many rows.
 const ROW_GROUP_ROWS: usize = 65_536;
@@ -31,6 +33,41 @@ pub struct EncodedBlock {
     pub meta: BlockMeta,
     /// File and content, in the order in which they must be written; without `meta.json`.
     pub files: Vec<(BlockFile, Bytes)>,
+}
+
+impl EncodedBlock {
+    /// What a manifest says of this block.
+    pub fn entry(&self) -> BlockEntry {
+        let bytes_of = |file: BlockFile| {
+            let content = self.files.iter().find(|(name, _)| *name == file).map(|(_, content)| content.len());
+            content.unwrap_or_default() as u64
+        };
+        BlockEntry {
+            id: self.meta.id,
+            start_nanos: self.meta.start_nanos,
+            end_nanos: self.meta.end_nanos,
+            traces: self.meta.trace_count,
+            spans: self.meta.span_count,
+            level: 0,
+            files: BlockFiles {
+                spans_bytes: bytes_of(BlockFile::Spans),
+                traces_bytes: bytes_of(BlockFile::Traces),
+                resources_bytes: bytes_of(BlockFile::Resources),
+                scopes_bytes: bytes_of(BlockFile::Scopes),
+            },
+        }
+    }
+
+    /// Stores the files, `meta.json` last. The block does not exist before a manifest names it.
+    pub async fn put(&self, tenant: &TenantId, objects: &dyn ObjectStore) -> Result<(), Error> {
+        let meta = serde_json::to_vec_pretty(&self.meta).expect("a meta has a JSON form");
+        let files = self.files.iter().map(|(file, content)| (*file, content.clone()));
+        for (file, content) in files.chain([(BlockFile::Meta, meta.into())]) {
+            let key = paths::block_file(tenant, &self.meta.id, file);
+            objects.put(&key, content.into()).await.map_err(Error::objects("write", &key))?;
+        }
+        Ok(())
+    }
 }
 
 /// Encodes a table that is not empty as a block.
