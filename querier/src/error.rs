@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use model::ErrorKind;
-use traceql::Part;
 
 /// The error of this crate.
 #[derive(Debug, thiserror::Error)]
@@ -11,9 +10,9 @@ pub enum Error {
     /// The query is not TraceQL, is refused, or computes something that has no value (division by zero).
     #[error(transparent)]
     Query(#[from] traceql::Error),
-    /// The query is right, but this program cannot evaluate it yet.
-    #[error("{part} cannot be evaluated yet")]
-    Unsupported { part: String },
+    /// The text is Tempo's.
+    #[error("spanset operators are not supported for multiple spansets per trace. consider using coalesce()")]
+    SeveralSpanSets,
     #[error("query took longer than {}s", .0.as_secs())]
     Timeout(Duration),
     #[error("a span has too many pairs of events and links to compare")]
@@ -34,13 +33,6 @@ impl Error {
         Self::Damaged { column: column.to_owned() }
     }
 
-    /// For a query that is more than one span filter and `select()`.
-    pub(crate) fn unsupported(query: &traceql::Query) -> Self {
-        let part =
-            query.parts().into_iter().find(|part| !matches!(part, Part::Select | Part::Metrics | Part::SecondStage));
-        Self::Unsupported { part: part.map_or_else(|| "this query".to_owned(), |part| part.to_string()) }
-    }
-
     /// Whether the others can still answer when one source fails so: it is damaged, or it is gone.
     pub(crate) fn is_of_one_source(&self) -> bool {
         matches!(self.kind(), ErrorKind::Corrupt | ErrorKind::NotFound)
@@ -58,7 +50,7 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Query(error) => error.kind(),
-            Self::Unsupported { .. } => ErrorKind::InvalidInput,
+            Self::SeveralSpanSets => ErrorKind::InvalidInput,
             Self::Timeout(_) => ErrorKind::Timeout,
             Self::TooManyPairs => ErrorKind::LimitExceeded,
             Self::Damaged { .. } => ErrorKind::Corrupt,

@@ -6,11 +6,15 @@
 //!                          └──────────select──────────┴─▶ Selection  once for each batch of spans
 //! ```
 //!
+//! What is more than one filter is a [`Pipeline`], which evaluates each of its filters so and then works on the rows that
+//! they keep, trace by trace: `structural` (operators between span sets), `group` (`by()`), `aggregate`.
+//!
 //! Every part of a filter is decided in the smallest table that has its fields (its [`Home`]): a condition on the
 //! resource once for each distinct resource, one on the trace once for each trace. Masks are then gathered downwards.
 //!
 //! Knows tables in memory; knows no source and no answer.
 
+mod aggregate;
 mod arithmetic;
 pub(crate) mod attributes;
 pub(crate) mod column;
@@ -18,12 +22,16 @@ mod compare;
 mod evaluate;
 mod fields;
 mod filter;
+mod group;
 mod items;
+mod pipeline;
+mod structural;
 
 pub(crate) use column::{Cell, Column};
 pub(crate) use evaluate::{DimensionMasks, Evaluation, Selection};
 pub(crate) use fields::{FieldUse, Home, home};
 pub(crate) use filter::Filter;
+pub(crate) use pipeline::{Pipeline, PipelineMasks};
 
 use arrow::array::RecordBatch;
 

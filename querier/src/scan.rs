@@ -124,6 +124,13 @@ impl Opened {
     }
 }
 
+impl Run {
+    /// The row in the source of a row of the batch.
+    pub fn in_source(&self, row: usize) -> usize {
+        self.first_row + row - self.rows.start
+    }
+}
+
 impl Rows {
     /// Where each trace stands that was asked for.
     pub fn runs(&self, traces: &[usize]) -> Result<Vec<Run>, Error> {

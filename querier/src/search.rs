@@ -6,11 +6,14 @@
 //! ```
 //!
 //! A source is evaluated on its own part of a trace. What is in the answer comes from the whole trace: `complete` finds
-//! the other parts of the newest matches. A filter that looks at the trace as a whole (its duration, its root, the tree)
-//! is evaluated on whole traces from the start, wherever several sources have parts of one.
+//! the other parts of the newest matches. What looks at the trace as a whole (its duration, its root, the tree, several
+//! span sets, aggregates) is evaluated on whole traces from the start, wherever several sources have parts of one.
+//!
+//! A pipeline that needs more columns than its filters do reads those first, and the others for traces that may match.
 
 mod collect;
 mod complete;
+mod finder;
 pub(crate) mod plan;
 mod query;
 mod render;
@@ -21,16 +24,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures::FutureExt;
 use hashbrown::HashSet;
 use model::{TimeRange, TraceId};
-use storage::source::Source;
+use storage::source::{Projection, Source};
 use tokio::sync::Semaphore;
 use tracing::warn;
 
-use self::collect::{Hit, Hits};
+use self::collect::{Hit, HitSet, Hits};
+use self::finder::Decided;
 use self::query::SearchQuery;
 use crate::answer::{QueryMetrics, SearchAnswer};
 use crate::concurrent::try_all;
 use crate::error::Error;
-use crate::eval::DimensionMasks;
 use crate::querier::Inner;
 use crate::request::SearchRequest;
 use crate::scan::{GroupTraces, Opened};
@@ -45,7 +48,7 @@ pub(crate) async fn search(
     request: &SearchRequest,
 ) -> Result<SearchAnswer, Error> {
     let query = Arc::new(SearchQuery::of(&request.filter)?);
-    if query.filter.is_never() || request.limit == 0 {
+    if query.finder.is_never() || request.limit == 0 {
         return Ok(SearchAnswer::default());
     }
     let search = Search::new(inner, plan::newest_first(sources), query, request);
@@ -131,14 +134,14 @@ impl<'a> Search<'a> {
         let opened = Opened::open(source.clone()).await?;
         let query = self.query.clone();
         let small_tables = opened.small_tables();
-        let masks = self.inner.cpu.run(move || query.filter.on_dimensions(&small_tables)).await??;
-        let masks = Arc::new(masks);
-        let traces = self.candidates(&opened, &masks, split, hits)?;
+        let decided = self.inner.cpu.run(move || query.finder.on_dimensions(&small_tables)).await??;
+        let decided = Arc::new(decided);
+        let traces = self.candidates(&opened, &decided, split, hits)?;
         locked(&self.metrics).inspected_traces += traces.len() as u64;
-        if self.query.filter.decides_whole_traces() {
+        if self.query.finder.decides_whole_traces() {
             self.add_whole(number, &opened, &traces, hits)?;
         } else {
-            let scan_group = |group| self.scan_group(number, &opened, &masks, group, hits).boxed();
+            let scan_group = |group| self.scan_group(number, &opened, &decided, group, hits).boxed();
             let groups = opened.by_group(traces)?.into_iter().map(scan_group).collect();
             try_all(self.inner.config.max_concurrent_reads, groups).await?;
         }
@@ -150,16 +153,16 @@ impl<'a> Search<'a> {
     fn candidates(
         &self,
         opened: &Opened,
-        masks: &DimensionMasks,
+        decided: &Decided,
         split: &HashSet<TraceId>,
         hits: &Mutex<Hits>,
     ) -> Result<Vec<usize>, Error> {
-        if masks.is_never {
+        if decided.is_never() {
             return Ok(Vec::new());
         }
         let (traces, hits) = (opened.traces()?, locked(hits));
         let is_candidate = |&trace: &usize| {
-            masks.traces.as_ref().is_none_or(|mask| mask.value(trace))
+            decided.traces().is_none_or(|mask| mask.value(trace))
                 && traces.time_range(trace).overlaps(&self.range)
                 && hits.could_keep(traces.start_nanos(trace))
                 && (split.is_empty() || !split.contains(&traces.id(trace)))
@@ -180,8 +183,11 @@ impl<'a> Search<'a> {
                 trace_id: view.id(trace),
                 source: number,
                 trace,
-                matched: rows.len() as u32,
-                rows: rows.take(self.spans_per_span_set).collect(),
+                sets: vec![HitSet {
+                    matched: rows.len() as u32,
+                    rows: rows.take(self.spans_per_span_set).collect(),
+                    attributes: Vec::new(),
+                }],
             });
         }
         Ok(())
@@ -192,30 +198,50 @@ impl<'a> Search<'a> {
         &self,
         number: usize,
         opened: &Opened,
-        masks: &Arc<DimensionMasks>,
+        decided: &Arc<Decided>,
         mut wanted: GroupTraces,
         hits: &Mutex<Hits>,
     ) -> Result<(), Error> {
         let _read = self.reads.acquire().await.map_err(|_| storage::Error::Stopping)?;
-        {
-            let (traces, hits) = (opened.traces()?, locked(hits));
-            wanted.traces.retain(|&trace| hits.could_keep(traces.start_nanos(trace)));
+        retain_keepable(&mut wanted, opened, hits)?;
+        let first_columns = self.query.finder.first_projection().filter(|_| !wanted.traces.is_empty());
+        if let Some(columns) = &first_columns {
+            wanted.traces = self.narrow(opened, decided, &wanted, columns).await?;
+            retain_keepable(&mut wanted, opened, hits)?;
         }
         if wanted.traces.is_empty() {
             return Ok(());
         }
-        let rows = opened.read(&wanted, &self.query.filter.projection()).await?;
-        self.count_read(rows.bytes, rows.table.span_count());
-        let (query, masks, most) = (self.query.clone(), masks.clone(), self.spans_per_span_set);
+        let rows = opened.read(&wanted, &self.query.finder.projection()).await?;
+        self.count_read(rows.bytes, if first_columns.is_some() { 0 } else { rows.table.span_count() });
+        let (query, decided, most) = (self.query.clone(), decided.clone(), self.spans_per_span_set);
         let found = move || {
             let runs = rows.runs(&wanted.traces)?;
-            let selection = query.filter.select(&rows.table, &masks)?;
-            collect::matches(&rows.table, &runs, &selection.spans, number, most)
+            collect::matches(&query.finder, &rows.table, &runs, &decided, number, most)
         };
         let found: Vec<Hit> = self.inner.cpu.run(found).await??;
         let mut hits = locked(hits);
         found.into_iter().for_each(|hit| hits.add(hit));
         Ok(())
+    }
+
+    /// The traces that may match by their filters alone.
+    async fn narrow(
+        &self,
+        opened: &Opened,
+        decided: &Arc<Decided>,
+        wanted: &GroupTraces,
+        columns: &Projection,
+    ) -> Result<Vec<usize>, Error> {
+        let rows = opened.read(wanted, columns).await?;
+        self.count_read(rows.bytes, rows.table.span_count());
+        let runs = rows.runs(&wanted.traces)?;
+        let (query, decided) = (self.query.clone(), decided.clone());
+        let narrow = move || {
+            let candidates = query.finder.narrow(&rows.table, &runs, &decided)?;
+            Ok(candidates.into_iter().map(|run| runs[run].trace).collect())
+        };
+        self.inner.cpu.run(narrow).await?
     }
 
     fn count_read(&self, bytes: u64, spans: usize) {
@@ -227,6 +253,13 @@ impl<'a> Search<'a> {
     fn metrics(&self) -> QueryMetrics {
         *locked(&self.metrics)
     }
+}
+
+/// Leaves out traces that are too old to enter the answer.
+fn retain_keepable(wanted: &mut GroupTraces, opened: &Opened, hits: &Mutex<Hits>) -> Result<(), Error> {
+    let (traces, hits) = (opened.traces()?, locked(hits));
+    wanted.traces.retain(|&trace| hits.could_keep(traces.start_nanos(trace)));
+    Ok(())
 }
 
 /// The mutexes here guard plain values that are whole at every moment.

@@ -94,9 +94,8 @@ mod tests {
     fn all(column: &Column) -> [Option<Static>; 5] {
         let rows: Vec<u32> = (0..column.rows as u32).collect();
         use Aggregation::{Avg, Count, Max, Min, Sum};
-        [Count, Min, Max, Avg, Sum].map(|aggregation| {
-            aggregate(aggregation, (aggregation != Count).then_some(column), &rows)
-        })
+        [Count, Min, Max, Avg, Sum]
+            .map(|aggregation| aggregate(aggregation, (aggregation != Count).then_some(column), &rows))
     }
 
     fn ints(values: &[Option<i64>]) -> Column {

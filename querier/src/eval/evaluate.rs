@@ -150,6 +150,36 @@ impl<'a> Evaluation<'a> {
         }
     }
 
+    /// The spans for which `filter` is true. Spans outside `among` do not matter, and cannot fail.
+    pub fn select_among(&self, filter: &Filter, among: &BooleanBuffer) -> Result<BooleanBuffer, Error> {
+        let root = &filter.root;
+        if !root.fallible {
+            return Ok(self.select(filter)?.spans);
+        }
+        if !is_of_items(root.home) {
+            return self.mask(root, Home::Spans, Some(among));
+        }
+        let pairs = self.pairs(filter)?;
+        let mask = self.mask(root, Home::Pairs, Some(&take_mask(among, &pairs.spans)))?;
+        Ok(Pairs::any(&mask, &pairs.spans, self.table.spans.num_rows()))
+    }
+
+    /// The value of an expression at each span: of events and links the first that has one. Spans outside `among` do not
+    /// matter, and cannot fail.
+    pub fn values(&self, expr: &Filter, among: &BooleanBuffer) -> Result<Rc<Column>, Error> {
+        let root = &expr.root;
+        if !is_of_items(root.home) {
+            return self.column(root, Home::Spans, Some(among));
+        }
+        let pairs = self.pairs(expr)?;
+        let column = self.column(root, Home::Pairs, Some(&take_mask(among, &pairs.spans)))?;
+        let mut firsts: Vec<Option<u32>> = vec![None; self.table.spans.num_rows()];
+        for pair in column.present().set_indices() {
+            firsts[pairs.spans.value(pair) as usize].get_or_insert(pair as u32);
+        }
+        Ok(Rc::new(column.take(&UInt32Array::from(firsts))?))
+    }
+
     pub fn events(&self) -> Result<&Items, Error> {
         get_or_try(&self.events, || Items::of(&self.table.spans, column::EVENTS))
     }
@@ -317,6 +347,11 @@ impl<'a> Evaluation<'a> {
             _ => Column::of_mask(self.mask(node, at, active)?),
         }))
     }
+}
+
+/// Whether spans may have several rows there.
+fn is_of_items(home: Home) -> bool {
+    matches!(home, Home::Events | Home::Links | Home::Pairs)
 }
 
 /// Rows at which the right side of a condition matters, if it must be known.

@@ -87,6 +87,12 @@ impl FieldUse {
         field_use
     }
 
+    /// The fields of both.
+    pub fn merge(&mut self, other: &Self) {
+        let new: Vec<Field> = other.fields.iter().filter(|field| !self.fields.contains(field)).cloned().collect();
+        self.fields.extend(new);
+    }
+
     pub fn homes(&self) -> impl Iterator<Item = Home> {
         self.fields.iter().filter_map(home)
     }
@@ -139,6 +145,9 @@ impl FieldUse {
     }
 }
 
+/// The columns that [`nested_sets_of`] reads.
+pub(super) const TREE_COLUMNS: [&str; 3] = [column::TRACE, column::PARENT_OFFSET, column::PARENT_SPAN_ID];
+
 fn is_nested_set(intrinsic: Intrinsic) -> bool {
     use Intrinsic::{ChildCount, NestedSetLeft, NestedSetParent, NestedSetRight};
     matches!(intrinsic, ChildCount | NestedSetLeft | NestedSetRight | NestedSetParent)
@@ -153,7 +162,7 @@ fn columns_of(intrinsic: Intrinsic) -> &'static [&'static str] {
         Intrinsic::Kind => &[column::KIND],
         Intrinsic::SpanId => &[column::SPAN_ID],
         Intrinsic::ParentId => &[column::SPAN_ID, column::PARENT_OFFSET, column::PARENT_SPAN_ID],
-        _ if is_nested_set(intrinsic) => &[column::TRACE, column::PARENT_OFFSET, column::PARENT_SPAN_ID],
+        _ if is_nested_set(intrinsic) => &TREE_COLUMNS,
         _ => &[],
     }
 }
@@ -262,7 +271,7 @@ fn parent_ids(spans: &RecordBatch) -> Result<StringArray, Error> {
 }
 
 /// Nested-set numbers of every span; `spans` must be whole runs.
-fn nested_sets_of(spans: &RecordBatch) -> Result<Vec<NestedSet>, Error> {
+pub(super) fn nested_sets_of(spans: &RecordBatch) -> Result<Vec<NestedSet>, Error> {
     let u32s = |name: &str| {
         let array = spans::column(spans, name)?;
         array.as_primitive_opt::<UInt32Type>().ok_or_else(|| Error::damaged(name))

@@ -95,6 +95,16 @@ impl Filter {
         matches!(self.root.home, Home::Constant | Home::Traces)
     }
 
+    /// True if every span passes.
+    pub fn is_always(&self) -> bool {
+        matches!(self.root.kind, NodeKind::Literal(Static::Bool(true)))
+    }
+
+    /// Whether it can fail (division by zero).
+    pub fn is_fallible(&self) -> bool {
+        self.root.fallible
+    }
+
     /// Whether events (links) take part.
     pub fn looks_at(&self, items: Home) -> bool {
         self.field_use.homes().any(|home| home == items)

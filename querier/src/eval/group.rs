@@ -19,11 +19,11 @@ impl Groups {
     pub fn of(column: &Column, rows: &BooleanBuffer) -> Self {
         let mut grouping = Grouping::default();
         let mut numbers = vec![0; column.rows];
-        let mut of_text = column.parts.iter().map(|part| match part {
+        let texts_of = |part: &Part| match part {
             Part::Text(texts) => vec![UNKNOWN; texts.number_count()],
             _ => Vec::new(),
-        });
-        let mut of_text: Vec<Vec<u32>> = of_text.by_ref().collect();
+        };
+        let mut of_text: Vec<Vec<u32>> = column.parts.iter().map(texts_of).collect();
         for row in rows.set_indices() {
             numbers[row] = match text_number(column, row) {
                 Some((part, number)) if of_text[part][number] != UNKNOWN => of_text[part][number],
@@ -38,7 +38,7 @@ impl Groups {
     }
 
     /// Splits rows by group, in the order in which groups first occur.
-    pub fn split(&self, rows: impl Iterator<Item = u32>) -> Vec<(u32, Vec<u32>)> {
+    pub fn split(&self, rows: Vec<u32>) -> Vec<(u32, Vec<u32>)> {
         let mut groups: Vec<(u32, Vec<u32>)> = Vec::new();
         let mut places: HashMap<u32, usize> = HashMap::new();
         for row in rows {

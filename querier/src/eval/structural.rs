@@ -26,7 +26,7 @@ pub(crate) fn keep(relation: Relation, form: Form, left: &[u32], right: &[u32], 
 }
 
 /// The rows of both, each once, ascending.
-pub(crate) fn union(left: &[u32], right: &[u32]) -> Vec<u32> {
+fn union(left: &[u32], right: &[u32]) -> Vec<u32> {
     let mut both = Vec::with_capacity(left.len() + right.len());
     let (mut lefts, mut rights) = (left.iter().copied().peekable(), right.iter().copied().peekable());
     loop {

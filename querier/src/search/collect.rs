@@ -2,16 +2,18 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use arrow::buffer::BooleanBuffer;
 use model::TraceId;
 use spans::{SpanTable, Traces};
 
+use super::finder::{Decided, Finder};
 use crate::error::Error;
+use crate::eval::Cell;
 use crate::scan::Run;
 
 /// A trace, or the part of it in one source, that matches.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Hit {
     pub start_nanos: u64,
     pub trace_id: TraceId,
@@ -19,9 +21,18 @@ pub(crate) struct Hit {
     pub source: usize,
     /// Row of its `traces`.
     pub trace: usize,
+    /// At least one.
+    pub sets: Vec<HitSet>,
+}
+
+/// Spans of a trace that match together.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct HitSet {
     pub matched: u32,
-    /// The first rows that match.
+    /// The first rows of the source that match.
     pub rows: Vec<usize>,
+    /// Results of the pipeline.
+    pub attributes: Vec<(Arc<str>, Cell)>,
 }
 
 /// The place of a trace in the answer: newest first, then by id.
@@ -69,31 +80,21 @@ impl Hits {
     }
 }
 
-/// The runs that have a span in `selected`.
+/// The runs that match.
 pub(super) fn matches(
+    finder: &Finder,
     table: &SpanTable,
     runs: &[Run],
-    selected: &BooleanBuffer,
+    decided: &Decided,
     source: usize,
     most_rows: usize,
 ) -> Result<Vec<Hit>, Error> {
     let traces = Traces::of(&table.traces)?;
-    let mut hits = Vec::new();
-    for run in runs {
-        let mask = selected.slice(run.rows.start, run.rows.len());
-        let matched = mask.count_set_bits();
-        if matched > 0 {
-            hits.push(Hit {
-                start_nanos: traces.start_nanos(run.trace),
-                trace_id: traces.id(run.trace),
-                source,
-                trace: run.trace,
-                matched: matched as u32,
-                rows: mask.set_indices().take(most_rows).map(|row| run.first_row + row).collect(),
-            });
-        }
-    }
-    Ok(hits)
+    let hit = |(number, sets): (usize, Vec<HitSet>)| {
+        let trace = runs[number].trace;
+        Hit { start_nanos: traces.start_nanos(trace), trace_id: traces.id(trace), source, trace, sets }
+    };
+    Ok(finder.find(table, runs, decided, most_rows)?.into_iter().map(hit).collect())
 }
 
 #[cfg(test)]
@@ -101,7 +102,7 @@ mod tests {
     use super::*;
 
     fn hit(start_nanos: u64, id: u8, source: usize) -> Hit {
-        Hit { start_nanos, trace_id: TraceId([id; 16]), source, trace: 0, matched: 1, rows: vec![] }
+        Hit { start_nanos, trace_id: TraceId([id; 16]), source, trace: 0, sets: vec![] }
     }
 
     #[test]

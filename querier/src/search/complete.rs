@@ -7,9 +7,9 @@ use futures::FutureExt;
 use hashbrown::{HashMap, HashSet};
 use model::{TimeRange, TraceId};
 
-use super::collect::{Hit, Hits, Place};
+use super::collect::{Hit, HitSet, Hits, Place};
 use super::render::{self, ToShow};
-use super::whole::run_of;
+use super::whole::{run_of, time_range};
 use super::{Search, plan};
 use crate::answer::FoundTrace;
 use crate::concurrent::try_all;
@@ -29,7 +29,7 @@ impl Search<'_> {
         let opened = self.open(parts.values().flatten()).await?;
         let mut places = parts
             .iter()
-            .map(|(id, parts)| Ok((Reverse(earliest_start(&opened, parts)?), *id)))
+            .map(|(id, parts)| Ok((Reverse(time_range(&opened, parts)?.start_nanos), *id)))
             .collect::<Result<Vec<Place>, Error>>()?;
         places.sort_unstable();
         let is_sure = complete_to.is_none_or(|sure| places.get(self.limit - 1).is_some_and(|last| *last <= sure));
@@ -93,7 +93,7 @@ impl Search<'_> {
     async fn show_group(&self, opened: &Opened, group: usize, hits: Vec<Hit>) -> Result<Vec<FoundTrace>, Error> {
         let query = self.query.clone();
         let Some(shown) = &query.shown else {
-            let nothing = |hit: &Hit| ToShow { trace: hit.trace, matched: hit.matched, rows: Vec::new() };
+            let nothing = |hit: &Hit| ToShow { trace: hit.trace, sets: Vec::new() };
             let to_show = hits.iter().map(nothing).collect::<Vec<_>>();
             return render::traces(&opened.small_tables(), &to_show, None);
         };
@@ -103,12 +103,14 @@ impl Search<'_> {
             let wanted = GroupTraces { group, traces: hits.iter().map(|hit| hit.trace).collect() };
             opened.read_only(&wanted, &columns).await?
         } else {
-            opened.read_rows(group, hits.iter().flat_map(|hit| hit.rows.iter().copied()), &columns).await?
+            opened.read_rows(group, hits.iter().flat_map(rows_of), &columns).await?
         };
         self.count_read(rows.bytes, 0);
-        let positions = |hit: Hit| {
-            let positions = hit.rows.iter().map(|&row| rows.position(row)).collect::<Result<Vec<_>, Error>>()?;
-            Ok(ToShow { trace: hit.trace, matched: hit.matched, rows: positions })
+        let positions = |mut hit: Hit| {
+            for row in hit.sets.iter_mut().flat_map(|set| &mut set.rows) {
+                *row = rows.position(*row)?;
+            }
+            Ok(ToShow { trace: hit.trace, sets: hit.sets })
         };
         let to_show = hits.into_iter().map(positions).collect::<Result<Vec<_>, Error>>()?;
         let render = move || render::traces(&rows.table, &to_show, query.shown.as_ref());
@@ -126,18 +128,12 @@ impl Search<'_> {
             let table = self.read_whole(opened, traces.iter().flat_map(|(_, parts)| parts)).await?;
             let (query, most_rows) = (self.query.clone(), self.spans_per_span_set);
             let render = move || {
-                let masks = query.filter.on_dimensions(&table)?;
-                let selected = query.filter.select(&table, &masks)?.spans;
-                let mut to_show = Vec::new();
-                for trace in 0..table.trace_count() {
-                    let run = run_of(&table, trace)?;
-                    let mask = selected.slice(run.rows.start, run.rows.len());
-                    let matched = mask.count_set_bits() as u32;
-                    let rows = mask.set_indices().take(most_rows).map(|row| run.rows.start + row).collect();
-                    if matched > 0 {
-                        to_show.push(ToShow { trace, matched, rows });
-                    }
-                }
+                let decided = query.finder.on_dimensions(&table)?;
+                let runs = (0..table.trace_count()).map(|trace| run_of(&table, trace));
+                let runs = runs.collect::<Result<Vec<_>, Error>>()?;
+                let found = query.finder.find(&table, &runs, &decided, most_rows)?;
+                let to_show = |(run, sets): (usize, Vec<HitSet>)| ToShow { trace: runs[run].trace, sets };
+                let to_show: Vec<ToShow> = found.into_iter().map(to_show).collect();
                 render::traces(&table, &to_show, query.shown.as_ref())
             };
             found.extend(self.inner.cpu.run(render).await??);
@@ -146,10 +142,10 @@ impl Search<'_> {
     }
 }
 
-fn earliest_start(opened: &HashMap<usize, Opened>, parts: &[PartAt]) -> Result<u64, Error> {
-    let mut earliest = u64::MAX;
-    for part in parts {
-        earliest = earliest.min(opened[&part.source].traces()?.start_nanos(part.trace));
-    }
-    Ok(earliest)
+/// The rows of all span sets of a trace, ascending.
+fn rows_of(hit: &Hit) -> Vec<usize> {
+    let mut rows: Vec<usize> = hit.sets.iter().flat_map(|set| set.rows.iter().copied()).collect();
+    rows.sort_unstable();
+    rows.dedup();
+    rows
 }

@@ -1,17 +1,18 @@
-//! A search request made ready: the filter compiled, and what to show of the spans that match.
+//! A search request made ready: the query compiled, and what to show of the spans that match.
 
-use traceql::{Field, FieldExpr};
+use traceql::{FieldExpr, Query, Static};
 
+use super::finder::Finder;
 use super::render::Shown;
 use crate::error::Error;
-use crate::eval::Filter;
+use crate::eval::{Filter, Pipeline};
 use crate::legacy;
 use crate::request::SearchFilter;
 
 /// What a search looks for and shows.
 #[derive(Debug)]
 pub(crate) struct SearchQuery {
-    pub filter: Filter,
+    pub finder: Finder,
     /// `None` in a search by tags, which shows no spans.
     pub shown: Option<Shown>,
 }
@@ -21,20 +22,22 @@ impl SearchQuery {
         match filter {
             SearchFilter::Tags { tags, min_duration, max_duration } => {
                 let expr = legacy::filter(tags, *min_duration, *max_duration);
-                Ok(Self { filter: Filter::compile(&expr)?, shown: None })
+                Ok(Self { finder: Finder::Filter(Filter::compile(&expr)?), shown: None })
             }
             SearchFilter::TraceQl(text) => {
                 let query = traceql::parse(text)?;
-                if query.never_matches() {
-                    return Self::new(&FieldExpr::Literal(traceql::Static::Bool(false)), &[]);
-                }
-                let simple = query.span_filter().ok_or_else(|| Error::unsupported(&query))?;
-                Self::new(simple.filter, &simple.select)
+                Ok(Self { finder: finder(&query)?, shown: Some(Shown::of(&query.pipeline)?) })
             }
         }
     }
+}
 
-    fn new(expr: &FieldExpr, select: &[&Field]) -> Result<Self, Error> {
-        Ok(Self { filter: Filter::compile(expr)?, shown: Some(Shown::of(expr, select)?) })
+fn finder(query: &Query) -> Result<Finder, Error> {
+    if query.never_matches() {
+        return Ok(Finder::Filter(Filter::compile(&FieldExpr::Literal(Static::Bool(false)))?));
     }
+    Ok(match query.span_filter() {
+        Some(simple) => Finder::Filter(Filter::compile(simple.filter)?),
+        None => Finder::Pipeline(Pipeline::compile(&query.pipeline)?),
+    })
 }

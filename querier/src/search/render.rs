@@ -4,7 +4,8 @@
 //!
 //! - `field op literal`: the value if it satisfies that comparison; of an array the elements that do;
 //! - fields in other expressions and in `select()`: the value if there is one;
-//! - of events and links the last value that qualifies.
+//! - of events and links the last value that qualifies;
+//! - the name as other values, though it has a place of its own.
 
 use std::collections::BTreeMap;
 
@@ -15,8 +16,11 @@ use regex::Regex;
 use spans::schema::{column, trace_column};
 use spans::{SpanTable, Traces};
 use storage::source::Projection;
-use traceql::{BinaryOp, CompareOp, Field, FieldExpr, Static, anchored_regex, format_go_duration};
+use traceql::{
+    BinaryOp, CompareOp, Field, FieldExpr, Pipeline, SpansetExpr, Stage, Static, anchored_regex, format_go_duration,
+};
 
+use super::collect::HitSet;
 use crate::answer::{FoundSpan, FoundTrace, ServiceStats, SpanSet, Value};
 use crate::error::Error;
 use crate::eval::{Cell, Column, DimensionMasks, Evaluation, FieldUse, Home, home};
@@ -24,7 +28,7 @@ use crate::eval::{Cell, Column, DimensionMasks, Evaluation, FieldUse, Home, home
 /// Which values of a span are shown.
 #[derive(Debug)]
 pub(crate) struct Shown {
-    with_name: bool,
+    name: Option<ShownField>,
     fields: Vec<ShownField>,
     field_use: FieldUse,
 }
@@ -52,25 +56,52 @@ enum Test {
 pub(crate) struct ToShow {
     /// Row of `traces`.
     pub trace: usize,
-    pub matched: u32,
-    /// Rows of `spans`.
-    pub rows: Vec<usize>,
+    /// Rows are those of `spans`.
+    pub sets: Vec<HitSet>,
 }
 
 impl Shown {
-    pub fn of(filter: &FieldExpr, select: &[&Field]) -> Result<Self, Error> {
-        let mut shown = Self { with_name: false, fields: Vec::new(), field_use: FieldUse::default() };
-        shown.collect(filter)?;
-        for field in select {
-            shown.add(field, |shown| shown.always = true);
-        }
+    pub fn of(pipeline: &Pipeline) -> Result<Self, Error> {
+        let mut shown = Self { name: None, fields: Vec::new(), field_use: FieldUse::default() };
+        shown.collect_pipeline(pipeline)?;
         shown.field_use = FieldUse::of(shown.fields.iter().map(|shown| &shown.field));
         Ok(shown)
     }
 
+    fn collect_pipeline(&mut self, pipeline: &Pipeline) -> Result<(), Error> {
+        for stage in &pipeline.stages {
+            match stage {
+                Stage::Spans(expr) => self.collect_spans(expr)?,
+                Stage::By(expr) => self.add_all(expr.fields()),
+                Stage::Scalar(filter) => {
+                    let aggregate = filter.parts().and_then(|(aggregate, _, _)| aggregate.argument());
+                    self.add_all(aggregate.into_iter().flat_map(FieldExpr::fields));
+                }
+                Stage::Select(fields) => self.add_all(fields),
+                Stage::Coalesce => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn collect_spans(&mut self, expr: &SpansetExpr) -> Result<(), Error> {
+        match expr {
+            SpansetExpr::Filter(expr) => self.collect(expr),
+            SpansetExpr::Pipeline(pipeline) => self.collect_pipeline(pipeline),
+            SpansetExpr::Op { left, right, .. } => {
+                self.collect_spans(left)?;
+                self.collect_spans(right)
+            }
+        }
+    }
+
+    fn add_all<'f>(&mut self, fields: impl IntoIterator<Item = &'f Field>) {
+        fields.into_iter().for_each(|field| self.add(field, |shown| shown.always = true));
+    }
+
     fn collect(&mut self, expr: &FieldExpr) -> Result<(), Error> {
         let FieldExpr::Binary { op, left, right } = expr else {
-            expr.fields().for_each(|field| self.add(field, |shown| shown.always = true));
+            self.add_all(expr.fields());
             return Ok(());
         };
         let (field, literal, op) = match (op, &**left, &**right) {
@@ -83,7 +114,7 @@ impl Shown {
                 (field, literal, op.mirrored().unwrap_or(*op))
             }
             _ => {
-                expr.fields().for_each(|field| self.add(field, |shown| shown.always = true));
+                self.add_all(expr.fields());
                 return Ok(());
             }
         };
@@ -109,13 +140,15 @@ impl Shown {
             self.add(&Field::attribute(Scope::Resource, name), &change as &dyn Fn(&mut ShownField));
             return;
         }
-        self.with_name |= matches!(field, Field::Intrinsic(Intrinsic::Name));
+        let new = || ShownField { field: field.clone(), tests: Vec::new(), always: false, if_missing: false };
+        if matches!(field, Field::Intrinsic(Intrinsic::Name)) {
+            return change(self.name.get_or_insert_with(new));
+        }
         if has_place_of_its_own(field) {
             return;
         }
         let at = self.fields.iter().position(|shown| shown.field == *field).unwrap_or_else(|| {
-            let field = field.clone();
-            self.fields.push(ShownField { field, tests: Vec::new(), always: false, if_missing: false });
+            self.fields.push(new());
             self.fields.len() - 1
         });
         change(&mut self.fields[at]);
@@ -125,7 +158,7 @@ impl Shown {
     pub fn projection(&self) -> Projection {
         let mut projection = self.field_use.projection();
         projection.columns.extend([column::SPAN_ID, column::START_OFFSET_NANOS, column::DURATION_NANOS]);
-        if self.with_name {
+        if self.name.is_some() {
             projection.columns.insert(column::NAME);
         }
         projection
@@ -153,8 +186,12 @@ pub(crate) fn traces(table: &SpanTable, wanted: &[ToShow], shown: Option<&Shown>
     let spans = Spans::of(table, shown)?;
     let entry = |wanted: &ToShow| {
         let mut found = headers.get(wanted.trace, true)?;
-        let spans = wanted.rows.iter().map(|&row| spans.get(row, found.start_nanos)).collect::<Result<_, Error>>()?;
-        found.span_sets = vec![SpanSet { matched: wanted.matched, spans, attributes: Vec::new() }];
+        let span_set = |set: &HitSet| {
+            let spans = set.rows.iter().map(|&row| spans.get(row, found.start_nanos)).collect::<Result<_, Error>>()?;
+            let attributes = set.attributes.iter().map(|(key, value)| (key.to_string(), group_value(value))).collect();
+            Ok(SpanSet { matched: set.matched, spans, attributes })
+        };
+        found.span_sets = wanted.sets.iter().map(span_set).collect::<Result<_, Error>>()?;
         Ok(found)
     };
     wanted.iter().map(entry).collect()
@@ -247,11 +284,7 @@ impl<'a> Spans<'a> {
         };
         let ids = spans::column(self.batch, column::SPAN_ID)?;
         let ids = ids.as_fixed_size_binary_opt().ok_or_else(|| Error::damaged(column::SPAN_ID))?;
-        let name = if self.shown.with_name {
-            text_of(&crate::eval::text_column(self.batch, column::NAME)?, row).filter(|name| !name.is_empty())
-        } else {
-            None
-        };
+        let name = self.shown.name.as_ref().map(|shown| self.name(shown, row)).transpose()?.flatten();
         let mut attributes = Vec::new();
         for (shown, column) in self.shown.fields.iter().zip(&self.columns) {
             if let Some(value) = self.value(shown, column, row)? {
@@ -264,6 +297,14 @@ impl<'a> Spans<'a> {
             start_nanos: trace_start_nanos.wrapping_add(nanos(column::START_OFFSET_NANOS)? as u64),
             duration_nanos: nanos(column::DURATION_NANOS)?.max(0) as u64,
             attributes,
+        })
+    }
+
+    fn name(&self, shown: &ShownField, row: usize) -> Result<Option<String>, Error> {
+        let name = crate::eval::text_column(self.batch, column::NAME)?.cell(row);
+        Ok(match self.qualifying(shown, name) {
+            Some(Value::String(name)) if !name.is_empty() => Some(name),
+            _ => None,
         })
     }
 
@@ -353,6 +394,15 @@ fn key(field: &Field) -> String {
     match field {
         Field::Attribute { name, .. } => name.clone(),
         other => other.to_string(),
+    }
+}
+
+/// What a group has in common, or what was aggregated. Spans without a value are a group too.
+fn group_value(value: &Cell) -> Value {
+    match value {
+        Cell::Missing | Cell::Opaque => Value::String("nil".to_owned()),
+        Cell::One(value) => answer(value.clone()),
+        Cell::Many(values) => Value::Array(values.iter().cloned().map(answer).collect()),
     }
 }
 

@@ -7,7 +7,7 @@ use model::{TenantId, TimeRange};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use storage::source::Source;
 
-use crate::answer::{FoundTrace, SearchAnswer, Value};
+use crate::answer::{FoundTrace, SearchAnswer, SpanSet, Value};
 use crate::error::Error;
 use crate::request::{SearchFilter, SearchRequest};
 use crate::testing::{
@@ -128,6 +128,77 @@ async fn filters_on_the_trace_see_all_of_it_wherever_it_lies() {
 }
 
 #[tokio::test]
+async fn pipelines_see_all_of_a_trace_wherever_it_lies() {
+    let sources = split();
+    for (query, expected) in [
+        ("{ name = `root` } >> { name = `two` }", vec![(7, 1)]),
+        ("{ name = `two` } << { }", vec![(7, 2)]),
+        ("{ name = `root` } && { name = `one` }", vec![(7, 2)]),
+        ("{ name = `root` } !> { status != error }", vec![(8, 1), (7, 1)]),
+        ("{ } | count() = 3", vec![(7, 3)]),
+        ("{ name = `root` } | count() = 1", vec![(8, 1), (7, 1)]),
+        ("{ } | max(duration) = 500ms | { status = error }", vec![(7, 1)]),
+        ("{ name = `one` } || { name = `two` }", vec![(7, 2)]),
+        ("({ status = error } | count() = 1) < ({ } | count() = 3)", vec![(7, 1)]),
+    ] {
+        assert_eq!(found(&sources, query).await, expected, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn groups_are_span_sets_of_their_own() {
+    let sets = async |sources: &[Arc<dyn Source>], query: &str| {
+        let traces = search(sources, query).await;
+        let trace = traces.iter().find(|trace| trace.trace_id == trace_id(7)).unwrap();
+        let text = |set: &SpanSet| {
+            let attributes = set.attributes.iter().map(|(key, value)| format!("{key}={} ", print(value)));
+            let names = set.spans.iter().map(|span| span.name.clone().unwrap_or_default()).collect::<Vec<_>>();
+            format!("{}{} {}", attributes.collect::<String>(), set.matched, names.join(" "))
+        };
+        let mut sets: Vec<String> = trace.span_sets.iter().map(text).collect();
+        sets.sort();
+        sets
+    };
+    let one_source = [source(vec![
+        service("front", vec![Span { kind: 2, ..span(7, 1, 0, "root", 0, 100) }]),
+        service(
+            "back",
+            vec![span(7, 2, 1, "one", 10, 500), span(7, 3, 2, "two", 20, 30), span(7, 4, 2, "two", 30, 30)],
+        ),
+    ])];
+    let expected = [
+        "by(resource.service.name)=back max(duration)=500ms 3 one two two",
+        "by(resource.service.name)=front max(duration)=100ms 1 root",
+    ];
+    let query = "{ } | by(resource.service.name) | max(duration) > 1ms | select(name)";
+    assert_eq!(sets(&one_source, query).await, expected);
+    assert_eq!(
+        sets(&one_source, "{ duration < 100ms } | by(span.none) | count() > 1").await,
+        ["by(span.none)=nil count()=2 2  "]
+    );
+    let expected =
+        ["by(resource.service.name)=back count()=2 2 one two", "by(resource.service.name)=front count()=1 1 root"];
+    assert_eq!(sets(&split(), "{ name != `none` } | by(resource.service.name) | count() > 0").await, expected);
+    // without `count()` parts are evaluated one by one, and shown as a whole
+    assert_eq!(sets(&split(), "{ name != `none` } | by(resource.service.name)").await.len(), 2);
+}
+
+#[tokio::test]
+async fn names_are_shown_where_the_query_is_about_them() {
+    let names = async |query: &str| {
+        let traces = search(&split(), query).await;
+        let trace = traces.into_iter().find(|trace| trace.trace_id == trace_id(7)).unwrap();
+        let mut names: Vec<_> =
+            trace.span_sets[0].spans.iter().map(|span| span.name.clone().unwrap_or_default()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names("{ name = `root` } >> { }").await, ["", ""]);
+    assert_eq!(names("{ name = `root` } &> { }").await, ["", "root"]);
+    assert_eq!(names("{ } | by(rootName) | select(name)").await, ["one", "root", "two"]);
+}
+
+#[tokio::test]
 async fn an_earlier_part_moves_a_trace_down_the_answer() {
     // the newest parts of traces 1 to 30 are newer than traces 31 to 60, their oldest parts are older
     let old: Vec<_> = (1..=30).map(|trace| span(trace, 1, 0, "op", u64::from(trace), 1)).collect();
@@ -154,8 +225,8 @@ async fn queries_that_cannot_be_answered_say_why() {
     let text = async |query: &str| ask(&many(1), request(query)).await.unwrap_err();
     let error = text("{ name = }").await;
     assert!(error.as_query_error().is_some_and(traceql::Error::is_parse_error), "{error}");
-    assert_eq!(text("{ } > { }").await.to_string(), "structural operators cannot be evaluated yet");
-    assert_eq!(text("{ } | count() > 1").await.to_string(), "aggregate filters cannot be evaluated yet");
+    let several = ask(&split(), request("({ } | by(name)) > ({ })")).await.unwrap_err();
+    assert!(several.to_string().contains("consider using coalesce()"), "{several}");
     let division = text("{ 1 / (duration - duration) = 1 || name = `op` && 1 / 0 = 1 }").await;
     assert_eq!((division.kind(), division.to_string().as_str()), (model::ErrorKind::InvalidInput, "division by zero"));
     assert_eq!(found(&many(1), "{ name = `op` } | rate() with (most_recent=true)").await, [(1, 1)]);

@@ -1,4 +1,4 @@
-//! Traces of which several sources have parts, for filters that look at the trace as a whole.
+//! Traces of which several sources have parts, for queries that look at the trace as a whole.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex};
 
 use futures::FutureExt;
 use hashbrown::{HashMap, HashSet};
-use model::TraceId;
+use model::{TimeRange, TraceId};
 use spans::SpanTable;
 use storage::source::{Dimensions, Source};
 use tracing::warn;
 
-use super::collect::{self, Hits};
+use super::collect::{self, Hits, Place};
 use super::{Search, locked, plan};
 use crate::concurrent::try_all;
 use crate::error::Error;
@@ -22,10 +22,10 @@ use crate::scan::{GroupTraces, Opened, Run};
 const TRACES_AT_ONCE: usize = 256;
 
 impl Search<'_> {
-    /// Traces that must be evaluated as a whole: the filter looks at the whole, and several sources have parts.
+    /// Traces that must be evaluated as a whole: the query looks at the whole, and several sources have parts.
     pub(super) async fn split_traces(&self) -> Result<HashSet<TraceId>, Error> {
         let sources = self.near();
-        if !self.query.filter.field_use().needs_whole_traces() || sources.len() < 2 {
+        if !self.query.finder.needs_whole_traces() || sources.len() < 2 {
             return Ok(HashSet::new());
         }
         let dimensions = sources.into_iter().map(|(_, source)| dimensions(source).boxed()).collect();
@@ -40,23 +40,34 @@ impl Search<'_> {
         near.map(|(number, source)| (number, source.clone())).collect()
     }
 
-    /// Adds the matches among traces that are evaluated as a whole.
+    /// Adds the matches among traces that are evaluated as a whole, the newest first.
     pub(super) async fn find_split(&self, split: &HashSet<TraceId>, hits: &Mutex<Hits>) -> Result<(), Error> {
         let mut ids: Vec<TraceId> = split.iter().copied().collect();
         ids.sort_unstable();
-        let near = self.near();
-        for ids in ids.chunks(TRACES_AT_ONCE) {
-            let parts = parts::find(&near, ids, self.inner.config.max_concurrent_reads).await?;
-            let opened = self.open(parts.values().flatten()).await?;
-            let table = self.read_whole(&opened, parts.values().flatten()).await?;
-            let (query, range) = (self.query.clone(), self.range);
+        let parts = parts::find(&self.near(), &ids, self.inner.config.max_concurrent_reads).await?;
+        let opened = self.open(parts.values().flatten()).await?;
+        let mut places: Vec<Place> = Vec::new();
+        for (id, parts) in &parts {
+            let time = time_range(&opened, parts)?;
+            if time.overlaps(&self.range) {
+                places.push((Reverse(time.start_nanos), *id));
+            }
+        }
+        places.sort_unstable();
+        for places in places.chunks(TRACES_AT_ONCE) {
+            let keepable =
+                |hits: &Hits| places.iter().take_while(|(Reverse(start), _)| hits.could_keep(*start)).count();
+            let places = &places[..keepable(&locked(hits))];
+            if places.is_empty() {
+                break;
+            }
+            let table = self.read_whole(&opened, places.iter().flat_map(|(_, id)| &parts[id])).await?;
+            let query = self.query.clone();
             let found = move || {
-                let traces = table.traces()?;
-                let overlapping = (0..traces.len()).filter(|&trace| traces.time_range(trace).overlaps(&range));
-                let runs = overlapping.map(|trace| run_of(&table, trace)).collect::<Result<Vec<_>, Error>>()?;
-                let masks = query.filter.on_dimensions(&table)?;
-                let selection = query.filter.select(&table, &masks)?;
-                collect::matches(&table, &runs, &selection.spans, 0, 0)
+                let runs = (0..table.trace_count()).map(|trace| run_of(&table, trace));
+                let runs = runs.collect::<Result<Vec<_>, Error>>()?;
+                let decided = query.finder.on_dimensions(&table)?;
+                collect::matches(&query.finder, &table, &runs, &decided, 0, 0)
             };
             let found = self.inner.cpu.run(found).await??;
             let mut hits = locked(hits);
@@ -110,6 +121,17 @@ impl Search<'_> {
         self.count_read(bytes, table.span_count());
         Ok(table)
     }
+}
+
+/// From the start of the earliest part to the end of the latest.
+pub(super) fn time_range(opened: &HashMap<usize, Opened>, parts: &[PartAt]) -> Result<TimeRange, Error> {
+    let mut range = TimeRange::new(u64::MAX, 0);
+    for part in parts {
+        let of_part = opened[&part.source].traces()?.time_range(part.trace);
+        range.start_nanos = range.start_nanos.min(of_part.start_nanos);
+        range.end_nanos = range.end_nanos.max(of_part.end_nanos);
+    }
+    Ok(range)
 }
 
 /// The small tables of a source; `None` when it is damaged.

@@ -1,0 +1,138 @@
+//! How matches are found: one filter, or a pipeline. The two are asked alike, but a single filter takes the short way.
+
+use arrow::buffer::BooleanBuffer;
+use spans::SpanTable;
+use storage::source::Projection;
+
+use super::collect::HitSet;
+use crate::error::Error;
+use crate::eval::{DimensionMasks, Filter, Pipeline, PipelineMasks};
+use crate::scan::Run;
+
+/// What decides which spans match.
+#[derive(Debug)]
+pub(crate) enum Finder {
+    Filter(Filter),
+    Pipeline(Pipeline),
+}
+
+/// What was decided on the small tables of a source.
+#[derive(Debug)]
+pub(crate) enum Decided {
+    Filter(DimensionMasks),
+    Pipeline(PipelineMasks),
+}
+
+impl Finder {
+    /// True if no span can match.
+    pub fn is_never(&self) -> bool {
+        matches!(self, Self::Filter(filter) if filter.is_never())
+    }
+
+    /// Whether a trace must be put together before it is evaluated.
+    pub fn needs_whole_traces(&self) -> bool {
+        match self {
+            Self::Filter(filter) => filter.field_use().needs_whole_traces(),
+            Self::Pipeline(pipeline) => pipeline.needs_whole_traces(),
+        }
+    }
+
+    /// True if every span of a trace matches or none does, so that no span needs to be looked at.
+    pub fn decides_whole_traces(&self) -> bool {
+        matches!(self, Self::Filter(filter) if filter.decides_whole_traces())
+    }
+
+    /// The columns of `spans` that [`find`](Self::find) reads.
+    pub fn projection(&self) -> Projection {
+        match self {
+            Self::Filter(filter) => filter.projection(),
+            Self::Pipeline(pipeline) => pipeline.projection(),
+        }
+    }
+
+    /// The columns that [`narrow`](Self::narrow) reads, where it is worth to read them before the others.
+    pub fn first_projection(&self) -> Option<Projection> {
+        let Self::Pipeline(pipeline) = self else { return None };
+        let first = pipeline.filter_projection();
+        (pipeline.can_narrow() && first != pipeline.projection()).then_some(first)
+    }
+
+    /// Decides on the small tables what can be decided there.
+    pub fn on_dimensions(&self, table: &SpanTable) -> Result<Decided, Error> {
+        Ok(match self {
+            Self::Filter(filter) => Decided::Filter(filter.on_dimensions(table)?),
+            Self::Pipeline(pipeline) => Decided::Pipeline(pipeline.on_dimensions(table)?),
+        })
+    }
+
+    /// The runs that may match, by number.
+    pub fn narrow(&self, table: &SpanTable, runs: &[Run], decided: &Decided) -> Result<Vec<usize>, Error> {
+        match (self, decided) {
+            (Self::Pipeline(pipeline), Decided::Pipeline(masks)) => {
+                pipeline.on(table, masks).candidates(&rows_of(runs))
+            }
+            _ => Ok((0..runs.len()).collect()),
+        }
+    }
+
+    /// The span sets of each run that matches, with up to `most_rows` rows each; runs by number, ascending.
+    pub fn find(
+        &self,
+        table: &SpanTable,
+        runs: &[Run],
+        decided: &Decided,
+        most_rows: usize,
+    ) -> Result<Vec<(usize, Vec<HitSet>)>, Error> {
+        match (self, decided) {
+            (Self::Filter(filter), Decided::Filter(masks)) => {
+                let selected = filter.select(table, masks)?.spans;
+                let sets = runs.iter().map(|run| of_mask(&selected, run, most_rows));
+                Ok(sets.enumerate().filter_map(|(number, set)| Some((number, vec![set?]))).collect())
+            }
+            (Self::Pipeline(pipeline), Decided::Pipeline(masks)) => {
+                let mut found: Vec<(usize, Vec<HitSet>)> = Vec::new();
+                for set in pipeline.on(table, masks).evaluate(&rows_of(runs))? {
+                    let run = &runs[set.run];
+                    let rows = set.rows.iter().take(most_rows).map(|&row| run.in_source(row as usize));
+                    let (matched, rows) = (set.rows.len() as u32, rows.collect());
+                    let hit_set = HitSet { matched, rows, attributes: set.attributes };
+                    match found.last_mut().filter(|(last, _)| *last == set.run) {
+                        Some((_, sets)) => sets.push(hit_set),
+                        None => found.push((set.run, vec![hit_set])),
+                    }
+                }
+                Ok(found)
+            }
+            _ => unreachable!("what is decided comes from the finder that asks for it"),
+        }
+    }
+}
+
+impl Decided {
+    /// Traces that may match; `None` for all.
+    pub fn traces(&self) -> Option<&BooleanBuffer> {
+        match self {
+            Self::Filter(masks) => masks.traces.as_ref(),
+            Self::Pipeline(masks) => masks.traces.as_ref(),
+        }
+    }
+
+    /// True if no span of the source can match.
+    pub fn is_never(&self) -> bool {
+        matches!(self, Self::Filter(masks) if masks.is_never)
+    }
+}
+
+fn of_mask(selected: &BooleanBuffer, run: &Run, most_rows: usize) -> Option<HitSet> {
+    let mask = selected.slice(run.rows.start, run.rows.len());
+    let matched = mask.count_set_bits();
+    (matched > 0).then(|| HitSet {
+        matched: matched as u32,
+        rows: mask.set_indices().take(most_rows).map(|row| run.first_row + row).collect(),
+        attributes: Vec::new(),
+    })
+}
+
+fn rows_of(runs: &[Run]) -> Vec<std::ops::Range<usize>> {
+    runs.iter().map(|run| run.rows.clone()).collect()
+}
