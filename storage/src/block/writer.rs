@@ -24,8 +24,10 @@ use crate::paths::{self, BlockFile};
 
 /// A row group ends with the first trace that reaches this many rows.
 const ROW_GROUP_ROWS: usize = 65_536;
-/// Rows of a page: what a look-up of one trace decodes of each column.
-const PAGE_ROWS: usize = 4_096;
+/// Rows of a page: what a look-up of one trace decodes of each column. Each halving costs about 3 % in size.
+const PAGE_ROWS: usize = 1_024;
+/// Bytes of a page before compression: keeps the pages of long texts as quick to decode as the others.
+const PAGE_BYTES: usize = 32 * 1024;
 const ZSTD_LEVEL: i32 = 3;
 
 /// The files of a block, ready to be stored.
@@ -144,6 +146,7 @@ fn base_properties() -> WriterPropertiesBuilder {
         .set_statistics_enabled(EnabledStatistics::Chunk)
         .set_statistics_truncate_length(Some(32))
         .set_data_page_row_count_limit(PAGE_ROWS)
+        .set_data_page_size_limit(PAGE_BYTES)
         .set_write_batch_size(PAGE_ROWS)
         .set_max_row_group_row_count(None)
 }
