@@ -14,6 +14,9 @@ use serde::{Deserialize, Serialize};
 pub use duration::GoDuration;
 pub use sections::{Compactor, Distributor, IngesterSection, LogFormat, NotApplicable, QueryFrontend, Server};
 
+/// Columns of live spans hold less than 2 GiB of text.
+const MAX_BLOCK_BYTES: usize = 1 << 30;
+
 /// The whole configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -100,8 +103,8 @@ impl Config {
         if self.target != "all" {
             bail!("target {:?} is not known, the only target so far is \"all\"", self.target);
         }
-        if self.ingester.max_block_bytes == 0 {
-            bail!("ingester.max_block_bytes must be greater than 0");
+        if !(1..=MAX_BLOCK_BYTES).contains(&self.ingester.max_block_bytes) {
+            bail!("ingester.max_block_bytes must be between 1 and {MAX_BLOCK_BYTES}");
         }
         Ok(())
     }

@@ -74,7 +74,11 @@ fn run(arguments: Arguments) -> Result<()> {
 
 async fn serve(config: &Config) -> Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let app = App::start(config).await?;
+    let app = tokio::select! {
+        app = App::start(config) => app?,
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+    };
     let addresses = app.addresses();
     info!(listener = "http", address = %addresses.http, "listening");
     if let Some(address) = addresses.otlp_grpc {

@@ -28,10 +28,14 @@ pub(crate) enum ApplyCommand {
 /// Runs until the log writer is gone. A full queue of cuts makes it wait, and with it the log writer and the clients.
 pub(crate) fn spawn(inner: Arc<Inner>, flush_jobs: mpsc::Sender<FlushJob>) -> SyncSender<ApplyCommand> {
     let (sender, receiver) = sync_channel(MAX_QUEUED_BATCHES);
+    let guard = inner.guard("applier");
     let applier = Applier { inner, flush_jobs, cut_requested: false };
     std::thread::Builder::new()
         .name("applier".to_owned())
-        .spawn(move || applier.run(&receiver))
+        .spawn(move || {
+            let _guard = guard;
+            applier.run(&receiver);
+        })
         .expect("the system can start a thread at start-up");
     sender
 }

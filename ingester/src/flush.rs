@@ -41,36 +41,42 @@ pub(crate) struct Flusher {
 }
 
 impl Flusher {
-    /// One job after another, each until it succeeds.
+    /// One job after another, each until all its blocks are published. A block that cannot be does not hold up the others
+    /// of its job, but the jobs behind it.
     pub(crate) async fn run(self, mut jobs: mpsc::Receiver<FlushJob>) {
         while let Some(mut job) = jobs.recv().await {
-            for head in &job.heads {
-                self.flush_until_published(head, job.segment, &mut job.done).await;
+            let mut wait = FIRST_RETRY;
+            loop {
+                self.flush_all(&mut job).await;
+                if job.heads.is_empty() {
+                    break;
+                }
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(LONGEST_RETRY);
             }
-            _ = self.log.send(LogCommand::RemoveThrough(job.segment)).await;
+            // with a full queue the next job removes these segments too
+            _ = self.log.try_send(LogCommand::RemoveThrough(job.segment));
             if let Some(done) = job.done {
                 _ = done.send(Ok(()));
             }
         }
     }
 
-    async fn flush_until_published(
-        &self,
-        head: &Arc<CutHead>,
-        segment: SegmentSequence,
-        done: &mut Option<oneshot::Sender<Result<(), Error>>>,
-    ) {
-        let mut wait = FIRST_RETRY;
-        while let Err(source) = self.flush(head, segment).await {
-            tracing::warn!(tenant = %head.tenant, block_id = %head.block_id, error = %source, retry_in = ?wait, "flush failed, will retry");
-            self.metrics.flush_failed();
-            if let Some(done) = done.take() {
-                _ = done.send(Err(Error::storage("publish a block")(source)));
+    /// Tries each head of the job once; those that failed stay.
+    async fn flush_all(&self, job: &mut FlushJob) {
+        for head in std::mem::take(&mut job.heads) {
+            match self.flush(&head, job.segment).await {
+                Ok(()) => self.live.published(&head.tenant, head.block_id),
+                Err(error) => {
+                    tracing::warn!(tenant = %head.tenant, block_id = %head.block_id, %error, "flush failed, will retry");
+                    self.metrics.flush_failed();
+                    if let Some(done) = job.done.take() {
+                        _ = done.send(Err(Error::storage("publish a block")(error)));
+                    }
+                    job.heads.push(head);
+                }
             }
-            tokio::time::sleep(wait).await;
-            wait = (wait * 2).min(LONGEST_RETRY);
         }
-        self.live.published(&head.tenant, head.block_id);
     }
 
     async fn flush(&self, head: &Arc<CutHead>, segment: SegmentSequence) -> Result<(), StorageError> {

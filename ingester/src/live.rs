@@ -74,12 +74,13 @@ impl Live {
 
     /// Takes all rows of all tenants out of the heads; they stay findable until [`published`](Self::published).
     pub(crate) fn cut(&self) -> Result<Vec<Arc<CutHead>>, Error> {
-        let mut cut = Vec::new();
-        for (tenant, live) in self.lock().iter_mut() {
-            if let Some(head) = &mut live.head {
-                head.seal()?;
-            }
-            if let Some(head) = live.head.take() {
+        let (mut tenants, mut cut) = (self.lock(), Vec::new());
+        // all are sealed before any is taken: a head that is taken must reach the flusher
+        for live in tenants.values_mut() {
+            live.head.as_mut().map_or(Ok(()), Head::seal)?;
+        }
+        for (tenant, live) in tenants.iter_mut() {
+            if let Some(head) = live.head.take_if(|head| !head.chunks.is_empty()) {
                 let head = Arc::new(CutHead { tenant: tenant.clone(), block_id: head.block_id, chunks: head.chunks });
                 live.flushing.push(head.clone());
                 cut.push(head);

@@ -8,6 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use crate::apply::ApplyCommand;
 use crate::error::Error;
+use crate::push::Guard;
 use crate::telemetry::Metrics;
 
 /// Most bytes that share a sync: bounds how long the first of them waits.
@@ -39,11 +40,15 @@ pub(crate) fn spawn(
     commands: mpsc::Receiver<LogCommand>,
     applier: SyncSender<ApplyCommand>,
     metrics: Metrics,
+    guard: Guard,
 ) {
     let writer = LogWriter { log, commands, applier, metrics };
     std::thread::Builder::new()
         .name("log-writer".to_owned())
-        .spawn(move || writer.run())
+        .spawn(move || {
+            let _guard = guard;
+            writer.run();
+        })
         .expect("the system can start a thread at start-up");
 }
 

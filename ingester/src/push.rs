@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use model::TenantId;
@@ -25,6 +25,9 @@ use crate::log_writer::{LogCommand, Push};
 use crate::telemetry::Metrics;
 use crate::{apply, cut, flush, log_writer, recover};
 
+/// How long [`Ingester::flush`] waits.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// Whether the process takes spans and answers questions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Readiness {
@@ -34,6 +37,10 @@ pub enum Readiness {
         detail: String,
     },
     Stopping,
+    /// A part of the process has died; a restart reads everything acknowledged back from the log.
+    Failed {
+        part: &'static str,
+    },
 }
 
 /// What became of a request.
@@ -99,12 +106,17 @@ impl Ingester {
         let flusher =
             Flusher { live: inner.live.clone(), storage, log: inner.log.clone(), metrics: inner.metrics.clone() };
         let (flush_jobs, flush_receiver) = mpsc::channel(flush::MAX_QUEUED_CUTS);
-        inner.tasks.spawn(inner.cancel.clone().run_until_cancelled_owned(flusher.run(flush_receiver)));
+        let (guard, flush) = (inner.guard("flusher"), flusher.run(flush_receiver));
+        let flush = async move {
+            let _guard = guard;
+            flush.await;
+        };
+        inner.tasks.spawn(inner.cancel.clone().run_until_cancelled_owned(flush));
 
         let apply_commands = apply::spawn(inner.clone(), flush_jobs.clone());
-        log_writer::spawn(log, log_receiver, apply_commands, inner.metrics.clone());
+        log_writer::spawn(log, log_receiver, apply_commands, inner.metrics.clone(), inner.guard("log writer"));
         inner.tasks.spawn(inner.cancel.clone().run_until_cancelled_owned(cut_by_age(inner.clone())));
-        recover::spawn(inner.clone(), recovery, watermarks, flush_jobs);
+        recover::spawn(&inner, recovery, watermarks, flush_jobs);
         Ok(Self { inner })
     }
 
@@ -142,8 +154,13 @@ impl Ingester {
     pub async fn flush(&self) -> Result<(), Error> {
         self.inner.check_ready()?;
         let (done, published) = oneshot::channel();
-        self.inner.log.send(LogCommand::Cut { done: Some(done) }).await.map_err(|_| Error::Stopped)?;
-        published.await.map_err(|_| Error::Stopped)?
+        let flush = async {
+            self.inner.log.send(LogCommand::Cut { done: Some(done) }).await.map_err(|_| Error::Stopped)?;
+            published.await.map_err(|_| Error::Stopped)?
+        };
+        let late =
+            |_| Error::NotReady { reason: format!("blocks were not published within {FLUSH_TIMEOUT:?}, they will be") };
+        tokio::time::timeout(FLUSH_TIMEOUT, flush).await.map_err(late)?
     }
 
     pub fn readiness(&self) -> Readiness {
@@ -178,14 +195,23 @@ impl Inner {
             Readiness::Ready => Ok(()),
             Readiness::Replaying { detail } => Err(Error::NotReady { reason: detail.clone() }),
             Readiness::Stopping => Err(Error::NotReady { reason: "the process is stopping".to_owned() }),
+            Readiness::Failed { part } => {
+                Err(Error::NotReady { reason: format!("the {part} has died, restart the process") })
+            }
         }
     }
 
     pub(crate) fn set_readiness(&self, readiness: Readiness) {
         let mut current = self.readiness.write().unwrap_or_else(PoisonError::into_inner);
-        if *current != Readiness::Stopping {
+        if !matches!(*current, Readiness::Stopping | Readiness::Failed { .. }) {
             *current = readiness;
         }
+    }
+
+    /// Makes the process refuse spans when the thread or task that holds the guard panics, rather than acknowledge
+    /// nothing or store in vain without a word.
+    pub(crate) fn guard(self: &Arc<Self>, part: &'static str) -> Guard {
+        Guard { inner: self.clone(), part }
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
@@ -193,7 +219,11 @@ impl Inner {
     }
 
     /// Asks for a cut unless one is on its way through a full queue; the next check asks again.
+    /// Not before the log is replayed: until then closed segments hold entries that are not among the live rows.
     pub(crate) fn request_cut_if_due(&self) -> bool {
+        if self.check_ready().is_err() {
+            return false;
+        }
         let due = cut::due(&self.live.size(), &self.config, Instant::now());
         due.is_some_and(|reason| {
             tracing::debug!(?reason, "cutting live spans");
@@ -211,6 +241,21 @@ impl Inner {
     }
 }
 
+/// See [`Inner::guard`].
+pub(crate) struct Guard {
+    pub inner: Arc<Inner>,
+    part: &'static str,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!(part = self.part, "a part of the way in has died, spans are refused until a restart");
+            self.inner.set_readiness(Readiness::Failed { part: self.part });
+        }
+    }
+}
+
 async fn cut_by_age(inner: Arc<Inner>) {
     let mut ticks = tokio::time::interval(cut::CHECK_PERIOD);
     loop {
@@ -218,3 +263,6 @@ async fn cut_by_age(inner: Arc<Inner>) {
         inner.request_cut_if_due();
     }
 }
+
+#[cfg(test)]
+mod tests;

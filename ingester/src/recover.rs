@@ -26,15 +26,22 @@ pub(crate) async fn watermarks(storage: &Storage) -> Result<Watermarks, Error> {
 }
 
 /// Replays on a thread of its own, then opens the way for pushes.
-pub(crate) fn spawn(inner: Arc<Inner>, recovery: Recovery, watermarks: Watermarks, flush_jobs: mpsc::Sender<FlushJob>) {
-    let replay = move || match replay(&inner, recovery, &watermarks, &flush_jobs) {
+pub(crate) fn spawn(
+    inner: &Arc<Inner>,
+    recovery: Recovery,
+    watermarks: Watermarks,
+    flush_jobs: mpsc::Sender<FlushJob>,
+) {
+    let guard = inner.guard("replay");
+    let replay = move || match replay(&guard.inner, recovery, &watermarks, &flush_jobs) {
+        _ if guard.inner.is_stopping() => {}
         Ok(counts) => {
             tracing::info!(requests = counts.applied, skipped = counts.skipped, damaged = counts.damaged, took = ?counts.started.elapsed(), "write-ahead log replayed");
-            inner.set_readiness(Readiness::Ready);
+            guard.inner.set_readiness(Readiness::Ready);
         }
         Err(error) => {
             tracing::error!(%error, "the write-ahead log could not be replayed, no spans are taken until it can be");
-            inner.set_readiness(Readiness::Replaying {
+            guard.inner.set_readiness(Readiness::Replaying {
                 detail: format!("the write-ahead log could not be replayed: {error}"),
             });
         }

@@ -92,6 +92,12 @@ impl BlockId {
     pub fn generate() -> Self {
         Self(Uuid::now_v7())
     }
+
+    /// When the id was made, in unix nanoseconds, to the millisecond; 0 for an id that is not time-ordered.
+    pub fn created_nanos(&self) -> u64 {
+        let (seconds, nanos) = self.0.get_timestamp().map_or((0, 0), |timestamp| timestamp.to_unix());
+        seconds.saturating_mul(1_000_000_000).saturating_add(u64::from(nanos))
+    }
 }
 
 impl fmt::Display for BlockId {

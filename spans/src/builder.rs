@@ -81,6 +81,8 @@ struct Links {
 struct Distinct {
     rows: HashMap<Vec<u8>, u32, FixedState>,
     current: u32,
+    /// Length of all keys of `rows`.
+    key_bytes: usize,
 }
 
 impl Distinct {
@@ -88,8 +90,13 @@ impl Distinct {
     fn is_new(&mut self, message: &[u8], schema_url: &[u8]) -> bool {
         let key = [&(message.len() as u32).to_le_bytes(), message, schema_url].concat();
         let next = self.rows.len() as u32;
+        let key_bytes = key.len();
         self.current = *self.rows.entry(key).or_insert(next);
-        self.current == next
+        let is_new = self.current == next;
+        if is_new {
+            self.key_bytes += key_bytes;
+        }
+        is_new
     }
 }
 
@@ -135,9 +142,12 @@ impl TableBuilder {
 
     /// The memory held, in bytes, within about a fifth.
     pub fn memory_bytes(&self) -> usize {
-        let attributes = [&self.attributes, &self.events.attributes, &self.links.attributes];
+        let dimensions = [&self.resources.attributes, &self.scopes.attributes];
+        let attributes =
+            [&self.attributes, &self.events.attributes, &self.links.attributes].into_iter().chain(dimensions);
         self.span_count() * 140
-            + attributes.iter().map(|list| list.len() * 13).sum::<usize>()
+            + [&self.resources.distinct, &self.scopes.distinct].map(|distinct| distinct.key_bytes).iter().sum::<usize>()
+            + attributes.map(|list| list.len() * 13).sum::<usize>()
             + self.events.name.len() * 24
             + self.links.flags.len() * 28
             + self.strings.text_bytes() * 5 / 4

@@ -319,9 +319,9 @@ fn walk_attribute(message: &[u8], attribute: &mut impl FnMut(&[u8], AnyValue<'_>
     Ok(())
 }
 
-/// How deep arrays and key/value lists may lie in each other; below prost.s bound of 100 messages, so that every value that
+/// How deep arrays and key/value lists may lie in each other; below prost's bound of 100 messages, three of which make a level, so that every value that
 /// was accepted can be decoded again.
-const MAX_VALUE_DEPTH: usize = 40;
+const MAX_VALUE_DEPTH: usize = 32;
 
 #[inline]
 pub(crate) fn parse_any_value(message: &[u8]) -> Result<AnyValue<'_>, Error> {

@@ -34,7 +34,7 @@ pub fn encode(table: &SpanTable) -> Result<Vec<ResourceSpans>, Error> {
             Some(&at) => &mut answer[at],
             None => {
                 resource_at.insert(resource, answer.len());
-                answer.push(resources.get(resource as usize)?);
+                answer.push(resources.get(resource as usize));
                 answer.last_mut().expect("just pushed")
             }
         };
@@ -409,21 +409,21 @@ impl<'a> ResourceRows<'a> {
         })
     }
 
-    fn get(&self, row: usize) -> Result<ResourceSpans, Error> {
+    fn get(&self, row: usize) -> ResourceSpans {
         let resource = Resource {
             attributes: self.attributes.get(row),
             dropped_attributes_count: self.dropped_attributes_count[row],
-            entity_refs: self.entity_refs(row)?,
+            entity_refs: self.entity_refs(row),
         };
-        Ok(ResourceSpans { resource: Some(resource), scope_spans: Vec::new(), schema_url: self.schema_url.text(row) })
+        ResourceSpans { resource: Some(resource), scope_spans: Vec::new(), schema_url: self.schema_url.text(row) }
     }
 
-    fn entity_refs(&self, row: usize) -> Result<Vec<EntityRef>, Error> {
+    /// What cannot be read of them is left out: they are only a hint which attributes name the resource.
+    fn entity_refs(&self, row: usize) -> Vec<EntityRef> {
         if self.entity_refs.is_null(row) {
-            return Ok(Vec::new());
+            return Vec::new();
         }
-        let resource = Resource::decode(self.entity_refs.value(row));
-        Ok(resource.map_err(|error| Error::damaged(format!("entity refs of a resource: {error}")))?.entity_refs)
+        Resource::decode(self.entity_refs.value(row)).map_or_else(|_| Vec::new(), |resource| resource.entity_refs)
     }
 }
 

@@ -29,7 +29,8 @@ impl SpanTable {
         self.traces.num_rows()
     }
 
-    /// Bytes of the arrays; buffers that columns share are counted once for each column that shares them.
+    /// # Errors
+    /// [`Error::Damaged`] when a column is missing or has another type.
     pub fn traces(&self) -> Result<Traces<'_>, Error> {
         Traces::of(&self.traces)
     }

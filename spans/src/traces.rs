@@ -7,6 +7,8 @@ use arrow::array::{
 };
 use arrow::buffer::OffsetBuffer;
 
+use hashbrown::HashMap;
+
 use crate::builder::dictionary_column;
 use crate::error::Error;
 use crate::schema;
@@ -44,6 +46,8 @@ struct Current {
     /// Of the root that starts first.
     root: Option<(u64, Option<i32>, i32)>,
     services: Vec<Service>,
+    /// Place of each service in `services`.
+    place: HashMap<Option<i32>, usize>,
     span_count: u32,
 }
 
@@ -67,18 +71,12 @@ impl TracesBuilder {
         if span.is_root && current.root.is_none_or(|(start, _, _)| span.start_nanos < start) {
             current.root = Some((span.start_nanos, span.service, span.name));
         }
-        let known = current.services.iter_mut().find(|service| service.service == span.service);
-        match known {
-            Some(service) => {
-                service.span_count += 1;
-                service.error_count += u32::from(span.is_error);
-            }
-            None => current.services.push(Service {
-                service: span.service,
-                span_count: 1,
-                error_count: u32::from(span.is_error),
-            }),
-        }
+        let place = *current.place.entry(span.service).or_insert_with(|| {
+            current.services.push(Service { service: span.service, span_count: 0, error_count: 0 });
+            current.services.len() - 1
+        });
+        current.services[place].span_count += 1;
+        current.services[place].error_count += u32::from(span.is_error);
     }
 
     pub(crate) fn close(&mut self, id: [u8; 16]) {

@@ -68,38 +68,39 @@ fn is_root(node: &Node) -> bool {
     node.parent_id.is_none_or(|id| id == [0; 8])
 }
 
-/// The node that each node names as its parent. Where two spans share an id (client and server halves of older
+/// The node that each node names as its parent. Where several spans share an id (client and server halves of older
 /// tracers), a child belongs to the server span, unless it is itself a server span: then to the client's.
 fn find_parents(nodes: &[Node]) -> Vec<usize> {
-    let mut by_id: HashMap<[u8; 8], usize> = HashMap::with_capacity(nodes.len());
-    let mut same_id = vec![NONE; nodes.len()]; // chains nodes that share an id, in order of arrival
-    let mut last = HashMap::new();
+    let mut by_id: HashMap<[u8; 8], SameId> = HashMap::with_capacity(nodes.len());
     for (index, node) in nodes.iter().enumerate() {
-        match by_id.entry(node.span_id) {
-            hashbrown::hash_map::Entry::Vacant(entry) => {
-                entry.insert(index);
-            }
-            hashbrown::hash_map::Entry::Occupied(entry) => {
-                same_id[*last.get(&node.span_id).unwrap_or(entry.get())] = index;
-                last.insert(node.span_id, index);
-            }
+        by_id.entry(node.span_id).or_default().add(index, node.kind == KIND_SERVER);
+    }
+    let parent_of = |(index, node): (usize, &Node)| {
+        let parent_id = node.parent_id.filter(|_| !is_root(node))?;
+        by_id.get(&parent_id)?.parent_for(index, node.kind != KIND_SERVER)
+    };
+    nodes.iter().enumerate().map(|node| parent_of(node).unwrap_or(NONE)).collect()
+}
+
+/// The first two server spans and the first two others of an id: two, because a span is not its own parent.
+#[derive(Default)]
+struct SameId {
+    servers: [Option<usize>; 2],
+    others: [Option<usize>; 2],
+}
+
+impl SameId {
+    fn add(&mut self, node: usize, is_server: bool) {
+        let places = if is_server { &mut self.servers } else { &mut self.others };
+        if let Some(place) = places.iter_mut().find(|place| place.is_none()) {
+            *place = Some(node);
         }
     }
-    let parent_of = |index: usize, node: &Node| -> usize {
-        let Some(first) = node.parent_id.filter(|_| !is_root(node)).and_then(|id| by_id.get(&id).copied()) else {
-            return NONE;
-        };
-        let mut candidates = std::iter::successors(Some(first), |&at| Some(same_id[at]).filter(|&next| next != NONE))
-            .filter(|&candidate| candidate != index);
-        if same_id[first] == NONE {
-            return candidates.next().unwrap_or(NONE);
-        }
-        let wants_server = node.kind != KIND_SERVER;
-        let all: Vec<usize> = candidates.collect();
-        let fitting = all.iter().find(|&&candidate| (nodes[candidate].kind == KIND_SERVER) == wants_server);
-        fitting.or(all.first()).copied().unwrap_or(NONE)
-    };
-    nodes.iter().enumerate().map(|(index, node)| parent_of(index, node)).collect()
+
+    fn parent_for(&self, child: usize, prefers_server: bool) -> Option<usize> {
+        let (first, second) = if prefers_server { (self.servers, self.others) } else { (self.others, self.servers) };
+        first.into_iter().chain(second).flatten().find(|&candidate| candidate != child)
+    }
 }
 
 /// First child and next sibling of each node, in order of arrival.

@@ -11,7 +11,7 @@ use model::{BlockId, TenantId};
 use object_store::{ObjectStore, ObjectStoreExt};
 
 use crate::error::Error;
-use crate::manifest::{Change, Manifest, Store};
+use crate::manifest::{BlockEntry, Change, Manifest, Store};
 use crate::paths::{self, BlockFile};
 
 /// How often expired blocks are looked for.
@@ -29,7 +29,7 @@ pub struct Retention {
 }
 
 impl Retention {
-    /// `keep` is how long after the end of its last span a block stays.
+    /// `keep` is how long a block stays after it was written and its last span has ended.
     pub fn new(manifests: Arc<Store>, objects: Arc<dyn ObjectStore>, keep: Duration) -> Self {
         Self { manifests, objects, keep, dropped: Vec::new() }
     }
@@ -80,9 +80,11 @@ fn expiry(now_nanos: u64, keep: Duration) -> u64 {
     now_nanos.saturating_sub(u64::try_from(keep.as_nanos()).unwrap_or(u64::MAX))
 }
 
-/// The blocks whose last span ended before `before_nanos`.
+/// The blocks that were written, and whose last span ended, before `before_nanos`: spans that arrive late stay as long as
+/// others.
 fn expired(manifest: &Manifest, before_nanos: u64) -> Vec<BlockId> {
-    manifest.blocks.iter().filter(|block| block.end_nanos < before_nanos).map(|block| block.id).collect()
+    let is_expired = |block: &&BlockEntry| block.end_nanos.max(block.id.created_nanos()) < before_nanos;
+    manifest.blocks.iter().filter(is_expired).map(|block| block.id).collect()
 }
 
 #[cfg(test)]
@@ -90,35 +92,32 @@ mod tests {
     use object_store::memory::InMemory;
 
     use super::*;
-    use crate::manifest::{BlockEntry, BlockFiles};
+    use crate::manifest::BlockFiles;
     use crate::telemetry::Telemetry;
 
     const HOUR_NANOS: u64 = 3600 * 1_000_000_000;
 
     fn entry(end_nanos: u64) -> BlockEntry {
-        BlockEntry {
-            id: BlockId::generate(),
-            start_nanos: 0,
-            end_nanos,
-            traces: 1,
-            spans: 1,
-            level: 0,
-            files: BlockFiles::default(),
-        }
+        let (id, files) = (BlockId::generate(), BlockFiles::default());
+        BlockEntry { id, start_nanos: 0, end_nanos, traces: 1, spans: 1, level: 0, files }
     }
 
     #[tokio::test]
     async fn blocks_go_first_from_the_manifest_and_then_from_the_store() {
         let objects: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
         let manifests = Arc::new(Store::open(objects.clone(), Telemetry::unregistered()).await.unwrap());
-        let (tenant, old, new) = (TenantId::single(), entry(HOUR_NANOS), entry(10 * HOUR_NANOS));
+        let (tenant, old) = (TenantId::single(), entry(HOUR_NANOS));
+        let written_nanos = old.id.created_nanos();
+        let (late, new) = (entry(HOUR_NANOS), entry(written_nanos + 10 * HOUR_NANOS));
         let file = paths::block_file(&tenant, &old.id, BlockFile::Spans);
         objects.put(&file, "spans".into()).await.unwrap();
-        let add = Change { add: vec![old.clone(), new.clone()], ..Change::default() };
+        let add = Change { add: vec![old, late, new.clone()], ..Change::default() };
         manifests.commit(&tenant, |_| Some(add.clone())).await.unwrap();
 
         let mut retention = Retention::new(manifests.clone(), objects.clone(), Duration::from_secs(5 * 3600));
-        retention.drop_expired(&tenant, 10 * HOUR_NANOS).await.unwrap();
+        retention.drop_expired(&tenant, written_nanos + HOUR_NANOS).await.unwrap();
+        assert_eq!(manifests.load(&tenant).await.unwrap().blocks.len(), 3, "old spans that have just arrived stay");
+        retention.drop_expired(&tenant, written_nanos + 6 * HOUR_NANOS).await.unwrap();
         assert_eq!(manifests.load(&tenant).await.unwrap().blocks, [new]);
         retention.delete_dropped(Instant::now()).await;
         assert!(objects.head(&file).await.is_ok(), "within the grace period");

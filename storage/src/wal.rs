@@ -145,7 +145,7 @@ impl Log {
     /// Closes the current segment: all entries so far lie in segments up to the one that is returned, later ones after it.
     ///
     /// # Errors
-    /// The next segment could not be created; the current one stays open.
+    /// The next segment could not be created; the next append tries again.
     pub fn rotate(&mut self) -> Result<SegmentSequence, Error> {
         if self.current.is_empty() {
             return Ok(self.current.sequence().previous());
@@ -181,7 +181,8 @@ impl Log {
 
     fn start_segment(&mut self) -> Result<(), Error> {
         self.newest = self.newest.next();
-        let next = SegmentWriter::create(&self.dir, self.newest, self.current.as_predecessor())?;
+        let next = SegmentWriter::create(&self.dir, self.newest, self.current.as_predecessor());
+        let next = next.inspect_err(|_| self.current.close())?;
         let closed = std::mem::replace(&mut self.current, next);
         self.sealed.insert(closed.sequence(), closed.end());
         Ok(())

@@ -22,6 +22,9 @@ use crate::manifest::BlockEntry;
 use crate::paths::{self, BlockFile};
 use crate::source::{Dimensions, Projection, Read, Source};
 
+/// The cache makes a shard of its capacity for about 32 expected entries; few shards leave room for large blocks.
+const EXPECTED_BLOCKS: usize = 64;
+
 /// Small tables and footers of blocks, kept between queries within a byte budget. Cheap to clone.
 #[derive(Clone)]
 pub struct BlockCache(Arc<Cache<BlockId, Arc<Opened>, ByBytes>>);
@@ -29,7 +32,7 @@ pub struct BlockCache(Arc<Cache<BlockId, Arc<Opened>, ByBytes>>);
 impl BlockCache {
     /// Keeps at most `capacity_bytes` of decoded tables and footers.
     pub fn new(capacity_bytes: u64) -> Self {
-        Self(Arc::new(Cache::with_weighter(1024, capacity_bytes, ByBytes)))
+        Self(Arc::new(Cache::with_weighter(EXPECTED_BLOCKS, capacity_bytes, ByBytes)))
     }
 }
 

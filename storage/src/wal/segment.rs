@@ -183,6 +183,11 @@ impl SegmentWriter {
         self.must_be_closed
     }
 
+    /// No more entries: a successor that could not be completed may already state where this segment ends.
+    pub(super) fn close(&mut self) {
+        self.must_be_closed = true;
+    }
+
     pub(super) fn as_predecessor(&self) -> Predecessor {
         Predecessor { sequence: self.sequence, bytes: self.end }
     }

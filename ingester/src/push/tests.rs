@@ -1,0 +1,161 @@
+//! The way in as a whole, on stores that fail and logs that are read back.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use object_store::memory::InMemory;
+use object_store::path::Path as ObjectPath;
+use object_store::{
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, PutMultipartOptions, PutOptions,
+    PutPayload, PutResult,
+};
+use prost::Message;
+use spans::testing::shop_request;
+use storage::Telemetry;
+
+use super::*;
+
+/// An object store that can be away.
+#[derive(Debug, Default)]
+struct Flaky {
+    store: InMemory,
+    is_away: AtomicBool,
+}
+
+impl std::fmt::Display for Flaky {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("flaky")
+    }
+}
+
+#[async_trait]
+impl ObjectStore for Flaky {
+    async fn put_opts(
+        &self,
+        at: &ObjectPath,
+        payload: PutPayload,
+        options: PutOptions,
+    ) -> object_store::Result<PutResult> {
+        if self.is_away.load(Ordering::Relaxed) {
+            return Err(object_store::Error::Generic { store: "flaky", source: "away".into() });
+        }
+        self.store.put_opts(at, payload, options).await
+    }
+    async fn put_multipart_opts(
+        &self,
+        at: &ObjectPath,
+        options: PutMultipartOptions,
+    ) -> object_store::Result<Box<dyn MultipartUpload>> {
+        self.store.put_multipart_opts(at, options).await
+    }
+    async fn get_opts(&self, at: &ObjectPath, options: GetOptions) -> object_store::Result<GetResult> {
+        self.store.get_opts(at, options).await
+    }
+    fn delete_stream(
+        &self,
+        at: BoxStream<'static, object_store::Result<ObjectPath>>,
+    ) -> BoxStream<'static, object_store::Result<ObjectPath>> {
+        self.store.delete_stream(at)
+    }
+    fn list(&self, prefix: Option<&ObjectPath>) -> BoxStream<'static, object_store::Result<ObjectMeta>> {
+        self.store.list(prefix)
+    }
+    async fn list_with_delimiter(&self, prefix: Option<&ObjectPath>) -> object_store::Result<ListResult> {
+        self.store.list_with_delimiter(prefix).await
+    }
+    async fn copy_opts(&self, from: &ObjectPath, to: &ObjectPath, options: CopyOptions) -> object_store::Result<()> {
+        self.store.copy_opts(from, to, options).await
+    }
+}
+
+struct Running {
+    ingester: Ingester,
+    manifests: Arc<manifest::Store>,
+}
+
+const WRITER: WriterId = WriterId(uuid::Uuid::from_u128(7));
+
+async fn start(wal_dir: &Path, objects: Arc<Flaky>, config: Config) -> Running {
+    let manifests = Arc::new(manifest::Store::open(objects.clone(), Telemetry::unregistered()).await.unwrap());
+    let storage = Storage { objects, manifests: manifests.clone(), cpu: CpuPool::new(1), writer_id: WRITER };
+    let ingester = Ingester::open(config, wal_dir, storage, &mut Registry::default()).await.unwrap();
+    while ingester.readiness() != Readiness::Ready {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    Running { ingester, manifests }
+}
+
+impl Running {
+    async fn push(&self, tenant: &TenantId, seed: u64) -> usize {
+        self.ingester.push(tenant, shop_request(seed, 5, seed * 1_000_000).encode_to_vec().into()).await.unwrap().spans
+    }
+
+    /// Spans in published blocks, and live ones that are in none of them.
+    async fn spans(&self, tenant: &TenantId) -> (usize, usize) {
+        let live = self.ingester.live_sources(tenant).unwrap();
+        let manifest = self.manifests.load(tenant).await.unwrap();
+        let live = live.iter().filter(|source| manifest.block(&source.block_id()).is_none());
+        (manifest.blocks.iter().map(|block| block.spans as usize).sum(), live.map(|source| source.span_count()).sum())
+    }
+}
+
+fn small_blocks() -> Config {
+    Config { max_block_bytes: 1, ..Config::default() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn spans_are_live_at_once_and_in_a_block_after_a_flush() {
+    let (dir, tenant) = (tempfile::tempdir().unwrap(), TenantId::single());
+    let running = start(dir.path(), Arc::default(), Config::default()).await;
+    let spans = running.push(&tenant, 1).await;
+    assert_eq!(running.spans(&tenant).await, (0, spans));
+    running.ingester.flush().await.unwrap();
+    assert_eq!(running.spans(&tenant).await, (spans, 0));
+    running.ingester.flush().await.unwrap();
+    assert_eq!(running.spans(&tenant).await, (spans, 0), "nothing to flush");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_acknowledged_is_there_after_a_restart_once() {
+    let (dir, objects, tenant) = (tempfile::tempdir().unwrap(), Arc::<Flaky>::default(), TenantId::single());
+    let (mut sent, other) = (0, TenantId::parse("other").unwrap());
+    for round in 0..4 {
+        let config = if round % 2 == 0 { Config::default() } else { small_blocks() };
+        let running = start(dir.path(), objects.clone(), config).await;
+        for seed in 0..10 {
+            sent += running.push(&tenant, round * 100 + seed).await;
+        }
+        running.push(&other, round).await;
+        let (published, live) = running.spans(&tenant).await;
+        assert_eq!(published + live, sent, "round {round}");
+        running.ingester.close().await;
+    }
+    let running = start(dir.path(), objects, Config::default()).await;
+    let (published, live) = running.spans(&tenant).await;
+    assert_eq!(published + live, sent);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_away_delays_blocks_and_loses_nothing() {
+    let (dir, objects, tenant) = (tempfile::tempdir().unwrap(), Arc::<Flaky>::default(), TenantId::single());
+    let running = start(dir.path(), objects.clone(), Config::default()).await;
+    let spans = running.push(&tenant, 1).await;
+    objects.is_away.store(true, Ordering::Relaxed);
+    assert!(running.ingester.flush().await.is_err());
+    assert_eq!(running.spans(&tenant).await, (0, spans), "still found");
+    objects.is_away.store(false, Ordering::Relaxed);
+    running.ingester.flush().await.unwrap();
+    assert_eq!(running.spans(&tenant).await, (spans, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_cut_before_the_log_is_replayed() {
+    let (dir, tenant) = (tempfile::tempdir().unwrap(), TenantId::single());
+    let running = start(dir.path(), Arc::default(), small_blocks()).await;
+    running.push(&tenant, 1).await;
+    running.ingester.inner.set_readiness(Readiness::Replaying { detail: "again".to_owned() });
+    running.ingester.inner.live.apply(&tenant, &shop_request(2, 5, 1).encode_to_vec()).unwrap();
+    assert!(!running.ingester.inner.request_cut_if_due());
+}
