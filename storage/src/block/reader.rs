@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
+use arrow::datatypes::{FieldRef, Schema};
 use async_trait::async_trait;
 use model::{BlockId, TenantId, TimeRange, TraceId};
 use object_store::ObjectStore;
@@ -106,7 +108,7 @@ impl BlockSource {
         Ok(Opened { spans, dimensions, list_keys, memory_bytes })
     }
 
-    async fn read_whole(&self, file: BlockFile, bytes: u64) -> Result<arrow::array::RecordBatch, Error> {
+    async fn read_whole(&self, file: BlockFile, bytes: u64) -> Result<RecordBatch, Error> {
         let file = self.file(file, bytes);
         let metadata = file.load_metadata(&self.cpu).await?;
         let batch_rows = metadata.metadata().file_metadata().num_rows() as usize;
@@ -159,29 +161,54 @@ impl Source for BlockSource {
     async fn read(&self, group: usize, rows: &[Range<usize>], columns: &Projection) -> Result<Read, Error> {
         let opened = self.opened().await?;
         let group_rows = &opened.dimensions.row_groups[group];
-        let selection = Selection {
-            row_groups: Some(vec![group]),
-            columns: mask(&opened, columns),
-            rows: (rows != std::slice::from_ref(group_rows)).then(|| {
-                let within = rows.iter().map(|range| range.start - group_rows.start..range.end - group_rows.start);
-                RowSelection::from_consecutive_ranges(within, group_rows.len())
-            }),
-            batch_rows: rows.iter().map(ExactSizeIterator::len).sum(),
-        };
-        let (batch, bytes) =
-            self.file(BlockFile::Spans, self.entry.files.spans_bytes).read(&opened.spans, selection, &self.cpu).await?;
-        Ok(Read { batch, bytes })
+        let within = || rows.iter().map(|range| range.start - group_rows.start..range.end - group_rows.start);
+        let is_whole = rows == std::slice::from_ref(group_rows);
+        let file = self.file(BlockFile::Spans, self.entry.files.spans_bytes);
+        let parts = shares(&wanted_roots(&opened, columns), self.cpu.threads()).into_iter().map(|roots| {
+            let selection = Selection {
+                row_groups: Some(vec![group]),
+                columns: ProjectionMask::roots(opened.spans.parquet_schema(), roots),
+                rows: (!is_whole).then(|| RowSelection::from_consecutive_ranges(within(), group_rows.len())),
+                batch_rows: rows.iter().map(ExactSizeIterator::len).sum(),
+            };
+            file.read(&opened.spans, selection, &self.cpu)
+        });
+        let parts = futures::future::try_join_all(parts).await?;
+        let bytes = parts.iter().map(|(_, bytes)| bytes).sum();
+        Ok(Read { batch: side_by_side(parts.into_iter().map(|(batch, _)| batch).collect())?, bytes })
     }
 }
 
-/// The leaves of the wanted columns; see [`Source::read`] for what is wanted.
-fn mask(opened: &Opened, wanted: &Projection) -> ProjectionMask {
+/// Fewest columns that are worth a thread of their own.
+const LEAST_SHARE: usize = 16;
+
+/// Divides columns among threads, in order.
+fn shares(roots: &[usize], threads: usize) -> Vec<Vec<usize>> {
+    let share = roots.len().div_ceil(threads.max(1)).max(LEAST_SHARE);
+    match roots.chunks(share).map(<[usize]>::to_vec).collect::<Vec<_>>() {
+        none if none.is_empty() => vec![Vec::new()],
+        shares => shares,
+    }
+}
+
+/// One batch with the columns of all; each has the same rows.
+fn side_by_side(mut parts: Vec<RecordBatch>) -> Result<RecordBatch, Error> {
+    if parts.len() == 1 {
+        return Ok(parts.remove(0));
+    }
+    let fields: Vec<FieldRef> = parts.iter().flat_map(|part| part.schema_ref().fields().iter().cloned()).collect();
+    let columns = parts.iter().flat_map(|part| part.columns().iter().cloned()).collect();
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+}
+
+/// The wanted columns by number; see [`Source::read`] for what is wanted.
+fn wanted_roots(opened: &Opened, wanted: &Projection) -> Vec<usize> {
     let whole_attributes = wanted.columns.contains(column::ATTRIBUTES);
     let in_list = !wanted.attributes.is_disjoint(&opened.list_keys);
-    let fields = opened.spans.schema().fields().iter().enumerate();
-    let roots = fields.filter(|(_, field)| match AttributeColumn::of(field) {
+    let is_wanted = |field: &FieldRef| match AttributeColumn::of(field) {
         Some(of) => whole_attributes || wanted.attributes.contains(&of.key),
         None => wanted.columns.contains(field.name().as_str()) || in_list && field.name() == column::ATTRIBUTES,
-    });
-    ProjectionMask::roots(opened.spans.parquet_schema(), roots.map(|(index, _)| index).collect::<Vec<_>>())
+    };
+    let fields = opened.spans.schema().fields().iter().enumerate();
+    fields.filter(|(_, field)| is_wanted(field)).map(|(index, _)| index).collect()
 }
