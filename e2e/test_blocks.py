@@ -42,15 +42,22 @@ def test_tables_of_traces_and_resources_lie_beside_it(block):
     assert pyarrow.parquet.read_table(block / "resources.parquet").num_rows == 3
 
 
-def test_duckdb_answers_a_question_about_it(block):
-    rows = duckdb.sql(f"""
-        SELECT name, count(*) AS spans, max(duration_nanos) / 1e6 AS slowest_ms
-        FROM read_parquet('{block}/spans.parquet')
-        WHERE "span.http.status_code" IN (200, 404, 500)
-        GROUP BY name
-        ORDER BY name
-    """).fetchall()
-    assert [(name, spans) for name, spans, _ in rows] == [
-        (f"GET /step/{number}", SPANS // SPANS_PER_TRACE) for number in range(SPANS_PER_TRACE)
-    ]
-    assert all(0 < slowest < 500 for _, _, slowest in rows)
+def documented(language: str) -> str:
+    """The example of docs/block-format.md in that language."""
+    text = (Path(__file__).parent.parent / "docs" / "block-format.md").read_text(encoding="utf-8")
+    return text.split(f"```{language}\n", 1)[1].split("```", 1)[0]
+
+
+def test_the_documented_duckdb_query_joins_spans_with_their_resources(block):
+    rows = duckdb.sql(documented("sql").replace("data/blocks/single-tenant/blocks/*", str(block))).fetchall()
+    assert len(rows) == 10
+    assert {name for _, name, _, _ in rows} <= {f"GET /step/{number}" for number in range(SPANS_PER_TRACE)}
+    assert all(service and spans > 0 and 0 < slowest < 500 for service, _, spans, slowest in rows)
+    assert [slowest for *_, slowest in rows] == sorted((slowest for *_, slowest in rows), reverse=True)
+
+
+def test_the_documented_pyarrow_lines_read_a_block(block):
+    names = {}
+    exec(documented("python").replace("data/blocks/single-tenant/blocks/<block-id>", str(block)), names)
+    assert names["spans"].num_rows == SPANS
+    assert names["spans"].column_names == ["name", "duration_nanos"]
