@@ -38,15 +38,25 @@ pub struct Config {
     pub storage: storage::config::Config,
 
     /// HTTP/1.1 and gRPC always share the port.
+    #[serde(skip_serializing)]
     pub stream_over_http_enabled: NotApplicable,
+    #[serde(skip_serializing)]
     pub usage_report: NotApplicable,
+    #[serde(skip_serializing)]
     pub memberlist: NotApplicable,
+    #[serde(skip_serializing)]
     pub metrics_generator: NotApplicable,
+    #[serde(skip_serializing)]
     pub metrics_generator_client: NotApplicable,
+    #[serde(skip_serializing)]
     pub ingester_client: NotApplicable,
+    #[serde(skip_serializing)]
     pub live_store_client: NotApplicable,
+    #[serde(skip_serializing)]
     pub overrides: NotApplicable,
+    #[serde(skip_serializing)]
     pub cache: NotApplicable,
+    #[serde(skip_serializing)]
     pub memory: NotApplicable,
 }
 

@@ -1,11 +1,11 @@
 //! The sections of the file, as Tempo names them.
 
 use serde::de::IgnoredAny;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::GoDuration;
 
-/// A key of Tempo's that has no meaning here: any value is read over.
+/// A key of Tempo's that has no meaning here: any value is read over, and none is written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct NotApplicable {
     present: bool,
@@ -24,12 +24,6 @@ impl<'de> Deserialize<'de> for NotApplicable {
     }
 }
 
-impl Serialize for NotApplicable {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_none()
-    }
-}
-
 /// `server`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -40,7 +34,9 @@ pub struct Server {
     /// error, warn, info, debug or trace; the environment variable `RUST_LOG` goes before it.
     pub log_level: String,
     pub log_format: LogFormat,
+    #[serde(skip_serializing)]
     pub grpc_listen_port: NotApplicable,
+    #[serde(skip_serializing)]
     pub grpc_listen_address: NotApplicable,
 }
 
@@ -137,8 +133,11 @@ pub struct IngesterSection {
     pub max_block_duration: GoDuration,
     /// See [`ingester::Config::max_block_bytes`].
     pub max_block_bytes: usize,
+    #[serde(skip_serializing)]
     pub trace_idle_period: NotApplicable,
+    #[serde(skip_serializing)]
     pub flush_check_period: NotApplicable,
+    #[serde(skip_serializing)]
     pub complete_block_timeout: NotApplicable,
 }
 
@@ -167,9 +166,13 @@ pub struct Compactor {
 pub struct Compaction {
     /// How long spans are kept, measured on the end of their block. 7 days.
     pub block_retention: GoDuration,
+    #[serde(skip_serializing)]
     pub compaction_window: NotApplicable,
+    #[serde(skip_serializing)]
     pub compacted_block_retention: NotApplicable,
+    #[serde(skip_serializing)]
     pub max_block_bytes: NotApplicable,
+    #[serde(skip_serializing)]
     pub max_compaction_objects: NotApplicable,
 }
 
@@ -203,9 +206,14 @@ impl Default for Compaction {
 pub struct QueryFrontend {
     /// How far before now a search ends. 0: the newest spans are found at once.
     pub query_end_cutoff: GoDuration,
+    #[serde(skip_serializing)]
     pub search: NotApplicable,
+    #[serde(skip_serializing)]
     pub trace_by_id: NotApplicable,
+    #[serde(skip_serializing)]
     pub metrics: NotApplicable,
+    #[serde(skip_serializing)]
     pub max_outstanding_per_tenant: NotApplicable,
+    #[serde(skip_serializing)]
     pub max_retries: NotApplicable,
 }
