@@ -154,11 +154,6 @@ impl TableBuilder {
             + self.others.byte_count()
     }
 
-    /// The trace of each span, in order of arrival.
-    pub fn trace_ids(&self) -> impl Iterator<Item = &[u8; 16]> {
-        self.spans.trace_id.iter()
-    }
-
     /// The table of all spans added so far; the builder stays as it is.
     ///
     /// # Errors

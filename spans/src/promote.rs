@@ -32,7 +32,6 @@ const IN_LIST: u32 = u32::MAX - 1;
 
 /// Which attributes of a table get columns. Decided once for a block, applied to each of its row groups.
 pub struct Promotion {
-    scope: Scope,
     columns: Vec<PromotedColumn>,
 }
 
@@ -73,12 +72,7 @@ impl Promotion {
             })
             .collect();
         columns.sort_by(|a, b| a.attribute.cmp(&b.attribute));
-        Ok(Self { scope, columns })
-    }
-
-    /// The scope whose attributes were planned.
-    pub fn scope(&self) -> Scope {
-        self.scope
+        Ok(Self { columns })
     }
 
     /// The schema that [`apply`](Self::apply) gives to a batch of this one.

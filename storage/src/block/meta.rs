@@ -3,15 +3,13 @@
 use model::{BlockId, TenantId, TimeRange};
 use serde::{Deserialize, Serialize};
 
-use crate::error::Error;
-
 /// Version of the block format that this code writes.
 pub const VERSION: u32 = 1;
 
 /// What a block holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlockMeta {
-    /// Version of the format; readers refuse versions they do not know.
+    /// Version of the format.
     pub version: u32,
     pub id: BlockId,
     pub tenant: String,
@@ -35,10 +33,6 @@ pub struct FileMeta {
 }
 
 impl BlockMeta {
-    pub fn time_range(&self) -> TimeRange {
-        TimeRange::new(self.start_nanos, self.end_nanos)
-    }
-
     /// Bytes of all files but this one.
     pub fn total_bytes(&self) -> u64 {
         self.files.iter().map(|file| file.bytes).sum()
@@ -55,19 +49,5 @@ impl BlockMeta {
             span_count: span_count as u64,
             files: Vec::new(),
         }
-    }
-
-    /// # Errors
-    /// [`Error::BlockDamaged`] when the text is not the meta of a block that this code can read.
-    pub fn parse(object: &str, json: &[u8]) -> Result<Self, Error> {
-        let meta: Self =
-            serde_json::from_slice(json).map_err(|error| Error::block_damaged(object, error.to_string()))?;
-        if meta.version != VERSION {
-            return Err(Error::block_damaged(
-                object,
-                format!("block format version {} is not known, this build reads {VERSION}", meta.version),
-            ));
-        }
-        Ok(meta)
     }
 }

@@ -24,7 +24,7 @@ use crate::paths::{self, BlockFile};
 
 /// A row group ends with the first trace that reaches this many rows.
 const ROW_GROUP_ROWS: usize = 65_536;
-/// Rows of a page: what a look-up of one trace decodes of each column. Half as many cost 13 % more in size.
+/// Rows of a page: what a look-up of one trace decodes of each column. Half as many cost 12 % more in size.
 const PAGE_ROWS: usize = 2_048;
 /// Bytes of a page before compression: keeps the pages of long texts as quick to decode as the others.
 const PAGE_BYTES: usize = 64 * 1024;
