@@ -8,7 +8,7 @@
 //! | HTTP | `/api/search` | `tempo/search.rs` | `Querier::search` |
 //! | HTTP | `/api/search/tags`, `/api/v2/search/tags` | `tempo/tags.rs` | `Querier::tag_names` |
 //! | HTTP | `/api/search/tag/{tag}/values`, `/api/v2/…` | `tempo/tags.rs` | `Querier::tag_values` |
-//! | HTTP | `/api/metrics/query_range`, `/api/metrics/query` | `tempo/metrics.rs` | – |
+//! | HTTP | `/api/metrics/query_range`, `/api/metrics/query` | `tempo/metrics.rs` | `Querier::metrics` |
 //! | HTTP | `/flush` | `status.rs` | `Ingester::flush` |
 //! | HTTP | `/ready`, `/metrics`, `/status*`, `/api/echo`, `/api/status/buildinfo` | `status.rs` | – |
 //! | HTTP, OTLP gRPC | `grpc.health.v1.Health/Check` | `otlp/grpc.rs` | – |

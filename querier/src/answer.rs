@@ -4,6 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use model::{Scope, SpanId, TraceId};
 use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
+use traceql::{Static, format_go_duration};
+
+use crate::metrics::Intervals;
 
 /// What answering cost.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -84,6 +87,53 @@ pub enum Value {
     Double(f64),
     Bool(bool),
     Array(Vec<Value>),
+}
+
+impl From<Static> for Value {
+    /// Durations, statuses and kinds become texts.
+    fn from(value: Static) -> Self {
+        match value {
+            Static::String(text) => Self::String(text),
+            Static::Int(number) => Self::Int(number),
+            Static::Float(number) => Self::Double(number),
+            Static::Bool(value) => Self::Bool(value),
+            Static::Duration(nanos) => Self::String(format_go_duration(nanos)),
+            other @ (Static::Nil | Static::Status(_) | Static::Kind(_)) => Self::String(other.to_string()),
+        }
+    }
+}
+
+/// Results of a metrics query over its intervals.
+#[derive(Debug, Clone)]
+pub struct MetricsAnswer {
+    pub intervals: Intervals,
+    /// Fewer labels first, then in the order of the labels' texts.
+    pub series: Vec<Series>,
+    pub metrics: QueryMetrics,
+    /// Why the answer is not whole.
+    pub partial: Option<String>,
+}
+
+/// A number for each interval, under labels that no other series of the answer has.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Series {
+    pub labels: Vec<(String, Value)>,
+    /// By interval; NaN where there is none.
+    pub values: Vec<f64>,
+    /// By time.
+    pub exemplars: Vec<Exemplar>,
+}
+
+/// A span that stands for others of its series.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Exemplar {
+    pub trace_id: TraceId,
+    /// When the span starts, in unix nanoseconds.
+    pub start_nanos: u64,
+    /// What was measured at the span, or for counts the value of the series at that time.
+    pub value: f64,
+    /// The measured field and its value.
+    pub labels: Vec<(String, Value)>,
 }
 
 /// Names of tags by scope, sorted; a scope without names is left out, unless it is the one that was asked for.

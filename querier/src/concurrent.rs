@@ -16,6 +16,19 @@ pub(crate) async fn try_all<T>(limit: usize, work: Vec<Work<'_, T>>) -> Result<V
     Ok(results.into_iter().map(|(_, result)| result).collect())
 }
 
+/// Runs all, at most `limit` at a time, and takes each result in the order of the work. The first error ends the rest.
+pub(crate) async fn try_in_order<T>(
+    limit: usize,
+    work: Vec<Work<'_, T>>,
+    mut take: impl FnMut(T) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let mut results = stream::iter(work).buffered(limit.max(1));
+    while let Some(result) = results.next().await {
+        take(result?)?;
+    }
+    Ok(())
+}
+
 async fn numbered<T>((number, work): (usize, Work<'_, T>)) -> Result<(usize, T), Error> {
     Ok((number, work.await?))
 }

@@ -15,6 +15,8 @@ pub struct Config {
     pub max_query_seconds: u64,
     /// Bytes of tag names or values in one answer; what goes beyond is left out without notice (Tempo's default).
     pub max_bytes_per_tag_answer: usize,
+    /// Numbers that one metrics query may hold: series times intervals, 8 bytes each in several places.
+    pub max_metrics_samples: usize,
     /// How far, in seconds, from a known part of a trace its other parts are looked for. Larger values find parts of
     /// traces that last longer, and open more blocks.
     pub trace_reach_seconds: u64,
@@ -26,6 +28,7 @@ impl Default for Config {
             max_concurrent_reads: 16,
             max_query_seconds: 300,
             max_bytes_per_tag_answer: 1_000_000,
+            max_metrics_samples: 5_000_000,
             trace_reach_seconds: 3_600,
         }
     }

@@ -15,6 +15,11 @@ pub enum Error {
     SeveralSpanSets,
     #[error("query took longer than {}s", .0.as_secs())]
     Timeout(Duration),
+    #[error(
+        "the query makes more than {max} samples (series times intervals): take a longer step, a shorter range, or \
+         fewer fields in by()"
+    )]
+    TooManySamples { max: usize },
     #[error("a span has too many pairs of events and links to compare")]
     TooManyPairs,
     /// A table read from a source does not have the shape that [`spans::schema`] describes.
@@ -50,7 +55,7 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Query(error) => error.kind(),
-            Self::SeveralSpanSets => ErrorKind::InvalidInput,
+            Self::SeveralSpanSets | Self::TooManySamples { .. } => ErrorKind::InvalidInput,
             Self::Timeout(_) => ErrorKind::Timeout,
             Self::TooManyPairs => ErrorKind::LimitExceeded,
             Self::Damaged { .. } => ErrorKind::Corrupt,

@@ -31,6 +31,7 @@ pub(crate) use column::{Cell, Column};
 pub(crate) use evaluate::{DimensionMasks, Evaluation, Selection};
 pub(crate) use fields::{FieldUse, Home, home};
 pub(crate) use filter::Filter;
+pub(crate) use group::{Groups, Key};
 pub(crate) use pipeline::{Pipeline, PipelineMasks};
 
 use arrow::array::RecordBatch;

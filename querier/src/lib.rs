@@ -4,12 +4,15 @@
 //! parse → check → plan → prune → scan → evaluate → combine → answer
 //! ```
 //!
-//! Each question has a file that shows its path on one screen: `search`, `trace_by_id`, `tags`. They share:
+//! Each question has a file that shows its path on one screen: `search`, `metrics`, `trace_by_id`, `tags`. They share:
 //!
 //! - `eval`: TraceQL over span batches, column by column;
+//! - `finder`: which spans match, for a filter or a pipeline;
+//! - `plan`, `reading`: the sources of a query, and traces that lie in several of them;
 //! - `concurrent`: several reads at a time;
+//! - `series`: accumulators of metrics;
 //! - `scan`: which rows of a source are read, and where they stand;
-//! - `parts`, `merge`: traces whose spans lie in several sources.
+//! - `parts`, `merge`: putting the parts of a trace together.
 //!
 //! Knows TraceQL and the span table; knows no protocol and no file format.
 
@@ -18,17 +21,23 @@ pub mod request;
 
 mod querier;
 
+mod metrics;
 mod search;
 mod tags;
 mod trace_by_id;
 
 mod legacy;
 
+mod finder;
+mod plan;
+mod reading;
+
 mod concurrent;
 mod eval;
 mod merge;
 mod parts;
 mod scan;
+mod series;
 
 mod config;
 mod error;
@@ -39,4 +48,5 @@ mod testing;
 
 pub use config::Config;
 pub use error::Error;
+pub use metrics::Intervals;
 pub use querier::{Querier, Sources};

@@ -1,6 +1,6 @@
 //! [`Querier`]: the questions that can be asked, each with its deadline and its count.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::future::BoxFuture;
 use model::{TenantId, TimeRange, TraceId};
@@ -8,12 +8,12 @@ use prometheus_client::registry::Registry;
 use storage::CpuPool;
 use storage::source::Source;
 
-use crate::answer::{QueryMetrics, SearchAnswer, TagNames, TagValues, TraceAnswer};
+use crate::answer::{MetricsAnswer, QueryMetrics, SearchAnswer, TagNames, TagValues, TraceAnswer};
 use crate::config::Config;
 use crate::error::Error;
-use crate::request::{SearchRequest, TagNamesRequest, TagValuesRequest};
+use crate::request::{MetricsRequest, SearchRequest, TagNamesRequest, TagValuesRequest};
 use crate::telemetry::{Operation, Telemetry};
-use crate::{search, tags, trace_by_id};
+use crate::{metrics, search, tags, trace_by_id};
 
 /// Where a tenant's spans lie: live data and blocks, a consistent snapshot each time it is asked.
 pub type Sources =
@@ -32,6 +32,11 @@ pub(crate) struct Inner {
     pub cpu: CpuPool,
     sources: Sources,
     telemetry: Telemetry,
+}
+
+/// The mutexes of a query guard plain values that are whole at every moment.
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Querier {
@@ -58,6 +63,12 @@ impl Querier {
     pub async fn search(&self, tenant: &TenantId, request: SearchRequest) -> Result<SearchAnswer, Error> {
         let answer = async { search::search(&self.inner, self.sources(tenant).await?, &request).await };
         self.ask(Operation::Search, tenant, |answer: &SearchAnswer| answer.metrics, answer).await
+    }
+
+    /// Numbers over time of the spans that match.
+    pub async fn metrics(&self, tenant: &TenantId, request: MetricsRequest) -> Result<MetricsAnswer, Error> {
+        let answer = async { metrics::metrics(&self.inner, self.sources(tenant).await?, &request).await };
+        self.ask(Operation::Metrics, tenant, |answer: &MetricsAnswer| answer.metrics, answer).await
     }
 
     /// Names of tags by scope.

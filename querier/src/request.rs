@@ -3,6 +3,9 @@
 use std::time::Duration;
 
 use model::TimeRange;
+use traceql::Query;
+
+use crate::metrics::Intervals;
 
 /// `/api/search`.
 #[derive(Debug, Clone)]
@@ -26,6 +29,18 @@ pub enum SearchFilter {
         min_duration: Option<Duration>,
         max_duration: Option<Duration>,
     },
+}
+
+/// `/api/metrics/query_range` and `/api/metrics/query`.
+#[derive(Debug, Clone)]
+pub struct MetricsRequest {
+    /// A query with a metrics part.
+    pub query: Query,
+    pub intervals: Intervals,
+    /// Most exemplars in the answer; the query may ask for fewer.
+    pub max_exemplars: usize,
+    /// Most series in the answer; what goes beyond is left out, and the answer says so.
+    pub max_series: Option<usize>,
 }
 
 /// `/api/search/tags` and its v2.

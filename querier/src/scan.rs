@@ -46,6 +46,9 @@ pub(crate) struct Run {
     pub first_row: usize,
 }
 
+/// One row in so many is few: to pick them out costs less than to decode the others with them.
+const FEW_ROWS: usize = 16;
+
 impl Opened {
     pub async fn open(source: Arc<dyn Source>) -> Result<Self, Error> {
         let dimensions = source.dimensions().await?;
@@ -104,6 +107,17 @@ impl Opened {
         self.read_ranges(wanted.group, ranges, columns).await
     }
 
+    /// Reads some rows of a group, perhaps with others between them.
+    pub async fn read_near(&self, group: usize, rows: &[usize], columns: &Projection) -> Result<Rows, Error> {
+        let of_group = self.dimensions.row_groups[group].clone();
+        if rows.len() > of_group.len() / FEW_ROWS {
+            return self.read_ranges(group, RowRanges::merge([of_group]), columns).await;
+        }
+        let mut rows = rows.to_vec();
+        rows.sort_unstable();
+        self.read_rows(group, rows, columns).await
+    }
+
     /// Reads single rows, ascending, of a group.
     pub async fn read_rows(
         &self,
@@ -125,6 +139,19 @@ impl Opened {
 }
 
 impl Run {
+    /// The runs of a table that holds all spans of its traces.
+    pub fn all(table: &SpanTable) -> Result<Vec<Self>, Error> {
+        let traces = table.traces()?;
+        let run = |trace: usize| {
+            let rows = traces.span_rows(trace);
+            if rows.end > table.span_count() {
+                return Err(Error::damaged("first_row"));
+            }
+            Ok(Self { trace, first_row: rows.start, rows })
+        };
+        (0..traces.len()).map(run).collect()
+    }
+
     /// The row in the source of a row of the batch.
     pub fn in_source(&self, row: usize) -> usize {
         self.first_row + row - self.rows.start

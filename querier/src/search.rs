@@ -13,8 +13,6 @@
 
 mod collect;
 mod complete;
-mod finder;
-pub(crate) mod plan;
 mod query;
 mod render;
 mod whole;
@@ -23,18 +21,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::FutureExt;
 use hashbrown::HashSet;
-use model::{TimeRange, TraceId};
-use storage::source::{Projection, Source};
-use tokio::sync::Semaphore;
+use model::TraceId;
+use storage::source::Source;
 use tracing::warn;
 
-use self::collect::{Hit, HitSet, Hits};
-use self::finder::Decided;
+use self::collect::{Hit, Hits};
 use self::query::SearchQuery;
-use crate::answer::{QueryMetrics, SearchAnswer};
+use crate::answer::SearchAnswer;
 use crate::concurrent::try_all;
 use crate::error::Error;
-use crate::querier::Inner;
+use crate::finder::{Decided, HitSet};
+use crate::querier::{Inner, locked};
+use crate::reading::Reading;
 use crate::request::SearchRequest;
 use crate::scan::{GroupTraces, Opened};
 
@@ -51,14 +49,19 @@ pub(crate) async fn search(
     if query.finder.is_never() || request.limit == 0 {
         return Ok(SearchAnswer::default());
     }
-    let search = Search::new(inner, plan::newest_first(sources), query, request);
+    let search = Search {
+        reading: Reading::new(inner, sources, request.range),
+        query,
+        limit: request.limit,
+        spans_per_span_set: request.spans_per_span_set,
+    };
     let split = search.split_traces().await?;
     // Other parts of a match may begin earlier and so move it down the answer; then more matches are needed.
     let mut keep = request.limit.saturating_add(request.limit / 4 + 4);
     loop {
         let hits = search.find(keep, &split).await?;
         if let Some(traces) = search.complete(hits).await? {
-            return Ok(SearchAnswer { traces, metrics: search.metrics() });
+            return Ok(SearchAnswer { traces, metrics: search.reading.metrics() });
         }
         keep = keep.saturating_mul(2);
     }
@@ -66,40 +69,19 @@ pub(crate) async fn search(
 
 /// One search, while it runs.
 struct Search<'a> {
-    inner: &'a Inner,
-    /// Newest first. Sources are known by their number here.
-    sources: Vec<Arc<dyn Source>>,
+    reading: Reading<'a>,
     query: Arc<SearchQuery>,
-    range: TimeRange,
     limit: usize,
     spans_per_span_set: usize,
-    /// Limits the reads of all sources together.
-    reads: Semaphore,
-    metrics: Mutex<QueryMetrics>,
 }
 
-impl<'a> Search<'a> {
-    fn new(inner: &'a Inner, sources: Vec<Arc<dyn Source>>, query: Arc<SearchQuery>, request: &SearchRequest) -> Self {
-        let metrics = plan::metrics(&sources, &request.range);
-        Self {
-            inner,
-            sources,
-            query,
-            range: request.range,
-            limit: request.limit,
-            spans_per_span_set: request.spans_per_span_set,
-            reads: Semaphore::new(inner.config.max_concurrent_reads.max(1)),
-            metrics: Mutex::new(metrics),
-        }
-    }
-
+impl Search<'_> {
     /// The newest traces that match, up to `keep`. Traces in `split` are evaluated as a whole.
     async fn find(&self, keep: usize, split: &HashSet<TraceId>) -> Result<Hits, Error> {
         let hits = Mutex::new(Hits::new(keep));
         self.find_split(split, &hits).await?;
-        let searched = self.sources.iter().enumerate().filter(|(_, source)| source.time_range().overlaps(&self.range));
         let find_in = |(number, source)| self.find_in(number, source, split, &hits).boxed();
-        try_all(SOURCES_AT_ONCE, searched.map(find_in).collect()).await?;
+        try_all(SOURCES_AT_ONCE, self.reading.in_range().map(find_in).collect()).await?;
         Ok(hits.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -134,18 +116,18 @@ impl<'a> Search<'a> {
         let opened = Opened::open(source.clone()).await?;
         let query = self.query.clone();
         let small_tables = opened.small_tables();
-        let decided = self.inner.cpu.run(move || query.finder.on_dimensions(&small_tables)).await??;
+        let decided = self.reading.inner.cpu.run(move || query.finder.on_dimensions(&small_tables)).await??;
         let decided = Arc::new(decided);
         let traces = self.candidates(&opened, &decided, split, hits)?;
-        locked(&self.metrics).inspected_traces += traces.len() as u64;
+        self.reading.count_traces(traces.len());
         if self.query.finder.decides_whole_traces() {
             self.add_whole(number, &opened, &traces, hits)?;
         } else {
             let scan_group = |group| self.scan_group(number, &opened, &decided, group, hits).boxed();
             let groups = opened.by_group(traces)?.into_iter().map(scan_group).collect();
-            try_all(self.inner.config.max_concurrent_reads, groups).await?;
+            try_all(self.reading.inner.config.max_concurrent_reads, groups).await?;
         }
-        locked(&self.metrics).completed_jobs += 1;
+        self.reading.count_source();
         Ok(())
     }
 
@@ -163,7 +145,7 @@ impl<'a> Search<'a> {
         let (traces, hits) = (opened.traces()?, locked(hits));
         let is_candidate = |&trace: &usize| {
             decided.traces().is_none_or(|mask| mask.value(trace))
-                && traces.time_range(trace).overlaps(&self.range)
+                && traces.time_range(trace).overlaps(&self.reading.range)
                 && hits.could_keep(traces.start_nanos(trace))
                 && (split.is_empty() || !split.contains(&traces.id(trace)))
         };
@@ -202,56 +184,21 @@ impl<'a> Search<'a> {
         mut wanted: GroupTraces,
         hits: &Mutex<Hits>,
     ) -> Result<(), Error> {
-        let _read = self.reads.acquire().await.map_err(|_| storage::Error::Stopping)?;
-        retain_keepable(&mut wanted, opened, hits)?;
-        let first_columns = self.query.finder.first_projection().filter(|_| !wanted.traces.is_empty());
-        if let Some(columns) = &first_columns {
-            wanted.traces = self.narrow(opened, decided, &wanted, columns).await?;
-            retain_keepable(&mut wanted, opened, hits)?;
-        }
-        if wanted.traces.is_empty() {
+        let _turn = self.reading.turn().await?;
+        let keep = |wanted: &mut GroupTraces| retain_keepable(wanted, opened, hits);
+        let finder = &self.query.finder;
+        let Some(rows) = self.reading.read_candidates(finder, decided, opened, &mut wanted, keep).await? else {
             return Ok(());
-        }
-        let rows = opened.read(&wanted, &self.query.finder.projection()).await?;
-        self.count_read(rows.bytes, if first_columns.is_some() { 0 } else { rows.table.span_count() });
+        };
         let (query, decided, most) = (self.query.clone(), decided.clone(), self.spans_per_span_set);
         let found = move || {
             let runs = rows.runs(&wanted.traces)?;
             collect::matches(&query.finder, &rows.table, &runs, &decided, number, most)
         };
-        let found: Vec<Hit> = self.inner.cpu.run(found).await??;
+        let found: Vec<Hit> = self.reading.inner.cpu.run(found).await??;
         let mut hits = locked(hits);
         found.into_iter().for_each(|hit| hits.add(hit));
         Ok(())
-    }
-
-    /// The traces that may match by their filters alone.
-    async fn narrow(
-        &self,
-        opened: &Opened,
-        decided: &Arc<Decided>,
-        wanted: &GroupTraces,
-        columns: &Projection,
-    ) -> Result<Vec<usize>, Error> {
-        let rows = opened.read(wanted, columns).await?;
-        self.count_read(rows.bytes, rows.table.span_count());
-        let runs = rows.runs(&wanted.traces)?;
-        let (query, decided) = (self.query.clone(), decided.clone());
-        let narrow = move || {
-            let candidates = query.finder.narrow(&rows.table, &runs, &decided)?;
-            Ok(candidates.into_iter().map(|run| runs[run].trace).collect())
-        };
-        self.inner.cpu.run(narrow).await?
-    }
-
-    fn count_read(&self, bytes: u64, spans: usize) {
-        let mut metrics = locked(&self.metrics);
-        metrics.inspected_bytes += bytes;
-        metrics.inspected_spans += spans as u64;
-    }
-
-    fn metrics(&self) -> QueryMetrics {
-        *locked(&self.metrics)
     }
 }
 
@@ -260,11 +207,6 @@ fn retain_keepable(wanted: &mut GroupTraces, opened: &Opened, hits: &Mutex<Hits>
     let (traces, hits) = (opened.traces()?, locked(hits));
     wanted.traces.retain(|&trace| hits.could_keep(traces.start_nanos(trace)));
     Ok(())
-}
-
-/// The mutexes here guard plain values that are whole at every moment.
-fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -26,9 +26,9 @@ use crate::answer::QueryMetrics;
 use crate::concurrent::{Work, try_all};
 use crate::error::Error;
 use crate::eval::{DimensionMasks, Evaluation, Filter, Home, Selection};
+use crate::plan;
 use crate::querier::Inner;
 use crate::scan::{GroupTraces, Opened, Rows};
-use crate::search::plan;
 
 /// The spans that tags are taken from, and what they are read with.
 struct TagScan<'a> {

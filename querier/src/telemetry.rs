@@ -17,6 +17,7 @@ pub(crate) enum Operation {
     Traces,
     Search,
     Metadata,
+    Metrics,
 }
 
 impl Operation {
@@ -25,6 +26,7 @@ impl Operation {
             Self::Traces => "traces",
             Self::Search => "search",
             Self::Metadata => "metadata",
+            Self::Metrics => "metrics",
         }
     }
 }

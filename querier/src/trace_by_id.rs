@@ -13,9 +13,9 @@ use crate::concurrent::try_all;
 use crate::error::Error;
 use crate::merge::{merge_copies, part_shared_ids, sort_by_start};
 use crate::parts;
+use crate::plan;
 use crate::querier::Inner;
 use crate::scan::Opened;
-use crate::search::plan;
 
 /// All spans of a trace. A source that cannot be read makes the answer partial, if others can.
 ///

@@ -142,6 +142,18 @@ impl Object<'_> {
         }
     }
 
+    fn int64(&mut self, name: &str, value: i64) {
+        if value != 0 {
+            self.member(name).wide(value);
+        }
+    }
+
+    fn double(&mut self, name: &str, value: f64) {
+        if value != 0.0 {
+            self.member(name).double(value);
+        }
+    }
+
     /// The name of an enum member, or the number of one that has no name.
     fn enumeration(&mut self, name: &str, value: i32, name_of: impl FnOnce(i32) -> Option<&'static str>) {
         match name_of(value) {

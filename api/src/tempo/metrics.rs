@@ -1,33 +1,43 @@
-//! `/api/metrics/query_range` and `/api/metrics/query`: parameters and query are checked; nothing is evaluated yet.
+//! `/api/metrics/query_range` and `/api/metrics/query`: numbers over time.
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use model::TimeRange;
+use querier::Intervals;
+use querier::answer::{self, MetricsAnswer, Value};
+use querier::request::MetricsRequest;
 use traceql::Query;
 
 use super::Call;
+use super::json::Json;
 use super::params::{Params, range};
+use super::proto::{
+    Exemplar, InstantSeries, PartialStatus, QueryInstantResponse, QueryRangeResponse, Sample, TimeSeries,
+};
 use super::reply::{QueryError, Reply};
+use super::search;
 use crate::QueryConfig;
 
 /// Most intervals of a range query.
 const MAX_INTERVALS: u64 = 10_000;
 
+/// Most exemplars of an answer (Tempo's default).
+const MAX_EXEMPLARS: usize = 100;
+
 pub(super) async fn range(call: Call) -> Result<Reply, QueryError> {
-    read_range(&call.params, &call.edge.config.query, call.now_nanos)?;
-    Err(not_evaluated())
+    let request = read_range(&call.params, &call.edge.config.query, call.now_nanos)?;
+    let answer = call.edge.querier.metrics(&call.tenant, request).await?;
+    Ok(Reply::json(Json::of(&range_response(answer))))
 }
 
 pub(super) async fn instant(call: Call) -> Result<Reply, QueryError> {
-    read_instant(&call.params, &call.edge.config.query, call.now_nanos)?;
-    Err(not_evaluated())
+    let request = read_instant(&call.params, &call.edge.config.query, call.now_nanos)?;
+    let answer = call.edge.querier.metrics(&call.tenant, request).await?;
+    Ok(Reply::json(Json::of(&instant_response(answer))))
 }
 
-fn not_evaluated() -> QueryError {
-    QueryError::bad_request("TraceQL metrics are not evaluated yet")
-}
-
-fn read_range(params: &Params, config: &QueryConfig, now_nanos: u64) -> Result<(Query, TimeRange), QueryError> {
+fn read_range(params: &Params, config: &QueryConfig, now_nanos: u64) -> Result<MetricsRequest, QueryError> {
     let range = range::of_metrics(params, now_nanos)?;
     let step_nanos = params.get("step").map(parse_step).transpose()?;
     let query = traceql::parse(query_text(params, config)?).map_err(|error| {
@@ -38,12 +48,18 @@ fn read_range(params: &Params, config: &QueryConfig, now_nanos: u64) -> Result<(
     if range.start_nanos > range.end_nanos {
         return Err(reversed());
     }
-    check_step(step_nanos, &range)?;
+    let step_nanos = checked_step(step_nanos, &range)?;
     check_length(&range, config)?;
-    Ok((query, range))
+    let range = range::cut_off(range, step_nanos, config, now_nanos);
+    Ok(MetricsRequest {
+        query,
+        intervals: Intervals::of_range(range, step_nanos),
+        max_exemplars: exemplars(params)?,
+        max_series: max_series(params)?,
+    })
 }
 
-fn read_instant(params: &Params, config: &QueryConfig, now_nanos: u64) -> Result<(Query, TimeRange), QueryError> {
+fn read_instant(params: &Params, config: &QueryConfig, now_nanos: u64) -> Result<MetricsRequest, QueryError> {
     let range = range::of_metrics(params, now_nanos)?;
     let query = traceql::parse(query_text(params, config)?)
         .map_err(|error| QueryError::bad_request(format!("{COMPILING}{error}")))?;
@@ -52,7 +68,8 @@ fn read_instant(params: &Params, config: &QueryConfig, now_nanos: u64) -> Result
         return Err(reversed());
     }
     check_length(&range, config)?;
-    Ok((query, range))
+    let range = range::cut_off(range, NonZeroU64::MIN, config, now_nanos);
+    Ok(MetricsRequest { query, intervals: Intervals::whole(range), max_exemplars: 0, max_series: max_series(params)? })
 }
 
 const COMPILING: &str = "compiling query: ";
@@ -79,14 +96,27 @@ fn parse_step(text: &str) -> Result<u64, QueryError> {
     })
 }
 
-fn check_step(step_nanos: Option<u64>, range: &TimeRange) -> Result<(), QueryError> {
+/// The step, or one that suits the range.
+fn checked_step(step_nanos: Option<u64>, range: &TimeRange) -> Result<NonZeroU64, QueryError> {
+    let Some(step_nanos) = step_nanos else { return Ok(Intervals::default_step_nanos(range)) };
     let min_step_nanos = (range.end_nanos - range.start_nanos) / MAX_INTERVALS;
-    let Some(step_nanos) = step_nanos.filter(|step_nanos| *step_nanos == 0 || *step_nanos < min_step_nanos) else {
-        return Ok(());
-    };
+    if let Some(step_nanos) = NonZeroU64::new(step_nanos).filter(|step_nanos| step_nanos.get() >= min_step_nanos) {
+        return Ok(step_nanos);
+    }
     let [step, min_step] = [step_nanos, min_step_nanos].map(|nanos| range::go_text(Duration::from_nanos(nanos)));
     let text = format!("step of {step} is too small, minimum step for given range is {min_step}");
     Err(QueryError::bad_request(text))
+}
+
+/// 0 asks for as many as there may be.
+fn exemplars(params: &Params) -> Result<usize, QueryError> {
+    let asked = params.uint32("exemplars")?.filter(|number| *number > 0);
+    Ok(asked.map_or(MAX_EXEMPLARS, |number| (number as usize).min(MAX_EXEMPLARS)))
+}
+
+/// 0 asks for all.
+fn max_series(params: &Params) -> Result<Option<usize>, QueryError> {
+    Ok(params.uint32("maxSeries")?.filter(|number| *number > 0).map(|number| number as usize))
 }
 
 fn check_length(range: &TimeRange, config: &QueryConfig) -> Result<(), QueryError> {
@@ -101,11 +131,62 @@ fn check_length(range: &TimeRange, config: &QueryConfig) -> Result<(), QueryErro
     )))
 }
 
+fn range_response(answer: MetricsAnswer) -> QueryRangeResponse {
+    let intervals = answer.intervals;
+    let (status, message) = partial(answer.partial);
+    QueryRangeResponse {
+        series: answer.series.into_iter().map(|series| time_series(series, &intervals)).collect(),
+        metrics: search::metrics(&answer.metrics),
+        status,
+        message,
+    }
+}
+
+fn instant_response(answer: MetricsAnswer) -> QueryInstantResponse {
+    let (status, message) = partial(answer.partial);
+    let series = |series: answer::Series| {
+        let value = series.values.first().copied().filter(|value| !value.is_nan())?;
+        Some(InstantSeries { labels: search::attributes(series.labels), value })
+    };
+    QueryInstantResponse {
+        series: answer.series.into_iter().filter_map(series).collect(),
+        metrics: search::metrics(&answer.metrics),
+        status,
+        message,
+    }
+}
+
+fn partial(reason: Option<String>) -> (i32, String) {
+    let status = if reason.is_some() { PartialStatus::Partial } else { PartialStatus::Complete };
+    (status as i32, reason.unwrap_or_default())
+}
+
+fn time_series(series: answer::Series, intervals: &Intervals) -> TimeSeries {
+    let samples = series.values.into_iter().enumerate().filter(|(_, value)| !value.is_nan());
+    let sample = |(interval, value)| Sample { value, timestamp_ms: millis(intervals.end_nanos(interval)) };
+    TimeSeries {
+        labels: search::attributes(series.labels),
+        samples: samples.map(sample).collect(),
+        exemplars: series.exemplars.into_iter().map(exemplar).collect(),
+    }
+}
+
+fn exemplar(exemplar: answer::Exemplar) -> Exemplar {
+    let trace = ("trace:id".to_owned(), Value::String(exemplar.trace_id.short_hex()));
+    let labels = std::iter::once(trace).chain(exemplar.labels).collect();
+    let (labels, timestamp_ms) = (search::attributes(labels), millis(exemplar.start_nanos));
+    Exemplar { labels, value: exemplar.value, timestamp_ms }
+}
+
+fn millis(nanos: u64) -> i64 {
+    (nanos / 1_000_000) as i64
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    type Read = fn(&Params, &QueryConfig, u64) -> Result<(Query, TimeRange), QueryError>;
+    type Read = fn(&Params, &QueryConfig, u64) -> Result<MetricsRequest, QueryError>;
 
     fn problem(read: Read, query: &str) -> String {
         let params = Params::from_query(query);

@@ -119,6 +119,66 @@ pub(super) struct SearchMetrics {
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct QueryRangeResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub(super) series: Vec<TimeSeries>,
+    #[prost(message, required, tag = "2")]
+    pub(super) metrics: SearchMetrics,
+    #[prost(enumeration = "PartialStatus", tag = "3")]
+    pub(super) status: i32,
+    #[prost(string, tag = "4")]
+    pub(super) message: String,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct TimeSeries {
+    #[prost(message, repeated, tag = "1")]
+    pub(super) labels: Vec<KeyValue>,
+    #[prost(message, repeated, tag = "2")]
+    pub(super) samples: Vec<Sample>,
+    #[prost(message, repeated, tag = "4")]
+    pub(super) exemplars: Vec<Exemplar>,
+}
+
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub(super) struct Sample {
+    #[prost(double, tag = "1")]
+    pub(super) value: f64,
+    #[prost(int64, tag = "2")]
+    pub(super) timestamp_ms: i64,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Exemplar {
+    #[prost(message, repeated, tag = "1")]
+    pub(super) labels: Vec<KeyValue>,
+    #[prost(double, tag = "2")]
+    pub(super) value: f64,
+    #[prost(int64, tag = "3")]
+    pub(super) timestamp_ms: i64,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct QueryInstantResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub(super) series: Vec<InstantSeries>,
+    #[prost(message, required, tag = "2")]
+    pub(super) metrics: SearchMetrics,
+    #[prost(enumeration = "PartialStatus", tag = "3")]
+    pub(super) status: i32,
+    #[prost(string, tag = "4")]
+    pub(super) message: String,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct InstantSeries {
+    #[prost(message, repeated, tag = "1")]
+    pub(super) labels: Vec<KeyValue>,
+    #[prost(double, tag = "2")]
+    pub(super) value: f64,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct SearchTagsResponse {
     #[prost(string, repeated, tag = "1")]
     pub(super) tag_names: Vec<String>,

@@ -160,7 +160,7 @@ fn found_span(span: FoundSpan) -> Span {
     }
 }
 
-fn attributes(attributes: Vec<(String, Value)>) -> Vec<KeyValue> {
+pub(super) fn attributes(attributes: Vec<(String, Value)>) -> Vec<KeyValue> {
     let to_otlp = |(key, value)| KeyValue { key, value: Some(any_value(value)), ..KeyValue::default() };
     attributes.into_iter().map(to_otlp).collect()
 }

@@ -183,7 +183,8 @@ impl Part {
         })
     }
 
-    fn cell(&self, row: usize) -> Option<Cell> {
+    /// The value at a row; `None` when it has none of this type.
+    pub(super) fn cell(&self, row: usize) -> Option<Cell> {
         let value = match self {
             Self::Text(texts) => Static::String(texts.get(row)?.to_owned()),
             Self::Int(array) => Static::Int(array.is_valid(row).then(|| array.value(row))?),

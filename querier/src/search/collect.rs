@@ -2,14 +2,12 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use model::TraceId;
 use spans::{SpanTable, Traces};
 
-use super::finder::{Decided, Finder};
 use crate::error::Error;
-use crate::eval::Cell;
+use crate::finder::{Decided, Finder, HitSet};
 use crate::scan::Run;
 
 /// A trace, or the part of it in one source, that matches.
@@ -23,16 +21,6 @@ pub(crate) struct Hit {
     pub trace: usize,
     /// At least one.
     pub sets: Vec<HitSet>,
-}
-
-/// Spans of a trace that match together.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct HitSet {
-    pub matched: u32,
-    /// The first rows of the source that match.
-    pub rows: Vec<usize>,
-    /// Results of the pipeline.
-    pub attributes: Vec<(Arc<str>, Cell)>,
 }
 
 /// The place of a trace in the answer: newest first, then by id.

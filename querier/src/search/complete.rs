@@ -4,18 +4,19 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use futures::FutureExt;
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashSet;
 use model::{TimeRange, TraceId};
 
-use super::collect::{Hit, HitSet, Hits, Place};
+use super::Search;
+use super::collect::{Hit, Hits, Place};
 use super::render::{self, ToShow};
-use super::whole::{run_of, time_range};
-use super::{Search, plan};
 use crate::answer::FoundTrace;
 use crate::concurrent::try_all;
 use crate::error::Error;
-use crate::parts::{self, PartAt};
-use crate::scan::{GroupTraces, Opened};
+use crate::finder::HitSet;
+use crate::parts::PartAt;
+use crate::reading::{Parts, WHOLE_TRACES_AT_ONCE};
+use crate::scan::{GroupTraces, Opened, Run};
 
 impl Search<'_> {
     /// The answer, or `None` when `hits` hold too few matches to be sure of it.
@@ -26,10 +27,10 @@ impl Search<'_> {
             return Ok(Some(Vec::new()));
         }
         let parts = self.find_parts(&hits).await?;
-        let opened = self.open(parts.values().flatten()).await?;
         let mut places = parts
+            .by_trace
             .iter()
-            .map(|(id, parts)| Ok((Reverse(time_range(&opened, parts)?.start_nanos), *id)))
+            .map(|(id, of_trace)| Ok((Reverse(parts.time_range(of_trace)?.start_nanos), *id)))
             .collect::<Result<Vec<Place>, Error>>()?;
         places.sort_unstable();
         let is_sure = complete_to.is_none_or(|sure| places.get(self.limit - 1).is_some_and(|last| *last <= sure));
@@ -37,32 +38,22 @@ impl Search<'_> {
             return Ok(None);
         }
         places.truncate(self.limit);
-        let wanted: HashSet<TraceId> = places.iter().map(|(_, id)| *id).collect();
-        let (whole, split): (Vec<_>, Vec<_>) =
-            parts.into_iter().filter(|(id, _)| wanted.contains(id)).partition(|(_, parts)| parts.len() == 1);
-        let mut found = self.show_split(&opened, split).await?;
-        let whole: HashSet<TraceId> = whole.into_iter().map(|(id, _)| id).collect();
+        let (whole, split): (Vec<TraceId>, Vec<TraceId>) =
+            places.into_iter().map(|(_, id)| id).partition(|id| parts.by_trace[id].len() == 1);
+        let mut found = self.show_split(&parts, &split).await?;
+        let whole: HashSet<TraceId> = whole.into_iter().collect();
         let hits = hits.into_iter().filter(|hit| whole.contains(&hit.trace_id)).collect();
-        found.extend(self.show_whole(&opened, hits).await?);
+        found.extend(self.show_whole(&parts, hits).await?);
         found.sort_by_key(|trace| (Reverse(trace.start_nanos), trace.trace_id));
         Ok(Some(found))
     }
 
     /// All parts of the traces, wherever they lie.
-    async fn find_parts(&self, hits: &[Hit]) -> Result<HashMap<TraceId, Vec<PartAt>>, Error> {
+    async fn find_parts(&self, hits: &[Hit]) -> Result<Parts, Error> {
         let ids: HashSet<TraceId> = hits.iter().map(|hit| hit.trace_id).collect();
-        let ids: Vec<TraceId> = ids.into_iter().collect();
         let times = hits.iter().map(|hit| TimeRange::new(hit.start_nanos, hit.start_nanos));
-        let time = times.reduce(|all, one| all.union(&one)).unwrap_or(self.range);
-        let near = plan::widened(&time, self.inner.config.trace_reach_nanos());
-        let near: Vec<_> = self
-            .sources
-            .iter()
-            .enumerate()
-            .filter(|(_, source)| source.time_range().overlaps(&near))
-            .map(|(number, source)| (number, source.clone()))
-            .collect();
-        let mut found = parts::find(&near, &ids, self.inner.config.max_concurrent_reads).await?;
+        let time = times.reduce(|all, one| all.union(&one)).unwrap_or(self.reading.range);
+        let mut found = self.reading.find_parts(&ids, &time).await?;
         for hit in hits {
             let part = PartAt { source: hit.source, trace: hit.trace };
             let parts = found.entry(hit.trace_id).or_default();
@@ -70,23 +61,23 @@ impl Search<'_> {
                 parts.push(part);
             }
         }
-        Ok(found)
+        self.reading.open(found).await
     }
 
     /// Traces that lie in one source: the matches are known, only what is shown is read.
-    async fn show_whole(&self, opened: &HashMap<usize, Opened>, hits: Vec<Hit>) -> Result<Vec<FoundTrace>, Error> {
+    async fn show_whole(&self, parts: &Parts, hits: Vec<Hit>) -> Result<Vec<FoundTrace>, Error> {
         let mut by_group: BTreeMap<(usize, usize), Vec<Hit>> = BTreeMap::new();
         for hit in hits {
-            for group in opened[&hit.source].by_group([hit.trace])? {
+            for group in parts.opened[&hit.source].by_group([hit.trace])? {
                 by_group.entry((hit.source, group.group)).or_default().push(hit.clone());
             }
         }
         let show = |((source, group), mut hits): ((usize, usize), Vec<Hit>)| {
             hits.sort_by_key(|hit| hit.trace);
-            self.show_group(&opened[&source], group, hits).boxed()
+            self.show_group(&parts.opened[&source], group, hits).boxed()
         };
         let groups = by_group.into_iter().map(show).collect();
-        Ok(try_all(self.inner.config.max_concurrent_reads, groups).await?.into_iter().flatten().collect())
+        Ok(try_all(self.reading.inner.config.max_concurrent_reads, groups).await?.into_iter().flatten().collect())
     }
 
     /// Traces of one row group, by row.
@@ -97,7 +88,7 @@ impl Search<'_> {
             let to_show = hits.iter().map(nothing).collect::<Vec<_>>();
             return render::traces(&opened.small_tables(), &to_show, None);
         };
-        let _read = self.reads.acquire().await.map_err(|_| storage::Error::Stopping)?;
+        let _turn = self.reading.turn().await?;
         let columns = shown.projection();
         let rows = if shown.needs_whole_runs() {
             let wanted = GroupTraces { group, traces: hits.iter().map(|hit| hit.trace).collect() };
@@ -105,7 +96,7 @@ impl Search<'_> {
         } else {
             opened.read_rows(group, hits.iter().flat_map(rows_of), &columns).await?
         };
-        self.count_read(rows.bytes, 0);
+        self.reading.count_read(rows.bytes, 0);
         let positions = |mut hit: Hit| {
             for row in hit.sets.iter_mut().flat_map(|set| &mut set.rows) {
                 *row = rows.position(*row)?;
@@ -114,29 +105,24 @@ impl Search<'_> {
         };
         let to_show = hits.into_iter().map(positions).collect::<Result<Vec<_>, Error>>()?;
         let render = move || render::traces(&rows.table, &to_show, query.shown.as_ref());
-        self.inner.cpu.run(render).await?
+        self.reading.inner.cpu.run(render).await?
     }
 
     /// Traces of which several sources have parts: put together, evaluated again, and shown as a whole.
-    async fn show_split(
-        &self,
-        opened: &HashMap<usize, Opened>,
-        split: Vec<(TraceId, Vec<PartAt>)>,
-    ) -> Result<Vec<FoundTrace>, Error> {
+    async fn show_split(&self, parts: &Parts, split: &[TraceId]) -> Result<Vec<FoundTrace>, Error> {
         let mut found = Vec::new();
-        for traces in split.chunks(64) {
-            let table = self.read_whole(opened, traces.iter().flat_map(|(_, parts)| parts)).await?;
+        for traces in split.chunks(WHOLE_TRACES_AT_ONCE) {
+            let table = self.reading.read_whole(parts, traces.iter().copied()).await?;
             let (query, most_rows) = (self.query.clone(), self.spans_per_span_set);
             let render = move || {
                 let decided = query.finder.on_dimensions(&table)?;
-                let runs = (0..table.trace_count()).map(|trace| run_of(&table, trace));
-                let runs = runs.collect::<Result<Vec<_>, Error>>()?;
+                let runs = Run::all(&table)?;
                 let found = query.finder.find(&table, &runs, &decided, most_rows)?;
                 let to_show = |(run, sets): (usize, Vec<HitSet>)| ToShow { trace: runs[run].trace, sets };
                 let to_show: Vec<ToShow> = found.into_iter().map(to_show).collect();
                 render::traces(&table, &to_show, query.shown.as_ref())
             };
-            found.extend(self.inner.cpu.run(render).await??);
+            found.extend(self.reading.inner.cpu.run(render).await??);
         }
         Ok(found)
     }

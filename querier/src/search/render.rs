@@ -16,14 +16,12 @@ use regex::Regex;
 use spans::schema::{column, trace_column};
 use spans::{SpanTable, Traces};
 use storage::source::Projection;
-use traceql::{
-    BinaryOp, CompareOp, Field, FieldExpr, Pipeline, SpansetExpr, Stage, Static, anchored_regex, format_go_duration,
-};
+use traceql::{BinaryOp, CompareOp, Field, FieldExpr, Pipeline, SpansetExpr, Stage, Static, anchored_regex};
 
-use super::collect::HitSet;
 use crate::answer::{FoundSpan, FoundTrace, ServiceStats, SpanSet, Value};
 use crate::error::Error;
 use crate::eval::{Cell, Column, DimensionMasks, Evaluation, FieldUse, Home, home};
+use crate::finder::HitSet;
 
 /// Which values of a span are shown.
 #[derive(Debug)]
@@ -339,9 +337,9 @@ impl<'a> Spans<'a> {
         let qualifies = |value: &Static| shown.always || self.passes(shown, value);
         match cell {
             Cell::Missing | Cell::Opaque => None,
-            Cell::One(value) => qualifies(&value).then(|| answer(value)),
+            Cell::One(value) => qualifies(&value).then(|| value.into()),
             Cell::Many(values) => {
-                let mut kept: Vec<Value> = values.into_iter().filter(qualifies).map(answer).collect();
+                let mut kept: Vec<Value> = values.into_iter().filter(qualifies).map(Value::from).collect();
                 match kept.len() {
                     0 | 1 => kept.pop(),
                     _ => Some(Value::Array(kept)),
@@ -401,18 +399,7 @@ fn key(field: &Field) -> String {
 fn group_value(value: &Cell) -> Value {
     match value {
         Cell::Missing | Cell::Opaque => Value::String("nil".to_owned()),
-        Cell::One(value) => answer(value.clone()),
-        Cell::Many(values) => Value::Array(values.iter().cloned().map(answer).collect()),
-    }
-}
-
-fn answer(value: Static) -> Value {
-    match value {
-        Static::String(text) => Value::String(text),
-        Static::Int(number) => Value::Int(number),
-        Static::Float(number) => Value::Double(number),
-        Static::Bool(value) => Value::Bool(value),
-        Static::Duration(nanos) => Value::String(format_go_duration(nanos)),
-        other @ (Static::Nil | Static::Status(_) | Static::Kind(_)) => Value::String(other.to_string()),
+        Cell::One(value) => value.clone().into(),
+        Cell::Many(values) => Value::Array(values.iter().cloned().map(Value::from).collect()),
     }
 }

@@ -2,9 +2,9 @@
 
 use super::{Json, Object};
 use crate::tempo::proto::{
-    MetadataMetrics, PartialStatus, SearchMetrics, SearchResponse, SearchTagValuesResponse, SearchTagValuesV2Response,
-    SearchTagsResponse, SearchTagsV2Response, SearchTagsV2Scope, ServiceStats, Span, SpanSet, TagValue, Trace,
-    TraceByIdResponse, TraceSearchMetadata,
+    MetadataMetrics, PartialStatus, QueryInstantResponse, QueryRangeResponse, SearchMetrics, SearchResponse,
+    SearchTagValuesResponse, SearchTagValuesV2Response, SearchTagsResponse, SearchTagsV2Response, SearchTagsV2Scope,
+    ServiceStats, Span, SpanSet, TagValue, TimeSeries, Trace, TraceByIdResponse, TraceSearchMetadata,
 };
 
 /// A message that has a JSON form.
@@ -26,12 +26,14 @@ impl ToJson for TraceByIdResponse {
                 trace.list("resourceSpans", &self.trace.resource_spans, |json, spans| json.resource_spans(spans));
             });
             object.member("metrics").object(|metrics| metrics.uint64("inspectedBytes", self.metrics.inspected_bytes));
-            object.enumeration("status", self.status, |status| {
-                (status == PartialStatus::Partial as i32).then_some("PARTIAL")
-            });
-            object.string("message", &self.message);
+            partial(object, self.status, &self.message);
         });
     }
+}
+
+fn partial(object: &mut Object<'_>, status: i32, message: &str) {
+    object.enumeration("status", status, |status| (status == PartialStatus::Partial as i32).then_some("PARTIAL"));
+    object.string("message", message);
 }
 
 impl ToJson for SearchResponse {
@@ -107,6 +109,53 @@ impl ToJson for SearchMetrics {
             object.uint32("totalJobs", self.total_jobs);
             object.uint64("totalBlockBytes", self.total_block_bytes);
             object.uint64("inspectedSpans", self.inspected_spans);
+        });
+    }
+}
+
+impl ToJson for QueryRangeResponse {
+    fn write(&self, json: &mut Json) {
+        json.object(|object| {
+            object.full_list("series", &self.series, |json, series| series.write(json));
+            self.metrics.write(object.member("metrics"));
+            partial(object, self.status, &self.message);
+        });
+    }
+}
+
+impl ToJson for TimeSeries {
+    fn write(&self, json: &mut Json) {
+        json.object(|object| {
+            object.labels(&self.labels);
+            object.full_list("samples", &self.samples, |json, sample| {
+                json.object(|object| {
+                    object.int64("timestampMs", sample.timestamp_ms);
+                    object.double("value", sample.value);
+                });
+            });
+            object.list("exemplars", &self.exemplars, |json, exemplar| {
+                json.object(|object| {
+                    object.labels(&exemplar.labels);
+                    object.double("value", exemplar.value);
+                    object.int64("timestampMs", exemplar.timestamp_ms);
+                });
+            });
+        });
+    }
+}
+
+/// Without any series there is no list of them.
+impl ToJson for QueryInstantResponse {
+    fn write(&self, json: &mut Json) {
+        json.object(|object| {
+            object.list("series", &self.series, |json, series| {
+                json.object(|object| {
+                    object.labels(&series.labels);
+                    object.double("value", series.value);
+                });
+            });
+            self.metrics.write(object.member("metrics"));
+            partial(object, self.status, &self.message);
         });
     }
 }

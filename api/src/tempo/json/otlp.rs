@@ -100,6 +100,11 @@ impl Object<'_> {
         self.list("attributes", attributes, Json::key_value);
     }
 
+    /// There even when empty.
+    pub(super) fn labels(&mut self, labels: &[KeyValue]) {
+        self.full_list("labels", labels, Json::key_value);
+    }
+
     fn resource(&mut self, resource: Option<&Resource>) {
         if let Some(resource) = resource {
             self.attributes(&resource.attributes);

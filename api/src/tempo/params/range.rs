@@ -1,5 +1,6 @@
 //! Time ranges of queries. Pure: the clock comes in as `now_nanos`.
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use model::TimeRange;
@@ -62,6 +63,21 @@ pub(in crate::tempo) fn of_metrics(params: &Params, now_nanos: u64) -> Result<Ti
     let end = time(params, "end").map_err(wrapped)?.unwrap_or(now_nanos);
     let since_nanos = since(params)?.unwrap_or(nanos(DEFAULT_METRICS_RANGE));
     Ok(TimeRange::new(start.unwrap_or_else(|| end.saturating_sub(since_nanos)), end))
+}
+
+/// The range of a metrics query, which ends at the cut-off at the latest, at a multiple of the step.
+pub(in crate::tempo) fn cut_off(
+    range: TimeRange,
+    step_nanos: NonZeroU64,
+    config: &QueryConfig,
+    now_nanos: u64,
+) -> TimeRange {
+    if config.end_cutoff_seconds == 0 {
+        return range;
+    }
+    let cutoff_nanos = now_nanos.saturating_sub(config.end_cutoff_seconds.saturating_mul(SECOND));
+    let end_nanos = range.end_nanos.min(cutoff_nanos / step_nanos * step_nanos.get());
+    TimeRange::new(range.start_nanos.min(end_nanos), end_nanos)
 }
 
 /// The range that a trace is looked for in; `None` for anywhere.
@@ -193,6 +209,15 @@ mod tests {
         );
         let problem = read("start=x").unwrap_err().text;
         assert_eq!(problem, "invalid start: strconv.ParseInt: parsing \"x\": invalid syntax");
+    }
+
+    #[test]
+    fn metrics_end_at_the_cut_off() {
+        let config = QueryConfig { end_cutoff_seconds: 30, ..QueryConfig::default() };
+        let step = NonZeroU64::new(60 * SECOND).unwrap();
+        let cut = |end| cut_off(TimeRange::new(0, end), step, &config, NOW).end_nanos / SECOND;
+        assert_eq!((cut(NOW), cut(NOW - 300 * SECOND)), (1_699_999_920, 1_699_999_700));
+        assert_eq!(cut_off(TimeRange::new(0, NOW), step, &QueryConfig::default(), NOW).end_nanos, NOW);
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! How matches are found: one filter, or a pipeline. The two are asked alike, but a single filter takes the short way.
 
+use std::sync::Arc;
+
 use arrow::buffer::BooleanBuffer;
 use spans::SpanTable;
 use storage::source::Projection;
+use traceql::{FieldExpr, Query, Static};
 
-use super::collect::HitSet;
 use crate::error::Error;
-use crate::eval::{DimensionMasks, Filter, Pipeline, PipelineMasks};
+use crate::eval::{Cell, DimensionMasks, Filter, Pipeline, PipelineMasks};
 use crate::scan::Run;
 
 /// What decides which spans match.
@@ -23,7 +25,31 @@ pub(crate) enum Decided {
     Pipeline(PipelineMasks),
 }
 
+/// Spans of a trace that match together.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct HitSet {
+    pub matched: u32,
+    /// The first rows of the source that match.
+    pub rows: Vec<usize>,
+    /// Results of the pipeline.
+    pub attributes: Vec<(Arc<str>, Cell)>,
+}
+
 impl Finder {
+    /// Compiles the pipeline of a query.
+    ///
+    /// # Errors
+    /// [`Error::Query`] for what the checker of the language refuses.
+    pub fn of(query: &Query) -> Result<Self, Error> {
+        if query.never_matches() {
+            return Ok(Self::Filter(Filter::compile(&FieldExpr::Literal(Static::Bool(false)))?));
+        }
+        Ok(match query.span_filter() {
+            Some(simple) => Self::Filter(Filter::compile(simple.filter)?),
+            None => Self::Pipeline(Pipeline::compile(&query.pipeline)?),
+        })
+    }
+
     /// True if no span can match.
     pub fn is_never(&self) -> bool {
         matches!(self, Self::Filter(filter) if filter.is_never())
@@ -102,6 +128,28 @@ impl Finder {
                     }
                 }
                 Ok(found)
+            }
+            _ => unreachable!("what is decided comes from the finder that asks for it"),
+        }
+    }
+
+    /// The rows of the source in all span sets of the runs; a row that is in two sets is there twice.
+    pub fn find_rows(&self, table: &SpanTable, runs: &[Run], decided: &Decided) -> Result<Vec<usize>, Error> {
+        match (self, decided) {
+            (Self::Filter(filter), Decided::Filter(masks)) => {
+                let selected = filter.select(table, masks)?.spans;
+                let of_run = |run: &Run| {
+                    let (first_row, mask) = (run.first_row, selected.slice(run.rows.start, run.rows.len()));
+                    mask.set_indices().map(|row| first_row + row).collect::<Vec<_>>()
+                };
+                Ok(runs.iter().flat_map(of_run).collect())
+            }
+            (Self::Pipeline(pipeline), Decided::Pipeline(masks)) => {
+                let sets = pipeline.on(table, masks).evaluate(&rows_of(runs))?;
+                Ok(sets
+                    .iter()
+                    .flat_map(|set| set.rows.iter().map(|&row| runs[set.run].in_source(row as usize)))
+                    .collect())
             }
             _ => unreachable!("what is decided comes from the finder that asks for it"),
         }

@@ -1,0 +1,263 @@
+//! The read path of `/api/metrics/query_range` and `/api/metrics/query`.
+//!
+//! ```text
+//! compile ─▶ plan ─▶ open, prune, read filter columns, evaluate ─▶ rows ─▶ measured columns ─▶ measure ─▶ merge
+//!                    └───────────────────── each row group of each source ─────────────────────┘        │
+//!                                                  answer ◀─ second stages ◀─ series of the answer ◀────┘
+//! ```
+//!
+//! A span counts in the interval that it starts in. Each row group gives numbers by series and interval, which are merged
+//! in the order of the sources, so that the same data gives the same sums to the last digit. What looks at the trace as a
+//! whole is found and measured on whole traces, wherever several sources have parts of one.
+
+mod compare;
+mod exemplars;
+mod finish;
+mod intervals;
+mod measured;
+mod meter;
+mod quantile;
+mod query;
+mod second_stage;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures::FutureExt;
+use hashbrown::HashSet;
+use model::TraceId;
+use spans::SpanTable;
+use storage::source::Source;
+use tracing::warn;
+
+pub use self::intervals::Intervals;
+use self::query::{Limits, MetricsQuery, Tally, exemplars_of};
+use crate::answer::{MetricsAnswer, Series, Value};
+use crate::concurrent::try_in_order;
+use crate::error::Error;
+use crate::finder::Decided;
+use crate::querier::Inner;
+use crate::reading::{Reading, WHOLE_TRACES_AT_ONCE};
+use crate::request::MetricsRequest;
+use crate::scan::{GroupTraces, Opened, Run};
+
+/// Sources that are measured together: enough to keep all cores at work while one waits for its bytes.
+const SOURCES_AT_ONCE: usize = 4;
+
+/// Answers a metrics query over a consistent set of sources.
+pub(crate) async fn metrics(
+    inner: &Inner,
+    sources: Vec<Arc<dyn Source>>,
+    request: &MetricsRequest,
+) -> Result<MetricsAnswer, Error> {
+    let query = Arc::new(MetricsQuery::of(&request.query)?);
+    let intervals = request.intervals;
+    let measuring = Measuring {
+        reading: Reading::new(inner, sources, intervals.time_range()),
+        query: query.clone(),
+        intervals,
+        limits: Limits {
+            max_samples: inner.config.max_metrics_samples,
+            max_exemplars: exemplars_of(&request.query, request.max_exemplars),
+        },
+        unreadable: AtomicUsize::new(0),
+    };
+    if query.finder.is_never() {
+        return Ok(measuring.answer(Vec::new(), request));
+    }
+    let tally = measuring.measure().await?;
+    let series = inner.cpu.run(move || in_order(query.meter.finish(tally, &intervals))).await?;
+    Ok(measuring.answer(series, request))
+}
+
+/// A metrics query, while it runs.
+struct Measuring<'a> {
+    reading: Reading<'a>,
+    query: Arc<MetricsQuery>,
+    intervals: Intervals,
+    limits: Limits,
+    /// Sources that were left out.
+    unreadable: AtomicUsize,
+}
+
+impl Measuring<'_> {
+    async fn measure(&self) -> Result<Tally, Error> {
+        let needs_whole = self.query.needs_whole_traces();
+        let split = if needs_whole { self.reading.split_traces().await? } else { HashSet::new() };
+        let mut tally = self.query.meter.nothing(&self.intervals, &self.limits);
+        self.measure_split(&split, &mut tally).await?;
+        let measure = |(_, source)| self.measure_source(source, &split).boxed();
+        let sources = self.reading.in_range().map(measure).collect();
+        try_in_order(SOURCES_AT_ONCE, sources, |of_source| tally.merge(of_source)).await?;
+        Ok(tally)
+    }
+
+    /// What one source has. A damaged source has nothing, and the answer says so.
+    async fn measure_source(&self, source: &Arc<dyn Source>, split: &HashSet<TraceId>) -> Result<Tally, Error> {
+        match self.scan(source, split).await {
+            Err(error) if error.is_of_one_source() => {
+                warn!(block_id = %source.block_id(), %error, "source left out of a metrics query");
+                self.unreadable.fetch_add(1, Ordering::Relaxed);
+                Ok(self.query.meter.nothing(&self.intervals, &self.limits))
+            }
+            result => result,
+        }
+    }
+
+    async fn scan(&self, source: &Arc<dyn Source>, split: &HashSet<TraceId>) -> Result<Tally, Error> {
+        let opened = Opened::open(source.clone()).await?;
+        let (finder, small_tables) = (self.query.finder.clone(), opened.small_tables());
+        let decided = Arc::new(self.reading.inner.cpu.run(move || finder.on_dimensions(&small_tables)).await??);
+        let traces = self.candidates(&opened, &decided, split)?;
+        self.reading.count_traces(traces.len());
+        let mut tally = self.query.meter.nothing(&self.intervals, &self.limits);
+        let measure = |group| self.measure_group(&opened, &decided, group).boxed();
+        let groups = opened.by_group(traces)?.into_iter().map(measure).collect();
+        let merge = |of_group: Option<Tally>| of_group.map_or(Ok(()), |of_group| tally.merge(of_group));
+        try_in_order(self.reading.inner.config.max_concurrent_reads, groups, merge).await?;
+        self.reading.count_source();
+        Ok(tally)
+    }
+
+    /// Traces of a source that may have spans to measure, ascending.
+    fn candidates(&self, opened: &Opened, decided: &Decided, split: &HashSet<TraceId>) -> Result<Vec<usize>, Error> {
+        if decided.is_never() {
+            return Ok(Vec::new());
+        }
+        let traces = opened.traces()?;
+        let is_candidate = |&trace: &usize| {
+            decided.traces().is_none_or(|mask| mask.value(trace))
+                && traces.time_range(trace).overlaps(&self.reading.range)
+                && (split.is_empty() || !split.contains(&traces.id(trace)))
+        };
+        Ok((0..traces.len()).filter(is_candidate).collect())
+    }
+
+    async fn measure_group(
+        &self,
+        opened: &Opened,
+        decided: &Arc<Decided>,
+        mut wanted: GroupTraces,
+    ) -> Result<Option<Tally>, Error> {
+        let _turn = self.reading.turn().await?;
+        let found = self.find(opened, decided, &mut wanted).await?;
+        if found.is_empty() {
+            return Ok(None);
+        }
+        let columns = self.query.meter.projection();
+        let rows = if self.query.meter.needs_whole_runs() {
+            opened.read_only(&wanted, &columns).await?
+        } else {
+            opened.read_near(wanted.group, &found, &columns).await?
+        };
+        self.reading.count_read(rows.bytes, if self.query.finder.decides_whole_traces() { found.len() } else { 0 });
+        let (query, intervals, limits) = (self.query.clone(), self.intervals, self.limits);
+        let measure = move || {
+            let positions = found.into_iter().map(|row| Ok(rows.position(row)? as u32));
+            query.meter.measure(&rows.table, &positions.collect::<Result<Vec<_>, Error>>()?, &intervals, &limits)
+        };
+        Ok(Some(self.reading.inner.cpu.run(measure).await??))
+    }
+
+    /// The rows of the source that match; leaves in `wanted` only traces that may.
+    async fn find(
+        &self,
+        opened: &Opened,
+        decided: &Arc<Decided>,
+        wanted: &mut GroupTraces,
+    ) -> Result<Vec<usize>, Error> {
+        let finder = self.query.finder.clone();
+        if finder.decides_whole_traces() {
+            let traces = opened.traces()?;
+            return Ok(wanted.traces.iter().flat_map(|&trace| traces.span_rows(trace)).collect());
+        }
+        let Some(rows) = self.reading.read_candidates(&finder, decided, opened, wanted, |_| Ok(())).await? else {
+            return Ok(Vec::new());
+        };
+        let (decided, traces) = (decided.clone(), wanted.traces.clone());
+        let find = move || {
+            let runs = rows.runs(&traces)?;
+            finder.find_rows(&rows.table, &runs, &decided)
+        };
+        self.reading.inner.cpu.run(find).await?
+    }
+
+    /// Measures the traces that are put together first.
+    async fn measure_split(&self, split: &HashSet<TraceId>, tally: &mut Tally) -> Result<(), Error> {
+        let parts = self.reading.parts_of(split, &self.reading.range).await?;
+        let mut ids: Vec<TraceId> = parts.by_trace.keys().copied().collect();
+        ids.sort_unstable();
+        for ids in ids.chunks(WHOLE_TRACES_AT_ONCE) {
+            let table = self.reading.read_whole(&parts, ids.iter().copied()).await?;
+            let (query, intervals, limits) = (self.query.clone(), self.intervals, self.limits);
+            let measure = move || measure_table(&query, &table, &intervals, &limits);
+            tally.merge(self.reading.inner.cpu.run(measure).await??)?;
+        }
+        Ok(())
+    }
+
+    fn answer(&self, series: Vec<Series>, request: &MetricsRequest) -> MetricsAnswer {
+        let mut series = second_stage::apply(&self.query.second_stages, series);
+        let mut partial = match self.unreadable.load(Ordering::Relaxed) {
+            0 => None,
+            sources => Some(format!("{sources} blocks could not be read, a partial response is returned")),
+        };
+        if let Some(max) = request.max_series.filter(|max| series.len() > *max) {
+            series.truncate(max);
+            // the words are Tempo's
+            partial = Some(format!(
+                "Response exceeds maximum series limit of {max}, a partial response is returned. Warning: the accuracy \
+                 of each individual value is not guaranteed."
+            ));
+        }
+        series.iter_mut().for_each(|series| self.settle_exemplars(series));
+        MetricsAnswer { intervals: self.intervals, series, metrics: self.reading.metrics(), partial }
+    }
+
+    /// Exemplars of samples that are gone go too; those of counts take the value of the series.
+    fn settle_exemplars(&self, series: &mut Series) {
+        let values = &series.values;
+        series.exemplars.retain_mut(|exemplar| {
+            let sample = self.intervals.of(exemplar.start_nanos).map_or(f64::NAN, |interval| values[interval]);
+            if exemplar.value.is_nan() {
+                exemplar.value = sample;
+            }
+            !sample.is_nan()
+        });
+    }
+}
+
+fn measure_table(
+    query: &MetricsQuery,
+    table: &SpanTable,
+    intervals: &Intervals,
+    limits: &Limits,
+) -> Result<Tally, Error> {
+    let decided = query.finder.on_dimensions(table)?;
+    let found = query.finder.find_rows(table, &Run::all(table)?, &decided)?;
+    let rows: Vec<u32> = found.into_iter().map(|row| row as u32).collect();
+    query.meter.measure(table, &rows, intervals, limits)
+}
+
+/// Fewer labels first, then by their names, then by the texts of their values.
+fn in_order(mut series: Vec<Series>) -> Vec<Series> {
+    series.sort_by_cached_key(|series| {
+        let (names, values): (Vec<String>, Vec<(String, String)>) =
+            series.labels.iter().map(|(name, value)| (name.clone(), (text(value), format!("{value:?}")))).unzip();
+        (names.len(), names, values)
+    });
+    series
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Int(number) => number.to_string(),
+        Value::Double(number) => number.to_string(),
+        Value::Bool(value) => value.to_string(),
+        Value::Array(_) => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

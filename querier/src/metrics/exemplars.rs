@@ -1,0 +1,170 @@
+//! Spans that stand for others: of each series a few, spread at random over its traces, and the same ones every time.
+//!
+//! Every trace has a number drawn from its id, and a series keeps the spans of the traces with the smallest numbers. So
+//! parts merge in any order, and a series with few spans has its exemplars beside one with many.
+
+use model::TraceId;
+use traceql::Static;
+
+/// Most exemplars of a series in one interval.
+const MOST_IN_INTERVAL: usize = 2;
+
+/// A span that may become an exemplar.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Candidate {
+    pub trace_id: TraceId,
+    pub start_nanos: u64,
+    pub interval: u32,
+    /// What was measured, as a number; NaN where spans are only counted.
+    pub value: f64,
+    pub measured: Option<Static>,
+}
+
+/// Candidates by series.
+#[derive(Debug, Clone)]
+pub(crate) struct Exemplars {
+    /// Most exemplars in the answer.
+    limit: usize,
+    by_series: Vec<Vec<Candidate>>,
+}
+
+impl Exemplars {
+    pub fn new(limit: usize) -> Self {
+        Self { limit, by_series: Vec::new() }
+    }
+
+    /// How many a series keeps when there are so many series: the more series, the fewer.
+    pub fn share(&self, series: usize) -> usize {
+        if self.limit == 0 { 0 } else { (self.limit / series.max(1)).max(1) }
+    }
+
+    /// Adds candidates of a series; at most one of each trace is kept.
+    pub fn add(&mut self, series: u32, candidates: Vec<Candidate>, series_count: usize) {
+        let share = self.share(series_count);
+        if share == 0 || candidates.is_empty() {
+            return;
+        }
+        if self.by_series.len() <= series as usize {
+            self.by_series.resize(series as usize + 1, Vec::new());
+        }
+        let kept = &mut self.by_series[series as usize];
+        kept.extend(candidates);
+        kept.sort_by_key(|candidate| (draw(&candidate.trace_id), candidate.start_nanos));
+        kept.dedup_by_key(|candidate| candidate.trace_id);
+        kept.truncate(share);
+    }
+
+    /// Adds those of another part, whose series have other numbers here.
+    pub fn merge(&mut self, other: Self, numbers: &[u32], series_count: usize) {
+        for (candidates, &series) in other.by_series.into_iter().zip(numbers) {
+            self.add(series, candidates, series_count);
+        }
+    }
+
+    /// The exemplars of each series, by time.
+    pub fn into_series(self, series_count: usize) -> Vec<Vec<Candidate>> {
+        let share = self.share(series_count);
+        let mut by_series = self.by_series;
+        by_series.resize(series_count, Vec::new());
+        for candidates in &mut by_series {
+            let mut taken: Vec<Candidate> = Vec::new();
+            for candidate in std::mem::take(candidates) {
+                let in_interval = taken.iter().filter(|other| other.interval == candidate.interval).count();
+                if taken.len() < share && in_interval < MOST_IN_INTERVAL {
+                    taken.push(candidate);
+                }
+            }
+            taken.sort_by_key(|candidate| (candidate.start_nanos, candidate.trace_id));
+            *candidates = taken;
+        }
+        by_series
+    }
+}
+
+/// The smallest draws of a series seen so far, each with where it was seen.
+#[derive(Debug, Default)]
+pub(crate) struct Lowest {
+    /// Ascending by draw; a draw once.
+    drawn: Vec<(u64, u32)>,
+}
+
+impl Lowest {
+    #[inline]
+    pub fn offer(&mut self, drawn: u64, at: u32, most: usize) {
+        if self.drawn.len() >= most && self.drawn.last().is_none_or(|(last, _)| drawn >= *last) {
+            return;
+        }
+        if let Err(place) = self.drawn.binary_search_by_key(&drawn, |(other, _)| *other) {
+            self.drawn.truncate(most - 1);
+            self.drawn.insert(place, (drawn, at));
+        }
+    }
+
+    pub fn places(&self) -> impl Iterator<Item = u32> {
+        self.drawn.iter().map(|(_, at)| *at)
+    }
+}
+
+/// The number drawn for a trace: as good as random, but the same every time (the finalizer of SplitMix64).
+pub(crate) fn draw(trace_id: &TraceId) -> u64 {
+    let (high, low) = trace_id.0.split_at(8);
+    let word = |bytes: &[u8]| bytes.iter().fold(0_u64, |word, byte| word << 8 | u64::from(*byte));
+    let mut number = word(high).rotate_left(32) ^ word(low);
+    number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    number ^ (number >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn candidate(trace: u8, interval: u32) -> Candidate {
+        let trace_id = TraceId([trace; 16]);
+        Candidate { trace_id, start_nanos: u64::from(interval) * 100, interval, value: 1.0, measured: None }
+    }
+
+    fn traces(exemplars: Exemplars, series: usize) -> Vec<Vec<u8>> {
+        let of_series = exemplars.into_series(series).into_iter();
+        of_series.map(|candidates| candidates.iter().map(|candidate| candidate.trace_id.0[0]).collect()).collect()
+    }
+
+    #[test]
+    fn parts_merge_in_any_order() {
+        let part = |traces: &[u8]| {
+            let mut part = Exemplars::new(8);
+            part.add(0, traces.iter().map(|&trace| candidate(trace, u32::from(trace))).collect(), 1);
+            part
+        };
+        let parts = [part(&[1, 2, 3, 4, 5, 6]), part(&[7, 8, 9, 10, 11]), part(&[12, 13, 14, 5, 6])];
+        let merged = |order: [usize; 3]| {
+            let mut all = Exemplars::new(8);
+            order.iter().for_each(|&at| all.merge(parts[at].clone(), &[1], 2));
+            traces(all, 2)
+        };
+        let first = merged([0, 1, 2]);
+        assert_eq!((first[0].len(), first[1].len()), (0, 4));
+        assert_eq!(merged([2, 1, 0]), first);
+        assert_eq!(merged([1, 2, 0]), first);
+    }
+
+    #[test]
+    fn few_are_taken_from_one_interval_and_one_from_a_trace() {
+        let mut exemplars = Exemplars::new(100);
+        exemplars.add(0, vec![candidate(1, 0), candidate(1, 0), candidate(2, 0), candidate(3, 0)], 1);
+        exemplars.add(0, vec![candidate(4, 1)], 1);
+        assert_eq!(traces(exemplars, 1)[0].len(), 3);
+        let mut none = Exemplars::new(0);
+        none.add(0, vec![candidate(1, 0)], 1);
+        assert_eq!(traces(none, 1), [Vec::new()]);
+    }
+
+    #[test]
+    fn the_lowest_draws_are_kept_once() {
+        let mut lowest = Lowest::default();
+        for (at, drawn) in [5, 9, 5, 7, 1, 8].into_iter().enumerate() {
+            lowest.offer(drawn, at as u32, 3);
+        }
+        assert_eq!(lowest.places().collect::<Vec<_>>(), [4, 0, 3]);
+    }
+}

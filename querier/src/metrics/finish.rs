@@ -1,0 +1,135 @@
+//! From numbers by series to the series of the answer: units, quantiles, labels, exemplars.
+
+use std::collections::BTreeMap;
+
+use hashbrown::HashMap;
+
+use super::exemplars::Candidate;
+use super::intervals::Intervals;
+use super::meter::{Finish, SeriesTally};
+use super::quantile::{bucket_end, quantile};
+use crate::answer::{Exemplar, Series, Value};
+use crate::eval::Key;
+
+/// What series and exemplars are labelled with.
+pub(super) struct Labels<'a> {
+    /// Fields of `by()`.
+    pub by: &'a [&'a str],
+    /// The measured field.
+    pub value: Option<&'a str>,
+    /// What the end of a bucket is divided by.
+    pub bucket_unit: f64,
+}
+
+type LabelValues = Vec<Option<Key>>;
+
+impl Labels<'_> {
+    /// Without any span a count that is not grouped is a series of zeros, and everything else no series.
+    pub fn series(
+        &self,
+        mut tally: SeriesTally,
+        finish: &Finish,
+        is_count: bool,
+        intervals: &Intervals,
+    ) -> Vec<Series> {
+        if is_count && self.by.is_empty() && tally.set.len() == 0 {
+            // there is always room for the first series of a query that was answered at all
+            _ = tally.set.series(Default::default());
+        }
+        let exemplars = tally.exemplars.into_series(tally.set.len());
+        let numbered = tally.set.into_series().zip(exemplars);
+        if let Finish::Quantiles(quantiles) = finish {
+            return self
+                .quantiles(quantiles, numbered.map(|((key, counts), found)| (key.labels, key.bucket, counts, found)));
+        }
+        let series = numbered.map(|((key, mut values), candidates)| {
+            let mut labels = self.of_group(&key.labels);
+            match finish {
+                Finish::Rate => values.iter_mut().for_each(|value| *value /= intervals.step_seconds()),
+                Finish::Named(_) | Finish::Histogram | Finish::Quantiles(_) => {}
+            }
+            match (finish, key.bucket) {
+                (_, Some(bucket)) => labels.push(("__bucket".to_owned(), self.bucket_end(bucket))),
+                (Finish::Rate, _) if self.by.is_empty() => labels.push(name("rate")),
+                (Finish::Named(function), _) if self.by.is_empty() => labels.push(name(function)),
+                _ => {}
+            }
+            let exemplars = candidates.into_iter().map(|found| self.exemplar(&key.labels, found)).collect();
+            Series { labels, values, exemplars }
+        });
+        series.collect()
+    }
+
+    /// One series for each quantile and group. An exemplar goes to the least quantile that is not below it.
+    fn quantiles(
+        &self,
+        quantiles: &[f64],
+        histograms: impl Iterator<Item = (LabelValues, Option<u8>, Vec<f64>, Vec<Candidate>)>,
+    ) -> Vec<Series> {
+        let mut groups: HashMap<LabelValues, (BTreeMap<u8, Vec<f64>>, Vec<Candidate>)> = HashMap::new();
+        for (labels, bucket, counts, candidates) in histograms {
+            let (by_bucket, found) = groups.entry(labels).or_default();
+            by_bucket.insert(bucket.unwrap_or_default(), counts);
+            found.extend(candidates);
+        }
+        let mut all = Vec::new();
+        for (labels, (by_bucket, mut candidates)) in groups {
+            let intervals = by_bucket.values().next().map_or(0, Vec::len);
+            let at = |share: f64, interval: usize| {
+                let counts: Vec<(u8, f64)> =
+                    by_bucket.iter().map(|(bucket, counts)| (*bucket, counts[interval])).collect();
+                quantile(&counts, share) / self.bucket_unit
+            };
+            let mut series: Vec<Series> = quantiles
+                .iter()
+                .map(|&share| {
+                    let mut of_share = self.of_group(&labels);
+                    of_share.push(("p".to_owned(), Value::Double(share)));
+                    let values = (0..intervals).map(|interval| at(share, interval)).collect();
+                    Series { labels: of_share, values, exemplars: Vec::new() }
+                })
+                .collect();
+            candidates.sort_by_key(|found| (found.start_nanos, found.trace_id));
+            for found in candidates {
+                let is_above = |series: &Series| series.values[found.interval as usize] >= found.value;
+                let place = series.iter().position(is_above).unwrap_or(series.len().saturating_sub(1));
+                if let Some(series) = series.get_mut(place) {
+                    series.exemplars.push(self.exemplar(&labels, found));
+                }
+            }
+            all.extend(series);
+        }
+        all
+    }
+
+    /// A missing value has no label; where all are missing the first field has the text `nil`.
+    fn of_group(&self, values: &[Option<Key>]) -> Vec<(String, Value)> {
+        let present = self
+            .by
+            .iter()
+            .zip(values)
+            .filter_map(|(label, value)| value.as_ref().map(|value| ((*label).to_owned(), value.value().into())));
+        let labels: Vec<(String, Value)> = present.collect();
+        match self.by.first() {
+            Some(first) if labels.is_empty() => vec![((*first).to_owned(), Value::String("nil".to_owned()))],
+            _ => labels,
+        }
+    }
+
+    fn bucket_end(&self, bucket: u8) -> Value {
+        Value::Double(bucket_end(bucket) / self.bucket_unit)
+    }
+
+    fn exemplar(&self, group: &[Option<Key>], found: Candidate) -> Exemplar {
+        let mut labels = if self.by.is_empty() { Vec::new() } else { self.of_group(group) };
+        if let (Some(label), Some(measured)) = (self.value, found.measured) {
+            labels.retain(|(other, _)| other != label);
+            labels.push((label.to_owned(), measured.into()));
+        }
+        Exemplar { trace_id: found.trace_id, start_nanos: found.start_nanos, value: found.value, labels }
+    }
+}
+
+fn name(function: &str) -> (String, Value) {
+    ("__name__".to_owned(), Value::String(function.to_owned()))
+}

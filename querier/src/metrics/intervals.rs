@@ -1,0 +1,127 @@
+//! The intervals of a metrics query: which one a time falls into. Pure.
+
+use std::num::NonZeroU64;
+
+use model::TimeRange;
+
+const SECOND: u64 = 1_000_000_000;
+
+/// Consecutive intervals of one length. Each holds the times after its start up to its end, and is known by its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Intervals {
+    first_end_nanos: u64,
+    step_nanos: NonZeroU64,
+    count: usize,
+}
+
+impl Intervals {
+    /// The intervals of a range query. Their ends are multiples of the step, from the last at or before the start of the
+    /// range to the first at or after its end.
+    pub fn of_range(range: TimeRange, step_nanos: NonZeroU64) -> Self {
+        let step = step_nanos.get();
+        let first_end_nanos = range.start_nanos / step * step;
+        let count = (range.end_nanos.max(first_end_nanos) - first_end_nanos).div_ceil(step) + 1;
+        Self { first_end_nanos, step_nanos, count: usize::try_from(count).unwrap_or(usize::MAX) }
+    }
+
+    /// The one interval of an instant query: after the start of the range, up to its end.
+    pub fn whole(range: TimeRange) -> Self {
+        let length_nanos = range.end_nanos.saturating_sub(range.start_nanos);
+        let step_nanos = NonZeroU64::new(length_nanos).unwrap_or(NonZeroU64::MIN);
+        Self { first_end_nanos: range.end_nanos, step_nanos, count: 1 }
+    }
+
+    /// The step of a range query that names none: about 240 intervals of a round length (Tempo's rule).
+    pub fn default_step_nanos(range: &TimeRange) -> NonZeroU64 {
+        const SHORT: u64 = 50_000_000;
+        const ROUND: [u64; 6] = [3600 * SECOND, 300 * SECOND, 60 * SECOND, 15 * SECOND, 5 * SECOND, SECOND];
+        let length_nanos = range.end_nanos.saturating_sub(range.start_nanos);
+        let step = length_nanos / 240;
+        let step = if length_nanos < 60 * SECOND {
+            (step / SHORT * SHORT).max(SHORT)
+        } else {
+            ROUND.into_iter().find(|round| step > *round).map_or(SECOND, |round| step / round * round)
+        };
+        NonZeroU64::new(step).unwrap_or(NonZeroU64::MIN)
+    }
+
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    pub fn step_seconds(&self) -> f64 {
+        self.step_nanos.get() as f64 / SECOND as f64
+    }
+
+    /// The end of an interval in unix nanoseconds.
+    pub fn end_nanos(&self, interval: usize) -> u64 {
+        self.first_end_nanos.saturating_add(self.step_nanos.get().saturating_mul(interval as u64))
+    }
+
+    /// All times that fall into some interval.
+    pub fn time_range(&self) -> TimeRange {
+        let start_nanos = self.first_end_nanos.saturating_sub(self.step_nanos.get() - 1);
+        TimeRange::new(start_nanos, self.end_nanos(self.count - 1))
+    }
+
+    /// The interval of a time.
+    #[inline]
+    pub fn of(&self, nanos: u64) -> Option<usize> {
+        let step = self.step_nanos.get();
+        if nanos <= self.first_end_nanos {
+            return (self.first_end_nanos - nanos < step).then_some(0);
+        }
+        let interval = ((nanos - self.first_end_nanos - 1) / step) as usize + 1;
+        (interval < self.count).then_some(interval)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(seconds: u64) -> NonZeroU64 {
+        NonZeroU64::new(seconds * SECOND).unwrap()
+    }
+
+    #[test]
+    fn an_interval_holds_its_end_and_not_its_start() {
+        let intervals = Intervals::of_range(TimeRange::from_seconds(1000, 1020), step(10));
+        let ends: Vec<u64> = (0..intervals.count()).map(|interval| intervals.end_nanos(interval) / SECOND).collect();
+        assert_eq!(ends, [1000, 1010, 1020]);
+        let at = |seconds: u64, nanos: u64| intervals.of(seconds * SECOND + nanos);
+        assert_eq!([at(990, 0), at(990, 1), at(1000, 0)], [None, Some(0), Some(0)]);
+        assert_eq!([at(1000, 1), at(1010, 0), at(1010, 1)], [Some(1), Some(1), Some(2)]);
+        assert_eq!([at(1020, 0), at(1020, 1)], [Some(2), None]);
+        assert_eq!(intervals.time_range(), TimeRange::new(990 * SECOND + 1, 1020 * SECOND));
+    }
+
+    #[test]
+    fn a_range_that_is_not_aligned_grows_to_multiples_of_the_step() {
+        let intervals = Intervals::of_range(TimeRange::from_seconds(1003, 1017), step(10));
+        assert_eq!((intervals.end_nanos(0) / SECOND, intervals.count()), (1000, 3));
+        let one = Intervals::of_range(TimeRange::from_seconds(1000, 1000), step(10));
+        assert_eq!((one.count(), one.of(1000 * SECOND)), (1, Some(0)));
+        let early = Intervals::of_range(TimeRange::from_seconds(0, 5), step(10));
+        assert_eq!((early.of(0), early.of(SECOND), early.time_range().start_nanos), (Some(0), Some(1), 0));
+    }
+
+    #[test]
+    fn an_instant_query_has_one_interval() {
+        let whole = Intervals::whole(TimeRange::from_seconds(1003, 1017));
+        assert_eq!((whole.count(), whole.step_seconds()), (1, 14.0));
+        assert_eq!([1003, 1004, 1017, 1018].map(|at| whole.of(at * SECOND)), [None, Some(0), Some(0), None]);
+    }
+
+    #[test]
+    fn default_steps_are_round() {
+        for (minutes, seconds) in [(1, 1), (5, 1), (10, 2), (30, 5), (60, 15), (180, 45), (360, 60), (1440, 300)] {
+            let range = TimeRange::from_seconds(7, 7 + minutes * 60);
+            assert_eq!(Intervals::default_step_nanos(&range), step(seconds), "{minutes} minutes");
+        }
+        for (range_millis, millis) in [(30_000, 100), (12_000, 50), (1, 50)] {
+            let range = TimeRange::new(0, range_millis * 1_000_000);
+            assert_eq!(Intervals::default_step_nanos(&range).get(), millis * 1_000_000);
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! A metrics query made ready: which spans it is about, what is measured of them, and what is done with the result.
+
+use std::sync::Arc;
+
+use spans::SpanTable;
+use storage::source::Projection;
+use traceql::{Field, MetricsFunction, Query, SecondStage, Static};
+
+use super::compare::{CompareMeter, CompareTally};
+use super::intervals::Intervals;
+use super::meter::{Finish, SeriesMeter, SeriesTally};
+use crate::answer::Series;
+use crate::error::Error;
+use crate::finder::Finder;
+use crate::series::Fold;
+
+/// What a metrics query computes.
+#[derive(Debug)]
+pub(crate) struct MetricsQuery {
+    pub finder: Arc<Finder>,
+    pub meter: Meter,
+    pub second_stages: Vec<SecondStage>,
+}
+
+/// What is measured of spans.
+#[derive(Debug)]
+pub(crate) enum Meter {
+    Series(SeriesMeter),
+    Compare(CompareMeter),
+}
+
+/// What was measured of some spans.
+#[derive(Debug)]
+pub(crate) enum Tally {
+    Series(SeriesTally),
+    Compare(CompareTally),
+}
+
+/// What measuring may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Most numbers that are held: series times intervals.
+    pub max_samples: usize,
+    /// Most exemplars in the answer.
+    pub max_exemplars: usize,
+}
+
+impl MetricsQuery {
+    /// # Errors
+    /// [`Error::Query`] for a query without a metrics part.
+    pub fn of(query: &Query) -> Result<Self, Error> {
+        let metrics = query.require_metrics()?;
+        let series = |fold, value: Option<&Field>, finish| {
+            SeriesMeter::compile(fold, value, &metrics.by, finish).map(Meter::Series)
+        };
+        let named = |name| Finish::Named(name);
+        let meter = match &metrics.function {
+            MetricsFunction::Rate => series(Fold::Count, None, Finish::Rate)?,
+            MetricsFunction::CountOverTime => series(Fold::Count, None, named("count_over_time"))?,
+            MetricsFunction::MinOverTime(field) => series(Fold::Min, Some(field), named("min_over_time"))?,
+            MetricsFunction::MaxOverTime(field) => series(Fold::Max, Some(field), named("max_over_time"))?,
+            MetricsFunction::AvgOverTime(field) => series(Fold::Average, Some(field), named("avg_over_time"))?,
+            MetricsFunction::SumOverTime(field) => series(Fold::Sum, Some(field), named("sum_over_time"))?,
+            MetricsFunction::HistogramOverTime(field) => series(Fold::Count, Some(field), Finish::Histogram)?,
+            MetricsFunction::QuantileOverTime { field, quantiles } => {
+                series(Fold::Count, Some(field), Finish::Quantiles(quantiles.clone()))?
+            }
+            MetricsFunction::Compare { selection, top, window } => {
+                Meter::Compare(CompareMeter::compile(selection, *top, *window)?)
+            }
+        };
+        let finder = Arc::new(Finder::of(query)?);
+        Ok(Self { finder, meter, second_stages: metrics.second_stages.clone() })
+    }
+
+    /// Whether traces must be put together before their spans are found and measured.
+    pub fn needs_whole_traces(&self) -> bool {
+        self.finder.needs_whole_traces() || self.meter.needs_whole_traces()
+    }
+}
+
+/// How many exemplars a query asks for, of those it may have.
+pub(crate) fn exemplars_of(query: &Query, most: usize) -> usize {
+    match query.hint("exemplars") {
+        Some(Static::Bool(false)) => 0,
+        Some(Static::Int(number)) => usize::try_from(*number).map_or(most, |number| number.min(most)),
+        _ => most,
+    }
+}
+
+impl Meter {
+    fn needs_whole_traces(&self) -> bool {
+        match self {
+            Self::Series(meter) => meter.field_use().needs_whole_traces(),
+            Self::Compare(_) => true,
+        }
+    }
+
+    /// Whether spans can only be measured when all spans of their trace were read.
+    pub fn needs_whole_runs(&self) -> bool {
+        match self {
+            Self::Series(meter) => meter.field_use().needs_whole_runs(),
+            Self::Compare(meter) => meter.needs_whole_runs(),
+        }
+    }
+
+    /// The columns of `spans` that [`measure`](Self::measure) reads.
+    pub fn projection(&self) -> Projection {
+        match self {
+            Self::Series(meter) => meter.projection(),
+            Self::Compare(meter) => meter.projection(),
+        }
+    }
+
+    /// Nothing measured yet.
+    pub fn nothing(&self, intervals: &Intervals, limits: &Limits) -> Tally {
+        match self {
+            Self::Series(meter) => Tally::Series(meter.nothing(intervals, limits)),
+            Self::Compare(_) => Tally::Compare(CompareTally::new(intervals, limits)),
+        }
+    }
+
+    /// Measures spans by their rows; one that is given twice counts twice.
+    pub fn measure(
+        &self,
+        table: &SpanTable,
+        rows: &[u32],
+        intervals: &Intervals,
+        limits: &Limits,
+    ) -> Result<Tally, Error> {
+        Ok(match self {
+            Self::Series(meter) => Tally::Series(meter.measure(table, rows, intervals, limits)?),
+            Self::Compare(meter) => Tally::Compare(meter.measure(table, rows, intervals, limits)?),
+        })
+    }
+
+    /// The series of the answer, in no order.
+    pub fn finish(&self, tally: Tally, intervals: &Intervals) -> Vec<Series> {
+        match (self, tally) {
+            (Self::Series(meter), Tally::Series(tally)) => meter.finish(tally, intervals),
+            (Self::Compare(meter), Tally::Compare(tally)) => meter.finish(tally),
+            _ => unreachable!("a tally comes from the meter that finishes it"),
+        }
+    }
+}
+
+impl Tally {
+    /// Adds what was measured of other spans by the same meter.
+    pub fn merge(&mut self, other: Self) -> Result<(), Error> {
+        match (self, other) {
+            (Self::Series(tally), Self::Series(other)) => tally.merge(other),
+            (Self::Compare(tally), Self::Compare(other)) => tally.merge(other),
+            _ => unreachable!("both tallies come from one meter"),
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! The sources that one query reads, and what reading them has cost.
+//!
+//! Owns how traces whose spans lie in several sources are found and put together. What is looked for in them is the
+//! affair of each question.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::{Arc, Mutex};
+
+use futures::FutureExt;
+use hashbrown::{HashMap, HashSet};
+use model::{TimeRange, TraceId};
+use spans::SpanTable;
+use storage::source::{Dimensions, Source};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tracing::warn;
+
+use crate::answer::QueryMetrics;
+use crate::concurrent::try_all;
+use crate::error::Error;
+use crate::finder::{Decided, Finder};
+use crate::parts::{self, PartAt};
+use crate::plan;
+use crate::querier::{Inner, locked};
+use crate::scan::{GroupTraces, Opened, Rows};
+
+/// Traces that are put together at a time.
+pub(crate) const WHOLE_TRACES_AT_ONCE: usize = 256;
+
+/// Sources of a query, while it runs.
+pub(crate) struct Reading<'a> {
+    pub inner: &'a Inner,
+    /// Newest first. Sources are known by their number here.
+    pub sources: Vec<Arc<dyn Source>>,
+    /// What the query asks about.
+    pub range: TimeRange,
+    /// Limits the reads of all sources together.
+    reads: Semaphore,
+    metrics: Mutex<QueryMetrics>,
+}
+
+impl<'a> Reading<'a> {
+    pub fn new(inner: &'a Inner, sources: Vec<Arc<dyn Source>>, range: TimeRange) -> Self {
+        let sources = plan::newest_first(sources);
+        let metrics = Mutex::new(plan::metrics(&sources, &range));
+        Self { inner, sources, range, reads: Semaphore::new(inner.config.max_concurrent_reads.max(1)), metrics }
+    }
+
+    /// The sources with spans in the range, by number.
+    pub fn in_range(&self) -> impl Iterator<Item = (usize, &Arc<dyn Source>)> {
+        self.sources.iter().enumerate().filter(|(_, source)| source.time_range().overlaps(&self.range))
+    }
+
+    /// The sources that may have parts of traces of which a part lies in `range`.
+    pub fn near(&self, range: &TimeRange) -> Vec<(usize, Arc<dyn Source>)> {
+        let range = plan::widened(range, self.inner.config.trace_reach_nanos());
+        let near = self.sources.iter().enumerate().filter(|(_, source)| source.time_range().overlaps(&range));
+        near.map(|(number, source)| (number, source.clone())).collect()
+    }
+
+    /// Waits for the turn to read.
+    pub async fn turn(&self) -> Result<SemaphorePermit<'_>, Error> {
+        Ok(self.reads.acquire().await.map_err(|_| storage::Error::Stopping)?)
+    }
+
+    pub fn count_read(&self, bytes: u64, spans: usize) {
+        let mut metrics = locked(&self.metrics);
+        metrics.inspected_bytes += bytes;
+        metrics.inspected_spans += spans as u64;
+    }
+
+    pub fn count_traces(&self, traces: usize) {
+        locked(&self.metrics).inspected_traces += traces as u64;
+    }
+
+    pub fn count_source(&self) {
+        locked(&self.metrics).completed_jobs += 1;
+    }
+
+    pub fn metrics(&self) -> QueryMetrics {
+        *locked(&self.metrics)
+    }
+
+    /// Reads what the finder needs of some traces of a row group: where it pays, first the columns of its filters and then
+    /// the others for traces that may match. `keep` takes traces out before each read. `None` when no trace is left.
+    pub async fn read_candidates(
+        &self,
+        finder: &Arc<Finder>,
+        decided: &Arc<Decided>,
+        opened: &Opened,
+        wanted: &mut GroupTraces,
+        keep: impl Fn(&mut GroupTraces) -> Result<(), Error>,
+    ) -> Result<Option<Rows>, Error> {
+        keep(wanted)?;
+        let first_columns = finder.first_projection().filter(|_| !wanted.traces.is_empty());
+        if let Some(columns) = &first_columns {
+            let rows = opened.read(wanted, columns).await?;
+            self.count_read(rows.bytes, rows.table.span_count());
+            let (finder, decided, runs) = (finder.clone(), decided.clone(), rows.runs(&wanted.traces)?);
+            let narrow = move || {
+                let candidates = finder.narrow(&rows.table, &runs, &decided)?;
+                Ok::<_, Error>(candidates.into_iter().map(|run| runs[run].trace).collect())
+            };
+            wanted.traces = self.inner.cpu.run(narrow).await??;
+            keep(wanted)?;
+        }
+        if wanted.traces.is_empty() {
+            return Ok(None);
+        }
+        let rows = opened.read(wanted, &finder.projection()).await?;
+        self.count_read(rows.bytes, if first_columns.is_some() { 0 } else { rows.table.span_count() });
+        Ok(Some(rows))
+    }
+
+    /// Traces near the range of which several sources have parts.
+    pub async fn split_traces(&self) -> Result<HashSet<TraceId>, Error> {
+        let sources = self.near(&self.range);
+        if sources.len() < 2 {
+            return Ok(HashSet::new());
+        }
+        let dimensions = sources.into_iter().map(|(_, source)| dimensions(source).boxed()).collect();
+        let dimensions = try_all(self.inner.config.max_concurrent_reads, dimensions).await?;
+        self.inner.cpu.run(move || repeated_ids(&dimensions.into_iter().flatten().collect::<Vec<_>>())).await?
+    }
+
+    /// All parts near the range of these traces, wherever they lie, and the sources that have them.
+    pub async fn parts_of(&self, ids: &HashSet<TraceId>, range: &TimeRange) -> Result<Parts, Error> {
+        self.open(self.find_parts(ids, range).await?).await
+    }
+
+    /// All parts near the range of these traces, in the order of the sources.
+    pub async fn find_parts(
+        &self,
+        ids: &HashSet<TraceId>,
+        range: &TimeRange,
+    ) -> Result<HashMap<TraceId, Vec<PartAt>>, Error> {
+        let mut ids: Vec<TraceId> = ids.iter().copied().collect();
+        ids.sort_unstable();
+        parts::find(&self.near(range), &ids, self.inner.config.max_concurrent_reads).await
+    }
+
+    /// Opens the sources that have these parts.
+    pub async fn open(&self, by_trace: HashMap<TraceId, Vec<PartAt>>) -> Result<Parts, Error> {
+        let numbers: HashSet<usize> = by_trace.values().flatten().map(|part| part.source).collect();
+        let open = |number: usize| {
+            let source = self.sources[number].clone();
+            async move { Ok((number, Opened::open(source).await?)) }.boxed()
+        };
+        let opened = try_all(self.inner.config.max_concurrent_reads, numbers.into_iter().map(open).collect()).await?;
+        Ok(Parts { by_trace, opened: opened.into_iter().collect() })
+    }
+
+    /// One table with some of these traces, put together.
+    pub async fn read_whole(
+        &self,
+        parts: &Parts,
+        traces: impl IntoIterator<Item = TraceId>,
+    ) -> Result<SpanTable, Error> {
+        let mut by_source: HashMap<usize, Vec<usize>> = HashMap::new();
+        for part in traces.into_iter().flat_map(|id| &parts.by_trace[&id]) {
+            by_source.entry(part.source).or_default().push(part.trace);
+        }
+        let mut reads = Vec::new();
+        let mut by_source: Vec<(usize, Vec<usize>)> = by_source.into_iter().collect();
+        by_source.sort_unstable();
+        for (source, mut traces) in by_source {
+            traces.sort_unstable();
+            let source = &parts.opened[&source];
+            reads.extend(source.by_group(traces)?.into_iter().map(|group| (source, group)));
+        }
+        let read = |(source, group)| self.read_group_whole(source, group).boxed();
+        let tables = reads.into_iter().map(read).collect();
+        let tables: Vec<SpanTable> = try_all(self.inner.config.max_concurrent_reads, tables).await?;
+        self.inner.cpu.run(move || parts::put_together(&tables)).await?
+    }
+
+    async fn read_group_whole(&self, source: &Opened, group: GroupTraces) -> Result<SpanTable, Error> {
+        let _turn = self.turn().await?;
+        let (table, bytes) = parts::read_whole(source, &group).await?;
+        self.count_read(bytes, table.span_count());
+        Ok(table)
+    }
+}
+
+/// Where traces lie.
+pub(crate) struct Parts {
+    pub by_trace: HashMap<TraceId, Vec<PartAt>>,
+    /// Every source that has one of the parts, by number.
+    pub opened: HashMap<usize, Opened>,
+}
+
+impl Parts {
+    /// From the start of the earliest part to the end of the latest.
+    pub fn time_range(&self, parts: &[PartAt]) -> Result<TimeRange, Error> {
+        let mut range = TimeRange::new(u64::MAX, 0);
+        for part in parts {
+            let of_part = self.opened[&part.source].traces()?.time_range(part.trace);
+            range.start_nanos = range.start_nanos.min(of_part.start_nanos);
+            range.end_nanos = range.end_nanos.max(of_part.end_nanos);
+        }
+        Ok(range)
+    }
+}
+
+/// The small tables of a source; `None` when it is damaged.
+async fn dimensions(source: Arc<dyn Source>) -> Result<Option<Arc<Dimensions>>, Error> {
+    match source.dimensions().await.map_err(Error::from) {
+        Err(error) if error.is_of_one_source() => {
+            warn!(block_id = %source.block_id(), %error, "source left out of a query");
+            Ok(None)
+        }
+        result => result.map(Some),
+    }
+}
+
+/// The ids that several of the tables have. Each table is sorted by id, so one walk through all is enough.
+fn repeated_ids(dimensions: &[Arc<Dimensions>]) -> Result<HashSet<TraceId>, Error> {
+    let tables = dimensions.iter().map(|of| spans::Traces::of(&of.traces)).collect::<Result<Vec<_>, _>>()?;
+    let mut next: BinaryHeap<Reverse<(TraceId, usize, usize)>> = BinaryHeap::new();
+    next.extend(
+        tables.iter().enumerate().filter(|(_, ids)| !ids.is_empty()).map(|(at, ids)| Reverse((ids.id(0), at, 0))),
+    );
+    let (mut repeated, mut last) = (HashSet::new(), None);
+    while let Some(Reverse((id, table, row))) = next.pop() {
+        if last == Some(id) {
+            repeated.insert(id);
+        }
+        last = Some(id);
+        if row + 1 < tables[table].len() {
+            next.push(Reverse((tables[table].id(row + 1), table, row + 1)));
+        }
+    }
+    Ok(repeated)
+}
