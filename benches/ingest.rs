@@ -10,7 +10,7 @@ use spans::TableBuilder;
 use storage::wal::Log;
 
 fn decode(criterion: &mut Criterion) {
-    let (requests, spans) = requests(20);
+    let (requests, spans) = requests(0..20);
     let mut group = criterion.benchmark_group("ingest");
     group.throughput(Throughput::Elements(spans as u64));
     group.bench_function("check", |bencher| {
@@ -38,7 +38,7 @@ fn decode(criterion: &mut Criterion) {
 fn log_append(criterion: &mut Criterion) {
     let dir = tempfile::tempdir().expect("a scratch folder");
     let (mut log, _) = Log::open(dir.path()).expect("an empty log");
-    let (requests, _) = requests(8);
+    let (requests, _) = requests(0..8);
     let batch: Vec<(TenantId, Bytes)> =
         requests.into_iter().map(|request| (TenantId::single(), request.into())).collect();
     let mut group = criterion.benchmark_group("log");

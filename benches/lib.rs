@@ -1,5 +1,6 @@
 //! What the benches share: data made from a seed.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use model::{BlockId, TenantId};
@@ -14,10 +15,10 @@ use storage::block::{BlockCache, BlockSource, EncodedBlock, encode};
 /// When the data begins, unix nanoseconds.
 pub const START_NANOS: u64 = 1_700_000_000_000_000_000;
 
-/// Serialized requests of about 800 spans each, and how many spans they hold together.
-pub fn requests(count: u64) -> (Vec<Vec<u8>>, usize) {
+/// Serialized requests of about 800 spans each, twenty a second, and how many spans they hold together.
+pub fn requests(seeds: Range<u64>) -> (Vec<Vec<u8>>, usize) {
     let requests: Vec<Vec<u8>> =
-        (0..count).map(|seed| shop_request(seed, 45, START_NANOS + seed * 50_000_000).encode_to_vec()).collect();
+        seeds.map(|seed| shop_request(seed, 45, START_NANOS + seed * 50_000_000).encode_to_vec()).collect();
     let spans = requests.iter().map(|request| spans::check(request).map_or(0, |summary| summary.spans)).sum();
     (requests, spans)
 }

@@ -1,17 +1,24 @@
-//! Searches over one block of some 50,000 spans, in spans per second.
+//! Queries over a million spans in four blocks, in spans per second, by family of operators.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use benches::{block, requests, table, tokio_runtime};
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use benches::{START_NANOS, block, requests, table, tokio_runtime};
+use criterion::{Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
 use futures::FutureExt;
 use model::{TenantId, TimeRange};
 use prometheus_client::registry::Registry;
-use querier::request::{SearchFilter, SearchRequest};
-use querier::{Config, Querier};
+use querier::request::{MetricsRequest, SearchFilter, SearchRequest};
+use querier::{Config, Intervals, Querier};
 use storage::{CpuPool, Source};
 
-const QUERIES: [(&str, &str); 7] = [
+const BLOCKS: u64 = 4;
+/// Makes some 250,000 spans.
+const REQUESTS_OF_BLOCK: u64 = 300;
+/// How long the spans of all blocks take, in seconds.
+const SECONDS: u64 = BLOCKS * REQUESTS_OF_BLOCK / 20;
+
+const FILTERS: [(&str, &str); 7] = [
     ("all", "{}"),
     ("resource attribute", r#"{ resource.service.name = "payment" && status = error }"#),
     ("frequent text", r#"{ span.http.route = "/api/v1/resource-7" }"#),
@@ -21,36 +28,91 @@ const QUERIES: [(&str, &str); 7] = [
     ("number", "{ span.http.response.status_code >= 500 }"),
 ];
 
-fn search(criterion: &mut Criterion) {
-    let (requests, spans) = requests(60);
-    let source: Arc<dyn Source> = Arc::new(block(&table(&requests)));
+const STRUCTURAL: [(&str, &str); 5] = [
+    ("child", r#"{ resource.service.name = "frontend" } > { status = error }"#),
+    ("descendant", r#"{ resource.service.name = "gateway" } >> { status = error && duration > 40ms }"#),
+    ("ancestor", r#"{ status = error } << { resource.service.name = "gateway" }"#),
+    ("not sibling", r#"{ status = error } !~ { resource.service.name = "payment" && status = error }"#),
+    ("both", r#"{ resource.service.name = "payment" } && { status = error && duration > 40ms }"#),
+];
+
+const PIPELINES: [(&str, &str); 4] = [
+    ("count", "{ status = error } | count() > 20"),
+    ("by and count", "{ status = error } | by(resource.service.name) | count() > 10"),
+    ("average", "{ kind = server } | avg(duration) > 10s"),
+    ("select", r#"{ span.app.user.id = "user-77" } | select(span.http.route, resource.k8s.pod.name)"#),
+];
+
+const METRICS: [(&str, &str); 10] = [
+    ("rate", "{ } | rate()"),
+    ("rate by service", "{ } | rate() by (resource.service.name)"),
+    ("count of errors by name", "{ status = error } | count_over_time() by (name)"),
+    ("count by user", "{ } | count_over_time() by (span.app.user.id)"),
+    ("maximum", "{ kind = server } | max_over_time(duration) by (resource.service.name)"),
+    ("average", "{ } | avg_over_time(duration)"),
+    ("quantile", "{ kind = server } | quantile_over_time(duration, 0.5, 0.99) by (resource.service.name)"),
+    ("histogram", "{ } | histogram_over_time(duration)"),
+    ("structural", r#"{ resource.service.name = "gateway" } >> { status = error } | rate()"#),
+    ("compare", "{ kind = server } | compare({ status = error })"),
+];
+
+fn queries(criterion: &mut Criterion) {
+    let mut spans = 0;
+    let mut blocks: Vec<Arc<dyn Source>> = Vec::new();
+    for number in 0..BLOCKS {
+        let (requests, count) = requests(number * REQUESTS_OF_BLOCK..(number + 1) * REQUESTS_OF_BLOCK);
+        spans += count;
+        blocks.push(Arc::new(block(&table(&requests))));
+    }
     let sources: querier::Sources = Arc::new(move |_: &TenantId| {
-        let source = source.clone();
-        async move { Ok(vec![source]) }.boxed()
+        let blocks = blocks.clone();
+        async move { Ok(blocks) }.boxed()
     });
     let querier = Querier::new(Config::default(), sources, CpuPool::new(2), &mut Registry::default());
+    for (family, queries) in [("filter", &FILTERS[..]), ("structural", &STRUCTURAL), ("pipeline", &PIPELINES)] {
+        bench(criterion, family, queries, spans, async |query| search(&querier, query).await);
+    }
+    bench(criterion, "metrics", &METRICS, spans, async |query| metrics(&querier, query).await);
+}
+
+/// Measures each query; `ask` returns how much it found.
+fn bench(
+    criterion: &mut Criterion,
+    family: &str,
+    queries: &[(&str, &str)],
+    spans: usize,
+    ask: impl AsyncFn(&str) -> usize,
+) {
     let runtime = tokio_runtime();
-    let mut group = criterion.benchmark_group("search");
-    group.throughput(Throughput::Elements(spans as u64));
-    for (name, query) in QUERIES {
-        group.bench_function(name, |bencher| {
-            bencher.iter(|| {
-                let request = SearchRequest {
-                    filter: SearchFilter::TraceQl(query.to_owned()),
-                    range: TimeRange::ALL,
-                    limit: 20,
-                    spans_per_span_set: 3,
-                };
-                runtime
-                    .block_on(querier.search(&TenantId::single(), request))
-                    .expect("a query that is evaluated")
-                    .traces
-                    .len()
-            });
-        });
+    let mut group = criterion.benchmark_group(family);
+    group.throughput(Throughput::Elements(spans as u64)).sampling_mode(SamplingMode::Flat).sample_size(10);
+    for (name, query) in queries {
+        group.bench_function(*name, |bencher| bencher.iter(|| runtime.block_on(ask(query))));
     }
     group.finish();
 }
 
-criterion_group!(query, search);
+async fn search(querier: &Querier, query: &str) -> usize {
+    let request = SearchRequest {
+        filter: SearchFilter::TraceQl(query.to_owned()),
+        range: TimeRange::ALL,
+        limit: 20,
+        spans_per_span_set: 3,
+    };
+    querier.search(&TenantId::single(), request).await.expect("a query that is evaluated").traces.len()
+}
+
+async fn metrics(querier: &Querier, query: &str) -> usize {
+    let second = NonZeroU64::new(1_000_000_000).expect("not zero");
+    let range = TimeRange::new(START_NANOS, START_NANOS + SECONDS * second.get());
+    let request = MetricsRequest {
+        query: traceql::parse(query).expect("a query of the language"),
+        intervals: Intervals::of_range(range, second),
+        max_exemplars: 100,
+        max_series: None,
+    };
+    querier.metrics(&TenantId::single(), request).await.expect("a query that is evaluated").series.len()
+}
+
+criterion_group!(query, queries);
 criterion_main!(query);

@@ -6,7 +6,7 @@ use spans::Traces;
 use storage::{Projection, Source};
 
 fn write(criterion: &mut Criterion) {
-    let (requests, spans) = requests(60);
+    let (requests, spans) = requests(0..60);
     let table = table(&requests);
     let mut group = criterion.benchmark_group("block");
     group.sample_size(10);
@@ -17,7 +17,7 @@ fn write(criterion: &mut Criterion) {
 }
 
 fn trace_by_id(criterion: &mut Criterion) {
-    let (requests, _) = requests(60);
+    let (requests, _) = requests(0..60);
     let (block, runtime) = (block(&table(&requests)), tokio_runtime());
     let dimensions = runtime.block_on(block.dimensions()).expect("a whole block");
     let traces = Traces::of(&dimensions.traces).expect("a whole block");

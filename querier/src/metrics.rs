@@ -210,7 +210,12 @@ impl Measuring<'_> {
                  of each individual value is not guaranteed."
             ));
         }
-        series.iter_mut().for_each(|series| self.settle_exemplars(series));
+        let mut room = self.limits.max_exemplars;
+        for series in &mut series {
+            self.settle_exemplars(series);
+            series.exemplars.truncate(room);
+            room -= series.exemplars.len();
+        }
         MetricsAnswer { intervals: self.intervals, series, metrics: self.reading.metrics(), partial }
     }
 

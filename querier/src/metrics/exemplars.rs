@@ -105,11 +105,15 @@ impl Lowest {
     }
 }
 
-/// The number drawn for a trace: as good as random, but the same every time (the finalizer of SplitMix64).
+/// The number drawn for a trace: as good as random, but the same every time.
 pub(crate) fn draw(trace_id: &TraceId) -> u64 {
     let (high, low) = trace_id.0.split_at(8);
     let word = |bytes: &[u8]| bytes.iter().fold(0_u64, |word, byte| word << 8 | u64::from(*byte));
-    let mut number = word(high).rotate_left(32) ^ word(low);
+    mixed(mixed(word(high)).wrapping_add(word(low)))
+}
+
+/// The finalizer of SplitMix64.
+fn mixed(mut number: u64) -> u64 {
     number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     number ^ (number >> 31)
@@ -156,7 +160,7 @@ mod tests {
         assert_eq!(traces(exemplars, 1)[0].len(), 3);
         let mut none = Exemplars::new(0);
         none.add(0, vec![candidate(1, 0)], 1);
-        assert_eq!(traces(none, 1), [Vec::new()]);
+        assert_eq!(traces(none, 1), [Vec::<u8>::new()]);
     }
 
     #[test]

@@ -7,9 +7,10 @@
 //! All of it works on columns; a series is a number until the answer is made.
 
 use arrow::array::Array;
+use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::UInt32Type;
 use hashbrown::HashMap;
-use model::{Intrinsic, TraceId};
+use model::{Intrinsic, Scope, TraceId};
 use spans::schema::column;
 use spans::{SpanTable, Traces};
 use storage::source::Projection;
@@ -109,7 +110,7 @@ impl SeriesMeter {
             return Ok(tally);
         }
         let mask = spans.mask(table.span_count());
-        let groups = self.by.iter().map(|field| Ok(Groups::of(&*column_of(field, &spans)?, &mask)));
+        let groups = self.by.iter().map(|field| Ok(field.groups(&*column_of(field, &spans)?, &mask)));
         let groups = groups.collect::<Result<Vec<Groups>, Error>>()?;
         let buckets = values.as_ref().and_then(|values| values.buckets.as_deref());
         let series = number_series(&mut tally.set, &spans.rows, &groups, buckets)?;
@@ -162,6 +163,16 @@ impl MeteredField {
     fn compile(field: &Field) -> Result<Self, Error> {
         let expr = Filter::compile(&FieldExpr::Field(field.clone()))?;
         Ok(Self { label: field.to_string(), field: field.clone(), expr })
+    }
+
+    /// A resource without a service name has the empty one: the language knows no nil there.
+    fn groups(&self, column: &Column, rows: &BooleanBuffer) -> Groups {
+        let mut groups = Groups::of(column, rows);
+        if self.field == Field::attribute(Scope::Resource, "service.name") {
+            let missing = groups.values.iter_mut().filter(|value| **value == Cell::Missing);
+            missing.for_each(|value| *value = Cell::One(Static::String(String::new())));
+        }
+        groups
     }
 }
 

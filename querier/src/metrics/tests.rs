@@ -1,1 +1,270 @@
+//! What metrics queries answer.
 
+use std::num::NonZeroU64;
+use std::sync::Arc;
+
+use model::{TenantId, TimeRange};
+use opentelemetry_proto::tonic::trace::v1::Span;
+use storage::source::Source;
+
+use super::Intervals;
+use crate::answer::{MetricsAnswer, Series, Value};
+use crate::error::Error;
+use crate::request::MetricsRequest;
+use crate::testing::{
+    Damaged, MS, START, array, attributes, float, int, querier, resource, service, source, span, status, text,
+};
+
+mod agreement;
+
+const SECOND: u64 = 1000;
+
+fn request(query: &str, seconds: u64, step_seconds: u64) -> MetricsRequest {
+    let range = TimeRange::new(START, START + seconds * SECOND * MS);
+    let step = NonZeroU64::new(step_seconds * SECOND * MS).unwrap();
+    MetricsRequest {
+        query: traceql::parse(query).unwrap_or_else(|error| panic!("{query}: {error}")),
+        intervals: Intervals::of_range(range, step),
+        max_exemplars: 100,
+        max_series: None,
+    }
+}
+
+async fn ask(sources: &[Arc<dyn Source>], request: MetricsRequest) -> Result<MetricsAnswer, Error> {
+    querier(sources.to_vec()).metrics(&TenantId::single(), request).await
+}
+
+fn labels_text(labels: &[(String, Value)]) -> String {
+    labels.iter().map(|(name, value)| format!("{name}={}", value_text(value))).collect::<Vec<_>>().join(",")
+}
+
+fn value_text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => super::text(other),
+    }
+}
+
+/// Labels, then the value of each interval, `-` for none.
+fn series_text(series: &Series) -> String {
+    let number = |value: &f64| if value.is_nan() { "-".to_owned() } else { value.to_string() };
+    let values: Vec<String> = series.values.iter().map(number).collect();
+    format!("{}: {}", labels_text(&series.labels), values.join(" "))
+}
+
+/// The series of a query over 20 seconds in steps of 10.
+async fn series(sources: &[Arc<dyn Source>], query: &str) -> Vec<String> {
+    let answer = ask(sources, request(query, 20, 10)).await.unwrap_or_else(|error| panic!("{query}: {error}"));
+    answer.series.iter().map(series_text).collect()
+}
+
+fn with(span: Span, pairs: &[(&str, opentelemetry_proto::tonic::common::v1::AnyValue)]) -> Span {
+    Span { attributes: attributes(pairs), ..span }
+}
+
+/// Six spans of two traces: in the first interval one, in the second three, in the third two.
+fn example() -> Vec<Arc<dyn Source>> {
+    let one = with(span(1, 1, 0, "root", 0, 4000), &[("n", int(-5)), ("lane", text("a"))]);
+    let two = with(span(1, 2, 1, "child", 1 * SECOND, 3000), &[("n", int(-7)), ("lane", text("b"))]);
+    let three = with(span(1, 3, 1, "child", 10 * SECOND, 100), &[("n", int(2)), ("x", float(1.5))]);
+    let four = with(span(2, 4, 0, "root", 5 * SECOND, 1), &[("n", text("7")), ("tags", array([text("a"), text("b")]))]);
+    let five = with(span(2, 5, 4, "child", 11 * SECOND, 50), &[("n", int(9)), ("lane", text("a"))]);
+    let six = Span { status: status(2, "boom"), ..span(2, 6, 4, "child", 20 * SECOND, 60) };
+    vec![source(vec![service("front", vec![one, two, three]), service("back", vec![four, five, six])])]
+}
+
+#[tokio::test]
+async fn spans_count_in_the_interval_that_they_start_in() {
+    let sources = example();
+    for (query, expected) in [
+        ("{ } | count_over_time()", vec!["__name__=count_over_time: 1 3 2"]),
+        ("{ } | rate()", vec!["__name__=rate: 0.1 0.3 0.2"]),
+        ("{ name = `child` } | count_over_time()", vec!["__name__=count_over_time: 0 2 2"]),
+        ("{ name = `none` } | rate()", vec!["__name__=rate: 0 0 0"]),
+        ("{ name = `none` } | rate() by (name)", vec![]),
+        ("{ false } | rate()", vec![]),
+        ("{ } | count_over_time() by (name)", vec!["name=child: 0 2 2", "name=root: 1 1 0"]),
+        ("{ status = error } | count_over_time() by (status)", vec!["status=error: 0 0 1"]),
+        ("{ name = `root` } >> { } | count_over_time()", vec!["__name__=count_over_time: 0 2 2"]),
+        ("{ } | count() > 2 | by(name) | count() > 1 | count_over_time()", vec!["__name__=count_over_time: 0 2 2"]),
+    ] {
+        assert_eq!(series(&sources, query).await, expected, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn groups_are_named_by_what_their_spans_have() {
+    let sources = example();
+    for (query, expected) in [
+        (
+            "{ } | count_over_time() by (span.lane)",
+            vec!["span.lane=a: 1 0 1", "span.lane=b: 0 1 0", "span.lane=nil: 0 2 1"],
+        ),
+        (
+            "{ } | count_over_time() by (span.none, span.lane)",
+            vec!["span.lane=a: 1 0 1", "span.lane=b: 0 1 0", "span.none=nil: 0 2 1"],
+        ),
+        (
+            "{ name = `root` } | count_over_time() by (span.n)",
+            // a text and a number are not the same
+            vec!["span.n=-5: 1 0 0", "span.n=7: 0 1 0"],
+        ),
+        ("{ } | count_over_time() by (span.tags)", vec!["span.tags=nil: 1 3 2"]),
+        (
+            "{ } | count_over_time() by (resource.service.name, name)",
+            vec![
+                "resource.service.name=back,name=child: 0 0 2",
+                "resource.service.name=back,name=root: 0 1 0",
+                "resource.service.name=front,name=child: 0 2 0",
+                "resource.service.name=front,name=root: 1 0 0",
+            ],
+        ),
+    ] {
+        assert_eq!(series(&sources, query).await, expected, "{query}");
+    }
+    let nameless = [source(vec![resource(&[], "", vec![span(1, 1, 0, "x", 0, 1)])])];
+    let by_service = series(&nameless, "{ } | count_over_time() by (resource.service.name)").await;
+    assert_eq!(by_service, ["resource.service.name=: 1 0 0"]);
+}
+
+#[tokio::test]
+async fn values_are_measured_where_they_are_numbers() {
+    let sources = example();
+    for (query, expected) in [
+        ("{ } | min_over_time(span.n)", vec!["__name__=min_over_time: -5 -7 9"]),
+        ("{ } | sum_over_time(span.n)", vec!["__name__=sum_over_time: -5 -5 9"]),
+        ("{ } | avg_over_time(span.n)", vec!["__name__=avg_over_time: -5 -2.5 9"]),
+        ("{ } | max_over_time(duration)", vec!["__name__=max_over_time: 4 3 0.06"]),
+        ("{ } | max_over_time(span.x)", vec!["__name__=max_over_time: - 1.5 -"]),
+        ("{ } | max_over_time(span.lane)", vec![]),
+        (
+            "{ } | max_over_time(traceDuration) by (rootServiceName)",
+            vec!["rootServiceName=back: - 15060000000 15060000000", "rootServiceName=front: 10100000000 10100000000 -"],
+        ),
+        ("{ } | histogram_over_time(span.n)", vec!["__bucket=16: 0 0 1", "__bucket=2: 0 1 0"]),
+        (
+            "{ name = `root` } | histogram_over_time(duration)",
+            vec!["__bucket=0.001048576: 0 1 0", "__bucket=4.294967296: 1 0 0"],
+        ),
+        (
+            "{ } | quantile_over_time(duration, .5, 1) by (name)",
+            vec![
+                "name=child,p=0.5: 0 0.134217728 0.04745313281212578",
+                "name=child,p=1: 0 4.294967296 0.067108864",
+                "name=root,p=0.5: 4.294967296 0.001048576 0",
+                "name=root,p=1: 4.294967296 0.001048576 0",
+            ],
+        ),
+        ("{ } | max_over_time(duration) > 100ms", vec!["__name__=max_over_time: 4 3 -"]),
+        ("{ } | count_over_time() by (name) | topk(1)", vec!["name=child: - 2 2", "name=root: 1 - -"]),
+    ] {
+        assert_eq!(series(&sources, query).await, expected, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn an_instant_query_has_one_number() {
+    let range = TimeRange::new(START, START + 20 * SECOND * MS);
+    let instant = MetricsRequest { intervals: Intervals::whole(range), ..request("{ } | rate()", 1, 1) };
+    let answer = ask(&example(), instant).await.unwrap();
+    // the span at the very start is not in it
+    assert_eq!(answer.series.iter().map(series_text).collect::<Vec<_>>(), ["__name__=rate: 0.25"]);
+}
+
+#[tokio::test]
+async fn exemplars_show_a_span_of_each_trace() {
+    let exemplars = async |query: &str| {
+        let answer = ask(&example(), request(query, 20, 10)).await.unwrap();
+        let texts = answer.series.iter().flat_map(|series| &series.exemplars).map(|exemplar| {
+            let at = (exemplar.start_nanos - START) / MS / SECOND;
+            format!("{} at {at}: {} {}", exemplar.trace_id.0[0], exemplar.value, labels_text(&exemplar.labels))
+        });
+        texts.collect::<Vec<_>>()
+    };
+    assert_eq!(exemplars("{ } | count_over_time()").await, ["1 at 0: 1 ", "2 at 5: 3 "]);
+    assert_eq!(
+        exemplars("{ name = `child` } | max_over_time(duration) by (name)").await,
+        ["1 at 1: 3 name=child,duration=3s", "2 at 11: 0.05 name=child,duration=50ms"]
+    );
+    assert_eq!(exemplars("{ name = `root` } | quantile_over_time(duration, .5)").await.len(), 2);
+    assert_eq!(exemplars("{ } | count_over_time() with (exemplars=1)").await.len(), 1);
+    assert_eq!(exemplars("{ } | count_over_time() with (exemplars=false)").await, [""; 0]);
+    assert_eq!(exemplars("{ } | count_over_time() > 2").await, ["2 at 5: 3 "]);
+}
+
+#[tokio::test]
+async fn values_of_a_selection_are_compared_with_those_of_the_others() {
+    let lines = series(&example(), "{ name = `child` } | compare({ status = error })").await;
+    let of = |meta: &str, field: &str| {
+        let start = format!("__meta_type={meta},{field}=");
+        lines.iter().filter_map(|line| line.strip_prefix(&start)).collect::<Vec<_>>().join("; ")
+    };
+    assert_eq!(of("baseline", "span.lane"), "a: 0 0 1; b: 0 1 0");
+    assert_eq!(of("baseline_total", "span.lane"), "nil: 0 1 1");
+    assert_eq!(of("selection", "span.lane") + &of("selection_total", "span.lane"), "");
+    assert_eq!(of("selection", "resource.service.name"), "back: 0 0 1");
+    assert_eq!(of("baseline", "resource.service.name"), "back: 0 0 1; front: 0 2 0");
+    assert_eq!(
+        (of("selection", "status"), of("selection", "statusMessage")),
+        ("error: 0 0 1".into(), "boom: 0 0 1".into())
+    );
+    assert_eq!(of("baseline", "rootName"), "root: 0 2 1");
+    let top = series(&example(), "{ } | compare({ status = error }, 1)").await;
+    assert_eq!(top.iter().filter(|line| line.starts_with("__meta_type=baseline,span.lane=")).count(), 1);
+    let start = START + 10 * SECOND * MS;
+    let window = format!("{{ name = `child` }} | compare({{ true }}, 5, {start}, {})", start + 5 * SECOND * MS);
+    let selected = series(&example(), &window).await;
+    assert!(selected.contains(&"__meta_type=selection_total,name=nil: 0 0 1".to_owned()), "{selected:?}");
+}
+
+#[tokio::test]
+async fn a_trace_in_several_sources_is_measured_as_a_whole() {
+    let root = service("front", vec![span(1, 1, 0, "root", 0, 1000)]);
+    let child = |id, at: u64| service("back", vec![span(1, id, 1, "child", at * SECOND, 100)]);
+    let sources = [source(vec![root]), source(vec![child(2, 1)]), source(vec![child(3, 11)])];
+    for (query, expected) in [
+        ("{ } | count_over_time() by (rootServiceName)", "rootServiceName=front: 1 1 1"),
+        ("{ name = `root` } > { } | count_over_time()", "__name__=count_over_time: 0 1 1"),
+        ("{ } | count() > 2 | rate()", "__name__=rate: 0.1 0.1 0.1"),
+        ("{ traceDuration > 11s } | count_over_time()", "__name__=count_over_time: 1 1 1"),
+        ("{ name = `child` } | count_over_time()", "__name__=count_over_time: 0 1 1"),
+    ] {
+        assert_eq!(series(&sources, query).await, [expected], "{query}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_not_whole_says_so() {
+    let mut sources = example();
+    let request = |max_series| MetricsRequest { max_series, ..request("{ } | rate() by (name)", 20, 10) };
+    assert_eq!(ask(&sources, request(Some(2))).await.unwrap().partial, None);
+    let cut = ask(&sources, request(Some(1))).await.unwrap();
+    assert_eq!(cut.series.len(), 1);
+    assert!(cut.partial.unwrap().starts_with("Response exceeds maximum series limit of 1,"));
+    sources.push(Arc::new(Damaged));
+    let damaged = ask(&sources, request(None)).await.unwrap();
+    assert_eq!(damaged.series.len(), 2);
+    assert_eq!(damaged.partial.as_deref(), Some("1 blocks could not be read, a partial response is returned"));
+    assert_eq!((damaged.metrics.completed_jobs, damaged.metrics.total_jobs), (1, 2));
+}
+
+#[tokio::test]
+async fn tens_of_thousands_of_groups_are_bounded() {
+    const GROUPS: u64 = 10_000;
+    let spans = (0..GROUPS).map(|id| with(span(1, id + 1, 0, "op", id, 1), &[("id", int(id as i64))]));
+    let sources = [source(vec![service("s", spans.collect())])];
+    let query = "{ } | count_over_time() by (span.id)";
+    let answer = ask(&sources, request(query, 10, 1)).await.unwrap();
+    assert_eq!(answer.series.len(), GROUPS as usize);
+    let exemplars: usize = answer.series.iter().map(|series| series.exemplars.len()).sum();
+    assert!(exemplars <= 100, "{exemplars} exemplars");
+    let error = ask(&sources, request(query, 600, 1)).await.unwrap_err();
+    assert_eq!(error.kind(), model::ErrorKind::InvalidInput);
+    assert!(error.to_string().starts_with("the query makes more than 5000000 samples"), "{error}");
+}
+
+#[tokio::test]
+async fn a_query_without_a_metrics_part_is_refused() {
+    let error = ask(&example(), request("{ }", 20, 10)).await.unwrap_err();
+    assert_eq!(error.to_string(), "not a metrics query");
+}
