@@ -23,6 +23,13 @@ pub(super) struct Labels<'a> {
 
 type LabelValues = Vec<Option<Key>>;
 
+/// Counts of a group by bucket, ascending, and the spans that stand for others.
+#[derive(Default)]
+struct Histogram {
+    by_bucket: BTreeMap<u8, Vec<f64>>,
+    candidates: Vec<Candidate>,
+}
+
 impl Labels<'_> {
     /// Without any span a count that is not grouped is a series of zeros, and everything else no series.
     pub fn series(
@@ -66,14 +73,14 @@ impl Labels<'_> {
         quantiles: &[f64],
         histograms: impl Iterator<Item = (LabelValues, Option<u8>, Vec<f64>, Vec<Candidate>)>,
     ) -> Vec<Series> {
-        let mut groups: HashMap<LabelValues, (BTreeMap<u8, Vec<f64>>, Vec<Candidate>)> = HashMap::new();
+        let mut groups: HashMap<LabelValues, Histogram> = HashMap::new();
         for (labels, bucket, counts, candidates) in histograms {
-            let (by_bucket, found) = groups.entry(labels).or_default();
-            by_bucket.insert(bucket.unwrap_or_default(), counts);
-            found.extend(candidates);
+            let histogram = groups.entry(labels).or_default();
+            histogram.by_bucket.insert(bucket.unwrap_or_default(), counts);
+            histogram.candidates.extend(candidates);
         }
         let mut all = Vec::new();
-        for (labels, (by_bucket, mut candidates)) in groups {
+        for (labels, Histogram { by_bucket, mut candidates }) in groups {
             let intervals = by_bucket.values().next().map_or(0, Vec::len);
             let at = |share: f64, interval: usize| {
                 let counts: Vec<(u8, f64)> =

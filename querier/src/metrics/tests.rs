@@ -65,7 +65,7 @@ fn with(span: Span, pairs: &[(&str, opentelemetry_proto::tonic::common::v1::AnyV
 /// Six spans of two traces: in the first interval one, in the second three, in the third two.
 fn example() -> Vec<Arc<dyn Source>> {
     let one = with(span(1, 1, 0, "root", 0, 4000), &[("n", int(-5)), ("lane", text("a"))]);
-    let two = with(span(1, 2, 1, "child", 1 * SECOND, 3000), &[("n", int(-7)), ("lane", text("b"))]);
+    let two = with(span(1, 2, 1, "child", SECOND, 3000), &[("n", int(-7)), ("lane", text("b"))]);
     let three = with(span(1, 3, 1, "child", 10 * SECOND, 100), &[("n", int(2)), ("x", float(1.5))]);
     let four = with(span(2, 4, 0, "root", 5 * SECOND, 1), &[("n", text("7")), ("tags", array([text("a"), text("b")]))]);
     let five = with(span(2, 5, 4, "child", 11 * SECOND, 50), &[("n", int(9)), ("lane", text("a"))]);

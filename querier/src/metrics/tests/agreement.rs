@@ -75,7 +75,9 @@ const FILTERS: [(&str, Keeps); 6] = [
     }),
 ];
 
-const GROUPINGS: [(&str, fn(&Sample) -> String); 4] = [
+type Group = fn(&Sample) -> String;
+
+const GROUPINGS: [(&str, Group); 4] = [
     ("", |_| String::new()),
     (" by (span.lane)", |span| format!("span.lane={}", span.lane.unwrap_or("nil"))),
     (" by (resource.service.name)", |span| format!("resource.service.name={}", span.service)),
@@ -123,7 +125,7 @@ fn interval(span: &Sample) -> usize {
     span.start_ms.div_ceil(10 * SECOND) as usize
 }
 
-fn slow(all: &[Sample], keeps: Keeps, function: &Function, group: fn(&Sample) -> String) -> BTreeMap<String, Vec<f64>> {
+fn slow(all: &[Sample], keeps: Keeps, function: &Function, group: Group) -> BTreeMap<String, Vec<f64>> {
     let mut values: BTreeMap<String, Vec<Vec<f64>>> = BTreeMap::new();
     for span in all.iter().filter(|span| keeps(span, all)) {
         if let Some(value) = (function.value)(span) {
