@@ -2,5 +2,6 @@
 
 mod conformance_suite;
 mod durability;
+mod language;
 mod server;
 mod start;
