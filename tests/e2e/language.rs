@@ -58,6 +58,11 @@ async fn every_query_of_the_corpus_falls_into_its_category() -> Result<()> {
                     assert!(is_refused || got == 200, "{}: {got} {body}", text("query"));
                 }
                 "valid" => assert_eq!(got, status, "{}: {body}", text("query")),
+                "parse_error" => {
+                    let advice = body.strip_prefix(text("error"));
+                    let is_advised = advice.is_some_and(|advice| advice.is_empty() || advice.starts_with("; "));
+                    assert!(got == status && is_advised, "{}: {got} {body}", text("query"));
+                }
                 _ => assert_eq!((got, body.as_str()), (status, text("error")), "{}", text("query")),
             }
             asked += 1;

@@ -5,6 +5,7 @@ use std::fmt;
 use model::ErrorKind;
 
 use crate::MAX_QUERY_BYTES;
+use crate::advice;
 use crate::tag_filter::MAX_GROUPS;
 
 /// Why a query is refused, or why a value cannot be computed.
@@ -15,9 +16,9 @@ pub enum Error {
          reduce the query expression size or contact your system administrator"
     )]
     TooLong,
-    /// The text is not TraceQL.
-    #[error("parse error {position}: {message}")]
-    Parse { position: Position, message: String },
+    /// The text is not TraceQL. `advice` says what to write instead, where that can be known.
+    #[error("parse error {position}: {message}{}", Advice(advice))]
+    Parse { position: Position, message: String, advice: Option<String> },
 
     // What the checker refuses. Each carries the offending part in canonical text.
     #[error("binary operations must operate on the same type: {0}")]
@@ -99,7 +100,30 @@ impl Error {
             [] => format!("syntax error: unexpected {found}"),
             _ => format!("syntax error: unexpected {found}, expecting {}", expected.join(" or ")),
         };
-        Self::Parse { position, message }
+        Self::syntax(position, message)
+    }
+
+    pub(crate) fn syntax(position: Position, message: impl Into<String>) -> Self {
+        Self::Parse { position, message: message.into(), advice: None }
+    }
+
+    /// The error with advice on how to mend the text.
+    pub(crate) fn with_advice(self, text: &str) -> Self {
+        match self {
+            Self::Parse { position, message, .. } => {
+                let advice = advice::of(text, position, &message);
+                Self::Parse { position, message, advice }
+            }
+            other => other,
+        }
+    }
+}
+
+struct Advice<'a>(&'a Option<String>);
+
+impl fmt::Display for Advice<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.as_ref().map_or(Ok(()), |advice| write!(f, "; {advice}"))
     }
 }
 

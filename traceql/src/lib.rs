@@ -37,6 +37,7 @@ mod fold;
 pub mod parts;
 pub mod prune;
 
+mod advice;
 mod duration;
 mod error;
 mod field;
@@ -63,7 +64,7 @@ pub const MAX_QUERY_BYTES: usize = 131_072;
 /// Reads, folds and checks a query. The tree it returns can be evaluated and prints to a text that parses to the same
 /// tree.
 pub fn parse(text: &str) -> Result<Query, Error> {
-    let query = fold::query(parser::query(text)?);
+    let query = fold::query(parser::query(text).map_err(|error| error.with_advice(text))?);
     check::query(&query)?;
     Ok(query)
 }

@@ -199,7 +199,7 @@ impl Parser {
     }
 
     fn error(&self, message: String) -> Error {
-        Error::Parse { position: self.position(), message }
+        Error::syntax(self.position(), message)
     }
 
     fn position(&self) -> Position {

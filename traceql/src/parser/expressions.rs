@@ -180,7 +180,7 @@ impl Parser {
             let field = match name {
                 Ok(name) => attribute(prefix, name),
                 Err(error) => {
-                    return Err(Error::Parse { position: error.position, message: error.message.to_owned() });
+                    return Err(Error::syntax(error.position, error.message));
                 }
             };
             self.advance();
