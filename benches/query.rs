@@ -99,7 +99,7 @@ async fn search(querier: &Querier, query: &str) -> usize {
         limit: 20,
         spans_per_span_set: 3,
     };
-    querier.search(&TenantId::single(), request).await.expect("a query that is evaluated").traces.len()
+    querier.search(&TenantId::single(), request, None).await.expect("a query that is evaluated").traces.len()
 }
 
 async fn metrics(querier: &Querier, query: &str) -> usize {

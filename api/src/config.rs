@@ -29,7 +29,7 @@ pub struct Config {
     pub max_concurrent_pushes: usize,
     /// How long a connection may wait for the next head of a request, in seconds; idle clients are closed after it too.
     pub header_read_timeout_seconds: u64,
-    /// How long the body of an OTLP request may take to arrive, in seconds; over gRPC, to be stored as well. Tempo's 30.
+    /// How long the body of a request may take to arrive, in seconds; over gRPC, to be stored as well. Tempo's 30.
     pub body_read_timeout_seconds: u64,
     /// How long a stop waits for requests in flight, in seconds, before it closes their connections.
     pub drain_timeout_seconds: u64,
@@ -137,6 +137,10 @@ impl Config {
     /// What a refused exporter is told when the refusal itself does not know.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         (self.retry_after_seconds > 0).then(|| Duration::from_secs(self.retry_after_seconds))
+    }
+
+    pub(crate) fn body_read_timeout(&self) -> Duration {
+        Duration::from_secs(self.body_read_timeout_seconds)
     }
 }
 

@@ -48,6 +48,17 @@ pub(crate) fn grpc_code(kind: ErrorKind) -> Code {
     }
 }
 
+/// The status of a failed streaming query, which Tempo derives from the one that it would have over HTTP.
+pub(crate) fn streaming_code(status: StatusCode) -> Code {
+    match status {
+        StatusCode::BAD_REQUEST => Code::InvalidArgument,
+        StatusCode::NOT_FOUND => Code::NotFound,
+        StatusCode::TOO_MANY_REQUESTS => Code::ResourceExhausted,
+        status if status.is_server_error() => Code::Internal,
+        _ => Code::Unknown,
+    }
+}
+
 /// The status of a refused OTLP request over HTTP: of the two families that exporters tell apart, retry (429, 503) or drop.
 pub(crate) fn otlp_http_status(code: Code) -> StatusCode {
     match code {

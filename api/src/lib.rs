@@ -11,13 +11,15 @@
 //! | HTTP | `/api/metrics/query_range`, `/api/metrics/query` | `tempo/metrics.rs` | `Querier::metrics` |
 //! | HTTP | `/flush` | `status.rs` | `Ingester::flush` |
 //! | HTTP | `/ready`, `/metrics`, `/status*`, `/api/echo`, `/api/status/buildinfo` | `status.rs` | – |
-//! | HTTP, OTLP gRPC | `grpc.health.v1.Health/Check` | `otlp/grpc.rs` | – |
+//! | HTTP | gRPC `tempopb.StreamingQuerier` | `tempo/streaming.rs` | as the paths above |
+//! | HTTP, OTLP gRPC | `grpc.health.v1.Health/Check` | `grpc.rs` | – |
 //!
 //! ```text
 //! server.rs   sockets, connections, ordered stop
 //!   ├─ otlp.rs    in:  body → OTLP bytes → push → OTLP answer
-//!   ├─ tempo.rs   out: URL → request → querier → message (proto.rs) → JSON or protobuf
+//!   ├─ tempo.rs   out: URL or message → request → querier → message (proto.rs) → JSON, protobuf or a stream
 //!   └─ status.rs  probes
+//! grpc.rs     what both ports that speak gRPC share
 //! tenant.rs   X-Scope-OrgID → TenantId        error.rs   ErrorKind → status: the only mapping
 //! ```
 //!
@@ -29,6 +31,7 @@ mod otlp;
 mod status;
 mod tempo;
 
+mod grpc;
 mod tenant;
 
 mod config;

@@ -4,6 +4,7 @@
 //! answer()   ready? → tenant → turn → handler, within the timeout → compress
 //!               params.rs  URL → request          trace.rs search.rs tags.rs metrics.rs  one per question
 //!               proto.rs   answer → message       json.rs  message → JSON
+//! streaming.rs   the same questions over gRPC: message → request, answer → messages (packets.rs)
 //! ```
 
 mod params;
@@ -19,6 +20,9 @@ mod json;
 
 mod reply;
 
+mod packets;
+mod streaming;
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -32,10 +36,9 @@ use model::TenantId;
 
 use self::params::Params;
 use self::reply::{Format, QueryError, Reply};
-use crate::otlp::grpc;
 use crate::status::{self, method_label};
 use crate::tenant::TenantError;
-use crate::{Edge, tenant};
+use crate::{Edge, grpc, tenant};
 
 /// A path, its label in `tempo_request_duration_seconds`, and who answers.
 struct Route {
@@ -93,16 +96,30 @@ async fn observe(State((edge, label)): State<(Arc<Edge>, &'static str)>, request
 }
 
 async fn divert_grpc(State(edge): State<Arc<Edge>>, request: Request, next: Next) -> Response {
-    if grpc::is_grpc(&request) { grpc::serve_common(edge, request).await } else { next.run(request).await }
+    if grpc::is_grpc(&request) { streaming::serve(edge, request).await } else { next.run(request).await }
 }
 
-/// One query, ready to be answered.
+/// One query over HTTP, ready to be answered.
 struct Call {
     edge: Arc<Edge>,
     tenant: TenantId,
     uri: Uri,
     params: Params,
     format: Format,
+    now_nanos: u64,
+}
+
+impl Call {
+    fn asker(&self) -> Asker<'_> {
+        Asker { edge: &self.edge, tenant: &self.tenant, now_nanos: self.now_nanos }
+    }
+}
+
+/// Who asks, and when: what every question needs, whatever the protocol.
+#[derive(Clone, Copy)]
+struct Asker<'a> {
+    edge: &'a Edge,
+    tenant: &'a TenantId,
     now_nanos: u64,
 }
 
@@ -115,34 +132,35 @@ where
     any(async move |State(edge): State<Arc<Edge>>, request: Request| {
         // The body is not read, and must not be held while the query runs.
         let (head, _body) = request.into_parts();
-        let reply = answer(edge, head.uri, &head.headers, handler).await;
+        let call = |tenant| {
+            let params = Params::of(&head.uri);
+            let (uri, format) = (head.uri.clone(), Format::of(&head.headers));
+            handler(Call { edge: edge.clone(), tenant, uri, params, format, now_nanos: now_nanos() })
+        };
+        let reply = answer(&edge, &head.headers, call).await;
         reply.unwrap_or_else(QueryError::into_reply).into_response(&head.headers).await
     })
 }
 
-async fn answer<H, F>(edge: Arc<Edge>, uri: Uri, headers: &HeaderMap, handler: H) -> Result<Reply, QueryError>
+/// Does `work` within the timeout, when the process is ready, the tenant is known and it is the query's turn.
+async fn answer<R, F>(edge: &Edge, headers: &HeaderMap, work: impl FnOnce(TenantId) -> F) -> Result<R, QueryError>
 where
-    H: Fn(Call) -> F,
-    F: Future<Output = Result<Reply, QueryError>>,
+    F: Future<Output = Result<R, QueryError>>,
 {
     let tenant = tenant::of(headers, edge.config.multitenancy_enabled)?;
     if let Some(reason) = edge.not_ready() {
         return Err(QueryError::new(StatusCode::SERVICE_UNAVAILABLE, reason));
     }
-    let holder = edge.clone();
-    let _turn = holder
+    let _turn = edge
         .queries
         .try_acquire()
         .map_err(|_full| QueryError::new(StatusCode::TOO_MANY_REQUESTS, "too many outstanding requests"))?;
-    let timeout = edge.config.query.timeout();
-    let format = Format::of(headers);
-    let params = Params::of(&uri);
-    within(timeout, handler(Call { edge, tenant, uri, params, format, now_nanos: now_nanos() })).await
+    within(edge.config.query.timeout(), work(tenant)).await
 }
 
-async fn within<F>(timeout: Option<Duration>, work: F) -> Result<Reply, QueryError>
+async fn within<R, F>(timeout: Option<Duration>, work: F) -> Result<R, QueryError>
 where
-    F: Future<Output = Result<Reply, QueryError>>,
+    F: Future<Output = Result<R, QueryError>>,
 {
     let Some(timeout) = timeout else { return work.await };
     tokio::time::timeout(timeout, work).await.unwrap_or_else(|_elapsed| {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, header};
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 use http_body_util::BodyExt;
 use prometheus_client::registry::Registry;
 use tower::ServiceExt;
@@ -43,6 +43,7 @@ pub(crate) fn local_config() -> Config {
 /// An answer, read to its end.
 pub(crate) struct Answer {
     pub(crate) status: u16,
+    /// Those before the body, and those behind it.
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
 }
@@ -62,9 +63,28 @@ impl Answer {
     }
 }
 
+/// One gRPC message: a flag, a length, the bytes.
+pub(crate) fn frame(is_compressed: bool, message: &[u8]) -> Bytes {
+    let mut framed = BytesMut::new();
+    framed.put_u8(is_compressed.into());
+    framed.put_u32(u32::try_from(message.len()).unwrap());
+    framed.put_slice(message);
+    framed.freeze()
+}
+
+/// A gRPC request.
+pub(crate) fn grpc_request(path: &str, headers: &[(&str, &str)], body: Bytes) -> Request<Body> {
+    let mut request = Request::builder().method("POST").uri(path).header("content-type", "application/grpc");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.body(Body::from(body)).unwrap()
+}
+
 pub(crate) async fn ask(router: Router, request: Request<Body>) -> Answer {
     let response = router.oneshot(request).await.unwrap();
-    let (head, body) = response.into_parts();
-    let body = body.collect().await.unwrap().to_bytes();
-    Answer { status: head.status.as_u16(), headers: head.headers, body }
+    let (mut head, body) = response.into_parts();
+    let body = body.collect().await.unwrap();
+    head.headers.extend(body.trailers().cloned().unwrap_or_default());
+    Answer { status: head.status.as_u16(), headers: head.headers, body: body.to_bytes() }
 }

@@ -18,7 +18,8 @@ pub struct QueryMetrics {
     /// Blocks in the time range.
     pub total_blocks: u64,
     pub total_block_bytes: u64,
-    /// Sources read, of those planned.
+    /// Sources dealt with, of those planned: read, or found needless. At the end fewer than planned are those that could
+    /// not be read.
     pub completed_jobs: u64,
     pub total_jobs: u64,
 }

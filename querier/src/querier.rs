@@ -7,6 +7,7 @@ use model::{TenantId, TimeRange, TraceId};
 use prometheus_client::registry::Registry;
 use storage::CpuPool;
 use storage::source::Source;
+use tokio::sync::watch;
 
 use crate::answer::{MetricsAnswer, QueryMetrics, SearchAnswer, TagNames, TagValues, TraceAnswer};
 use crate::config::Config;
@@ -60,8 +61,16 @@ impl Querier {
     }
 
     /// The newest traces that match, newest first.
-    pub async fn search(&self, tenant: &TenantId, request: SearchRequest) -> Result<SearchAnswer, Error> {
-        let answer = async { search::search(&self.inner, self.sources(tenant).await?, &request).await };
+    ///
+    /// While the search runs, `certain` is told twice a second at most which entries are certain and what was read so far.
+    /// Its traces only ever grow, and the answer begins with them, unchanged. Telling waits for nobody.
+    pub async fn search(
+        &self,
+        tenant: &TenantId,
+        request: SearchRequest,
+        certain: Option<&watch::Sender<SearchAnswer>>,
+    ) -> Result<SearchAnswer, Error> {
+        let answer = async { search::search(&self.inner, self.sources(tenant).await?, &request, certain).await };
         self.ask(Operation::Search, tenant, |answer: &SearchAnswer| answer.metrics, answer).await
     }
 

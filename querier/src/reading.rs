@@ -73,6 +73,11 @@ impl<'a> Reading<'a> {
         locked(&self.metrics).inspected_traces += traces as u64;
     }
 
+    /// Forgets which sources were dealt with, because all are looked at again.
+    pub fn begin(&self) {
+        locked(&self.metrics).completed_jobs = 0;
+    }
+
     pub fn count_source(&self) {
         locked(&self.metrics).completed_jobs += 1;
     }

@@ -11,6 +11,7 @@
 //!
 //! A pipeline that needs more columns than its filters do reads those first, and the others for traces that may match.
 
+mod certain;
 mod collect;
 mod complete;
 mod query;
@@ -23,6 +24,7 @@ use futures::FutureExt;
 use hashbrown::HashSet;
 use model::TraceId;
 use storage::source::Source;
+use tokio::sync::watch;
 use tracing::warn;
 
 use self::collect::{Hit, Hits};
@@ -39,11 +41,12 @@ use crate::scan::{GroupTraces, Opened};
 /// Sources that are looked at together. The newest come first, and often make the others needless.
 const SOURCES_AT_ONCE: usize = 4;
 
-/// Answers a search over a consistent set of sources.
+/// Answers a search over a consistent set of sources. `certain` is told what can be said before the end.
 pub(crate) async fn search(
     inner: &Inner,
     sources: Vec<Arc<dyn Source>>,
     request: &SearchRequest,
+    certain: Option<&watch::Sender<SearchAnswer>>,
 ) -> Result<SearchAnswer, Error> {
     let query = Arc::new(SearchQuery::of(&request.filter)?);
     if query.finder.is_never() || request.limit == 0 {
@@ -54,6 +57,7 @@ pub(crate) async fn search(
         query,
         limit: request.limit,
         spans_per_span_set: request.spans_per_span_set,
+        certain,
     };
     let split = search.split_traces().await?;
     // Other parts of a match may begin earlier and so move it down the answer; then more matches are needed.
@@ -73,15 +77,22 @@ struct Search<'a> {
     query: Arc<SearchQuery>,
     limit: usize,
     spans_per_span_set: usize,
+    /// What of the answer is certain and told; never more than `limit` traces.
+    certain: Option<&'a watch::Sender<SearchAnswer>>,
 }
 
 impl Search<'_> {
     /// The newest traces that match, up to `keep`. Traces in `split` are evaluated as a whole.
     async fn find(&self, keep: usize, split: &HashSet<TraceId>) -> Result<Hits, Error> {
-        let hits = Mutex::new(Hits::new(keep));
-        self.find_split(split, &hits).await?;
-        let find_in = |(number, source)| self.find_in(number, source, split, &hits).boxed();
-        try_all(SOURCES_AT_ONCE, self.reading.in_range().map(find_in).collect()).await?;
+        self.reading.begin();
+        let ends = self.reading.in_range().map(|(number, source)| (number, source.time_range().end_nanos));
+        let hits = Mutex::new(Hits::new(keep, ends));
+        let finding = async {
+            self.find_split(split, &hits).await?;
+            let find_in = |(number, source)| self.find_in(number, source, split, &hits).boxed();
+            try_all(SOURCES_AT_ONCE, self.reading.in_range().map(find_in).collect()).await
+        };
+        self.while_telling(&hits, finding).await?;
         Ok(hits.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -94,16 +105,19 @@ impl Search<'_> {
         hits: &Mutex<Hits>,
     ) -> Result<(), Error> {
         // every trace of the source starts before the source ends
-        if !locked(hits).could_keep(source.time_range().end_nanos) {
-            return Ok(());
-        }
-        match self.scan(number, source, split, hits).await {
-            Err(error) if error.is_of_one_source() => {
-                warn!(block_id = %source.block_id(), %error, "source left out of a search");
-                Ok(())
+        if locked(hits).could_keep(source.time_range().end_nanos) {
+            match self.scan(number, source, split, hits).await {
+                Ok(()) => self.reading.count_source(),
+                Err(error) if error.is_of_one_source() => {
+                    warn!(block_id = %source.block_id(), %error, "source left out of a search");
+                }
+                Err(error) => return Err(error),
             }
-            result => result,
+        } else {
+            self.reading.count_source();
         }
+        locked(hits).done_with(number);
+        Ok(())
     }
 
     async fn scan(
@@ -127,7 +141,6 @@ impl Search<'_> {
             let groups = opened.by_group(traces)?.into_iter().map(scan_group).collect();
             try_all(self.reading.inner.config.max_concurrent_reads, groups).await?;
         }
-        self.reading.count_source();
         Ok(())
     }
 

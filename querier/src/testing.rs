@@ -14,6 +14,7 @@ use spans::{SpanTable, TableBuilder};
 use storage::CpuPool;
 use storage::memory::MemorySource;
 use storage::source::{Dimensions, Projection, Read, Source};
+use tokio::sync::Semaphore;
 
 use crate::{Config, Querier};
 
@@ -156,4 +157,61 @@ impl Source for Damaged {
 
 fn damage() -> storage::Error {
     storage::Error::BlockDamaged { key: "spans.parquet".to_owned(), reason: "test".to_owned() }
+}
+
+/// A source whose spans cannot be read until [`Gated::open`] is called.
+pub(crate) struct Gated {
+    source: Arc<dyn Source>,
+    gate: Semaphore,
+}
+
+impl Gated {
+    pub fn closed(source: Arc<dyn Source>) -> Arc<Self> {
+        Arc::new(Self { source, gate: Semaphore::new(0) })
+    }
+
+    pub fn open(&self) {
+        self.gate.close();
+    }
+}
+
+#[async_trait]
+impl Source for Gated {
+    fn block_id(&self) -> BlockId {
+        self.source.block_id()
+    }
+
+    fn is_live(&self) -> bool {
+        self.source.is_live()
+    }
+
+    fn time_range(&self) -> TimeRange {
+        self.source.time_range()
+    }
+
+    fn span_count(&self) -> usize {
+        self.source.span_count()
+    }
+
+    fn size_bytes(&self) -> u64 {
+        self.source.size_bytes()
+    }
+
+    async fn dimensions(&self) -> Result<Arc<Dimensions>, storage::Error> {
+        self.source.dimensions().await
+    }
+
+    async fn find_trace(&self, id: &TraceId) -> Result<Option<usize>, storage::Error> {
+        self.source.find_trace(id).await
+    }
+
+    async fn read(
+        &self,
+        group: usize,
+        rows: &[std::ops::Range<usize>],
+        columns: &Projection,
+    ) -> Result<Read, storage::Error> {
+        let _closed = self.gate.acquire().await;
+        self.source.read(group, rows, columns).await
+    }
 }

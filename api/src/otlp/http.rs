@@ -1,7 +1,6 @@
 //! OTLP over HTTP: `POST /v1/traces`, protobuf or JSON, and the answers that Tempo's receiver gives to everything else.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -98,7 +97,7 @@ async fn receive(edge: &Edge, form: Form, request: Request) -> Result<(), Refusa
     let encoding = Encoding::of(request.headers()).map_err(|error| Refusal::invalid(error.to_string()))?;
     let max_bytes =
         edge.config.otlp_http.as_ref().map_or(0, |OtlpHttpConfig { max_request_body_size, .. }| *max_request_body_size);
-    let patience = Duration::from_secs(edge.config.body_read_timeout_seconds);
+    let patience = edge.config.body_read_timeout();
     let body = tokio::time::timeout(patience, read_body(request.into_body(), max_bytes))
         .await
         .map_err(|_elapsed| Refusal::new(Code::DeadlineExceeded, "the request body took too long to arrive"))??;

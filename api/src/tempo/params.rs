@@ -48,14 +48,20 @@ impl Params {
     /// The TraceQL text, if there is one of a length that is read at all.
     pub(super) fn query(&self, max_bytes: usize) -> Result<Option<&str>, QueryError> {
         let query = self.get("q");
-        if query.is_some_and(|text| text.len() > max_bytes) {
-            return Err(QueryError::bad_request(format!(
-                "TraceQL expression exceeds the configured maximum size of {max_bytes} bytes, reduce the query \
-                 expression size or contact your system administrator"
-            )));
-        }
+        query.map_or(Ok(()), |text| check_length(text, max_bytes))?;
         Ok(query)
     }
+}
+
+/// Refuses a TraceQL text that is too long to be read.
+pub(super) fn check_length(query: &str, max_bytes: usize) -> Result<(), QueryError> {
+    if query.len() <= max_bytes {
+        return Ok(());
+    }
+    Err(QueryError::bad_request(format!(
+        "TraceQL expression exceeds the configured maximum size of {max_bytes} bytes, reduce the query expression size or \
+         contact your system administrator"
+    )))
 }
 
 #[cfg(test)]

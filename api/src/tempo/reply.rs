@@ -9,7 +9,8 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use crate::error::http_status;
+use super::json::{Json, ToJson};
+use crate::error::{http_status, streaming_code};
 use crate::status::TEXT;
 
 /// Bodies from this size on are compressed for clients that understand it.
@@ -44,12 +45,15 @@ pub(super) struct Reply {
 }
 
 impl Reply {
-    pub(super) fn json(body: String) -> Self {
-        Self::new(StatusCode::OK, Some("application/json"), body)
+    pub(super) fn of(message: &(impl ToJson + prost::Message), format: Format) -> Self {
+        match format {
+            Format::Json => Self::json(Json::of(message)),
+            Format::Protobuf => Self::new(StatusCode::OK, Some("application/protobuf"), message.encode_to_vec()),
+        }
     }
 
-    pub(super) fn protobuf(message: &impl prost::Message) -> Self {
-        Self::new(StatusCode::OK, Some("application/protobuf"), message.encode_to_vec())
+    pub(super) fn json(body: String) -> Self {
+        Self::new(StatusCode::OK, Some("application/json"), body)
     }
 
     /// A status and nothing else, not even a content type.
@@ -136,6 +140,11 @@ impl QueryError {
 
     pub(super) fn into_reply(self) -> Reply {
         Reply { nosniff: self.nosniff, ..Reply::new(self.status, Some(TEXT), self.text) }
+    }
+
+    /// The same error where there are no lines to end.
+    pub(super) fn into_grpc(self) -> tonic::Status {
+        tonic::Status::new(streaming_code(self.status), self.text.trim_end())
     }
 }
 

@@ -6,12 +6,13 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue};
 use querier::answer::{self, FoundSpan, FoundTrace, QueryMetrics, SearchAnswer, Value};
 use querier::request::{SearchFilter, SearchRequest};
+use tokio::sync::watch;
 
-use super::Call;
-use super::json::Json;
-use super::params::{Params, logfmt, range};
+use super::params::range::Bounds;
+use super::params::{Params, check_length, logfmt, range};
 use super::proto::{SearchMetrics, SearchResponse, ServiceStats, Span, SpanSet, TraceSearchMetadata};
-use super::reply::{Format, QueryError, Reply};
+use super::reply::{QueryError, Reply};
+use super::{Asker, Call};
 use crate::QueryConfig;
 
 /// Parameters that are not tags when tags are given as parameters.
@@ -19,43 +20,80 @@ const RESERVED: [&str; 10] =
     ["q", "tags", "minDuration", "maxDuration", "limit", "spss", "start", "end", "since", "skip_ast_transformations"];
 
 pub(super) async fn search(call: Call) -> Result<Reply, QueryError> {
-    let request = read(&call.params, &call.edge.config.query, call.now_nanos)?;
-    let is_traceql = matches!(request.filter, SearchFilter::TraceQl(_));
-    let answer = call.edge.querier.search(&call.tenant, request).await.map_err(refused)?;
-    let response = response(answer, is_traceql);
-    Ok(match call.format {
-        Format::Json => Reply::json(Json::of(&response)),
-        Format::Protobuf => Reply::protobuf(&response),
-    })
+    let request = Asked::of_url(&call.params)?.check(&call.edge.config.query, call.now_nanos)?;
+    Ok(Reply::of(&answer(call.asker(), request, None).await?, call.format))
 }
 
-fn read(params: &Params, config: &QueryConfig, now_nanos: u64) -> Result<SearchRequest, QueryError> {
-    let range = range::of_search(params, config, now_nanos)?;
-    let filter = filter(params, config)?;
-    let limit = limit(params, config)?;
-    let spans_per_span_set = spans_per_span_set(params, config)?;
-    Ok(SearchRequest { filter, range, limit, spans_per_span_set })
+/// What a search is answered with. `certain` is told what can be said before the end.
+pub(super) async fn answer(
+    asker: Asker<'_>,
+    request: SearchRequest,
+    certain: Option<&watch::Sender<SearchAnswer>>,
+) -> Result<SearchResponse, QueryError> {
+    let is_traceql = is_traceql(&request);
+    let answer = asker.edge.querier.search(asker.tenant, request, certain).await.map_err(refused)?;
+    Ok(response(answer, is_traceql))
 }
 
-fn filter(params: &Params, config: &QueryConfig) -> Result<SearchFilter, QueryError> {
-    let query = params.query(config.max_query_bytes)?;
-    let tags = params.get("tags");
-    let min_duration = duration(params, "minDuration")?;
-    let max_duration = duration(params, "maxDuration")?;
-    if min_duration.zip(max_duration).is_some_and(|(min, max)| max <= min) {
-        return Err(QueryError::bad_request("invalid maxDuration: must be greater than minDuration"));
+pub(super) fn is_traceql(request: &SearchRequest) -> bool {
+    matches!(request.filter, SearchFilter::TraceQl(_))
+}
+
+/// A search as a client words it. Nothing is checked yet, but that it can be read.
+#[derive(Debug, Default)]
+pub(super) struct Asked {
+    pub(super) bounds: Bounds,
+    pub(super) query: Option<String>,
+    /// What to look for without a query.
+    pub(super) tags: Vec<(String, String)>,
+    pub(super) min_duration: Option<Duration>,
+    pub(super) max_duration: Option<Duration>,
+    pub(super) limit: Option<u32>,
+    /// 0 for all spans.
+    pub(super) spans_per_span_set: Option<u32>,
+}
+
+impl Asked {
+    fn of_url(params: &Params) -> Result<Self, QueryError> {
+        let query = params.get("q").map(str::to_owned);
+        let tags = match (&query, params.get("tags")) {
+            (Some(_), Some(_)) => {
+                return Err(QueryError::bad_request("invalid request: can't specify tags and q in the same query"));
+            }
+            (None, Some(tags)) => logfmt::parse_tags(tags)
+                .map_err(|problem| QueryError::bad_request(format!("invalid tags: {problem}")))?,
+            (Some(_), None) => Vec::new(),
+            (None, None) => tags_in_url(params),
+        };
+        Ok(Self {
+            bounds: Bounds::of_search(params)?,
+            query,
+            tags,
+            min_duration: duration(params, "minDuration")?,
+            max_duration: duration(params, "maxDuration")?,
+            limit: params.uint32("limit")?,
+            spans_per_span_set: params.uint32("spss")?,
+        })
     }
-    let tags = match (query, tags) {
-        (Some(_), Some(_)) => {
-            return Err(QueryError::bad_request("invalid request: can't specify tags and q in the same query"));
+
+    pub(super) fn check(self, config: &QueryConfig, now_nanos: u64) -> Result<SearchRequest, QueryError> {
+        Ok(SearchRequest {
+            range: range::of_search(self.bounds, config, now_nanos)?,
+            limit: limit(self.limit, config)?,
+            spans_per_span_set: spans_per_span_set(self.spans_per_span_set, config)?,
+            filter: self.filter(config)?,
+        })
+    }
+
+    fn filter(self, config: &QueryConfig) -> Result<SearchFilter, QueryError> {
+        let Self { query, tags, min_duration, max_duration, .. } = self;
+        if min_duration.zip(max_duration).is_some_and(|(min, max)| max <= min) {
+            return Err(QueryError::bad_request("invalid maxDuration: must be greater than minDuration"));
         }
-        (Some(query), None) => return Ok(SearchFilter::TraceQl(query.to_owned())),
-        (None, Some(tags)) => {
-            logfmt::parse_tags(tags).map_err(|problem| QueryError::bad_request(format!("invalid tags: {problem}")))?
-        }
-        (None, None) => tags_in_url(params),
-    };
-    Ok(SearchFilter::Tags { tags, min_duration, max_duration })
+        let Some(query) = query else { return Ok(SearchFilter::Tags { tags, min_duration, max_duration }) };
+        check_length(&query, config.max_query_bytes)?;
+        Ok(SearchFilter::TraceQl(query))
+    }
 }
 
 /// What the language refuses is worded in this endpoint's own way.
@@ -80,8 +118,8 @@ fn duration(params: &Params, name: &str) -> Result<Option<Duration>, QueryError>
     }
 }
 
-fn limit(params: &Params, config: &QueryConfig) -> Result<usize, QueryError> {
-    let limit = params.uint32("limit")?.map_or(config.default_result_limit, |limit| limit as usize);
+fn limit(asked: Option<u32>, config: &QueryConfig) -> Result<usize, QueryError> {
+    let limit = asked.map_or(config.default_result_limit, |limit| limit as usize);
     if limit == 0 {
         return Err(QueryError::bad_request("invalid limit: must be a positive number"));
     }
@@ -93,8 +131,8 @@ fn limit(params: &Params, config: &QueryConfig) -> Result<usize, QueryError> {
 }
 
 /// 0 asks for all spans.
-fn spans_per_span_set(params: &Params, config: &QueryConfig) -> Result<usize, QueryError> {
-    let spans = params.uint32("spss")?.map_or(config.default_spans_per_span_set, |spans| spans as usize);
+fn spans_per_span_set(asked: Option<u32>, config: &QueryConfig) -> Result<usize, QueryError> {
+    let spans = asked.map_or(config.default_spans_per_span_set, |spans| spans as usize);
     let max = config.max_spans_per_span_set;
     if max > 0 && spans > max {
         return Err(QueryError::bad_request(format!("spans per span set exceeds {max}. received {spans}")));
@@ -102,7 +140,8 @@ fn spans_per_span_set(params: &Params, config: &QueryConfig) -> Result<usize, Qu
     Ok(if spans == 0 { usize::MAX } else { spans })
 }
 
-fn response(answer: SearchAnswer, is_traceql: bool) -> SearchResponse {
+/// An answer, or what is certain of one, as a message.
+pub(super) fn response(answer: SearchAnswer, is_traceql: bool) -> SearchResponse {
     let mut metrics = metrics(&answer.metrics);
     if is_traceql {
         metrics.inspected_traces = 0; // Tempo says so for tag searches only
@@ -181,7 +220,9 @@ mod tests {
     use super::*;
 
     fn read_query(query: &str) -> Result<SearchRequest, String> {
-        read(&Params::from_query(query), &QueryConfig::default(), 1_700_000_000_000_000_000).map_err(|error| error.text)
+        let request = Asked::of_url(&Params::from_query(query))
+            .and_then(|asked| asked.check(&QueryConfig::default(), 1_700_000_000_000_000_000));
+        request.map_err(|error| error.text)
     }
 
     fn tags(query: &str) -> Vec<(String, String)> {

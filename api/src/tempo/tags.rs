@@ -8,40 +8,99 @@ use percent_encoding::percent_decode_str;
 use querier::answer::{QueryMetrics, TagNames, TagValueKind, TagValues};
 use querier::request::{Tag, TagNamesRequest, TagScope, TagValuesRequest};
 
-use super::Call;
-use super::json::{Json, ToJson};
-use super::params::range;
+use super::params::range::Bounds;
+use super::params::{Params, check_length, range};
 use super::proto::{
     MetadataMetrics, SearchTagValuesResponse, SearchTagValuesV2Response, SearchTagsResponse, SearchTagsV2Response,
     SearchTagsV2Scope, TagValue,
 };
-use super::reply::{Format, QueryError, Reply};
+use super::reply::{QueryError, Reply};
 use super::search::saturated;
+use super::{Asker, Call};
+use crate::QueryConfig;
 
 const INTRINSIC: &str = "intrinsic";
 
-/// Names of all scopes in one list; intrinsics only when they alone are asked for.
 pub(super) async fn names_v1(call: Call) -> Result<Reply, QueryError> {
-    let scope = scope(&call)?;
-    let names = names(&call, scope, None).await?;
-    let mut listed: BTreeSet<String> = names.scopes.into_values().flatten().collect();
-    if scope == TagScope::Intrinsic {
-        listed.extend(LISTED_INTRINSICS.map(str::to_owned));
-    }
-    let tag_names = listed.into_iter().collect();
-    Ok(reply(&call, SearchTagsResponse { tag_names, metrics: metrics(&names.metrics) }))
+    let names = NamesAsked::of_url(&call.params)?.v1(call.asker()).await?;
+    Ok(Reply::of(&names, call.format))
 }
 
-/// Names by scope. A scope that was asked for is there even if it is empty.
 pub(super) async fn names_v2(call: Call) -> Result<Reply, QueryError> {
-    let scope = scope(&call)?;
-    let query = call.params.query(call.edge.config.query.max_query_bytes)?.map(str::to_owned);
-    let mut names = names(&call, scope, query).await?;
-    if let TagScope::One(asked) = scope {
-        names.scopes.entry(asked).or_default();
+    let names = NamesAsked::of_url(&call.params)?.v2(call.asker()).await?;
+    Ok(Reply::of(&names, call.format))
+}
+
+pub(super) async fn values_v1(call: Call) -> Result<Reply, QueryError> {
+    let values = ValuesAsked::of_url(call.uri.path(), &call.params)?.v1(call.asker()).await?;
+    Ok(Reply::of(&values, call.format))
+}
+
+pub(super) async fn values_v2(call: Call) -> Result<Reply, QueryError> {
+    let values = ValuesAsked::of_url(call.uri.path(), &call.params)?.v2(call.asker()).await?;
+    Ok(Reply::of(&values, call.format))
+}
+
+/// A question for names, as a client words it.
+#[derive(Debug, Default)]
+pub(super) struct NamesAsked {
+    /// Empty for all.
+    pub(super) scope: String,
+    pub(super) query: Option<String>,
+    pub(super) bounds: Bounds,
+    /// 0 for all.
+    pub(super) limit: u32,
+}
+
+impl NamesAsked {
+    fn of_url(params: &Params) -> Result<Self, QueryError> {
+        Ok(Self {
+            scope: params.get("scope").unwrap_or_default().to_owned(),
+            query: params.get("q").map(str::to_owned),
+            bounds: Bounds::of_tags(params)?,
+            limit: params.uint32("limit")?.unwrap_or(0),
+        })
     }
-    let metrics = metrics(&names.metrics);
-    Ok(reply(&call, SearchTagsV2Response { scopes: listed_scopes(names), metrics }))
+
+    /// Names of all scopes in one list; intrinsics only when they alone are asked for. A query is ignored.
+    pub(super) async fn v1(self, asker: Asker<'_>) -> Result<SearchTagsResponse, QueryError> {
+        let scope = scope(&self.scope)?;
+        let names = Self { query: None, ..self }.find(scope, asker).await?;
+        let mut listed: BTreeSet<String> = names.scopes.into_values().flatten().collect();
+        if scope == TagScope::Intrinsic {
+            listed.extend(LISTED_INTRINSICS.map(str::to_owned));
+        }
+        Ok(SearchTagsResponse { tag_names: listed.into_iter().collect(), metrics: metrics(&names.metrics) })
+    }
+
+    /// Names by scope. A scope that was asked for is there even if it is empty.
+    pub(super) async fn v2(self, asker: Asker<'_>) -> Result<SearchTagsV2Response, QueryError> {
+        let scope = scope(&self.scope)?;
+        let mut names = self.find(scope, asker).await?;
+        if let TagScope::One(asked) = scope {
+            names.scopes.entry(asked).or_default();
+        }
+        let metrics = metrics(&names.metrics);
+        Ok(SearchTagsV2Response { scopes: listed_scopes(names), metrics })
+    }
+
+    async fn find(self, scope: TagScope, asker: Asker<'_>) -> Result<TagNames, QueryError> {
+        let config = &asker.edge.config.query;
+        let query = checked_query(self.query, config)?;
+        let range = range::of_tags(self.bounds, config, asker.now_nanos)?;
+        let request = TagNamesRequest { scope, range, query, limit: limit(self.limit) };
+        Ok(asker.edge.querier.tag_names(asker.tenant, request).await?)
+    }
+}
+
+fn scope(name: &str) -> Result<TagScope, QueryError> {
+    match name {
+        "" | "none" => Ok(TagScope::All),
+        INTRINSIC => Ok(TagScope::Intrinsic),
+        name => Scope::from_name(name)
+            .map(TagScope::One)
+            .ok_or_else(|| QueryError::bad_request(format!("invalid scope: {name}"))),
+    }
 }
 
 fn listed_scopes(names: TagNames) -> Vec<SearchTagsV2Scope> {
@@ -55,48 +114,57 @@ fn listed_scopes(names: TagNames) -> Vec<SearchTagsV2Scope> {
     attributes.chain(intrinsics).collect()
 }
 
-async fn names(call: &Call, scope: TagScope, query: Option<String>) -> Result<TagNames, QueryError> {
-    let range = range::of_tags(&call.params, &call.edge.config.query, call.now_nanos)?;
-    let request = TagNamesRequest { scope, range, query, limit: limit(call)? };
-    Ok(call.edge.querier.tag_names(&call.tenant, request).await?)
+/// A question for values, as a client words it.
+#[derive(Debug, Default)]
+pub(super) struct ValuesAsked {
+    pub(super) tag: String,
+    pub(super) query: Option<String>,
+    pub(super) bounds: Bounds,
+    /// 0 for all.
+    pub(super) limit: u32,
 }
 
-fn scope(call: &Call) -> Result<TagScope, QueryError> {
-    match call.params.get("scope") {
-        None | Some("none") => Ok(TagScope::All),
-        Some(INTRINSIC) => Ok(TagScope::Intrinsic),
-        Some(name) => Scope::from_name(name)
-            .map(TagScope::One)
-            .ok_or_else(|| QueryError::bad_request(format!("invalid scope: {name}"))),
+impl ValuesAsked {
+    fn of_url(path: &str, params: &Params) -> Result<Self, QueryError> {
+        Ok(Self {
+            tag: tag_name(path)?,
+            query: params.get("q").map(str::to_owned),
+            bounds: Bounds::of_tags(params)?,
+            limit: params.uint32("limit")?.unwrap_or(0),
+        })
+    }
+
+    /// Texts, sorted; the name is bare, and a query is ignored.
+    pub(super) async fn v1(self, asker: Asker<'_>) -> Result<SearchTagValuesResponse, QueryError> {
+        let tag = Tag::Bare(self.tag.clone());
+        let values = Self { query: None, ..self }.find(tag, asker).await?;
+        let texts: BTreeSet<String> = values.values.into_iter().map(|value| value.text).collect();
+        Ok(SearchTagValuesResponse { tag_values: texts.into_iter().collect(), metrics: metrics(&values.metrics) })
+    }
+
+    /// Typed values of a TraceQL field.
+    pub(super) async fn v2(self, asker: Asker<'_>) -> Result<SearchTagValuesV2Response, QueryError> {
+        let field = traceql::parse_field(&self.tag)
+            .map_err(|error| QueryError::bad_request(format!("please provide a valid tagName: {error}")))?;
+        let values = self.find(Tag::Field(field), asker).await?;
+        let typed =
+            |value: querier::answer::TagValue| TagValue { kind: kind_name(value.kind).to_owned(), value: value.text };
+        let tag_values = values.values.into_iter().map(typed).collect();
+        Ok(SearchTagValuesV2Response { tag_values, metrics: metrics(&values.metrics) })
+    }
+
+    async fn find(self, tag: Tag, asker: Asker<'_>) -> Result<TagValues, QueryError> {
+        let config = &asker.edge.config.query;
+        let query = checked_query(self.query, config)?;
+        let range = range::of_tags(self.bounds, config, asker.now_nanos)?;
+        let request = TagValuesRequest { tag, range, query, limit: limit(self.limit) };
+        Ok(asker.edge.querier.tag_values(asker.tenant, request).await?)
     }
 }
 
-/// Texts, sorted; the name is bare, and a query is ignored.
-pub(super) async fn values_v1(call: Call) -> Result<Reply, QueryError> {
-    let name = tag_name(call.uri.path())?;
-    let values = values(&call, Tag::Bare(name), None).await?;
-    let texts: BTreeSet<String> = values.values.into_iter().map(|value| value.text).collect();
-    let tag_values = texts.into_iter().collect();
-    Ok(reply(&call, SearchTagValuesResponse { tag_values, metrics: metrics(&values.metrics) }))
-}
-
-/// Typed values of a TraceQL field.
-pub(super) async fn values_v2(call: Call) -> Result<Reply, QueryError> {
-    let name = tag_name(call.uri.path())?;
-    let field = traceql::parse_field(&name)
-        .map_err(|error| QueryError::bad_request(format!("please provide a valid tagName: {error}")))?;
-    let query = call.params.query(call.edge.config.query.max_query_bytes)?.map(str::to_owned);
-    let values = values(&call, Tag::Field(field), query).await?;
-    let typed =
-        |value: querier::answer::TagValue| TagValue { kind: kind_name(value.kind).to_owned(), value: value.text };
-    let tag_values = values.values.into_iter().map(typed).collect();
-    Ok(reply(&call, SearchTagValuesV2Response { tag_values, metrics: metrics(&values.metrics) }))
-}
-
-async fn values(call: &Call, tag: Tag, query: Option<String>) -> Result<TagValues, QueryError> {
-    let range = range::of_tags(&call.params, &call.edge.config.query, call.now_nanos)?;
-    let request = TagValuesRequest { tag, range, query, limit: limit(call)? };
-    Ok(call.edge.querier.tag_values(&call.tenant, request).await?)
+fn checked_query(query: Option<String>, config: &QueryConfig) -> Result<Option<String>, QueryError> {
+    query.as_deref().map_or(Ok(()), |text| check_length(text, config.max_query_bytes))?;
+    Ok(query)
 }
 
 fn kind_name(kind: TagValueKind) -> &'static str {
@@ -109,9 +177,8 @@ fn kind_name(kind: TagValueKind) -> &'static str {
     }
 }
 
-/// 0 asks for all.
-fn limit(call: &Call) -> Result<Option<usize>, QueryError> {
-    Ok(call.params.uint32("limit")?.filter(|limit| *limit > 0).map(|limit| limit as usize))
+fn limit(asked: u32) -> Option<usize> {
+    (asked > 0).then_some(asked as usize)
 }
 
 /// What stands between `/search/tag/` and `/values`: slashes may be in it, encoded or not.
@@ -128,13 +195,6 @@ fn metrics(metrics: &QueryMetrics) -> MetadataMetrics {
         completed_jobs: saturated(metrics.completed_jobs),
         total_blocks: saturated(metrics.total_blocks),
         total_block_bytes: metrics.total_block_bytes,
-    }
-}
-
-fn reply(call: &Call, response: impl ToJson + prost::Message) -> Reply {
-    match call.format {
-        Format::Json => Reply::json(Json::of(&response)),
-        Format::Protobuf => Reply::protobuf(&response),
     }
 }
 

@@ -7,10 +7,9 @@ use percent_encoding::percent_decode_str;
 use querier::answer::TraceAnswer;
 
 use super::Call;
-use super::json::Json;
 use super::params::range;
 use super::proto::{PartialStatus, Trace, TraceByIdMetrics, TraceByIdResponse};
-use super::reply::{Format, QueryError, Reply};
+use super::reply::{QueryError, Reply};
 
 /// Which parts of a Tempo cluster are asked. Here there is one part, so all mean the same.
 const MODES: [&str; 4] = ["all", "ingesters", "blocks", "external"];
@@ -21,10 +20,7 @@ pub(super) async fn v1(call: Call) -> Result<Reply, QueryError> {
     if trace.resource_spans.is_empty() {
         return Ok(Reply::empty(StatusCode::NOT_FOUND));
     }
-    Ok(match call.format {
-        Format::Json => Reply::json(Json::of(&trace)),
-        Format::Protobuf => Reply::protobuf(&trace),
-    })
+    Ok(Reply::of(&trace, call.format))
 }
 
 /// A trace that is not there is an empty trace, and blocks that could not be read make the answer partial.
@@ -37,10 +33,7 @@ pub(super) async fn v2(call: Call) -> Result<Reply, QueryError> {
         status: status.into(),
         message: answer.partial.unwrap_or_default(),
     };
-    Ok(match call.format {
-        Format::Json => Reply::json(Json::of(&response)),
-        Format::Protobuf => Reply::protobuf(&response),
-    })
+    Ok(Reply::of(&response, call.format))
 }
 
 async fn find(call: &Call) -> Result<TraceAnswer, QueryError> {

@@ -26,18 +26,26 @@ pub(crate) struct Hit {
 /// The place of a trace in the answer: newest first, then by id.
 pub(crate) type Place = (Reverse<u64>, TraceId);
 
-/// The matches with the best places.
+/// The matches with the best places, and where more may come from.
 #[derive(Debug)]
 pub(crate) struct Hits {
     keep: usize,
     kept: BTreeMap<(Place, usize), Hit>,
     /// True once a match was left out.
     is_cut: bool,
+    /// When the sources end that may still add matches, by number.
+    unread: BTreeMap<usize, u64>,
 }
 
 impl Hits {
-    pub fn new(keep: usize) -> Self {
-        Self { keep, kept: BTreeMap::new(), is_cut: false }
+    /// Keeps `keep` matches of these sources, each with its end.
+    pub fn new(keep: usize, sources: impl IntoIterator<Item = (usize, u64)>) -> Self {
+        Self { keep, kept: BTreeMap::new(), is_cut: false, unread: sources.into_iter().collect() }
+    }
+
+    /// Notes that all matches of a source are here.
+    pub fn done_with(&mut self, source: usize) {
+        self.unread.remove(&source);
     }
 
     /// Whether a match that starts then, or earlier, could be among those that are kept.
@@ -57,6 +65,19 @@ impl Hits {
     pub fn complete_to(&self) -> Option<Place> {
         // a trace that could not be kept was not looked at, so a full set may be cut without knowing
         if self.is_cut || self.kept.len() >= self.keep { self.last_place() } else { None }
+    }
+
+    /// The best place that a match which is not here may have; `None` when all are here.
+    pub fn open_from(&self) -> Option<Place> {
+        let newest_unread = self.unread.values().max().map(|end_nanos| (Reverse(*end_nanos), TraceId([0; 16])));
+        self.complete_to().into_iter().chain(newest_unread).min()
+    }
+
+    /// The matches that no other can come before.
+    pub fn settled(&self) -> impl Iterator<Item = &Hit> {
+        let open_from = self.open_from();
+        let is_settled = move |place: &Place| open_from.is_none_or(|open| *place < open);
+        self.kept.iter().take_while(move |((place, _), _)| is_settled(place)).map(|(_, hit)| hit)
     }
 
     pub fn into_hits(self) -> impl Iterator<Item = Hit> {
@@ -97,7 +118,7 @@ mod tests {
     fn the_newest_are_kept_whatever_the_order() {
         let mut all: Vec<Hit> = (1..=6).map(|id| hit(100 + u64::from(id / 2), id, 0)).collect();
         let kept = |all: &[Hit]| {
-            let mut hits = Hits::new(3);
+            let mut hits = Hits::new(3, []);
             all.iter().for_each(|hit| hits.add(hit.clone()));
             assert!(hits.could_keep(102) && !hits.could_keep(101));
             assert_eq!(hits.complete_to(), Some((Reverse(102), TraceId([5; 16]))));
@@ -110,10 +131,25 @@ mod tests {
 
     #[test]
     fn what_is_not_full_is_complete() {
-        let mut hits = Hits::new(3);
+        let mut hits = Hits::new(3, []);
         hits.add(hit(1, 1, 0));
         hits.add(hit(1, 1, 1));
         assert_eq!(hits.complete_to(), None);
         assert!(hits.could_keep(0));
+    }
+
+    #[test]
+    fn a_match_is_settled_when_nothing_unread_can_come_before_it() {
+        let mut hits = Hits::new(4, [(0, 110), (1, 105), (2, 100)]);
+        let settled = |hits: &Hits| hits.settled().map(|hit| hit.trace_id.0[0]).collect::<Vec<_>>();
+        [hit(110, 1, 0), hit(106, 2, 0), hit(105, 3, 0)].into_iter().for_each(|hit| hits.add(hit));
+        assert!(settled(&hits).is_empty());
+        hits.done_with(0);
+        assert_eq!(settled(&hits), [1, 2], "source 1 may have a trace that starts when it ends");
+        hits.done_with(2);
+        hits.done_with(1);
+        assert_eq!(settled(&hits), [1, 2, 3]);
+        [hit(104, 4, 0), hit(103, 5, 0)].into_iter().for_each(|hit| hits.add(hit));
+        assert_eq!(settled(&hits), [1, 2, 3], "what was left out may come right after the last that was kept");
     }
 }

@@ -18,26 +18,47 @@ use crate::parts::PartAt;
 use crate::reading::{Parts, WHOLE_TRACES_AT_ONCE};
 use crate::scan::{GroupTraces, Opened, Run};
 
+/// Matches with their places in the answer, and all that is needed to show them.
+pub(super) struct Placed {
+    /// Best first.
+    pub places: Vec<Place>,
+    hits: Vec<Hit>,
+    parts: Parts,
+}
+
 impl Search<'_> {
     /// The answer, or `None` when `hits` hold too few matches to be sure of it.
     pub(super) async fn complete(&self, hits: Hits) -> Result<Option<Vec<FoundTrace>>, Error> {
         let complete_to = hits.complete_to();
-        let hits: Vec<Hit> = hits.into_hits().collect();
-        if hits.is_empty() {
-            return Ok(Some(Vec::new()));
+        let mut found = self.known();
+        let known = self.known_ids();
+        let missing = self.limit - found.len();
+        let hits: Vec<Hit> = hits.into_hits().filter(|hit| !known.contains(&hit.trace_id)).collect();
+        if hits.is_empty() || missing == 0 {
+            return Ok(Some(found));
         }
-        let parts = self.find_parts(&hits).await?;
-        let mut places = parts
-            .by_trace
-            .iter()
-            .map(|(id, of_trace)| Ok((Reverse(parts.time_range(of_trace)?.start_nanos), *id)))
-            .collect::<Result<Vec<Place>, Error>>()?;
-        places.sort_unstable();
-        let is_sure = complete_to.is_none_or(|sure| places.get(self.limit - 1).is_some_and(|last| *last <= sure));
+        let mut placed = self.place(hits).await?;
+        let is_sure = complete_to.is_none_or(|sure| placed.places.get(missing - 1).is_some_and(|last| *last <= sure));
         if !is_sure {
             return Ok(None);
         }
-        places.truncate(self.limit);
+        placed.places.truncate(missing);
+        found.extend(self.show(placed).await?);
+        Ok(Some(found))
+    }
+
+    /// Finds the other parts of matches, and with them where each trace stands.
+    pub(super) async fn place(&self, hits: Vec<Hit>) -> Result<Placed, Error> {
+        let parts = self.find_parts(&hits).await?;
+        let place =
+            |(id, of_trace): (&TraceId, &Vec<PartAt>)| Ok((Reverse(parts.time_range(of_trace)?.start_nanos), *id));
+        let mut places = parts.by_trace.iter().map(place).collect::<Result<Vec<Place>, Error>>()?;
+        places.sort_unstable();
+        Ok(Placed { places, hits, parts })
+    }
+
+    /// The entries of the answer at these places.
+    pub(super) async fn show(&self, Placed { places, hits, parts }: Placed) -> Result<Vec<FoundTrace>, Error> {
         let (whole, split): (Vec<TraceId>, Vec<TraceId>) =
             places.into_iter().map(|(_, id)| id).partition(|id| parts.by_trace[id].len() == 1);
         let mut found = self.show_split(&parts, &split).await?;
@@ -45,7 +66,7 @@ impl Search<'_> {
         let hits = hits.into_iter().filter(|hit| whole.contains(&hit.trace_id)).collect();
         found.extend(self.show_whole(&parts, hits).await?);
         found.sort_by_key(|trace| (Reverse(trace.start_nanos), trace.trace_id));
-        Ok(Some(found))
+        Ok(found)
     }
 
     /// All parts of the traces, wherever they lie.

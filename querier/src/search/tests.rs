@@ -6,12 +6,14 @@ use std::time::Duration;
 use model::{TenantId, TimeRange};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use storage::source::Source;
+use tokio::sync::watch;
 
 use crate::answer::{FoundTrace, SearchAnswer, SpanSet, Value};
 use crate::error::Error;
 use crate::request::{SearchFilter, SearchRequest};
 use crate::testing::{
-    Damaged, MS, START, array, attributes, event, int, querier, service, source, span, span_id, status, text, trace_id,
+    Damaged, Gated, MS, START, array, attributes, event, int, querier, service, source, span, span_id, status, text,
+    trace_id,
 };
 
 fn request(query: &str) -> SearchRequest {
@@ -24,7 +26,7 @@ fn request(query: &str) -> SearchRequest {
 }
 
 async fn ask(sources: &[Arc<dyn Source>], request: SearchRequest) -> Result<SearchAnswer, Error> {
-    querier(sources.to_vec()).search(&TenantId::single(), request).await
+    querier(sources.to_vec()).search(&TenantId::single(), request, None).await
 }
 
 async fn search(sources: &[Arc<dyn Source>], query: &str) -> Vec<FoundTrace> {
@@ -207,6 +209,31 @@ async fn an_earlier_part_moves_a_trace_down_the_answer() {
     let sources = [old, middle, new].map(|spans| source(vec![service("s", spans)]));
     let answer = ask(&sources, SearchRequest { limit: 2, ..request("{ name = `op` }") }).await.unwrap();
     assert_eq!(answer.traces.iter().map(|trace| trace.trace_id.0[0]).collect::<Vec<_>>(), [60, 59]);
+}
+
+#[tokio::test]
+async fn entries_are_told_once_they_are_certain_and_do_not_change() {
+    // trace 9 begins in the source that is still closed, so its place is open although a part of it was found
+    let new: Vec<_> = [(7, 700), (8, 800), (9, 900)].map(|(trace, at)| span(trace, 2, 1, "op", at, 1)).into();
+    let old: Vec<_> = [(1, 100), (9, 200)].map(|(trace, at)| span(trace, 1, 0, "op", at, 1)).into();
+    let old = Gated::closed(source(vec![service("s", old)]));
+    let sources = vec![source(vec![service("s", new)]), old.clone() as Arc<dyn Source>];
+    let (sender, mut certain) = watch::channel(SearchAnswer::default());
+    let searching = tokio::spawn(async move {
+        querier(sources).search(&TenantId::single(), request("{ name = `op` }"), Some(&sender)).await
+    });
+    certain.changed().await.unwrap();
+    let told = certain.borrow_and_update().clone();
+    let ids = |answer: &SearchAnswer| answer.traces.iter().map(|trace| trace.trace_id.0[0]).collect::<Vec<_>>();
+    assert_eq!(ids(&told), [8, 7]);
+    assert_eq!((told.metrics.completed_jobs, told.metrics.total_jobs), (1, 2));
+    assert!(!searching.is_finished());
+
+    old.open();
+    let answer = searching.await.unwrap().unwrap();
+    assert_eq!(ids(&answer), [8, 7, 9, 1]);
+    assert_eq!(answer.traces[..2], told.traces);
+    assert_eq!(answer.metrics.completed_jobs, 2);
 }
 
 #[tokio::test]

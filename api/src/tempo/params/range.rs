@@ -20,34 +20,57 @@ const DEFAULT_METRICS_RANGE: Duration = Duration::from_secs(3600);
 
 const ONLY_ONE: &str = "error parsing date range: only one of start and end provided: must provide both or neither";
 
-/// The range of `/api/search`: `start` and `end` in whole unix seconds.
+/// Start and end of a query as a client words them, in unix nanoseconds; nothing is checked yet.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(in crate::tempo) struct Bounds {
+    /// Looks so far back from now, whatever the others say.
+    since_nanos: Option<u64>,
+    start_nanos: Option<u64>,
+    end_nanos: Option<u64>,
+}
+
+impl Bounds {
+    /// Of `/api/search`: `start` and `end` in whole unix seconds.
+    pub(in crate::tempo) fn of_search(params: &Params) -> Result<Self, QueryError> {
+        let start = params.uint32("start")?.unwrap_or(0);
+        let end = params.uint32("end")?.unwrap_or(0);
+        Ok(Self { since_nanos: since(params)?, ..Self::of_seconds(start, end) })
+    }
+
+    /// Of tags and values: times in any form.
+    pub(in crate::tempo) fn of_tags(params: &Params) -> Result<Self, QueryError> {
+        let in_date_range = |problem| QueryError::bad_request(format!("error parsing date range: {problem}"));
+        let start_nanos = time(params, "start").map_err(in_date_range)?;
+        let end_nanos = time(params, "end").map_err(in_date_range)?;
+        Ok(Self { since_nanos: since(params)?, start_nanos, end_nanos })
+    }
+
+    /// Unix seconds, 0 for none.
+    pub(in crate::tempo) fn of_seconds(start: u32, end: u32) -> Self {
+        let nanos = |seconds: u32| (seconds > 0).then(|| u64::from(seconds) * SECOND);
+        Self { since_nanos: None, start_nanos: nanos(start), end_nanos: nanos(end) }
+    }
+}
+
+/// The range of a search.
 pub(in crate::tempo) fn of_search(
-    params: &Params,
+    bounds: Bounds,
     config: &QueryConfig,
     now_nanos: u64,
 ) -> Result<TimeRange, QueryError> {
-    let start = params.uint32("start")?.unwrap_or(0);
-    let end = params.uint32("end")?.unwrap_or(0);
-    let range = match (since(params)?, start, end) {
+    let range = match (bounds.since_nanos, bounds.start_nanos, bounds.end_nanos) {
         (Some(since_nanos), ..) => back_from(now_nanos, since_nanos),
-        (None, 0, 0) => back_from(now_nanos, nanos(DEFAULT_RANGE)),
-        (None, 0, _) => return Err(QueryError::bad_request(ONLY_ONE)),
-        (None, start, end) if start >= end => return Err(reversed(start.into(), end.into())),
-        (None, start, end) => TimeRange::from_seconds(start.into(), end.into()),
+        (None, None, None) => back_from(now_nanos, nanos(DEFAULT_RANGE)),
+        (None, None, Some(_)) => return Err(QueryError::bad_request(ONLY_ONE)),
+        (None, Some(start), Some(end)) if start < end => TimeRange::new(start, end),
+        (None, Some(start), end) => return Err(reversed(seconds(start), seconds(end.unwrap_or(0)))),
     };
     checked(range, config, now_nanos)
 }
 
-/// The range of tags and values: times in any form.
-pub(in crate::tempo) fn of_tags(
-    params: &Params,
-    config: &QueryConfig,
-    now_nanos: u64,
-) -> Result<TimeRange, QueryError> {
-    let in_date_range = |problem| QueryError::bad_request(format!("error parsing date range: {problem}"));
-    let start = time(params, "start").map_err(in_date_range)?;
-    let end = time(params, "end").map_err(in_date_range)?;
-    let range = match (since(params)?, start, end) {
+/// The range of tags and values.
+pub(in crate::tempo) fn of_tags(bounds: Bounds, config: &QueryConfig, now_nanos: u64) -> Result<TimeRange, QueryError> {
+    let range = match (bounds.since_nanos, bounds.start_nanos, bounds.end_nanos) {
         (Some(since_nanos), ..) => back_from(now_nanos, since_nanos),
         (None, Some(start), Some(end)) => TimeRange::new(start, end),
         (None, None, None) => back_from(now_nanos, nanos(DEFAULT_RANGE)),
@@ -140,6 +163,10 @@ pub(in crate::tempo) fn go_text(duration: Duration) -> String {
     format_go_duration(i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX))
 }
 
+fn seconds(nanos: u64) -> i64 {
+    (nanos / SECOND).cast_signed()
+}
+
 fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
@@ -150,39 +177,47 @@ mod tests {
 
     const NOW: u64 = 1_700_000_000 * SECOND;
 
-    type ReadRange = fn(&Params, &QueryConfig, u64) -> Result<TimeRange, QueryError>;
+    type ReadRange = fn(&Params, &QueryConfig) -> Result<TimeRange, QueryError>;
+
+    fn search(params: &Params, config: &QueryConfig) -> Result<TimeRange, QueryError> {
+        of_search(Bounds::of_search(params)?, config, NOW)
+    }
+
+    fn tags(params: &Params, config: &QueryConfig) -> Result<TimeRange, QueryError> {
+        of_tags(Bounds::of_tags(params)?, config, NOW)
+    }
 
     fn read(read_range: ReadRange, query: &str) -> Result<(u64, u64), String> {
-        let range = read_range(&Params::from_query(query), &QueryConfig::default(), NOW);
+        let range = read_range(&Params::from_query(query), &QueryConfig::default());
         range.map(|range| (range.start_nanos / SECOND, range.end_nanos / SECOND)).map_err(|error| error.text)
     }
 
     #[test]
     fn searches_look_back_a_quarter_of_an_hour_by_default() {
-        assert_eq!(read(of_search, ""), Ok((1_699_999_100, 1_700_000_000)));
-        assert_eq!(read(of_search, "start=0&end=0"), Ok((1_699_999_100, 1_700_000_000)));
-        assert_eq!(read(of_search, "since=1h&start=5&end=6"), Ok((1_699_996_400, 1_700_000_000)));
-        assert_eq!(read(of_search, "start=100&end=200"), Ok((100, 200)));
-        assert_eq!(read(of_tags, ""), Ok((1_699_999_100, 1_700_000_000)));
+        assert_eq!(read(search, ""), Ok((1_699_999_100, 1_700_000_000)));
+        assert_eq!(read(search, "start=0&end=0"), Ok((1_699_999_100, 1_700_000_000)));
+        assert_eq!(read(search, "since=1h&start=5&end=6"), Ok((1_699_996_400, 1_700_000_000)));
+        assert_eq!(read(search, "start=100&end=200"), Ok((100, 200)));
+        assert_eq!(read(tags, ""), Ok((1_699_999_100, 1_700_000_000)));
     }
 
     #[test]
     fn bad_ranges_are_refused_in_tempos_words() {
         let reversed =
             |start, end| Err(format!("http parameter start must be before end. received start={start} end={end}"));
-        assert_eq!(read(of_search, "start=20&end=10"), reversed(20, 10));
-        assert_eq!(read(of_search, "start=20&end=20"), reversed(20, 20));
-        assert_eq!(read(of_search, "start=20"), reversed(20, 0));
-        assert_eq!(read(of_search, "end=20"), Err(ONLY_ONE.to_owned()));
-        assert_eq!(read(of_tags, "start=20"), Err(ONLY_ONE.to_owned()));
-        assert_eq!(read(of_tags, "end=20"), Err(ONLY_ONE.to_owned()));
+        assert_eq!(read(search, "start=20&end=10"), reversed(20, 10));
+        assert_eq!(read(search, "start=20&end=20"), reversed(20, 20));
+        assert_eq!(read(search, "start=20"), reversed(20, 0));
+        assert_eq!(read(search, "end=20"), Err(ONLY_ONE.to_owned()));
+        assert_eq!(read(tags, "start=20"), Err(ONLY_ONE.to_owned()));
+        assert_eq!(read(tags, "end=20"), Err(ONLY_ONE.to_owned()));
         let too_long = |start, end| {
             Err(format!("range specified by start and end exceeds 168h0m0s. received start={start} end={end}"))
         };
-        assert_eq!(read(of_search, "start=1&end=604802"), too_long(1, 604_802));
-        assert_eq!(read(of_tags, "start=20&end=10"), too_long(20, 10));
+        assert_eq!(read(search, "start=1&end=604802"), too_long(1, 604_802));
+        assert_eq!(read(tags, "start=20&end=10"), too_long(20, 10));
         assert_eq!(
-            read(of_tags, "start=x&end=1"),
+            read(tags, "start=x&end=1"),
             Err("error parsing date range: could not parse 'start' parameter: strconv.ParseInt: parsing \"x\": invalid syntax"
                 .to_owned())
         );
@@ -191,9 +226,9 @@ mod tests {
     #[test]
     fn the_end_is_cut_off_when_configured() {
         let config = QueryConfig { end_cutoff_seconds: 30, ..QueryConfig::default() };
-        let range = of_search(&Params::from_query("start=1699999990&end=1700000000"), &config, NOW).unwrap();
+        let range = search(&Params::from_query("start=1699999990&end=1700000000"), &config).unwrap();
         assert_eq!(range, TimeRange::new(NOW - 900 * SECOND, NOW - 30 * SECOND));
-        let range = of_search(&Params::default(), &config, NOW).unwrap();
+        let range = search(&Params::default(), &config).unwrap();
         assert_eq!(range, TimeRange::new(NOW - 900 * SECOND, NOW - 30 * SECOND));
     }
 

@@ -1,0 +1,205 @@
+//! What gRPC is on every port that speaks it: how such a request is told apart, calls whose messages are bytes, health.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::{HeaderValue, header};
+use axum::response::Response;
+use bytes::{Buf, BufMut, Bytes};
+use futures::Stream;
+use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
+use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::server::Grpc;
+use tonic::{Code, Status};
+use tower::service_fn;
+
+use crate::Edge;
+
+const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
+
+/// `HealthCheckResponse { status: SERVING }` and `NOT_SERVING`.
+const SERVING: &[u8] = &[0x08, 0x01];
+const NOT_SERVING: &[u8] = &[0x08, 0x02];
+
+/// Health checks carry a service name at most.
+const MAX_HEALTH_BYTES: usize = 4096;
+
+/// Messages of a stream that may wait for the client; what makes more of them waits too.
+const MESSAGES_WAITING: usize = 2;
+
+/// What every port that speaks gRPC offers.
+pub(crate) async fn serve_common(edge: Arc<Edge>, request: Request) -> Response {
+    match request.uri().path() {
+        HEALTH_CHECK => observed(&edge.clone(), HEALTH_CHECK, check_health(edge, request)).await,
+        path => Status::unimplemented(format!("unknown method {path}")).into_http(),
+    }
+}
+
+pub(crate) fn is_grpc(request: &Request) -> bool {
+    let content_type = request.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    content_type.starts_with(b"application/grpc")
+}
+
+/// Counts a call that is over when its response is there.
+pub(crate) async fn observed(edge: &Edge, route: &'static str, call: impl Future<Output = Response>) -> Response {
+    let inflight = edge.telemetry.begin("gRPC", route);
+    let response = call.await;
+    // A failed call has its status among the headers; a call that worked has it behind the body.
+    let failed = response.headers().get(Status::GRPC_STATUS).is_some_and(|code| code != "0");
+    inflight.finish(outcome_label(failed));
+    response
+}
+
+/// `status_code` of a gRPC call in `tempo_request_duration_seconds`.
+pub(crate) fn outcome_label(failed: bool) -> &'static str {
+    if failed { "error" } else { "success" }
+}
+
+async fn check_health(edge: Arc<Edge>, request: Request) -> Response {
+    let status = if edge.not_ready().is_none() { SERVING } else { NOT_SERVING };
+    unary(request, Limits { bytes: MAX_HEALTH_BYTES, time: edge.config.body_read_timeout() }, |_message| async {
+        Ok(Bytes::from_static(status))
+    })
+    .await
+}
+
+/// What one request may take: the size of its message, before and after decompression, and the time until it is answered
+/// or, in a stream, understood.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) bytes: usize,
+    pub(crate) time: Duration,
+}
+
+/// A call of one message that is answered with one.
+pub(crate) async fn unary<F>(request: Request, limits: Limits, answer: impl Fn(Bytes) -> F) -> Response
+where
+    F: Future<Output = Result<Bytes, Status>>,
+{
+    let answer = |message: tonic::Request<Bytes>| {
+        let answered = answer(message.into_inner());
+        async { answered.await.map(tonic::Response::new) }
+    };
+    let mut server = server(limits);
+    within(limits, server.unary(service_fn(answer), request)).await
+}
+
+/// A call of one message that is answered with a stream. `start` gives the work that sends the answer's messages and says
+/// how it ended; it runs by itself, however slowly the client reads, and ends when the client goes away.
+pub(crate) async fn server_streaming<W>(
+    request: Request,
+    limits: Limits,
+    start: impl Fn(Bytes, mpsc::Sender<Bytes>) -> Result<W, Status>,
+) -> Response
+where
+    W: Future<Output = Result<(), Status>> + Send + 'static,
+{
+    let start = |message: tonic::Request<Bytes>| {
+        let (sender, messages) = mpsc::channel(MESSAGES_WAITING);
+        let work = start(message.into_inner(), sender);
+        async { work.map(|work| tonic::Response::new(Answer::of(messages, work))) }
+    };
+    let mut server = server(limits);
+    within(limits, server.server_streaming(service_fn(start), request)).await
+}
+
+/// gzip and zstd are understood.
+fn server(limits: Limits) -> Grpc<BytesCodec> {
+    Grpc::new(BytesCodec)
+        .accept_compressed(CompressionEncoding::Gzip)
+        .accept_compressed(CompressionEncoding::Zstd)
+        .max_decoding_message_size(limits.bytes)
+}
+
+async fn within(limits: Limits, call: impl Future<Output = http::Response<tonic::body::Body>>) -> Response {
+    let Ok(response) = tokio::time::timeout(limits.time, call).await else {
+        return Status::deadline_exceeded("the request took too long to arrive and to be worked on").into_http();
+    };
+    let mut response = response.map(Body::new);
+    forbid_retry_of_large_messages(&mut response);
+    response
+}
+
+/// A message over the limit is answered with `OutOfRange`, which exporters retry for ever. `ResourceExhausted` without
+/// `RetryInfo` makes them drop it, and is what Go servers answer.
+fn forbid_retry_of_large_messages(response: &mut Response) {
+    if let Some(code) = response.headers_mut().get_mut(Status::GRPC_STATUS)
+        && *code == (Code::OutOfRange as i32).to_string()
+    {
+        *code = HeaderValue::from(Code::ResourceExhausted as i32);
+    }
+}
+
+/// The messages of a stream, then its status. Dropping it ends the work that makes them.
+struct Answer {
+    messages: mpsc::Receiver<Bytes>,
+    /// `None` once its end was told.
+    work: Option<AbortOnDropHandle<Result<(), Status>>>,
+}
+
+impl Answer {
+    fn of(messages: mpsc::Receiver<Bytes>, work: impl Future<Output = Result<(), Status>> + Send + 'static) -> Self {
+        Self { messages, work: Some(AbortOnDropHandle::new(tokio::spawn(work))) }
+    }
+}
+
+impl Stream for Answer {
+    type Item = Result<Bytes, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if let Some(message) = ready!(self.messages.poll_recv(context)) {
+            return Poll::Ready(Some(Ok(message)));
+        }
+        let Some(work) = &mut self.work else { return Poll::Ready(None) };
+        let ended = ready!(Pin::new(work).poll(context));
+        self.work = None;
+        let status = ended.unwrap_or_else(|_panicked| Err(Status::internal("the query failed unexpectedly")));
+        Poll::Ready(status.err().map(Err))
+    }
+}
+
+/// Messages as they lie on the wire.
+#[derive(Debug, Clone, Copy, Default)]
+struct BytesCodec;
+
+impl Codec for BytesCodec {
+    type Encode = Bytes;
+    type Decode = Bytes;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        *self
+    }
+
+    fn decoder(&mut self) -> Self {
+        *self
+    }
+}
+
+impl Encoder for BytesCodec {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn encode(&mut self, message: Bytes, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        buffer.put(message);
+        Ok(())
+    }
+}
+
+impl Decoder for BytesCodec {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
+        Ok(Some(buffer.copy_to_bytes(buffer.remaining())))
+    }
+}
+
+#[cfg(test)]
+mod tests;
