@@ -201,7 +201,10 @@ mod tests {
         for (query, text) in [
             ("", "parse error : syntax error: unexpected $end"),
             ("q=%7B%7D", "not a metrics query"),
-            ("q=%7B%7D|rate()*2", "parse error at line 1, col 10: syntax error: unexpected *, expecting with"),
+            (
+                "q=%7B%7D|rate()*2",
+                "parse error at line 1, col 10: syntax error: unexpected *, expecting with; metrics have no arithmetic",
+            ),
             ("q=%7B%7D|rate()by(name)|topk(0)", "compiling query: limit must be greater than 0"),
             (
                 "q=%7B%7D|rate()&start=100&end=340&step=1ms",

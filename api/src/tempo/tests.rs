@@ -57,7 +57,7 @@ async fn wrong_requests_are_refused_in_plain_text() {
         ("/api/search?limit=0", "invalid limit: must be a positive number"),
         (
             "/api/search?q=%7B+foo+%3D+1+%7D",
-            "invalid TraceQL query: parse error at line 1, col 3: unknown identifier: foo",
+            "invalid TraceQL query: parse error at line 1, col 3: unknown identifier: foo; write .foo, span.foo or resource.foo for an attribute, \"foo\" for a text",
         ),
         ("/api/search/tags?scope=bogus", "invalid scope: bogus"),
         (
