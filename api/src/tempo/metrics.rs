@@ -9,14 +9,14 @@ use querier::answer::{self, MetricsAnswer, Value};
 use querier::request::MetricsRequest;
 use traceql::Query;
 
-use super::Call;
 use super::json::Json;
-use super::params::{Params, range};
+use super::params::{Params, check_length, range};
 use super::proto::{
     Exemplar, InstantSeries, PartialStatus, QueryInstantResponse, QueryRangeResponse, Sample, TimeSeries,
 };
 use super::reply::{QueryError, Reply};
 use super::search;
+use super::{Asker, Call};
 use crate::QueryConfig;
 
 /// Most intervals of a range query.
@@ -26,50 +26,95 @@ const MAX_INTERVALS: u64 = 10_000;
 const MAX_EXEMPLARS: usize = 100;
 
 pub(super) async fn range(call: Call) -> Result<Reply, QueryError> {
-    let request = read_range(&call.params, &call.edge.config.query, call.now_nanos)?;
-    let answer = call.edge.querier.metrics(&call.tenant, request).await?;
-    Ok(Reply::json(Json::of(&range_response(answer))))
+    let request = Asked::of_url(&call.params, call.now_nanos)?.check_range(&call.edge.config.query, call.now_nanos)?;
+    Ok(Reply::json(Json::of(&answer_range(call.asker(), request).await?)))
 }
 
 pub(super) async fn instant(call: Call) -> Result<Reply, QueryError> {
-    let request = read_instant(&call.params, &call.edge.config.query, call.now_nanos)?;
-    let answer = call.edge.querier.metrics(&call.tenant, request).await?;
-    Ok(Reply::json(Json::of(&instant_response(answer))))
+    let config = &call.edge.config.query;
+    let asked = Asked::of_url(&call.params, call.now_nanos)?;
+    let range = range::cut_off(asked.range, NonZeroU64::MIN, config, call.now_nanos);
+    let request = asked.check_instant(config)?;
+    let request = MetricsRequest { intervals: Intervals::whole(range), ..request };
+    Ok(Reply::json(Json::of(&answer_instant(call.asker(), request).await?)))
 }
 
-fn read_range(params: &Params, config: &QueryConfig, now_nanos: u64) -> Result<MetricsRequest, QueryError> {
-    let range = range::of_metrics(params, now_nanos)?;
-    let step_nanos = params.get("step").map(parse_step).transpose()?;
-    let query = traceql::parse(query_text(params, config)?).map_err(|error| {
-        let prefix = if error.is_parse_error() { "" } else { COMPILING };
-        QueryError::bad_request(format!("{prefix}{error}"))
-    })?;
-    require_metrics(&query)?;
-    if range.start_nanos > range.end_nanos {
-        return Err(reversed());
-    }
-    let step_nanos = checked_step(step_nanos, &range)?;
-    check_length(&range, config)?;
-    let range = range::cut_off(range, step_nanos, config, now_nanos);
-    Ok(MetricsRequest {
-        query,
-        intervals: Intervals::of_range(range, step_nanos),
-        max_exemplars: exemplars(params)?,
-        max_series: max_series(params)?,
-    })
+/// What a range query is answered with.
+pub(super) async fn answer_range(asker: Asker<'_>, request: MetricsRequest) -> Result<QueryRangeResponse, QueryError> {
+    Ok(range_response(asker.edge.querier.metrics(asker.tenant, request).await?))
 }
 
-fn read_instant(params: &Params, config: &QueryConfig, now_nanos: u64) -> Result<MetricsRequest, QueryError> {
-    let range = range::of_metrics(params, now_nanos)?;
-    let query = traceql::parse(query_text(params, config)?)
-        .map_err(|error| QueryError::bad_request(format!("{COMPILING}{error}")))?;
-    require_metrics(&query)?;
-    if range.start_nanos >= range.end_nanos {
-        return Err(reversed());
+/// What an instant query is answered with.
+pub(super) async fn answer_instant(
+    asker: Asker<'_>,
+    request: MetricsRequest,
+) -> Result<QueryInstantResponse, QueryError> {
+    Ok(instant_response(asker.edge.querier.metrics(asker.tenant, request).await?))
+}
+
+/// A metrics query as a client words it. Nothing is checked yet, but that it can be read.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) query: String,
+    pub(super) range: TimeRange,
+    /// `None` for one that suits the range.
+    pub(super) step_nanos: Option<u64>,
+    /// 0 for as many as there may be.
+    pub(super) exemplars: u32,
+    /// 0 for all.
+    pub(super) max_series: u32,
+}
+
+impl Asked {
+    /// The query is `q`, or `query` from older clients. No query is the empty query, which the parser refuses.
+    fn of_url(params: &Params, now_nanos: u64) -> Result<Self, QueryError> {
+        Ok(Self {
+            query: params.get("q").or_else(|| params.get("query")).unwrap_or_default().to_owned(),
+            range: range::of_metrics(params, now_nanos)?,
+            step_nanos: params.get("step").map(parse_step).transpose()?,
+            exemplars: params.uint32("exemplars")?.unwrap_or(0),
+            max_series: params.uint32("maxSeries")?.unwrap_or(0),
+        })
     }
-    check_length(&range, config)?;
-    let range = range::cut_off(range, NonZeroU64::MIN, config, now_nanos);
-    Ok(MetricsRequest { query, intervals: Intervals::whole(range), max_exemplars: 0, max_series: max_series(params)? })
+
+    pub(super) fn check_range(self, config: &QueryConfig, now_nanos: u64) -> Result<MetricsRequest, QueryError> {
+        check_length(&self.query, config.max_query_bytes)?;
+        let query = traceql::parse(&self.query).map_err(|error| {
+            let prefix = if error.is_parse_error() { "" } else { COMPILING };
+            QueryError::bad_request(format!("{prefix}{error}"))
+        })?;
+        require_metrics(&query)?;
+        if self.range.start_nanos > self.range.end_nanos {
+            return Err(reversed());
+        }
+        let step_nanos = checked_step(self.step_nanos, &self.range)?;
+        check_range_length(&self.range, config)?;
+        let range = range::cut_off(self.range, step_nanos, config, now_nanos);
+        let most = usize::try_from(self.exemplars).unwrap_or(MAX_EXEMPLARS);
+        Ok(MetricsRequest {
+            query,
+            intervals: Intervals::of_range(range, step_nanos),
+            max_exemplars: if most == 0 { MAX_EXEMPLARS } else { most.min(MAX_EXEMPLARS) },
+            max_series: self.max_series(),
+        })
+    }
+
+    pub(super) fn check_instant(&self, config: &QueryConfig) -> Result<MetricsRequest, QueryError> {
+        check_length(&self.query, config.max_query_bytes)?;
+        let query =
+            traceql::parse(&self.query).map_err(|error| QueryError::bad_request(format!("{COMPILING}{error}")))?;
+        require_metrics(&query)?;
+        if self.range.start_nanos >= self.range.end_nanos {
+            return Err(reversed());
+        }
+        check_range_length(&self.range, config)?;
+        let (intervals, max_series) = (Intervals::whole(self.range), self.max_series());
+        Ok(MetricsRequest { query, intervals, max_exemplars: 0, max_series })
+    }
+
+    fn max_series(&self) -> Option<usize> {
+        usize::try_from(self.max_series).ok().filter(|most| *most > 0)
+    }
 }
 
 const COMPILING: &str = "compiling query: ";
@@ -80,11 +125,6 @@ fn reversed() -> QueryError {
 
 fn require_metrics(query: &Query) -> Result<(), QueryError> {
     query.require_metrics().map(|_| ()).map_err(|error| QueryError::bad_request(error.to_string()))
-}
-
-/// `q`, or `query` from older clients. No query is the empty query, which the parser refuses.
-fn query_text<'p>(params: &'p Params, config: &QueryConfig) -> Result<&'p str, QueryError> {
-    Ok(params.query(config.max_query_bytes)?.or_else(|| params.get("query")).unwrap_or_default())
 }
 
 /// Seconds, whole or not, or a Go duration.
@@ -108,18 +148,7 @@ fn checked_step(step_nanos: Option<u64>, range: &TimeRange) -> Result<NonZeroU64
     Err(QueryError::bad_request(text))
 }
 
-/// 0 asks for as many as there may be.
-fn exemplars(params: &Params) -> Result<usize, QueryError> {
-    let asked = params.uint32("exemplars")?.filter(|number| *number > 0);
-    Ok(asked.map_or(MAX_EXEMPLARS, |number| (number as usize).min(MAX_EXEMPLARS)))
-}
-
-/// 0 asks for all.
-fn max_series(params: &Params) -> Result<Option<usize>, QueryError> {
-    Ok(params.uint32("maxSeries")?.filter(|number| *number > 0).map(|number| number as usize))
-}
-
-fn check_length(range: &TimeRange, config: &QueryConfig) -> Result<(), QueryError> {
+fn check_range_length(range: &TimeRange, config: &QueryConfig) -> Result<(), QueryError> {
     let max_length = Duration::from_secs(config.max_metrics_range_seconds);
     let length = Duration::from_nanos(range.end_nanos - range.start_nanos);
     if max_length.is_zero() || length <= max_length {
@@ -186,14 +215,21 @@ fn millis(nanos: u64) -> i64 {
 mod tests {
     use super::*;
 
-    type Read = fn(&Params, &QueryConfig, u64) -> Result<MetricsRequest, QueryError>;
+    const NOW: u64 = 1_700_000_000_000_000_000;
 
-    fn problem(read: Read, query: &str) -> String {
-        let params = Params::from_query(query);
-        read(&params, &QueryConfig::default(), 1_700_000_000_000_000_000)
-            .err()
-            .map(|error| error.text)
-            .unwrap_or_default()
+    type Check = fn(Asked) -> Result<MetricsRequest, QueryError>;
+
+    fn read_range(asked: Asked) -> Result<MetricsRequest, QueryError> {
+        asked.check_range(&QueryConfig::default(), NOW)
+    }
+
+    fn read_instant(asked: Asked) -> Result<MetricsRequest, QueryError> {
+        asked.check_instant(&QueryConfig::default())
+    }
+
+    fn problem(check: Check, query: &str) -> String {
+        let asked = Asked::of_url(&Params::from_query(query), NOW);
+        asked.and_then(check).err().map(|error| error.text).unwrap_or_default()
     }
 
     #[test]

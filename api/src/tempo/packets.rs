@@ -4,8 +4,9 @@ use bytes::Bytes;
 use prost::Message;
 
 use super::proto::{
-    SearchResponse, SearchTagValuesResponse, SearchTagValuesV2Response, SearchTagsResponse, SearchTagsV2Response,
-    SearchTagsV2Scope, TagValue, TraceSearchMetadata,
+    InstantSeries, QueryInstantResponse, QueryRangeResponse, SearchResponse, SearchTagValuesResponse,
+    SearchTagValuesV2Response, SearchTagsResponse, SearchTagsV2Response, SearchTagsV2Scope, TagValue, TimeSeries,
+    TraceSearchMetadata,
 };
 
 /// Largest message, as in Tempo; Grafana takes twice as much. A single entry of a list that is larger goes alone.
@@ -101,6 +102,22 @@ impl Listing for SearchTagValuesV2Response {
 
     fn list(&mut self) -> &mut Vec<TagValue> {
         &mut self.tag_values
+    }
+}
+
+impl Listing for QueryRangeResponse {
+    type Entry = TimeSeries;
+
+    fn list(&mut self) -> &mut Vec<TimeSeries> {
+        &mut self.series
+    }
+}
+
+impl Listing for QueryInstantResponse {
+    type Entry = InstantSeries;
+
+    fn list(&mut self) -> &mut Vec<InstantSeries> {
+        &mut self.series
     }
 }
 

@@ -44,13 +44,6 @@ impl Params {
         let parsed = self.get(name).map(parse).transpose();
         parsed.map_err(|problem| QueryError::bad_request(format!("invalid {name}: {problem}")))
     }
-
-    /// The TraceQL text, if there is one of a length that is read at all.
-    pub(super) fn query(&self, max_bytes: usize) -> Result<Option<&str>, QueryError> {
-        let query = self.get("q");
-        query.map_or(Ok(()), |text| check_length(text, max_bytes))?;
-        Ok(query)
-    }
 }
 
 /// Refuses a TraceQL text that is too long to be read.
@@ -94,14 +87,8 @@ mod tests {
 
     #[test]
     fn long_queries_are_refused_before_they_are_read() {
-        let params = Params::from_query("q=0123456789");
-        assert_eq!(params.query(10), Ok(Some("0123456789")));
-        assert!(
-            params
-                .query(9)
-                .unwrap_err()
-                .text
-                .starts_with("TraceQL expression exceeds the configured maximum size of 9 bytes")
-        );
+        assert_eq!(check_length("0123456789", 10), Ok(()));
+        let problem = check_length("0123456789", 9).unwrap_err().text;
+        assert!(problem.starts_with("TraceQL expression exceeds the configured maximum size of 9 bytes"), "{problem}");
     }
 }

@@ -117,11 +117,13 @@ pub(super) struct QueryError {
     pub(super) status: StatusCode,
     pub(super) text: String,
     nosniff: bool,
+    /// Over gRPC it has no status of its own.
+    is_unknown: bool,
 }
 
 impl QueryError {
     pub(super) fn new(status: StatusCode, text: impl Into<String>) -> Self {
-        Self { status, text: text.into(), nosniff: false }
+        Self { status, text: text.into(), nosniff: false, is_unknown: false }
     }
 
     pub(super) fn bad_request(text: impl Into<String>) -> Self {
@@ -135,7 +137,7 @@ impl QueryError {
 
     /// An error in the form that Tempo's middleware gives it.
     pub(super) fn by_middleware(status: StatusCode, text: &str) -> Self {
-        Self { status, text: format!("{text}\n"), nosniff: true }
+        Self { nosniff: true, ..Self::new(status, format!("{text}\n")) }
     }
 
     pub(super) fn into_reply(self) -> Reply {
@@ -144,7 +146,13 @@ impl QueryError {
 
     /// The same error where there are no lines to end.
     pub(super) fn into_grpc(self) -> tonic::Status {
-        tonic::Status::new(streaming_code(self.status), self.text.trim_end())
+        let code = if self.is_unknown { tonic::Code::Unknown } else { streaming_code(self.status) };
+        tonic::Status::new(code, self.text.trim_end())
+    }
+
+    /// Over gRPC the status is `Unknown`, which is what Tempo gives the refusals of a metrics query.
+    pub(super) fn unknown_over_grpc(self) -> Self {
+        Self { is_unknown: true, ..self }
     }
 }
 

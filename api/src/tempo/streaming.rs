@@ -1,4 +1,4 @@
-//! gRPC `tempopb.StreamingQuerier`: searches and lists of tags, with the parameters, checks and answers of the paths under
+//! gRPC `tempopb.StreamingQuerier`: searches, metrics and lists of tags, with the parameters, checks and answers of the paths under
 //! `/api`. One message asks; the last message of the answer is whole.
 //!
 //! ```text
@@ -23,7 +23,10 @@ use querier::answer::SearchAnswer;
 use tokio::sync::{mpsc, watch};
 use tonic::Status;
 
-use self::requests::{SearchRequest, SearchTagValuesRequest, SearchTagsRequest};
+use self::requests::{
+    QueryInstantRequest, QueryRangeRequest, SearchRequest, SearchTagValuesRequest, SearchTagsRequest,
+};
+use super::metrics;
 use super::packets::packets;
 use super::reply::QueryError;
 use super::search::{self, is_traceql};
@@ -37,6 +40,9 @@ const SEARCH_TAGS_V2: &str = "/tempopb.StreamingQuerier/SearchTagsV2";
 const SEARCH_TAG_VALUES: &str = "/tempopb.StreamingQuerier/SearchTagValues";
 const SEARCH_TAG_VALUES_V2: &str = "/tempopb.StreamingQuerier/SearchTagValuesV2";
 
+const METRICS_QUERY_RANGE: &str = "/tempopb.StreamingQuerier/MetricsQueryRange";
+const METRICS_QUERY_INSTANT: &str = "/tempopb.StreamingQuerier/MetricsQueryInstant";
+
 /// What a request may take besides its query: names, and the tags of a search without one.
 const REQUEST_BYTES: usize = 64 << 10;
 
@@ -48,7 +54,8 @@ pub(super) async fn serve(edge: Arc<Edge>, request: Request) -> Response {
         SEARCH_TAGS_V2 => call(edge, SEARCH_TAGS_V2, request, tag_names_v2).await,
         SEARCH_TAG_VALUES => call(edge, SEARCH_TAG_VALUES, request, tag_values_v1).await,
         SEARCH_TAG_VALUES_V2 => call(edge, SEARCH_TAG_VALUES_V2, request, tag_values_v2).await,
-        // `MetricsQueryRange` and `MetricsQueryInstant` belong here; until then they are unknown methods.
+        METRICS_QUERY_RANGE => call(edge, METRICS_QUERY_RANGE, request, metrics_range).await,
+        METRICS_QUERY_INSTANT => call(edge, METRICS_QUERY_INSTANT, request, metrics_instant).await,
         _ => serve_common(edge, request).await,
     }
 }
@@ -163,6 +170,20 @@ async fn tag_values_v1(call: Call<SearchTagValuesRequest>) -> Result<Vec<Bytes>,
 
 async fn tag_values_v2(call: Call<SearchTagValuesRequest>) -> Result<Vec<Bytes>, QueryError> {
     Ok(packets(call.message.asked().v2(call.asker()).await?))
+}
+
+async fn metrics_range(call: Call<QueryRangeRequest>) -> Result<Vec<Bytes>, QueryError> {
+    let asked = call.message.asked(call.now_nanos);
+    let request = asked.check_range(&call.edge.config.query, call.now_nanos);
+    let request = request.map_err(QueryError::unknown_over_grpc)?;
+    Ok(packets(metrics::answer_range(call.asker(), request).await?))
+}
+
+/// Unlike over HTTP the end is not cut off, as in Tempo.
+async fn metrics_instant(call: Call<QueryInstantRequest>) -> Result<Vec<Bytes>, QueryError> {
+    let request = call.message.asked(call.now_nanos).check_instant(&call.edge.config.query);
+    let request = request.map_err(QueryError::unknown_over_grpc)?;
+    Ok(packets(metrics::answer_instant(call.asker(), request).await?))
 }
 
 #[cfg(test)]

@@ -88,6 +88,15 @@ pub(in crate::tempo) fn of_metrics(params: &Params, now_nanos: u64) -> Result<Ti
     Ok(TimeRange::new(start.unwrap_or_else(|| end.saturating_sub(since_nanos)), end))
 }
 
+/// The same range from unix nanoseconds, of which 0 is not given.
+pub(in crate::tempo) fn of_metrics_nanos(start_nanos: u64, end_nanos: u64, now_nanos: u64) -> TimeRange {
+    let end_nanos = if end_nanos == 0 { now_nanos } else { end_nanos };
+    match start_nanos {
+        0 => back_from(end_nanos, nanos(DEFAULT_METRICS_RANGE)),
+        _ => TimeRange::new(start_nanos, end_nanos),
+    }
+}
+
 /// The range of a metrics query, which ends at the cut-off at the latest, at a multiple of the step.
 pub(in crate::tempo) fn cut_off(
     range: TimeRange,
@@ -253,6 +262,12 @@ mod tests {
         let cut = |end| cut_off(TimeRange::new(0, end), step, &config, NOW).end_nanos / SECOND;
         assert_eq!((cut(NOW), cut(NOW - 300 * SECOND)), (1_699_999_920, 1_699_999_700));
         assert_eq!(cut_off(TimeRange::new(0, NOW), step, &QueryConfig::default(), NOW).end_nanos, NOW);
+    }
+
+    #[test]
+    fn what_a_message_does_not_say_is_an_hour_until_now() {
+        assert_eq!(of_metrics_nanos(0, 0, NOW), TimeRange::new(NOW - 3600 * SECOND, NOW));
+        assert_eq!(of_metrics_nanos(5, 7, NOW), TimeRange::new(5, 7));
     }
 
     #[test]

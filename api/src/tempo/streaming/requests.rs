@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::tempo::params::range::Bounds;
+use crate::tempo::metrics;
+use crate::tempo::params::range::{self, Bounds};
 use crate::tempo::search::Asked;
 use crate::tempo::tags::{NamesAsked, ValuesAsked};
 
@@ -60,6 +61,59 @@ pub(super) struct SearchTagValuesRequest {
     pub(super) end: u32,
     #[prost(uint32, tag = "6")]
     pub(super) max_tag_values: u32,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct QueryRangeRequest {
+    #[prost(string, tag = "1")]
+    pub(super) query: String,
+    /// Unix nanoseconds.
+    #[prost(uint64, tag = "2")]
+    pub(super) start: u64,
+    #[prost(uint64, tag = "3")]
+    pub(super) end: u64,
+    /// Nanoseconds.
+    #[prost(uint64, tag = "4")]
+    pub(super) step: u64,
+    #[prost(uint32, tag = "16")]
+    pub(super) exemplars: u32,
+    #[prost(uint32, tag = "17")]
+    pub(super) max_series: u32,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct QueryInstantRequest {
+    #[prost(string, tag = "1")]
+    pub(super) query: String,
+    /// Unix nanoseconds.
+    #[prost(uint64, tag = "2")]
+    pub(super) start: u64,
+    #[prost(uint64, tag = "3")]
+    pub(super) end: u64,
+}
+
+impl QueryRangeRequest {
+    pub(super) fn asked(&self, now_nanos: u64) -> metrics::Asked {
+        metrics::Asked {
+            query: self.query.clone(),
+            range: range::of_metrics_nanos(self.start, self.end, now_nanos),
+            step_nanos: (self.step > 0).then_some(self.step),
+            exemplars: self.exemplars,
+            max_series: self.max_series,
+        }
+    }
+}
+
+impl QueryInstantRequest {
+    pub(super) fn asked(&self, now_nanos: u64) -> metrics::Asked {
+        metrics::Asked {
+            query: self.query.clone(),
+            range: range::of_metrics_nanos(self.start, self.end, now_nanos),
+            step_nanos: None,
+            exemplars: 0,
+            max_series: 0,
+        }
+    }
 }
 
 impl SearchRequest {

@@ -1,7 +1,9 @@
 use bytes::Buf;
 
 use super::*;
-use crate::tempo::proto::{SearchResponse, SearchTagValuesV2Response, SearchTagsV2Response};
+use crate::tempo::proto::{
+    QueryInstantResponse, QueryRangeResponse, SearchResponse, SearchTagValuesV2Response, SearchTagsV2Response,
+};
 use crate::testing::{Answer, TestEdge, ask, edge, frame, grpc_request};
 use crate::{Config, tempo};
 
@@ -158,4 +160,27 @@ async fn what_is_certain_is_told_once_and_a_slow_reader_holds_up_nobody() {
     }
     assert_eq!(ids, [9, 8, 7, 6, 5, 4, 3, 2, 1]);
     telling.await.unwrap();
+}
+
+#[tokio::test]
+async fn metrics_are_measured() {
+    let test_edge = edge_with_a_span(Config::default()).await;
+    const SECOND: u64 = 1_000_000_000;
+    let asked = QueryRangeRequest {
+        query: "{ } | count_over_time() by (span.fruit)".to_owned(),
+        start: 1_699_999_990 * SECOND,
+        end: 1_700_000_010 * SECOND,
+        step: 10 * SECOND,
+        ..QueryRangeRequest::default()
+    };
+    let range: QueryRangeResponse = only(&call(&test_edge, METRICS_QUERY_RANGE, &[], asked.clone()).await);
+    let samples = range.series[0].samples.iter().map(|sample| (sample.timestamp_ms / 1000, sample.value));
+    assert_eq!(samples.collect::<Vec<_>>(), [(1_699_999_990, 0.0), (1_700_000_000, 1.0), (1_700_000_010, 0.0)]);
+    assert_eq!(range.metrics.total_jobs, 1);
+
+    let instant = |query: &str| QueryInstantRequest { query: query.to_owned(), start: asked.start, end: asked.end };
+    let answer = call(&test_edge, METRICS_QUERY_INSTANT, &[], instant("{ } | rate()")).await;
+    assert_eq!(only::<QueryInstantResponse>(&answer).series[0].value, 0.05);
+    let refused = call(&test_edge, METRICS_QUERY_INSTANT, &[], instant("{ }")).await;
+    assert_eq!((refused.header("grpc-status"), refused.header("grpc-message")), ("2", "not%20a%20metrics%20query"));
 }
