@@ -12,8 +12,10 @@ use object_store::ObjectStore;
 use prometheus_client::registry::Registry;
 use querier::{Querier, Sources};
 use storage::block::{BlockCache, BlockSource};
+use storage::config::TraceConfig;
 use storage::cpu::CpuPool;
 use storage::lock::{self, DataDirLock};
+use storage::paths::DataDir;
 use storage::retention::Retention;
 use storage::source::Source;
 use storage::{manifest, objects};
@@ -49,8 +51,9 @@ impl App {
         let dir = config.storage.trace.data_dir(&config.data_dir);
         let lock = DataDirLock::acquire(&dir)?;
         let telemetry = storage::telemetry::Telemetry::register(&mut registry);
-        let objects = objects::open(&config.storage.trace, &dir, &telemetry)?;
-        let manifests = Arc::new(manifest::Store::open(objects.clone(), telemetry).await?);
+        let (objects, manifests) = open_store(&config.storage.trace, &dir, telemetry)
+            .await
+            .with_context(|| format!("open {}", config.storage.trace.store_name()))?;
         let cpu = CpuPool::new(std::thread::available_parallelism().map_or(1, usize::from));
         let storage = ingester::Storage {
             objects: objects.clone(),
@@ -90,6 +93,20 @@ impl App {
         self.ingester.close().await;
         served.context("serve")
     }
+}
+
+/// The object store and the manifests in it. A remote store is asked first whether it can be worked with at all.
+async fn open_store(
+    config: &TraceConfig,
+    dir: &DataDir,
+    telemetry: storage::Telemetry,
+) -> Result<(Arc<dyn ObjectStore>, Arc<manifest::Store>), storage::Error> {
+    let objects = objects::open(config, dir, &telemetry)?;
+    if config.backend.is_remote() {
+        objects::probe(objects.as_ref()).await?;
+    }
+    let manifests = manifest::Store::open(objects.clone(), telemetry).await?;
+    Ok((objects, Arc::new(manifests)))
 }
 
 /// Live rows first, then the manifest: a block that is published in between is then in both, and taken once.

@@ -9,10 +9,11 @@ mod sections;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use model::NotApplicable;
 use serde::{Deserialize, Serialize};
 
 pub use duration::GoDuration;
-pub use sections::{Compactor, Distributor, IngesterSection, LogFormat, NotApplicable, QueryFrontend, Server};
+pub use sections::{Compactor, Distributor, IngesterSection, LogFormat, QueryFrontend, Server};
 
 /// Columns of live spans hold less than 2 GiB of text.
 const MAX_BLOCK_BYTES: usize = 1 << 30;
@@ -116,6 +117,7 @@ impl Config {
         if !(1..=MAX_BLOCK_BYTES).contains(&self.ingester.max_block_bytes) {
             bail!("ingester.max_block_bytes must be between 1 and {MAX_BLOCK_BYTES}");
         }
+        storage::objects::check(&self.storage.trace)?;
         Ok(())
     }
 
@@ -139,7 +141,8 @@ impl Config {
             ("ingester.complete_block_timeout", &self.ingester.complete_block_timeout),
             ("compactor.compaction", &self.compactor.compaction.others()),
         ];
-        keys.into_iter().filter(|(_, key)| key.is_present()).map(|(name, _)| name).collect()
+        let own = keys.into_iter().filter(|(_, key)| key.is_present()).map(|(name, _)| name);
+        own.chain(self.storage.trace.not_applicable()).collect()
     }
 
     /// The effective configuration as YAML.

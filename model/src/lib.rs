@@ -14,11 +14,13 @@
 pub mod attribute;
 pub mod error_kind;
 pub mod id;
+pub mod not_applicable;
 pub mod tenant;
 pub mod time_range;
 
 pub use attribute::{Intrinsic, Scope};
 pub use error_kind::ErrorKind;
 pub use id::{BlockId, SpanId, TraceId};
+pub use not_applicable::NotApplicable;
 pub use tenant::TenantId;
 pub use time_range::TimeRange;

@@ -1,28 +1,9 @@
 //! The sections of the file, as Tempo names them.
 
-use serde::de::IgnoredAny;
-use serde::{Deserialize, Deserializer, Serialize};
+use model::NotApplicable;
+use serde::{Deserialize, Serialize};
 
 use super::GoDuration;
-
-/// A key of Tempo's that has no meaning here: any value is read over, and none is written.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct NotApplicable {
-    present: bool,
-}
-
-impl NotApplicable {
-    pub fn is_present(&self) -> bool {
-        self.present
-    }
-}
-
-impl<'de> Deserialize<'de> for NotApplicable {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        IgnoredAny::deserialize(deserializer)?;
-        Ok(Self { present: true })
-    }
-}
 
 /// `server`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -178,13 +159,12 @@ pub struct Compaction {
 
 impl Compaction {
     pub(super) fn others(&self) -> NotApplicable {
-        let others = [
+        NotApplicable::any([
             &self.compaction_window,
             &self.compacted_block_retention,
             &self.max_block_bytes,
             &self.max_compaction_objects,
-        ];
-        NotApplicable { present: others.into_iter().any(NotApplicable::is_present) }
+        ])
     }
 }
 

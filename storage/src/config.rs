@@ -1,10 +1,27 @@
 //! Settings of this crate, under Tempo's names.
 
+mod azure;
+mod gcs;
+mod s3;
+mod secret;
+
 use std::path::PathBuf;
 
+use model::NotApplicable;
 use serde::{Deserialize, Serialize};
 
 use crate::paths::DataDir;
+
+pub use azure::AzureConfig;
+pub use gcs::GcsConfig;
+pub use s3::{BucketLookup, S3Config};
+pub use secret::Secret;
+
+/// Bytes of one part of a large upload: small enough for a few of them in flight, large enough that the parts of any
+/// block stay far below the 10,000 that S3 allows.
+pub(crate) const DEFAULT_PART_BYTES: u64 = 8 << 20;
+/// Tempo's default.
+pub(crate) const DEFAULT_ATTEMPTS: usize = 10;
 
 /// Where data is kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +39,33 @@ pub struct TraceConfig {
     pub local: FolderConfig,
     /// Folder of the write-ahead log. Default: `wal` in the data folder. If set, the lock and the writer's id lie in it too.
     pub wal: FolderConfig,
+    /// With `backend: s3`.
+    #[serde(skip_serializing_if = "is_default")]
+    pub s3: S3Config,
+    /// With `backend: gcs`.
+    #[serde(skip_serializing_if = "is_default")]
+    pub gcs: GcsConfig,
+    /// With `backend: azure`.
+    #[serde(skip_serializing_if = "is_default")]
+    pub azure: AzureConfig,
+
+    #[serde(skip_serializing)]
+    pub block: NotApplicable,
+    #[serde(skip_serializing)]
+    pub blocklist_poll: NotApplicable,
+    #[serde(skip_serializing)]
+    pub blocklist_poll_concurrency: NotApplicable,
+    #[serde(skip_serializing)]
+    pub cache: NotApplicable,
+    #[serde(skip_serializing)]
+    pub pool: NotApplicable,
+    #[serde(skip_serializing)]
+    pub search: NotApplicable,
+}
+
+/// For `skip_serializing_if`.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,8 +74,21 @@ pub enum Backend {
     /// Files in a local folder.
     #[default]
     Local,
+    /// S3, or what speaks its protocol.
+    S3,
+    /// Google Cloud Storage.
+    Gcs,
+    /// Azure Blob Storage.
+    Azure,
     /// Nothing survives the process; for tests and trials.
     Memory,
+}
+
+impl Backend {
+    /// Whether blocks lie beyond a network, where others may write too.
+    pub fn is_remote(self) -> bool {
+        matches!(self, Self::S3 | Self::Gcs | Self::Azure)
+    }
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +109,32 @@ impl TraceConfig {
         }
         dir
     }
+
+    /// The store's name for people: `s3 bucket traces`.
+    pub fn store_name(&self) -> String {
+        match self.backend {
+            Backend::Local => "local block folder".to_owned(),
+            Backend::Memory => "store in memory".to_owned(),
+            Backend::S3 => format!("s3 bucket {}", self.s3.bucket),
+            Backend::Gcs => format!("gcs bucket {}", self.gcs.bucket_name),
+            Backend::Azure => format!("azure container {}", self.azure.container_name),
+        }
+    }
+
+    /// Tempo's keys in this section that change nothing here.
+    pub fn not_applicable(&self) -> Vec<&'static str> {
+        let keys = [
+            ("storage.trace.block", &self.block),
+            ("storage.trace.blocklist_poll", &self.blocklist_poll),
+            ("storage.trace.blocklist_poll_concurrency", &self.blocklist_poll_concurrency),
+            ("storage.trace.cache", &self.cache),
+            ("storage.trace.pool", &self.pool),
+            ("storage.trace.search", &self.search),
+        ];
+        let stores = self.s3.not_applicable().into_iter().chain(self.gcs.not_applicable());
+        let all = keys.into_iter().chain(stores).chain(self.azure.not_applicable());
+        all.filter(|(_, key)| key.is_present()).map(|(name, _)| name).collect()
+    }
 }
 
 #[cfg(test)]
@@ -71,5 +154,27 @@ mod tests {
         assert_eq!(dir.lock_file(), Path::new("data/lock"));
         let error = serde_json::from_str::<Config>(r#"{"trace": {"backnd": "local"}}"#).unwrap_err();
         assert!(error.to_string().contains("backnd"), "{error}");
+    }
+
+    #[test]
+    fn keys_that_change_nothing_are_named() {
+        let text = r#"{"trace": {"pool": {"max_workers": 1}, "s3": {"bucket": "b", "hedge_requests_at": "1s"}}}"#;
+        let trace = serde_json::from_str::<Config>(text).unwrap().trace;
+        assert_eq!(trace.not_applicable(), ["storage.trace.pool", "storage.trace.s3.hedge_requests_at"]);
+    }
+
+    #[test]
+    fn secrets_are_read_and_never_shown() {
+        let text = r#"{"trace": {
+            "s3": {"access_key": "who", "secret_key": "hush", "session_token": "hush"},
+            "azure": {"storage_account_name": "who", "storage_account_key": "hush"}
+        }}"#;
+        let config: Config = serde_json::from_str(text).unwrap();
+        assert_eq!(config.trace.s3.secret_key.expose(), "hush");
+        for shown in [serde_json::to_string(&config).unwrap(), format!("{config:?}")] {
+            assert!(shown.contains("who") && shown.contains("********") && !shown.contains("hush"), "{shown}");
+        }
+        let shown = serde_json::to_string(&Config::default()).unwrap();
+        assert!(!shown.contains("***") && !shown.contains("s3"), "{shown}");
     }
 }

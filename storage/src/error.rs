@@ -12,6 +12,14 @@ pub enum Error {
     Io { action: &'static str, path: PathBuf, source: io::Error },
     #[error("{action} {key}: {source}")]
     Objects { action: &'static str, key: String, source: object_store::Error },
+    /// A value of the configuration that cannot work.
+    #[error("{key} {reason}")]
+    Setting { key: &'static str, reason: String },
+    /// A store on which manifests would overwrite each other.
+    #[error(
+        "the store overwrote an object that was to be created only if absent: writers would lose each other's blocks"
+    )]
+    CreateOverwrites,
     #[error("data folder {} cannot be used: {source}", path.display())]
     DataDirUnusable { path: PathBuf, source: io::Error },
     #[error("data folder {} is in use by another mosso process", path.display())]
@@ -60,6 +68,11 @@ impl Error {
         move |source| Self::Objects { action, key: key.to_string(), source }
     }
 
+    /// A value of the configuration that cannot work; `reason` goes on from the key: "is missing".
+    pub(crate) fn setting(key: &'static str, reason: impl Into<String>) -> Self {
+        Self::Setting { key, reason: reason.into() }
+    }
+
     /// A file of a block that is not as it must be.
     pub(crate) fn block_damaged(key: &str, reason: impl Into<String>) -> Self {
         Self::BlockDamaged { key: key.to_owned(), reason: reason.into() }
@@ -72,7 +85,7 @@ impl Error {
             Self::Io { .. } | Self::Objects { .. } | Self::Stopping => ErrorKind::Unavailable,
             Self::DataDirUnusable { .. } | Self::DataDirInUse { .. } => ErrorKind::Unavailable,
             Self::CommitContention { .. } => ErrorKind::Unavailable,
-            Self::EntryTooLarge { .. } => ErrorKind::InvalidInput,
+            Self::EntryTooLarge { .. } | Self::Setting { .. } => ErrorKind::InvalidInput,
             Self::BlocksGone { .. } => ErrorKind::NotFound,
             Self::WriterIdDamaged { .. } | Self::SegmentVersion { .. } => ErrorKind::Corrupt,
             Self::ManifestDamaged { .. } | Self::ManifestVersion { .. } | Self::BlockDamaged { .. } => {
@@ -80,7 +93,9 @@ impl Error {
             }
             Self::Spans(error) => error.kind(),
             Self::Parquet(_) => ErrorKind::Corrupt,
-            Self::Arrow(_) | Self::Panicked { .. } | Self::LiveSpans { .. } => ErrorKind::Internal,
+            Self::Arrow(_) | Self::Panicked { .. } | Self::CreateOverwrites | Self::LiveSpans { .. } => {
+                ErrorKind::Internal
+            }
         }
     }
 }

@@ -5,7 +5,7 @@
 //! <tenant>/blocks/<block-id>/{spans,traces,resources,scopes}.parquet   lock        held by the process that uses the folder
 //! <tenant>/blocks/<block-id>/meta.json                                 writer-id   identity of the log's writer
 //! <tenant>/manifest/<20-digit sequence>.json                           wal/<20-digit sequence>.wal
-//!                                                                      blocks/     root of the local object store
+//! create-if-absent                 see [`crate::objects::probe`]       blocks/     root of the local object store
 //! ```
 
 use std::path::{Path as FilePath, PathBuf};
@@ -66,6 +66,11 @@ impl ObjectKey {
             _ => None,
         }
     }
+}
+
+/// Shows whether the store creates an object only if it is absent. Beside the tenants' folders, not in one.
+pub fn create_probe() -> Path {
+    Path::from("create-if-absent")
 }
 
 /// The prefix of all that belongs to a tenant.

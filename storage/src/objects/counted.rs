@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -10,37 +9,44 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions,
-    PutOptions, PutPayload, PutResult, RenameOptions, Result, UploadPart,
+    CopyOptions, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result, UploadPart,
 };
 
-use crate::telemetry::Telemetry;
+use crate::telemetry::{RequestTimer, Telemetry};
 
 #[derive(Debug)]
-pub(super) struct Counted {
-    inner: Arc<dyn ObjectStore>,
+pub(super) struct Counted<T> {
+    inner: T,
     telemetry: Telemetry,
 }
 
-impl Counted {
-    pub(super) fn new(inner: Arc<dyn ObjectStore>, telemetry: Telemetry) -> Self {
+impl<T: ObjectStore> Counted<T> {
+    pub(super) fn new(inner: T, telemetry: Telemetry) -> Self {
         Self { inner, telemetry }
     }
 
-    async fn count<T>(&self, operation: &'static str, request: impl Future<Output = Result<T>>) -> Result<T> {
+    async fn count<A>(&self, operation: &'static str, request: impl Future<Output = Result<A>>) -> Result<A> {
         count(&self.telemetry, operation, request).await
     }
 
-    /// The time of a stream is until its end, and its outcome that of its last item.
-    fn count_stream<T: 'static>(
+    fn count_stream<A: 'static>(
         &self,
         operation: &'static str,
-        items: BoxStream<'static, Result<T>>,
-    ) -> BoxStream<'static, Result<T>> {
+        items: BoxStream<'static, Result<A>>,
+    ) -> BoxStream<'static, Result<A>> {
         let mut timer = self.telemetry.request(operation);
         timer.set_outcome(&Ok(()));
-        items.inspect(move |item| timer.set_outcome(item)).boxed()
+        until_end(timer, items)
     }
+}
+
+/// The time of a stream is until its end, and its outcome that of its last item.
+fn until_end<A: 'static>(
+    mut timer: RequestTimer,
+    items: BoxStream<'static, Result<A>>,
+) -> BoxStream<'static, Result<A>> {
+    items.inspect(move |item| timer.set_outcome(item)).boxed()
 }
 
 async fn count<T>(
@@ -54,14 +60,15 @@ async fn count<T>(
     result
 }
 
-impl fmt::Display for Counted {
+impl<T: fmt::Display> fmt::Display for Counted<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.inner, f)
     }
 }
 
 #[async_trait]
-impl ObjectStore for Counted {
+#[deny(clippy::missing_trait_methods)]
+impl<T: ObjectStore> ObjectStore for Counted<T> {
     async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
         self.count("PUT", self.inner.put_opts(location, payload, opts)).await
     }
@@ -72,8 +79,16 @@ impl ObjectStore for Counted {
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        let operation = if options.head { "HEAD" } else { "GET" };
-        self.count(operation, self.inner.get_opts(location, options)).await
+        let mut timer = self.telemetry.request(if options.head { "HEAD" } else { "GET" });
+        let result = self.inner.get_opts(location, options).await;
+        timer.set_outcome(&result);
+        Ok(match result? {
+            GetResult { payload: GetResultPayload::Stream(body), meta, range, attributes, extensions } => {
+                let payload = GetResultPayload::Stream(until_end(timer, body));
+                GetResult { payload, meta, range, attributes, extensions }
+            }
+            file => file,
+        })
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {

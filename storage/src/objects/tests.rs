@@ -91,3 +91,62 @@ async fn requests_are_counted_by_operation_and_outcome() {
         assert!(text.contains(&line), "{line} not in {text}");
     }
 }
+
+/// A configuration in JSON, which is YAML too.
+fn remote(text: &str) -> TraceConfig {
+    serde_json::from_str(text).unwrap()
+}
+
+#[test]
+fn clients_of_all_stores_are_made_without_a_request() {
+    for text in [
+        r#"{"backend": "s3", "s3": {"bucket": "b"}}"#,
+        r#"{"backend": "s3", "s3": {"bucket": "b", "prefix": "/a/b/", "endpoint": "minio:9000", "insecure": true,
+            "access_key": "a", "secret_key": "s", "forcepathstyle": true}}"#,
+        r#"{"backend": "gcs", "gcs": {"bucket_name": "b"}}"#,
+        r#"{"backend": "gcs", "gcs": {"bucket_name": "b", "endpoint": "127.0.0.1:1", "insecure": true}}"#,
+        r#"{"backend": "azure", "azure": {"storage_account_name": "a", "container_name": "c"}}"#,
+        r#"{"backend": "azure", "azure": {"storage_account_name": "a", "container_name": "c", "storage_account_key": "a2V5"}}"#,
+    ] {
+        check(&remote(text)).unwrap_or_else(|error| panic!("{text}: {error}"));
+    }
+}
+
+#[test]
+fn settings_that_cannot_work_are_named_in_one_line() {
+    for (text, named) in [
+        (r#"{"backend": "s3"}"#, "storage.trace.s3.bucket is missing"),
+        (r#"{"backend": "s3", "s3": {"bucket": "b", "access_key": "a"}}"#, "one of access_key and secret_key"),
+        (r#"{"backend": "s3", "s3": {"bucket": "b", "session_token": "a"}}"#, "storage.trace.s3.session_token"),
+        (r#"{"backend": "s3", "s3": {"bucket": "b", "endpoint": "http://a"}}"#, "storage.trace.s3.endpoint"),
+        (r#"{"backend": "s3", "s3": {"bucket": "b", "part_size": 1000}}"#, "storage.trace.s3.part_size"),
+        (r#"{"backend": "s3", "s3": {"bucket": "b", "prefix": "a//b"}}"#, "storage.trace.s3.prefix"),
+        (r#"{"backend": "s3", "s3": {"bucket": "b", "tls_ca_path": "/nowhere"}}"#, "/nowhere"),
+        (
+            r#"{"backend": "s3", "s3": {"bucket": "b", "forcepathstyle": true, "bucket_lookup_type": "dns"}}"#,
+            "storage.trace.s3.bucket_lookup_type",
+        ),
+        (r#"{"backend": "gcs"}"#, "storage.trace.gcs.bucket_name is missing"),
+        (r#"{"backend": "azure", "azure": {"container_name": "c"}}"#, "storage.trace.azure.storage_account_name"),
+        (r#"{"backend": "azure", "azure": {"storage_account_name": "a"}}"#, "storage.trace.azure.container_name"),
+        (
+            r#"{"backend": "azure", "azure": {"storage_account_name": "a", "container_name": "c", "storage_account_key": "-"}}"#,
+            "storage.trace.azure cannot be used",
+        ),
+    ] {
+        let error = check(&remote(text)).expect_err(text).to_string();
+        assert!(error.contains(named) && !error.contains('\n'), "{error} does not name {named}");
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_creates_only_what_is_absent_passes_the_probe() {
+    let temp = tempfile::tempdir().unwrap();
+    for store in both(&temp) {
+        for _ in 0..2 {
+            probe(store.as_ref()).await.unwrap();
+        }
+        let listed = store.list_with_delimiter(None).await.unwrap();
+        assert!(listed.common_prefixes.is_empty(), "the probe is not taken for a tenant");
+    }
+}
