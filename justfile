@@ -16,6 +16,7 @@ test *arguments:
 # The real binary against real clients; installs its tools under target/.
 e2e *arguments:
     cargo build --locked --bin mosso
+    cargo build --locked --package conformance
     python3 e2e/run.py --mosso "${CARGO_TARGET_DIR:-target}/debug/mosso" {{ arguments }}
 
 # Measure the hot paths; benches/README.md says what each figure means.

@@ -1,13 +1,13 @@
 """Fixtures: a running mosso, its API, and processes of other projects that a test starts beside it."""
 
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import stores
 from api import Api
 from server import Mosso
 
@@ -27,13 +27,7 @@ def api(mosso: Mosso) -> Api:
 @pytest.fixture
 def free_port():
     """Gives a loopback port that is free now, for programs that cannot pick one themselves."""
-
-    def pick() -> int:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            return probe.getsockname()[1]
-
-    return pick
+    return stores.free_port
 
 
 @pytest.fixture

@@ -4,8 +4,9 @@
     python3 e2e/run.py [--mosso PATH] [pytest arguments]
 
 Owns the tools that the tests stand on and installs them under target/: a Python environment, Node packages, kubectl,
-and an OpenTelemetry Collector. What cannot be installed fails the run; nothing is skipped. It does not build mosso:
-`cargo build` or `cargo build --release` comes first. Standard library only, because it runs before anything is there.
+and an OpenTelemetry Collector. What cannot be installed fails the run; nothing is skipped. It builds neither mosso nor
+the conformance suite: `cargo build` and `cargo build -p conformance`, both in one profile, come first. Standard library
+only, because it runs before anything is there.
 """
 
 import argparse
@@ -32,6 +33,7 @@ def main() -> int:
     environment = dict(
         os.environ,
         MOSSO_BIN=str(mosso.resolve()),
+        E2E_CONFORMANCE=str(conformance_beside(mosso)),
         E2E_NODE=str(node),
         E2E_KUBECTL=str(unpack_kubectl(node)),
         E2E_COLLECTOR=str(build_collector(TARGET / "e2e-collector", python)),
@@ -57,6 +59,13 @@ def newest_mosso() -> Path:
     if not built:
         sys.exit(f"no mosso binary under {TARGET}: run `cargo build` first, or give --mosso PATH")
     return max(built, key=lambda path: path.stat().st_mtime)
+
+
+def conformance_beside(mosso: Path) -> Path:
+    conformance = mosso.resolve().with_name("conformance")
+    if not conformance.is_file():
+        sys.exit(f"no conformance binary beside {mosso}: run `cargo build -p conformance` in the same profile first")
+    return conformance
 
 
 def install_python(folder: Path) -> Path:

@@ -35,6 +35,9 @@ struct Args {
     /// Only this case (may be repeated).
     #[arg(long, global = true)]
     case: Vec<String>,
+    /// Not this case (may be repeated).
+    #[arg(long, global = true)]
+    except: Vec<String>,
     /// Let the server flush before the cases run.
     #[arg(long, global = true)]
     after_flush: bool,
@@ -138,6 +141,7 @@ fn selected(args: &Args) -> Result<Vec<Case>> {
     let areas: Vec<_> = args.area.iter().map(String::as_str).collect();
     let mut cases = cases_of(&areas)?;
     cases.retain(|c| args.case.is_empty() || args.case.contains(&c.id));
+    cases.retain(|c| !args.except.contains(&c.id));
     cases.retain(|c| !args.reference || c.reference != Some(Reference::Skip));
     cases.retain(|c| !args.no_stream || c.grpc.is_none());
     cases.retain(|c| args.grpc.is_some() || !c.needs_otlp_grpc());
