@@ -6,11 +6,13 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use bytes::Bytes;
-use object_store::ObjectStore;
 use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::DecodeResult;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, RowSelection};
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection,
+};
 use parquet::arrow::push_decoder::{ParquetPushDecoder, ParquetPushDecoderBuilder};
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaDataPushDecoder};
 
@@ -101,6 +103,13 @@ impl StoredFile {
         }
     }
 
+    /// All rows and columns, by one request: for the small files of a block.
+    pub(super) async fn read_all(&self, cpu: &CpuPool) -> Result<RecordBatch, Error> {
+        let content =
+            self.objects.get_range(&self.path, 0..self.bytes).await.map_err(Error::objects("read", &self.path))?;
+        cpu.run(move || decode_all(content)).await?.map_err(|error| self.damaged(&error))
+    }
+
     fn one_batch(
         &self,
         metadata: &ArrowReaderMetadata,
@@ -130,6 +139,13 @@ impl StoredFile {
     fn damaged(&self, error: &parquet::errors::ParquetError) -> Error {
         Error::block_damaged(self.path.as_ref(), error.to_string())
     }
+}
+
+fn decode_all(content: Bytes) -> Result<RecordBatch, parquet::errors::ParquetError> {
+    let builder = ParquetRecordBatchReaderBuilder::try_new(content)?;
+    let (schema, rows) = (builder.schema().clone(), builder.metadata().file_metadata().num_rows() as usize);
+    let batches: Result<Vec<RecordBatch>, _> = builder.with_batch_size(rows.max(1)).build()?.collect();
+    Ok(concat_batches(&schema, &batches?)?)
 }
 
 type Drained = (Result<Option<Vec<Range<u64>>>, parquet::errors::ParquetError>, Vec<RecordBatch>, ParquetPushDecoder);

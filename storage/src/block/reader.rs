@@ -87,11 +87,12 @@ impl BlockSource {
     async fn open(&self) -> Result<Opened, Error> {
         let files = &self.entry.files;
         let spans_file = self.file(BlockFile::Spans, files.spans_bytes);
+        let small_file = |file, bytes| async move { self.file(file, bytes).read_all(&self.cpu).await };
         let (spans, traces, resources, scopes) = futures::try_join!(
             spans_file.load_metadata(&self.cpu),
-            self.read_whole(BlockFile::Traces, files.traces_bytes),
-            self.read_whole(BlockFile::Resources, files.resources_bytes),
-            self.read_whole(BlockFile::Scopes, files.scopes_bytes),
+            small_file(BlockFile::Traces, files.traces_bytes),
+            small_file(BlockFile::Resources, files.resources_bytes),
+            small_file(BlockFile::Scopes, files.scopes_bytes),
         )?;
         let keys_of = |name: &str| {
             let entry =
@@ -106,14 +107,6 @@ impl BlockSource {
         let memory_bytes = spans.metadata().memory_size() + batch_memory_bytes(&[&traces, &resources, &scopes]);
         let dimensions = Arc::new(Dimensions { traces, resources, scopes, row_groups, keys });
         Ok(Opened { spans, dimensions, list_keys, memory_bytes })
-    }
-
-    async fn read_whole(&self, file: BlockFile, bytes: u64) -> Result<RecordBatch, Error> {
-        let file = self.file(file, bytes);
-        let metadata = file.load_metadata(&self.cpu).await?;
-        let batch_rows = metadata.metadata().file_metadata().num_rows() as usize;
-        let selection = Selection { row_groups: None, columns: ProjectionMask::all(), rows: None, batch_rows };
-        Ok(file.read(&metadata, selection, &self.cpu).await?.0)
     }
 }
 
