@@ -198,6 +198,19 @@ def test_single_has_its_own_namespace_and_storage_class():
     assert claim["spec"]["storageClassName"] == "standard"
 
 
+def test_s3_names_the_bucket_in_the_configuration_and_takes_credentials_from_a_secret():
+    rendered = Rendered(REPOSITORY / "k8s" / "overlays" / "s3")
+    config = mosso_config(rendered)
+    assert config["storage"]["trace"]["backend"] == "s3"
+    s3 = config["storage"]["trace"]["s3"]
+    assert s3["bucket"] and s3["endpoint"]
+    assert not {"access_key", "secret_key", "session_token"} & s3.keys()
+    assert {key: config[key] for key in config if key != "storage"} == mosso_config(Rendered(REPOSITORY / "k8s" / "base"))
+    _, container = rendered.pod("StatefulSet", "mosso")
+    assert container["envFrom"] == [{"secretRef": {"name": "mosso-s3"}}]
+    assert not [thing for thing in rendered.objects if thing["kind"] == "Secret"], "a credential lies beside the files"
+
+
 def test_mosso_accepts_the_configuration_of_the_cluster(rendered, tmp_path):
     file = tmp_path / "mosso.yaml"
     file.write_text(content(rendered, "mosso-config", "mosso.yaml"))
