@@ -156,6 +156,7 @@ async fn nothing_is_cut_before_the_log_is_replayed() {
     let running = start(dir.path(), Arc::default(), small_blocks()).await;
     running.push(&tenant, 1).await;
     running.ingester.inner.set_readiness(Readiness::Replaying { detail: "again".to_owned() });
-    running.ingester.inner.live.apply(&tenant, &shop_request(2, 5, 1).encode_to_vec()).unwrap();
+    running.ingester.inner.live.stage(&tenant, &shop_request(2, 5, 1).encode_to_vec()).unwrap();
+    running.ingester.inner.live.show(&tenant);
     assert!(!running.ingester.inner.request_cut_if_due());
 }
