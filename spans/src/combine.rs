@@ -153,12 +153,7 @@ struct Part<'a> {
 }
 
 impl<'a> Part<'a> {
-    fn of(
-        table: &'a SpanTable,
-        texts: &'a Texts,
-        resource_rows: &[u32],
-        scope_rows: &[u32],
-    ) -> Result<Self, Error> {
+    fn of(table: &'a SpanTable, texts: &'a Texts, resource_rows: &[u32], scope_rows: &[u32]) -> Result<Self, Error> {
         let spans = &table.spans;
         let names = dictionary(table::column(spans, column::NAME)?)?;
         let ids = |name: &str| table::column(spans, name)?.as_fixed_size_binary_opt().ok_or_else(|| wrong_type(name));

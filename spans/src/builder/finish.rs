@@ -228,9 +228,9 @@ fn attribute_lists(
         items.iter().zip(&tags).map(bits)
     };
     let nulls_but = |tag: Tag| Some(NullBuffer::new(BooleanBuffer::collect_bool(tags.len(), |item| tags[item] == tag)));
-    let others = items.iter().map(|&at| {
-        (attributes.tag[at] == Tag::Other).then(|| builder.others.get(attributes.bits[at] as i32))
-    });
+    let others = items
+        .iter()
+        .map(|&at| (attributes.tag[at] == Tag::Other).then(|| builder.others.get(attributes.bits[at] as i32)));
     let keys = Int32Array::from_iter_values(items.iter().map(|&at| attributes.key[at]));
     let strings = bits_of(Tag::String).map(|bits| bits as i32).collect();
     let columns: Vec<ArrayRef> = vec![
@@ -239,7 +239,9 @@ fn attribute_lists(
         Arc::new(Int64Array::new(bits_of(Tag::Int).map(|bits| bits as i64).collect(), nulls_but(Tag::Int))),
         Arc::new(Float64Array::new(bits_of(Tag::Double).map(f64::from_bits).collect(), nulls_but(Tag::Double))),
         Arc::new(BooleanArray::new(
-            BooleanBuffer::collect_bool(tags.len(), |item| tags[item] == Tag::Bool && attributes.bits[items[item]] != 0),
+            BooleanBuffer::collect_bool(tags.len(), |item| {
+                tags[item] == Tag::Bool && attributes.bits[items[item]] != 0
+            }),
             nulls_but(Tag::Bool),
         )),
         Arc::new(BinaryArray::from_iter(others)),

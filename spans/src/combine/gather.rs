@@ -87,9 +87,7 @@ impl Gather<'_> {
         let mut keys = Vec::with_capacity(runs.rows);
         for run in &runs.runs {
             let numbers = numbers[run.part];
-            keys.extend(
-                dictionaries[run.part].keys().values()[run.start..run.end].iter().map(|&key| numbers.of(key)),
-            );
+            keys.extend(dictionaries[run.part].keys().values()[run.start..run.end].iter().map(|&key| numbers.of(key)));
         }
         dictionary_column(Int32Array::new(keys.into(), nulls(parts, runs)), self.values)
     }
