@@ -14,14 +14,14 @@ pub(crate) struct Chunk {
 }
 
 enum Rows {
-    AsTheyCame(TableBuilder),
+    AsTheyCame(Box<TableBuilder>),
     Sorted(Arc<MemorySource>),
 }
 
 impl Chunk {
     /// `snapshot` is the table of all rows, if there is one already.
     pub(super) fn new(block_id: BlockId, rows: TableBuilder, snapshot: Option<Arc<MemorySource>>) -> Self {
-        Self { block_id, rows: Mutex::new(snapshot.map_or(Rows::AsTheyCame(rows), Rows::Sorted)) }
+        Self { block_id, rows: Mutex::new(snapshot.map_or_else(|| Rows::AsTheyCame(Box::new(rows)), Rows::Sorted)) }
     }
 
     /// The sorted rows. The first call is CPU work of some 20 ms.
