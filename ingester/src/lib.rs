@@ -9,8 +9,8 @@
 //! ```
 //!
 //! Log writer and applier are threads, each owning its state; they work on a request at the same time. Flusher and sorter
-//! are tasks. A cut travels the same way as the
-//! requests, so what lies in the closed log segments is exactly what the cut rows hold.
+//! are tasks. A cut travels the same way as the requests, so what lies in the closed log segments is exactly what the cut
+//! rows hold.
 //!
 //! Knows the log, the span table and blocks; knows no protocol.
 

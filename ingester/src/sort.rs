@@ -13,8 +13,9 @@ pub(crate) const MAX_QUEUED_CHUNKS: usize = 2;
 /// Runs until the applier is gone.
 pub(crate) async fn run(cpu: CpuPool, mut full_chunks: mpsc::Receiver<Arc<Chunk>>) {
     while let Some(chunk) = full_chunks.recv().await {
-        // the pool is gone only when the process stops
-        _ = cpu.run(move || sort(&chunk)).await;
+        if let Err(error) = cpu.run(move || sort(&chunk)).await {
+            tracing::error!(%error, "live spans could not be sorted, who asks for them tries again");
+        }
     }
 }
 
@@ -28,6 +29,6 @@ pub(crate) fn hand_to_sorter(full_chunks: &mpsc::Sender<Arc<Chunk>>, chunk: Arc<
 /// Sorts now rather than when somebody asks.
 pub(crate) fn sort(chunk: &Chunk) {
     if let Err(error) = chunk.source() {
-        tracing::error!(%error, "live spans could not be sorted, they stay in the log");
+        tracing::error!(%error, "live spans could not be sorted, who asks for them tries again");
     }
 }
