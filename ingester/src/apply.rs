@@ -1,4 +1,7 @@
-//! The thread that turns logged requests into live rows, in the order of the log, and acknowledges them.
+//! The thread that turns requests into live rows, in the order of the log, and acknowledges them.
+//!
+//! A batch is decoded while the log writer syncs it. Its rows are shown to queries, and its requests acknowledged, when
+//! both are done; a batch that could not be synced is taken back.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -8,15 +11,22 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::error::Error;
 use crate::flush::FlushJob;
+use crate::live::Chunk;
 use crate::log_writer::Push;
 use crate::push::Inner;
+use crate::sort::hand_to_sorter;
 
-/// Synced batches that may wait for the applier.
-const MAX_QUEUED_BATCHES: usize = 8;
+/// Commands that may wait for the applier: the log writer is ahead of it by half as many batches at the most.
+const MAX_QUEUED_COMMANDS: usize = 8;
 
 /// All that can happen to live rows while the process runs.
 pub(crate) enum ApplyCommand {
-    Apply(Vec<Push>),
+    /// These requests are being appended to the log; `Synced` or `NotSynced` follows before anything else does.
+    Stage(Vec<Push>),
+    Synced,
+    NotSynced {
+        reason: String,
+    },
     /// All requests before this lie in segments up to `segment`.
     Cut {
         segment: SegmentSequence,
@@ -26,10 +36,14 @@ pub(crate) enum ApplyCommand {
 }
 
 /// Runs until the log writer is gone. A full queue of cuts makes it wait, and with it the log writer and the clients.
-pub(crate) fn spawn(inner: Arc<Inner>, flush_jobs: mpsc::Sender<FlushJob>) -> SyncSender<ApplyCommand> {
-    let (sender, receiver) = sync_channel(MAX_QUEUED_BATCHES);
+pub(crate) fn spawn(
+    inner: Arc<Inner>,
+    flush_jobs: mpsc::Sender<FlushJob>,
+    full_chunks: mpsc::Sender<Arc<Chunk>>,
+) -> SyncSender<ApplyCommand> {
+    let (sender, receiver) = sync_channel(MAX_QUEUED_COMMANDS);
     let guard = inner.guard("applier");
-    let applier = Applier { inner, flush_jobs, cut_requested: false };
+    let applier = Applier { inner, flush_jobs, full_chunks, staged: Vec::new(), cut_requested: false };
     std::thread::Builder::new()
         .name("applier".to_owned())
         .spawn(move || {
@@ -43,6 +57,9 @@ pub(crate) fn spawn(inner: Arc<Inner>, flush_jobs: mpsc::Sender<FlushJob>) -> Sy
 struct Applier {
     inner: Arc<Inner>,
     flush_jobs: mpsc::Sender<FlushJob>,
+    full_chunks: mpsc::Sender<Arc<Chunk>>,
+    /// The batch that is not known to be synced, and what became of its rows.
+    staged: Vec<(Push, Result<(), Error>)>,
     /// A cut is on its way through the log writer.
     cut_requested: bool,
 }
@@ -51,33 +68,45 @@ impl Applier {
     fn run(mut self, commands: &Receiver<ApplyCommand>) {
         while let Ok(command) = commands.recv() {
             match command {
-                ApplyCommand::Apply(batch) => self.apply(batch),
+                ApplyCommand::Stage(batch) => self.stage(batch),
+                ApplyCommand::Synced => self.acknowledge(),
+                ApplyCommand::NotSynced { reason } => self.refuse(&reason),
                 ApplyCommand::Cut { segment, done } => self.cut(segment, done),
                 ApplyCommand::CutFailed => self.cut_requested = false,
             }
         }
     }
 
-    fn apply(&mut self, batch: Vec<Push>) {
-        for push in batch {
-            let applied = self.inner.live.apply(&push.tenant, &push.request);
-            _ = push.acknowledge.send(applied.map(|_| ()));
+    fn stage(&mut self, batch: Vec<Push>) {
+        debug_assert!(self.staged.is_empty(), "a batch is synced or refused before the next one comes");
+        let live = &self.inner.live;
+        self.staged.extend(batch.into_iter().map(|push| {
+            let applied = live.stage(&push.tenant, &push.request).map(|_| ());
+            (push, applied)
+        }));
+    }
+
+    fn acknowledge(&mut self) {
+        for (push, applied) in self.staged.drain(..) {
+            let full_chunk = self.inner.live.show(&push.tenant);
+            _ = push.acknowledge.send(applied);
+            full_chunk.into_iter().for_each(|chunk| hand_to_sorter(&self.full_chunks, chunk));
         }
         if !self.cut_requested {
             self.cut_requested = self.inner.request_cut_if_due();
         }
     }
 
+    fn refuse(&mut self, reason: &str) {
+        for (push, _) in self.staged.drain(..) {
+            self.inner.live.discard(&push.tenant);
+            _ = push.acknowledge.send(Err(Error::Log { reason: reason.to_owned() }));
+        }
+    }
+
     fn cut(&mut self, segment: SegmentSequence, done: Option<oneshot::Sender<Result<(), Error>>>) {
         self.cut_requested = false;
-        match self.inner.live.cut() {
-            Ok(heads) => _ = self.flush_jobs.blocking_send(FlushJob { segment, heads, done }),
-            Err(error) => {
-                tracing::error!(%error, "live spans could not be cut, they stay in the log");
-                if let Some(done) = done {
-                    _ = done.send(Err(error));
-                }
-            }
-        }
+        let heads = self.inner.live.cut();
+        _ = self.flush_jobs.blocking_send(FlushJob { segment, heads, done });
     }
 }

@@ -96,6 +96,7 @@ impl Flusher {
 }
 
 fn encode(head: &CutHead) -> Result<EncodedBlock, StorageError> {
-    let tables: Vec<SpanTable> = head.chunks.iter().map(|chunk| chunk.table()).collect();
+    let tables = head.chunks.iter().map(|chunk| Ok(chunk.source()?.table()));
+    let tables = tables.collect::<Result<Vec<SpanTable>, StorageError>>()?;
     block::encode(head.block_id, &head.tenant, &spans::combine(&tables)?)
 }

@@ -2,13 +2,15 @@
 //!
 //! ```text
 //!            push ──▶ log writer ──▶ applier ──▶ live rows ──cut──▶ flusher ──▶ block, manifest
-//!                     append, sync    rows, ack      ▲                             │
-//!                         ▲                          └── recovery (at start)       │
+//!                     append, sync    rows, ack      ▲    │                        │
+//!                         ▲                          │    └─full chunks─▶ sorter   │
+//!                         │                          └── recovery (at start)       │
 //!                         └────────────────────── remove segments ◀────────────────┘
 //! ```
 //!
-//! Log writer and applier are threads, each owning its state; the flusher is a task. A cut travels the same way as the
-//! requests, so what lies in the closed log segments is exactly what the cut rows hold.
+//! Log writer and applier are threads, each owning its state; they work on a request at the same time. Flusher and sorter
+//! are tasks. A cut travels the same way as the requests, so what lies in the closed log segments is exactly what the cut
+//! rows hold.
 //!
 //! Knows the log, the span table and blocks; knows no protocol.
 
@@ -21,6 +23,7 @@ mod live;
 mod log_writer;
 mod push;
 mod recover;
+mod sort;
 mod telemetry;
 
 pub use config::Config;

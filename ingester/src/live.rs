@@ -1,19 +1,30 @@
-//! Rows that are not yet in a published block: they can be found from the moment they are applied until the block that
-//! holds them is.
+//! Rows that are not yet in a published block.
+//!
+//! ```text
+//! stage ──▶ open rows ──show──▶ open rows that queries see ──(full)──▶ chunks ──cut──▶ flushing ──▶ published
+//!              └──discard: the log could not be synced
+//! ```
+//!
+//! Rows are staged while the log is still being synced. No query sees them before [`Live::show`]; from then on they can
+//! be found until the block that holds them can be.
+
+mod chunk;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use model::{BlockId, TenantId};
-use spans::TableBuilder;
+use spans::{Mark, TableBuilder};
 use storage::memory::MemorySource;
 use storage::source::Source;
 
 use crate::cut::LiveSize;
 use crate::error::Error;
 
-/// Rows are sealed into a sorted table when so many have come together: what a query sorts anew at the most.
+pub(crate) use chunk::Chunk;
+
+/// Rows become a chunk, sorted once, when so many have come together: what a query sorts anew at the most.
 const CHUNK_SPANS: usize = 16_384;
 /// … or when they hold so much memory.
 const CHUNK_BYTES: usize = 24 << 20;
@@ -35,10 +46,12 @@ struct TenantLive {
 struct Head {
     block_id: BlockId,
     since: Instant,
-    chunks: Vec<Arc<MemorySource>>,
+    chunks: Vec<Arc<Chunk>>,
     chunk_bytes: usize,
     open: TableBuilder,
-    /// The open rows as a table, for as long as no more come.
+    /// The open rows that queries see; those behind it are staged.
+    shown: Mark,
+    /// The shown rows as a table, for as long as no more are shown.
     snapshot: Option<Arc<MemorySource>>,
 }
 
@@ -46,7 +59,7 @@ struct Head {
 pub(crate) struct CutHead {
     pub tenant: TenantId,
     pub block_id: BlockId,
-    pub chunks: Vec<Arc<MemorySource>>,
+    pub chunks: Vec<Arc<Chunk>>,
 }
 
 impl Live {
@@ -55,14 +68,31 @@ impl Live {
         self.tenants.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds the spans of a checked request; they can be found when this returns.
-    pub(crate) fn apply(&self, tenant: &TenantId, request: &[u8]) -> Result<usize, Error> {
+    /// Adds the spans of a checked request, out of sight of queries.
+    pub(crate) fn stage(&self, tenant: &TenantId, request: &[u8]) -> Result<usize, Error> {
         let mut tenants = self.lock();
         if !tenants.contains_key(tenant) {
             tenants.insert(tenant.clone(), TenantLive::default());
         }
         let live = tenants.get_mut(tenant).expect("inserted above");
-        live.head.get_or_insert_with(Head::new).append(request)
+        live.head.get_or_insert_with(Head::new).open.append(request).map_err(Error::Table)
+    }
+
+    /// Lets queries find the staged rows of a tenant. Returns the chunk that is full now, for the caller to sort.
+    pub(crate) fn show(&self, tenant: &TenantId) -> Option<Arc<Chunk>> {
+        self.lock().get_mut(tenant)?.head.as_mut()?.show()
+    }
+
+    /// Takes back the staged rows of a tenant.
+    pub(crate) fn discard(&self, tenant: &TenantId) {
+        let mut tenants = self.lock();
+        if let Some(live) = tenants.get_mut(tenant)
+            && let Some(head) = &mut live.head
+        {
+            head.open.truncate(&head.shown);
+            live.head.take_if(|head| head.is_empty());
+            live.is_empty().then(|| tenants.remove(tenant));
+        }
     }
 
     /// Memory of the rows that a cut would take, and since when they are there.
@@ -72,21 +102,18 @@ impl Live {
         LiveSize { memory_bytes: heads().map(Head::memory_bytes).sum(), oldest: heads().map(|head| head.since).min() }
     }
 
-    /// Takes all rows of all tenants out of the heads; they stay findable until [`published`](Self::published).
-    pub(crate) fn cut(&self) -> Result<Vec<Arc<CutHead>>, Error> {
+    /// Takes all shown rows of all tenants out of the heads; they stay findable until [`published`](Self::published).
+    /// To be called when no row is staged.
+    pub(crate) fn cut(&self) -> Vec<Arc<CutHead>> {
         let (mut tenants, mut cut) = (self.lock(), Vec::new());
-        // all are sealed before any is taken: a head that is taken must reach the flusher
-        for live in tenants.values_mut() {
-            live.head.as_mut().map_or(Ok(()), Head::seal)?;
-        }
         for (tenant, live) in tenants.iter_mut() {
-            if let Some(head) = live.head.take_if(|head| !head.chunks.is_empty()) {
-                let head = Arc::new(CutHead { tenant: tenant.clone(), block_id: head.block_id, chunks: head.chunks });
-                live.flushing.push(head.clone());
-                cut.push(head);
-            }
+            let Some(mut head) = live.head.take() else { continue };
+            head.close_chunk();
+            let head = Arc::new(CutHead { tenant: tenant.clone(), block_id: head.block_id, chunks: head.chunks });
+            live.flushing.push(head.clone());
+            cut.push(head);
         }
-        Ok(cut)
+        cut
     }
 
     /// The block is in the manifest: its rows are no longer live.
@@ -94,7 +121,7 @@ impl Live {
         let mut tenants = self.lock();
         if let Some(live) = tenants.get_mut(tenant) {
             live.flushing.retain(|head| head.block_id != block_id);
-            if live.head.is_none() && live.flushing.is_empty() {
+            if live.is_empty() {
                 tenants.remove(tenant);
             }
         }
@@ -102,15 +129,25 @@ impl Live {
 
     /// All live rows of a tenant, oldest first. CPU work of some milliseconds when rows have come since the last call.
     pub(crate) fn sources(&self, tenant: &TenantId) -> Result<Vec<Arc<dyn Source>>, Error> {
-        let mut tenants = self.lock();
-        let Some(live) = tenants.get_mut(tenant) else { return Ok(Vec::new()) };
-        let flushing = live.flushing.iter().flat_map(|head| &head.chunks);
-        let mut chunks: Vec<Arc<MemorySource>> = flushing.cloned().collect();
-        if let Some(head) = &mut live.head {
-            chunks.extend(head.chunks.iter().cloned());
-            chunks.extend(head.snapshot()?);
+        let mut chunks: Vec<Arc<Chunk>> = Vec::new();
+        let mut open = None;
+        if let Some(live) = self.lock().get_mut(tenant) {
+            chunks.extend(live.flushing.iter().flat_map(|head| &head.chunks).cloned());
+            if let Some(head) = &mut live.head {
+                chunks.extend(head.chunks.iter().cloned());
+                open = head.snapshot()?;
+            }
         }
-        Ok(chunks.into_iter().map(|chunk| chunk as Arc<dyn Source>).collect())
+        let chunks = chunks.into_iter().map(|chunk| chunk.source());
+        let mut sources = chunks.collect::<Result<Vec<_>, _>>().map_err(Error::storage("sort live spans"))?;
+        sources.extend(open);
+        Ok(sources.into_iter().map(|source| source as Arc<dyn Source>).collect())
+    }
+}
+
+impl TenantLive {
+    fn is_empty(&self) -> bool {
+        self.head.is_none() && self.flushing.is_empty()
     }
 }
 
@@ -122,40 +159,50 @@ impl Head {
             chunks: Vec::new(),
             chunk_bytes: 0,
             open: TableBuilder::default(),
+            shown: Mark::default(),
             snapshot: None,
         }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.chunks.is_empty() && self.open.is_empty()
     }
 
     fn memory_bytes(&self) -> usize {
         self.chunk_bytes + self.open.memory_bytes()
     }
 
-    fn append(&mut self, request: &[u8]) -> Result<usize, Error> {
-        self.snapshot = None;
-        let spans = self.open.append(request).map_err(Error::Table)?;
-        if self.open.span_count() >= CHUNK_SPANS || self.open.memory_bytes() >= CHUNK_BYTES {
-            self.seal()?;
+    fn show(&mut self) -> Option<Arc<Chunk>> {
+        let all = self.open.mark();
+        if all != self.shown {
+            (self.shown, self.snapshot) = (all, None);
         }
-        Ok(spans)
+        let is_full = self.open.span_count() >= CHUNK_SPANS || self.open.memory_bytes() >= CHUNK_BYTES;
+        if is_full { self.close_chunk() } else { None }
     }
 
     fn snapshot(&mut self) -> Result<Option<Arc<MemorySource>>, Error> {
-        if self.snapshot.is_none() && !self.open.is_empty() {
-            let table = self.open.snapshot().map_err(Error::Table)?;
+        if self.snapshot.is_none() && self.shown.span_count() > 0 {
+            let table = self.open.snapshot_at(&self.shown).map_err(Error::Table)?;
             let source = MemorySource::new(self.block_id, table).map_err(Error::storage("index live spans"))?;
             self.snapshot = Some(Arc::new(source));
         }
         Ok(self.snapshot.clone())
     }
 
-    /// Turns the open rows into a chunk.
-    fn seal(&mut self) -> Result<(), Error> {
-        if let Some(chunk) = self.snapshot()? {
-            self.chunk_bytes += self.open.memory_bytes();
-            self.chunks.push(chunk);
-            self.open = TableBuilder::default();
-            self.snapshot = None;
+    /// The open rows, all of them shown, become a chunk.
+    fn close_chunk(&mut self) -> Option<Arc<Chunk>> {
+        debug_assert_eq!(self.open.mark(), self.shown, "a chunk holds no staged rows");
+        if self.open.is_empty() {
+            return None;
         }
-        Ok(())
+        self.chunk_bytes += self.open.memory_bytes();
+        self.shown = Mark::default();
+        let chunk = Arc::new(Chunk::new(self.block_id, std::mem::take(&mut self.open), self.snapshot.take()));
+        self.chunks.push(chunk.clone());
+        Some(chunk)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -90,19 +90,18 @@ impl LogWriter {
         batch.retain(|push| !push.acknowledge.is_closed());
         let entries: Vec<(TenantId, Bytes)> =
             batch.iter().map(|push| (push.tenant.clone(), push.request.clone())).collect();
-        match self.log.append_batch(&entries) {
-            Ok(_) => _ = self.applier.send(ApplyCommand::Apply(batch)),
-            Err(error) => self.refuse(batch, &error),
-        }
+        // decoded while it is synced here
+        _ = self.applier.send(ApplyCommand::Stage(batch));
+        let outcome = match self.log.append_batch(&entries) {
+            Ok(_) => ApplyCommand::Synced,
+            Err(error) => {
+                tracing::error!(%error, requests = entries.len(), "the write-ahead log could not be written, requests are refused");
+                self.metrics.log_failed();
+                ApplyCommand::NotSynced { reason: error.to_string() }
+            }
+        };
+        _ = self.applier.send(outcome);
         held_back
-    }
-
-    fn refuse(&self, batch: Vec<Push>, error: &storage::Error) {
-        tracing::error!(%error, requests = batch.len(), "the write-ahead log could not be written, requests are refused");
-        self.metrics.log_failed();
-        for push in batch {
-            _ = push.acknowledge.send(Err(Error::Log { reason: error.to_string() }));
-        }
     }
 
     fn cut(&mut self, done: Option<oneshot::Sender<Result<(), Error>>>) {

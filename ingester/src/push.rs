@@ -23,7 +23,7 @@ use crate::flush::Flusher;
 use crate::live::Live;
 use crate::log_writer::{LogCommand, Push};
 use crate::telemetry::Metrics;
-use crate::{apply, cut, flush, log_writer, recover};
+use crate::{apply, cut, flush, log_writer, recover, sort};
 
 /// How long [`Ingester::flush`] waits.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(60);
@@ -103,6 +103,7 @@ impl Ingester {
             cancel: CancellationToken::new(),
             tasks: TaskTracker::new(),
         });
+        let cpu = storage.cpu.clone();
         let flusher =
             Flusher { live: inner.live.clone(), storage, log: inner.log.clone(), metrics: inner.metrics.clone() };
         let (flush_jobs, flush_receiver) = mpsc::channel(flush::MAX_QUEUED_CUTS);
@@ -113,7 +114,10 @@ impl Ingester {
         };
         inner.tasks.spawn(inner.cancel.clone().run_until_cancelled_owned(flush));
 
-        let apply_commands = apply::spawn(inner.clone(), flush_jobs.clone());
+        let (full_chunks, chunk_receiver) = mpsc::channel(sort::MAX_QUEUED_CHUNKS);
+        inner.tasks.spawn(inner.cancel.clone().run_until_cancelled_owned(sort::run(cpu, chunk_receiver)));
+
+        let apply_commands = apply::spawn(inner.clone(), flush_jobs.clone(), full_chunks);
         log_writer::spawn(log, log_receiver, apply_commands, inner.metrics.clone(), inner.guard("log writer"));
         inner.tasks.spawn(inner.cancel.clone().run_until_cancelled_owned(cut_by_age(inner.clone())));
         recover::spawn(&inner, recovery, watermarks, flush_jobs);

@@ -12,6 +12,7 @@ use crate::cut;
 use crate::error::Error;
 use crate::flush::FlushJob;
 use crate::push::{Inner, Readiness, Storage};
+use crate::sort;
 
 /// For each tenant the last segment of this writer whose entries are all in blocks.
 pub(crate) type Watermarks = HashMap<TenantId, SegmentSequence>;
@@ -78,7 +79,8 @@ fn replay(
             }
             ReplayEvent::Entry { segment, tenant, payload } => match spans::check(&payload) {
                 Ok(_) => {
-                    inner.live.apply(&tenant, &payload)?;
+                    inner.live.stage(&tenant, &payload)?;
+                    inner.live.show(&tenant).iter().for_each(|chunk| sort::sort(chunk));
                     counts.applied += 1;
                 }
                 Err(error) => {
@@ -109,7 +111,7 @@ fn replay(
 /// Only between segments, because the watermark counts whole segments.
 fn cut_if_due(inner: &Inner, segment: SegmentSequence, flush_jobs: &mpsc::Sender<FlushJob>) -> Result<(), Error> {
     if cut::due(&inner.live.size(), &inner.config, Instant::now()) == Some(cut::Due::Size) {
-        let job = FlushJob { segment, heads: inner.live.cut()?, done: None };
+        let job = FlushJob { segment, heads: inner.live.cut(), done: None };
         flush_jobs.blocking_send(job).map_err(|_| Error::Stopped)?;
     }
     Ok(())

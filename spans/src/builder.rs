@@ -1,4 +1,5 @@
-//! Rows that are still being added: OTLP requests in, a sorted [`SpanTable`] out at any time.
+//! Rows that are still being added: OTLP requests in, a sorted [`SpanTable`] out at any time. The newest rows can be
+//! taken back.
 
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use crate::table::SpanTable;
 
 mod columns;
 mod finish;
+mod truncate;
 
 use columns::{Attributes, Binaries, Lists};
 
@@ -32,6 +34,20 @@ pub struct TableBuilder {
     links: Links,
     resources: Resources,
     scopes: Scopes,
+}
+
+/// A moment in a builder's life: the rows that were in it. Rows are only ever added behind others.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Mark {
+    spans: usize,
+    resources: usize,
+    scopes: usize,
+}
+
+impl Mark {
+    pub fn span_count(&self) -> usize {
+        self.spans
+    }
 }
 
 #[derive(Default)]
@@ -125,11 +141,23 @@ impl TableBuilder {
     /// Adds every span of a serialized `ExportTraceServiceRequest`; returns how many.
     ///
     /// # Errors
-    /// None for a request that passed [`decode::check`]; after an error some of its spans are in, the rest are not.
+    /// None for a request that passed [`decode::check`]; after an error none of its spans are in.
     pub fn append(&mut self, request: &[u8]) -> Result<usize, Error> {
-        let before = self.span_count();
-        decode::walk(request, self)?;
-        Ok(self.span_count() - before)
+        let before = self.mark();
+        if let Err(error) = decode::walk(request, self) {
+            self.truncate(&before);
+            return Err(error);
+        }
+        Ok(self.span_count() - before.spans)
+    }
+
+    /// All that was added so far.
+    pub fn mark(&self) -> Mark {
+        Mark {
+            spans: self.span_count(),
+            resources: self.resources.schema_url.len(),
+            scopes: self.scopes.schema_url.len(),
+        }
     }
 
     pub fn span_count(&self) -> usize {
@@ -159,7 +187,15 @@ impl TableBuilder {
     /// # Errors
     /// [`Error::Arrow`] when a column would not fit its type (2 GiB of text).
     pub fn snapshot(&self) -> Result<SpanTable, Error> {
-        finish::finish(self)
+        self.snapshot_at(&self.mark())
+    }
+
+    /// The table of the spans that were there at `mark`.
+    ///
+    /// # Errors
+    /// Those of [`snapshot`](Self::snapshot).
+    pub fn snapshot_at(&self, mark: &Mark) -> Result<SpanTable, Error> {
+        finish::finish(self, mark)
     }
 
     /// All texts, shared by every dictionary column of the table.

@@ -6,19 +6,23 @@ use arrow::array::{
     Array, ArrayRef, AsArray, FixedSizeBinaryArray, Int32Array, Int64Array, ListArray, RecordBatch, StructArray,
     UInt32Array,
 };
-use arrow::compute::{concat, interleave, take_record_batch};
-use arrow::datatypes::{DataType, Field, FieldRef, Int32Type, Int64Type, SchemaRef, UInt32Type};
+use arrow::compute::{concat, take_record_batch};
+use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, SchemaRef, UInt32Type};
 use arrow::row::{RowConverter, SortField};
 use hashbrown::HashMap;
+
+mod gather;
+mod texts;
 
 use crate::builder::{Values, dictionary_column};
 use crate::demote::demote;
 use crate::error::Error;
 use crate::schema::{self, column};
-use crate::strings::Interner;
 use crate::table::{self, SpanTable, Traces, wrong_type};
 use crate::traces::{SpanForTrace, TracesBuilder};
 use crate::tree::{self, Node};
+use gather::{Gather, Runs};
+use texts::{NewNumbers, Texts, dictionary};
 
 /// One table with the spans of all; parts of a trace become one run. Attribute columns go back into the lists.
 ///
@@ -31,83 +35,21 @@ pub fn combine(tables: &[SpanTable]) -> Result<SpanTable, Error> {
     let mut texts = Texts::default();
     let resources = merge_dimension(tables.iter().map(|table| &table.resources), schema::resources(), &mut texts)?;
     let scopes = merge_dimension(tables.iter().map(|table| &table.scopes), schema::scopes(), &mut texts)?;
-    let spans = tables.iter().map(|table| texts.plain_batch(&table.spans)).collect::<Result<Vec<_>, Error>>()?;
+    tables.iter().flat_map(|table| table.spans.columns()).try_for_each(|column| texts.learn(column))?;
     let services = service_names(&resources.plain, &texts)?;
     let parts = tables
         .iter()
-        .zip(&spans)
         .zip(resources.new_rows.iter().zip(&scopes.new_rows))
-        .map(|((table, plain), (resource_rows, scope_rows))| Part::of(table, plain, resource_rows, scope_rows))
+        .map(|(table, (resource_rows, scope_rows))| Part::of(table, &texts, resource_rows, scope_rows))
         .collect::<Result<Vec<_>, Error>>()?;
     let order = sort(&parts, &services);
     let values = texts.interner.values();
     Ok(SpanTable {
-        spans: gather(&parts, &spans, &order, &values)?,
+        spans: gather(&parts, &order, &Gather { texts: &texts, values: &values })?,
         traces: order.traces.finish(&values)?,
         resources: wrap_batch(&resources.plain, &schema::resources(), &values)?,
         scopes: wrap_batch(&scopes.plain, &schema::scopes(), &values)?,
     })
-}
-
-/// The texts of all tables, and arrays with dictionary keys renumbered to them ("plain": keys as i32 columns).
-#[derive(Default)]
-struct Texts {
-    interner: Interner,
-    /// New numbers by address of the dictionary values they replace; columns of a table share their values.
-    renumbered: HashMap<usize, Arc<Vec<i32>>>,
-}
-
-impl Texts {
-    fn plain_batch(&mut self, batch: &RecordBatch) -> Result<Vec<ArrayRef>, Error> {
-        batch.columns().iter().map(|array| self.plain(array)).collect()
-    }
-
-    fn plain(&mut self, array: &ArrayRef) -> Result<ArrayRef, Error> {
-        Ok(match array.data_type() {
-            DataType::Dictionary(_, _) => {
-                let dictionary = array.as_dictionary_opt::<Int32Type>().ok_or_else(|| wrong_type("dictionary"))?;
-                let numbers = self.renumber(dictionary.values())?;
-                Arc::new(
-                    dictionary
-                        .keys()
-                        .unary::<_, Int32Type>(|key| numbers.get(key as usize).copied().unwrap_or_default()),
-                )
-            }
-            DataType::Struct(_) => {
-                let parts = array.as_struct();
-                let columns =
-                    parts.columns().iter().map(|column| self.plain(column)).collect::<Result<Vec<_>, Error>>()?;
-                Arc::new(StructArray::try_new(fields_of(parts, &columns).into(), columns, parts.nulls().cloned())?)
-            }
-            DataType::List(_) => {
-                let lists = array.as_list::<i32>();
-                let values = self.plain(lists.values())?;
-                let field = Arc::new(Field::new("item", values.data_type().clone(), false));
-                Arc::new(ListArray::try_new(field, lists.offsets().clone(), values, lists.nulls().cloned())?)
-            }
-            _ => array.clone(),
-        })
-    }
-
-    fn renumber(&mut self, values: &ArrayRef) -> Result<Arc<Vec<i32>>, Error> {
-        let strings = values.as_string_opt::<i32>().ok_or_else(|| wrong_type("dictionary values"))?;
-        let address = strings.offsets().as_ptr() as usize;
-        if let Some(numbers) = self.renumbered.get(&address) {
-            return Ok(numbers.clone());
-        }
-        let numbers = Arc::new(
-            (0..strings.len()).map(|at| self.interner.intern(strings.value(at).as_bytes())).collect::<Vec<_>>(),
-        );
-        self.renumbered.insert(address, numbers.clone());
-        Ok(numbers)
-    }
-}
-
-fn fields_of(parts: &StructArray, columns: &[ArrayRef]) -> Vec<FieldRef> {
-    let with_type = |(field, column): (&FieldRef, &ArrayRef)| {
-        Arc::new(Field::new(field.name(), column.data_type().clone(), field.is_nullable()))
-    };
-    parts.fields().iter().zip(columns).map(with_type).collect()
 }
 
 /// Puts texts back in place of their numbers, wherever `data_type` says so.
@@ -194,6 +136,7 @@ fn service_names(resources: &[ArrayRef], texts: &Texts) -> Result<Vec<Option<i32
 
 /// The columns of one table that decide where its spans go.
 struct Part<'a> {
+    spans: &'a RecordBatch,
     traces: Traces<'a>,
     span_id: &'a FixedSizeBinaryArray,
     parent_offset: &'a UInt32Array,
@@ -202,15 +145,17 @@ struct Part<'a> {
     duration_nanos: &'a Int64Array,
     kind: &'a Int32Array,
     status_code: &'a Int32Array,
-    /// Text numbers.
-    name: Int32Array,
+    /// Keys of the table's own dictionary.
+    name: &'a Int32Array,
+    numbers: NewNumbers<'a>,
     resource: Vec<u32>,
     scope: Vec<u32>,
 }
 
 impl<'a> Part<'a> {
-    fn of(table: &'a SpanTable, plain: &[ArrayRef], resource_rows: &[u32], scope_rows: &[u32]) -> Result<Self, Error> {
+    fn of(table: &'a SpanTable, texts: &'a Texts, resource_rows: &[u32], scope_rows: &[u32]) -> Result<Self, Error> {
         let spans = &table.spans;
+        let names = dictionary(table::column(spans, column::NAME)?)?;
         let ids = |name: &str| table::column(spans, name)?.as_fixed_size_binary_opt().ok_or_else(|| wrong_type(name));
         let i64s =
             |name: &str| table::column(spans, name)?.as_primitive_opt::<Int64Type>().ok_or_else(|| wrong_type(name));
@@ -226,6 +171,7 @@ impl<'a> Part<'a> {
             table::u32s(spans, name)?.iter().map(lookup).collect()
         };
         Ok(Self {
+            spans,
             traces: table.traces()?,
             span_id: ids(column::SPAN_ID)?,
             parent_offset: table::column(spans, column::PARENT_OFFSET)?
@@ -236,7 +182,8 @@ impl<'a> Part<'a> {
             duration_nanos: i64s(column::DURATION_NANOS)?,
             kind: i32s(column::KIND)?,
             status_code: i32s(column::STATUS_CODE)?,
-            name: plain[spans.schema().index_of(column::NAME)?].as_primitive::<Int32Type>().clone(),
+            name: names.keys(),
+            numbers: texts.numbers(names)?,
             resource: renumber(column::RESOURCE, resource_rows)?,
             scope: renumber(column::SCOPE, scope_rows)?,
         })
@@ -311,7 +258,7 @@ fn sort(parts: &[Part<'_>], services: &[Option<i32>]) -> Order {
             order.traces.span(&SpanForTrace {
                 start_nanos,
                 end_nanos: start_nanos.wrapping_add(part.duration_nanos.value(row) as u64),
-                name: part.name.value(row),
+                name: part.numbers.of(part.name.value(row)),
                 service: services[part.resource[row] as usize],
                 is_root: parent_id.is_none_or(|id| id == [0; 8]),
                 is_error: part.status_code.value(row) == 2,
@@ -323,8 +270,8 @@ fn sort(parts: &[Part<'_>], services: &[Option<i32>]) -> Order {
 }
 
 /// Every column of the new `spans`.
-fn gather(parts: &[Part<'_>], spans: &[Vec<ArrayRef>], order: &Order, values: &Values) -> Result<RecordBatch, Error> {
-    let schema = schema::spans();
+fn gather(parts: &[Part<'_>], order: &Order, gather: &Gather<'_>) -> Result<RecordBatch, Error> {
+    let (schema, runs) = (schema::spans(), Runs::of(&order.rows));
     let dimension = |rows: for<'p> fn(&'p Part<'_>) -> &'p [u32]| -> ArrayRef {
         Arc::new(UInt32Array::from_iter_values(order.rows.iter().map(|&(part, row)| rows(&parts[part])[row])))
     };
@@ -339,8 +286,8 @@ fn gather(parts: &[Part<'_>], spans: &[Vec<ArrayRef>], order: &Order, values: &V
             column::RESOURCE => dimension(|part| &part.resource),
             column::SCOPE => dimension(|part| &part.scope),
             _ => {
-                let sources: Vec<&dyn Array> = spans.iter().map(|columns| columns[at].as_ref()).collect();
-                wrap(&interleave(&sources, &order.rows)?, field.data_type(), values)?
+                let sources: Vec<&ArrayRef> = parts.iter().map(|part| part.spans.column(at)).collect();
+                gather.column(&sources, &runs, field.data_type())?
             }
         })
     });

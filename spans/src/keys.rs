@@ -43,7 +43,7 @@ pub fn list_keys(batch: &RecordBatch, scope: Scope) -> Result<BTreeSet<(Scope, S
 }
 
 /// The items that the lists of a column refer to.
-fn items(lists: &ArrayRef) -> Result<ArrayRef, Error> {
+pub(crate) fn items(lists: &ArrayRef) -> Result<ArrayRef, Error> {
     let lists = lists.as_list_opt::<i32>().ok_or_else(|| Error::damaged("a list column has another type"))?;
     let (first, last) = (lists.offsets()[0], lists.offsets()[lists.len()]);
     Ok(lists.values().slice(first as usize, (last - first) as usize))

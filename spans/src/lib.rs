@@ -26,7 +26,7 @@ mod table;
 mod traces;
 mod tree;
 
-pub use builder::TableBuilder;
+pub use builder::{Mark, TableBuilder};
 pub use combine::combine;
 pub use decode::{RequestSummary, check};
 pub use encode::encode;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, BooleanBufferBuilder, Float64Array, Int32Array, Int64Array, ListArray,
-    RecordBatch, StringArray, StructArray, UInt32Array, new_null_array,
+    RecordBatch, StringArray, StructArray, UInt32Array,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::compute::{cast, take};
@@ -24,11 +24,6 @@ const ROWS_PER_VALUE: usize = 200;
 const MAX_COLUMNS: usize = 160;
 /// A text column with more distinct values than this share of its values is stored without a dictionary.
 const DISTINCT_SHARE: f64 = 0.4;
-
-/// In place of an item: the row has no value for the column …
-const NO_ITEM: u32 = u32::MAX;
-/// … or the key's first value stands in the list.
-const IN_LIST: u32 = u32::MAX - 1;
 
 /// Which attributes of a table get columns. Decided once for a block, applied to each of its row groups.
 pub struct Promotion {
@@ -94,22 +89,21 @@ impl Promotion {
     pub fn apply(&self, batch: &RecordBatch) -> Result<RecordBatch, Error> {
         let items = Items::of(batch)?;
         let slots = self.slots(&items);
-        // for each column, the item that holds the value of each row
-        let mut found: Vec<Vec<u32>> = vec![vec![NO_ITEM; batch.num_rows()]; self.columns.len()];
+        let mut found: Vec<Found> = self.columns.iter().map(|_| Found::default()).collect();
         let (mut kept, mut kept_lengths) = (Vec::new(), Vec::with_capacity(batch.num_rows()));
         for (row, range) in items.ranges().enumerate() {
             let before = kept.len();
             for item in range {
                 let of_key = slots.get(items.keys[item] as usize).map_or(&[][..], Vec::as_slice);
-                let is_first = of_key.iter().all(|&(_, column)| found[column][row] == NO_ITEM);
+                let is_first = !of_key.iter().any(|&(_, column)| found[column].has(row));
                 let slot = items.kind(item).and_then(|kind| of_key.iter().find(|&&(other, _)| other == kind));
                 match slot {
-                    Some(&(_, column)) if is_first => found[column][row] = item as u32,
+                    Some(&(_, column)) if is_first => found[column].values.push((row, item)),
                     _ => {
                         kept.push(item as u32);
                         // a later value of the key must not come before this one
                         let columns = of_key.iter().map(|&(_, column)| column);
-                        columns.filter(|_| is_first).for_each(|column| found[column][row] = IN_LIST);
+                        columns.filter(|_| is_first).for_each(|column| found[column].newest_in_list = Some(row));
                     }
                 }
             }
@@ -120,7 +114,7 @@ impl Promotion {
         let mut columns = batch.columns().to_vec();
         columns[at] = attributes;
         for (promoted, found) in self.columns.iter().zip(found) {
-            columns.push(promoted.gather(&items, &found)?);
+            columns.push(promoted.gather(&items, &found.values, batch.num_rows())?);
         }
         Ok(RecordBatch::try_new(Arc::new(self.schema(batch.schema_ref())), columns)?)
     }
@@ -137,6 +131,22 @@ impl Promotion {
     }
 }
 
+/// What [`Promotion::apply`] has found for a column, going through the rows in order.
+#[derive(Default)]
+struct Found {
+    /// Rows, and the items that hold their values.
+    values: Vec<(usize, usize)>,
+    /// The newest row whose first value of the key stands in the list.
+    newest_in_list: Option<usize>,
+}
+
+impl Found {
+    /// Whether the key has had a value in this row, the newest so far.
+    fn has(&self, row: usize) -> bool {
+        self.newest_in_list == Some(row) || self.values.last().is_some_and(|&(newest, _)| newest == row)
+    }
+}
+
 impl PromotedColumn {
     fn field(&self) -> Field {
         let data_type = match self.attribute.kind {
@@ -149,31 +159,38 @@ impl PromotedColumn {
         self.attribute.field(data_type, self.several_types)
     }
 
-    /// The values of the found items; rows without one are null.
-    fn gather(&self, items: &Items<'_>, found: &[u32]) -> Result<ArrayRef, Error> {
-        let is_found = |&item: &u32| item < IN_LIST;
-        let nulls = Some(NullBuffer::from_iter(found.iter().map(is_found)));
-        let items_or_first = || found.iter().map(|item| if is_found(item) { *item as usize } else { 0 });
-        if items.len() == 0 {
-            return Ok(new_null_array(self.field().data_type(), found.len()));
-        }
+    /// The values of the found (row, item) pairs; rows without one are null.
+    fn gather(&self, items: &Items<'_>, found: &[(usize, usize)], row_count: usize) -> Result<ArrayRef, Error> {
+        let mut valid = BooleanBufferBuilder::new(row_count);
+        valid.append_n(row_count, false);
+        found.iter().for_each(|&(row, _)| valid.set_bit(row, true));
+        let nulls = Some(NullBuffer::new(valid.finish()));
         Ok(match self.attribute.kind {
             AttributeType::Int => {
-                Arc::new(Int64Array::new(items_or_first().map(|item| items.int.value(item)).collect(), nulls))
+                Arc::new(Int64Array::new(spread(found, row_count, |item| items.int.value(item)).into(), nulls))
             }
             AttributeType::Double => {
-                Arc::new(Float64Array::new(items_or_first().map(|item| items.double.value(item)).collect(), nulls))
+                Arc::new(Float64Array::new(spread(found, row_count, |item| items.double.value(item)).into(), nulls))
             }
             AttributeType::Bool => {
-                Arc::new(BooleanArray::new(items_or_first().map(|item| items.bool.value(item)).collect(), nulls))
+                Arc::new(BooleanArray::new(spread(found, row_count, |item| items.bool.value(item)).into(), nulls))
             }
             AttributeType::String => {
-                let keys = items_or_first().map(|item| items.string_keys.value(item)).collect();
-                let column = dictionary_column(Int32Array::new(keys, nulls), items.string_values)?;
+                let keys = spread(found, row_count, |item| items.string_keys.value(item));
+                let column = dictionary_column(Int32Array::new(keys.into(), nulls), items.string_values)?;
                 if self.plain_text { cast(&column, &DataType::Utf8)? } else { column }
             }
         })
     }
+}
+
+/// A value for each row that was found, the default for the others.
+fn spread<T: Clone + Default>(found: &[(usize, usize)], row_count: usize, value: impl Fn(usize) -> T) -> Vec<T> {
+    let mut values = vec![T::default(); row_count];
+    for &(row, item) in found {
+        values[row] = value(item);
+    }
+    values
 }
 
 /// Typed view of an `attributes` column.

@@ -35,6 +35,11 @@ fn assert_runs(table: &SpanTable) {
     assert_eq!(next, table.span_count());
 }
 
+/// All that a table says, with its dimensions as they are.
+fn resources_and_spans(table: &SpanTable) -> (usize, usize, Vec<String>) {
+    (table.resources.num_rows(), table.scopes.num_rows(), canonical(&encode(table).unwrap()))
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
@@ -68,6 +73,22 @@ proptest! {
     }
 
     #[test]
+    fn rows_that_are_taken_back_leave_no_trace(kept in any::<u64>(), taken in any::<u64>(), later in any::<u64>()) {
+        let [kept, taken, later] = [kept, taken, later].map(odd_request);
+        let mut builder = TableBuilder::default();
+        builder.append(&kept.encode_to_vec()).unwrap();
+        let mark = builder.mark();
+        let before = builder.snapshot().unwrap();
+        builder.append(&taken.encode_to_vec()).unwrap();
+        prop_assert_eq!(resources_and_spans(&builder.snapshot_at(&mark).unwrap()), resources_and_spans(&before));
+        builder.truncate(&mark);
+        prop_assert_eq!(builder.mark(), mark);
+        builder.append(&later.encode_to_vec()).unwrap();
+        let requests = [kept, later];
+        prop_assert_eq!(resources_and_spans(&builder.snapshot().unwrap()), resources_and_spans(&table_of(&requests)));
+    }
+
+    #[test]
     fn any_bytes_are_refused_or_stored(mut bytes in prop::collection::vec(any::<u8>(), 0..200), seed in any::<u64>(), cut in any::<prop::sample::Index>()) {
         let mut request = odd_request(seed).encode_to_vec();
         let at = cut.index(request.len() + 1);
@@ -77,6 +98,9 @@ proptest! {
         if let Ok(summary) = check(&request) {
             prop_assert_eq!(builder.append(&request).unwrap(), summary.spans);
             encode(&builder.snapshot().unwrap()).unwrap();
+        } else {
+            builder.append(&request).unwrap_err();
+            prop_assert_eq!(builder.mark(), crate::Mark::default());
         }
     }
 }

@@ -15,6 +15,7 @@ mod fetch;
 mod footer;
 mod meta;
 mod reader;
+mod row_group;
 mod writer;
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -22,6 +22,9 @@ const ROUTE: &str = "v1_traces";
 
 /// Bodies up to this size are unpacked where they arrive; larger ones would hold up other requests on the same thread.
 const INLINE_BYTES: usize = 64 << 10;
+
+/// So much memory is taken at once for a body because its headers state its length; more when it has come.
+const TRUSTED_BYTES: usize = 1 << 20;
 
 /// A body that is too large is read on to this many times the limit, because many clients read the answer only when
 /// they have sent everything.
@@ -107,7 +110,8 @@ async fn receive(edge: &Edge, form: Form, request: Request) -> Result<(), Refusa
 
 /// The whole body, unless it is larger than `max_bytes`.
 async fn read_body(mut body: Body, max_bytes: usize) -> Result<Bytes, Refusal> {
-    let mut buffer = BytesMut::new();
+    let stated_bytes = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    let mut buffer = BytesMut::with_capacity(stated_bytes.min(max_bytes).min(TRUSTED_BYTES));
     let mut seen_bytes = 0_usize;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| Refusal::invalid(format!("read the request body: {error}")))?;

@@ -16,6 +16,7 @@ use spans::testing::shop_request;
 use storage::Telemetry;
 
 use super::*;
+use crate::apply::ApplyCommand;
 
 /// An object store that can be away.
 #[derive(Debug, Default)]
@@ -156,6 +157,33 @@ async fn nothing_is_cut_before_the_log_is_replayed() {
     let running = start(dir.path(), Arc::default(), small_blocks()).await;
     running.push(&tenant, 1).await;
     running.ingester.inner.set_readiness(Readiness::Replaying { detail: "again".to_owned() });
-    running.ingester.inner.live.apply(&tenant, &shop_request(2, 5, 1).encode_to_vec()).unwrap();
+    running.ingester.inner.live.stage(&tenant, &shop_request(2, 5, 1).encode_to_vec()).unwrap();
+    running.ingester.inner.live.show(&tenant);
     assert!(!running.ingester.inner.request_cut_if_due());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_is_found_and_acknowledged_after_its_sync_and_not_without_it() {
+    let (dir, tenant) = (tempfile::tempdir().unwrap(), TenantId::single());
+    let running = start(dir.path(), Arc::default(), Config::default()).await;
+    let inner = running.ingester.inner.clone();
+    let ((flush_jobs, _jobs), (full_chunks, _chunks)) = (mpsc::channel(1), mpsc::channel(1));
+    let applier = apply::spawn(inner.clone(), flush_jobs, full_chunks);
+    for outcome in [ApplyCommand::NotSynced { reason: "disk".to_owned() }, ApplyCommand::Synced] {
+        let is_synced = matches!(outcome, ApplyCommand::Synced);
+        let (acknowledge, mut acknowledged) = oneshot::channel();
+        let request = Bytes::from(shop_request(1, 5, 1).encode_to_vec());
+        let spans = spans::check(&request).unwrap().spans;
+        let room = inner.queued_bytes.clone().acquire_owned().await.unwrap();
+        let push = Push { tenant: tenant.clone(), request, acknowledge, _room: room };
+        applier.send(ApplyCommand::Stage(vec![push])).unwrap();
+        while inner.live.size().memory_bytes == 0 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(running.spans(&tenant).await, (0, 0), "staged");
+        assert!(acknowledged.try_recv().is_err(), "not before the sync");
+        applier.send(outcome).unwrap();
+        assert_eq!(acknowledged.await.unwrap().is_ok(), is_synced);
+        assert_eq!(running.spans(&tenant).await, (0, if is_synced { spans } else { 0 }));
+    }
 }

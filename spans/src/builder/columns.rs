@@ -15,9 +15,17 @@ impl Lists {
         self.ends.push(item_count as u32);
     }
 
+    /// How many items the first `lists` lists hold.
+    pub(super) fn item_count(&self, lists: usize) -> usize {
+        lists.checked_sub(1).map_or(0, |last| self.ends[last] as usize)
+    }
+
+    pub(super) fn truncate(&mut self, lists: usize) {
+        self.ends.truncate(lists);
+    }
+
     pub(super) fn items(&self, list: usize) -> std::ops::Range<usize> {
-        let start = if list == 0 { 0 } else { self.ends[list - 1] };
-        start as usize..self.ends[list] as usize
+        self.item_count(list)..self.ends[list] as usize
     }
 }
 
@@ -71,6 +79,12 @@ pub(super) struct Attributes {
 impl Attributes {
     pub(super) fn len(&self) -> usize {
         self.key.len()
+    }
+
+    pub(super) fn truncate(&mut self, len: usize) {
+        self.key.truncate(len);
+        self.tag.truncate(len);
+        self.bits.truncate(len);
     }
 
     #[inline]

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryArray, BinaryBuilder, BooleanBuilder, FixedSizeBinaryArray, FixedSizeBinaryBuilder, Float64Builder,
-    Int32Array, Int32Builder, Int64Array, Int64Builder, ListArray, RecordBatch, StructArray, UInt32Array,
+    ArrayRef, BinaryArray, BooleanArray, FixedSizeBinaryArray, FixedSizeBinaryBuilder, Float64Array, Int32Array,
+    Int64Array, ListArray, RecordBatch, StructArray, UInt32Array,
 };
-use arrow::buffer::{OffsetBuffer, ScalarBuffer};
+use arrow::buffer::{BooleanBuffer, NullBuffer, OffsetBuffer};
 use arrow::datatypes::Fields;
 
 use super::columns::{Attributes, Lists, Tag};
-use super::{NO_TEXT, TableBuilder, Values, dictionary_column};
+use super::{Mark, NO_TEXT, TableBuilder, Values, dictionary_column};
 use crate::error::Error;
 use crate::schema;
 use crate::table::SpanTable;
@@ -26,24 +26,26 @@ struct Row {
     trace: u32,
 }
 
-pub(super) fn finish(builder: &TableBuilder) -> Result<SpanTable, Error> {
+/// The table of the rows before `mark`.
+pub(super) fn finish(builder: &TableBuilder, mark: &Mark) -> Result<SpanTable, Error> {
     let values = builder.string_values();
-    let (rows, traces) = sort(builder, &values)?;
+    let (rows, traces) = sort(builder, mark, &values)?;
     Ok(SpanTable {
         spans: spans(builder, &values, &rows)?,
         traces,
-        resources: resources(builder, &values)?,
-        scopes: scopes(builder, &values)?,
+        resources: resources(builder, mark, &values)?,
+        scopes: scopes(builder, mark, &values)?,
     })
 }
 
 /// Puts rows in table order and sums up each trace.
-fn sort(builder: &TableBuilder, values: &Values) -> Result<(Vec<Row>, RecordBatch), Error> {
+fn sort(builder: &TableBuilder, mark: &Mark, values: &Values) -> Result<(Vec<Row>, RecordBatch), Error> {
     let columns = &builder.spans;
+    let ids = columns.trace_id[..mark.spans].iter();
     let mut by_trace: Vec<(u128, u32)> =
-        columns.trace_id.iter().enumerate().map(|(row, id)| (u128::from_be_bytes(*id), row as u32)).collect();
+        ids.enumerate().map(|(row, id)| (u128::from_be_bytes(*id), row as u32)).collect();
     by_trace.sort_unstable();
-    let services = service_names(builder);
+    let services = service_names(builder, mark);
     let mut rows = Vec::with_capacity(by_trace.len());
     let mut traces = TracesBuilder::default();
     let (mut nodes, mut placed) = (Vec::new(), Vec::new());
@@ -74,12 +76,12 @@ fn sort(builder: &TableBuilder, values: &Values) -> Result<(Vec<Row>, RecordBatc
 }
 
 /// The service of each resource, as a text number.
-fn service_names(builder: &TableBuilder) -> Vec<Option<i32>> {
+fn service_names(builder: &TableBuilder, mark: &Mark) -> Vec<Option<i32>> {
     let resources = &builder.resources;
     let attributes = &resources.attributes;
     let is_service =
         |&at: &usize| attributes.tag[at] == Tag::String && builder.strings.get(attributes.key[at]) == b"service.name";
-    (0..resources.schema_url.len())
+    (0..mark.resources)
         .map(|row| resources.attribute_lists.items(row).find(is_service).map(|at| attributes.bits[at] as i32))
         .collect()
 }
@@ -158,39 +160,48 @@ fn links(builder: &TableBuilder, values: &Values, rows: &[Row]) -> Result<ArrayR
     list(schema::link_fields(), columns, rows.iter().map(|row| links.lists.items(row.at).len()))
 }
 
-fn resources(builder: &TableBuilder, values: &Values) -> Result<RecordBatch, Error> {
-    let resources = &builder.resources;
-    let entity_refs = resources.entity_refs.iter().map(|&id| (id != NO_TEXT).then(|| builder.others.get(id)));
-    let all = 0..resources.schema_url.len();
+fn resources(builder: &TableBuilder, mark: &Mark, values: &Values) -> Result<RecordBatch, Error> {
+    let (resources, all) = (&builder.resources, 0..mark.resources);
+    let entity_refs = resources.entity_refs[all.clone()].iter();
+    let entity_refs = entity_refs.map(|&id| (id != NO_TEXT).then(|| builder.others.get(id)));
+    let dropped = resources.dropped_attributes_count[all.clone()].iter().copied();
+    let schema_url = texts(resources.schema_url[all.clone()].iter().copied(), values)?;
     Ok(RecordBatch::try_new(
         schema::resources(),
         vec![
             attribute_lists(builder, values, &resources.attributes, &resources.attribute_lists, all)?,
-            Arc::new(UInt32Array::from_iter_values(resources.dropped_attributes_count.iter().copied())),
-            texts(resources.schema_url.iter().copied(), values)?,
+            Arc::new(UInt32Array::from_iter_values(dropped)),
+            schema_url,
             Arc::new(BinaryArray::from_iter(entity_refs)),
         ],
     )?)
 }
 
-fn scopes(builder: &TableBuilder, values: &Values) -> Result<RecordBatch, Error> {
-    let scopes = &builder.scopes;
-    let all = 0..scopes.schema_url.len();
+fn scopes(builder: &TableBuilder, mark: &Mark, values: &Values) -> Result<RecordBatch, Error> {
+    let (scopes, all) = (&builder.scopes, 0..mark.scopes);
+    let dropped = scopes.dropped_attributes_count[all.clone()].iter().copied();
+    let text = |ids: &[i32]| texts(ids[all.clone()].iter().copied(), values);
     Ok(RecordBatch::try_new(
         schema::scopes(),
         vec![
-            texts(scopes.name.iter().copied(), values)?,
-            texts(scopes.version.iter().copied(), values)?,
-            attribute_lists(builder, values, &scopes.attributes, &scopes.attribute_lists, all)?,
-            Arc::new(UInt32Array::from_iter_values(scopes.dropped_attributes_count.iter().copied())),
-            texts(scopes.schema_url.iter().copied(), values)?,
+            text(&scopes.name)?,
+            text(&scopes.version)?,
+            attribute_lists(builder, values, &scopes.attributes, &scopes.attribute_lists, all.clone())?,
+            Arc::new(UInt32Array::from_iter_values(dropped)),
+            text(&scopes.schema_url)?,
         ],
     )?)
 }
 
 /// A dictionary column from text numbers; [`NO_TEXT`] becomes null.
 fn texts(ids: impl Iterator<Item = i32>, values: &Values) -> Result<ArrayRef, Error> {
-    dictionary_column(Int32Array::from_iter(ids.map(|id| (id != NO_TEXT).then_some(id))), values)
+    let mut keys: Vec<i32> = ids.collect();
+    let has_nulls = keys.contains(&NO_TEXT);
+    let nulls = has_nulls.then(|| NullBuffer::new(BooleanBuffer::collect_bool(keys.len(), |at| keys[at] != NO_TEXT)));
+    if has_nulls {
+        keys.iter_mut().for_each(|key| *key = (*key).max(0));
+    }
+    dictionary_column(Int32Array::new(keys.into(), nulls), values)
 }
 
 /// A list column of structs, from its items' columns and the length of each list.
@@ -206,36 +217,34 @@ fn attribute_lists(
     values: &Values,
     attributes: &Attributes,
     lists: &Lists,
-    order: impl Iterator<Item = usize>,
+    order: impl Iterator<Item = usize> + Clone,
 ) -> Result<ArrayRef, Error> {
-    let mut offsets = vec![0i32];
-    let (mut keys, mut strings) = (Vec::with_capacity(attributes.len()), Int32Builder::with_capacity(attributes.len()));
-    let (mut ints, mut doubles) =
-        (Int64Builder::with_capacity(attributes.len()), Float64Builder::with_capacity(attributes.len()));
-    let (mut bools, mut others) = (BooleanBuilder::with_capacity(attributes.len()), BinaryBuilder::new());
-    for thing in order {
-        for at in lists.items(thing) {
-            let (tag, bits) = (attributes.tag[at], attributes.bits[at]);
-            keys.push(attributes.key[at]);
-            strings.append_option((tag == Tag::String).then_some(bits as i32));
-            ints.append_option((tag == Tag::Int).then_some(bits as i64));
-            doubles.append_option((tag == Tag::Double).then_some(f64::from_bits(bits)));
-            bools.append_option((tag == Tag::Bool).then_some(bits != 0));
-            others.append_option((tag == Tag::Other).then(|| builder.others.get(bits as i32)));
-        }
-        offsets.push(keys.len() as i32);
-    }
-    let keys = Int32Array::new(ScalarBuffer::from(keys), None);
+    let mut items = Vec::with_capacity(attributes.len());
+    items.extend(order.clone().flat_map(|thing| lists.items(thing)));
+    let tags: Vec<Tag> = items.iter().map(|&at| attributes.tag[at]).collect();
+    // the bits of items with this tag, 0 for the others
+    let bits_of = |tag: Tag| {
+        let bits = move |(&at, &other): (&usize, &Tag)| if other == tag { attributes.bits[at] } else { 0 };
+        items.iter().zip(&tags).map(bits)
+    };
+    let nulls_but = |tag: Tag| Some(NullBuffer::new(BooleanBuffer::collect_bool(tags.len(), |item| tags[item] == tag)));
+    let others = items
+        .iter()
+        .map(|&at| (attributes.tag[at] == Tag::Other).then(|| builder.others.get(attributes.bits[at] as i32)));
+    let keys = Int32Array::from_iter_values(items.iter().map(|&at| attributes.key[at]));
+    let strings = bits_of(Tag::String).map(|bits| bits as i32).collect();
     let columns: Vec<ArrayRef> = vec![
         dictionary_column(keys, values)?,
-        dictionary_column(strings.finish(), values)?,
-        Arc::new(ints.finish()),
-        Arc::new(doubles.finish()),
-        Arc::new(bools.finish()),
-        Arc::new(others.finish()),
+        dictionary_column(Int32Array::new(strings, nulls_but(Tag::String)), values)?,
+        Arc::new(Int64Array::new(bits_of(Tag::Int).map(|bits| bits as i64).collect(), nulls_but(Tag::Int))),
+        Arc::new(Float64Array::new(bits_of(Tag::Double).map(f64::from_bits).collect(), nulls_but(Tag::Double))),
+        Arc::new(BooleanArray::new(
+            BooleanBuffer::collect_bool(tags.len(), |item| {
+                tags[item] == Tag::Bool && attributes.bits[items[item]] != 0
+            }),
+            nulls_but(Tag::Bool),
+        )),
+        Arc::new(BinaryArray::from_iter(others)),
     ];
-    let fields = schema::attribute_fields();
-    let items = StructArray::try_new(fields.clone(), columns, None)?;
-    let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
-    Ok(Arc::new(ListArray::try_new(schema::item_field(fields), offsets, Arc::new(items), None)?))
+    list(schema::attribute_fields(), columns, order.map(|thing| lists.items(thing).len()))
 }

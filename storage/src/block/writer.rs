@@ -18,6 +18,7 @@ use spans::{Promotion, SpanTable};
 
 use super::footer::{KEYS_METADATA, LIST_KEYS_METADATA, keys_to_json};
 use super::meta::{BlockMeta, FileMeta};
+use super::row_group::FileWriter;
 use crate::error::Error;
 use crate::manifest::{BlockEntry, BlockFiles};
 use crate::paths::{self, BlockFile};
@@ -98,18 +99,17 @@ fn encode_spans(table: &SpanTable) -> Result<Bytes, Error> {
     let promotion = Promotion::plan(&table.spans, Scope::Span)?;
     let schema = promotion.schema(table.spans.schema_ref());
     let properties = spans_properties(&schema, &table.spans)?;
-    let mut writer = ArrowWriter::try_new(Vec::new(), schema.into(), Some(properties))?;
+    let mut writer = FileWriter::of(ArrowWriter::try_new(Vec::new(), schema.into(), Some(properties))?)?;
     let mut list_keys = BTreeSet::new();
     for rows in row_groups(table)? {
         let batch = promotion.apply(&table.spans.slice(rows.start, rows.len()))?;
         list_keys.extend(spans::list_keys(&batch, Scope::Span)?);
-        writer.write(&batch)?;
-        writer.flush()?;
+        writer.write_row_group(&batch)?;
     }
     for (name, keys) in [(KEYS_METADATA, spans::attribute_keys(table)?), (LIST_KEYS_METADATA, list_keys)] {
-        writer.append_key_value_metadata(KeyValue::new(name.to_owned(), keys_to_json(&keys)));
+        writer.file().append_key_value_metadata(KeyValue::new(name.to_owned(), keys_to_json(&keys)));
     }
-    Ok(writer.into_inner()?.into())
+    Ok(writer.finish()?.into())
 }
 
 /// Runs of whole traces of about [`ROW_GROUP_ROWS`] rows.

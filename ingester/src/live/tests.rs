@@ -1,0 +1,64 @@
+//! What queries see of live rows, and when.
+
+use prost::Message;
+use spans::testing::shop_request;
+
+use super::*;
+
+fn request(seed: u64) -> Vec<u8> {
+    shop_request(seed, 5, seed * 1_000_000).encode_to_vec()
+}
+
+fn found(live: &Live) -> usize {
+    live.sources(&TenantId::single()).unwrap().iter().map(|source| source.span_count()).sum()
+}
+
+#[test]
+fn staged_rows_are_found_once_they_are_shown() {
+    let (live, tenant) = (Live::default(), TenantId::single());
+    let first = live.stage(&tenant, &request(1)).unwrap();
+    assert_eq!(found(&live), 0);
+    live.show(&tenant);
+    assert_eq!(found(&live), first);
+    let second = live.stage(&tenant, &request(2)).unwrap();
+    assert_eq!(found(&live), first, "also after a query has sorted the shown rows");
+    live.show(&tenant);
+    assert_eq!(found(&live), first + second);
+}
+
+#[test]
+fn rows_whose_log_entry_was_not_synced_are_gone() {
+    let (live, tenant) = (Live::default(), TenantId::single());
+    live.stage(&tenant, &request(1)).unwrap();
+    live.discard(&tenant);
+    assert_eq!(live.size(), LiveSize { memory_bytes: 0, oldest: None });
+    assert!(live.cut().is_empty());
+    let kept = live.stage(&tenant, &request(2)).unwrap();
+    live.show(&tenant);
+    live.stage(&tenant, &request(3)).unwrap();
+    live.discard(&tenant);
+    assert_eq!(found(&live), kept);
+    live.show(&tenant);
+    assert_eq!(found(&live), kept, "what is discarded is not shown later");
+}
+
+#[test]
+fn rows_are_found_once_while_they_go_from_open_to_chunk_to_flushing() {
+    let (live, tenant) = (Live::default(), TenantId::single());
+    let (mut sent, mut chunks, mut seed) = (0, Vec::new(), 0);
+    while chunks.len() < 2 {
+        seed += 1;
+        sent += live.stage(&tenant, &shop_request(seed, 400, seed).encode_to_vec()).unwrap();
+        chunks.extend(live.show(&tenant));
+        // every other chunk is met by a query before anybody has sorted it
+        if chunks.len() % 2 == 0 {
+            assert_eq!(found(&live), sent);
+        }
+    }
+    let cut = live.cut();
+    assert_eq!(found(&live), sent);
+    chunks[0].source().unwrap();
+    assert_eq!(found(&live), sent);
+    live.published(&tenant, cut[0].block_id);
+    assert_eq!(found(&live), 0);
+}
