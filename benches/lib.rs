@@ -9,8 +9,8 @@ use object_store::memory::InMemory;
 use prost::Message;
 use spans::testing::shop_request;
 use spans::{SpanTable, TableBuilder};
-use storage::CpuPool;
 use storage::block::{BlockCache, BlockSource, EncodedBlock, encode};
+use storage::{CpuPool, Telemetry};
 
 /// When the data begins, unix nanoseconds.
 pub const START_NANOS: u64 = 1_700_000_000_000_000_000;
@@ -42,7 +42,13 @@ pub fn block(table: &SpanTable) -> BlockSource {
     let (objects, block): (Arc<dyn ObjectStore>, _) = (Arc::new(InMemory::new()), encoded(table));
     let tenant = TenantId::single();
     tokio_runtime().block_on(block.put(&tenant, objects.as_ref())).expect("memory takes everything");
-    BlockSource::new(tenant, block.entry(), objects, CpuPool::new(2), BlockCache::new(64 << 20))
+    BlockSource::new(
+        tenant,
+        block.entry(),
+        objects,
+        CpuPool::new(2),
+        BlockCache::new(64 << 20, Telemetry::unregistered()),
+    )
 }
 
 /// A runtime with the process's cores.

@@ -18,7 +18,7 @@ use storage::lock::{self, DataDirLock};
 use storage::paths::DataDir;
 use storage::retention::Retention;
 use storage::source::Source;
-use storage::{manifest, objects};
+use storage::{Telemetry, manifest, objects};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -50,8 +50,8 @@ impl App {
         let servers = Servers::bind(&config.api()).await?;
         let dir = config.storage.trace.data_dir(&config.data_dir);
         let lock = DataDirLock::acquire(&dir)?;
-        let telemetry = storage::telemetry::Telemetry::register(&mut registry);
-        let (objects, manifests) = open_store(&config.storage.trace, &dir, telemetry)
+        let telemetry = Telemetry::register(&mut registry);
+        let (objects, manifests) = open_store(&config.storage.trace, &dir, telemetry.clone())
             .await
             .with_context(|| format!("open {}", config.storage.trace.store_name()))?;
         let cpu = CpuPool::new(std::thread::available_parallelism().map_or(1, usize::from));
@@ -64,7 +64,7 @@ impl App {
         let ingester = Ingester::open(config.ingester(), dir.wal_dir(), storage, &mut registry).await?;
         let retention =
             Retention::new(manifests.clone(), objects.clone(), config.compactor.compaction.block_retention.get());
-        let sources = sources(ingester.clone(), manifests, objects, cpu.clone());
+        let sources = sources(ingester.clone(), manifests, objects, cpu.clone(), telemetry);
         let querier = Querier::new(config.querier.clone(), sources, cpu, &mut registry);
         let edge_telemetry = api::Telemetry::register(&mut registry);
         let edge =
@@ -99,7 +99,7 @@ impl App {
 async fn open_store(
     config: &TraceConfig,
     dir: &DataDir,
-    telemetry: storage::Telemetry,
+    telemetry: Telemetry,
 ) -> Result<(Arc<dyn ObjectStore>, Arc<manifest::Store>), storage::Error> {
     let objects = objects::open(config, dir, &telemetry)?;
     if config.backend.is_remote() {
@@ -115,8 +115,9 @@ fn sources(
     manifests: Arc<manifest::Store>,
     objects: Arc<dyn ObjectStore>,
     cpu: CpuPool,
+    telemetry: Telemetry,
 ) -> Sources {
-    let cache = BlockCache::new(BLOCK_CACHE_BYTES);
+    let cache = BlockCache::new(BLOCK_CACHE_BYTES, telemetry);
     Arc::new(move |tenant: &TenantId| {
         let (ingester, manifests, objects, cpu) = (ingester.clone(), manifests.clone(), objects.clone(), cpu.clone());
         let (tenant, cache) = (tenant.clone(), cache.clone());

@@ -15,6 +15,7 @@ mod wire;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
+mod arrays;
 mod builder;
 mod combine;
 mod demote;
@@ -26,6 +27,7 @@ mod table;
 mod traces;
 mod tree;
 
+pub use arrays::{ArrayElement, array_elements};
 pub use builder::{Mark, TableBuilder};
 pub use combine::combine;
 pub use decode::{RequestSummary, check};

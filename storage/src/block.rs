@@ -5,6 +5,7 @@
 //!                            traces.parquet     one row a trace
 //!                            resources.parquet  one row a distinct resource
 //!                            scopes.parquet     one row a distinct instrumentation scope
+//!                            index.bundle       which pages hold which values; see [`crate::index`]
 //!                            meta.json          what the block holds, size and checksum of each file
 //! ```
 //!

@@ -43,6 +43,8 @@ pub enum Error {
     /// Blocks that a commit wants to replace are no longer in the manifest: its work is out of date.
     #[error("blocks to replace are gone from the manifest of tenant {tenant}, the first is {block_id}")]
     BlocksGone { tenant: TenantId, block_id: BlockId },
+    #[error("write an index: {0}")]
+    Index(#[source] io::Error),
     #[error("live spans cannot be read: {reason}")]
     LiveSpans { reason: String },
     #[error("CPU-bound work panicked: {message}")]
@@ -93,9 +95,11 @@ impl Error {
             }
             Self::Spans(error) => error.kind(),
             Self::Parquet(_) => ErrorKind::Corrupt,
-            Self::Arrow(_) | Self::Panicked { .. } | Self::CreateOverwrites | Self::LiveSpans { .. } => {
-                ErrorKind::Internal
-            }
+            Self::Arrow(_)
+            | Self::Panicked { .. }
+            | Self::CreateOverwrites
+            | Self::LiveSpans { .. }
+            | Self::Index(_) => ErrorKind::Internal,
         }
     }
 }

@@ -13,6 +13,7 @@ pub mod config;
 pub mod cpu;
 mod durable;
 pub mod error;
+pub mod index;
 pub mod lock;
 pub mod manifest;
 pub mod memory;

@@ -57,6 +57,9 @@ pub struct BlockFiles {
     pub traces_bytes: u64,
     pub resources_bytes: u64,
     pub scopes_bytes: u64,
+    /// 0 for a block without an index.
+    #[serde(default)]
+    pub index_bytes: u64,
 }
 
 /// What a commit does, as a whole or not at all.
@@ -77,8 +80,8 @@ impl BlockEntry {
 
     /// Size at rest.
     pub fn bytes(&self) -> u64 {
-        let BlockFiles { spans_bytes, traces_bytes, resources_bytes, scopes_bytes } = self.files;
-        [spans_bytes, traces_bytes, resources_bytes, scopes_bytes].into_iter().fold(0, u64::saturating_add)
+        let BlockFiles { spans_bytes, traces_bytes, resources_bytes, scopes_bytes, index_bytes } = self.files;
+        [spans_bytes, traces_bytes, resources_bytes, scopes_bytes, index_bytes].into_iter().fold(0, u64::saturating_add)
     }
 }
 

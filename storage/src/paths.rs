@@ -3,7 +3,7 @@
 //! ```text
 //! objects                                                        data folder
 //! <tenant>/blocks/<block-id>/{spans,traces,resources,scopes}.parquet   lock        held by the process that uses the folder
-//! <tenant>/blocks/<block-id>/meta.json                                 writer-id   identity of the log's writer
+//! <tenant>/blocks/<block-id>/{index.bundle,meta.json}                  writer-id   identity of the log's writer
 //! <tenant>/manifest/<20-digit sequence>.json                           wal/<20-digit sequence>.wal
 //! create-if-absent                 see [`crate::objects::probe`]       blocks/     root of the local object store
 //! ```
@@ -25,11 +25,12 @@ pub enum BlockFile {
     Traces,
     Resources,
     Scopes,
+    Index,
     Meta,
 }
 
 impl BlockFile {
-    pub const ALL: [Self; 5] = [Self::Spans, Self::Traces, Self::Resources, Self::Scopes, Self::Meta];
+    pub const ALL: [Self; 6] = [Self::Spans, Self::Traces, Self::Resources, Self::Scopes, Self::Index, Self::Meta];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -37,6 +38,7 @@ impl BlockFile {
             Self::Traces => "traces.parquet",
             Self::Resources => "resources.parquet",
             Self::Scopes => "scopes.parquet",
+            Self::Index => "index.bundle",
             Self::Meta => "meta.json",
         }
     }

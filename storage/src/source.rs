@@ -7,8 +7,10 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use model::{BlockId, Scope, TimeRange, TraceId};
+use traceql::{Conditions, Field};
 
 use crate::error::Error;
+use crate::index::ValueCount;
 
 /// Spans of one tenant that can be read by column, in the shape of [`spans::schema`].
 ///
@@ -31,6 +33,22 @@ pub trait Source: Send + Sync {
 
     /// The small tables, whole.
     async fn dimensions(&self) -> Result<Arc<Dimensions>, Error>;
+
+    /// For each of the filters the traces outside of which no span satisfies it: ranges of rows of `traces`, ascending
+    /// and apart; `None` where that cannot be said. Costs little, whatever the size of the source.
+    async fn may_match(&self, filters: &[Conditions]) -> Result<Vec<Option<Vec<Range<usize>>>>, Error> {
+        Ok(vec![None; filters.len()])
+    }
+
+    /// Every attribute key that occurs, by scope.
+    async fn keys(&self) -> Result<BTreeSet<(Scope, String)>, Error> {
+        Ok(self.dimensions().await?.keys.clone())
+    }
+
+    /// The distinct values of a field, in no order; `None` where they are not listed apart from the rows.
+    async fn values(&self, _field: &Field) -> Result<Option<Vec<ValueCount>>, Error> {
+        Ok(None)
+    }
 
     /// The row of a trace in the `traces` table.
     async fn find_trace(&self, id: &TraceId) -> Result<Option<usize>, Error>;

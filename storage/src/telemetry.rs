@@ -19,6 +19,7 @@ pub struct Telemetry {
     blocks: Family<TenantLabels, Gauge>,
     block_bytes: Family<BlockBytesLabels, Gauge>,
     commit_conflicts: Counter,
+    index_failures: Family<IndexFailureLabels, Counter>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -38,6 +39,11 @@ struct BlockBytesLabels {
     status: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct IndexFailureLabels {
+    reason: &'static str,
+}
+
 impl Telemetry {
     pub fn register(registry: &mut Registry) -> Self {
         let telemetry = Self {
@@ -45,6 +51,7 @@ impl Telemetry {
             blocks: Family::default(),
             block_bytes: Family::default(),
             commit_conflicts: Counter::default(),
+            index_failures: Family::default(),
         };
         registry.register(
             "tempodb_backend_request_duration_seconds",
@@ -57,6 +64,11 @@ impl Telemetry {
             "mosso_manifest_commit_conflicts",
             "Commits that lost the race for a manifest and tried again",
             telemetry.commit_conflicts.clone(),
+        );
+        registry.register(
+            "mosso_index_failures",
+            "Indexes of blocks that could not be used, so that their columns were read instead",
+            telemetry.index_failures.clone(),
         );
         telemetry
     }
@@ -75,6 +87,11 @@ impl Telemetry {
         let tenant = tenant.as_str().to_owned();
         self.blocks.get_or_create(&TenantLabels { tenant: tenant.clone() }).set(blocks as i64);
         self.block_bytes.get_or_create(&BlockBytesLabels { tenant, status: "live" }).set(bytes as i64);
+    }
+
+    /// `reason` is `damaged`, `unread` or `unwritten`.
+    pub(crate) fn index_failed(&self, reason: &'static str) {
+        self.index_failures.get_or_create(&IndexFailureLabels { reason }).inc();
     }
 
     pub(crate) fn commit_conflict(&self) {

@@ -9,8 +9,7 @@ use arrow::array::{
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{Float64Type, Int32Type, Int64Type};
 use model::Scope;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, any_value};
-use prost::Message;
+use opentelemetry_proto::tonic::common::v1::any_value;
 use spans::schema::{AttributeColumn, AttributeType, column};
 
 use super::column::{Column, Lists, Part, Texts, sparse};
@@ -209,8 +208,7 @@ impl Others {
     fn read<'a>(messages: impl Iterator<Item = (u32, &'a [u8])>) -> Self {
         let mut others = Self::default();
         for (row, message) in messages {
-            // a message with broken text deep inside is kept as bytes, and shown as such
-            match AnyValue::decode(message).ok().and_then(elements) {
+            match spans::array_elements(message) {
                 None => others.opaque.push(row),
                 Some(mut elements) if elements.len() == 1 => {
                     others.scalars.extend(elements.pop().map(|one| (row, one)))
@@ -242,19 +240,6 @@ impl Others {
             values.parts.push(Part::Lists(Lists { offsets, items: Box::new(items) }));
         }
     }
-}
-
-/// The elements of an array whose elements are scalars of one type; `None` for everything else.
-fn elements(value: AnyValue) -> Option<Vec<any_value::Value>> {
-    let Some(any_value::Value::ArrayValue(array)) = value.value else { return None };
-    let elements = array.values.into_iter().map(|element| element.value).collect::<Option<Vec<_>>>()?;
-    let first = std::mem::discriminant(elements.first()?);
-    let comparable = elements.iter().all(|element| {
-        use any_value::Value::{BoolValue, DoubleValue, IntValue, StringValue};
-        std::mem::discriminant(element) == first
-            && matches!(element, StringValue(_) | IntValue(_) | DoubleValue(_) | BoolValue(_))
-    });
-    comparable.then_some(elements)
 }
 
 fn of_scalars(rows: usize, values: &[(u32, any_value::Value)]) -> Vec<Part> {

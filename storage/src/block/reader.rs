@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{FieldRef, Schema};
 use async_trait::async_trait;
-use model::{BlockId, TenantId, TimeRange, TraceId};
+use model::{BlockId, Scope, TenantId, TimeRange, TraceId};
 use object_store::ObjectStore;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, RowSelection};
@@ -15,26 +15,37 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use spans::schema::{AttributeColumn, column};
 use spans::{Traces, batch_memory_bytes};
+use traceql::{Conditions, Field};
 
 use super::fetch::{Selection, StoredFile};
 use super::footer::{KEYS_METADATA, LIST_KEYS_METADATA, keys_from_json};
 use crate::cpu::CpuPool;
 use crate::error::Error;
+use crate::index::{BlockIndex, IndexCache, ValueCount};
 use crate::manifest::BlockEntry;
 use crate::paths::{self, BlockFile};
 use crate::source::{Dimensions, Projection, Read, Source};
+use crate::telemetry::Telemetry;
 
 /// The cache makes a shard of its capacity for about 32 expected entries; few shards leave room for large blocks.
 const EXPECTED_BLOCKS: usize = 64;
 
-/// Small tables and footers of blocks, kept between queries within a byte budget. Cheap to clone.
+/// The share of the cache that is for indexes.
+const INDEX_SHARE: u64 = 4;
+
+/// Small tables, footers and indexes of blocks, kept between queries within a byte budget. Cheap to clone.
 #[derive(Clone)]
-pub struct BlockCache(Arc<Cache<BlockId, Arc<Opened>, ByBytes>>);
+pub struct BlockCache {
+    opened: Arc<Cache<BlockId, Arc<Opened>, ByBytes>>,
+    indexes: IndexCache,
+}
 
 impl BlockCache {
-    /// Keeps at most `capacity_bytes` of decoded tables and footers.
-    pub fn new(capacity_bytes: u64) -> Self {
-        Self(Arc::new(Cache::with_weighter(EXPECTED_BLOCKS, capacity_bytes, ByBytes)))
+    /// Keeps at most `capacity_bytes` of decoded tables, footers and parts of indexes.
+    pub fn new(capacity_bytes: u64, telemetry: Telemetry) -> Self {
+        let index_bytes = capacity_bytes / INDEX_SHARE;
+        let opened = Cache::with_weighter(EXPECTED_BLOCKS, capacity_bytes - index_bytes, ByBytes);
+        Self { opened: Arc::new(opened), indexes: IndexCache::new(index_bytes, telemetry) }
     }
 }
 
@@ -80,8 +91,19 @@ impl BlockSource {
         StoredFile { objects: self.objects.clone(), path: paths::block_file(&self.tenant, &self.entry.id, file), bytes }
     }
 
+    fn index(&self) -> BlockIndex<'_> {
+        BlockIndex {
+            block_id: self.entry.id,
+            path: paths::block_file(&self.tenant, &self.entry.id, BlockFile::Index),
+            object_bytes: self.entry.files.index_bytes,
+            objects: self.objects.as_ref(),
+            cpu: &self.cpu,
+            cache: &self.cache.indexes,
+        }
+    }
+
     async fn opened(&self) -> Result<Arc<Opened>, Error> {
-        self.cache.0.get_or_insert_async(&self.entry.id, async { Ok(Arc::new(self.open().await?)) }).await
+        self.cache.opened.get_or_insert_async(&self.entry.id, async { Ok(Arc::new(self.open().await?)) }).await
     }
 
     async fn open(&self) -> Result<Opened, Error> {
@@ -145,6 +167,21 @@ impl Source for BlockSource {
 
     async fn dimensions(&self) -> Result<Arc<Dimensions>, Error> {
         Ok(self.opened().await?.dimensions.clone())
+    }
+
+    async fn may_match(&self, filters: &[Conditions]) -> Result<Vec<Option<Vec<Range<usize>>>>, Error> {
+        self.index().traces(filters).await
+    }
+
+    async fn keys(&self) -> Result<BTreeSet<(Scope, String)>, Error> {
+        match self.index().keys().await? {
+            Some(keys) => Ok(keys),
+            None => Ok(self.dimensions().await?.keys.clone()),
+        }
+    }
+
+    async fn values(&self, field: &Field) -> Result<Option<Vec<ValueCount>>, Error> {
+        self.index().values(field).await
     }
 
     async fn find_trace(&self, id: &TraceId) -> Result<Option<usize>, Error> {

@@ -14,6 +14,7 @@ use spans::{SpanTable, TableBuilder, Traces};
 use super::{BlockCache, BlockSource, encode};
 use crate::cpu::CpuPool;
 use crate::source::{Projection, Source};
+use crate::telemetry::Telemetry;
 
 fn table_of(seeds: &[u64]) -> SpanTable {
     let mut builder = TableBuilder::default();
@@ -30,7 +31,7 @@ async fn stored(table: &SpanTable) -> BlockSource {
     let block = encode(id, &tenant, table).unwrap();
     block.put(&tenant, objects.as_ref()).await.unwrap();
     let entry = block.entry();
-    BlockSource::new(tenant, entry, objects, CpuPool::new(1), BlockCache::new(1 << 20))
+    BlockSource::new(tenant, entry, objects, CpuPool::new(1), BlockCache::new(1 << 20, Telemetry::unregistered()))
 }
 
 /// Everything in the block, as one table.

@@ -20,6 +20,7 @@ use super::footer::{KEYS_METADATA, LIST_KEYS_METADATA, keys_to_json};
 use super::meta::{BlockMeta, FileMeta};
 use super::row_group::FileWriter;
 use crate::error::Error;
+use crate::index;
 use crate::manifest::{BlockEntry, BlockFiles};
 use crate::paths::{self, BlockFile};
 
@@ -57,6 +58,7 @@ impl EncodedBlock {
                 traces_bytes: bytes_of(BlockFile::Traces),
                 resources_bytes: bytes_of(BlockFile::Resources),
                 scopes_bytes: bytes_of(BlockFile::Scopes),
+                index_bytes: bytes_of(BlockFile::Index),
             },
         }
     }
@@ -85,6 +87,7 @@ pub fn encode(id: BlockId, tenant: &TenantId, table: &SpanTable) -> Result<Encod
         (BlockFile::Traces, encode_file(&table.traces, traces_properties())?),
         (BlockFile::Resources, encode_dimension(&table.resources, Scope::Resource)?),
         (BlockFile::Scopes, encode_dimension(&table.scopes, Scope::Instrumentation)?),
+        (BlockFile::Index, index::encode(table)?),
     ];
     let file_meta = |(file, content): &(BlockFile, Bytes)| FileMeta {
         name: file.name().to_owned(),

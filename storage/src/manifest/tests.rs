@@ -24,7 +24,7 @@ fn tenant() -> TenantId {
 }
 
 fn block() -> BlockEntry {
-    let files = BlockFiles { spans_bytes: 1, traces_bytes: 2, resources_bytes: 3, scopes_bytes: 4 };
+    let files = BlockFiles { spans_bytes: 1, traces_bytes: 2, resources_bytes: 3, scopes_bytes: 4, index_bytes: 5 };
     BlockEntry { id: BlockId::generate(), start_nanos: 5, end_nanos: 6, traces: 7, spans: 8, level: 0, files }
 }
 
@@ -62,7 +62,7 @@ async fn what_is_committed_is_there_after_a_restart() {
     assert_eq!(manifest, committed);
     assert_eq!((manifest.sequence, ids(&manifest)), (1, vec![first.id, second.id]));
     assert_eq!(manifest.watermark(&writer), SegmentSequence(3));
-    assert_eq!(manifest.bytes(), 20);
+    assert_eq!(manifest.bytes(), 30);
 }
 
 #[tokio::test]

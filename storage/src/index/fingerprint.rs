@@ -1,0 +1,132 @@
+//! Values that are nearly all different (request ids, URLs with parameters), kept as 15 bits of a hash with a page each:
+//! about two bytes a value, where a term would cost ten. They answer "which pages may hold this value", nothing else.
+//!
+//! ```text
+//! n groups │ offset u32 LE × (groups + 1) │ group … group
+//! group = (hash × groups) >> 64, of 512 values on average; sorted by the next 15 bits of that product
+//!         value │ difference of the 15 bits to the value before, base 128 │ page ÷ stride u8
+//! ```
+//!
+//! One value in 64 that is not there seems to be in some page. `stride` makes page numbers fit a byte.
+
+use std::ops::Range;
+
+use super::varint;
+
+const GROUP_VALUES: usize = 512;
+const REST_BITS: u32 = 15;
+/// Pages that one byte can name.
+const MAX_STRIDES: usize = 256;
+
+/// How many pages one number of a page stands for.
+pub(super) fn stride(page_count: usize) -> usize {
+    page_count.div_ceil(MAX_STRIDES).max(1)
+}
+
+/// Group and rest of a hash.
+fn place(hash: u64, groups: usize) -> (usize, u16) {
+    let product = u128::from(hash) * groups as u128;
+    ((product >> 64) as usize, (product as u64 >> (64 - REST_BITS)) as u16)
+}
+
+/// Encodes hashes and the pages that hold them; the same hash may stand in several.
+pub(super) fn encode(mut hashes: Vec<(u64, u32)>, page_count: usize) -> Vec<u8> {
+    let (groups, stride) = (hashes.len().div_ceil(GROUP_VALUES), stride(page_count));
+    for (_, page) in &mut hashes {
+        *page /= stride as u32;
+    }
+    hashes.sort_unstable();
+    hashes.dedup();
+    let (mut offsets, mut data) = (Vec::with_capacity(groups + 1), Vec::with_capacity(hashes.len() * 9 / 4));
+    let (mut open, mut last) = (0, 0);
+    for (hash, page) in hashes {
+        let (group, rest) = place(hash, groups);
+        while offsets.len() <= group {
+            offsets.push(data.len() as u32);
+        }
+        if group != open {
+            (open, last) = (group, 0);
+        }
+        varint::put(&mut data, u64::from(rest - last));
+        data.push(page as u8);
+        last = rest;
+    }
+    offsets.resize(groups + 1, data.len() as u32);
+    let mut out = Vec::with_capacity(4 * (groups + 2) + data.len());
+    out.extend((groups as u32).to_le_bytes());
+    offsets.iter().for_each(|offset| out.extend(offset.to_le_bytes()));
+    out.extend(data);
+    out
+}
+
+/// Where the number of groups stands.
+pub(super) const GROUPS: Range<usize> = 0..4;
+
+/// Where the offsets of the group stand that the hash would be in.
+pub(super) fn offsets_of(hash: u64, groups: usize) -> Range<usize> {
+    let at = GROUPS.end + 4 * place(hash, groups).0;
+    at..at + 8
+}
+
+/// Where the group stands whose offsets these are.
+pub(super) fn group_of(offsets: &[u8], groups: usize) -> Option<Range<usize>> {
+    let data = GROUPS.end + 4 * (groups + 1);
+    let (start, end) = (u32_at(offsets, 0)?, u32_at(offsets, 4)?);
+    (start <= end).then_some(data + start..data + end)
+}
+
+/// A number of the table of offsets.
+pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<usize> {
+    Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?) as usize)
+}
+
+/// The numbers of the strides in which the hash stands; `None` for a group that is not one.
+pub(super) fn strides(mut group: &[u8], hash: u64, groups: usize) -> Option<Vec<usize>> {
+    let (_, wanted) = place(hash, groups);
+    let (mut found, mut rest) = (Vec::new(), 0u64);
+    while !group.is_empty() && rest <= u64::from(wanted) {
+        rest = rest.checked_add(varint::take(&mut group)?)?;
+        let (&stride, after) = group.split_first()?;
+        group = after;
+        if rest == u64::from(wanted) {
+            found.push(usize::from(stride));
+        }
+    }
+    Some(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::term::hash_bytes;
+    use super::*;
+
+    fn look_up(encoded: &[u8], hash: u64) -> Vec<usize> {
+        let groups = u32_at(encoded, 0).unwrap();
+        if groups == 0 {
+            return Vec::new();
+        }
+        let group = group_of(&encoded[offsets_of(hash, groups)], groups).unwrap();
+        strides(&encoded[group], hash, groups).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn no_value_is_lost(seeds in prop::collection::vec((any::<u64>(), 0u32..5000), 0..2000)) {
+            let encoded = encode(seeds.clone(), 5000);
+            for (hash, page) in seeds {
+                prop_assert!(look_up(&encoded, hash).contains(&(page as usize / stride(5000))));
+            }
+        }
+    }
+
+    #[test]
+    fn a_value_takes_two_bytes_and_few_others_look_like_it() {
+        let hash = |number: u64| hash_bytes(&number.to_le_bytes(), 1);
+        let encoded = encode((0..100_000).map(|number| (hash(number), number as u32 / 450)).collect(), 223);
+        assert!(encoded.len() < 220_000, "{} bytes", encoded.len());
+        let false_hits = (0..64_000).filter(|&number| !look_up(&encoded, hash(1 << 40 | number)).is_empty()).count();
+        assert!((800..1200).contains(&false_hits), "{false_hits} of 64,000");
+    }
+}

@@ -1,0 +1,262 @@
+//! The index of a stored block: what a question lacks is fetched, checked, kept for the next one.
+//!
+//! An index that is missing or damaged costs speed and nothing else: its questions are answered with "cannot say", and
+//! damage is named once in the log and in a metric.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use model::BlockId;
+use object_store::ObjectStore;
+use object_store::path::Path;
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+use traceql::{Conditions, Field};
+
+use super::bundle::{Payloads, Places, Shape, damaged, verified};
+use super::directory::{Directory, IndexedField};
+use super::lookup::{Lookup, ValueCount, indexed};
+use crate::cpu::CpuPool;
+use crate::error::Error;
+use crate::telemetry::Telemetry;
+
+/// Bytes fetched at the end of a bundle, in the hope that they hold footer, directory and the index of the dictionary.
+const TAIL_BYTES: u64 = 16 * 1024;
+/// How often a question may lack something: footer, directory, dictionary, a block of terms, postings, and as many again.
+const MAX_ROUNDS: usize = 12;
+/// What the cache is divided by for each expected entry.
+const EXPECTED_ENTRIES: usize = 4_096;
+
+/// Checked sheets and directories of indexes, kept between questions within a budget of bytes. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct IndexCache {
+    entries: Arc<Cache<Key, Entry, ByBytes>>,
+    telemetry: Telemetry,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Key {
+    Opened(BlockId),
+    Sheet(BlockId, u32),
+}
+
+#[derive(Clone)]
+enum Entry {
+    Opened(Arc<Opened>),
+    /// Damage was found, and named.
+    Unusable,
+    Sheet(Bytes),
+}
+
+struct Opened {
+    places: Places,
+    directory: Directory,
+}
+
+#[derive(Clone)]
+struct ByBytes;
+
+impl Weighter<Key, Entry> for ByBytes {
+    fn weight(&self, _: &Key, entry: &Entry) -> u64 {
+        const OF_ANY: usize = 100;
+        let own = match entry {
+            Entry::Opened(opened) => opened.directory.memory_bytes(),
+            Entry::Unusable => 0,
+            Entry::Sheet(payload) => payload.len(),
+        };
+        (OF_ANY + own) as u64
+    }
+}
+
+impl IndexCache {
+    pub fn new(capacity_bytes: u64, telemetry: Telemetry) -> Self {
+        Self { entries: Arc::new(Cache::with_weighter(EXPECTED_ENTRIES, capacity_bytes, ByBytes)), telemetry }
+    }
+
+    #[cfg(test)]
+    pub fn held_bytes(&self) -> u64 {
+        self.entries.weight()
+    }
+}
+
+/// The index of one block.
+pub(crate) struct BlockIndex<'a> {
+    pub block_id: BlockId,
+    pub path: Path,
+    pub object_bytes: u64,
+    pub objects: &'a dyn ObjectStore,
+    pub cpu: &'a CpuPool,
+    pub cache: &'a IndexCache,
+}
+
+/// Why a question has no answer.
+enum Failure {
+    Damaged(String),
+    /// The store did not give it; it may the next time.
+    Unread(object_store::Error),
+    Other(Error),
+}
+
+impl BlockIndex<'_> {
+    /// For each of the filters the traces (ranges of rows of `traces`, ascending and apart) that may have a span which
+    /// satisfies it; `None` where that cannot be said.
+    pub async fn traces(&self, filters: &[Conditions]) -> Result<Vec<Option<Vec<Range<usize>>>>, Error> {
+        let asked = filters.to_vec();
+        let answer = self.answer(move |lookup| {
+            // all are asked before the first failure counts, so that one round fetches what all of them lack
+            let all: Vec<_> = asked.iter().map(|conditions| lookup.traces(conditions)).collect();
+            all.into_iter().collect::<io::Result<Vec<_>>>()
+        });
+        Ok(answer.await?.unwrap_or_else(|| vec![None; filters.len()]))
+    }
+
+    /// The values of a field; `None` when they cannot be listed.
+    pub async fn values(&self, field: &Field) -> Result<Option<Vec<ValueCount>>, Error> {
+        let Some(field) = indexed(field) else { return Ok(None) };
+        Ok(self.answer(move |lookup| lookup.values(&field)).await?.flatten())
+    }
+
+    /// Every attribute key with its scope; `None` when that cannot be said.
+    pub async fn keys(&self) -> Result<Option<BTreeSet<(model::Scope, String)>>, Error> {
+        let Some(opened) = self.opened(&Payloads::new(self.shape())).await? else { return Ok(None) };
+        let keys = opened.directory.fields.iter().filter_map(|info| match &info.field {
+            IndexedField::Attribute(scope, name) => Some((*scope, name.clone())),
+            IndexedField::Intrinsic(_) => None,
+        });
+        Ok(opened.directory.is_complete.then(|| keys.collect()))
+    }
+
+    /// The answer to a question; `None` when the index is missing or damaged.
+    async fn answer<T: Send + 'static>(
+        &self,
+        question: impl Fn(&Lookup<'_>) -> io::Result<T> + Send + Sync + 'static,
+    ) -> Result<Option<T>, Error> {
+        let payloads = Payloads::new(self.shape());
+        let Some(opened) = self.opened(&payloads).await? else { return Ok(None) };
+        let asked = payloads.clone();
+        let question = move || question(&Lookup::open(&asked, &opened.places, &opened.directory)?);
+        self.usable(self.ask(&payloads, question).await)
+    }
+
+    fn shape(&self) -> Shape {
+        Shape::of(self.object_bytes)
+    }
+
+    async fn opened(&self, payloads: &Payloads) -> Result<Option<Arc<Opened>>, Error> {
+        if self.object_bytes == 0 {
+            return Ok(None);
+        }
+        let key = Key::Opened(self.block_id);
+        match self.cache.entries.get(&key) {
+            Some(Entry::Opened(opened)) => return Ok(Some(opened)),
+            Some(_) => return Ok(None),
+            None => {}
+        }
+        let tail: BTreeSet<u32> = self.shape().tail(TAIL_BYTES).collect();
+        let asked = payloads.clone();
+        let open = move || {
+            let places = asked.places()?;
+            let directory = asked.read(places.directory.clone())?;
+            let directory = Directory::decode(&directory).ok_or_else(|| damaged("its directory cannot be read"))?;
+            Ok(Arc::new(Opened { places, directory }))
+        };
+        let opened = match self.fetch(payloads, tail).await {
+            Ok(()) => self.ask(payloads, open).await,
+            Err(failure) => Err(failure),
+        };
+        let opened = self.usable(opened)?;
+        if let Some(opened) = &opened {
+            self.cache.entries.insert(key, Entry::Opened(opened.clone()));
+        }
+        Ok(opened)
+    }
+
+    /// Asks until nothing is lacking.
+    async fn ask<T: Send + 'static>(
+        &self,
+        payloads: &Payloads,
+        question: impl Fn() -> io::Result<T> + Send + Sync + 'static,
+    ) -> Result<T, Failure> {
+        let question = Arc::new(question);
+        for _ in 0..MAX_ROUNDS {
+            let asked = question.clone();
+            let answer = match self.cpu.run(move || asked()).await {
+                Ok(answer) => answer,
+                // undamaged sheets with contents that make no sense to the code that reads them
+                Err(Error::Panicked { message }) => return Err(Failure::Damaged(message)),
+                Err(error) => return Err(Failure::Other(error)),
+            };
+            let wanted = payloads.take_wanted();
+            match answer {
+                Ok(answer) => return Ok(answer),
+                Err(error) if wanted.is_empty() => return Err(Failure::Damaged(error.to_string())),
+                Err(_) => self.fetch(payloads, wanted).await?,
+            }
+        }
+        Err(Failure::Damaged("a question finds no end in it".to_owned()))
+    }
+
+    /// Adds sheets to what is there: from the cache, else from the store.
+    async fn fetch(&self, payloads: &Payloads, wanted: BTreeSet<u32>) -> Result<(), Failure> {
+        let mut missing = Vec::new();
+        for number in wanted {
+            match self.cache.entries.get(&Key::Sheet(self.block_id, number)) {
+                Some(Entry::Sheet(payload)) => payloads.hold(number, payload),
+                _ => missing.push(number),
+            }
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let runs = runs(&missing);
+        let ranges: Vec<Range<u64>> =
+            runs.iter().map(|run| self.shape().sheet(run.start).start..self.shape().sheet(run.end - 1).end).collect();
+        let fetched = self.objects.get_ranges(&self.path, &ranges).await.map_err(|error| match error {
+            object_store::Error::NotFound { .. } => Failure::Damaged("it is not there".to_owned()),
+            error => Failure::Unread(error),
+        })?;
+        for (run, bytes) in runs.into_iter().zip(fetched) {
+            let start = self.shape().sheet(run.start).start;
+            for number in run {
+                let place = self.shape().sheet(number);
+                let within = (place.start - start) as usize..(place.end - start) as usize;
+                let sheet = (within.end <= bytes.len()).then(|| bytes.slice(within));
+                let payload = sheet
+                    .and_then(|sheet| verified(&sheet, number))
+                    .ok_or_else(|| Failure::Damaged(format!("the checksum of sheet {number} does not match")))?;
+                // a copy of its own, so that the cache holds what it counts
+                let payload = Bytes::copy_from_slice(&payload);
+                self.cache.entries.insert(Key::Sheet(self.block_id, number), Entry::Sheet(payload.clone()));
+                payloads.hold(number, payload);
+            }
+        }
+        Ok(())
+    }
+
+    /// Names what is wrong; damage once for a block, as long as the cache remembers it.
+    fn usable<T>(&self, result: Result<T, Failure>) -> Result<Option<T>, Error> {
+        let (block_id, key) = (self.block_id, &self.path);
+        match result {
+            Ok(value) => return Ok(Some(value)),
+            Err(Failure::Other(error)) => return Err(error),
+            Err(Failure::Unread(error)) => {
+                tracing::warn!(%block_id, %key, %error, "index could not be read, the block is read without it");
+                self.cache.telemetry.index_failed("unread");
+            }
+            Err(Failure::Damaged(reason)) => {
+                tracing::warn!(%block_id, %key, %reason, "index is damaged, the block is read without it");
+                self.cache.telemetry.index_failed("damaged");
+                self.cache.entries.insert(Key::Opened(block_id), Entry::Unusable);
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Numbers that follow each other, as ranges.
+fn runs(numbers: &[u32]) -> Vec<Range<u32>> {
+    numbers.chunk_by(|left, right| left + 1 == *right).map(|run| run[0]..run[0] + run.len() as u32).collect()
+}
