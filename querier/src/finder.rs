@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::buffer::BooleanBuffer;
 use spans::SpanTable;
 use storage::source::Projection;
-use traceql::{FieldExpr, Query, Static};
+use traceql::{Conditions, FieldExpr, Query, Static};
 
 use crate::error::Error;
 use crate::eval::{Cell, DimensionMasks, Filter, Pipeline, PipelineMasks};
@@ -66,6 +66,22 @@ impl Finder {
     /// True if every span of a trace matches or none does, so that no span needs to be looked at.
     pub fn decides_whole_traces(&self) -> bool {
         matches!(self, Self::Filter(filter) if filter.decides_whole_traces())
+    }
+
+    /// What every span satisfies that a filter keeps, for each of its filters.
+    pub fn conditions(&self) -> Vec<Conditions> {
+        match self {
+            Self::Filter(filter) => vec![filter.conditions().clone()],
+            Self::Pipeline(pipeline) => pipeline.conditions(),
+        }
+    }
+
+    /// Where something may be found, if `of_filter` says so for its filters. `None` stands for everywhere.
+    pub fn possible(&self, of_filter: &dyn Fn(usize) -> Option<BooleanBuffer>) -> Option<BooleanBuffer> {
+        match self {
+            Self::Filter(_) => of_filter(0),
+            Self::Pipeline(pipeline) => pipeline.possible(of_filter),
+        }
     }
 
     /// The columns of `spans` that [`find`](Self::find) reads.

@@ -10,6 +10,7 @@
 //! - `finder`: which spans match, for a filter or a pipeline;
 //! - `plan`, `reading`: the sources of a query, and traces that lie in several of them;
 //! - `concurrent`: several reads at a time;
+//! - `prune`: what a source says before it is opened;
 //! - `series`: accumulators of metrics;
 //! - `scan`: which rows of a source are read, and where they stand;
 //! - `parts`, `merge`: putting the parts of a trace together.
@@ -36,6 +37,7 @@ mod concurrent;
 mod eval;
 mod merge;
 mod parts;
+mod prune;
 mod scan;
 mod series;
 

@@ -1,7 +1,7 @@
 //! The read path of `/api/metrics/query_range` and `/api/metrics/query`.
 //!
 //! ```text
-//! compile ─▶ plan ─▶ open, prune, read filter columns, evaluate ─▶ rows ─▶ measured columns ─▶ measure ─▶ merge
+//! compile ─▶ plan ─▶ prune, open, read filter columns, evaluate ─▶ rows ─▶ measured columns ─▶ measure ─▶ merge
 //!                    └───────────────────── each row group of each source ─────────────────────┘        │
 //!                                                  answer ◀─ second stages ◀─ series of the answer ◀────┘
 //! ```
@@ -36,6 +36,7 @@ use crate::answer::{MetricsAnswer, Series, Value};
 use crate::concurrent::try_in_order;
 use crate::error::Error;
 use crate::finder::Decided;
+use crate::prune::Pruned;
 use crate::querier::Inner;
 use crate::reading::{Reading, WHOLE_TRACES_AT_ONCE};
 use crate::request::MetricsRequest;
@@ -83,7 +84,7 @@ struct Measuring<'a> {
 impl Measuring<'_> {
     async fn measure(&self) -> Result<Tally, Error> {
         let needs_whole = self.query.needs_whole_traces();
-        let split = if needs_whole { self.reading.split_traces().await? } else { HashSet::new() };
+        let split = if needs_whole { self.reading.split_traces(&self.query.finder).await? } else { HashSet::new() };
         let mut tally = self.query.meter.nothing(&self.intervals, &self.limits);
         self.measure_split(&split, &mut tally).await?;
         let measure = |(_, source)| self.measure_source(source, &split).boxed();
@@ -105,28 +106,44 @@ impl Measuring<'_> {
     }
 
     async fn scan(&self, source: &Arc<dyn Source>, split: &HashSet<TraceId>) -> Result<Tally, Error> {
-        let opened = Opened::open(source.clone()).await?;
+        let pruned = Pruned::ask(source.as_ref(), &self.query.finder.conditions()).await?;
+        let tally = match pruned.leaves_nothing(&self.query.finder) {
+            true => self.query.meter.nothing(&self.intervals, &self.limits),
+            false => self.scan_opened(Opened::open(source.clone()).await?, &pruned, split).await?,
+        };
+        self.reading.count_source();
+        Ok(tally)
+    }
+
+    async fn scan_opened(&self, opened: Opened, pruned: &Pruned, split: &HashSet<TraceId>) -> Result<Tally, Error> {
         let (finder, small_tables) = (self.query.finder.clone(), opened.small_tables());
         let decided = Arc::new(self.reading.inner.cpu.run(move || finder.on_dimensions(&small_tables)).await??);
-        let traces = self.candidates(&opened, &decided, split)?;
+        let traces = self.candidates(&opened, &decided, pruned, split)?;
         self.reading.count_traces(traces.len());
         let mut tally = self.query.meter.nothing(&self.intervals, &self.limits);
         let measure = |group| self.measure_group(&opened, &decided, group).boxed();
         let groups = opened.by_group(traces)?.into_iter().map(measure).collect();
         let merge = |of_group: Option<Tally>| of_group.map_or(Ok(()), |of_group| tally.merge(of_group));
         try_in_order(self.reading.inner.config.max_concurrent_reads, groups, merge).await?;
-        self.reading.count_source();
         Ok(tally)
     }
 
     /// Traces of a source that may have spans to measure, ascending.
-    fn candidates(&self, opened: &Opened, decided: &Decided, split: &HashSet<TraceId>) -> Result<Vec<usize>, Error> {
+    fn candidates(
+        &self,
+        opened: &Opened,
+        decided: &Decided,
+        pruned: &Pruned,
+        split: &HashSet<TraceId>,
+    ) -> Result<Vec<usize>, Error> {
         if decided.is_never() {
             return Ok(Vec::new());
         }
         let traces = opened.traces()?;
+        let possible = pruned.traces_of(&self.query.finder, traces.len());
         let is_candidate = |&trace: &usize| {
-            decided.traces().is_none_or(|mask| mask.value(trace))
+            possible.as_ref().is_none_or(|mask| mask.value(trace))
+                && decided.traces().is_none_or(|mask| mask.value(trace))
                 && traces.time_range(trace).overlaps(&self.reading.range)
                 && (split.is_empty() || !split.contains(&traces.id(trace)))
         };

@@ -21,6 +21,7 @@ use crate::error::Error;
 use crate::finder::{Decided, Finder};
 use crate::parts::{self, PartAt};
 use crate::plan;
+use crate::prune;
 use crate::querier::{Inner, locked};
 use crate::scan::{GroupTraces, Opened, Rows};
 
@@ -117,10 +118,10 @@ impl<'a> Reading<'a> {
         Ok(Some(rows))
     }
 
-    /// Traces near the range of which several sources have parts.
-    pub async fn split_traces(&self) -> Result<HashSet<TraceId>, Error> {
+    /// Traces near the range of which several sources have parts; none when the finder finds nothing anywhere.
+    pub async fn split_traces(&self, finder: &Finder) -> Result<HashSet<TraceId>, Error> {
         let sources = self.near(&self.range);
-        if sources.len() < 2 {
+        if sources.len() < 2 || prune::is_nowhere(&sources, finder, self.inner.config.max_concurrent_reads).await? {
             return Ok(HashSet::new());
         }
         let dimensions = sources.into_iter().map(|(_, source)| dimensions(source).boxed()).collect();

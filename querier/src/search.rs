@@ -1,7 +1,7 @@
 //! The read path of `/api/search`.
 //!
 //! ```text
-//! compile ─▶ plan ─▶ open, prune, read filter columns, evaluate ─▶ newest matches ─▶ whole traces, shown columns ─▶ answer
+//! compile ─▶ plan ─▶ prune, open, read filter columns, evaluate ─▶ newest matches ─▶ whole traces, shown columns ─▶ answer
 //!                    └──────── each source, newest first ───────┘     collect           └──── only for these ────┘
 //! ```
 //!
@@ -33,6 +33,7 @@ use crate::answer::SearchAnswer;
 use crate::concurrent::try_all;
 use crate::error::Error;
 use crate::finder::{Decided, HitSet};
+use crate::prune::Pruned;
 use crate::querier::{Inner, locked};
 use crate::reading::Reading;
 use crate::request::SearchRequest;
@@ -127,12 +128,26 @@ impl Search<'_> {
         split: &HashSet<TraceId>,
         hits: &Mutex<Hits>,
     ) -> Result<(), Error> {
-        let opened = Opened::open(source.clone()).await?;
+        let pruned = Pruned::ask(source.as_ref(), &self.query.finder.conditions()).await?;
+        if pruned.leaves_nothing(&self.query.finder) {
+            return Ok(());
+        }
+        self.scan_opened(number, Opened::open(source.clone()).await?, &pruned, split, hits).await
+    }
+
+    async fn scan_opened(
+        &self,
+        number: usize,
+        opened: Opened,
+        pruned: &Pruned,
+        split: &HashSet<TraceId>,
+        hits: &Mutex<Hits>,
+    ) -> Result<(), Error> {
         let query = self.query.clone();
         let small_tables = opened.small_tables();
         let decided = self.reading.inner.cpu.run(move || query.finder.on_dimensions(&small_tables)).await??;
         let decided = Arc::new(decided);
-        let traces = self.candidates(&opened, &decided, split, hits)?;
+        let traces = self.candidates(&opened, &decided, pruned, split, hits)?;
         self.reading.count_traces(traces.len());
         if self.query.finder.decides_whole_traces() {
             self.add_whole(number, &opened, &traces, hits)?;
@@ -149,6 +164,7 @@ impl Search<'_> {
         &self,
         opened: &Opened,
         decided: &Decided,
+        pruned: &Pruned,
         split: &HashSet<TraceId>,
         hits: &Mutex<Hits>,
     ) -> Result<Vec<usize>, Error> {
@@ -156,8 +172,10 @@ impl Search<'_> {
             return Ok(Vec::new());
         }
         let (traces, hits) = (opened.traces()?, locked(hits));
+        let possible = pruned.traces_of(&self.query.finder, traces.len());
         let is_candidate = |&trace: &usize| {
-            decided.traces().is_none_or(|mask| mask.value(trace))
+            possible.as_ref().is_none_or(|mask| mask.value(trace))
+                && decided.traces().is_none_or(|mask| mask.value(trace))
                 && traces.time_range(trace).overlaps(&self.reading.range)
                 && hits.could_keep(traces.start_nanos(trace))
                 && (split.is_empty() || !split.contains(&traces.id(trace)))

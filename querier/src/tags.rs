@@ -1,11 +1,11 @@
 //! Names and values of tags, for editors that suggest them.
 //!
 //! ```text
-//! filter (lenient) ─▶ sources in range ─▶ small tables, or rows that pass the filter ─▶ names / values, cut at a size
+//! filter (lenient) ─▶ sources in range ─▶ lists, small tables, or rows that pass the filter ─▶ names / values, cut at a size
 //! ```
 //!
-//! Without a filter names come from what a source knows of its keys, and values of resources, scopes and traces from its
-//! small tables. Only values of spans, events and links need rows.
+//! Without a filter names come from what a source knows of its keys, and values from its index, if it lists them. Else
+//! values of resources, scopes and traces come from the small tables; only those of spans, events and links need rows.
 
 mod names;
 mod values;
@@ -17,7 +17,7 @@ use futures::FutureExt;
 use model::TimeRange;
 use storage::source::{Projection, Source};
 use tokio::sync::Semaphore;
-use traceql::{FieldExpr, TagFilter, parse_tag_filter};
+use traceql::{Conditions, FieldExpr, TagFilter, parse_tag_filter};
 use tracing::warn;
 
 pub(crate) use self::names::tag_names;
@@ -27,6 +27,7 @@ use crate::concurrent::{Work, try_all};
 use crate::error::Error;
 use crate::eval::{DimensionMasks, Evaluation, Filter, Home, Selection};
 use crate::plan;
+use crate::prune::{Pruned, is_none_left};
 use crate::querier::Inner;
 use crate::scan::{GroupTraces, Opened, Rows};
 
@@ -39,6 +40,12 @@ struct TagScan<'a> {
     filter: Option<Arc<Filter>>,
     reads: Semaphore,
     metrics: Mutex<QueryMetrics>,
+}
+
+/// A source that was opened, and its traces (rows of `traces`, ascending) that may count.
+struct Candidates {
+    opened: Opened,
+    traces: Vec<usize>,
 }
 
 /// Spans that were read, and those of them that count.
@@ -66,8 +73,8 @@ impl<'a> TagScan<'a> {
         Ok(Self { inner, sources, range, filter, reads, metrics: Mutex::new(metrics) })
     }
 
-    /// Opens every source that has a trace in the range, and gives it to `visit`. A damaged source is left out.
-    async fn each_source<'s>(&'s self, visit: impl Fn(Opened) -> Work<'s, ()> + Sync) -> Result<(), Error> {
+    /// Gives every source of the range to `visit`. A damaged one is left out.
+    async fn each_source<'s>(&'s self, visit: impl Fn(Arc<dyn Source>) -> Work<'s, ()> + Sync) -> Result<(), Error> {
         let visit = |source: &Arc<dyn Source>| self.visit(source.clone(), &visit).boxed();
         let visits = self.sources.iter().map(visit).collect();
         try_all(self.inner.config.max_concurrent_reads, visits).await?;
@@ -77,15 +84,10 @@ impl<'a> TagScan<'a> {
     async fn visit<'s>(
         &'s self,
         source: Arc<dyn Source>,
-        visit: &(impl Fn(Opened) -> Work<'s, ()> + Sync),
+        visit: &(impl Fn(Arc<dyn Source>) -> Work<'s, ()> + Sync),
     ) -> Result<(), Error> {
         let block_id = source.block_id();
-        let visited = async {
-            let opened = Opened::open(source).await?;
-            let has_traces = self.traces_in_range(&opened)?.next().is_some();
-            if has_traces { visit(opened).await } else { Ok(()) }
-        };
-        match visited.await {
+        match visit(source).await {
             Err(error) if error.is_of_one_source() => {
                 warn!(%block_id, %error, "source left out of a tag query");
                 return Ok(());
@@ -96,6 +98,20 @@ impl<'a> TagScan<'a> {
         Ok(())
     }
 
+    /// Traces of a source that the filter may keep spans of, and the source opened; `None` when there are none.
+    async fn open(&self, source: Arc<dyn Source>) -> Result<Option<Candidates>, Error> {
+        let conditions: Vec<Conditions> = self.filter.iter().map(|filter| filter.conditions().clone()).collect();
+        let pruned = Pruned::ask(source.as_ref(), &conditions).await?;
+        if !conditions.is_empty() && is_none_left(pruned.anywhere(0).as_ref()) {
+            return Ok(None);
+        }
+        let opened = Opened::open(source).await?;
+        let possible = self.filter.as_ref().and_then(|_| pruned.traces(0, opened.dimensions.traces.num_rows()));
+        let is_possible = |trace: &usize| possible.as_ref().is_none_or(|mask| mask.value(*trace));
+        let traces: Vec<usize> = self.traces_in_range(&opened)?.filter(is_possible).collect();
+        Ok((!traces.is_empty()).then_some(Candidates { opened, traces }))
+    }
+
     fn traces_in_range<'o>(&self, opened: &'o Opened) -> Result<impl Iterator<Item = usize> + use<'o>, Error> {
         let (traces, range) = (opened.traces()?, self.range);
         Ok((0..traces.len()).filter(move |&trace| traces.time_range(trace).overlaps(&range)))
@@ -104,7 +120,7 @@ impl<'a> TagScan<'a> {
     /// Reads the spans of a source that may count, and gives those that do to `take`.
     async fn each_selection(
         &self,
-        opened: &Opened,
+        candidates: &Candidates,
         columns: &Projection,
         take: impl Fn(&Selected<'_>) -> Result<(), Error> + Send + Sync + 'static,
     ) -> Result<(), Error> {
@@ -112,6 +128,7 @@ impl<'a> TagScan<'a> {
             Some(filter) => filter.clone(),
             None => Arc::new(Filter::compile(&FieldExpr::TRUE)?),
         };
+        let Candidates { opened, traces } = candidates;
         let masks = {
             let (filter, table) = (filter.clone(), opened.small_tables());
             Arc::new(self.inner.cpu.run(move || filter.on_dimensions(&table)).await??)
@@ -120,7 +137,7 @@ impl<'a> TagScan<'a> {
             return Ok(());
         }
         let passes = |&trace: &usize| masks.traces.as_ref().is_none_or(|mask| mask.value(trace));
-        let groups = opened.by_group(self.traces_in_range(opened)?.filter(passes))?;
+        let groups = opened.by_group(traces.iter().copied().filter(passes))?;
         let mut columns = columns.clone();
         columns.merge(&filter.projection());
         let (take, columns) = (Arc::new(take), &columns);

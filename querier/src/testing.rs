@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use model::{BlockId, SpanId, TenantId, TimeRange, TraceId};
+use object_store::memory::InMemory;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, InstrumentationScope, KeyValue, any_value};
 use opentelemetry_proto::tonic::resource::v1::Resource;
@@ -11,9 +12,12 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Sta
 use prometheus_client::registry::Registry;
 use prost::Message;
 use spans::{SpanTable, TableBuilder};
-use storage::CpuPool;
+use storage::block::{self, BlockCache, BlockSource};
+use storage::index::{IndexBuilder, Limits};
 use storage::memory::MemorySource;
+use storage::paths::BlockFile;
 use storage::source::{Dimensions, Projection, Read, Source};
+use storage::{CpuPool, Telemetry};
 use tokio::sync::Semaphore;
 
 use crate::{Config, Querier};
@@ -106,6 +110,19 @@ pub(crate) fn table(resource_spans: Vec<ResourceSpans>) -> SpanTable {
 
 pub(crate) fn source(resource_spans: Vec<ResourceSpans>) -> Arc<dyn Source> {
     Arc::new(MemorySource::new(BlockId::generate(), table(resource_spans)).unwrap())
+}
+
+/// The table as a block in memory, with an index under these limits.
+pub(crate) async fn indexed_block(table: &SpanTable, limits: Limits) -> BlockSource {
+    let (objects, tenant) = (Arc::new(InMemory::new()), TenantId::single());
+    let mut block = block::encode(BlockId::generate(), &tenant, table).unwrap();
+    let mut index = IndexBuilder::new(limits);
+    index.add(table).unwrap();
+    block.files.retain(|(file, _)| *file != BlockFile::Index);
+    block.files.push((BlockFile::Index, index.finish().unwrap()));
+    block.put(&tenant, objects.as_ref()).await.unwrap();
+    let cache = BlockCache::new(1 << 20, Telemetry::unregistered());
+    BlockSource::new(tenant, block.entry(), objects, CpuPool::new(1), cache)
 }
 
 pub(crate) fn querier(sources: Vec<Arc<dyn Source>>) -> Querier {

@@ -3,7 +3,9 @@
 use model::Intrinsic;
 use regex::Regex;
 use storage::source::Projection;
-use traceql::{ArithmeticOp, BinaryOp, CompareOp, Field, FieldExpr, LogicOp, Static, UnaryOp, anchored_regex};
+use traceql::{
+    ArithmeticOp, BinaryOp, CompareOp, Conditions, Field, FieldExpr, LogicOp, Static, UnaryOp, anchored_regex,
+};
 
 use super::fields::{FieldUse, Home, home};
 use crate::error::Error;
@@ -14,6 +16,7 @@ pub(crate) struct Filter {
     pub(super) root: Node,
     pub(super) node_count: usize,
     field_use: FieldUse,
+    conditions: Conditions,
 }
 
 /// A part of a filter.
@@ -72,7 +75,14 @@ impl Filter {
         let mut compiler = Compiler { node_count: 0 };
         let root = compiler.node(expr)?;
         let field_use = FieldUse::of(expr.fields());
-        Ok(Self { root, node_count: compiler.node_count, field_use })
+        // a filter that can fail fails wherever the spans lie, so none of them may be left out
+        let conditions = if root.fallible { Conditions::default() } else { Conditions::of(expr) };
+        Ok(Self { root, node_count: compiler.node_count, field_use, conditions })
+    }
+
+    /// What every span satisfies that passes: what a source may use to leave spans out.
+    pub fn conditions(&self) -> &Conditions {
+        &self.conditions
     }
 
     /// The fields it looks at.

@@ -18,7 +18,7 @@ use arrow::buffer::BooleanBuffer;
 use spans::SpanTable;
 use spans::schema::column;
 use storage::source::Projection;
-use traceql::{CompareOp, FieldExpr, Form, ScalarFilter, SpansetOp, Static};
+use traceql::{CompareOp, Conditions, FieldExpr, Form, ScalarFilter, SpansetOp, Static};
 
 use super::aggregate::Aggregation;
 use super::evaluate::DimensionMasks;
@@ -171,6 +171,16 @@ impl Pipeline {
             masks => masks.traces.clone(),
         });
         Ok(PipelineMasks { of_filters, traces })
+    }
+
+    /// What every span satisfies that a filter keeps, for each filter.
+    pub fn conditions(&self) -> Vec<Conditions> {
+        self.filters.iter().map(|filter| filter.conditions().clone()).collect()
+    }
+
+    /// Where the pipeline may find something, if `of_filter` says so for its filters. `None` stands for everywhere.
+    pub fn possible(&self, of_filter: &dyn Fn(usize) -> Option<BooleanBuffer>) -> Option<BooleanBuffer> {
+        possible_stages(&self.stages, of_filter)
     }
 
     /// `masks` must come from the small tables of `table`.

@@ -15,7 +15,11 @@ use crate::scan::Run;
 impl Search<'_> {
     /// Traces that must be evaluated as a whole: the query looks at the whole, and several sources have parts.
     pub(super) async fn split_traces(&self) -> Result<HashSet<TraceId>, Error> {
-        if self.query.finder.needs_whole_traces() { self.reading.split_traces().await } else { Ok(HashSet::new()) }
+        if self.query.finder.needs_whole_traces() {
+            self.reading.split_traces(&self.query.finder).await
+        } else {
+            Ok(HashSet::new())
+        }
     }
 
     /// Adds the matches among traces that are evaluated as a whole, the newest first.

@@ -17,7 +17,6 @@ use crate::eval::Home;
 use crate::eval::attributes::Items;
 use crate::querier::Inner;
 use crate::request::{TagNamesRequest, TagScope};
-use crate::scan::Opened;
 
 /// The names in an answer that a filter narrows over all scopes at once: Tempo looks only into its columns for
 /// well-known attributes then. A client that wants all names narrowed asks for one scope.
@@ -77,7 +76,7 @@ pub(crate) async fn tag_names(
     let scan = TagScan::new(inner, sources, request.range, &filter)?;
     let names = Names { scopes: BTreeMap::new(), bytes_left: inner.config.max_bytes_per_tag_answer };
     let names = Arc::new(Mutex::new(names));
-    scan.each_source(|opened| of_source(&scan, opened, scopes.clone(), names.clone()).boxed()).await?;
+    scan.each_source(|source| of_source(&scan, source, scopes.clone(), names.clone()).boxed()).await?;
     let mut scopes = std::mem::take(&mut names.lock().unwrap_or_else(PoisonError::into_inner).scopes);
     let only_well_known = request.scope == TagScope::All && scan.filter.is_some();
     for names in scopes.values_mut() {
@@ -98,16 +97,18 @@ pub(crate) async fn tag_names(
 
 async fn of_source(
     scan: &TagScan<'_>,
-    opened: Opened,
+    source: Arc<dyn Source>,
     scopes: Vec<Scope>,
     names: Arc<Mutex<Names>>,
 ) -> Result<(), Error> {
     if scan.filter.is_none() {
+        let keys = source.keys().await?;
         let mut names = names.lock().unwrap_or_else(PoisonError::into_inner);
-        let wanted = opened.dimensions.keys.iter().filter(|(scope, _)| scopes.contains(scope));
+        let wanted = keys.iter().filter(|(scope, _)| scopes.contains(scope));
         wanted.for_each(|(scope, name)| names.add(*scope, name));
         return Ok(());
     }
+    let Some(candidates) = scan.open(source).await? else { return Ok(()) };
     let columns = projection(&scopes);
     let take = move |selected: &Selected<'_>| {
         let mut found = BTreeSet::new();
@@ -120,7 +121,7 @@ async fn of_source(
         found.iter().for_each(|(scope, name)| names.add(*scope, name));
         Ok(())
     };
-    scan.each_selection(&opened, &columns, take).await
+    scan.each_selection(&candidates, &columns, take).await
 }
 
 /// The columns that have the names.

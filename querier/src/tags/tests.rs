@@ -2,13 +2,20 @@
 
 use std::sync::Arc;
 
-use model::{Scope, TenantId, TimeRange};
+use model::{BlockId, Scope, TenantId, TimeRange};
 use opentelemetry_proto::tonic::trace::v1::Span;
+use prost::Message;
+use spans::TableBuilder;
+use spans::testing::odd_request;
+use storage::index::Limits;
+use storage::memory::MemorySource;
 use storage::source::Source;
 
 use crate::answer::TagValueKind;
 use crate::request::{Tag, TagNamesRequest, TagScope, TagValuesRequest};
-use crate::testing::{MS, START, array, attributes, bool, event, float, int, querier, resource, source, span, text};
+use crate::testing::{
+    MS, START, array, attributes, bool, event, float, indexed_block, int, querier, resource, source, span, text,
+};
 
 fn sources() -> Vec<Arc<dyn Source>> {
     let mut first = span(1, 1, 0, "first", 0, 10);
@@ -131,5 +138,39 @@ async fn bare_names_have_the_old_meanings() {
         ("duration", ""),
     ] {
         assert_eq!(values(Tag::Bare(name.to_owned()), None).await, expected, "{name}");
+    }
+}
+
+/// Names, and the values of every name, of all scopes and of intrinsics.
+async fn everything(source: Arc<dyn Source>) -> Vec<String> {
+    let querier = querier(vec![source]);
+    let request = TagNamesRequest { scope: TagScope::All, range: TimeRange::ALL, query: None, limit: None };
+    let names = querier.tag_names(&TenantId::single(), request).await.unwrap();
+    let attributes = names
+        .scopes
+        .into_iter()
+        .flat_map(|(scope, names)| names.into_iter().map(move |name| traceql::Field::attribute(scope, name)));
+    let intrinsics = model::attribute::LISTED_INTRINSICS.iter().map(|name| traceql::parse_field(name).unwrap());
+    let mut lines = Vec::new();
+    for field in attributes.chain(intrinsics) {
+        let request =
+            TagValuesRequest { tag: Tag::Field(field.clone()), range: TimeRange::ALL, query: None, limit: None };
+        let values = querier.tag_values(&TenantId::single(), request).await.unwrap().values;
+        lines.push(format!("{field}: {values:?}"));
+    }
+    lines
+}
+
+#[tokio::test]
+async fn names_and_values_from_an_index_are_those_of_the_columns() {
+    for seed in 0..12 {
+        let mut builder = TableBuilder::default();
+        (seed * 4..seed * 4 + 4).for_each(|seed| _ = builder.append(&odd_request(seed).encode_to_vec()).unwrap());
+        let table = builder.snapshot().unwrap();
+        let expected = everything(Arc::new(MemorySource::new(BlockId::generate(), table.clone()).unwrap())).await;
+        for limits in [Limits::default(), Limits { least_hashed_texts: 2, most_listed_numbers: 2, ..Limits::default() }]
+        {
+            assert_eq!(everything(Arc::new(indexed_block(&table, limits).await)).await, expected, "seed {seed}");
+        }
     }
 }

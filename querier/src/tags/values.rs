@@ -8,10 +8,11 @@ use arrow::buffer::BooleanBuffer;
 use futures::FutureExt;
 use hashbrown::HashSet;
 use model::{Intrinsic, Scope};
+use storage::index::FieldValue;
 use storage::source::Source;
 use traceql::{Field, Kind, Static, Status};
 
-use super::{TagScan, filter_of};
+use super::{Candidates, TagScan, filter_of};
 use crate::answer::{TagValue, TagValueKind, TagValues};
 use crate::error::Error;
 use crate::eval::column::{Part, Texts};
@@ -19,7 +20,6 @@ use crate::eval::{Column, DimensionMasks, Evaluation, FieldUse, Home, home};
 use crate::legacy;
 use crate::querier::Inner;
 use crate::request::{Tag, TagValuesRequest};
-use crate::scan::Opened;
 
 /// Where the values of a tag come from.
 enum Origin {
@@ -46,27 +46,56 @@ pub(crate) async fn tag_values(
     }
     let scan = TagScan::new(inner, sources, request.range, &filter)?;
     let values = Arc::new(Mutex::new(Values::new(inner.config.max_bytes_per_tag_answer)));
-    scan.each_source(|opened| of_source(&scan, opened, &fields, &values).boxed()).await?;
+    scan.each_source(|source| of_source(&scan, source, &fields, &values).boxed()).await?;
     let values = std::mem::take(&mut locked(&values).values);
     Ok(TagValues { metrics: scan.metrics(), ..fixed(values, request.limit) })
 }
 
 async fn of_source(
     scan: &TagScan<'_>,
-    opened: Opened,
+    source: Arc<dyn Source>,
     fields: &[Field],
     values: &Arc<Mutex<Values>>,
 ) -> Result<(), Error> {
+    let mut unlisted = Vec::new();
     for field in fields {
+        match listed(scan, source.as_ref(), field).await? {
+            Some(found) => locked(values).extend(found),
+            None => unlisted.push(field),
+        }
+    }
+    if unlisted.is_empty() {
+        return Ok(());
+    }
+    let Some(candidates) = scan.open(source).await? else { return Ok(()) };
+    for field in unlisted {
         let home = home(field).ok_or(traceql::Error::ParentScope)?;
         if home.is_dimension() && scan.filter.is_none() {
-            let found = of_small_table(scan, &opened, field, home)?;
+            let found = of_small_table(&candidates, field, home)?;
             locked(values).extend(found);
         } else {
-            of_spans(scan, &opened, field, home, values).await?;
+            of_spans(scan, &candidates, field, home, values).await?;
         }
     }
     Ok(())
+}
+
+/// The values that a source lists apart from its rows.
+async fn listed(scan: &TagScan<'_>, source: &dyn Source, field: &Field) -> Result<Option<Vec<TagValue>>, Error> {
+    if scan.filter.is_some() {
+        return Ok(None);
+    }
+    let listed = source.values(field).await?;
+    Ok(listed.map(|listed| listed.into_iter().filter_map(|counted| tag_value(&of_stored(counted.value))).collect()))
+}
+
+fn of_stored(value: FieldValue) -> Static {
+    match value {
+        FieldValue::String(text) => Static::String(text),
+        FieldValue::Int(number) => Static::Int(number),
+        FieldValue::Double(number) => Static::Float(number),
+        FieldValue::Bool(value) => Static::Bool(value),
+    }
 }
 
 fn locked(values: &Mutex<Values>) -> std::sync::MutexGuard<'_, Values> {
@@ -135,14 +164,14 @@ impl Values {
     }
 }
 
-fn of_small_table(scan: &TagScan<'_>, opened: &Opened, field: &Field, home: Home) -> Result<HashSet<TagValue>, Error> {
-    let table = opened.small_tables();
+fn of_small_table(candidates: &Candidates, field: &Field, home: Home) -> Result<HashSet<TagValue>, Error> {
+    let table = candidates.opened.small_tables();
     let column = Evaluation::new(&table, &DimensionMasks::NONE)?.field(field)?;
     let mut values = HashSet::new();
     if home == Home::Traces {
         let mut rows = arrow::array::BooleanBufferBuilder::new(column.rows);
         rows.append_n(column.rows, false);
-        scan.traces_in_range(opened)?.for_each(|trace| rows.set_bit(trace, true));
+        candidates.traces.iter().for_each(|&trace| rows.set_bit(trace, true));
         add_values(&column, &rows.finish(), &mut values);
     } else {
         add_values(&column, &BooleanBuffer::new_set(column.rows), &mut values);
@@ -152,14 +181,14 @@ fn of_small_table(scan: &TagScan<'_>, opened: &Opened, field: &Field, home: Home
 
 async fn of_spans(
     scan: &TagScan<'_>,
-    opened: &Opened,
+    candidates: &Candidates,
     field: &Field,
     home: Home,
     values: &Arc<Mutex<Values>>,
 ) -> Result<(), Error> {
     let columns = FieldUse::of([field]).projection();
     let (field, values) = (field.clone(), values.clone());
-    scan.each_selection(opened, &columns, move |selected| {
+    scan.each_selection(candidates, &columns, move |selected| {
         let column = selected.evaluation.field(&field)?;
         let mut found = HashSet::new();
         add_values(&column, &selected.rows_of(home)?, &mut found);

@@ -7,10 +7,12 @@ use proptest::collection::{hash_map, vec};
 use proptest::prelude::*;
 use proptest::sample::select;
 use spans::{Promotion, SpanTable};
+use storage::index::Limits;
+use storage::source::Source;
 use traceql::{ArithmeticOp, BinaryOp, CompareOp, Field, FieldExpr, Kind, LogicOp, Static, Status, UnaryOp};
 
 use crate::eval::Filter;
-use crate::testing::{START, array, attributes, bool, float, int, resource, span, status, table, text};
+use crate::testing::{START, array, attributes, bool, float, indexed_block, int, resource, span, status, table, text};
 
 const KEYS: [&str; 3] = ["a", "b", "c"];
 const TEXTS: [&str; 4] = ["", "x", "xy", "7"];
@@ -371,4 +373,38 @@ proptest! {
         prop_assert_eq!(&quickly(&table, &filter), &expected, "{}", expr);
         prop_assert_eq!(&quickly(&promoted(&table), &filter), &expected, "promoted: {}", expr);
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 250, ..ProptestConfig::default() })]
+
+    #[test]
+    fn an_index_leaves_out_no_trace_of_a_kept_span(traces in any_traces(), expr in any_expr(), small: std::primitive::bool) {
+        let filter = Filter::compile(&expr).unwrap();
+        let table = table(traces);
+        let Ok(kept) = kept_traces(&table, &filter) else { return Ok(()) };
+        let limits = if small { SMALL_PAGES } else { Limits::default() };
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let possible = runtime.block_on(async {
+            indexed_block(&table, limits).await.may_match(&[filter.conditions().clone()]).await.unwrap()
+        });
+        if let Some(ranges) = &possible[0] {
+            for trace in kept {
+                prop_assert!(ranges.iter().any(|range| range.contains(&trace)), "{}: {} not in {:?}", expr, trace, ranges);
+            }
+        }
+    }
+}
+
+/// So that even a few spans make several pages, with hashes and buckets.
+const SMALL_PAGES: Limits =
+    Limits { page_spans: 1, least_hashed_texts: 2, most_listed_texts: 4, most_listed_numbers: 2, most_fields: 8_192 };
+
+/// The rows of `traces` of which the filter keeps a span.
+fn kept_traces(table: &SpanTable, filter: &Filter) -> Result<Vec<usize>, ()> {
+    let masks = filter.on_dimensions(table).map_err(|_| ())?;
+    let selected = filter.select(table, &masks).map_err(|_| ())?.spans;
+    let of_span = spans::column(&table.spans, "trace").unwrap();
+    let of_span = arrow::array::AsArray::as_primitive::<arrow::datatypes::UInt32Type>(of_span);
+    Ok(selected.set_indices().map(|row| of_span.value(row) as usize).collect())
 }
