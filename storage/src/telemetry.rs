@@ -89,7 +89,7 @@ impl Telemetry {
         self.block_bytes.get_or_create(&BlockBytesLabels { tenant, status: "live" }).set(bytes as i64);
     }
 
-    /// `reason` is `damaged`, `unread` or `unwritten`.
+    /// `reason` is `damaged` or `unread`.
     pub(crate) fn index_failed(&self, reason: &'static str) {
         self.index_failures.get_or_create(&IndexFailureLabels { reason }).inc();
     }

@@ -194,7 +194,8 @@ mod tests {
 
     #[test]
     fn the_hash_is_the_one_that_stored_indexes_have() {
-        assert_eq!(hash_bytes(b"", 0), hash_bytes(b"", 0));
+        assert_eq!(hash_bytes(b"", 0), 0xfa6ceea77e706d0d);
+        assert_eq!(hash_bytes(b"request-17", 5), 0xd92c975cada76c6e);
         let texts = (0..20_000).map(|number| format!("request-{number}"));
         let hashes: HashSet<u64> = texts.map(|text| hash_bytes(text.as_bytes(), 5) >> 32).collect();
         assert!(hashes.len() > 19_990, "{} of 20,000 differ in 32 bits", hashes.len());
