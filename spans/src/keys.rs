@@ -19,9 +19,9 @@ pub fn attribute_keys(table: &SpanTable) -> Result<BTreeSet<(Scope, String)>, Er
     for (scope, batch) in
         [(Scope::Span, &table.spans), (Scope::Resource, &table.resources), (Scope::Instrumentation, &table.scopes)]
     {
-        keys.extend(
-            batch.schema().fields().iter().filter_map(|field| AttributeColumn::of(field)).map(|of| (of.scope, of.key)),
-        );
+        let schema = batch.schema();
+        let with_values = schema.fields().iter().zip(batch.columns()).filter(|(_, array)| array.null_count() < array.len());
+        keys.extend(with_values.filter_map(|(field, _)| AttributeColumn::of(field)).map(|of| (of.scope, of.key)));
         add_list_keys(table::column(batch, column::ATTRIBUTES)?, scope, &mut keys)?;
     }
     for (scope, name) in [(Scope::Event, column::EVENTS), (Scope::Link, column::LINKS)] {

@@ -17,6 +17,7 @@ pub mod testing;
 
 mod builder;
 mod combine;
+mod conform;
 mod demote;
 mod encode;
 mod error;
@@ -27,13 +28,13 @@ mod traces;
 mod tree;
 
 pub use builder::{Mark, TableBuilder};
-pub use combine::combine;
+pub use combine::{Copies, Joined, SharedDimensions, combine, join, merge_dimensions};
 pub use decode::{RequestSummary, check};
 pub use encode::encode;
 pub use error::Error;
 pub use keys::{attribute_keys, batch_memory_bytes, list_keys};
 pub use promote::Promotion;
-pub use table::{SpanTable, Traces, column};
+pub use table::{SpanTable, Traces, column, replace, u32s};
 pub use tree::{NestedSet, nested_sets};
 
 #[cfg(test)]
