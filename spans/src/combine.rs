@@ -370,12 +370,7 @@ fn sort(parts: &[Part<'_>], services: &[Option<i32>], copies: &mut CopyFilter<'_
 }
 
 /// Every column of the new `spans`.
-fn gather(
-    parts: &[Part<'_>],
-    order: &Order,
-    schema: SchemaRef,
-    gather: &Gather<'_>,
-) -> Result<RecordBatch, Error> {
+fn gather(parts: &[Part<'_>], order: &Order, schema: SchemaRef, gather: &Gather<'_>) -> Result<RecordBatch, Error> {
     let runs = Runs::of(&order.rows);
     let dimension = |rows: for<'p> fn(&'p Part<'_>) -> &'p [u32]| -> ArrayRef {
         Arc::new(UInt32Array::from_iter_values(order.rows.iter().map(|&(part, row)| rows(&parts[part])[row])))

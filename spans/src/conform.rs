@@ -94,7 +94,8 @@ impl Promotion {
         }
         for column in &self.columns {
             let field: Field = column.field();
-            let array = attributes.get(&column.attribute).ok_or_else(|| Error::damaged("an attribute column is gone"))?;
+            let array =
+                attributes.get(&column.attribute).ok_or_else(|| Error::damaged("an attribute column is gone"))?;
             columns.push(if array.data_type() == field.data_type() {
                 (*array).clone()
             } else {

@@ -43,6 +43,9 @@ pub enum Error {
     /// Blocks that a commit wants to replace are no longer in the manifest: its work is out of date.
     #[error("blocks to replace are gone from the manifest of tenant {tenant}, the first is {block_id}")]
     BlocksGone { tenant: TenantId, block_id: BlockId },
+    /// A check before a commit that would lose data.
+    #[error("compaction of tenant {tenant} read {read} spans and wrote {written}, it was not committed")]
+    SpansMissing { tenant: TenantId, read: u64, written: u64 },
     #[error("live spans cannot be read: {reason}")]
     LiveSpans { reason: String },
     #[error("CPU-bound work panicked: {message}")]
@@ -93,6 +96,7 @@ impl Error {
             }
             Self::Spans(error) => error.kind(),
             Self::Parquet(_) => ErrorKind::Corrupt,
+            Self::SpansMissing { .. } => ErrorKind::Internal,
             Self::Arrow(_) | Self::Panicked { .. } | Self::CreateOverwrites | Self::LiveSpans { .. } => {
                 ErrorKind::Internal
             }

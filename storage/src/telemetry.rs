@@ -1,5 +1,7 @@
 //! This crate's counters, under Tempo's names.
 
+mod compaction;
+
 use std::time::{Duration, Instant};
 
 use model::TenantId;
@@ -10,6 +12,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+pub(crate) use compaction::{Compacted, CompactionCounters};
+
 const REQUEST_SECONDS: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0];
 
 /// Clones count into the same series.
@@ -19,6 +23,7 @@ pub struct Telemetry {
     blocks: Family<TenantLabels, Gauge>,
     block_bytes: Family<BlockBytesLabels, Gauge>,
     commit_conflicts: Counter,
+    pub(crate) compaction: CompactionCounters,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -45,6 +50,7 @@ impl Telemetry {
             blocks: Family::default(),
             block_bytes: Family::default(),
             commit_conflicts: Counter::default(),
+            compaction: CompactionCounters::register(registry),
         };
         registry.register(
             "tempodb_backend_request_duration_seconds",

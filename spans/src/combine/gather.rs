@@ -11,7 +11,8 @@ use arrow::array::{
 };
 use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{
-    BinaryType, ByteArrayType, DataType, FieldRef, Fields, Float64Type, Int32Type, Int64Type, UInt32Type, UInt64Type, Utf8Type,
+    BinaryType, ByteArrayType, DataType, FieldRef, Fields, Float64Type, Int32Type, Int64Type, UInt32Type, UInt64Type,
+    Utf8Type,
 };
 
 use super::texts::{Texts, dictionary};

@@ -132,11 +132,11 @@ impl StoredFile {
         }
     }
 
-    async fn fetch(&self, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, Error> {
+    pub(super) async fn fetch(&self, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, Error> {
         self.objects.get_ranges(&self.path, ranges).await.map_err(Error::objects("read", &self.path))
     }
 
-    fn damaged(&self, error: &parquet::errors::ParquetError) -> Error {
+    pub(super) fn damaged(&self, error: &parquet::errors::ParquetError) -> Error {
         Error::block_damaged(self.path.as_ref(), error.to_string())
     }
 }
