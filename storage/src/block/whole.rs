@@ -57,12 +57,20 @@ impl WholeBlock {
         let path = |file| paths::block_file(tenant, &entry.id, file);
         let meta = read_meta(objects.as_ref(), &path(BlockFile::Meta), &entry).await?;
         let of = |file: BlockFile| file_meta(&meta, file, &path(BlockFile::Meta));
-        let whole = |file: BlockFile| read_table(objects.as_ref(), &cpu, path(file), of(file));
-        let traces = whole(BlockFile::Traces).await?;
-        let resources = whole(BlockFile::Resources).await?;
-        let scopes = whole(BlockFile::Scopes).await?;
-        let FileMeta { bytes, crc32, .. } = of(BlockFile::Spans)?;
-        let file = StoredFile { objects: objects.clone(), path: path(BlockFile::Spans), bytes };
+        let stored = |name: BlockFile| -> Result<_, Error> {
+            let FileMeta { bytes, crc32, .. } = of(name)?;
+            Ok((StoredFile { objects: objects.clone(), path: path(name), bytes }, crc32))
+        };
+        let read_small = async |name: BlockFile| {
+            let (file, crc32) = stored(name)?;
+            file.read_checked(crc32, &cpu).await
+        };
+        let (traces, resources, scopes) = futures::try_join!(
+            read_small(BlockFile::Traces),
+            read_small(BlockFile::Resources),
+            read_small(BlockFile::Scopes),
+        )?;
+        let (file, crc32) = stored(BlockFile::Spans)?;
         let metadata = file.load_metadata(&cpu).await?;
         let mut next_row = 0;
         let row_groups = metadata.metadata().row_groups().iter().map(|group| {
@@ -234,28 +242,6 @@ async fn read_meta(objects: &dyn ObjectStore, path: &Path, entry: &BlockEntry) -
 fn file_meta(meta: &BlockMeta, file: BlockFile, path: &Path) -> Result<FileMeta, Error> {
     let found = meta.files.iter().find(|known| known.name == file.name()).cloned();
     found.ok_or_else(|| Error::block_damaged(path.as_ref(), format!("it does not list {}", file.name())))
-}
-
-/// A small file as one batch.
-async fn read_table(
-    objects: &dyn ObjectStore,
-    cpu: &CpuPool,
-    path: Path,
-    meta: Result<FileMeta, Error>,
-) -> Result<RecordBatch, Error> {
-    let meta = meta?;
-    let bytes = objects.get(&path).await.map_err(Error::objects("read", &path))?;
-    let bytes = bytes.bytes().await.map_err(Error::objects("read", &path))?;
-    if bytes.len() as u64 != meta.bytes || crc32fast::hash(&bytes) != meta.crc32 {
-        return Err(Error::block_damaged(path.as_ref(), "checksum does not match"));
-    }
-    let decoded = cpu.run(move || {
-        let portion = Portion { start: 0, file_bytes: bytes.len() as u64, bytes };
-        let builder = ParquetRecordBatchReaderBuilder::try_new(portion)?;
-        let rows = builder.metadata().file_metadata().num_rows().max(1) as usize;
-        one_batch(builder.with_batch_size(rows))
-    });
-    decoded.await?.map_err(|error| Error::block_damaged(path.as_ref(), error.to_string()))
 }
 
 /// Consecutive bytes of a file.
