@@ -12,6 +12,7 @@ use object_store::ObjectStore;
 use prometheus_client::registry::Registry;
 use querier::{Querier, Sources};
 use storage::block::{BlockCache, BlockSource};
+use storage::compaction::Compactor;
 use storage::config::TraceConfig;
 use storage::cpu::CpuPool;
 use storage::lock::{self, DataDirLock};
@@ -19,6 +20,7 @@ use storage::paths::DataDir;
 use storage::retention::Retention;
 use storage::source::Source;
 use storage::{Telemetry, manifest, objects};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -26,6 +28,8 @@ use crate::config::Config;
 
 /// How long requests under way may take once the process is asked to stop; a stop as a whole stays below 5 s.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long compaction may take to come to the end of its row group; what it wrote by then counts for nothing anyway.
+const COMPACTION_STOP_TIMEOUT: Duration = Duration::from_secs(1);
 /// Decoded small tables and footers of blocks that are kept between queries.
 const BLOCK_CACHE_BYTES: u64 = 96 << 20;
 
@@ -36,6 +40,8 @@ pub struct App {
     stop_serving: CancellationToken,
     serving: JoinHandle<()>,
     retention: JoinHandle<()>,
+    compaction: JoinHandle<()>,
+    stop_compaction: watch::Sender<bool>,
     _lock: DataDirLock,
 }
 
@@ -64,6 +70,8 @@ impl App {
         let ingester = Ingester::open(config.ingester(), dir.wal_dir(), storage, &mut registry).await?;
         let retention =
             Retention::new(manifests.clone(), objects.clone(), config.compactor.compaction.block_retention.get());
+        let compactor =
+            Compactor::new(manifests.clone(), objects.clone(), cpu.clone(), &config.compaction(), telemetry.clone());
         let sources = sources(ingester.clone(), manifests, objects, cpu.clone(), telemetry);
         let querier = Querier::new(config.querier.clone(), sources, cpu, &mut registry);
         let edge_telemetry = api::Telemetry::register(&mut registry);
@@ -74,7 +82,9 @@ impl App {
         let stop_serving = CancellationToken::new();
         let serving = tokio::spawn(servers.serve(edge, stop_serving.clone()));
         let retention = tokio::spawn(retention.run());
-        Ok(Self { addresses, ingester, stop_serving, serving, retention, _lock: lock })
+        let (stop_compaction, running) = watch::channel(false);
+        let compaction = tokio::spawn(compactor.run(running));
+        Ok(Self { addresses, ingester, stop_serving, serving, retention, compaction, stop_compaction, _lock: lock })
     }
 
     pub fn addresses(&self) -> Addresses {
@@ -88,8 +98,13 @@ impl App {
     pub async fn stop(self) -> Result<()> {
         self.ingester.refuse();
         self.stop_serving.cancel();
+        self.stop_compaction.send_replace(true);
         let served = self.serving.await;
         self.retention.abort();
+        let abort_compaction = self.compaction.abort_handle();
+        if tokio::time::timeout(COMPACTION_STOP_TIMEOUT, self.compaction).await.is_err() {
+            abort_compaction.abort();
+        }
         self.ingester.close().await;
         served.context("serve")
     }

@@ -13,7 +13,7 @@ use model::NotApplicable;
 use serde::{Deserialize, Serialize};
 
 pub use duration::GoDuration;
-pub use sections::{Compactor, Distributor, IngesterSection, LogFormat, QueryFrontend, Server};
+pub use sections::{Compaction, Compactor, Distributor, IngesterSection, LogFormat, QueryFrontend, Server};
 
 /// Columns of live spans hold less than 2 GiB of text.
 const MAX_BLOCK_BYTES: usize = 1 << 30;
@@ -118,6 +118,12 @@ impl Config {
             bail!("ingester.max_block_bytes must be between 1 and {MAX_BLOCK_BYTES}");
         }
         storage::objects::check(&self.storage.trace)?;
+        let Compaction { compaction_window, compaction_cycle, .. } = &self.compactor.compaction;
+        for (key, value) in [("compaction_window", compaction_window), ("compaction_cycle", compaction_cycle)] {
+            if value.get().is_zero() {
+                bail!("compactor.compaction.{key} must be longer than 0s");
+            }
+        }
         Ok(())
     }
 
@@ -139,7 +145,6 @@ impl Config {
             ("ingester.trace_idle_period", &self.ingester.trace_idle_period),
             ("ingester.flush_check_period", &self.ingester.flush_check_period),
             ("ingester.complete_block_timeout", &self.ingester.complete_block_timeout),
-            ("compactor.compaction", &self.compactor.compaction.others()),
         ];
         let own = keys.into_iter().filter(|(_, key)| key.is_present()).map(|(name, _)| name);
         own.chain(self.storage.trace.not_applicable()).collect()
@@ -173,6 +178,18 @@ impl Config {
                 ..defaults.query
             },
             ..defaults
+        }
+    }
+
+    /// Settings of compaction.
+    pub fn compaction(&self) -> storage::compaction::Config {
+        let compaction = &self.compactor.compaction;
+        storage::compaction::Config {
+            cycle: compaction.compaction_cycle.get(),
+            window: compaction.compaction_window.get(),
+            max_traces: compaction.max_compaction_objects,
+            max_block_bytes: compaction.max_block_bytes,
+            keep_inputs: compaction.compacted_block_retention.get(),
         }
     }
 

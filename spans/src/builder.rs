@@ -209,6 +209,8 @@ impl TableBuilder {
 }
 
 impl Sink for TableBuilder {
+    const TAKES_UNUSED: bool = false;
+
     fn resource(&mut self, message: &[u8], schema_url: &[u8]) -> Result<(), Error> {
         if !self.resources.distinct.is_new(message, schema_url) {
             return Ok(());

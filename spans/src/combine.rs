@@ -1,4 +1,6 @@
 //! Several tables → one: parts of a trace come together, dictionaries and dimensions are shared again.
+//!
+//! Attribute columns stay columns when all tables have the same ones; otherwise they go back into the lists.
 
 use std::sync::Arc;
 
@@ -11,27 +13,58 @@ use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, SchemaRef, UInt32T
 use arrow::row::{RowConverter, SortField};
 use hashbrown::HashMap;
 
+mod copies;
 mod gather;
 mod texts;
 
 use crate::builder::{Values, dictionary_column};
-use crate::demote::demote;
+use crate::demote::{demote, demote_batch, demote_dimensions};
 use crate::error::Error;
 use crate::schema::{self, column};
 use crate::table::{self, SpanTable, Traces, wrong_type};
 use crate::traces::{SpanForTrace, TracesBuilder};
 use crate::tree::{self, Node};
+use copies::CopyFilter;
 use gather::{Gather, Runs};
 use texts::{NewNumbers, Texts, dictionary};
 
-/// One table with the spans of all; parts of a trace become one run. Attribute columns go back into the lists.
+/// Which spans are left out because they are there several times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Copies {
+    /// None.
+    Keep,
+    /// Of the spans of a trace with the same id and kind that are in several tables, all but those of the earliest.
+    DropFromLater,
+    /// … and of the spans of one table that are equal in every field, all but the first.
+    DropAll,
+}
+
+/// Several tables put together.
+#[derive(Debug, Clone)]
+pub struct Joined {
+    pub table: SpanTable,
+    /// Spans that were left out because they are copies.
+    pub dropped_spans: usize,
+    /// Traces of which several tables had a part.
+    pub joined_traces: usize,
+}
+
+/// One table with the spans of all; parts of a trace become one run. No span is dropped.
 ///
-/// Where siblings tie, spans of an earlier table come first. No span is dropped.
+/// Where siblings tie, spans of an earlier table come first.
 ///
 /// # Errors
 /// [`Error::Damaged`] when a table lacks a column of [`crate::schema`].
 pub fn combine(tables: &[SpanTable]) -> Result<SpanTable, Error> {
-    let tables = tables.iter().map(demote).collect::<Result<Vec<_>, Error>>()?;
+    Ok(join(tables, Copies::Keep)?.table)
+}
+
+/// As [`combine`], without copies.
+///
+/// # Errors
+/// [`Error::Damaged`] when a table lacks a column of [`crate::schema`].
+pub fn join(tables: &[SpanTable], copies: Copies) -> Result<Joined, Error> {
+    let tables = with_same_columns(tables)?;
     let mut texts = Texts::default();
     let resources = merge_dimension(tables.iter().map(|table| &table.resources), schema::resources(), &mut texts)?;
     let scopes = merge_dimension(tables.iter().map(|table| &table.scopes), schema::scopes(), &mut texts)?;
@@ -42,14 +75,30 @@ pub fn combine(tables: &[SpanTable]) -> Result<SpanTable, Error> {
         .zip(resources.new_rows.iter().zip(&scopes.new_rows))
         .map(|(table, (resource_rows, scope_rows))| Part::of(table, &texts, resource_rows, scope_rows))
         .collect::<Result<Vec<_>, Error>>()?;
-    let order = sort(&parts, &services);
+    let order = sort(&parts, &services, &mut CopyFilter::new(copies, &tables))?;
     let values = texts.interner.values();
-    Ok(SpanTable {
-        spans: gather(&parts, &order, &Gather { texts: &texts, values: &values })?,
+    let schema = tables.first().map_or_else(schema::spans, |table| table.spans.schema());
+    let table = SpanTable {
+        spans: gather(&parts, &order, schema, &Gather { texts: &texts, values: &values })?,
         traces: order.traces.finish(&values)?,
         resources: wrap_batch(&resources.plain, &schema::resources(), &values)?,
         scopes: wrap_batch(&scopes.plain, &schema::scopes(), &values)?,
-    })
+    };
+    Ok(Joined { table, dropped_spans: order.dropped_spans, joined_traces: order.joined_traces })
+}
+
+/// The tables, of which all `spans` have the same schema: that of [`schema::spans`], and maybe attribute columns behind.
+fn with_same_columns(tables: &[SpanTable]) -> Result<Vec<SpanTable>, Error> {
+    let base = schema::spans();
+    let is_base_first = |table: &SpanTable| {
+        let fields = table.spans.schema_ref().fields();
+        base.fields().iter().zip(fields).filter(|(known, field)| known == field).count() == base.fields().len()
+    };
+    let same = tables.windows(2).all(|pair| pair[0].spans.schema_ref() == pair[1].spans.schema_ref());
+    if !same || !tables.iter().all(is_base_first) {
+        return tables.iter().map(demote).collect();
+    }
+    tables.iter().map(|table| Ok(SpanTable { spans: table.spans.clone(), ..demote_dimensions(table)? })).collect()
 }
 
 /// Puts texts back in place of their numbers, wherever `data_type` says so.
@@ -91,6 +140,14 @@ fn merge_dimension<'a>(
     schema: SchemaRef,
     texts: &mut Texts,
 ) -> Result<MergedDimension, Error> {
+    let batches: Vec<&RecordBatch> = batches.collect();
+    if let [first, others @ ..] = batches.as_slice()
+        && others.iter().all(|batch| is_same(batch, first))
+    {
+        let in_order = schema.fields().iter().map(|field| texts.plain(table::column(first, field.name())?));
+        let rows: Vec<u32> = (0..first.num_rows() as u32).collect();
+        return Ok(MergedDimension { plain: in_order.collect::<Result<_, _>>()?, new_rows: vec![rows; batches.len()] });
+    }
     let mut plain: Vec<Vec<ArrayRef>> = Vec::new();
     let mut row_counts = Vec::new();
     for batch in batches {
@@ -117,6 +174,44 @@ fn merge_dimension<'a>(
     let fields: Vec<Field> = all.iter().map(|column| Field::new("", column.data_type().clone(), true)).collect();
     let batch = RecordBatch::try_new(Arc::new(arrow::datatypes::Schema::new(fields)), all.clone())?;
     Ok(MergedDimension { plain: take_record_batch(&batch, &UInt32Array::from(kept))?.columns().to_vec(), new_rows })
+}
+
+/// Resources and scopes of several tables as one pair that they can share, and for each table its new row numbers.
+#[derive(Debug, Clone)]
+pub struct SharedDimensions {
+    pub resources: RecordBatch,
+    pub scopes: RecordBatch,
+    pub resource_rows: Vec<Vec<u32>>,
+    pub scope_rows: Vec<Vec<u32>>,
+}
+
+/// Merges the small tables of several tables, given as (`resources`, `scopes`).
+///
+/// # Errors
+/// [`Error::Damaged`] when a column is missing or has another type.
+pub fn merge_dimensions(tables: &[(&RecordBatch, &RecordBatch)]) -> Result<SharedDimensions, Error> {
+    let mut texts = Texts::default();
+    let demoted = tables
+        .iter()
+        .map(|(resources, scopes)| {
+            Ok((demote_batch(resources, schema::resources())?, demote_batch(scopes, schema::scopes())?))
+        })
+        .collect::<Result<Vec<_>, Error>>()?;
+    let resources = merge_dimension(demoted.iter().map(|pair| &pair.0), schema::resources(), &mut texts)?;
+    let scopes = merge_dimension(demoted.iter().map(|pair| &pair.1), schema::scopes(), &mut texts)?;
+    let values = texts.interner.values();
+    Ok(SharedDimensions {
+        resources: wrap_batch(&resources.plain, &schema::resources(), &values)?,
+        scopes: wrap_batch(&scopes.plain, &schema::scopes(), &values)?,
+        resource_rows: resources.new_rows,
+        scope_rows: scopes.new_rows,
+    })
+}
+
+/// True for clones of one batch, whose rows are distinct and need no merging.
+fn is_same(batch: &RecordBatch, other: &RecordBatch) -> bool {
+    let pairs = batch.columns().iter().zip(other.columns());
+    batch.num_columns() == other.num_columns() && pairs.into_iter().all(|(one, two)| Arc::ptr_eq(one, two))
 }
 
 /// The service name of each resource, as a text number.
@@ -217,9 +312,11 @@ struct Order {
     parent_span_id: Vec<Option<[u8; 8]>>,
     start_offset_nanos: Vec<i64>,
     traces: TracesBuilder,
+    dropped_spans: usize,
+    joined_traces: usize,
 }
 
-fn sort(parts: &[Part<'_>], services: &[Option<i32>]) -> Order {
+fn sort(parts: &[Part<'_>], services: &[Option<i32>], copies: &mut CopyFilter<'_>) -> Result<Order, Error> {
     let mut runs: Vec<(u128, usize, usize)> = Vec::new();
     for (part_at, part) in parts.iter().enumerate() {
         runs.extend((0..part.traces.len()).map(|trace| (u128::from_be_bytes(part.traces.id(trace).0), part_at, trace)));
@@ -233,8 +330,11 @@ fn sort(parts: &[Part<'_>], services: &[Option<i32>]) -> Order {
         for &(_, part, trace) in runs {
             sources.extend(parts[part].traces.span_rows(trace).map(|row| (part, trace, row)));
         }
+        let dropped = copies.drop_copies(parts, &mut sources)?;
+        order.dropped_spans += dropped;
+        order.joined_traces += usize::from(runs.len() > 1);
         nodes.extend(sources.iter().map(|&(part, _, row)| parts[part].node(row)));
-        if runs.len() == 1 {
+        if runs.len() == 1 && dropped == 0 {
             // already in order
             placed.clear();
             placed.extend(sources.iter().enumerate().map(|(node, &(part, _, row))| {
@@ -266,12 +366,12 @@ fn sort(parts: &[Part<'_>], services: &[Option<i32>]) -> Order {
         }
         order.traces.close(runs[0].0.to_be_bytes());
     }
-    order
+    Ok(order)
 }
 
 /// Every column of the new `spans`.
-fn gather(parts: &[Part<'_>], order: &Order, gather: &Gather<'_>) -> Result<RecordBatch, Error> {
-    let (schema, runs) = (schema::spans(), Runs::of(&order.rows));
+fn gather(parts: &[Part<'_>], order: &Order, schema: SchemaRef, gather: &Gather<'_>) -> Result<RecordBatch, Error> {
+    let runs = Runs::of(&order.rows);
     let dimension = |rows: for<'p> fn(&'p Part<'_>) -> &'p [u32]| -> ArrayRef {
         Arc::new(UInt32Array::from_iter_values(order.rows.iter().map(|&(part, row)| rows(&parts[part])[row])))
     };

@@ -75,6 +75,9 @@ pub(crate) enum AnyValue<'a> {
 
 /// Receives a request piece by piece: lists of a thing come before the thing itself.
 pub(crate) trait Sink {
+    /// Whether it wants to see resources and scopes to which no span belongs.
+    const TAKES_UNUSED: bool;
+
     /// What follows belongs to this resource: a serialized `Resource` and its schema URL.
     fn resource(&mut self, message: &[u8], schema_url: &[u8]) -> Result<(), Error>;
     /// What follows belongs to this scope: a serialized `InstrumentationScope` and its schema URL.
@@ -91,6 +94,8 @@ pub(crate) trait Sink {
 struct Counter(RequestSummary);
 
 impl Sink for Counter {
+    const TAKES_UNUSED: bool = true;
+
     fn resource(&mut self, message: &[u8], _: &[u8]) -> Result<(), Error> {
         walk_resource(message, |_, _| ()).map(|_| ())
     }
@@ -118,9 +123,11 @@ pub(crate) fn walk(request: &[u8], sink: &mut impl Sink) -> Result<(), Error> {
     Ok(())
 }
 
-fn walk_resource_spans(message: &[u8], sink: &mut impl Sink) -> Result<(), Error> {
-    let (resource, schema_url) = head(message)?;
-    sink.resource(&resource, schema_url)?;
+fn walk_resource_spans<S: Sink>(message: &[u8], sink: &mut S) -> Result<(), Error> {
+    if S::TAKES_UNUSED || has_item(message, |scope_spans| has_item(scope_spans, |_| Ok(true)))? {
+        let (resource, schema_url) = head(message)?;
+        sink.resource(&resource, schema_url)?;
+    }
     let mut reader = Reader::new(message);
     while let Some((number, value)) = reader.next()? {
         if number == 2 {
@@ -130,9 +137,11 @@ fn walk_resource_spans(message: &[u8], sink: &mut impl Sink) -> Result<(), Error
     Ok(())
 }
 
-fn walk_scope_spans(message: &[u8], sink: &mut impl Sink) -> Result<(), Error> {
-    let (scope, schema_url) = head(message)?;
-    sink.scope(&scope, schema_url)?;
+fn walk_scope_spans<S: Sink>(message: &[u8], sink: &mut S) -> Result<(), Error> {
+    if S::TAKES_UNUSED || has_item(message, |_| Ok(true))? {
+        let (scope, schema_url) = head(message)?;
+        sink.scope(&scope, schema_url)?;
+    }
     let mut reader = Reader::new(message);
     while let Some((number, value)) = reader.next()? {
         if number == 2 {
@@ -140,6 +149,17 @@ fn walk_scope_spans(message: &[u8], sink: &mut impl Sink) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// Whether some field 2 (scope spans of a resource, spans of a scope) is as asked.
+fn has_item(message: &[u8], is_it: impl Fn(&[u8]) -> Result<bool, Error>) -> Result<bool, Error> {
+    let mut reader = Reader::new(message);
+    while let Some((number, value)) = reader.next()? {
+        if number == 2 && is_it(value.bytes()?)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Field 1 (resource or scope; a message that appears twice is merged by joining its bytes) and field 3 (schema URL),

@@ -79,7 +79,7 @@ impl<'a> Texts<'a> {
 }
 
 /// A column of attributes: a list, or one attribute in a column of its own.
-pub(crate) struct AttributeColumns<'a> {
+struct AttributeColumns<'a> {
     named: Vec<(String, Named<'a>)>,
     lists: &'a ListArray,
     items: AttributeItems<'a>,
@@ -158,7 +158,7 @@ fn range(lists: &ListArray, row: usize) -> std::ops::Range<usize> {
 }
 
 impl<'a> AttributeColumns<'a> {
-    pub(crate) fn of(batch: &'a RecordBatch) -> Result<Self, Error> {
+    fn of(batch: &'a RecordBatch) -> Result<Self, Error> {
         let lists = list_of(batch, column::ATTRIBUTES)?;
         let mut named = Vec::new();
         for (field, array) in batch.schema_ref().fields().iter().zip(batch.columns()) {
@@ -169,7 +169,7 @@ impl<'a> AttributeColumns<'a> {
         Ok(Self { named, lists, items: AttributeItems::of(items_of(lists)?)? })
     }
 
-    pub(crate) fn get(&self, row: usize) -> Vec<KeyValue> {
+    fn get(&self, row: usize) -> Vec<KeyValue> {
         let named = self.named.iter().filter_map(|(key, values)| Some(key_value(key.clone(), Some(values.get(row)?))));
         named.chain(range(self.lists, row).map(|item| self.items.get(item))).collect()
     }
@@ -197,7 +197,7 @@ impl<'a> Named<'a> {
     }
 }
 
-struct SpanRows<'a> {
+pub(crate) struct SpanRows<'a> {
     trace: &'a [u32],
     span_id: &'a arrow::array::FixedSizeBinaryArray,
     parent_offset: &'a arrow::array::UInt32Array,
@@ -221,7 +221,7 @@ struct SpanRows<'a> {
 }
 
 impl<'a> SpanRows<'a> {
-    fn of(spans: &'a RecordBatch) -> Result<Self, Error> {
+    pub(crate) fn of(spans: &'a RecordBatch) -> Result<Self, Error> {
         let ids = |name: &str| table::column(spans, name)?.as_fixed_size_binary_opt().ok_or_else(|| wrong_type(name));
         let texts = |name: &str| Texts::of(table::column(spans, name)?, name);
         let u32s = |name: &str| table::u32s(spans, name);
@@ -258,7 +258,8 @@ impl<'a> SpanRows<'a> {
         })
     }
 
-    fn get(&self, row: usize, traces: &Traces<'_>) -> Result<Span, Error> {
+    /// The span of a row.
+    pub(crate) fn get(&self, row: usize, traces: &Traces<'_>) -> Result<Span, Error> {
         let trace = self.trace[row] as usize;
         let start = traces.start_nanos(trace).wrapping_add(self.start_offset_nanos[row] as u64);
         Ok(Span {

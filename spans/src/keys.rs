@@ -15,20 +15,33 @@ use crate::table::{self, SpanTable, wrong_type};
 /// # Errors
 /// [`Error::Damaged`] when a column is missing or has another type.
 pub fn attribute_keys(table: &SpanTable) -> Result<BTreeSet<(Scope, String)>, Error> {
-    let mut keys = BTreeSet::new();
-    for (scope, batch) in
-        [(Scope::Span, &table.spans), (Scope::Resource, &table.resources), (Scope::Instrumentation, &table.scopes)]
-    {
-        keys.extend(
-            batch.schema().fields().iter().filter_map(|field| AttributeColumn::of(field)).map(|of| (of.scope, of.key)),
-        );
-        add_list_keys(table::column(batch, column::ATTRIBUTES)?, scope, &mut keys)?;
+    let mut keys = span_keys(&table.spans)?;
+    for (scope, batch) in [(Scope::Resource, &table.resources), (Scope::Instrumentation, &table.scopes)] {
+        keys.extend(batch_keys(batch, scope)?);
     }
+    Ok(keys)
+}
+
+/// Every attribute key that occurs in `spans`, in their events and in their links.
+///
+/// # Errors
+/// [`Error::Damaged`] when a column is missing or has another type.
+pub fn span_keys(spans: &RecordBatch) -> Result<BTreeSet<(Scope, String)>, Error> {
+    let mut keys = batch_keys(spans, Scope::Span)?;
     for (scope, name) in [(Scope::Event, column::EVENTS), (Scope::Link, column::LINKS)] {
-        let items = items(table::column(&table.spans, name)?)?;
+        let items = items(table::column(spans, name)?)?;
         let attributes = items.as_struct().column_by_name(column::ATTRIBUTES).ok_or_else(|| wrong_type(name))?;
         add_list_keys(attributes, scope, &mut keys)?;
     }
+    Ok(keys)
+}
+
+/// The keys that have a value in the list `attributes` or in an attribute column of a batch.
+fn batch_keys(batch: &RecordBatch, scope: Scope) -> Result<BTreeSet<(Scope, String)>, Error> {
+    let mut keys = list_keys(batch, scope)?;
+    let columns = batch.schema_ref().fields().iter().zip(batch.columns());
+    let with_values = columns.filter(|(_, array)| array.null_count() < array.len());
+    keys.extend(with_values.filter_map(|(field, _)| AttributeColumn::of(field)).map(|of| (of.scope, of.key)));
     Ok(keys)
 }
 

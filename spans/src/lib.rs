@@ -18,6 +18,7 @@ pub mod testing;
 mod arrays;
 mod builder;
 mod combine;
+mod conform;
 mod demote;
 mod encode;
 mod error;
@@ -29,13 +30,14 @@ mod tree;
 
 pub use arrays::{ArrayElement, array_elements};
 pub use builder::{Mark, TableBuilder};
-pub use combine::combine;
+pub use combine::{Copies, Joined, SharedDimensions, combine, join, merge_dimensions};
 pub use decode::{RequestSummary, check};
+pub use demote::demote;
 pub use encode::encode;
 pub use error::Error;
-pub use keys::{attribute_keys, batch_memory_bytes, list_keys};
+pub use keys::{attribute_keys, batch_memory_bytes, list_keys, span_keys};
 pub use promote::Promotion;
-pub use table::{SpanTable, Traces, column};
+pub use table::{SpanTable, Traces, column, replace, u32s};
 pub use tree::{NestedSet, nested_sets};
 
 #[cfg(test)]

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, BooleanBufferBuilder, Float64Array, Int32Array, Int64Array, ListArray,
-    RecordBatch, StringArray, StructArray, UInt32Array,
+    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, BooleanBufferBuilder, Float64Array, Int32Array, Int64Array,
+    ListArray, RecordBatch, StringArray, StructArray, UInt32Array,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::compute::{cast, take};
@@ -19,23 +19,25 @@ use crate::schema::{self, AttributeColumn, AttributeType, column};
 use crate::table::{self, wrong_type};
 
 /// A key gets a column when at least one row in this many has it.
-const ROWS_PER_VALUE: usize = 200;
+pub(crate) const ROWS_PER_VALUE: usize = 200;
 /// Most attribute columns of a table: bounds the footer and the memory of writing; the most frequent win.
-const MAX_COLUMNS: usize = 160;
+pub(crate) const MAX_COLUMNS: usize = 160;
 /// A text column with more distinct values than this share of its values is stored without a dictionary.
 const DISTINCT_SHARE: f64 = 0.4;
 
 /// Which attributes of a table get columns. Decided once for a block, applied to each of its row groups.
+#[derive(Debug, Clone)]
 pub struct Promotion {
-    columns: Vec<PromotedColumn>,
+    pub(crate) columns: Vec<PromotedColumn>,
 }
 
-struct PromotedColumn {
-    attribute: AttributeColumn,
+#[derive(Debug, Clone)]
+pub(crate) struct PromotedColumn {
+    pub(crate) attribute: AttributeColumn,
     /// The key has values of other types too.
-    several_types: bool,
+    pub(crate) several_types: bool,
     /// Text with mostly distinct values.
-    plain_text: bool,
+    pub(crate) plain_text: bool,
 }
 
 impl Promotion {
@@ -148,7 +150,7 @@ impl Found {
 }
 
 impl PromotedColumn {
-    fn field(&self) -> Field {
+    pub(crate) fn field(&self) -> Field {
         let data_type = match self.attribute.kind {
             AttributeType::String if self.plain_text => DataType::Utf8,
             AttributeType::String => schema::dictionary(),
@@ -194,20 +196,20 @@ fn spread<T: Clone + Default>(found: &[(usize, usize)], row_count: usize, value:
 }
 
 /// Typed view of an `attributes` column.
-struct Items<'a> {
+pub(crate) struct Items<'a> {
     lists: &'a ListArray,
     parts: &'a StructArray,
-    keys: &'a [i32],
-    key_texts: &'a StringArray,
-    string_keys: &'a Int32Array,
+    pub(crate) keys: &'a [i32],
+    pub(crate) key_texts: &'a StringArray,
+    pub(crate) string_keys: &'a Int32Array,
     string_values: &'a ArrayRef,
-    int: &'a Int64Array,
-    double: &'a Float64Array,
-    bool: &'a BooleanArray,
+    pub(crate) int: &'a Int64Array,
+    pub(crate) double: &'a Float64Array,
+    pub(crate) bool: &'a BooleanArray,
 }
 
 impl<'a> Items<'a> {
-    fn of(batch: &'a RecordBatch) -> Result<Self, Error> {
+    pub(crate) fn of(batch: &'a RecordBatch) -> Result<Self, Error> {
         let damaged = || wrong_type(column::ATTRIBUTES);
         let lists = table::column(batch, column::ATTRIBUTES)?.as_list_opt::<i32>().ok_or_else(damaged)?;
         let parts = lists.values().as_struct_opt().ok_or_else(damaged)?;
@@ -227,6 +229,16 @@ impl<'a> Items<'a> {
         })
     }
 
+    pub(crate) fn string_texts(&self) -> Result<&'a StringArray, Error> {
+        self.string_values.as_string_opt::<i32>().ok_or_else(|| wrong_type(column::ATTRIBUTES))
+    }
+
+    /// Values that get no column, serialized.
+    pub(crate) fn others(&self) -> Result<&'a BinaryArray, Error> {
+        let others = self.parts.column_by_name("other").and_then(|other| other.as_binary_opt::<i32>());
+        others.ok_or_else(|| wrong_type(column::ATTRIBUTES))
+    }
+
     fn len(&self) -> usize {
         self.keys.len()
     }
@@ -236,7 +248,7 @@ impl<'a> Items<'a> {
     }
 
     /// The items of each row.
-    fn ranges(&self) -> impl Iterator<Item = std::ops::Range<usize>> {
+    pub(crate) fn ranges(&self) -> impl Iterator<Item = std::ops::Range<usize>> {
         self.lists.offsets().windows(2).map(|ends| ends[0] as usize..ends[1] as usize)
     }
 

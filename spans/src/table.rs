@@ -1,13 +1,14 @@
 //! The span table: one shape for live data, for what is written to a block and for what is read from it.
 
 use std::ops::Range;
+use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, FixedSizeBinaryArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, FixedSizeBinaryArray, RecordBatch, UInt32Array};
 use arrow::datatypes::{UInt32Type, UInt64Type};
 use model::{TimeRange, TraceId};
 
 use crate::error::Error;
-use crate::schema::trace_column;
+use crate::schema::{column as schema_column, trace_column};
 
 /// Spans with their dimensions; see [`crate::schema`] for columns and order. Cheap to clone.
 ///
@@ -27,6 +28,41 @@ impl SpanTable {
 
     pub fn trace_count(&self) -> usize {
         self.traces.num_rows()
+    }
+
+    /// Numbers rows anew, where `spans` holds the spans of the rows of `traces`, in their order, and no others.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] when there are more or fewer spans than the traces have.
+    pub fn renumbered(self) -> Result<Self, Error> {
+        let (mut first_rows, mut traces_of_spans) = (Vec::with_capacity(self.trace_count()), Vec::new());
+        for (trace, &count) in u32s(&self.traces, trace_column::SPAN_COUNT)?.iter().enumerate() {
+            first_rows.push(traces_of_spans.len() as u32);
+            traces_of_spans.extend(std::iter::repeat_n(trace as u32, count as usize));
+        }
+        if traces_of_spans.len() != self.span_count() {
+            return Err(Error::damaged("the traces have another number of spans"));
+        }
+        Ok(Self {
+            spans: replace(&self.spans, schema_column::TRACE, traces_of_spans)?,
+            traces: replace(&self.traces, trace_column::FIRST_ROW, first_rows)?,
+            ..self
+        })
+    }
+
+    /// Consecutive traces as a table of their own; resources and scopes stay whole.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] when the traces refer to rows that do not exist.
+    pub fn slice_traces(&self, traces: Range<usize>) -> Result<Self, Error> {
+        let view = self.traces()?;
+        let ends = traces.clone().next().zip(traces.clone().next_back());
+        let rows = ends.map_or(0..0, |(first, last)| view.span_rows(first).start..view.span_rows(last).end);
+        if rows.start > rows.end || rows.end > self.span_count() {
+            return Err(Error::damaged("a trace's rows do not exist"));
+        }
+        let (spans, traces) = (self.spans.slice(rows.start, rows.len()), self.traces.slice(traces.start, traces.len()));
+        Self { spans, traces, ..self.clone() }.renumbered()
     }
 
     /// # Errors
@@ -114,12 +150,27 @@ impl<'a> Traces<'a> {
     }
 }
 
+/// The batch with another column of that name.
+///
+/// # Errors
+/// [`Error::Damaged`] when there is no such column; an error of Arrow's when it is not one of row numbers.
+pub fn replace(batch: &RecordBatch, name: &str, values: Vec<u32>) -> Result<RecordBatch, Error> {
+    let at = batch.schema_ref().index_of(name).map_err(|_| Error::damaged(format!("column {name} is missing")))?;
+    let mut columns = batch.columns().to_vec();
+    columns[at] = Arc::new(UInt32Array::from(values));
+    Ok(RecordBatch::try_new(batch.schema(), columns)?)
+}
+
 /// The column of that name.
 pub fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef, Error> {
     batch.column_by_name(name).ok_or_else(|| Error::damaged(format!("column {name} is missing")))
 }
 
-pub(crate) fn u32s<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a [u32], Error> {
+/// The values of a column of row numbers or counts.
+///
+/// # Errors
+/// [`Error::Damaged`] when it is missing or has another type.
+pub fn u32s<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a [u32], Error> {
     Ok(column(batch, name)?.as_primitive_opt::<UInt32Type>().ok_or_else(|| wrong_type(name))?.values())
 }
 

@@ -147,35 +147,27 @@ pub struct Compactor {
 pub struct Compaction {
     /// How long spans are kept, measured on the end of their block. 7 days.
     pub block_retention: GoDuration,
-    #[serde(skip_serializing)]
-    pub compaction_window: NotApplicable,
-    #[serde(skip_serializing)]
-    pub compacted_block_retention: NotApplicable,
-    #[serde(skip_serializing)]
-    pub max_block_bytes: NotApplicable,
-    #[serde(skip_serializing)]
-    pub max_compaction_objects: NotApplicable,
-}
-
-impl Compaction {
-    pub(super) fn others(&self) -> NotApplicable {
-        NotApplicable::any([
-            &self.compaction_window,
-            &self.compacted_block_retention,
-            &self.max_block_bytes,
-            &self.max_compaction_objects,
-        ])
-    }
+    /// Blocks whose newest spans ended in the same window are merged. 1 hour (Tempo's default).
+    pub compaction_window: GoDuration,
+    /// How often blocks to be merged are looked for. 5 seconds: to look costs nothing while there are none.
+    pub compaction_cycle: GoDuration,
+    /// Most traces of a merged block. 6 million (Tempo's default); the memory of a merge sets a lower limit.
+    pub max_compaction_objects: u64,
+    /// Most bytes of a merged block. 2 GiB: a block is rewritten as a whole, and larger ones make no query faster.
+    pub max_block_bytes: u64,
+    /// How long the files of merged blocks stay. 1 hour (Tempo's default): longer than any query takes.
+    pub compacted_block_retention: GoDuration,
 }
 
 impl Default for Compaction {
     fn default() -> Self {
         Self {
             block_retention: GoDuration::from_secs(7 * 24 * 3600),
-            compaction_window: NotApplicable::default(),
-            compacted_block_retention: NotApplicable::default(),
-            max_block_bytes: NotApplicable::default(),
-            max_compaction_objects: NotApplicable::default(),
+            compaction_window: GoDuration::from_secs(3600),
+            compaction_cycle: GoDuration::from_secs(5),
+            max_compaction_objects: 6_000_000,
+            max_block_bytes: 2 << 30,
+            compacted_block_retention: GoDuration::from_secs(3600),
         }
     }
 }

@@ -17,7 +17,7 @@ distributor:
   receivers:
     otlp: {protocols: {http: {endpoint: '0.0.0.0:4318'}}}
 ingester: {max_block_duration: 1m30s, trace_idle_period: 10s}
-compactor: {compaction: {block_retention: 48h}}
+compactor: {compaction: {block_retention: 48h, compaction_window: 30m, max_block_bytes: 1000000}}
 storage: {trace: {backend: local, wal: {path: /tmp/wal}, local: {path: /tmp/blocks}}}
 usage_report: {reporting_enabled: false}
 ";
@@ -26,6 +26,8 @@ usage_report: {reporting_enabled: false}
     assert!(config.api().otlp_grpc.is_none(), "a protocol that is not named does not listen");
     assert_eq!(config.ingester().max_block_duration.as_secs(), 90);
     assert_eq!(config.compactor.compaction.block_retention.as_secs(), 48 * 3600);
+    let compaction = config.compaction();
+    assert_eq!((compaction.window.as_secs(), compaction.max_block_bytes), (1800, 1_000_000));
     assert_eq!(config.not_applicable(), ["usage_report", "server.grpc_listen_port", "ingester.trace_idle_period"]);
 }
 
@@ -35,6 +37,7 @@ fn wrong_keys_and_values_are_named() {
     assert!(error("serverr: {}").contains("serverr"), "{}", error("serverr: {}"));
     assert!(error("server: {http_port: 1}").contains("http_port"));
     assert!(error("ingester: {max_block_duration: soon}").contains("soon"));
+    assert!(error("compactor: {compaction: {compaction_window: 0s}}").contains("compaction_window"));
     assert!(error("target: querier").contains("target \"querier\" is not known"));
 }
 

@@ -45,6 +45,9 @@ pub enum Error {
     BlocksGone { tenant: TenantId, block_id: BlockId },
     #[error("write an index: {0}")]
     Index(#[source] io::Error),
+    /// A check before a commit that would lose data.
+    #[error("compaction of tenant {tenant} read {read} spans and wrote {written}, it was not committed")]
+    SpansMissing { tenant: TenantId, read: u64, written: u64 },
     #[error("live spans cannot be read: {reason}")]
     LiveSpans { reason: String },
     #[error("CPU-bound work panicked: {message}")]
@@ -99,7 +102,8 @@ impl Error {
             | Self::Panicked { .. }
             | Self::CreateOverwrites
             | Self::LiveSpans { .. }
-            | Self::Index(_) => ErrorKind::Internal,
+            | Self::Index(_)
+            | Self::SpansMissing { .. } => ErrorKind::Internal,
         }
     }
 }

@@ -9,6 +9,7 @@
 //! Owns files, keys, formats and their durability. Does not know requests, queries, or when something is due.
 
 pub mod block;
+pub mod compaction;
 pub mod config;
 pub mod cpu;
 mod durable;

@@ -1,5 +1,7 @@
 //! This crate's counters, under Tempo's names.
 
+mod compaction;
+
 use std::time::{Duration, Instant};
 
 use model::TenantId;
@@ -9,6 +11,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+
+pub(crate) use compaction::{Compacted, CompactionCounters};
 
 const REQUEST_SECONDS: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0];
 
@@ -20,6 +24,7 @@ pub struct Telemetry {
     block_bytes: Family<BlockBytesLabels, Gauge>,
     commit_conflicts: Counter,
     index_failures: Family<IndexFailureLabels, Counter>,
+    pub(crate) compaction: CompactionCounters,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -52,6 +57,7 @@ impl Telemetry {
             block_bytes: Family::default(),
             commit_conflicts: Counter::default(),
             index_failures: Family::default(),
+            compaction: CompactionCounters::register(registry),
         };
         registry.register(
             "tempodb_backend_request_duration_seconds",

@@ -6,11 +6,14 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryArray, BooleanArray, BooleanBufferBuilder,
-    FixedSizeBinaryArray, Int32Array, ListArray, PrimitiveArray, StructArray,
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, BooleanBufferBuilder, FixedSizeBinaryArray,
+    GenericByteArray, Int32Array, ListArray, PrimitiveArray, StructArray,
 };
 use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
-use arrow::datatypes::{DataType, FieldRef, Fields, Float64Type, Int32Type, Int64Type, UInt32Type, UInt64Type};
+use arrow::datatypes::{
+    BinaryType, ByteArrayType, DataType, FieldRef, Fields, Float64Type, Int32Type, Int64Type, UInt32Type, UInt64Type,
+    Utf8Type,
+};
 
 use super::texts::{Texts, dictionary};
 use crate::builder::{Values, dictionary_column};
@@ -76,7 +79,8 @@ impl Gather<'_> {
             DataType::Float64 => primitives::<Float64Type>(parts, runs)?,
             DataType::Boolean => Arc::new(booleans(parts, runs)?),
             DataType::FixedSizeBinary(size) => Arc::new(fixed_binaries(parts, runs, *size)?),
-            DataType::Binary => Arc::new(binaries(parts, runs)?),
+            DataType::Binary => byte_arrays::<BinaryType>(parts, runs)?,
+            DataType::Utf8 => byte_arrays::<Utf8Type>(parts, runs)?,
             other => return Err(Error::damaged(format!("a column has the unknown type {other}"))),
         })
     }
@@ -160,8 +164,8 @@ fn fixed_binaries(parts: &[&ArrayRef], runs: &Runs, size: i32) -> Result<FixedSi
     Ok(FixedSizeBinaryArray::try_new(size, Buffer::from_vec(values), nulls(parts, runs))?)
 }
 
-fn binaries(parts: &[&ArrayRef], runs: &Runs) -> Result<BinaryArray, Error> {
-    let arrays = typed(parts, "binary", |part| part.as_binary_opt::<i32>())?;
+fn byte_arrays<T: ByteArrayType<Offset = i32>>(parts: &[&ArrayRef], runs: &Runs) -> Result<ArrayRef, Error> {
+    let arrays = typed(parts, T::PREFIX, |part| part.as_bytes_opt::<T>())?;
     let bytes = runs.runs.iter().map(|run| {
         let offsets = arrays[run.part].value_offsets();
         (offsets[run.end] - offsets[run.start]) as usize
@@ -177,7 +181,7 @@ fn binaries(parts: &[&ArrayRef], runs: &Runs) -> Result<BinaryArray, Error> {
         offsets.extend(ends[1..].iter().map(|end| before + (end - start)));
     }
     let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
-    Ok(BinaryArray::try_new(offsets, Buffer::from_vec(values), nulls(parts, runs))?)
+    Ok(Arc::new(GenericByteArray::<T>::try_new(offsets, Buffer::from_vec(values), nulls(parts, runs))?))
 }
 
 /// Which of the new rows are null; `None` when none is.

@@ -105,8 +105,23 @@ impl StoredFile {
 
     /// All rows and columns, by one request: for the small files of a block.
     pub(super) async fn read_all(&self, cpu: &CpuPool) -> Result<RecordBatch, Error> {
-        let content =
-            self.objects.get_range(&self.path, 0..self.bytes).await.map_err(Error::objects("read", &self.path))?;
+        self.decode_all(self.fetch_all().await?, cpu).await
+    }
+
+    /// As [`read_all`](Self::read_all), of a file that must have this checksum.
+    pub(super) async fn read_checked(&self, crc32: u32, cpu: &CpuPool) -> Result<RecordBatch, Error> {
+        let content = self.fetch_all().await?;
+        match content.len() as u64 == self.bytes && crc32fast::hash(&content) == crc32 {
+            true => self.decode_all(content, cpu).await,
+            false => Err(Error::block_damaged(self.path.as_ref(), "checksum does not match")),
+        }
+    }
+
+    async fn fetch_all(&self) -> Result<Bytes, Error> {
+        self.objects.get_range(&self.path, 0..self.bytes).await.map_err(Error::objects("read", &self.path))
+    }
+
+    async fn decode_all(&self, content: Bytes, cpu: &CpuPool) -> Result<RecordBatch, Error> {
         cpu.run(move || decode_all(content)).await?.map_err(|error| self.damaged(&error))
     }
 
@@ -132,11 +147,11 @@ impl StoredFile {
         }
     }
 
-    async fn fetch(&self, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, Error> {
+    pub(super) async fn fetch(&self, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, Error> {
         self.objects.get_ranges(&self.path, ranges).await.map_err(Error::objects("read", &self.path))
     }
 
-    fn damaged(&self, error: &parquet::errors::ParquetError) -> Error {
+    pub(super) fn damaged(&self, error: &parquet::errors::ParquetError) -> Error {
         Error::block_damaged(self.path.as_ref(), error.to_string())
     }
 }

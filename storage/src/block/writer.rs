@@ -1,23 +1,26 @@
-//! A span table → the files of a block, in memory. CPU work: run it through [`crate::cpu`].
+//! A span table → the files of a block. CPU work: run it through [`crate::cpu`].
+//!
+//! [`BlockWriter`] takes one row group at a time and gives the bytes of `spans.parquet` away as they come: what it keeps
+//! is the small files. A flush has its whole table in memory, and uses it through [`encode`].
 
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::datatypes::{DataType, Schema, UInt32Type};
+use arrow::array::{RecordBatch, UInt32Array};
+use arrow::compute::take_record_batch;
+use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use model::{BlockId, Scope, TenantId, TimeRange};
 use object_store::{ObjectStore, ObjectStoreExt};
-use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
-use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::arrow::ArrowWriter;
 use parquet::file::metadata::KeyValue;
-use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
-use parquet::schema::types::ColumnPath;
+use parquet::file::properties::WriterProperties;
 use spans::schema::{column, trace_column};
 use spans::{Promotion, SpanTable};
 
 use super::footer::{KEYS_METADATA, LIST_KEYS_METADATA, keys_to_json};
 use super::meta::{BlockMeta, FileMeta};
+use super::properties::{base_properties, constant_columns, spans_properties, traces_properties};
 use super::row_group::FileWriter;
 use crate::error::Error;
 use crate::index;
@@ -25,17 +28,13 @@ use crate::manifest::{BlockEntry, BlockFiles};
 use crate::paths::{self, BlockFile};
 
 /// A row group ends with the first trace that reaches this many rows.
-const ROW_GROUP_ROWS: usize = 65_536;
-/// Rows of a page: what a look-up of one trace decodes of each column. Half as many cost 12 % more in size.
-const PAGE_ROWS: usize = 2_048;
-/// Bytes of a page before compression: keeps the pages of long texts as quick to decode as the others.
-const PAGE_BYTES: usize = 64 * 1024;
-const ZSTD_LEVEL: i32 = 3;
+pub(crate) const ROW_GROUP_ROWS: usize = 65_536;
 
 /// The files of a block, ready to be stored.
 pub struct EncodedBlock {
     pub meta: BlockMeta,
-    /// File and content, in the order in which they must be written; without `meta.json`.
+    /// File and content, in the order in which they must be written; without `meta.json`, and without `spans.parquet`
+    /// where that was stored while it was written.
     pub files: Vec<(BlockFile, Bytes)>,
 }
 
@@ -43,8 +42,8 @@ impl EncodedBlock {
     /// What a manifest says of this block.
     pub fn entry(&self) -> BlockEntry {
         let bytes_of = |file: BlockFile| {
-            let content = self.files.iter().find(|(name, _)| *name == file).map(|(_, content)| content.len());
-            content.unwrap_or_default() as u64
+            let stored = self.meta.files.iter().find(|stored| stored.name == file.name());
+            stored.map_or(0, |stored| stored.bytes)
         };
         BlockEntry {
             id: self.meta.id,
@@ -80,54 +79,177 @@ impl EncodedBlock {
 /// # Errors
 /// [`Error`] of kind `Internal` when a column cannot be encoded; `Corrupt` when the table lacks a column.
 pub fn encode(id: BlockId, tenant: &TenantId, table: &SpanTable) -> Result<EncodedBlock, Error> {
-    let range = table.time_range()?.unwrap_or(TimeRange::new(0, 0));
-    let mut meta = BlockMeta::new(id, tenant, range, table.trace_count(), table.span_count());
-    let files = vec![
-        (BlockFile::Spans, encode_spans(table)?),
-        (BlockFile::Traces, encode_file(&table.traces, traces_properties())?),
-        (BlockFile::Resources, encode_dimension(&table.resources, Scope::Resource)?),
-        (BlockFile::Scopes, encode_dimension(&table.scopes, Scope::Instrumentation)?),
-        (BlockFile::Index, index::encode(table)?),
-    ];
-    let file_meta = |(file, content): &(BlockFile, Bytes)| FileMeta {
-        name: file.name().to_owned(),
-        bytes: content.len() as u64,
-        crc32: crc32fast::hash(content),
-    };
-    meta.files = files.iter().map(file_meta).collect();
-    Ok(EncodedBlock { meta, files })
-}
-
-fn encode_spans(table: &SpanTable) -> Result<Bytes, Error> {
     let promotion = Promotion::plan(&table.spans, Scope::Span)?;
-    let schema = promotion.schema(table.spans.schema_ref());
-    let properties = spans_properties(&schema, &table.spans)?;
-    let mut writer = FileWriter::of(ArrowWriter::try_new(Vec::new(), schema.into(), Some(properties))?)?;
-    let mut list_keys = BTreeSet::new();
-    for rows in row_groups(table)? {
-        let batch = promotion.apply(&table.spans.slice(rows.start, rows.len()))?;
-        list_keys.extend(spans::list_keys(&batch, Scope::Span)?);
-        writer.write_row_group(&batch)?;
+    let layout = SpansLayout {
+        schema: promotion.schema(table.spans.schema_ref()).into(),
+        constant_columns: constant_columns(&table.spans),
+    };
+    let mut writer = BlockWriter::new(id, tenant, &layout, &table.resources, &table.scopes)?;
+    let mut content = Vec::new();
+    for traces in row_groups(table)? {
+        let group = table.slice_traces(traces)?;
+        content.extend_from_slice(&writer.write(&promotion.apply(&group.spans)?, &group.traces)?);
     }
-    for (name, keys) in [(KEYS_METADATA, spans::attribute_keys(table)?), (LIST_KEYS_METADATA, list_keys)] {
-        writer.file().append_key_value_metadata(KeyValue::new(name.to_owned(), keys_to_json(&keys)));
-    }
-    Ok(writer.finish()?.into())
+    let (rest, mut block) = writer.finish(index::encode(table)?)?;
+    content.extend_from_slice(&rest);
+    block.files.insert(0, (BlockFile::Spans, content.into()));
+    Ok(block)
 }
 
-/// Runs of whole traces of about [`ROW_GROUP_ROWS`] rows.
+/// Runs of whole traces of about [`ROW_GROUP_ROWS`] spans.
 fn row_groups(table: &SpanTable) -> Result<Vec<Range<usize>>, Error> {
     let traces = table.traces()?;
     let mut groups: Vec<Range<usize>> = Vec::new();
-    let mut start = 0;
+    let (mut start, mut first_row) = (0, 0);
     for trace in 0..traces.len() {
-        let end = traces.span_rows(trace).end;
-        if end - start >= ROW_GROUP_ROWS || trace + 1 == traces.len() {
-            groups.push(start..end);
-            start = end;
+        let end_row = traces.span_rows(trace).end;
+        if end_row - first_row >= ROW_GROUP_ROWS || trace + 1 == traces.len() {
+            groups.push(start..trace + 1);
+            (start, first_row) = (trace + 1, end_row);
         }
     }
     Ok(groups)
+}
+
+/// The columns of `spans.parquet`.
+pub(crate) struct SpansLayout {
+    pub schema: SchemaRef,
+    /// Columns with one value in all rows.
+    pub constant_columns: BTreeSet<String>,
+}
+
+/// A block that is being written.
+pub(crate) struct BlockWriter {
+    meta: BlockMeta,
+    spans: FileWriter<Vec<u8>>,
+    traces: ArrowWriter<Vec<u8>>,
+    resources: UsedRows,
+    scopes: UsedRows,
+    keys: BTreeSet<(Scope, String)>,
+    list_keys: BTreeSet<(Scope, String)>,
+    time_range: Option<TimeRange>,
+    spans_bytes: u64,
+    spans_crc32: crc32fast::Hasher,
+}
+
+impl BlockWriter {
+    /// `resources` and `scopes` are those of all spans to come, without attribute columns; what no span refers to is left out.
+    pub fn new(
+        id: BlockId,
+        tenant: &TenantId,
+        layout: &SpansLayout,
+        resources: &RecordBatch,
+        scopes: &RecordBatch,
+    ) -> Result<Self, Error> {
+        let properties = spans_properties(&layout.schema, &layout.constant_columns)?;
+        let spans = ArrowWriter::try_new(Vec::new(), layout.schema.clone(), Some(properties))?;
+        let traces = ArrowWriter::try_new(Vec::new(), spans::schema::traces(), Some(traces_properties()))?;
+        Ok(Self {
+            meta: BlockMeta::new(id, tenant, TimeRange::new(0, 0), 0, 0),
+            spans: FileWriter::of(spans)?,
+            traces,
+            resources: UsedRows::of(resources),
+            scopes: UsedRows::of(scopes),
+            keys: BTreeSet::new(),
+            list_keys: BTreeSet::new(),
+            time_range: None,
+            spans_bytes: 0,
+            spans_crc32: crc32fast::Hasher::new(),
+        })
+    }
+
+    /// Adds traces and their spans as one row group; rows are numbered from 0 in both. Returns the next bytes of
+    /// `spans.parquet`.
+    ///
+    /// Ids must be greater than those of the traces before.
+    pub fn write(&mut self, spans: &RecordBatch, traces: &RecordBatch) -> Result<Bytes, Error> {
+        let (traces_before, spans_before) = (self.meta.trace_count as u32, self.meta.span_count as u32);
+        self.keys.extend(spans::span_keys(spans)?);
+        self.list_keys.extend(spans::list_keys(spans, Scope::Span)?);
+        let view = spans::Traces::of(traces)?;
+        for trace in 0..view.len() {
+            let range = view.time_range(trace);
+            self.time_range = Some(self.time_range.map_or(range, |before| before.union(&range)));
+        }
+        let batch = shifted(spans, column::TRACE, traces_before)?;
+        let batch = self.resources.renumber(&batch, column::RESOURCE)?;
+        let batch = self.scopes.renumber(&batch, column::SCOPE)?;
+        self.spans.write_row_group(&batch)?;
+        self.traces.write(&shifted(traces, trace_column::FIRST_ROW, spans_before)?)?;
+        self.meta.trace_count += traces.num_rows() as u64;
+        self.meta.span_count += spans.num_rows() as u64;
+        let content = std::mem::take(self.spans.file().inner_mut());
+        self.spans_bytes += content.len() as u64;
+        self.spans_crc32.update(&content);
+        Ok(content.into())
+    }
+
+    /// The last bytes of `spans.parquet`, and the other files; `index` is that of all tables that were written.
+    pub fn finish(self, index: Bytes) -> Result<(Bytes, EncodedBlock), Error> {
+        let Self { mut meta, mut spans, traces, resources, scopes, mut keys, list_keys, .. } = self;
+        let (resources, scopes) = (resources.used()?, scopes.used()?);
+        keys.extend(spans::list_keys(&resources, Scope::Resource)?);
+        keys.extend(spans::list_keys(&scopes, Scope::Instrumentation)?);
+        for (name, keys) in [(KEYS_METADATA, &keys), (LIST_KEYS_METADATA, &list_keys)] {
+            spans.file().append_key_value_metadata(KeyValue::new(name.to_owned(), keys_to_json(keys)));
+        }
+        let rest: Bytes = spans.finish()?.into();
+        let (bytes, mut crc32) = (self.spans_bytes + rest.len() as u64, self.spans_crc32);
+        crc32.update(&rest);
+        meta.files.push(FileMeta { name: BlockFile::Spans.name().to_owned(), bytes, crc32: crc32.finalize() });
+        let files = vec![
+            (BlockFile::Traces, traces.into_inner()?.into()),
+            (BlockFile::Resources, encode_dimension(&resources, Scope::Resource)?),
+            (BlockFile::Scopes, encode_dimension(&scopes, Scope::Instrumentation)?),
+            (BlockFile::Index, index),
+        ];
+        let file_meta = |(file, content): &(BlockFile, Bytes)| FileMeta {
+            name: file.name().to_owned(),
+            bytes: content.len() as u64,
+            crc32: crc32fast::hash(content),
+        };
+        meta.files.extend(files.iter().map(file_meta));
+        let range = self.time_range.unwrap_or(TimeRange::new(0, 0));
+        (meta.start_nanos, meta.end_nanos) = (range.start_nanos, range.end_nanos);
+        Ok((rest, EncodedBlock { meta, files }))
+    }
+}
+
+/// The batch with `by` added to a column of row numbers.
+fn shifted(batch: &RecordBatch, name: &str, by: u32) -> Result<RecordBatch, Error> {
+    let shifted = spans::u32s(batch, name)?.iter().map(|row| row + by).collect();
+    Ok(spans::replace(batch, name, shifted)?)
+}
+
+/// Rows of a small table that spans refer to, numbered in the order in which they are first met.
+struct UsedRows {
+    batch: RecordBatch,
+    new_rows: Vec<Option<u32>>,
+    used: Vec<u32>,
+}
+
+impl UsedRows {
+    fn of(batch: &RecordBatch) -> Self {
+        Self { batch: batch.clone(), new_rows: vec![None; batch.num_rows()], used: Vec::new() }
+    }
+
+    /// The spans with new numbers in the column that refers to this table.
+    fn renumber(&mut self, spans: &RecordBatch, name: &'static str) -> Result<RecordBatch, Error> {
+        let mut rows = Vec::with_capacity(spans.num_rows());
+        for &row in spans::u32s(spans, name)? {
+            let damaged = || spans::Error::Damaged { reason: format!("{name} {row} does not exist") };
+            let new_row = self.new_rows.get_mut(row as usize).ok_or_else(damaged)?;
+            rows.push(*new_row.get_or_insert_with(|| {
+                self.used.push(row);
+                self.used.len() as u32 - 1
+            }));
+        }
+        Ok(spans::replace(spans, name, rows)?)
+    }
+
+    fn used(self) -> Result<RecordBatch, Error> {
+        Ok(take_record_batch(&self.batch, &UInt32Array::from(self.used))?)
+    }
 }
 
 fn encode_dimension(batch: &RecordBatch, scope: Scope) -> Result<Bytes, Error> {
@@ -139,74 +261,4 @@ fn encode_file(batch: &RecordBatch, properties: WriterProperties) -> Result<Byte
     let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties))?;
     writer.write(batch)?;
     Ok(writer.into_inner()?.into())
-}
-
-fn base_properties() -> WriterPropertiesBuilder {
-    let level = ZstdLevel::try_new(ZSTD_LEVEL).expect("a constant within zstd's levels");
-    WriterProperties::builder()
-        .set_created_by(concat!("mosso ", env!("CARGO_PKG_VERSION")).to_owned())
-        .set_compression(Compression::ZSTD(level))
-        .set_statistics_enabled(EnabledStatistics::Chunk)
-        .set_statistics_truncate_length(Some(32))
-        .set_data_page_row_count_limit(PAGE_ROWS)
-        .set_data_page_size_limit(PAGE_BYTES)
-        .set_write_batch_size(PAGE_ROWS)
-        .set_max_row_group_row_count(None)
-}
-
-fn spans_properties(schema: &Schema, spans: &RecordBatch) -> Result<WriterProperties, Error> {
-    let mut properties = base_properties();
-    for delta in [column::TRACE, column::START_OFFSET_NANOS, column::DURATION_NANOS] {
-        properties = with_delta(properties, delta.into());
-    }
-    let event_times = [column::EVENTS, "list", "item", "time_offset_nanos"].map(str::to_owned).to_vec();
-    properties = with_delta(properties, ColumnPath::from(event_times));
-    for path in constant_leaves(schema, spans)? {
-        properties = properties.set_column_compression(path, Compression::UNCOMPRESSED);
-    }
-    Ok(without_dictionary(properties, column::SPAN_ID.into()).build())
-}
-
-/// Leaves of columns with one value in all rows: run lengths make them tiny, and a reader of one trace, which opens
-/// every column, is spared the decompressor.
-fn constant_leaves(schema: &Schema, spans: &RecordBatch) -> Result<Vec<ColumnPath>, Error> {
-    let parquet_schema = ArrowSchemaConverter::new().convert(schema)?;
-    let leaves = 0..parquet_schema.num_columns();
-    let is_constant = |&leaf: &usize| {
-        let name = schema.field(parquet_schema.get_column_root_idx(leaf)).name();
-        spans.column_by_name(name).is_some_and(is_constant)
-    };
-    Ok(leaves.filter(is_constant).map(|leaf| parquet_schema.column(leaf).path().clone()).collect())
-}
-
-/// Cheap and cautious: false where it would take a closer look.
-fn is_constant(array: &ArrayRef) -> bool {
-    let all_equal = |values: &[u32]| values.iter().all(|value| Some(value) == values.first());
-    match array.data_type() {
-        DataType::List(_) => array.as_list::<i32>().values().is_empty(),
-        DataType::UInt32 if array.null_count() == 0 => all_equal(array.as_primitive::<UInt32Type>().values()),
-        _ => array.null_count() == array.len(),
-    }
-}
-
-fn traces_properties() -> WriterProperties {
-    let mut properties = base_properties();
-    for delta in [trace_column::START_NANOS, trace_column::END_NANOS, trace_column::FIRST_ROW] {
-        properties = with_delta(properties, delta.into());
-    }
-    without_dictionary(properties, trace_column::TRACE_ID.into()).build()
-}
-
-/// For numbers that are near their neighbours.
-fn with_delta(properties: WriterPropertiesBuilder, path: ColumnPath) -> WriterPropertiesBuilder {
-    properties
-        .set_column_dictionary_enabled(path.clone(), false)
-        .set_column_encoding(path, Encoding::DELTA_BINARY_PACKED)
-}
-
-/// For random ids: neither a dictionary nor zstd can shorten them.
-fn without_dictionary(properties: WriterPropertiesBuilder, path: ColumnPath) -> WriterPropertiesBuilder {
-    properties
-        .set_column_dictionary_enabled(path.clone(), false)
-        .set_column_compression(path, Compression::UNCOMPRESSED)
 }

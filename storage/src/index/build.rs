@@ -47,7 +47,6 @@ impl Collected {
         self.fields.iter_mut().for_each(|(_, values)| values.begin_table());
         let columns = Columns::of(table)?;
         let mut numbers = FieldNumbers::new(&columns, self);
-        self.add_unreferred(&columns, &mut numbers);
         let traces = table.traces()?;
         let mut first = 0;
         while first < traces.len() {
@@ -73,20 +72,6 @@ impl Collected {
             first = end;
         }
         Ok(())
-    }
-
-    /// Lists the values of all resources and scopes, also of those that no span refers to.
-    fn add_unreferred(&mut self, columns: &Columns<'_>, numbers: &mut FieldNumbers) {
-        for item in columns.resources.range(&(0..columns.resources.len())) {
-            self.add_item(&columns.resources.items, numbers, Scope::Resource, item, 0, 0);
-        }
-        for item in columns.scopes.range(&(0..columns.scopes.len())) {
-            self.add_item(&columns.scopes.items, numbers, Scope::Instrumentation, item, 0, 0);
-        }
-        for scope in 0..columns.scopes.len() {
-            self.add_text(numbers.of(Intrinsic::InstrumentationName), &columns.scope_names, scope, 0, 0);
-            self.add_text(numbers.of(Intrinsic::InstrumentationVersion), &columns.scope_versions, scope, 0, 0);
-        }
     }
 
     fn add_page(

@@ -1,0 +1,284 @@
+//! A block read whole and in order, every byte compared with its checksum: for compaction, which must not pass damage on.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
+use arrow::datatypes::FieldRef;
+use bytes::{Buf, Bytes};
+use model::TenantId;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReaderBuilder, RowSelection};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::ColumnChunkMetaData;
+use parquet::file::reader::{ChunkReader, Length};
+use spans::schema::AttributeColumn;
+
+use super::fetch::StoredFile;
+use super::meta::{BlockMeta, FileMeta, VERSION};
+use crate::cpu::CpuPool;
+use crate::error::Error;
+use crate::manifest::BlockEntry;
+use crate::paths::{self, BlockFile};
+
+/// An opened block: its small tables, and where it has been read to.
+pub(crate) struct WholeBlock {
+    pub entry: BlockEntry,
+    pub traces: RecordBatch,
+    pub resources: RecordBatch,
+    pub scopes: RecordBatch,
+    /// Rows of each row group.
+    pub row_groups: Vec<Range<usize>>,
+    file: StoredFile,
+    metadata: ArrowReaderMetadata,
+    cpu: CpuPool,
+    crc32: u32,
+    checked: crc32fast::Hasher,
+    /// Bytes that were read and checked.
+    read_to: u64,
+    /// The row group that was read last, by number.
+    current: Option<(usize, Portion)>,
+}
+
+impl WholeBlock {
+    /// Reads the small files and the footer.
+    ///
+    /// # Errors
+    /// [`Error::BlockDamaged`] when a file is not what `meta.json` and the manifest say.
+    pub async fn open(
+        tenant: &TenantId,
+        entry: BlockEntry,
+        objects: Arc<dyn ObjectStore>,
+        cpu: CpuPool,
+    ) -> Result<Self, Error> {
+        let path = |file| paths::block_file(tenant, &entry.id, file);
+        let meta = read_meta(objects.as_ref(), &path(BlockFile::Meta), &entry).await?;
+        let of = |file: BlockFile| file_meta(&meta, file, &path(BlockFile::Meta));
+        let stored = |name: BlockFile| -> Result<_, Error> {
+            let FileMeta { bytes, crc32, .. } = of(name)?;
+            Ok((StoredFile { objects: objects.clone(), path: path(name), bytes }, crc32))
+        };
+        let read_small = async |name: BlockFile| {
+            let (file, crc32) = stored(name)?;
+            file.read_checked(crc32, &cpu).await
+        };
+        let (traces, resources, scopes) = futures::try_join!(
+            read_small(BlockFile::Traces),
+            read_small(BlockFile::Resources),
+            read_small(BlockFile::Scopes),
+        )?;
+        let (file, crc32) = stored(BlockFile::Spans)?;
+        let metadata = file.load_metadata(&cpu).await?;
+        let mut next_row = 0;
+        let row_groups = metadata.metadata().row_groups().iter().map(|group| {
+            next_row += group.num_rows() as usize;
+            next_row - group.num_rows() as usize..next_row
+        });
+        let row_groups = row_groups.collect();
+        let checked = crc32fast::Hasher::new();
+        let (read_to, current) = (0, None);
+        Ok(Self { entry, traces, resources, scopes, row_groups, file, metadata, cpu, crc32, checked, read_to, current })
+    }
+
+    /// Attribute columns of `spans`, and how many values each has.
+    pub fn attribute_columns(&self) -> impl Iterator<Item = (&FieldRef, u64)> {
+        let fields = self.metadata.schema().fields().iter().enumerate();
+        fields.filter(|(_, field)| AttributeColumn::of(field).is_some()).map(|(at, field)| {
+            let chunks = self.metadata.metadata().row_groups().iter().flat_map(|group| group.columns());
+            let parquet = self.metadata.parquet_schema();
+            let leaves = (0..parquet.num_columns()).filter(|&leaf| parquet.get_column_root_idx(leaf) == at);
+            let leaves: Vec<usize> = leaves.collect();
+            let of_column = chunks.enumerate().filter(|(number, _)| leaves.contains(&(number % parquet.num_columns())));
+            (field, of_column.map(|(_, chunk)| value_count(chunk)).sum())
+        })
+    }
+
+    /// Columns of `spans` with one value in all rows, other than attribute columns, and that value; `None` for null.
+    pub fn constant_columns(&self) -> BTreeMap<String, Option<Vec<u8>>> {
+        let (parquet, fields) = (self.metadata.parquet_schema(), self.metadata.schema().fields());
+        let mut columns: BTreeMap<usize, Option<Option<Vec<u8>>>> = BTreeMap::new();
+        for group in self.metadata.metadata().row_groups() {
+            for (leaf, chunk) in group.columns().iter().enumerate() {
+                let value = constant_value(chunk);
+                let known = columns.entry(parquet.get_column_root_idx(leaf)).or_insert_with(|| value.clone());
+                if *known != value {
+                    *known = None;
+                }
+            }
+        }
+        let constant = columns.into_iter().filter_map(|(at, value)| Some((fields.get(at)?, value?)));
+        let constant = constant.filter(|(field, _)| AttributeColumn::of(field).is_none());
+        constant.map(|(field, value)| (field.name().clone(), value)).collect()
+    }
+
+    /// All columns of some rows of a row group: table rows, ascending, inside the group. Groups are read in order, each
+    /// from the store only once as long as no other is read in between.
+    pub async fn read(&mut self, group: usize, rows: &[Range<usize>]) -> Result<RecordBatch, Error> {
+        let portion = self.group_bytes(group).await?;
+        let (metadata, group_rows) = (self.metadata.clone(), self.row_groups[group].clone());
+        let within = rows.iter().map(|range| range.start - group_rows.start..range.end - group_rows.start);
+        let selection = (rows != std::slice::from_ref(&group_rows))
+            .then(|| RowSelection::from_consecutive_ranges(within, group_rows.len()));
+        let row_count: usize = rows.iter().map(ExactSizeIterator::len).sum();
+        let decoded = self.cpu.run(move || {
+            let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(portion, metadata)
+                .with_row_groups(vec![group])
+                .with_batch_size(row_count.max(1));
+            if let Some(selection) = selection {
+                builder = builder.with_row_selection(selection);
+            }
+            one_batch(builder)
+        });
+        let decoded = match decoded.await {
+            // bytes that cannot be come from a file that is not as it was written
+            Err(Error::Panicked { message }) => return Err(Error::block_damaged(self.file.path.as_ref(), message)),
+            decoded => decoded?,
+        };
+        let batch = decoded.map_err(|error| self.file.damaged(&error))?;
+        match batch.num_rows() == row_count {
+            true => Ok(batch),
+            false => Err(Error::block_damaged(self.file.path.as_ref(), "a row group has another number of rows")),
+        }
+    }
+
+    /// Reads what is left and compares the checksum of the whole file.
+    pub async fn verify(&mut self) -> Result<(), Error> {
+        self.current = None;
+        for group in 0..self.row_groups.len() {
+            let end = self.group_end(group);
+            if self.read_to < end {
+                self.read_on(end).await?;
+            }
+        }
+        self.read_on(self.file.bytes).await?;
+        match self.checked.clone().finalize() == self.crc32 {
+            true => Ok(()),
+            false => Err(Error::block_damaged(self.file.path.as_ref(), "checksum does not match")),
+        }
+    }
+
+    async fn group_bytes(&mut self, group: usize) -> Result<Portion, Error> {
+        if let Some((number, portion)) = &self.current
+            && *number == group
+        {
+            return Ok(portion.clone());
+        }
+        self.current = None;
+        let (start, end) = (group.checked_sub(1).map_or(0, |before| self.group_end(before)), self.group_end(group));
+        let bytes = if self.read_to == start { self.read_on(end).await? } else { self.fetch(start..end).await? };
+        let portion = Portion { start, bytes, file_bytes: self.file.bytes };
+        self.current = Some((group, portion.clone()));
+        Ok(portion)
+    }
+
+    /// Reads and checks from where reading has come to up to `end`.
+    async fn read_on(&mut self, end: u64) -> Result<Bytes, Error> {
+        let bytes = self.fetch(self.read_to..end).await?;
+        self.checked.update(&bytes);
+        self.read_to = end;
+        Ok(bytes)
+    }
+
+    async fn fetch(&self, range: Range<u64>) -> Result<Bytes, Error> {
+        let wanted = range.end.saturating_sub(range.start);
+        if range.end > self.file.bytes || range.start >= range.end {
+            return Err(Error::block_damaged(self.file.path.as_ref(), "its row groups do not follow each other"));
+        }
+        let bytes = self.file.fetch(std::slice::from_ref(&range)).await?.pop().unwrap_or_default();
+        match bytes.len() as u64 == wanted {
+            true => Ok(bytes),
+            false => Err(Error::block_damaged(self.file.path.as_ref(), "it is shorter than the manifest says")),
+        }
+    }
+
+    /// Where in the file the bytes of a row group end.
+    fn group_end(&self, group: usize) -> u64 {
+        let columns = self.metadata.metadata().row_group(group).columns().iter();
+        columns.map(|chunk| chunk.byte_range()).map(|(start, length)| start + length).max().unwrap_or_default()
+    }
+}
+
+fn value_count(chunk: &ColumnChunkMetaData) -> u64 {
+    let nulls = chunk.statistics().and_then(|statistics| statistics.null_count_opt()).unwrap_or_default();
+    (chunk.num_values() as u64).saturating_sub(nulls)
+}
+
+/// The one value of a column chunk, `Some(None)` for null; `None` when there are others or it is not certain.
+fn constant_value(chunk: &ColumnChunkMetaData) -> Option<Option<Vec<u8>>> {
+    let statistics = chunk.statistics()?;
+    match statistics.null_count_opt()? {
+        nulls if nulls == chunk.num_values() as u64 => Some(None),
+        0 if statistics.min_is_exact() && statistics.max_is_exact() => {
+            let (least, greatest) = (statistics.min_bytes_opt()?, statistics.max_bytes_opt()?);
+            (least == greatest).then(|| Some(least.to_vec()))
+        }
+        _ => None,
+    }
+}
+
+fn one_batch(builder: ParquetRecordBatchReaderBuilder<Portion>) -> Result<RecordBatch, ParquetError> {
+    let schema = builder.schema().clone();
+    let batches = builder.build()?.collect::<Result<Vec<_>, _>>()?;
+    match batches.as_slice() {
+        [batch] => Ok(batch.clone()),
+        batches => Ok(concat_batches(&schema, batches)?),
+    }
+}
+
+async fn read_meta(objects: &dyn ObjectStore, path: &Path, entry: &BlockEntry) -> Result<BlockMeta, Error> {
+    let bytes = objects.get(path).await.map_err(Error::objects("read", path))?;
+    let bytes = bytes.bytes().await.map_err(Error::objects("read", path))?;
+    let damaged = |reason: String| Error::block_damaged(path.as_ref(), reason);
+    let meta: BlockMeta = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
+    if meta.version != VERSION || meta.id != entry.id || meta.span_count != entry.spans {
+        return Err(damaged("it does not describe the block that the manifest names".to_owned()));
+    }
+    Ok(meta)
+}
+
+fn file_meta(meta: &BlockMeta, file: BlockFile, path: &Path) -> Result<FileMeta, Error> {
+    let found = meta.files.iter().find(|known| known.name == file.name()).cloned();
+    found.ok_or_else(|| Error::block_damaged(path.as_ref(), format!("it does not list {}", file.name())))
+}
+
+/// Consecutive bytes of a file.
+#[derive(Clone)]
+struct Portion {
+    start: u64,
+    bytes: Bytes,
+    file_bytes: u64,
+}
+
+impl Portion {
+    fn from(&self, start: u64) -> Result<Bytes, ParquetError> {
+        let skipped = start.checked_sub(self.start).and_then(|skipped| usize::try_from(skipped).ok());
+        let skipped = skipped.filter(|&skipped| skipped <= self.bytes.len());
+        skipped.map(|skipped| self.bytes.slice(skipped..)).ok_or_else(|| outside(start))
+    }
+}
+
+fn outside(start: u64) -> ParquetError {
+    ParquetError::General(format!("byte {start} is not in its row group"))
+}
+
+impl Length for Portion {
+    fn len(&self) -> u64 {
+        self.file_bytes
+    }
+}
+
+impl ChunkReader for Portion {
+    type T = bytes::buf::Reader<Bytes>;
+
+    fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
+        Ok(self.from(start)?.reader())
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
+        let bytes = self.from(start)?;
+        if length > bytes.len() { Err(outside(start + length as u64)) } else { Ok(bytes.slice(..length)) }
+    }
+}

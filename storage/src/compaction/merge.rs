@@ -1,0 +1,264 @@
+//! The inputs of a job → the files of new blocks, a row group at a time.
+//!
+//! What is in memory: the `traces`, `resources` and `scopes` tables of the inputs, whose size the planner limits; a window
+//! of decoded spans of each input; one row group being put together; the small files of the block being written.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use model::{BlockId, TenantId};
+use object_store::ObjectStore;
+use spans::{Copies, Joined, Promotion, SharedDimensions, SpanTable, Traces};
+
+use super::cursor::{Cursor, Target};
+use super::division::{Share, divide};
+use super::planner::{Job, Limits};
+use crate::block::{BlockWriter, ROW_GROUP_ROWS, SpansLayout, Upload, WholeBlock};
+use crate::cpu::CpuPool;
+use crate::error::Error;
+use crate::index::IndexBuilder;
+use crate::manifest::BlockEntry;
+use crate::paths::{self, BlockFile};
+
+/// Memory of a decoded span with about ten attributes, counted generously.
+const SPAN_BYTES: usize = 512;
+
+/// New blocks, stored but in no manifest.
+pub(super) struct Merged {
+    /// Of the new blocks.
+    pub level: u8,
+    pub blocks: Vec<BlockEntry>,
+    /// Copies that were left out.
+    pub dropped_spans: usize,
+    /// Traces of which several inputs had a part.
+    pub joined_traces: usize,
+}
+
+/// Why a job came to nothing.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// One input cannot be read; the others may be merged without it.
+    Input(BlockId, Error),
+    Job(Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Job(error)
+    }
+}
+
+/// Where and how jobs of one tenant are done.
+pub(super) struct Merger<'a> {
+    pub objects: &'a Arc<dyn ObjectStore>,
+    pub cpu: &'a CpuPool,
+    pub tenant: &'a TenantId,
+    pub limits: &'a Limits,
+    /// Memory for spans.
+    pub budget_bytes: usize,
+}
+
+impl Merger<'_> {
+    /// Does a job. `started` gets the id of every new block before its first byte is stored; `go_on` is asked before each
+    /// row group.
+    pub(super) async fn merge(
+        &self,
+        job: &Job,
+        started: &mut Vec<BlockId>,
+        go_on: impl Fn() -> Result<(), Error>,
+    ) -> Result<Merged, Failure> {
+        let mut inputs = self.open(job).await?;
+        let budget_rows = (self.budget_bytes / SPAN_BYTES).max(1);
+        let row_group_rows = (budget_rows / 4).clamp(1, ROW_GROUP_ROWS);
+        let (shares, layout, target) = self.prepare(job, &inputs, budget_rows, row_group_rows).await?;
+        let level = job.inputs.iter().map(|input| input.level).max().unwrap_or_default().saturating_add(1);
+        let mut merged = Merged { level, blocks: Vec::new(), dropped_spans: 0, joined_traces: 0 };
+        for share in shares {
+            let id = BlockId::generate();
+            started.push(id);
+            let block = NewBlock::begin(self, id, &layout, &target.dimensions)?;
+            let entry = self.write(block, share, &mut inputs, &target, &mut merged, &go_on).await?;
+            merged.blocks.push(BlockEntry { level, ..entry });
+        }
+        for input in &mut inputs {
+            of_input(input.entry.id, input.verify().await)?;
+        }
+        Ok(merged)
+    }
+
+    /// Opens all inputs, in the order in which a query takes them: of the copies of a span the same one counts.
+    async fn open(&self, job: &Job) -> Result<Vec<WholeBlock>, Failure> {
+        let mut entries = job.inputs.clone();
+        entries.sort_by_key(|entry| (Reverse(entry.end_nanos), entry.id));
+        let mut inputs = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let id = entry.id;
+            let opened = WholeBlock::open(self.tenant, entry, self.objects.clone(), self.cpu.clone()).await;
+            inputs.push(of_input(id, opened)?);
+        }
+        Ok(inputs)
+    }
+
+    async fn prepare(
+        &self,
+        job: &Job,
+        inputs: &[WholeBlock],
+        budget_rows: usize,
+        row_group_rows: usize,
+    ) -> Result<(Vec<Share>, SpansLayout, Arc<Target>), Error> {
+        let row_count = inputs.iter().map(|input| input.entry.spans).sum();
+        let columns = inputs.iter().flat_map(WholeBlock::attribute_columns);
+        let promotion = Promotion::merge(columns, row_count);
+        let layout = SpansLayout {
+            schema: promotion.schema(&spans::schema::spans()).into(),
+            constant_columns: constant_everywhere(inputs),
+        };
+        let tables: Vec<_> = inputs.iter().map(|input| input.traces.clone()).collect();
+        let dimensions: Vec<_> = inputs.iter().map(|input| (input.resources.clone(), input.scopes.clone())).collect();
+        let (group, limits, window_rows) = (job.group, *self.limits, (budget_rows / 2 / inputs.len().max(1)).max(1));
+        let decide = move || -> Result<_, Error> {
+            let traces = tables.iter().map(Traces::of).collect::<Result<Vec<_>, _>>()?;
+            let shares = divide(&traces, group, &limits, row_group_rows as u64)?;
+            let pairs: Vec<_> = dimensions.iter().map(|(resources, scopes)| (resources, scopes)).collect();
+            let dimensions = spans::merge_dimensions(&pairs)?;
+            Ok((shares, Target { promotion, dimensions, window_rows }))
+        };
+        let (shares, target) = self.cpu.run(decide).await??;
+        Ok((shares, layout, Arc::new(target)))
+    }
+
+    /// Writes one new block and stores its files.
+    async fn write(
+        &self,
+        mut block: NewBlock,
+        share: Share,
+        inputs: &mut [WholeBlock],
+        target: &Arc<Target>,
+        merged: &mut Merged,
+        go_on: &impl Fn() -> Result<(), Error>,
+    ) -> Result<BlockEntry, Failure> {
+        let cursors = share.traces.into_iter().enumerate().map(|(input, traces)| Cursor::new(input, traces));
+        let mut cursors: Vec<Cursor> = cursors.collect();
+        let filled = async {
+            for counts in &share.row_groups {
+                go_on()?;
+                let tables = self.take(&mut cursors, counts, inputs, target).await?;
+                let added = block.add(tables, self.cpu).await?;
+                merged.dropped_spans += added.dropped_spans;
+                merged.joined_traces += added.joined_traces;
+            }
+            Ok(())
+        };
+        match filled.await {
+            Ok(()) => Ok(block.finish(self).await?),
+            Err(failure) => {
+                block.upload.abort().await;
+                Err(failure)
+            }
+        }
+    }
+
+    /// The next traces of every input.
+    async fn take(
+        &self,
+        cursors: &mut [Cursor],
+        counts: &[u32],
+        inputs: &mut [WholeBlock],
+        target: &Arc<Target>,
+    ) -> Result<Vec<SpanTable>, Failure> {
+        let mut tables = Vec::new();
+        for ((cursor, input), &count) in cursors.iter_mut().zip(inputs).zip(counts) {
+            let taken = cursor.take(input, count as usize, target, self.cpu).await;
+            tables.extend(of_input(input.entry.id, taken)?);
+        }
+        Ok(tables)
+    }
+}
+
+fn of_input<T>(id: BlockId, result: Result<T, Error>) -> Result<T, Failure> {
+    result.map_err(|error| Failure::Input(id, error))
+}
+
+/// Columns with one value in all rows of all inputs.
+fn constant_everywhere(inputs: &[WholeBlock]) -> BTreeSet<String> {
+    let constant: Vec<BTreeMap<String, Option<Vec<u8>>>> = inputs.iter().map(WholeBlock::constant_columns).collect();
+    let Some((first, others)) = constant.split_first() else { return BTreeSet::new() };
+    let everywhere = first.iter().filter(|(name, value)| others.iter().all(|other| other.get(*name) == Some(value)));
+    everywhere.map(|(name, _)| name.clone()).collect()
+}
+
+/// A block under way.
+struct NewBlock {
+    id: BlockId,
+    /// Lent to the pool while they work.
+    writers: Option<(BlockWriter, IndexBuilder)>,
+    upload: Upload,
+}
+
+struct Added {
+    dropped_spans: usize,
+    joined_traces: usize,
+}
+
+impl NewBlock {
+    fn begin(
+        merger: &Merger<'_>,
+        id: BlockId,
+        layout: &SpansLayout,
+        dimensions: &SharedDimensions,
+    ) -> Result<Self, Error> {
+        let writer = BlockWriter::new(id, merger.tenant, layout, &dimensions.resources, &dimensions.scopes)?;
+        let path = paths::block_file(merger.tenant, &id, BlockFile::Spans);
+        Ok(Self {
+            id,
+            writers: Some((writer, IndexBuilder::default())),
+            upload: Upload::new(merger.objects.clone(), path),
+        })
+    }
+
+    /// Adds traces as one row group.
+    async fn add(&mut self, tables: Vec<SpanTable>, cpu: &CpuPool) -> Result<Added, Error> {
+        let (mut writer, mut index) = self.writers.take().ok_or(Error::Stopping)?;
+        let (writers, added) = cpu
+            .run(move || {
+                let added = join_and_write(&mut writer, &mut index, &tables);
+                ((writer, index), added)
+            })
+            .await?;
+        self.writers = Some(writers);
+        let (bytes, added) = added?;
+        self.upload.write(bytes).await?;
+        Ok(added)
+    }
+
+    /// Stores what is left, `meta.json` last; takes it back when that fails.
+    async fn finish(mut self, merger: &Merger<'_>) -> Result<BlockEntry, Error> {
+        let (writer, index) = self.writers.take().ok_or(Error::Stopping)?;
+        let finish = move || writer.finish(index.finish()?);
+        let (rest, block) = match merger.cpu.run(finish).await.flatten() {
+            Ok(finished) => finished,
+            Err(error) => {
+                self.upload.abort().await;
+                return Err(error);
+            }
+        };
+        debug_assert_eq!(block.meta.id, self.id);
+        self.upload.write(rest).await?;
+        self.upload.finish().await?;
+        block.put(merger.tenant, merger.objects.as_ref()).await?;
+        Ok(block.entry())
+    }
+}
+
+fn join_and_write(
+    writer: &mut BlockWriter,
+    index: &mut IndexBuilder,
+    tables: &[SpanTable],
+) -> Result<(Bytes, Added), Error> {
+    let Joined { table, dropped_spans, joined_traces } = spans::join(tables, Copies::DropAll)?;
+    index.add(&spans::demote(&table)?)?;
+    let bytes = writer.write(&table.spans, &table.traces)?;
+    Ok((bytes, Added { dropped_spans, joined_traces }))
+}

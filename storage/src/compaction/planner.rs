@@ -1,0 +1,196 @@
+//! Which blocks are to be merged. Pure.
+//!
+//! Blocks are grouped by the window in which their newest span ended. In a group, blocks of similar size are merged:
+//! an input is at most twice as large as the smaller ones together, so a span is rewritten only when its block grows by
+//! half or more. While a window still gets new blocks, it takes several to make a job; afterwards two.
+
+use std::collections::BTreeMap;
+
+use model::TimeRange;
+
+use crate::manifest::BlockEntry;
+
+/// An input may be so many times as large as all smaller inputs of the job together.
+const GROWTH: u64 = 2;
+/// Rows of a block are numbered with 32 bits.
+const MAX_SPANS: u64 = u32::MAX as u64;
+/// Blocks that make a job in a window that still gets new ones.
+const LEAST_IN_OPEN_WINDOW: usize = 4;
+const LEAST_IN_CLOSED_WINDOW: usize = 2;
+
+/// What a job may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    pub window_nanos: u64,
+    pub max_inputs: usize,
+    /// Of all inputs together.
+    pub max_traces: u64,
+    pub max_bytes: u64,
+}
+
+/// Blocks that belong together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Group {
+    /// By number, counted from the epoch.
+    Window(u64),
+    /// What lies in no window.
+    Apart,
+}
+
+/// Blocks to be merged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Job {
+    pub group: Group,
+    pub inputs: Vec<BlockEntry>,
+}
+
+impl Job {
+    pub fn bytes(&self) -> u64 {
+        self.inputs.iter().map(BlockEntry::bytes).fold(0, u64::saturating_add)
+    }
+}
+
+impl Limits {
+    /// The window in which a range ends.
+    pub fn window(&self, range: &TimeRange) -> u64 {
+        range.end_nanos / self.window_nanos.max(1)
+    }
+
+    /// Whether a range lies in a window and the one before it: what goes on at the turn of a window belongs to both.
+    pub fn is_in(&self, window: u64, range: &TimeRange) -> bool {
+        let before = window.saturating_sub(1);
+        range.start_nanos / self.window_nanos.max(1) >= before && (before..=window).contains(&self.window(range))
+    }
+
+    /// Where a trace or block with this range belongs.
+    pub fn group(&self, range: &TimeRange) -> Group {
+        let window = self.window(range);
+        if self.is_in(window, range) { Group::Window(window) } else { Group::Apart }
+    }
+
+    /// A new block may hold anything: it goes to the window of its newest spans, and what does not belong is taken out.
+    fn group_of_block(&self, block: &BlockEntry) -> Group {
+        if block.level == 0 { Group::Window(self.window(&block.time_range())) } else { self.group(&block.time_range()) }
+    }
+}
+
+/// All jobs that are due, which have no block in common; those that remove most blocks for their bytes come first.
+pub fn plan(blocks: &[BlockEntry], now_nanos: u64, limits: &Limits) -> Vec<Job> {
+    let mut groups: BTreeMap<Group, Vec<&BlockEntry>> = BTreeMap::new();
+    for block in blocks {
+        groups.entry(limits.group_of_block(block)).or_default().push(block);
+    }
+    let mut jobs: Vec<Job> = Vec::new();
+    for (group, mut blocks) in groups {
+        blocks.sort_by_key(|block| (block.bytes(), block.id));
+        let is_open = match group {
+            Group::Window(window) => window.saturating_add(2).saturating_mul(limits.window_nanos) > now_nanos,
+            Group::Apart => false,
+        };
+        let least = if is_open { LEAST_IN_OPEN_WINDOW } else { LEAST_IN_CLOSED_WINDOW };
+        let mut rest = blocks.as_slice();
+        while !rest.is_empty() {
+            let run = run(rest, limits);
+            let is_job = run >= least || !is_open && run == 1 && must_be_divided(rest[0], limits);
+            if is_job {
+                jobs.push(Job { group, inputs: rest[..run].iter().map(|block| (*block).clone()).collect() });
+            }
+            rest = &rest[if is_job { run } else { 1 }..];
+        }
+    }
+    jobs.sort_by_key(|job| (job.bytes() / job.inputs.len().max(1) as u64, job.group));
+    jobs
+}
+
+/// A new block with spans of other windows, of which no other block of its window takes care.
+fn must_be_divided(block: &BlockEntry, limits: &Limits) -> bool {
+    block.level == 0 && limits.group(&block.time_range()) == Group::Apart
+}
+
+/// How many of the blocks, by size from the first, may be merged.
+fn run(blocks: &[&BlockEntry], limits: &Limits) -> usize {
+    let (mut bytes, mut traces, mut spans) = (0u64, 0u64, 0u64);
+    let fits = |block: &&&BlockEntry| {
+        let grows = bytes == 0 || block.bytes() <= bytes.saturating_mul(GROWTH);
+        bytes = bytes.saturating_add(block.bytes());
+        traces = traces.saturating_add(block.traces);
+        spans = spans.saturating_add(block.spans);
+        grows && bytes <= limits.max_bytes && traces <= limits.max_traces && spans <= MAX_SPANS
+    };
+    blocks.iter().take(limits.max_inputs).take_while(fits).count().max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use model::BlockId;
+
+    use super::*;
+    use crate::manifest::BlockFiles;
+
+    const HOUR: u64 = 3600;
+    const LIMITS: Limits = Limits { window_nanos: HOUR, max_inputs: 8, max_traces: 1_000, max_bytes: 1_000 };
+    /// Window 10 is closed, window 20 is open.
+    const NOW: u64 = 20 * HOUR + 100;
+
+    fn block(start: u64, end: u64, bytes: u64, level: u8) -> BlockEntry {
+        let files = BlockFiles { spans_bytes: bytes, ..BlockFiles::default() };
+        let id = BlockId::generate();
+        BlockEntry { id, start_nanos: start, end_nanos: end, traces: bytes, spans: bytes, level, files }
+    }
+
+    fn of_window(window: u64, bytes: &[u64]) -> Vec<BlockEntry> {
+        bytes.iter().map(|&bytes| block(window * HOUR, window * HOUR + 10, bytes, 0)).collect()
+    }
+
+    /// For each job its group and the sizes of its inputs.
+    fn jobs(blocks: &[BlockEntry]) -> Vec<(Group, Vec<u64>)> {
+        let jobs = plan(blocks, NOW, &LIMITS).into_iter();
+        jobs.map(|job| (job.group, job.inputs.iter().map(BlockEntry::bytes).collect())).collect()
+    }
+
+    #[test]
+    fn a_closed_window_is_merged_to_its_end_and_an_open_one_waits() {
+        let window = |number, sizes: &[u64]| (Group::Window(number), sizes.to_vec());
+        assert_eq!(jobs(&of_window(10, &[5, 4])), [window(10, &[4, 5])]);
+        assert_eq!(jobs(&of_window(20, &[5, 4, 5])), []);
+        assert_eq!(jobs(&of_window(20, &[5, 4, 5, 6])), [window(20, &[4, 5, 5, 6])]);
+        assert_eq!(jobs(&of_window(19, &[5, 4])), [], "spans of the hour before are still coming");
+    }
+
+    #[test]
+    fn a_large_block_is_not_rewritten_for_a_small_one() {
+        let window = |sizes: &[u64]| (Group::Window(10), sizes.to_vec());
+        assert_eq!(jobs(&of_window(10, &[1, 100])), []);
+        assert_eq!(jobs(&of_window(10, &[1, 2, 100, 150])), [window(&[1, 2]), window(&[100, 150])]);
+        assert_eq!(jobs(&of_window(10, &[1, 1, 100])), [window(&[1, 1])]);
+    }
+
+    #[test]
+    fn limits_are_kept() {
+        assert_eq!(jobs(&of_window(10, &[400, 400, 400])), [(Group::Window(10), vec![400, 400])]);
+        assert_eq!(jobs(&of_window(10, &[600, 600])), []);
+        let sizes: Vec<usize> = jobs(&of_window(10, &[1; 20])).iter().map(|(_, inputs)| inputs.len()).collect();
+        assert_eq!(sizes, [8, 8, 4]);
+    }
+
+    #[test]
+    fn blocks_apart_are_merged_with_each_other() {
+        let wide = |bytes| block(HOUR, 10 * HOUR, bytes, 1);
+        assert_eq!(jobs(&[wide(5), wide(6), block(10 * HOUR, 10 * HOUR, 5, 1)]), [(Group::Apart, vec![5, 6])]);
+        assert_eq!(jobs(&[wide(5)]), []);
+        // a new one is divided, with the other blocks of its window or alone
+        let new = block(HOUR, 10 * HOUR + 5, 5, 0);
+        assert_eq!(jobs(std::slice::from_ref(&new)), [(Group::Window(10), vec![5])]);
+        assert_eq!(jobs(&[new, block(10 * HOUR, 10 * HOUR, 6, 1)]), [(Group::Window(10), vec![5, 6])]);
+    }
+
+    #[test]
+    fn the_turn_of_a_window_belongs_to_both() {
+        let range = TimeRange::new;
+        assert_eq!(LIMITS.group(&range(9 * HOUR, 10 * HOUR + 5)), Group::Window(10));
+        assert_eq!(LIMITS.group(&range(9 * HOUR - 1, 10 * HOUR + 5)), Group::Apart);
+        assert!(LIMITS.is_in(10, &range(9 * HOUR, 9 * HOUR + 1)));
+        assert!(!LIMITS.is_in(10, &range(9 * HOUR, 11 * HOUR)));
+        assert_eq!(LIMITS.group(&range(u64::MAX, u64::MAX)), Group::Window(u64::MAX / HOUR));
+    }
+}

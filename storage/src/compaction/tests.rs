@@ -1,0 +1,312 @@
+//! Everything comes back exactly once, whatever is damaged and whoever else is at work.
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::TryStreamExt;
+use model::{BlockId, TenantId, TimeRange};
+use object_store::memory::InMemory;
+use object_store::{ObjectStore, ObjectStoreExt};
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
+use proptest::prelude::*;
+use prost::Message;
+use spans::testing::{canonical, odd_request, shop_request};
+use spans::{SpanTable, TableBuilder};
+use tokio::sync::watch;
+
+use super::planner::{Group, Job};
+use super::worker::Outcome;
+use super::{Compactor, Config};
+use crate::block::{BlockCache, BlockSource, encode};
+use crate::cpu::CpuPool;
+use crate::manifest::{BlockEntry, Change, Store};
+use crate::paths::{self, BlockFile};
+use crate::source::{Projection, Source};
+use crate::telemetry::Telemetry;
+
+const HOUR_NANOS: u64 = 3_600_000_000_000;
+/// Decodes and writes a few spans at a time.
+const TINY_BUDGET: usize = 16 << 10;
+
+/// Blocks in a store in memory.
+struct Bucket {
+    objects: Arc<dyn ObjectStore>,
+    tenant: TenantId,
+    /// Says `true` to stop.
+    _stop: watch::Sender<bool>,
+    running: watch::Receiver<bool>,
+}
+
+impl Bucket {
+    fn new() -> Self {
+        let (stop, running) = watch::channel(false);
+        Self { objects: Arc::new(InMemory::new()), tenant: TenantId::single(), _stop: stop, running }
+    }
+
+    /// Opens the manifests as a process of its own does.
+    async fn manifests(&self) -> Arc<Store> {
+        Arc::new(Store::open(self.objects.clone(), Telemetry::unregistered()).await.unwrap())
+    }
+
+    async fn compactor(&self) -> Compactor {
+        let config = Config {
+            cycle: Duration::from_secs(5),
+            window: Duration::from_secs(3600),
+            max_traces: 1 << 20,
+            max_block_bytes: 1 << 30,
+            keep_inputs: Duration::ZERO,
+        };
+        let (manifests, cpu) = (self.manifests().await, CpuPool::new(2));
+        Compactor::new(manifests, self.objects.clone(), cpu, &config, Telemetry::unregistered())
+            .with_budget_bytes(TINY_BUDGET)
+    }
+
+    /// Publishes a block of these spans.
+    async fn publish(&self, resource_spans: Vec<ResourceSpans>) -> Option<BlockEntry> {
+        let mut builder = TableBuilder::default();
+        builder.append(&ExportTraceServiceRequest { resource_spans }.encode_to_vec()).unwrap();
+        if builder.is_empty() {
+            return None;
+        }
+        let block = encode(BlockId::generate(), &self.tenant, &builder.snapshot().unwrap()).unwrap();
+        block.put(&self.tenant, self.objects.as_ref()).await.unwrap();
+        let change = Change { add: vec![block.entry()], ..Change::default() };
+        self.manifests().await.commit(&self.tenant, |_| Some(change.clone())).await.unwrap();
+        Some(block.entry())
+    }
+
+    async fn blocks(&self) -> Vec<BlockEntry> {
+        self.manifests().await.load(&self.tenant).await.unwrap().blocks.clone()
+    }
+
+    /// Everything in a block, as a reader sees it.
+    async fn read(&self, entry: &BlockEntry) -> SpanTable {
+        let (cpu, cache) = (CpuPool::new(1), BlockCache::new(1 << 20, Telemetry::unregistered()));
+        let block = BlockSource::new(self.tenant.clone(), entry.clone(), self.objects.clone(), cpu, cache);
+        let dimensions = block.dimensions().await.unwrap();
+        let mut groups = Vec::new();
+        for (group, rows) in dimensions.row_groups.iter().enumerate() {
+            groups.push(block.read(group, std::slice::from_ref(rows), &Projection::all()).await.unwrap().batch);
+        }
+        let spans = arrow::compute::concat_batches(&groups[0].schema(), &groups).unwrap();
+        let (traces, resources, scopes) =
+            (dimensions.traces.clone(), dimensions.resources.clone(), dimensions.scopes.clone());
+        let table = SpanTable { spans, traces, resources, scopes };
+        assert_eq!(dimensions.keys, spans::attribute_keys(&table).unwrap());
+        assert_eq!((entry.spans, entry.traces), (table.span_count() as u64, table.trace_count() as u64));
+        assert_eq!(table.time_range().unwrap().unwrap(), entry.time_range());
+        table
+    }
+
+    /// What a query for every trace answers: of spans that several blocks have one each.
+    async fn answer(&self) -> Vec<String> {
+        let mut blocks = self.blocks().await;
+        blocks.sort_by_key(|entry| (std::cmp::Reverse(entry.end_nanos), entry.id));
+        let (mut earlier, mut answer) = (HashSet::new(), BTreeSet::new());
+        for entry in blocks {
+            let spans = singly(&spans::encode(&self.read(&entry).await).unwrap());
+            let identity = |span: &Span| (span.trace_id.clone(), span.span_id.clone(), span.kind);
+            let of_block: HashSet<_> = spans.iter().map(|(span, _)| identity(span)).collect();
+            let new = spans.into_iter().filter(|(span, _)| !earlier.contains(&identity(span)));
+            answer.extend(new.flat_map(|(_, alone)| canonical(&[alone])));
+            earlier.extend(of_block);
+        }
+        answer.into_iter().collect()
+    }
+
+    /// Every span of every block, as often as it is there.
+    async fn stored(&self) -> Vec<String> {
+        let mut stored = Vec::new();
+        for entry in self.blocks().await {
+            stored.extend(canonical(&spans::encode(&self.read(&entry).await).unwrap()));
+        }
+        stored.sort();
+        stored
+    }
+
+    /// Ids of the blocks that have files.
+    async fn blocks_with_files(&self) -> BTreeSet<String> {
+        let prefix = paths::blocks(&self.tenant);
+        let objects: Vec<_> = self.objects.list(Some(&prefix)).try_collect().await.unwrap();
+        objects
+            .iter()
+            .filter_map(|object| object.location.parts().nth(2).map(|part| part.as_ref().to_owned()))
+            .collect()
+    }
+}
+
+/// Each span, and the span with its resource and scope.
+fn singly(resource_spans: &[ResourceSpans]) -> Vec<(Span, ResourceSpans)> {
+    let mut spans = Vec::new();
+    for part in resource_spans {
+        for scope in &part.scope_spans {
+            spans.extend(scope.spans.iter().map(|span| {
+                let scope_spans = vec![ScopeSpans { spans: vec![span.clone()], ..scope.clone() }];
+                (span.clone(), ResourceSpans { scope_spans, ..part.clone() })
+            }));
+        }
+    }
+    spans
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    #[test]
+    fn everything_comes_back_exactly_once(
+        seeds in prop::collection::vec(any::<u64>(), 1..12),
+        places in prop::collection::vec((0usize..4, 0usize..4, 0u8..8), 64),
+        in_window in any::<bool>(),
+    ) {
+        // every span goes to one block, some also to another, or twice to the same
+        let mut blocks = vec![Vec::new(); 4];
+        let spans = seeds.iter().flat_map(|&seed| singly(&odd_request(seed).resource_spans));
+        for ((_, alone), &(block, other, copy)) in spans.zip(places.iter().cycle()) {
+            blocks[block].push(alone.clone());
+            if copy < 2 {
+                blocks[other].push(alone);
+            }
+        }
+        runtime().block_on(async {
+            let bucket = Bucket::new();
+            let mut inputs = Vec::new();
+            for resource_spans in blocks {
+                inputs.extend(bucket.publish(resource_spans).await);
+            }
+            if inputs.is_empty() {
+                return; // the requests held no span
+            }
+            let expected = bucket.answer().await;
+            let group = if in_window { Group::Window(1_700_000_000_000_000_000 / HOUR_NANOS) } else { Group::Apart };
+            let outcome =
+                bucket.compactor().await.run_job(&bucket.tenant, &Job { group, inputs }, &bucket.running).await;
+            assert_eq!(outcome, Outcome::Committed);
+            let stored = bucket.stored().await;
+            assert_eq!(stored, expected);
+            let mut traces = HashSet::new();
+            for entry in bucket.blocks().await {
+                assert_eq!(entry.level, 1);
+                let table = bucket.read(&entry).await;
+                let view = table.traces().unwrap();
+                for row in 0..view.len() {
+                    assert!(traces.insert(view.id(row)), "a trace lies in one block");
+                    assert!(row == 0 || view.id(row - 1) < view.id(row));
+                }
+            }
+        });
+    }
+}
+
+/// Publishes a block of ordinary traffic that begins at `start_nanos`.
+async fn publish_shop(bucket: &Bucket, seed: u64, start_nanos: u64) -> BlockEntry {
+    bucket.publish(shop_request(seed, 20, start_nanos).resource_spans).await.unwrap()
+}
+
+/// In the middle of a window that is long over.
+const LONG_AGO: u64 = 1_600_000_000_000_000_000 / HOUR_NANOS * HOUR_NANOS + HOUR_NANOS / 2;
+
+#[tokio::test]
+async fn the_blocks_of_a_window_become_one_and_old_spans_do_not_stretch_it() {
+    let bucket = Bucket::new();
+    for seed in 0..4 {
+        publish_shop(&bucket, seed, LONG_AGO + seed * 1_000_000_000).await;
+    }
+    // one block has a few spans from years before
+    let mut strays = shop_request(9, 20, LONG_AGO).resource_spans;
+    strays.extend(shop_request(10, 1, 1_000_000_000).resource_spans);
+    bucket.publish(strays).await.unwrap();
+    let expected = bucket.answer().await;
+    let mut compactor = bucket.compactor().await;
+    while compactor.round(&bucket.running).await {}
+    let blocks = bucket.blocks().await;
+    let ranges: Vec<TimeRange> = blocks.iter().map(BlockEntry::time_range).collect();
+    let in_window = |range: &&TimeRange| range.start_nanos >= LONG_AGO - HOUR_NANOS && range.end_nanos >= LONG_AGO;
+    assert_eq!(ranges.iter().filter(in_window).count(), 1, "{ranges:?}");
+    assert_eq!(ranges.iter().filter(|range| range.end_nanos < HOUR_NANOS).count(), 1, "{ranges:?}");
+    assert_eq!(ranges.len(), 2);
+    assert_eq!(bucket.stored().await, expected);
+}
+
+#[tokio::test]
+async fn a_damaged_block_is_left_alone_and_the_others_are_compacted() {
+    // an index is made anew, not read
+    for file in BlockFile::ALL.into_iter().filter(|file| *file != BlockFile::Index) {
+        let bucket = Bucket::new();
+        let mut entries = Vec::new();
+        for seed in 0..4 {
+            entries.push(publish_shop(&bucket, seed, LONG_AGO).await);
+        }
+        let damaged = entries.remove(1);
+        let key = paths::block_file(&bucket.tenant, &damaged.id, file);
+        let mut bytes = bucket.objects.get(&key).await.unwrap().bytes().await.unwrap().to_vec();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 0x20;
+        bucket.objects.put(&key, bytes.into()).await.unwrap();
+        let mut compactor = bucket.compactor().await;
+        assert!(!compactor.round(&bucket.running).await, "{}", file.name());
+        assert_eq!(bucket.blocks().await.len(), 4);
+        assert!(compactor.round(&bucket.running).await);
+        let blocks = bucket.blocks().await;
+        assert!(blocks.contains(&damaged) && blocks.len() == 2, "{}: {blocks:?}", file.name());
+        let whole = blocks.iter().find(|block| block.id != damaged.id).unwrap();
+        assert_eq!(whole.spans, entries.iter().map(|entry| entry.spans).sum::<u64>());
+        let named: BTreeSet<String> = blocks
+            .iter()
+            .map(|block| block.id.to_string())
+            .chain(entries.iter().map(|entry| entry.id.to_string()))
+            .collect();
+        assert_eq!(bucket.blocks_with_files().await, named, "what was begun with the damaged block is gone");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_workers_with_the_same_inputs_one_commits() {
+    let bucket = Bucket::new();
+    let mut inputs = Vec::new();
+    for seed in 0..3 {
+        inputs.push(publish_shop(&bucket, seed, LONG_AGO).await);
+    }
+    let expected = bucket.answer().await;
+    let others: Vec<BlockEntry> = inputs[1..].to_vec();
+    let group = Group::Window(LONG_AGO / HOUR_NANOS);
+    let jobs = [inputs.clone(), inputs.clone(), others].map(|inputs| Job { group, inputs });
+    let mut compactors = [bucket.compactor().await, bucket.compactor().await, bucket.compactor().await];
+    let work = compactors.iter_mut().zip(&jobs);
+    let outcomes =
+        futures::future::join_all(work.map(|(compactor, job)| compactor.run_job(&bucket.tenant, job, &bucket.running)))
+            .await;
+    assert_eq!(outcomes.iter().filter(|outcome| **outcome == Outcome::Committed).count(), 1, "{outcomes:?}");
+    assert_eq!(outcomes.iter().filter(|outcome| **outcome == Outcome::Lost).count(), 2, "{outcomes:?}");
+    assert_eq!(bucket.stored().await, expected);
+    let named = bucket.blocks().await.into_iter().chain(inputs).map(|block| block.id.to_string()).collect();
+    assert_eq!(bucket.blocks_with_files().await, named, "the losers took back what they had stored");
+}
+
+#[tokio::test]
+async fn the_files_of_inputs_go_after_the_grace_period() {
+    let bucket = Bucket::new();
+    for seed in 0..3 {
+        publish_shop(&bucket, seed, LONG_AGO).await;
+    }
+    let mut compactor = bucket.compactor().await;
+    assert!(compactor.round(&bucket.running).await);
+    assert_eq!(bucket.blocks_with_files().await.len(), 4, "a query may still read the inputs");
+    compactor.delete_replaced(std::time::Instant::now()).await;
+    let left = bucket.blocks().await.into_iter().map(|block| block.id.to_string()).collect();
+    assert_eq!(bucket.blocks_with_files().await, left);
+}
+
+#[tokio::test]
+async fn a_worker_stops_when_it_is_told_to() {
+    let bucket = Bucket::new();
+    let (stop, running) = watch::channel(false);
+    let task = tokio::spawn(bucket.compactor().await.run(running));
+    stop.send(true).unwrap();
+    task.await.unwrap();
+}

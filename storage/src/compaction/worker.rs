@@ -1,0 +1,282 @@
+//! The task that does compaction jobs, one after the other.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use model::{BlockId, ErrorKind, TenantId};
+use object_store::{ObjectStore, ObjectStoreExt};
+use tokio::sync::watch;
+
+use super::merge::{Failure, Merged, Merger};
+use super::planner::{Job, Limits, plan};
+use crate::cpu::CpuPool;
+use crate::error::Error;
+use crate::manifest::{BlockEntry, Change, Store};
+use crate::paths::{self, BlockFile};
+use crate::telemetry::{Compacted, Telemetry};
+
+/// Most inputs of a job: each has an open file and a window of decoded spans.
+const MAX_INPUTS: usize = 16;
+/// Memory for decoded spans; as much again may hold the `traces` tables of the inputs.
+const BUDGET_BYTES: usize = 96 << 20;
+/// Memory of a row of `traces`.
+const TRACE_BYTES: u64 = 128;
+/// A damaged block is tried again after this: what could not be read may have been the store's fault.
+const DAMAGED_RETRY: Duration = Duration::from_secs(3600);
+
+/// When and how far blocks are merged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// How often jobs are looked for when there were none.
+    pub cycle: Duration,
+    /// Blocks whose newest spans ended in the same window are merged. Not 0.
+    pub window: Duration,
+    /// Most traces of a new block.
+    pub max_traces: u64,
+    /// Most bytes of a new block.
+    pub max_block_bytes: u64,
+    /// How long the files of merged blocks stay, so that queries that planned with them end.
+    pub keep_inputs: Duration,
+}
+
+/// Merges the blocks of all tenants, one job at a time. Any number may work on one store.
+pub struct Compactor {
+    manifests: Arc<Store>,
+    objects: Arc<dyn ObjectStore>,
+    cpu: CpuPool,
+    limits: Limits,
+    budget_bytes: usize,
+    cycle: Duration,
+    keep_inputs: Duration,
+    telemetry: Telemetry,
+    /// Blocks that could not be read, and since when: left alone.
+    damaged: HashMap<BlockId, Instant>,
+    /// Blocks out of the manifest whose files are still there, oldest first.
+    replaced: VecDeque<(Instant, TenantId, BlockId)>,
+}
+
+/// What became of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Committed,
+    /// Another worker was faster.
+    Lost,
+    Failed,
+}
+
+impl Compactor {
+    pub fn new(
+        manifests: Arc<Store>,
+        objects: Arc<dyn ObjectStore>,
+        cpu: CpuPool,
+        config: &Config,
+        telemetry: Telemetry,
+    ) -> Self {
+        let limits = Limits {
+            window_nanos: u64::try_from(config.window.as_nanos()).unwrap_or(u64::MAX).max(1),
+            max_inputs: MAX_INPUTS,
+            max_traces: config.max_traces.min(BUDGET_BYTES as u64 / TRACE_BYTES),
+            max_bytes: config.max_block_bytes,
+        };
+        Self {
+            manifests,
+            objects,
+            cpu,
+            limits,
+            budget_bytes: BUDGET_BYTES,
+            cycle: config.cycle,
+            keep_inputs: config.keep_inputs,
+            telemetry,
+            damaged: HashMap::new(),
+            replaced: VecDeque::new(),
+        }
+    }
+
+    /// Keeps decoded spans within this many bytes instead.
+    #[must_use]
+    pub fn with_budget_bytes(self, budget_bytes: usize) -> Self {
+        Self { budget_bytes, ..self }
+    }
+
+    /// Works until `stop` says so; a job under way ends at its next row group.
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        while !*stop.borrow() {
+            let did_something = self.round(&stop).await;
+            self.delete_replaced(Instant::now()).await;
+            if !did_something {
+                tokio::select! {
+                    _ = tokio::time::sleep(self.cycle) => {}
+                    changed = stop.changed() => if changed.is_err() { break },
+                }
+            }
+        }
+    }
+
+    /// Does the most useful job of every tenant that has one; true when any was committed.
+    pub async fn round(&mut self, stop: &watch::Receiver<bool>) -> bool {
+        let mut did_something = false;
+        for tenant in self.manifests.tenants() {
+            if *stop.borrow() {
+                break;
+            }
+            match self.next_job(&tenant).await {
+                Ok(Some(job)) => did_something |= self.run_job(&tenant, &job, stop).await == Outcome::Committed,
+                Ok(None) => {}
+                Err(error) => self.report(&tenant, &error),
+            }
+        }
+        did_something
+    }
+
+    /// The most useful job. What this process knows may be old: it is looked up before work begins.
+    async fn next_job(&mut self, tenant: &TenantId) -> Result<Option<Job>, Error> {
+        if self.jobs(tenant).await?.is_empty() {
+            return Ok(None);
+        }
+        self.manifests.refresh(tenant).await?;
+        let mut jobs = self.jobs(tenant).await?;
+        Ok(if jobs.is_empty() { None } else { Some(jobs.swap_remove(0)) })
+    }
+
+    async fn jobs(&mut self, tenant: &TenantId) -> Result<Vec<Job>, Error> {
+        let now = Instant::now();
+        self.damaged.retain(|_, since| now.saturating_duration_since(*since) < DAMAGED_RETRY);
+        let manifest = self.manifests.load(tenant).await?;
+        let blocks: Vec<_> =
+            manifest.blocks.iter().filter(|block| !self.damaged.contains_key(&block.id)).cloned().collect();
+        let jobs = plan(&blocks, unix_nanos(), &self.limits);
+        self.telemetry.compaction.set_outstanding(tenant, jobs.iter().map(|job| job.inputs.len()).sum());
+        Ok(jobs)
+    }
+
+    /// Does a job and says what became of it; what it stored is taken back unless a manifest may name it.
+    pub(super) async fn run_job(&mut self, tenant: &TenantId, job: &Job, stop: &watch::Receiver<bool>) -> Outcome {
+        let (started, mut new_blocks) = (Instant::now(), Vec::new());
+        let merged = match self.merge(tenant, job, &mut new_blocks, stop).await {
+            Ok(merged) => merged,
+            Err(failure) => {
+                self.discard(tenant, &new_blocks).await;
+                return self.failed(tenant, job, failure).await;
+            }
+        };
+        let remove = job.inputs.iter().map(|input| input.id).collect();
+        let change = Change { add: merged.blocks.clone(), remove, ..Change::default() };
+        match self.manifests.commit(tenant, |_| Some(change.clone())).await {
+            Ok(_) => {
+                let (inputs, blocks) = (job.inputs.len(), merged.blocks.len());
+                tracing::info!(%tenant, inputs, blocks, bytes = job.bytes(), joined_traces = merged.joined_traces,
+                    dropped_spans = merged.dropped_spans, took = ?started.elapsed(), "blocks compacted");
+                self.telemetry.compaction.compacted(&Compacted {
+                    level: merged.level,
+                    input_blocks: inputs,
+                    traces_written: merged.blocks.iter().map(|block| block.traces).sum(),
+                    bytes_written: merged.blocks.iter().map(BlockEntry::bytes).sum(),
+                    joined_traces: merged.joined_traces,
+                    dropped_spans: merged.dropped_spans,
+                });
+                let now = Instant::now();
+                self.replaced.extend(job.inputs.iter().map(|input| (now, tenant.clone(), input.id)));
+                Outcome::Committed
+            }
+            Err(error @ Error::BlocksGone { .. }) => {
+                self.discard(tenant, &new_blocks).await;
+                self.failed(tenant, job, Failure::Job(error)).await
+            }
+            // the commit may have been made: the files stay
+            Err(error) => self.failed(tenant, job, Failure::Job(error)).await,
+        }
+    }
+
+    async fn merge(
+        &self,
+        tenant: &TenantId,
+        job: &Job,
+        new_blocks: &mut Vec<BlockId>,
+        stop: &watch::Receiver<bool>,
+    ) -> Result<Merged, Failure> {
+        let merger = Merger {
+            objects: &self.objects,
+            cpu: &self.cpu,
+            tenant,
+            limits: &self.limits,
+            budget_bytes: self.budget_bytes,
+        };
+        let go_on = || match *stop.borrow() {
+            true => Err(Error::Stopping),
+            false => self.check_inputs(tenant, job),
+        };
+        let merged = merger.merge(job, new_blocks, go_on).await?;
+        let read: u64 = job.inputs.iter().map(|input| input.spans).sum();
+        let written = merged.blocks.iter().map(|block| block.spans).sum::<u64>() + merged.dropped_spans as u64;
+        match read == written {
+            true => Ok(merged),
+            false => Err(Failure::Job(Error::SpansMissing { tenant: tenant.clone(), read, written })),
+        }
+    }
+
+    /// Whether the inputs are still there, as far as this process knows.
+    fn check_inputs(&self, tenant: &TenantId, job: &Job) -> Result<(), Error> {
+        let manifest = self.manifests.snapshot(tenant).unwrap_or_default();
+        match job.inputs.iter().find(|input| manifest.block(&input.id).is_none()) {
+            Some(gone) => Err(Error::BlocksGone { tenant: tenant.clone(), block_id: gone.id }),
+            None => Ok(()),
+        }
+    }
+
+    /// Says why a job failed, and leaves alone from now on what cannot be read.
+    async fn failed(&mut self, tenant: &TenantId, job: &Job, failure: Failure) -> Outcome {
+        // an input that cannot be found may have been replaced by others meanwhile
+        _ = self.manifests.refresh(tenant).await;
+        let (error, suspects) = match failure {
+            Failure::Job(Error::BlocksGone { .. } | Error::Stopping) => return Outcome::Lost,
+            _ if self.check_inputs(tenant, job).is_err() => return Outcome::Lost,
+            Failure::Input(block_id, error) => (error, vec![block_id]),
+            Failure::Job(error) => (error, job.inputs.iter().map(|input| input.id).collect()),
+        };
+        self.report(tenant, &error);
+        if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound | ErrorKind::Internal) {
+            for block_id in suspects {
+                tracing::error!(%tenant, %block_id, "a block that cannot be compacted is left as it is");
+                self.damaged.insert(block_id, Instant::now());
+                self.telemetry.compaction.damaged_block();
+            }
+        }
+        Outcome::Failed
+    }
+
+    fn report(&self, tenant: &TenantId, error: &Error) {
+        tracing::warn!(%tenant, %error, "compaction failed, will retry");
+        self.telemetry.compaction.failed();
+    }
+
+    /// Deletes files that no manifest names, as far as that goes.
+    async fn discard(&self, tenant: &TenantId, blocks: &[BlockId]) {
+        for block_id in blocks {
+            self.delete_files(tenant, block_id).await;
+        }
+    }
+
+    pub(super) async fn delete_replaced(&mut self, now: Instant) {
+        let is_due = |since: &Instant| now.saturating_duration_since(*since) >= self.keep_inputs;
+        let due = self.replaced.partition_point(|(since, ..)| is_due(since));
+        for (_, tenant, block_id) in self.replaced.drain(..due).collect::<Vec<_>>() {
+            self.delete_files(&tenant, &block_id).await;
+        }
+    }
+
+    async fn delete_files(&self, tenant: &TenantId, block_id: &BlockId) {
+        for file in BlockFile::ALL {
+            let key = paths::block_file(tenant, block_id, file);
+            match self.objects.delete(&key).await {
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+                Err(error) => tracing::warn!(%key, %error, "a file of a block that is gone could not be deleted"),
+            }
+        }
+    }
+}
+
+fn unix_nanos() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
+}
