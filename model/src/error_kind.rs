@@ -18,3 +18,18 @@ pub enum ErrorKind {
     /// A fault of ours.
     Internal,
 }
+
+impl ErrorKind {
+    /// The name for logs and labels.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::InvalidInput => "invalid_input",
+            Self::NotFound => "not_found",
+            Self::LimitExceeded => "limit_exceeded",
+            Self::Unavailable => "unavailable",
+            Self::Timeout => "timeout",
+            Self::Corrupt => "corrupt",
+            Self::Internal => "internal",
+        }
+    }
+}

@@ -168,3 +168,39 @@ pub enum TagValueKind {
     Bool,
     Keyword,
 }
+
+/// What all answers have in common.
+pub(crate) trait Answer {
+    /// How many traces, spans, series, names or values it holds, whatever it is a list of.
+    fn results(&self) -> usize;
+}
+
+impl Answer for TraceAnswer {
+    fn results(&self) -> usize {
+        self.resource_spans.iter().flat_map(|resource| &resource.scope_spans).map(|scope| scope.spans.len()).sum()
+    }
+}
+
+impl Answer for SearchAnswer {
+    fn results(&self) -> usize {
+        self.traces.len()
+    }
+}
+
+impl Answer for MetricsAnswer {
+    fn results(&self) -> usize {
+        self.series.len()
+    }
+}
+
+impl Answer for TagNames {
+    fn results(&self) -> usize {
+        self.scopes.values().map(BTreeSet::len).sum()
+    }
+}
+
+impl Answer for TagValues {
+    fn results(&self) -> usize {
+        self.values.len()
+    }
+}

@@ -9,6 +9,7 @@
 //! - `eval`: TraceQL over span batches, column by column;
 //! - `finder`: which spans match, for a filter or a pipeline;
 //! - `plan`, `reading`: the sources of a query, and traces that lie in several of them;
+//! - `budget`: what a query spends; `question`: how it is counted and logged;
 //! - `concurrent`: several reads at a time;
 //! - `prune`: what a source says before it is opened;
 //! - `series`: accumulators of metrics;
@@ -21,6 +22,7 @@ pub mod answer;
 pub mod request;
 
 mod querier;
+mod question;
 
 mod metrics;
 mod search;
@@ -33,6 +35,7 @@ mod finder;
 mod plan;
 mod reading;
 
+mod budget;
 mod concurrent;
 mod eval;
 mod merge;

@@ -33,6 +33,7 @@ use tracing::warn;
 pub use self::intervals::Intervals;
 use self::query::{Limits, MetricsQuery, Tally, exemplars_of};
 use crate::answer::{MetricsAnswer, Series, Value};
+use crate::budget::Budget;
 use crate::concurrent::try_in_order;
 use crate::error::Error;
 use crate::finder::Decided;
@@ -48,13 +49,14 @@ const SOURCES_AT_ONCE: usize = 4;
 /// Answers a metrics query over a consistent set of sources.
 pub(crate) async fn metrics(
     inner: &Inner,
+    budget: Arc<Budget>,
     sources: Vec<Arc<dyn Source>>,
     request: &MetricsRequest,
 ) -> Result<MetricsAnswer, Error> {
     let query = Arc::new(MetricsQuery::of(&request.query)?);
     let intervals = request.intervals;
     let measuring = Measuring {
-        reading: Reading::new(inner, sources, intervals.time_range()),
+        reading: Reading::new(inner, budget, sources, intervals.time_range()),
         query: query.clone(),
         intervals,
         limits: Limits {
@@ -111,7 +113,7 @@ impl Measuring<'_> {
             true => self.query.meter.nothing(&self.intervals, &self.limits),
             false => self.scan_opened(Opened::open(source.clone()).await?, &pruned, split).await?,
         };
-        self.reading.count_source();
+        self.reading.budget.count_source();
         Ok(tally)
     }
 
@@ -119,7 +121,7 @@ impl Measuring<'_> {
         let (finder, small_tables) = (self.query.finder.clone(), opened.small_tables());
         let decided = Arc::new(self.reading.inner.cpu.run(move || finder.on_dimensions(&small_tables)).await??);
         let traces = self.candidates(&opened, &decided, pruned, split)?;
-        self.reading.count_traces(traces.len());
+        self.reading.budget.count_traces(traces.len());
         let mut tally = self.query.meter.nothing(&self.intervals, &self.limits);
         let measure = |group| self.measure_group(&opened, &decided, group).boxed();
         let groups = opened.by_group(traces)?.into_iter().map(measure).collect();
@@ -167,7 +169,9 @@ impl Measuring<'_> {
         } else {
             opened.read_near(wanted.group, &found, &columns).await?
         };
-        self.reading.count_read(rows.bytes, if self.query.finder.decides_whole_traces() { found.len() } else { 0 });
+        self.reading
+            .budget
+            .count_read(rows.bytes, if self.query.finder.decides_whole_traces() { found.len() } else { 0 });
         let (query, intervals, limits) = (self.query.clone(), self.intervals, self.limits);
         let measure = move || {
             let positions = found.into_iter().map(|row| Ok(rows.position(row)? as u32));
@@ -233,7 +237,7 @@ impl Measuring<'_> {
             series.exemplars.truncate(room);
             room -= series.exemplars.len();
         }
-        MetricsAnswer { intervals: self.intervals, series, metrics: self.reading.metrics(), partial }
+        MetricsAnswer { intervals: self.intervals, series, metrics: self.reading.budget.spent(), partial }
     }
 
     /// Exemplars of samples that are gone go too; those of counts take the value of the series.

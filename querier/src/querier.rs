@@ -1,4 +1,4 @@
-//! [`Querier`]: the questions that can be asked, each with its deadline and its count.
+//! [`Querier`]: the questions that can be asked, each with its deadline, its count and its line in the log.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -9,11 +9,13 @@ use storage::CpuPool;
 use storage::source::Source;
 use tokio::sync::watch;
 
-use crate::answer::{MetricsAnswer, QueryMetrics, SearchAnswer, TagNames, TagValues, TraceAnswer};
+use crate::answer::{Answer, MetricsAnswer, SearchAnswer, TagNames, TagValues, TraceAnswer};
+use crate::budget::Budget;
 use crate::config::Config;
 use crate::error::Error;
+use crate::question::{Question, Running};
 use crate::request::{MetricsRequest, SearchRequest, TagNamesRequest, TagValuesRequest};
-use crate::telemetry::{Operation, Telemetry};
+use crate::telemetry::Telemetry;
 use crate::{metrics, search, tags, trace_by_id};
 
 /// Where a tenant's spans lie: live data and blocks, a consistent snapshot each time it is asked.
@@ -53,11 +55,11 @@ impl Querier {
         id: TraceId,
         range: Option<TimeRange>,
     ) -> Result<TraceAnswer, Error> {
-        let answer = async {
+        let answer = async |budget| {
             let sources = self.sources(tenant).await?;
-            trace_by_id::trace_by_id(&self.inner, sources, id, range).await
+            trace_by_id::trace_by_id(&self.inner, budget, sources, id, range).await
         };
-        self.ask(Operation::Traces, tenant, |answer: &TraceAnswer| answer.metrics, answer).await
+        self.ask(Question::trace(tenant, id, range), answer).await
     }
 
     /// The newest traces that match, newest first.
@@ -70,44 +72,47 @@ impl Querier {
         request: SearchRequest,
         certain: Option<&watch::Sender<SearchAnswer>>,
     ) -> Result<SearchAnswer, Error> {
-        let answer = async { search::search(&self.inner, self.sources(tenant).await?, &request, certain).await };
-        self.ask(Operation::Search, tenant, |answer: &SearchAnswer| answer.metrics, answer).await
+        let answer = async |budget| {
+            let sources = self.sources(tenant).await?;
+            search::search(&self.inner, budget, sources, &request, certain).await
+        };
+        self.ask(Question::search(tenant, &request), answer).await
     }
 
     /// Numbers over time of the spans that match.
     pub async fn metrics(&self, tenant: &TenantId, request: MetricsRequest) -> Result<MetricsAnswer, Error> {
-        let answer = async { metrics::metrics(&self.inner, self.sources(tenant).await?, &request).await };
-        self.ask(Operation::Metrics, tenant, |answer: &MetricsAnswer| answer.metrics, answer).await
+        let answer = async |budget| metrics::metrics(&self.inner, budget, self.sources(tenant).await?, &request).await;
+        self.ask(Question::metrics(tenant, &request), answer).await
     }
 
     /// Names of tags by scope.
     pub async fn tag_names(&self, tenant: &TenantId, request: TagNamesRequest) -> Result<TagNames, Error> {
-        let answer = async { tags::tag_names(&self.inner, self.sources(tenant).await?, &request).await };
-        self.ask(Operation::Metadata, tenant, |answer: &TagNames| answer.metrics, answer).await
+        let answer = async |budget| tags::tag_names(&self.inner, budget, self.sources(tenant).await?, &request).await;
+        self.ask(Question::tag_names(tenant, &request), answer).await
     }
 
     /// Values of a tag.
     pub async fn tag_values(&self, tenant: &TenantId, request: TagValuesRequest) -> Result<TagValues, Error> {
-        let answer = async { tags::tag_values(&self.inner, self.sources(tenant).await?, &request).await };
-        self.ask(Operation::Metadata, tenant, |answer: &TagValues| answer.metrics, answer).await
+        let answer = async |budget| tags::tag_values(&self.inner, budget, self.sources(tenant).await?, &request).await;
+        self.ask(Question::tag_values(tenant, &request), answer).await
     }
 
     async fn sources(&self, tenant: &TenantId) -> Result<Vec<Arc<dyn Source>>, Error> {
         Ok((self.inner.sources)(tenant).await?)
     }
 
-    /// Waits for the answer up to the deadline, and counts the question.
-    async fn ask<T>(
+    /// Waits for the answer up to the deadline. However the question ends, it is counted and logged.
+    async fn ask<T: Answer, F: Future<Output = Result<T, Error>>>(
         &self,
-        operation: Operation,
-        tenant: &TenantId,
-        metrics: fn(&T) -> QueryMetrics,
-        answer: impl Future<Output = Result<T, Error>>,
+        question: Question,
+        answer: impl FnOnce(Arc<Budget>) -> F,
     ) -> Result<T, Error> {
-        let guard = self.inner.telemetry.start(operation, tenant);
+        let budget = Arc::new(Budget::default());
+        let running = Running::start(question, budget.clone(), self.inner.telemetry.clone());
         let deadline = self.inner.config.max_query_time();
-        let answer = tokio::time::timeout(deadline, answer).await.map_err(|_| Error::Timeout(deadline))?;
-        guard.completed(&answer.as_ref().map(metrics).unwrap_or_default());
+        let answer = tokio::time::timeout(deadline, answer(budget)).await;
+        let answer = answer.unwrap_or(Err(Error::Timeout(deadline)));
+        running.ended(&answer);
         answer
     }
 }

@@ -5,7 +5,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use futures::FutureExt;
 use hashbrown::{HashMap, HashSet};
@@ -15,14 +15,14 @@ use storage::source::{Dimensions, Source};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::warn;
 
-use crate::answer::QueryMetrics;
+use crate::budget::Budget;
 use crate::concurrent::try_all;
 use crate::error::Error;
 use crate::finder::{Decided, Finder};
 use crate::parts::{self, PartAt};
 use crate::plan;
 use crate::prune;
-use crate::querier::{Inner, locked};
+use crate::querier::Inner;
 use crate::scan::{GroupTraces, Opened, Rows};
 
 /// Traces that are put together at a time.
@@ -35,16 +35,16 @@ pub(crate) struct Reading<'a> {
     pub sources: Vec<Arc<dyn Source>>,
     /// What the query asks about.
     pub range: TimeRange,
+    pub budget: Arc<Budget>,
     /// Limits the reads of all sources together.
     reads: Semaphore,
-    metrics: Mutex<QueryMetrics>,
 }
 
 impl<'a> Reading<'a> {
-    pub fn new(inner: &'a Inner, sources: Vec<Arc<dyn Source>>, range: TimeRange) -> Self {
+    pub fn new(inner: &'a Inner, budget: Arc<Budget>, sources: Vec<Arc<dyn Source>>, range: TimeRange) -> Self {
         let sources = plan::newest_first(sources);
-        let metrics = Mutex::new(plan::metrics(&sources, &range));
-        Self { inner, sources, range, reads: Semaphore::new(inner.config.max_concurrent_reads.max(1)), metrics }
+        budget.plan(plan::metrics(&sources, &range));
+        Self { inner, sources, range, reads: Semaphore::new(inner.config.max_concurrent_reads.max(1)), budget }
     }
 
     /// The sources with spans in the range, by number.
@@ -64,29 +64,6 @@ impl<'a> Reading<'a> {
         Ok(self.reads.acquire().await.map_err(|_| storage::Error::Stopping)?)
     }
 
-    pub fn count_read(&self, bytes: u64, spans: usize) {
-        let mut metrics = locked(&self.metrics);
-        metrics.inspected_bytes += bytes;
-        metrics.inspected_spans += spans as u64;
-    }
-
-    pub fn count_traces(&self, traces: usize) {
-        locked(&self.metrics).inspected_traces += traces as u64;
-    }
-
-    /// Forgets which sources were dealt with, because all are looked at again.
-    pub fn begin(&self) {
-        locked(&self.metrics).completed_jobs = 0;
-    }
-
-    pub fn count_source(&self) {
-        locked(&self.metrics).completed_jobs += 1;
-    }
-
-    pub fn metrics(&self) -> QueryMetrics {
-        *locked(&self.metrics)
-    }
-
     /// Reads what the finder needs of some traces of a row group: where it pays, first the columns of its filters and then
     /// the others for traces that may match. `keep` takes traces out before each read. `None` when no trace is left.
     pub async fn read_candidates(
@@ -101,7 +78,7 @@ impl<'a> Reading<'a> {
         let first_columns = finder.first_projection().filter(|_| !wanted.traces.is_empty());
         if let Some(columns) = &first_columns {
             let rows = opened.read(wanted, columns).await?;
-            self.count_read(rows.bytes, rows.table.span_count());
+            self.budget.count_read(rows.bytes, rows.table.span_count());
             let (finder, decided, runs) = (finder.clone(), decided.clone(), rows.runs(&wanted.traces)?);
             let narrow = move || {
                 let candidates = finder.narrow(&rows.table, &runs, &decided)?;
@@ -114,7 +91,7 @@ impl<'a> Reading<'a> {
             return Ok(None);
         }
         let rows = opened.read(wanted, &finder.projection()).await?;
-        self.count_read(rows.bytes, if first_columns.is_some() { 0 } else { rows.table.span_count() });
+        self.budget.count_read(rows.bytes, if first_columns.is_some() { 0 } else { rows.table.span_count() });
         Ok(Some(rows))
     }
 
@@ -183,7 +160,7 @@ impl<'a> Reading<'a> {
     async fn read_group_whole(&self, source: &Opened, group: GroupTraces) -> Result<SpanTable, Error> {
         let _turn = self.turn().await?;
         let (table, bytes) = parts::read_whole(source, &group).await?;
-        self.count_read(bytes, table.span_count());
+        self.budget.count_read(bytes, table.span_count());
         Ok(table)
     }
 }

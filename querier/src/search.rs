@@ -30,6 +30,7 @@ use tracing::warn;
 use self::collect::{Hit, Hits};
 use self::query::SearchQuery;
 use crate::answer::SearchAnswer;
+use crate::budget::Budget;
 use crate::concurrent::try_all;
 use crate::error::Error;
 use crate::finder::{Decided, HitSet};
@@ -45,6 +46,7 @@ const SOURCES_AT_ONCE: usize = 4;
 /// Answers a search over a consistent set of sources. `certain` is told what can be said before the end.
 pub(crate) async fn search(
     inner: &Inner,
+    budget: Arc<Budget>,
     sources: Vec<Arc<dyn Source>>,
     request: &SearchRequest,
     certain: Option<&watch::Sender<SearchAnswer>>,
@@ -54,7 +56,7 @@ pub(crate) async fn search(
         return Ok(SearchAnswer::default());
     }
     let search = Search {
-        reading: Reading::new(inner, sources, request.range),
+        reading: Reading::new(inner, budget, sources, request.range),
         query,
         limit: request.limit,
         spans_per_span_set: request.spans_per_span_set,
@@ -66,7 +68,7 @@ pub(crate) async fn search(
     loop {
         let hits = search.find(keep, &split).await?;
         if let Some(traces) = search.complete(hits).await? {
-            return Ok(SearchAnswer { traces, metrics: search.reading.metrics() });
+            return Ok(SearchAnswer { traces, metrics: search.reading.budget.spent() });
         }
         keep = keep.saturating_mul(2);
     }
@@ -85,7 +87,7 @@ struct Search<'a> {
 impl Search<'_> {
     /// The newest traces that match, up to `keep`. Traces in `split` are evaluated as a whole.
     async fn find(&self, keep: usize, split: &HashSet<TraceId>) -> Result<Hits, Error> {
-        self.reading.begin();
+        self.reading.budget.begin_again();
         let ends = self.reading.in_range().map(|(number, source)| (number, source.time_range().end_nanos));
         let hits = Mutex::new(Hits::new(keep, ends));
         let finding = async {
@@ -108,14 +110,14 @@ impl Search<'_> {
         // every trace of the source starts before the source ends
         if locked(hits).could_keep(source.time_range().end_nanos) {
             match self.scan(number, source, split, hits).await {
-                Ok(()) => self.reading.count_source(),
+                Ok(()) => self.reading.budget.count_source(),
                 Err(error) if error.is_of_one_source() => {
                     warn!(block_id = %source.block_id(), %error, "source left out of a search");
                 }
                 Err(error) => return Err(error),
             }
         } else {
-            self.reading.count_source();
+            self.reading.budget.count_source();
         }
         locked(hits).done_with(number);
         Ok(())
@@ -148,7 +150,7 @@ impl Search<'_> {
         let decided = self.reading.inner.cpu.run(move || query.finder.on_dimensions(&small_tables)).await??;
         let decided = Arc::new(decided);
         let traces = self.candidates(&opened, &decided, pruned, split, hits)?;
-        self.reading.count_traces(traces.len());
+        self.reading.budget.count_traces(traces.len());
         if self.query.finder.decides_whole_traces() {
             self.add_whole(number, &opened, &traces, hits)?;
         } else {

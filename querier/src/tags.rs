@@ -10,7 +10,7 @@
 mod names;
 mod values;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use arrow::buffer::BooleanBuffer;
 use futures::FutureExt;
@@ -22,7 +22,7 @@ use tracing::warn;
 
 pub(crate) use self::names::tag_names;
 pub(crate) use self::values::tag_values;
-use crate::answer::QueryMetrics;
+use crate::budget::Budget;
 use crate::concurrent::{Work, try_all};
 use crate::error::Error;
 use crate::eval::{DimensionMasks, Evaluation, Filter, Home, Selection};
@@ -39,7 +39,7 @@ struct TagScan<'a> {
     /// `None`: all spans.
     filter: Option<Arc<Filter>>,
     reads: Semaphore,
-    metrics: Mutex<QueryMetrics>,
+    budget: Arc<Budget>,
 }
 
 /// A source that was opened, and its traces (rows of `traces`, ascending) that may count.
@@ -58,6 +58,7 @@ struct Selected<'a> {
 impl<'a> TagScan<'a> {
     fn new(
         inner: &'a Inner,
+        budget: Arc<Budget>,
         sources: Vec<Arc<dyn Source>>,
         range: TimeRange,
         filter: &TagFilter,
@@ -68,9 +69,9 @@ impl<'a> TagScan<'a> {
         };
         let mut sources = plan::newest_first(sources);
         sources.retain(|source| source.time_range().overlaps(&range));
-        let metrics = plan::metrics(&sources, &range);
+        budget.plan(plan::metrics(&sources, &range));
         let reads = Semaphore::new(inner.config.max_concurrent_reads.max(1));
-        Ok(Self { inner, sources, range, filter, reads, metrics: Mutex::new(metrics) })
+        Ok(Self { inner, sources, range, filter, reads, budget })
     }
 
     /// Gives every source of the range to `visit`. A damaged one is left out.
@@ -94,7 +95,7 @@ impl<'a> TagScan<'a> {
             }
             result => result?,
         }
-        self.metrics.lock().unwrap_or_else(PoisonError::into_inner).completed_jobs += 1;
+        self.budget.count_source();
         Ok(())
     }
 
@@ -157,11 +158,7 @@ impl<'a> TagScan<'a> {
     ) -> Result<(), Error> {
         let _read = self.reads.acquire().await.map_err(|_| storage::Error::Stopping)?;
         let rows = opened.read(&wanted, columns).await?;
-        {
-            let mut metrics = self.metrics.lock().unwrap_or_else(PoisonError::into_inner);
-            metrics.inspected_bytes += rows.bytes;
-            metrics.inspected_spans += rows.table.span_count() as u64;
-        }
+        self.budget.count_read(rows.bytes, rows.table.span_count());
         let work = move || {
             let in_range = rows.mask(&rows.runs(&wanted.traces)?);
             let evaluation = Evaluation::new(&rows.table, &masks)?;
@@ -173,10 +170,6 @@ impl<'a> TagScan<'a> {
             take(&Selected { rows: &rows, evaluation: &evaluation, selection })
         };
         self.inner.cpu.run(work).await?
-    }
-
-    fn metrics(&self) -> QueryMetrics {
-        *self.metrics.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

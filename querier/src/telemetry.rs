@@ -21,7 +21,7 @@ pub(crate) enum Operation {
 }
 
 impl Operation {
-    fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Traces => "traces",
             Self::Search => "search",
@@ -73,34 +73,14 @@ impl Telemetry {
         Self { counters: Arc::new(counters) }
     }
 
-    /// Counts a query when it ends, as canceled unless [`QueryGuard::completed`] is called.
-    pub fn start(&self, operation: Operation, tenant: &TenantId) -> QueryGuard {
-        QueryGuard { telemetry: self.clone(), operation, tenant: tenant.to_string(), is_completed: false }
-    }
-}
-
-/// A query that runs. Dropping it counts it.
-pub(crate) struct QueryGuard {
-    telemetry: Telemetry,
-    operation: Operation,
-    tenant: String,
-    is_completed: bool,
-}
-
-impl QueryGuard {
-    pub fn completed(mut self, metrics: &QueryMetrics) {
-        let counters = &self.telemetry.counters;
-        let labels = BytesLabels { op: self.operation.name(), tenant: self.tenant.clone() };
-        counters.bytes.get_or_create(&labels).inc_by(metrics.inspected_bytes);
-        counters.spans.observe(metrics.inspected_spans as f64);
-        self.is_completed = true;
-    }
-}
-
-impl Drop for QueryGuard {
-    fn drop(&mut self) {
-        let result = if self.is_completed { "completed" } else { "canceled" };
-        let labels = QueryLabels { op: self.operation.name(), result, tenant: std::mem::take(&mut self.tenant) };
-        self.telemetry.counters.queries.get_or_create(&labels).inc();
+    /// Counts a query that ended with this outcome.
+    pub fn count(&self, operation: Operation, tenant: &TenantId, outcome: &'static str, spent: &QueryMetrics) {
+        // Tempo knows two results: what ran to its end, if only to fail, and what was given up.
+        let result = if matches!(outcome, "canceled" | "timeout") { "canceled" } else { "completed" };
+        let (op, tenant) = (operation.name(), tenant.to_string());
+        let bytes = self.counters.bytes.get_or_create(&BytesLabels { op, tenant: tenant.clone() });
+        bytes.inc_by(spent.inspected_bytes);
+        self.counters.queries.get_or_create(&QueryLabels { op, result, tenant }).inc();
+        self.counters.spans.observe(spent.inspected_spans as f64);
     }
 }

@@ -9,6 +9,7 @@ use storage::source::Source;
 use tracing::warn;
 
 use crate::answer::TraceAnswer;
+use crate::budget::Budget;
 use crate::concurrent::try_all;
 use crate::error::Error;
 use crate::merge::{merge_copies, part_shared_ids, sort_by_start};
@@ -23,6 +24,7 @@ use crate::scan::Opened;
 /// The first error, when no source could be read.
 pub(crate) async fn trace_by_id(
     inner: &Inner,
+    budget: Arc<Budget>,
     sources: Vec<Arc<dyn Source>>,
     id: TraceId,
     range: Option<TimeRange>,
@@ -30,21 +32,19 @@ pub(crate) async fn trace_by_id(
     let range = range.unwrap_or(TimeRange::ALL);
     let mut sources = plan::newest_first(sources);
     sources.retain(|source| source.time_range().overlaps(&range));
-    let mut metrics = plan::metrics(&sources, &range);
-    let read =
-        |source: Arc<dyn Source>| async move { Ok((source.block_id(), read_part(inner, source, id).await)) }.boxed();
+    budget.plan(plan::metrics(&sources, &range));
+    let budget = &*budget;
+    let read = |source: Arc<dyn Source>| {
+        async move { Ok((source.block_id(), read_part(inner, budget, source, id).await)) }.boxed()
+    };
     let parts = try_all(inner.config.max_concurrent_reads, sources.into_iter().map(read).collect()).await?;
 
     let (mut found, mut failures) = (Vec::new(), Vec::new());
     for (block_id, part) in parts {
         match part {
             Ok(part) => {
-                metrics.completed_jobs += 1;
-                if let Some(part) = part {
-                    metrics.inspected_bytes += part.bytes;
-                    metrics.inspected_spans += part.span_count as u64;
-                    found.push(part.resource_spans);
-                }
+                budget.count_source();
+                found.extend(part);
             }
             Err(error) if may_be_left_out(&error) => {
                 warn!(%block_id, %error, "source left out of a trace");
@@ -55,14 +55,14 @@ pub(crate) async fn trace_by_id(
     }
     let partial = match failures.len() {
         0 => None,
-        count if metrics.completed_jobs > 0 => Some(format!("{count} blocks could not be read")),
+        count if budget.spent().completed_jobs > 0 => Some(format!("{count} blocks could not be read")),
         _ => return Err(failures.swap_remove(0)),
     };
-    metrics.inspected_traces = u64::from(!found.is_empty());
+    budget.count_traces(usize::from(!found.is_empty()));
     let mut resource_spans = merge_copies(found);
     part_shared_ids(&mut resource_spans);
     sort_by_start(&mut resource_spans);
-    Ok(TraceAnswer { resource_spans, metrics, partial })
+    Ok(TraceAnswer { resource_spans, metrics: budget.spent(), partial })
 }
 
 fn may_be_left_out(error: &Error) -> bool {
@@ -70,20 +70,18 @@ fn may_be_left_out(error: &Error) -> bool {
 }
 
 /// The spans of the trace in one source.
-struct Part {
-    resource_spans: Vec<ResourceSpans>,
-    bytes: u64,
-    span_count: usize,
-}
-
-async fn read_part(inner: &Inner, source: Arc<dyn Source>, id: TraceId) -> Result<Option<Part>, Error> {
+async fn read_part(
+    inner: &Inner,
+    budget: &Budget,
+    source: Arc<dyn Source>,
+    id: TraceId,
+) -> Result<Option<Vec<ResourceSpans>>, Error> {
     let Some(trace) = source.find_trace(&id).await? else { return Ok(None) };
     let opened = Opened::open(source).await?;
     let group = opened.by_group([trace])?.pop().ok_or_else(|| Error::damaged("first_row"))?;
     let (table, bytes) = parts::read_whole(&opened, &group).await?;
-    let span_count = table.span_count();
-    let resource_spans = inner.cpu.run(move || spans::encode(&table)).await??;
-    Ok(Some(Part { resource_spans, bytes, span_count }))
+    budget.count_read(bytes, table.span_count());
+    Ok(Some(inner.cpu.run(move || spans::encode(&table)).await??))
 }
 
 #[cfg(test)]

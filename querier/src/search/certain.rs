@@ -46,7 +46,7 @@ impl Search<'_> {
         loop {
             tokio::time::sleep(TELLING_INTERVAL).await;
             let news = self.settle(hits).await?;
-            let metrics = self.reading.metrics();
+            let metrics = self.reading.budget.spent();
             certain.send_if_modified(|known| {
                 let is_news = !news.is_empty() || known.metrics != metrics;
                 known.traces.extend(news);

@@ -117,7 +117,7 @@ impl Search<'_> {
         } else {
             opened.read_rows(group, hits.iter().flat_map(rows_of), &columns).await?
         };
-        self.reading.count_read(rows.bytes, 0);
+        self.reading.budget.count_read(rows.bytes, 0);
         let positions = |mut hit: Hit| {
             for row in hit.sets.iter_mut().flat_map(|set| &mut set.rows) {
                 *row = rows.position(*row)?;

@@ -12,6 +12,7 @@ use storage::source::{Projection, Source};
 
 use super::{Selected, TagScan, filter_of};
 use crate::answer::TagNames;
+use crate::budget::Budget;
 use crate::error::Error;
 use crate::eval::Home;
 use crate::eval::attributes::Items;
@@ -60,6 +61,7 @@ impl Names {
 /// The names of tags that spans in the range have.
 pub(crate) async fn tag_names(
     inner: &Inner,
+    budget: Arc<Budget>,
     sources: Vec<Arc<dyn Source>>,
     request: &TagNamesRequest,
 ) -> Result<TagNames, Error> {
@@ -73,7 +75,7 @@ pub(crate) async fn tag_names(
     if scopes.is_empty() {
         return Ok(TagNames { intrinsics, ..TagNames::default() });
     }
-    let scan = TagScan::new(inner, sources, request.range, &filter)?;
+    let scan = TagScan::new(inner, budget, sources, request.range, &filter)?;
     let names = Names { scopes: BTreeMap::new(), bytes_left: inner.config.max_bytes_per_tag_answer };
     let names = Arc::new(Mutex::new(names));
     scan.each_source(|source| of_source(&scan, source, scopes.clone(), names.clone()).boxed()).await?;
@@ -92,7 +94,7 @@ pub(crate) async fn tag_names(
             !names.is_empty() || only_well_known && has_well_known
         }),
     }
-    Ok(TagNames { scopes, intrinsics, metrics: scan.metrics() })
+    Ok(TagNames { scopes, intrinsics, metrics: scan.budget.spent() })
 }
 
 async fn of_source(

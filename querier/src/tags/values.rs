@@ -14,6 +14,7 @@ use traceql::{Field, Kind, Static, Status};
 
 use super::{Candidates, TagScan, filter_of};
 use crate::answer::{TagValue, TagValueKind, TagValues};
+use crate::budget::Budget;
 use crate::error::Error;
 use crate::eval::column::{Part, Texts};
 use crate::eval::{Column, DimensionMasks, Evaluation, FieldUse, Home, home};
@@ -31,6 +32,7 @@ enum Origin {
 /// The values of a tag that spans in the range have.
 pub(crate) async fn tag_values(
     inner: &Inner,
+    budget: Arc<Budget>,
     sources: Vec<Arc<dyn Source>>,
     request: &TagValuesRequest,
 ) -> Result<TagValues, Error> {
@@ -44,11 +46,11 @@ pub(crate) async fn tag_values(
     {
         return Ok(fixed(tag_value(literal), request.limit));
     }
-    let scan = TagScan::new(inner, sources, request.range, &filter)?;
+    let scan = TagScan::new(inner, budget, sources, request.range, &filter)?;
     let values = Arc::new(Mutex::new(Values::new(inner.config.max_bytes_per_tag_answer)));
     scan.each_source(|source| of_source(&scan, source, &fields, &values).boxed()).await?;
     let values = std::mem::take(&mut locked(&values).values);
-    Ok(TagValues { metrics: scan.metrics(), ..fixed(values, request.limit) })
+    Ok(TagValues { metrics: scan.budget.spent(), ..fixed(values, request.limit) })
 }
 
 async fn of_source(

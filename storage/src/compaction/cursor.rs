@@ -29,6 +29,13 @@ struct Window {
     taken: usize,
 }
 
+/// Traces of one row group, and the rows of their spans.
+struct NextRead {
+    group: usize,
+    traces: Vec<u32>,
+    rows: Vec<Range<usize>>,
+}
+
 /// What the spans of all inputs are brought to.
 pub(super) struct Target {
     pub promotion: Promotion,
@@ -74,7 +81,7 @@ impl Cursor {
         target: &Arc<Target>,
         cpu: &CpuPool,
     ) -> Result<SpanTable, Error> {
-        let (group, traces, rows) = self.next_window(block, target.window_rows)?;
+        let NextRead { group, traces, rows } = self.next_window(block, target.window_rows)?;
         let spans = block.read(group, &rows).await?;
         self.read += traces.len();
         let (all_traces, target, input) = (block.traces.clone(), target.clone(), self.input);
@@ -85,12 +92,8 @@ impl Cursor {
         .await?
     }
 
-    /// Row group, traces and rows of the next window: traces of one row group.
-    fn next_window(
-        &self,
-        block: &WholeBlock,
-        rows_at_most: usize,
-    ) -> Result<(usize, Vec<u32>, Vec<Range<usize>>), Error> {
+    /// What the next window holds: traces of one row group.
+    fn next_window(&self, block: &WholeBlock, rows_at_most: usize) -> Result<NextRead, Error> {
         let damaged = |reason: &str| Error::Spans(spans::Error::Damaged { reason: reason.to_owned() });
         let view = Traces::of(&block.traces)?;
         let rows_of = |trace: &u32| view.span_rows(*trace as usize);
@@ -116,7 +119,7 @@ impl Cursor {
         }
         match traces.is_empty() {
             true => Err(damaged("a trace does not lie in a row group")),
-            false => Ok((group, traces, ranges)),
+            false => Ok(NextRead { group, traces, rows: ranges }),
         }
     }
 }

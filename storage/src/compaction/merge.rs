@@ -40,13 +40,13 @@ pub(super) struct Merged {
 #[derive(Debug)]
 pub(super) enum Failure {
     /// One input cannot be read; the others may be merged without it.
-    Input(BlockId, Error),
-    Job(Error),
+    Input(BlockId, Box<Error>),
+    Job(Box<Error>),
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self::Job(error)
+        Self::Job(Box::new(error))
     }
 }
 
@@ -178,7 +178,7 @@ impl Merger<'_> {
 }
 
 fn of_input<T>(id: BlockId, result: Result<T, Error>) -> Result<T, Failure> {
-    result.map_err(|error| Failure::Input(id, error))
+    result.map_err(|error| Failure::Input(id, Box::new(error)))
 }
 
 /// Columns with one value in all rows of all inputs.
