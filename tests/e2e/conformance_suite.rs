@@ -1,9 +1,9 @@
-//! A real Tempo's answers to a fixed dataset: live, after a flush, and after a restart.
+//! A real Tempo's answers to a fixed dataset: live, after a flush, after a restart, and after compaction.
 
 use anyhow::Result;
-use conformance::{Dataset, Target, base_for_now, cases_of, ingest, post, run};
+use conformance::{Dataset, Target, base_for_now, cases_of, ingest, ingest_requests, post, run};
 
-use crate::server::Server;
+use crate::server::{Server, metric};
 
 /// Areas that only ask, and leave the data as it is.
 const READ_ONLY: [&str; 13] = [
@@ -61,4 +61,33 @@ async fn answers_are_those_of_tempo_when_live_data_is_replayed() -> Result<()> {
     server.kill()?;
     let server = Server::start(dir.path(), "").await?;
     assert_conforms(&server.target(), &dataset, &READ_ONLY, "replayed").await
+}
+
+/// The dataset in several blocks, which are then merged and divided by windows of a minute; the files of the inputs go at
+/// once.
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_are_those_of_tempo_after_compaction() -> Result<()> {
+    const BLOCKS: usize = 6;
+    let compaction = |cycle: &str| {
+        let keys = "compaction_window: 1m, compacted_block_retention: 0s";
+        format!("compactor: {{compaction: {{compaction_cycle: {cycle}, {keys}}}}}")
+    };
+    let dir = tempfile::tempdir()?;
+    let server = Server::start(dir.path(), &compaction("24h")).await?;
+    let (target, dataset) = (server.target(), Dataset::load(base_for_now())?);
+    for requests in dataset.requests().chunks(dataset.requests().len().div_ceil(BLOCKS)) {
+        ingest_requests(&target, requests).await?;
+        post(&target, &format!("{}/flush", server.api)).await?;
+    }
+    assert_conforms(&target, &dataset, &READ_ONLY, "in several blocks").await?;
+    server.stop()?;
+
+    let server = Server::start(dir.path(), &compaction("100ms")).await?;
+    // a look at the blocks that is younger than the last job finds none
+    let compacted = |text: &str| {
+        metric(text, "tempodb_compaction_blocks_total") >= BLOCKS as f64
+            && metric(text, "tempodb_compaction_outstanding_blocks") == 0.0
+    };
+    server.wait_for_metrics(compacted).await?;
+    assert_conforms(&server.target(), &dataset, &READ_ONLY, "compacted").await
 }

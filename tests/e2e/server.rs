@@ -29,6 +29,14 @@ pub fn config_in(dir: &Path, more: &str) -> Result<std::path::PathBuf> {
     Ok(path)
 }
 
+/// The sum of a metric over all its labels in the text of `/metrics`; NaN when it is not there.
+pub fn metric(text: &str, name: &str) -> f64 {
+    let of_name = |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']));
+    let values: Vec<f64> =
+        text.lines().filter(of_name).filter_map(|line| line.rsplit(' ').next()?.parse().ok()).collect();
+    if values.is_empty() { f64::NAN } else { values.iter().sum() }
+}
+
 impl Server {
     /// Starts on `dir` and waits until it is ready.
     pub async fn start(dir: &Path, more: &str) -> Result<Self> {
@@ -75,6 +83,22 @@ impl Server {
             }
             if Instant::now() > deadline {
                 bail!("mosso was not ready within {PATIENCE:?}");
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits until the text of `/metrics` is as it should be.
+    pub async fn wait_for_metrics(&self, is_as_wanted: impl Fn(&str) -> bool) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let body = self.target().get("/metrics").await?.body;
+            let text = String::from_utf8_lossy(&body);
+            if is_as_wanted(&text) {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                bail!("the metrics were not as wanted within {PATIENCE:?}:\n{text}");
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }

@@ -29,10 +29,11 @@ struct Window {
     taken: usize,
 }
 
-/// Traces of one row group, and the rows of their spans.
-struct NextRead {
+/// Traces of one row group.
+struct Extent {
     group: usize,
     traces: Vec<u32>,
+    /// Their rows in `spans`, ascending.
     rows: Vec<Range<usize>>,
 }
 
@@ -81,7 +82,7 @@ impl Cursor {
         target: &Arc<Target>,
         cpu: &CpuPool,
     ) -> Result<SpanTable, Error> {
-        let NextRead { group, traces, rows } = self.next_window(block, target.window_rows)?;
+        let Extent { group, traces, rows } = self.next_window(block, target.window_rows)?;
         let spans = block.read(group, &rows).await?;
         self.read += traces.len();
         let (all_traces, target, input) = (block.traces.clone(), target.clone(), self.input);
@@ -92,8 +93,8 @@ impl Cursor {
         .await?
     }
 
-    /// What the next window holds: traces of one row group.
-    fn next_window(&self, block: &WholeBlock, rows_at_most: usize) -> Result<NextRead, Error> {
+    /// The next traces to be read: of one row group, and not more than may be read at a time.
+    fn next_window(&self, block: &WholeBlock, rows_at_most: usize) -> Result<Extent, Error> {
         let damaged = |reason: &str| Error::Spans(spans::Error::Damaged { reason: reason.to_owned() });
         let view = Traces::of(&block.traces)?;
         let rows_of = |trace: &u32| view.span_rows(*trace as usize);
@@ -101,7 +102,7 @@ impl Cursor {
         let first = rest.first().map(rows_of).ok_or_else(|| damaged("there are fewer traces than were counted"))?;
         let group = block.row_groups.partition_point(|group| group.end <= first.start);
         let group_rows = block.row_groups.get(group).cloned().unwrap_or_default();
-        let (mut traces, mut ranges, mut row_count): (Vec<u32>, Vec<Range<usize>>, usize) = Default::default();
+        let (mut traces, mut ranges, mut row_count) = (Vec::new(), Vec::<Range<usize>>::new(), 0);
         for (trace, rows) in rest.iter().map(|trace| (*trace, rows_of(trace))) {
             if rows.start >= group_rows.end || !traces.is_empty() && row_count + rows.len() > rows_at_most {
                 break;
@@ -119,7 +120,7 @@ impl Cursor {
         }
         match traces.is_empty() {
             true => Err(damaged("a trace does not lie in a row group")),
-            false => Ok(NextRead { group, traces, rows: ranges }),
+            false => Ok(Extent { group, traces, rows: ranges }),
         }
     }
 }

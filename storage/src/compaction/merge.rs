@@ -38,15 +38,15 @@ pub(super) struct Merged {
 
 /// Why a job came to nothing.
 #[derive(Debug)]
-pub(super) enum Failure {
-    /// One input cannot be read; the others may be merged without it.
-    Input(BlockId, Box<Error>),
-    Job(Box<Error>),
+pub(super) struct Failure {
+    /// The input that cannot be read, when it is one; the others may be merged without it.
+    pub input: Option<BlockId>,
+    pub error: Box<Error>,
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self::Job(Box::new(error))
+        Self { input: None, error: Box::new(error) }
     }
 }
 
@@ -178,7 +178,7 @@ impl Merger<'_> {
 }
 
 fn of_input<T>(id: BlockId, result: Result<T, Error>) -> Result<T, Failure> {
-    result.map_err(|error| Failure::Input(id, Box::new(error)))
+    result.map_err(|error| Failure { input: Some(id), error: Box::new(error) })
 }
 
 /// Columns with one value in all rows of all inputs.

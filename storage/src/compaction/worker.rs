@@ -181,10 +181,10 @@ impl Compactor {
             }
             Err(error @ Error::BlocksGone { .. }) => {
                 self.discard(tenant, &new_blocks).await;
-                self.failed(tenant, job, Failure::from(error)).await
+                self.failed(tenant, job, error.into()).await
             }
             // the commit may have been made: the files stay
-            Err(error) => self.failed(tenant, job, Failure::from(error)).await,
+            Err(error) => self.failed(tenant, job, error.into()).await,
         }
     }
 
@@ -228,17 +228,15 @@ impl Compactor {
     async fn failed(&mut self, tenant: &TenantId, job: &Job, failure: Failure) -> Outcome {
         // an input that cannot be found may have been replaced by others meanwhile
         _ = self.manifests.refresh(tenant).await;
-        let (error, suspects) = match failure {
-            Failure::Job(error) if matches!(*error, Error::BlocksGone { .. } | Error::Stopping) => {
-                return Outcome::Lost;
-            }
-            _ if self.check_inputs(tenant, job).is_err() => return Outcome::Lost,
-            Failure::Input(block_id, error) => (error, vec![block_id]),
-            Failure::Job(error) => (error, job.inputs.iter().map(|input| input.id).collect()),
-        };
+        let Failure { input, error } = failure;
+        let is_lost = matches!(*error, Error::BlocksGone { .. } | Error::Stopping);
+        if is_lost || self.check_inputs(tenant, job).is_err() {
+            return Outcome::Lost;
+        }
         self.report(tenant, &error);
         if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound | ErrorKind::Internal) {
-            for block_id in suspects {
+            let suspects = job.inputs.iter().map(|suspect| suspect.id);
+            for block_id in suspects.filter(|suspect| input.is_none_or(|input| input == *suspect)) {
                 tracing::error!(%tenant, %block_id, "a block that cannot be compacted is left as it is");
                 self.damaged.insert(block_id, Instant::now());
                 self.telemetry.compaction.damaged_block();

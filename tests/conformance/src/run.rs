@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::ask::{Purpose, ask};
 use crate::case::{Case, Golden, Reference, load_cases, load_golden};
-use crate::dataset::Dataset;
+use crate::dataset::{Dataset, Request};
 use crate::http::split_root;
 use crate::json::shorter;
 use crate::judge::{accepted, judge, with_sent_values};
@@ -26,7 +26,12 @@ pub fn cases_of(areas: &[&str]) -> Result<Vec<Case>> {
 
 /// Sends the dataset. The store must not have it yet, because ids never change.
 pub async fn ingest(target: &Target, dataset: &Dataset) -> Result<()> {
-    for (i, request) in dataset.requests().iter().enumerate() {
+    ingest_requests(target, dataset.requests()).await
+}
+
+/// Sends some requests of a dataset in order; every one of them must be accepted.
+pub async fn ingest_requests(target: &Target, requests: &[Request]) -> Result<()> {
+    for (i, request) in requests.iter().enumerate() {
         let (body, media_type) = request.body()?;
         let headers = [("Content-Type".to_owned(), media_type.to_owned())];
         let response = target.http(&target.otlp, "POST", "/v1/traces", &headers, Some(&body)).await?;
