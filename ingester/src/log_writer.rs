@@ -23,6 +23,8 @@ pub(crate) enum LogCommand {
     },
     /// Blocks hold all that is in the segments up to this one.
     RemoveThrough(SegmentSequence),
+    /// Touch no file any more, and end.
+    Close,
 }
 
 /// A checked request that waits to be stored.
@@ -34,7 +36,7 @@ pub(crate) struct Push {
     pub _room: OwnedSemaphorePermit,
 }
 
-/// Runs until every sender of commands is gone.
+/// Runs until it is told to close, or every sender of commands is gone; the applier ends with it.
 pub(crate) fn spawn(
     log: Log,
     commands: mpsc::Receiver<LogCommand>,
@@ -67,6 +69,7 @@ impl LogWriter {
                 LogCommand::Push(push) => held_back = self.append(push),
                 LogCommand::Cut { done } => self.cut(done),
                 LogCommand::RemoveThrough(sequence) => self.remove_through(sequence),
+                LogCommand::Close => return,
             }
             self.metrics.log_size(self.log.bytes(), self.log.segments());
         }

@@ -28,6 +28,9 @@ use crate::{apply, cut, flush, log_writer, recover, sort};
 /// How long [`Ingester::flush`] waits.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How long [`Ingester::close`] waits for a log on a disk that hangs; a stop as a whole stays below 5 s.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// Whether the process takes spans and answers questions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Readiness {
@@ -184,12 +187,21 @@ impl Ingester {
         self.inner.set_readiness(Readiness::Stopping);
     }
 
-    /// Stops writing blocks. What is acknowledged is in the log, and the next start finds it there.
+    /// Stops writing blocks, then the log: no file is touched any more when this returns. What is acknowledged is in the
+    /// log, and the next start finds it there.
     pub async fn close(&self) {
         self.refuse();
         self.inner.cancel.cancel();
         self.inner.tasks.close();
         self.inner.tasks.wait().await;
+        let close = async {
+            // a log writer that has died is closed as well
+            _ = self.inner.log.send(LogCommand::Close).await;
+            self.inner.log.closed().await;
+        };
+        if tokio::time::timeout(CLOSE_TIMEOUT, close).await.is_err() {
+            tracing::warn!(timeout = ?CLOSE_TIMEOUT, "the write-ahead log is still busy, stopping without it");
+        }
     }
 }
 

@@ -76,15 +76,22 @@ struct Running {
     manifests: Arc<manifest::Store>,
 }
 
+/// A start that takes longer has failed for good.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+
 const WRITER: WriterId = WriterId(uuid::Uuid::from_u128(7));
 
 async fn start(wal_dir: &Path, objects: Arc<Flaky>, config: Config) -> Running {
     let manifests = Arc::new(manifest::Store::open(objects.clone(), Telemetry::unregistered()).await.unwrap());
     let storage = Storage { objects, manifests: manifests.clone(), cpu: CpuPool::new(1), writer_id: WRITER };
     let ingester = Ingester::open(config, wal_dir, storage, &mut Registry::default()).await.unwrap();
-    while ingester.readiness() != Readiness::Ready {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    let is_ready = async {
+        while ingester.readiness() != Readiness::Ready {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let late = |_| panic!("not ready in time: {:?}", ingester.readiness());
+    tokio::time::timeout(START_TIMEOUT, is_ready).await.unwrap_or_else(late);
     Running { ingester, manifests }
 }
 
@@ -136,6 +143,17 @@ async fn what_was_acknowledged_is_there_after_a_restart_once() {
     let running = start(dir.path(), objects, Config::default()).await;
     let (published, live) = running.spans(&tenant).await;
     assert_eq!(published + live, sent);
+}
+
+/// Otherwise it deletes segments that a later ingester on the same folder is about to read.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closed_ingester_touches_its_log_no_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = start(dir.path(), Arc::default(), small_blocks()).await;
+    running.push(&TenantId::single(), 1).await;
+    assert!(!running.ingester.inner.log.is_closed());
+    running.ingester.close().await;
+    assert!(running.ingester.inner.log.is_closed());
 }
 
 #[tokio::test(flavor = "multi_thread")]
