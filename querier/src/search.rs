@@ -30,7 +30,7 @@ use tracing::warn;
 use self::collect::{Hit, Hits};
 use self::query::SearchQuery;
 use crate::answer::SearchAnswer;
-use crate::budget::Budget;
+use crate::budget::{Budget, Held};
 use crate::concurrent::try_all;
 use crate::error::Error;
 use crate::finder::{Decided, HitSet};
@@ -56,11 +56,12 @@ pub(crate) async fn search(
         return Ok(SearchAnswer::default());
     }
     let search = Search {
-        reading: Reading::new(inner, budget, sources, request.range),
+        reading: Reading::new(inner, budget.clone(), sources, request.range),
         query,
         limit: request.limit,
         spans_per_span_set: request.spans_per_span_set,
         certain,
+        shown: Mutex::new(budget.hold(0)?),
     };
     let split = search.split_traces().await?;
     // Other parts of a match may begin earlier and so move it down the answer; then more matches are needed.
@@ -82,6 +83,8 @@ struct Search<'a> {
     spans_per_span_set: usize,
     /// What of the answer is certain and told; never more than `limit` traces.
     certain: Option<&'a watch::Sender<SearchAnswer>>,
+    /// The memory of the entries that are ready.
+    shown: Mutex<Held>,
 }
 
 impl Search<'_> {
@@ -89,7 +92,7 @@ impl Search<'_> {
     async fn find(&self, keep: usize, split: &HashSet<TraceId>) -> Result<Hits, Error> {
         self.reading.budget.begin_again();
         let ends = self.reading.in_range().map(|(number, source)| (number, source.time_range().end_nanos));
-        let hits = Mutex::new(Hits::new(keep, ends));
+        let hits = Mutex::new(Hits::new(keep, ends, self.reading.budget.hold(0)?));
         let finding = async {
             self.find_split(split, &hits).await?;
             let find_in = |(number, source)| self.find_in(number, source, split, &hits).boxed();
@@ -203,7 +206,7 @@ impl Search<'_> {
                     rows: rows.take(self.spans_per_span_set).collect(),
                     attributes: Vec::new(),
                 }],
-            });
+            })?;
         }
         Ok(())
     }
@@ -230,8 +233,7 @@ impl Search<'_> {
         };
         let found: Vec<Hit> = self.reading.inner.cpu.run(found).await??;
         let mut hits = locked(hits);
-        found.into_iter().for_each(|hit| hits.add(hit));
-        Ok(())
+        found.into_iter().try_for_each(|hit| hits.add(hit))
     }
 }
 

@@ -9,7 +9,6 @@ use model::TraceId;
 use super::collect::{self, Hits, Place};
 use super::{Search, locked};
 use crate::error::Error;
-use crate::reading::WHOLE_TRACES_AT_ONCE;
 use crate::scan::Run;
 
 impl Search<'_> {
@@ -33,26 +32,28 @@ impl Search<'_> {
             }
         }
         places.sort_unstable();
-        for places in places.chunks(WHOLE_TRACES_AT_ONCE) {
+        let ids: Vec<TraceId> = places.iter().map(|(_, id)| *id).collect();
+        for batch in parts.batches(&ids)? {
+            let places = &places[batch];
             let keepable =
                 |hits: &Hits| places.iter().take_while(|(Reverse(start), _)| hits.could_keep(*start)).count();
             let places = &places[..keepable(&locked(hits))];
             if places.is_empty() {
                 break;
             }
-            let table = self.reading.read_whole(&parts, places.iter().map(|(_, id)| *id)).await?;
+            let whole = self.reading.read_whole(&parts, places.iter().map(|(_, id)| *id)).await?;
             let query = self.query.clone();
             let found = move || {
-                let runs = Run::all(&table)?;
-                let decided = query.finder.on_dimensions(&table)?;
-                collect::matches(&query.finder, &table, &runs, &decided, 0, 0)
+                let runs = Run::all(&whole.table)?;
+                let decided = query.finder.on_dimensions(&whole.table)?;
+                collect::matches(&query.finder, &whole.table, &runs, &decided, 0, 0)
             };
             let found = self.reading.inner.cpu.run(found).await??;
             let mut hits = locked(hits);
             for mut hit in found {
                 let Some(first) = parts.by_trace.get(&hit.trace_id).and_then(|parts| parts.first()) else { continue };
                 (hit.source, hit.trace) = (first.source, first.trace);
-                hits.add(hit);
+                hits.add(hit)?;
             }
         }
         Ok(())
