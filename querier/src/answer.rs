@@ -7,6 +7,7 @@ use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 use traceql::{Static, format_go_duration};
 
 use crate::metrics::Intervals;
+use crate::request::Cursor;
 
 /// What answering cost.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -65,6 +66,11 @@ pub struct FoundTrace {
 }
 
 impl FoundTrace {
+    /// Its place, from where the next page goes on.
+    pub fn cursor(&self) -> Cursor {
+        Cursor { start_nanos: self.start_nanos, trace_id: self.trace_id }
+    }
+
     /// About how much memory it takes.
     pub(crate) fn memory_bytes(&self) -> usize {
         let names = [&self.root_service, &self.root_name].into_iter().flatten().chain(self.services.keys());

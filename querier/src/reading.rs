@@ -212,6 +212,12 @@ impl Parts {
         counts.sum()
     }
 
+    /// When the part starts that starts last.
+    pub fn latest_start(&self, parts: &[PartAt]) -> Result<u64, Error> {
+        let start = |part: &PartAt| Ok(self.opened[&part.source].traces()?.start_nanos(part.trace));
+        parts.iter().map(start).try_fold(0, |latest, start: Result<u64, Error>| Ok(latest.max(start?)))
+    }
+
     /// From the start of the earliest part to the end of the latest.
     pub fn time_range(&self, parts: &[PartAt]) -> Result<TimeRange, Error> {
         let mut range = TimeRange::new(u64::MAX, 0);

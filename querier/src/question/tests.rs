@@ -64,6 +64,7 @@ fn search(query: &str) -> SearchRequest {
         range: TimeRange::new(5, u64::MAX),
         limit: 20,
         spans_per_span_set: 3,
+        after: None,
     }
 }
 

@@ -9,6 +9,7 @@ use spans::{SpanTable, Traces};
 use crate::budget::Held;
 use crate::error::Error;
 use crate::finder::{Decided, Finder, HitSet};
+use crate::request::Cursor;
 use crate::scan::Run;
 
 /// A trace, or the part of it in one source, that matches.
@@ -34,6 +35,10 @@ impl Hit {
 
 /// The place of a trace in the answer: newest first, then by id.
 pub(crate) type Place = (Reverse<u64>, TraceId);
+
+pub(crate) fn place_of(cursor: Cursor) -> Place {
+    (Reverse(cursor.start_nanos), cursor.trace_id)
+}
 
 /// The matches with the best places, and where more may come from.
 #[derive(Debug)]

@@ -40,6 +40,7 @@ impl Search<'_> {
             return Ok(Some(found));
         }
         let mut placed = self.place(hits).await?;
+        placed.places.retain(|place| self.is_asked(place));
         let is_sure = complete_to.is_none_or(|sure| placed.places.get(missing - 1).is_some_and(|last| *last <= sure));
         if !is_sure {
             return Ok(None);

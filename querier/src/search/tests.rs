@@ -1,5 +1,7 @@
 //! Searches over several sources.
 
+mod pages;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +25,7 @@ fn request(query: &str) -> SearchRequest {
         range: TimeRange::ALL,
         limit: 20,
         spans_per_span_set: 3,
+        after: None,
     }
 }
 

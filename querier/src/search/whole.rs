@@ -12,13 +12,26 @@ use crate::error::Error;
 use crate::scan::Run;
 
 impl Search<'_> {
-    /// Traces that must be evaluated as a whole: the query looks at the whole, and several sources have parts.
+    /// Traces that must be evaluated as a whole: several sources have parts, and either the query looks at the whole, or
+    /// the page before this one ended between the parts.
     pub(super) async fn split_traces(&self) -> Result<HashSet<TraceId>, Error> {
-        if self.query.finder.needs_whole_traces() {
-            self.reading.split_traces(&self.query.finder).await
-        } else {
-            Ok(HashSet::new())
+        let needs_whole = self.query.finder.needs_whole_traces();
+        if !needs_whole && self.after.is_none() {
+            return Ok(HashSet::new());
         }
+        let mut split = self.reading.split_traces(&self.query.finder).await?;
+        if !needs_whole {
+            let parts = self.reading.parts_of(&split, &self.reading.range).await?;
+            split.clear();
+            for (id, of_trace) in &parts.by_trace {
+                if self.is_asked(&(Reverse(parts.time_range(of_trace)?.start_nanos), *id))
+                    && !self.is_asked(&(Reverse(parts.latest_start(of_trace)?), *id))
+                {
+                    split.insert(*id);
+                }
+            }
+        }
+        Ok(split)
     }
 
     /// Adds the matches among traces that are evaluated as a whole, the newest first.
@@ -27,8 +40,9 @@ impl Search<'_> {
         let mut places: Vec<Place> = Vec::new();
         for (id, of_trace) in &parts.by_trace {
             let time = parts.time_range(of_trace)?;
-            if time.overlaps(&self.reading.range) {
-                places.push((Reverse(time.start_nanos), *id));
+            let place = (Reverse(time.start_nanos), *id);
+            if time.overlaps(&self.reading.range) && self.is_asked(&place) {
+                places.push(place);
             }
         }
         places.sort_unstable();
