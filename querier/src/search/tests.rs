@@ -1,5 +1,6 @@
 //! Searches over several sources.
 
+mod hostile;
 mod pages;
 
 use std::sync::Arc;
