@@ -13,14 +13,14 @@ pub struct Config {
     pub max_concurrent_reads: usize,
     /// How long a query may take before it is given up. One minute is longer than any client waits.
     pub max_query_time: Duration,
-    /// Compressed bytes of blocks that one query may read. Read at full speed they take longer than a query may; so this
-    /// ends no query of its own accord, and can be set lower where reading from the object store costs money.
+    /// Compressed bytes of blocks that one query may read. As many in the time of a query would be more than a gigabyte a
+    /// second, so the time usually ends first; set it lower where reading from the object store costs money.
     pub max_bytes_per_query: u64,
-    /// Bytes that one query may gather: matches, whole traces that are put together, what it answers with. Ten thousand
-    /// results of a hundred spans need a few hundred megabytes. What leaves over the wire is about as much again.
+    /// Bytes that one query may gather: matches, whole traces that are put together, what it answers with. 512 bytes for each
+    /// of a million spans; only the largest limits that a client may ask for go beyond. The message that leaves
+    /// is made beside it, and is not counted.
     pub max_memory_bytes_per_query: u64,
-    /// Size of a trace, in bytes of OTLP, from which on only its first spans are given (Tempo's default). Viewers of
-    /// traces grow slow long before it.
+    /// Size of a trace, in bytes of OTLP, from which on only its first spans are given (Tempo's default).
     pub max_bytes_per_trace: usize,
     /// Bytes of tag names or values in one answer; what goes beyond is left out without notice (Tempo's default).
     pub max_bytes_per_tag_answer: usize,
