@@ -98,6 +98,7 @@ async fn search(querier: &Querier, query: &str) -> usize {
         range: TimeRange::ALL,
         limit: 20,
         spans_per_span_set: 3,
+        after: None,
     };
     querier.search(&TenantId::single(), request, None).await.expect("a query that is evaluated").traces.len()
 }

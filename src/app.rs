@@ -73,7 +73,7 @@ impl App {
         let compactor =
             Compactor::new(manifests.clone(), objects.clone(), cpu.clone(), &config.compaction(), telemetry.clone());
         let sources = sources(ingester.clone(), manifests, objects, cpu.clone(), telemetry);
-        let querier = Querier::new(config.querier.clone(), sources, cpu, &mut registry);
+        let querier = Querier::new(config.querier(), sources, cpu, &mut registry);
         let edge_telemetry = api::Telemetry::register(&mut registry);
         let edge =
             Edge::new(config.api(), ingester.clone(), querier, edge_telemetry, Arc::new(registry), config.to_yaml());

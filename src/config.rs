@@ -13,7 +13,9 @@ use model::NotApplicable;
 use serde::{Deserialize, Serialize};
 
 pub use duration::GoDuration;
-pub use sections::{Compaction, Compactor, Distributor, IngesterSection, LogFormat, QueryFrontend, Server};
+pub use sections::{
+    Compaction, Compactor, Distributor, IngesterSection, LogFormat, QuerierSection, QueryFrontend, Server,
+};
 
 /// Columns of live spans hold less than 2 GiB of text.
 const MAX_BLOCK_BYTES: usize = 1 << 30;
@@ -34,7 +36,7 @@ pub struct Config {
     pub distributor: Distributor,
     pub ingester: IngesterSection,
     pub compactor: Compactor,
-    pub querier: querier::Config,
+    pub querier: QuerierSection,
     pub query_frontend: QueryFrontend,
     pub storage: storage::config::Config,
 
@@ -72,7 +74,7 @@ impl Default for Config {
             distributor: Distributor::default(),
             ingester: IngesterSection::default(),
             compactor: Compactor::default(),
-            querier: querier::Config::default(),
+            querier: QuerierSection::default(),
             query_frontend: QueryFrontend::default(),
             storage: storage::config::Config::default(),
             stream_over_http_enabled: NotApplicable::default(),
@@ -145,6 +147,10 @@ impl Config {
             ("ingester.trace_idle_period", &self.ingester.trace_idle_period),
             ("ingester.flush_check_period", &self.ingester.flush_check_period),
             ("ingester.complete_block_timeout", &self.ingester.complete_block_timeout),
+            ("querier.max_concurrent_queries", &self.querier.max_concurrent_queries),
+            ("querier.trace_by_id", &self.querier.trace_by_id),
+            ("querier.frontend_worker", &self.querier.frontend_worker),
+            ("query_frontend.search", &self.query_frontend.search.others()),
         ];
         let own = keys.into_iter().filter(|(_, key)| key.is_present()).map(|(name, _)| name);
         own.chain(self.storage.trace.not_applicable()).collect()
@@ -158,6 +164,7 @@ impl Config {
     /// Settings of the edge.
     pub fn api(&self) -> api::Config {
         let otlp = &self.distributor.receivers.otlp.protocols;
+        let search = &self.query_frontend.search;
         let defaults = api::Config::default();
         api::Config {
             http_listen_address: self.server.http_listen_address.clone(),
@@ -174,7 +181,13 @@ impl Config {
             multitenancy_enabled: self.multitenancy_enabled,
             drain_timeout_seconds: crate::app::DRAIN_TIMEOUT.as_secs(),
             query: api::QueryConfig {
+                timeout_seconds: self.query_frontend.api_timeout.as_secs(),
                 end_cutoff_seconds: self.query_frontend.query_end_cutoff.as_secs(),
+                default_result_limit: search.default_result_limit,
+                max_result_limit: search.max_result_limit,
+                default_spans_per_span_set: search.default_spans_per_span_set,
+                max_spans_per_span_set: search.max_spans_per_span_set,
+                max_search_range_seconds: search.max_duration.as_secs(),
                 ..defaults.query
             },
             ..defaults
@@ -190,6 +203,20 @@ impl Config {
             max_traces: compaction.max_compaction_objects,
             max_block_bytes: compaction.max_block_bytes,
             keep_inputs: compaction.compacted_block_retention.get(),
+        }
+    }
+
+    /// Settings of the way out.
+    pub fn querier(&self) -> querier::Config {
+        querier::Config {
+            max_concurrent_reads: self.querier.max_concurrent_reads,
+            max_query_time: self.querier.search.query_timeout.get(),
+            max_bytes_per_query: self.querier.max_bytes_per_query,
+            max_memory_bytes_per_query: self.querier.max_memory_bytes_per_query,
+            max_metrics_samples: self.querier.max_metrics_samples,
+            max_bytes_per_trace: self.querier.max_bytes_per_trace,
+            max_bytes_per_tag_answer: self.querier.max_bytes_per_tag_answer,
+            trace_reach_seconds: self.querier.trace_reach_seconds,
         }
     }
 

@@ -63,8 +63,8 @@ pub struct OtlpHttpConfig {
 pub struct QueryConfig {
     /// Queries in work at a time; more are refused with 429.
     pub max_concurrent: usize,
-    /// How long a query may take, in seconds; 0 for as long as it likes. Tempo has no limit; one minute is longer than
-    /// any client waits.
+    /// How long a query may take, in seconds; 0 for as long as it likes, as Tempo. The querier has a limit of its own,
+    /// which says what to do.
     pub timeout_seconds: u64,
     /// How many seconds before now a search ends at the latest. 0, where Tempo has 30: live spans are searchable at once.
     pub end_cutoff_seconds: u64,
@@ -120,7 +120,7 @@ impl Default for QueryConfig {
     fn default() -> Self {
         Self {
             max_concurrent: 256,
-            timeout_seconds: 60,
+            timeout_seconds: 0,
             end_cutoff_seconds: 0,
             default_result_limit: 20,
             max_result_limit: 262_144,

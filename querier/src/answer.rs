@@ -7,6 +7,7 @@ use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 use traceql::{Static, format_go_duration};
 
 use crate::metrics::Intervals;
+use crate::request::Cursor;
 
 /// What answering cost.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -29,8 +30,18 @@ pub struct QueryMetrics {
 pub struct TraceAnswer {
     pub resource_spans: Vec<ResourceSpans>,
     pub metrics: QueryMetrics,
-    /// Why the trace may lack spans: blocks that could not be read.
-    pub partial: Option<String>,
+    /// Why the trace may lack spans.
+    pub partial: Option<TracePartial>,
+}
+
+/// Why a trace lacks spans.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TracePartial {
+    #[error("{0} blocks could not be read")]
+    UnreadableBlocks(usize),
+    /// Spans that start last were left out. The text is Tempo's.
+    #[error("Trace exceeds maximum size of {max_bytes} bytes, a partial trace is returned")]
+    TooLarge { max_bytes: usize },
 }
 
 /// Traces that match a search, newest first.
@@ -54,6 +65,21 @@ pub struct FoundTrace {
     pub span_sets: Vec<SpanSet>,
 }
 
+impl FoundTrace {
+    /// Its place, from where the next page goes on.
+    pub fn cursor(&self) -> Cursor {
+        Cursor { start_nanos: self.start_nanos, trace_id: self.trace_id }
+    }
+
+    /// About how much memory it takes.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let names = [&self.root_service, &self.root_name].into_iter().flatten().chain(self.services.keys());
+        let services = self.services.len() * size_of::<(String, ServiceStats)>();
+        let names: usize = names.map(String::len).sum();
+        size_of_val(self) + services + names + self.span_sets.iter().map(SpanSet::memory_bytes).sum::<usize>()
+    }
+}
+
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ServiceStats {
     pub span_count: u32,
@@ -67,6 +93,19 @@ pub struct SpanSet {
     pub spans: Vec<FoundSpan>,
     /// Results of the pipeline (`by(name)`, `count()`).
     pub attributes: Vec<(String, Value)>,
+}
+
+impl SpanSet {
+    fn memory_bytes(&self) -> usize {
+        let of_span = |span: &FoundSpan| {
+            size_of_val(span) + span.name.as_ref().map_or(0, String::len) + attributes_bytes(&span.attributes)
+        };
+        size_of_val(self) + attributes_bytes(&self.attributes) + self.spans.iter().map(of_span).sum::<usize>()
+    }
+}
+
+fn attributes_bytes(attributes: &[(String, Value)]) -> usize {
+    attributes.iter().map(|(key, value)| size_of::<String>() + key.len() + value.memory_bytes()).sum()
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -88,6 +127,17 @@ pub enum Value {
     Double(f64),
     Bool(bool),
     Array(Vec<Value>),
+}
+
+impl Value {
+    fn memory_bytes(&self) -> usize {
+        let beside = match self {
+            Self::String(text) => text.len(),
+            Self::Array(values) => values.iter().map(Self::memory_bytes).sum(),
+            Self::Int(_) | Self::Double(_) | Self::Bool(_) => 0,
+        };
+        size_of_val(self) + beside
+    }
 }
 
 impl From<Static> for Value {

@@ -1,28 +1,54 @@
-//! What one query has spent.
+//! What one query may spend, and what it has spent: bytes read and memory. Its time is kept in `querier.rs`.
 //!
 //! Kept apart from the query, so that it can be told of one that failed or that nobody waits for any more.
+//!
+//! Memory is counted where a query could gather without end: matches, whole traces that are put together, what is shown.
+//! Row groups under way are not counted; `max_concurrent_reads` bounds them.
 
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use crate::answer::QueryMetrics;
+use crate::config::Config;
+use crate::error::Error;
 use crate::querier::locked;
 
 /// The account of one query, shared by all that work on it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Budget {
+    max_bytes: u64,
+    max_memory_bytes: u64,
     spent: Mutex<QueryMetrics>,
+    held_bytes: AtomicU64,
 }
 
 impl Budget {
+    pub fn new(config: &Config) -> Arc<Self> {
+        Arc::new(Self {
+            max_bytes: config.max_bytes_per_query,
+            max_memory_bytes: config.max_memory_bytes_per_query,
+            spent: Mutex::default(),
+            held_bytes: AtomicU64::new(0),
+        })
+    }
+
     /// Notes what the query is going to look at.
     pub fn plan(&self, planned: QueryMetrics) {
         *locked(&self.spent) = planned;
     }
 
-    pub fn count_read(&self, bytes: u64, spans: usize) {
+    /// Counts what was read.
+    ///
+    /// # Errors
+    /// [`Error::TooManyBytes`] when the query has read more than it may.
+    pub fn count_read(&self, bytes: u64, spans: usize) -> Result<(), Error> {
         let mut spent = locked(&self.spent);
         spent.inspected_bytes += bytes;
         spent.inspected_spans += spans as u64;
+        if spent.inspected_bytes > self.max_bytes {
+            return Err(Error::TooManyBytes { read: spent.inspected_bytes, max: self.max_bytes });
+        }
+        Ok(())
     }
 
     pub fn count_traces(&self, traces: usize) {
@@ -40,5 +66,82 @@ impl Budget {
 
     pub fn spent(&self) -> QueryMetrics {
         *locked(&self.spent)
+    }
+
+    /// Holds so much memory until the result is dropped.
+    ///
+    /// # Errors
+    /// [`Error::TooMuchMemory`] when the query would then hold more than it may.
+    pub fn hold(self: &Arc<Self>, bytes: usize) -> Result<Held, Error> {
+        let mut held = Held { budget: self.clone(), bytes: 0 };
+        held.grow(bytes)?;
+        Ok(held)
+    }
+}
+
+/// Memory that a query holds.
+#[derive(Debug)]
+pub(crate) struct Held {
+    budget: Arc<Budget>,
+    bytes: u64,
+}
+
+impl Held {
+    /// Holds more.
+    ///
+    /// # Errors
+    /// [`Error::TooMuchMemory`], as [`Budget::hold`].
+    pub fn grow(&mut self, bytes: usize) -> Result<(), Error> {
+        let (bytes, max) = (bytes as u64, self.budget.max_memory_bytes);
+        self.bytes += bytes;
+        let needed = self.budget.held_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if needed > max { Err(Error::TooMuchMemory { needed, max }) } else { Ok(()) }
+    }
+
+    pub fn shrink(&mut self, bytes: usize) {
+        let bytes = (bytes as u64).min(self.bytes);
+        self.bytes -= bytes;
+        self.budget.held_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.budget.held_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+impl Budget {
+    /// One that is never spent.
+    pub fn unlimited() -> Arc<Self> {
+        Self::new(&Config { max_bytes_per_query: u64::MAX, max_memory_bytes_per_query: u64::MAX, ..Config::default() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_that_is_given_back_can_be_held_again() {
+        let budget = Budget::new(&Config { max_memory_bytes_per_query: 10, ..Config::default() });
+        let mut held = budget.hold(6).unwrap();
+        let error = budget.hold(5).unwrap_err();
+        assert!(error.to_string().contains("11 bytes of memory, more than the 10 "), "{error}");
+        held.shrink(2);
+        drop(budget.hold(6).unwrap());
+        held.grow(6).unwrap();
+        drop(held);
+        assert!(budget.hold(10).is_ok());
+    }
+
+    #[test]
+    fn reading_ends_when_the_bytes_are_spent() {
+        let budget = Budget::new(&Config { max_bytes_per_query: 10, ..Config::default() });
+        budget.count_read(10, 1).unwrap();
+        let error = budget.count_read(1, 1).unwrap_err();
+        assert!(error.to_string().contains("read 11 bytes of blocks, more than the 10 "), "{error}");
+        assert_eq!(budget.spent().inspected_spans, 2);
     }
 }

@@ -11,8 +11,17 @@ pub struct Config {
     /// Row groups (or small tables) that one query reads at the same time. Enough to hide the latency of an object store;
     /// each may hold a row group in memory.
     pub max_concurrent_reads: usize,
-    /// Seconds after which a query is given up (Tempo's default for a search).
-    pub max_query_seconds: u64,
+    /// How long a query may take before it is given up. One minute is longer than any client waits.
+    pub max_query_time: Duration,
+    /// Compressed bytes of blocks that one query may read. As many in the time of a query would be more than a gigabyte a
+    /// second, so the time usually ends first; set it lower where reading from the object store costs money.
+    pub max_bytes_per_query: u64,
+    /// Bytes that one query may gather: matches, whole traces that are put together, what it answers with. 512 bytes for each
+    /// of a million spans; only the largest limits that a client may ask for go beyond. The message that leaves
+    /// is made beside it, and is not counted.
+    pub max_memory_bytes_per_query: u64,
+    /// Size of a trace, in bytes of OTLP, from which on only its first spans are given (Tempo's default).
+    pub max_bytes_per_trace: usize,
     /// Bytes of tag names or values in one answer; what goes beyond is left out without notice (Tempo's default).
     pub max_bytes_per_tag_answer: usize,
     /// Numbers that one metrics query may hold: series times intervals, 8 bytes each in several places.
@@ -26,7 +35,10 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             max_concurrent_reads: 16,
-            max_query_seconds: 300,
+            max_query_time: Duration::from_secs(60),
+            max_bytes_per_query: 64 << 30,
+            max_memory_bytes_per_query: 512 << 20,
+            max_bytes_per_trace: 5_000_000,
             max_bytes_per_tag_answer: 1_000_000,
             max_metrics_samples: 5_000_000,
             trace_reach_seconds: 3_600,
@@ -35,10 +47,6 @@ impl Default for Config {
 }
 
 impl Config {
-    pub(crate) fn max_query_time(&self) -> Duration {
-        Duration::from_secs(self.max_query_seconds)
-    }
-
     pub(crate) fn trace_reach_nanos(&self) -> u64 {
         self.trace_reach_seconds.saturating_mul(1_000_000_000)
     }

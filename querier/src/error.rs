@@ -13,11 +13,26 @@ pub enum Error {
     /// The text is Tempo's.
     #[error("spanset operators are not supported for multiple spansets per trace. consider using coalesce()")]
     SeveralSpanSets,
-    #[error("query took longer than {}s", .0.as_secs())]
-    Timeout(Duration),
+    // Budgets of a query. Each names what was spent, the key of the configuration that sets it, and how to ask for less.
     #[error(
-        "the query makes more than {max} samples (series times intervals): take a longer step, a shorter range, or \
-         fewer fields in by()"
+        "the query took longer than the {max:?} that a query may take (querier.search.query_timeout): ask for a shorter \
+         time range, or add conditions on attributes that few traces have"
+    )]
+    TooMuchTime { max: Duration },
+    #[error(
+        "the query read {read} bytes of blocks, more than the {max} that a query may read (querier.max_bytes_per_query): \
+         ask for a shorter time range, or add conditions on attributes that few traces have"
+    )]
+    TooManyBytes { read: u64, max: u64 },
+    #[error(
+        "the query needs {needed} bytes of memory, more than the {max} that a query may hold \
+         (querier.max_memory_bytes_per_query): ask for fewer results (limit), fewer spans of each (spss), fewer fields in \
+         select(), or a shorter time range"
+    )]
+    TooMuchMemory { needed: u64, max: u64 },
+    #[error(
+        "the query makes more than {max} samples, series times intervals (querier.max_metrics_samples): take a longer \
+         step, a shorter range, or fewer fields in by()"
     )]
     TooManySamples { max: usize },
     #[error("a span has too many pairs of events and links to compare")]
@@ -55,8 +70,11 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Query(error) => error.kind(),
-            Self::SeveralSpanSets | Self::TooManySamples { .. } => ErrorKind::InvalidInput,
-            Self::Timeout(_) => ErrorKind::Timeout,
+            Self::SeveralSpanSets
+            | Self::TooManySamples { .. }
+            | Self::TooManyBytes { .. }
+            | Self::TooMuchMemory { .. } => ErrorKind::InvalidInput,
+            Self::TooMuchTime { .. } => ErrorKind::Timeout,
             Self::TooManyPairs => ErrorKind::LimitExceeded,
             Self::Damaged { .. } => ErrorKind::Corrupt,
             Self::Storage(error) => error.kind(),

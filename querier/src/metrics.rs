@@ -39,7 +39,7 @@ use crate::error::Error;
 use crate::finder::Decided;
 use crate::prune::Pruned;
 use crate::querier::Inner;
-use crate::reading::{Reading, WHOLE_TRACES_AT_ONCE};
+use crate::reading::Reading;
 use crate::request::MetricsRequest;
 use crate::scan::{GroupTraces, Opened, Run};
 
@@ -171,7 +171,7 @@ impl Measuring<'_> {
         };
         self.reading
             .budget
-            .count_read(rows.bytes, if self.query.finder.decides_whole_traces() { found.len() } else { 0 });
+            .count_read(rows.bytes, if self.query.finder.decides_whole_traces() { found.len() } else { 0 })?;
         let (query, intervals, limits) = (self.query.clone(), self.intervals, self.limits);
         let measure = move || {
             let positions = found.into_iter().map(|row| Ok(rows.position(row)? as u32));
@@ -208,10 +208,10 @@ impl Measuring<'_> {
         let parts = self.reading.parts_of(split, &self.reading.range).await?;
         let mut ids: Vec<TraceId> = parts.by_trace.keys().copied().collect();
         ids.sort_unstable();
-        for ids in ids.chunks(WHOLE_TRACES_AT_ONCE) {
-            let table = self.reading.read_whole(&parts, ids.iter().copied()).await?;
+        for batch in parts.batches(&ids)? {
+            let whole = self.reading.read_whole(&parts, ids[batch].iter().copied()).await?;
             let (query, intervals, limits) = (self.query.clone(), self.intervals, self.limits);
-            let measure = move || measure_table(&query, &table, &intervals, &limits);
+            let measure = move || measure_table(&query, &whole.table, &intervals, &limits);
             tally.merge(self.reading.inner.cpu.run(measure).await??)?;
         }
         Ok(())

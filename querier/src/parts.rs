@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::UInt32Array;
+use arrow::array::{Array, AsArray, UInt32Array};
 use arrow::compute::take_record_batch;
+use arrow::datatypes::DataType;
 use futures::FutureExt;
 use hashbrown::HashMap;
 use model::TraceId;
@@ -67,6 +68,25 @@ fn cut(rows: &Rows, traces: &[usize]) -> Result<SpanTable, Error> {
     let indices = UInt32Array::from_iter_values(traces.iter().map(|&trace| trace as u32));
     let traces = take_record_batch(&rows.table.traces, &indices)?;
     Ok(SpanTable { traces, ..rows.table.clone() }.renumbered()?)
+}
+
+/// About how much memory the spans of a table take. Texts that a column has once and names by number are not counted:
+/// they are shared with what was read.
+pub(crate) fn memory_bytes(table: &SpanTable) -> usize {
+    table.spans.columns().iter().map(|column| array_bytes(column)).sum()
+}
+
+fn array_bytes(array: &dyn Array) -> usize {
+    if let Some(list) = array.as_list_opt::<i32>() {
+        let offsets = list.value_offsets();
+        let values = list.values().slice(offsets[0] as usize, (offsets[offsets.len() - 1] - offsets[0]) as usize);
+        return size_of_val(offsets) + array_bytes(&values);
+    }
+    match (array.as_struct_opt(), array.data_type()) {
+        (Some(fields), _) => fields.columns().iter().map(|column| array_bytes(column)).sum(),
+        (None, DataType::Dictionary(key, _)) => array.len() * key.primitive_width().unwrap_or_default(),
+        (None, _) => array.to_data().get_slice_memory_size().unwrap_or_default(),
+    }
 }
 
 /// One table from the parts. Of spans with the same id and kind that came from different tables one is kept.

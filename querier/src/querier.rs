@@ -107,11 +107,11 @@ impl Querier {
         question: Question,
         answer: impl FnOnce(Arc<Budget>) -> F,
     ) -> Result<T, Error> {
-        let budget = Arc::new(Budget::default());
+        let budget = Budget::new(&self.inner.config);
         let running = Running::start(question, budget.clone(), self.inner.telemetry.clone());
-        let deadline = self.inner.config.max_query_time();
+        let deadline = self.inner.config.max_query_time;
         let answer = tokio::time::timeout(deadline, answer(budget)).await;
-        let answer = answer.unwrap_or(Err(Error::Timeout(deadline)));
+        let answer = answer.unwrap_or(Err(Error::TooMuchTime { max: deadline }));
         running.ended(&answer);
         answer
     }

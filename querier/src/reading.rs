@@ -5,6 +5,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use futures::FutureExt;
@@ -15,7 +16,7 @@ use storage::source::{Dimensions, Source};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::warn;
 
-use crate::budget::Budget;
+use crate::budget::{Budget, Held};
 use crate::concurrent::try_all;
 use crate::error::Error;
 use crate::finder::{Decided, Finder};
@@ -25,8 +26,9 @@ use crate::prune;
 use crate::querier::Inner;
 use crate::scan::{GroupTraces, Opened, Rows};
 
-/// Traces that are put together at a time.
-pub(crate) const WHOLE_TRACES_AT_ONCE: usize = 256;
+/// Traces that are put together at a time, and the spans from which on they are fewer.
+const WHOLE_TRACES_AT_ONCE: usize = 256;
+const WHOLE_SPANS_AT_ONCE: usize = 1 << 17;
 
 /// Sources of a query, while it runs.
 pub(crate) struct Reading<'a> {
@@ -78,7 +80,7 @@ impl<'a> Reading<'a> {
         let first_columns = finder.first_projection().filter(|_| !wanted.traces.is_empty());
         if let Some(columns) = &first_columns {
             let rows = opened.read(wanted, columns).await?;
-            self.budget.count_read(rows.bytes, rows.table.span_count());
+            self.budget.count_read(rows.bytes, rows.table.span_count())?;
             let (finder, decided, runs) = (finder.clone(), decided.clone(), rows.runs(&wanted.traces)?);
             let narrow = move || {
                 let candidates = finder.narrow(&rows.table, &runs, &decided)?;
@@ -91,7 +93,7 @@ impl<'a> Reading<'a> {
             return Ok(None);
         }
         let rows = opened.read(wanted, &finder.projection()).await?;
-        self.budget.count_read(rows.bytes, if first_columns.is_some() { 0 } else { rows.table.span_count() });
+        self.budget.count_read(rows.bytes, if first_columns.is_some() { 0 } else { rows.table.span_count() })?;
         Ok(Some(rows))
     }
 
@@ -138,7 +140,7 @@ impl<'a> Reading<'a> {
         &self,
         parts: &Parts,
         traces: impl IntoIterator<Item = TraceId>,
-    ) -> Result<SpanTable, Error> {
+    ) -> Result<WholeTraces, Error> {
         let mut by_source: HashMap<usize, Vec<usize>> = HashMap::new();
         for part in traces.into_iter().flat_map(|id| &parts.by_trace[&id]) {
             by_source.entry(part.source).or_default().push(part.trace);
@@ -153,16 +155,28 @@ impl<'a> Reading<'a> {
         }
         let read = |(source, group)| self.read_group_whole(source, group).boxed();
         let tables = reads.into_iter().map(read).collect();
-        let tables: Vec<SpanTable> = try_all(self.inner.config.max_concurrent_reads, tables).await?;
-        self.inner.cpu.run(move || parts::put_together(&tables)).await?
+        let tables: Vec<(SpanTable, Held)> = try_all(self.inner.config.max_concurrent_reads, tables).await?;
+        let (tables, held): (Vec<SpanTable>, Vec<Held>) = tables.into_iter().unzip();
+        // until they are together there are the parts and the whole
+        let whole_held = self.budget.hold(tables.iter().map(parts::memory_bytes).sum())?;
+        let table = self.inner.cpu.run(move || parts::put_together(&tables)).await??;
+        drop(held);
+        Ok(WholeTraces { table, _held: whole_held })
     }
 
-    async fn read_group_whole(&self, source: &Opened, group: GroupTraces) -> Result<SpanTable, Error> {
+    async fn read_group_whole(&self, source: &Opened, group: GroupTraces) -> Result<(SpanTable, Held), Error> {
         let _turn = self.turn().await?;
         let (table, bytes) = parts::read_whole(source, &group).await?;
-        self.budget.count_read(bytes, table.span_count());
-        Ok(table)
+        self.budget.count_read(bytes, table.span_count())?;
+        let held = self.budget.hold(parts::memory_bytes(&table))?;
+        Ok((table, held))
     }
+}
+
+/// Traces that are put together, and the memory that they take.
+pub(crate) struct WholeTraces {
+    pub table: SpanTable,
+    _held: Held,
 }
 
 /// Where traces lie.
@@ -173,6 +187,37 @@ pub(crate) struct Parts {
 }
 
 impl Parts {
+    /// Cuts a list of traces into runs that are put together at a time.
+    pub fn batches(&self, traces: &[TraceId]) -> Result<Vec<Range<usize>>, Error> {
+        let mut batches: Vec<Range<usize>> = Vec::new();
+        let mut room = 0;
+        for (number, id) in traces.iter().enumerate() {
+            let span_count = self.span_count(id)?;
+            let fits = |batch: &&mut Range<usize>| span_count <= room && batch.len() < WHOLE_TRACES_AT_ONCE;
+            match batches.last_mut().filter(fits) {
+                Some(batch) => batch.end += 1,
+                None => {
+                    batches.push(number..number + 1);
+                    room = WHOLE_SPANS_AT_ONCE;
+                }
+            }
+            room = room.saturating_sub(span_count);
+        }
+        Ok(batches)
+    }
+
+    fn span_count(&self, id: &TraceId) -> Result<usize, Error> {
+        let parts = self.by_trace.get(id).into_iter().flatten();
+        let counts = parts.map(|part| Ok(self.opened[&part.source].traces()?.span_rows(part.trace).len()));
+        counts.sum()
+    }
+
+    /// When the part starts that starts last.
+    pub fn latest_start(&self, parts: &[PartAt]) -> Result<u64, Error> {
+        let start = |part: &PartAt| Ok(self.opened[&part.source].traces()?.start_nanos(part.trace));
+        parts.iter().map(start).try_fold(0, |latest, start: Result<u64, Error>| Ok(latest.max(start?)))
+    }
+
     /// From the start of the earliest part to the end of the latest.
     pub fn time_range(&self, parts: &[PartAt]) -> Result<TimeRange, Error> {
         let mut range = TimeRange::new(u64::MAX, 0);

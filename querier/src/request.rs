@@ -1,8 +1,10 @@
 //! What can be asked, in types that cannot be wrong in form. Whether a query makes sense is decided when it is answered.
 
+use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
-use model::TimeRange;
+use model::{TimeRange, TraceId};
 use traceql::Query;
 
 use crate::metrics::Intervals;
@@ -17,6 +19,46 @@ pub struct SearchRequest {
     pub limit: usize,
     /// Most spans listed in a span set.
     pub spans_per_span_set: usize,
+    /// Where the page before this one ended; the answer goes on right after it.
+    pub after: Option<Cursor>,
+}
+
+/// The place of a trace in the answer to a search: newest first, then by id.
+///
+/// A place, not a number: what arrives between two pages neither shifts nor repeats what follows. Only a trace that gets
+/// an earlier span meanwhile moves, and may be met again where it then stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cursor {
+    pub start_nanos: u64,
+    pub trace_id: TraceId,
+}
+
+/// Digits of a cursor's text: 16 for the start, 32 for the id.
+const CURSOR_DIGITS: usize = 48;
+
+impl fmt::Display for Cursor {
+    /// 48 lower-case hex digits; clients take them as they are.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}{}", self.start_nanos, self.trace_id)
+    }
+}
+
+/// A text that is no cursor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("it is not one that a page of results gave; leave it out to begin with the newest")]
+pub struct ParseCursorError;
+
+impl FromStr for Cursor {
+    type Err = ParseCursorError;
+
+    fn from_str(text: &str) -> Result<Self, ParseCursorError> {
+        if text.len() != CURSOR_DIGITS || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(ParseCursorError);
+        }
+        let (start, id) = text.split_at(16);
+        let start_nanos = u64::from_str_radix(start, 16).map_err(|_| ParseCursorError)?;
+        Ok(Self { start_nanos, trace_id: TraceId::parse(id).map_err(|_| ParseCursorError)? })
+    }
 }
 
 /// Which traces are wanted.
@@ -79,4 +121,31 @@ pub enum Tag {
     Field(traceql::Field),
     /// A bare name (v1): an attribute of that name in any of resource and span, or one of the old special names.
     Bare(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn cursors_come_back(start_nanos in any::<u64>(), id in any::<[u8; 16]>()) {
+            let cursor = Cursor { start_nanos, trace_id: TraceId(id) };
+            prop_assert_eq!(cursor.to_string().parse(), Ok(cursor));
+        }
+
+        #[test]
+        fn no_text_panics(text in "\\PC*|[0-9a-f+é]{46,49}") {
+            let _ = text.parse::<Cursor>();
+        }
+    }
+
+    #[test]
+    fn other_texts_are_no_cursors() {
+        for text in ["", "0", &"+".repeat(48), &"g".repeat(48), &"0".repeat(47), &"é".repeat(24)] {
+            assert_eq!(text.parse::<Cursor>(), Err(ParseCursorError), "{text}");
+        }
+    }
 }

@@ -9,6 +9,9 @@
 //! the other parts of the newest matches. What looks at the trace as a whole (its duration, its root, the tree, several
 //! span sets, aggregates) is evaluated on whole traces from the start, wherever several sources have parts of one.
 //!
+//! A page that goes on after another (`after`) leaves out places up to the other's last. A part that stands before it and
+//! belongs to a trace that stands after it cannot be told by itself: such traces are evaluated as a whole, too.
+//!
 //! A pipeline that needs more columns than its filters do reads those first, and the others for traces that may match.
 
 mod certain;
@@ -18,19 +21,20 @@ mod query;
 mod render;
 mod whole;
 
+use std::cmp::Reverse;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::FutureExt;
 use hashbrown::HashSet;
-use model::TraceId;
+use model::{TimeRange, TraceId};
 use storage::source::Source;
 use tokio::sync::watch;
 use tracing::warn;
 
-use self::collect::{Hit, Hits};
+use self::collect::{Hit, Hits, Place};
 use self::query::SearchQuery;
 use crate::answer::SearchAnswer;
-use crate::budget::Budget;
+use crate::budget::{Budget, Held};
 use crate::concurrent::try_all;
 use crate::error::Error;
 use crate::finder::{Decided, HitSet};
@@ -56,11 +60,13 @@ pub(crate) async fn search(
         return Ok(SearchAnswer::default());
     }
     let search = Search {
-        reading: Reading::new(inner, budget, sources, request.range),
+        reading: Reading::new(inner, budget.clone(), sources, request.range),
         query,
         limit: request.limit,
+        after: request.after.map(collect::place_of),
         spans_per_span_set: request.spans_per_span_set,
         certain,
+        shown: Mutex::new(budget.hold(0)?),
     };
     let split = search.split_traces().await?;
     // Other parts of a match may begin earlier and so move it down the answer; then more matches are needed.
@@ -79,9 +85,13 @@ struct Search<'a> {
     reading: Reading<'a>,
     query: Arc<SearchQuery>,
     limit: usize,
+    /// Only traces whose place comes after this one are looked for.
+    after: Option<Place>,
     spans_per_span_set: usize,
     /// What of the answer is certain and told; never more than `limit` traces.
     certain: Option<&'a watch::Sender<SearchAnswer>>,
+    /// The memory of the entries that are ready.
+    shown: Mutex<Held>,
 }
 
 impl Search<'_> {
@@ -89,7 +99,7 @@ impl Search<'_> {
     async fn find(&self, keep: usize, split: &HashSet<TraceId>) -> Result<Hits, Error> {
         self.reading.budget.begin_again();
         let ends = self.reading.in_range().map(|(number, source)| (number, source.time_range().end_nanos));
-        let hits = Mutex::new(Hits::new(keep, ends));
+        let hits = Mutex::new(Hits::new(keep, ends, self.reading.budget.hold(0)?));
         let finding = async {
             self.find_split(split, &hits).await?;
             let find_in = |(number, source)| self.find_in(number, source, split, &hits).boxed();
@@ -107,8 +117,10 @@ impl Search<'_> {
         split: &HashSet<TraceId>,
         hits: &Mutex<Hits>,
     ) -> Result<(), Error> {
-        // every trace of the source starts before the source ends
-        if locked(hits).could_keep(source.time_range().end_nanos) {
+        // every trace of the source starts within the source's range
+        let TimeRange { start_nanos, end_nanos } = source.time_range();
+        let is_past = self.after.is_some_and(|(Reverse(after), _)| start_nanos > after);
+        if !is_past && locked(hits).could_keep(end_nanos) {
             match self.scan(number, source, split, hits).await {
                 Ok(()) => self.reading.budget.count_source(),
                 Err(error) if error.is_of_one_source() => {
@@ -161,6 +173,11 @@ impl Search<'_> {
         Ok(())
     }
 
+    /// Whether a trace at this place is on this page or a later one.
+    fn is_asked(&self, place: &Place) -> bool {
+        self.after.is_none_or(|after| *place > after)
+    }
+
     /// Traces of a source that may match and may still enter the answer, ascending.
     fn candidates(
         &self,
@@ -180,6 +197,7 @@ impl Search<'_> {
                 && decided.traces().is_none_or(|mask| mask.value(trace))
                 && traces.time_range(trace).overlaps(&self.reading.range)
                 && hits.could_keep(traces.start_nanos(trace))
+                && self.is_asked(&(Reverse(traces.start_nanos(trace)), traces.id(trace)))
                 && (split.is_empty() || !split.contains(&traces.id(trace)))
         };
         Ok((0..traces.len()).filter(is_candidate).collect())
@@ -203,7 +221,7 @@ impl Search<'_> {
                     rows: rows.take(self.spans_per_span_set).collect(),
                     attributes: Vec::new(),
                 }],
-            });
+            })?;
         }
         Ok(())
     }
@@ -230,8 +248,7 @@ impl Search<'_> {
         };
         let found: Vec<Hit> = self.reading.inner.cpu.run(found).await??;
         let mut hits = locked(hits);
-        found.into_iter().for_each(|hit| hits.add(hit));
-        Ok(())
+        found.into_iter().try_for_each(|hit| hits.add(hit))
     }
 }
 

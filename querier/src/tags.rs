@@ -158,7 +158,7 @@ impl<'a> TagScan<'a> {
     ) -> Result<(), Error> {
         let _read = self.reads.acquire().await.map_err(|_| storage::Error::Stopping)?;
         let rows = opened.read(&wanted, columns).await?;
-        self.budget.count_read(rows.bytes, rows.table.span_count());
+        self.budget.count_read(rows.bytes, rows.table.span_count())?;
         let work = move || {
             let in_range = rows.mask(&rows.runs(&wanted.traces)?);
             let evaluation = Evaluation::new(&rows.table, &masks)?;

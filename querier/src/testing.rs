@@ -126,12 +126,16 @@ pub(crate) async fn indexed_block(table: &SpanTable, limits: Limits) -> BlockSou
 }
 
 pub(crate) fn querier(sources: Vec<Arc<dyn Source>>) -> Querier {
+    querier_with(Config::default(), sources)
+}
+
+pub(crate) fn querier_with(config: Config, sources: Vec<Arc<dyn Source>>) -> Querier {
     let sources = Arc::new(move |_: &TenantId| {
         let sources = sources.clone();
         let answer: futures::future::BoxFuture<'static, _> = Box::pin(async move { Ok(sources) });
         answer
     });
-    Querier::new(Config::default(), sources, CpuPool::new(2), &mut Registry::default())
+    Querier::new(config, sources, CpuPool::new(2), &mut Registry::default())
 }
 
 /// A source whose small tables cannot be read.

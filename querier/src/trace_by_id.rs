@@ -1,5 +1,7 @@
 //! The read path of `/api/traces/{id}`: find the parts, read them whole, encode, merge.
 
+mod fit;
+
 use std::sync::Arc;
 
 use futures::FutureExt;
@@ -8,8 +10,9 @@ use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 use storage::source::Source;
 use tracing::warn;
 
-use crate::answer::TraceAnswer;
-use crate::budget::Budget;
+use self::fit::fit;
+use crate::answer::{TraceAnswer, TracePartial};
+use crate::budget::{Budget, Held};
 use crate::concurrent::try_all;
 use crate::error::Error;
 use crate::merge::{merge_copies, part_shared_ids, sort_by_start};
@@ -18,7 +21,8 @@ use crate::plan;
 use crate::querier::Inner;
 use crate::scan::Opened;
 
-/// All spans of a trace. A source that cannot be read makes the answer partial, if others can.
+/// All spans of a trace, or the first of one that is too large. A source that cannot be read makes the answer partial, if
+/// others can.
 ///
 /// # Errors
 /// The first error, when no source could be read.
@@ -33,7 +37,7 @@ pub(crate) async fn trace_by_id(
     let mut sources = plan::newest_first(sources);
     sources.retain(|source| source.time_range().overlaps(&range));
     budget.plan(plan::metrics(&sources, &range));
-    let budget = &*budget;
+    let budget = &budget;
     let read = |source: Arc<dyn Source>| {
         async move { Ok((source.block_id(), read_part(inner, budget, source, id).await)) }.boxed()
     };
@@ -53,15 +57,20 @@ pub(crate) async fn trace_by_id(
             Err(error) => return Err(error),
         }
     }
-    let partial = match failures.len() {
+    let mut partial = match failures.len() {
         0 => None,
-        count if budget.spent().completed_jobs > 0 => Some(format!("{count} blocks could not be read")),
+        count if budget.spent().completed_jobs > 0 => Some(TracePartial::UnreadableBlocks(count)),
         _ => return Err(failures.swap_remove(0)),
     };
     budget.count_traces(usize::from(!found.is_empty()));
+    let (found, _held): (Vec<Vec<ResourceSpans>>, Vec<Held>) = found.into_iter().unzip();
     let mut resource_spans = merge_copies(found);
     part_shared_ids(&mut resource_spans);
     sort_by_start(&mut resource_spans);
+    let max_bytes = inner.config.max_bytes_per_trace;
+    if fit(&mut resource_spans, max_bytes) {
+        partial = Some(TracePartial::TooLarge { max_bytes });
+    }
     Ok(TraceAnswer { resource_spans, metrics: budget.spent(), partial })
 }
 
@@ -72,16 +81,17 @@ fn may_be_left_out(error: &Error) -> bool {
 /// The spans of the trace in one source.
 async fn read_part(
     inner: &Inner,
-    budget: &Budget,
+    budget: &Arc<Budget>,
     source: Arc<dyn Source>,
     id: TraceId,
-) -> Result<Option<Vec<ResourceSpans>>, Error> {
+) -> Result<Option<(Vec<ResourceSpans>, Held)>, Error> {
     let Some(trace) = source.find_trace(&id).await? else { return Ok(None) };
     let opened = Opened::open(source).await?;
     let group = opened.by_group([trace])?.pop().ok_or_else(|| Error::damaged("first_row"))?;
     let (table, bytes) = parts::read_whole(&opened, &group).await?;
-    budget.count_read(bytes, table.span_count());
-    Ok(Some(inner.cpu.run(move || spans::encode(&table)).await??))
+    budget.count_read(bytes, table.span_count())?;
+    let held = budget.hold(parts::memory_bytes(&table))?;
+    Ok(Some((inner.cpu.run(move || spans::encode(&table)).await??, held)))
 }
 
 #[cfg(test)]
@@ -93,7 +103,8 @@ mod tests {
     use storage::source::Source;
 
     use super::*;
-    use crate::testing::{Damaged, attributes, int, querier, service, source, span, trace_id};
+    use crate::config::Config;
+    use crate::testing::{Damaged, attributes, int, querier, querier_with, service, source, span, trace_id};
 
     async fn ask(sources: Vec<Arc<dyn Source>>, id: u8) -> Result<TraceAnswer, Error> {
         querier(sources).trace_by_id(&TenantId::single(), trace_id(id), None).await
@@ -124,12 +135,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_trace_that_is_too_large_is_cut_after_its_first_spans() {
+        let config = Config { max_bytes_per_trace: 150, ..Config::default() };
+        let answer = querier_with(config, sources()).trace_by_id(&TenantId::single(), trace_id(1), None).await.unwrap();
+        assert_eq!(names(&answer), ["root"]);
+        let partial = answer.partial.unwrap().to_string();
+        assert_eq!(partial, "Trace exceeds maximum size of 150 bytes, a partial trace is returned");
+    }
+
+    #[tokio::test]
     async fn a_damaged_source_makes_the_answer_partial() {
         let mut sources = sources();
         sources.push(Arc::new(Damaged));
         let answer = ask(sources, 1).await.unwrap();
         assert_eq!(names(&answer).len(), 3);
-        assert_eq!(answer.partial.as_deref(), Some("1 blocks could not be read"));
+        assert_eq!(answer.partial, Some(TracePartial::UnreadableBlocks(1)));
         assert_eq!(ask(vec![Arc::new(Damaged)], 1).await.unwrap_err().kind(), ErrorKind::Corrupt);
     }
 }

@@ -172,14 +172,74 @@ impl Default for Compaction {
     }
 }
 
+/// `querier`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct QuerierSection {
+    pub search: QuerierSearch,
+    /// See [`querier::Config::max_concurrent_reads`].
+    pub max_concurrent_reads: usize,
+    /// See [`querier::Config::max_bytes_per_query`].
+    pub max_bytes_per_query: u64,
+    /// See [`querier::Config::max_memory_bytes_per_query`].
+    pub max_memory_bytes_per_query: u64,
+    /// See [`querier::Config::max_metrics_samples`].
+    pub max_metrics_samples: usize,
+    /// See [`querier::Config::max_bytes_per_trace`].
+    pub max_bytes_per_trace: usize,
+    /// See [`querier::Config::max_bytes_per_tag_answer`].
+    pub max_bytes_per_tag_answer: usize,
+    /// See [`querier::Config::trace_reach_seconds`].
+    pub trace_reach_seconds: u64,
+    #[serde(skip_serializing)]
+    pub max_concurrent_queries: NotApplicable,
+    #[serde(skip_serializing)]
+    pub trace_by_id: NotApplicable,
+    #[serde(skip_serializing)]
+    pub frontend_worker: NotApplicable,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct QuerierSearch {
+    /// How long any query may take, not a search only. See [`querier::Config::max_query_time`].
+    pub query_timeout: GoDuration,
+}
+
+impl Default for QuerierSection {
+    fn default() -> Self {
+        let defaults = querier::Config::default();
+        Self {
+            search: QuerierSearch::default(),
+            max_concurrent_reads: defaults.max_concurrent_reads,
+            max_bytes_per_query: defaults.max_bytes_per_query,
+            max_memory_bytes_per_query: defaults.max_memory_bytes_per_query,
+            max_metrics_samples: defaults.max_metrics_samples,
+            max_bytes_per_trace: defaults.max_bytes_per_trace,
+            max_bytes_per_tag_answer: defaults.max_bytes_per_tag_answer,
+            trace_reach_seconds: defaults.trace_reach_seconds,
+            max_concurrent_queries: NotApplicable::default(),
+            trace_by_id: NotApplicable::default(),
+            frontend_worker: NotApplicable::default(),
+        }
+    }
+}
+
+impl Default for QuerierSearch {
+    fn default() -> Self {
+        Self { query_timeout: GoDuration::from_secs(querier::Config::default().max_query_time.as_secs()) }
+    }
+}
+
 /// `query_frontend`
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct QueryFrontend {
     /// How far before now a search ends. 0: the newest spans are found at once.
     pub query_end_cutoff: GoDuration,
-    #[serde(skip_serializing)]
-    pub search: NotApplicable,
+    /// How long a query may take with all that is around it. 0, as in Tempo: `querier.search.query_timeout` is enough.
+    pub api_timeout: GoDuration,
+    pub search: FrontendSearch,
     #[serde(skip_serializing)]
     pub trace_by_id: NotApplicable,
     #[serde(skip_serializing)]
@@ -188,4 +248,68 @@ pub struct QueryFrontend {
     pub max_outstanding_per_tenant: NotApplicable,
     #[serde(skip_serializing)]
     pub max_retries: NotApplicable,
+}
+
+/// `query_frontend.search`: what a client may ask of a search.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FrontendSearch {
+    /// See [`api::QueryConfig::default_result_limit`].
+    pub default_result_limit: usize,
+    /// See [`api::QueryConfig::max_result_limit`].
+    pub max_result_limit: usize,
+    /// See [`api::QueryConfig::default_spans_per_span_set`].
+    pub default_spans_per_span_set: usize,
+    /// See [`api::QueryConfig::max_spans_per_span_set`].
+    pub max_spans_per_span_set: usize,
+    /// Longest range of a search and of tags; 0 for any.
+    pub max_duration: GoDuration,
+    #[serde(skip_serializing)]
+    pub concurrent_jobs: NotApplicable,
+    #[serde(skip_serializing)]
+    pub target_bytes_per_job: NotApplicable,
+    #[serde(skip_serializing)]
+    pub query_backend_after: NotApplicable,
+    #[serde(skip_serializing)]
+    pub query_ingesters_until: NotApplicable,
+    #[serde(skip_serializing)]
+    pub duration_slo: NotApplicable,
+    #[serde(skip_serializing)]
+    pub throughput_bytes_slo: NotApplicable,
+    #[serde(skip_serializing)]
+    pub metadata_slo: NotApplicable,
+}
+
+impl Default for FrontendSearch {
+    fn default() -> Self {
+        let defaults = api::QueryConfig::default();
+        Self {
+            default_result_limit: defaults.default_result_limit,
+            max_result_limit: defaults.max_result_limit,
+            default_spans_per_span_set: defaults.default_spans_per_span_set,
+            max_spans_per_span_set: defaults.max_spans_per_span_set,
+            max_duration: GoDuration::from_secs(defaults.max_search_range_seconds),
+            concurrent_jobs: NotApplicable::default(),
+            target_bytes_per_job: NotApplicable::default(),
+            query_backend_after: NotApplicable::default(),
+            query_ingesters_until: NotApplicable::default(),
+            duration_slo: NotApplicable::default(),
+            throughput_bytes_slo: NotApplicable::default(),
+            metadata_slo: NotApplicable::default(),
+        }
+    }
+}
+
+impl FrontendSearch {
+    pub(super) fn others(&self) -> NotApplicable {
+        NotApplicable::any([
+            &self.concurrent_jobs,
+            &self.target_bytes_per_job,
+            &self.query_backend_after,
+            &self.query_ingesters_until,
+            &self.duration_slo,
+            &self.throughput_bytes_slo,
+            &self.metadata_slo,
+        ])
+    }
 }

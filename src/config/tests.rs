@@ -32,6 +32,31 @@ usage_report: {reporting_enabled: false}
 }
 
 #[test]
+fn budgets_of_queries_can_be_set() {
+    let config = Config::parse(
+        "
+querier:
+  search: {query_timeout: 500ms}
+  max_bytes_per_query: 1
+  max_memory_bytes_per_query: 2
+  max_metrics_samples: 3
+  max_bytes_per_trace: 4
+  max_concurrent_queries: 20
+query_frontend: {api_timeout: 5s, search: {max_result_limit: 5, max_duration: 1h, duration_slo: 5s}}
+",
+    )
+    .unwrap();
+    let (querier, api) = (config.querier(), config.api().query);
+    assert_eq!(querier.max_query_time.as_millis(), 500);
+    let bounds = (querier.max_bytes_per_query, querier.max_memory_bytes_per_query, querier.max_metrics_samples);
+    assert_eq!((bounds, querier.max_bytes_per_trace), ((1, 2, 3), 4));
+    assert_eq!((api.max_result_limit, api.max_search_range_seconds, api.timeout_seconds), (5, 3600, 5));
+    assert_eq!(config.not_applicable(), ["querier.max_concurrent_queries", "query_frontend.search"]);
+    assert_eq!(Config::default().querier(), querier::Config::default());
+    assert_eq!(Config::default().api().query, api::QueryConfig::default());
+}
+
+#[test]
 fn wrong_keys_and_values_are_named() {
     let error = |yaml: &str| format!("{:#}", Config::parse(yaml).unwrap_err());
     assert!(error("serverr: {}").contains("serverr"), "{}", error("serverr: {}"));

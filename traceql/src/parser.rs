@@ -21,7 +21,9 @@ mod metrics;
 mod pipeline;
 mod scalar;
 
-use crate::ast::{ArithmeticOp, CompareOp, FieldExpr, Pipeline, Query};
+use std::collections::HashSet;
+
+use crate::ast::{ArithmeticOp, CompareOp, Field, FieldExpr, Pipeline, Query};
 use crate::error::{Error, Position};
 use crate::lexer::{Token, tokens};
 use crate::value::{Kind, Static, Status};
@@ -54,12 +56,22 @@ pub fn query(text: &str) -> Result<Query, Error> {
     }
 }
 
-/// Reads tokens as one expression, as in `{ expr }`; `None` if they are not exactly that.
+/// Reads tokens as one expression, as in `{ expr }`; `None` if they are not exactly that. How many fields it may have is
+/// for the caller to say.
 pub fn expression(tokens: Vec<(Token, Position)>) -> Option<FieldExpr> {
-    let mut parser = Parser::new(tokens);
+    let mut parser = Parser { max_fields: usize::MAX, ..Parser::new(tokens) };
     let expr = parser.field_expr().ok()?;
     matches!(parser.token(), Token::End).then_some(expr)
 }
+
+/// The most stages of one query, those of metrics included: each is a walk over all that the one before it left.
+const MAX_STAGES: usize = 64;
+
+/// The most fields and numbers in the lists of one query (`select()`, `by()`, quantiles): each is answered.
+const MAX_LISTED: usize = 256;
+
+/// The most different fields in one query: each is a column that must be found and read.
+pub const MAX_FIELDS: usize = 512;
 
 struct Parser {
     /// Ends with [`Token::End`] or [`Token::Bad`], which are never taken.
@@ -71,11 +83,27 @@ struct Parser {
     operators: usize,
     /// How many `=~` and `!~` were read in expressions.
     patterns: usize,
+    /// How many stages were read, and how many entries of lists.
+    stages: usize,
+    listed: usize,
+    /// The fields that were read, and how many there may be.
+    fields: HashSet<Field>,
+    max_fields: usize,
 }
 
 impl Parser {
     fn new(tokens: Vec<(Token, Position)>) -> Self {
-        Self { tokens, at: 0, nesting: 0, operators: 0, patterns: 0 }
+        Self {
+            tokens,
+            at: 0,
+            nesting: 0,
+            operators: 0,
+            patterns: 0,
+            stages: 0,
+            listed: 0,
+            fields: HashSet::new(),
+            max_fields: MAX_FIELDS,
+        }
     }
 
     fn root(&mut self) -> Result<(Pipeline, Option<ast::Metrics>), Error> {
@@ -231,6 +259,35 @@ impl Parser {
         self.patterns += 1;
         if self.patterns > MAX_PATTERNS {
             return Err(self.error(format!("too many regular expressions (limit: {MAX_PATTERNS})")));
+        }
+        Ok(())
+    }
+
+    /// Counts a stage after the first.
+    fn count_stage(&mut self) -> Result<(), Error> {
+        self.stages += 1;
+        if self.stages > MAX_STAGES {
+            return Err(self.error(format!("too many stages (limit: {MAX_STAGES})")));
+        }
+        Ok(())
+    }
+
+    /// Counts an entry of a list.
+    fn count_listed(&mut self) -> Result<(), Error> {
+        self.listed += 1;
+        if self.listed > MAX_LISTED {
+            return Err(self.error(format!("too many entries in lists (limit: {MAX_LISTED})")));
+        }
+        Ok(())
+    }
+
+    /// Notes a field that was read.
+    fn count_field(&mut self, field: &Field) -> Result<(), Error> {
+        if !self.fields.contains(field) {
+            self.fields.insert(field.clone());
+        }
+        if self.fields.len() > self.max_fields {
+            return Err(self.error(format!("too many different fields (limit: {MAX_FIELDS})")));
         }
         Ok(())
     }

@@ -3,6 +3,8 @@
 //! Only the first span filter counts. Half-typed matchers are dropped and open braces closed. What cannot be read,
 //! joins several filters, or looks at unscoped attributes narrows nothing; it is never an error.
 
+use std::collections::HashSet;
+
 use crate::ast::{BinaryOp, CompareOp, Field, FieldExpr, LogicOp, UnaryOp};
 use crate::error::{Error, Position};
 use crate::lexer::{Token, tokens};
@@ -63,6 +65,9 @@ pub fn parse_tag_filter(text: &str) -> Result<TagFilter, Error> {
     }
     if groups(&expr) > MAX_GROUPS {
         return Err(Error::TooManyGroups);
+    }
+    if expr.fields().collect::<HashSet<_>>().len() > parser::MAX_FIELDS {
+        return Ok(TagFilter::All);
     }
     Ok(TagFilter::Spans(expr))
 }

@@ -16,6 +16,9 @@ use crate::status::TEXT;
 /// Bodies from this size on are compressed for clients that understand it.
 const MIN_GZIP_BYTES: usize = 1024;
 
+/// Where the next page of results begins, for the parameter `cursor`.
+const NEXT_CURSOR: HeaderName = HeaderName::from_static("x-mosso-next-cursor");
+
 /// Bodies above this size are compressed away from the request's thread, so that they do not hold up other requests.
 const MAX_INLINE_BYTES: usize = 128 << 10;
 
@@ -42,6 +45,7 @@ pub(super) struct Reply {
     body: Bytes,
     /// `X-Content-Type-Options: nosniff`
     nosniff: bool,
+    next_cursor: Option<HeaderValue>,
 }
 
 impl Reply {
@@ -62,7 +66,13 @@ impl Reply {
     }
 
     fn new(status: StatusCode, content_type: Option<&'static str>, body: impl Into<Bytes>) -> Self {
-        Self { status, content_type, body: body.into(), nosniff: false }
+        Self { status, content_type, body: body.into(), nosniff: false, next_cursor: None }
+    }
+
+    /// Tells how to ask for what follows.
+    pub(super) fn with_next_cursor(self, cursor: Option<String>) -> Self {
+        let next_cursor = cursor.and_then(|cursor| HeaderValue::try_from(cursor).ok());
+        Self { next_cursor, ..self }
     }
 
     /// Compresses if worth it and asked for.
@@ -83,6 +93,9 @@ impl Reply {
         }
         if compressed {
             set(header::CONTENT_ENCODING, "gzip");
+        }
+        if let Some(cursor) = self.next_cursor {
+            response.headers_mut().insert(NEXT_CURSOR, cursor);
         }
         response
     }

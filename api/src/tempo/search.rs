@@ -5,7 +5,7 @@ use std::time::Duration;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue};
 use querier::answer::{self, FoundSpan, FoundTrace, QueryMetrics, SearchAnswer, Value};
-use querier::request::{SearchFilter, SearchRequest};
+use querier::request::{Cursor, ParseCursorError, SearchFilter, SearchRequest};
 use tokio::sync::watch;
 
 use super::params::range::Bounds;
@@ -16,12 +16,44 @@ use super::{Asker, Call};
 use crate::QueryConfig;
 
 /// Parameters that are not tags when tags are given as parameters.
-const RESERVED: [&str; 10] =
-    ["q", "tags", "minDuration", "maxDuration", "limit", "spss", "start", "end", "since", "skip_ast_transformations"];
+const RESERVED: [&str; 11] = [
+    "q",
+    "tags",
+    "minDuration",
+    "maxDuration",
+    "limit",
+    "spss",
+    "start",
+    "end",
+    "since",
+    "skip_ast_transformations",
+    "cursor",
+];
 
+/// One page of results. Where there may be more, a header says where the next page begins: clients read the body
+/// strictly, and know no such field.
 pub(super) async fn search(call: Call) -> Result<Reply, QueryError> {
-    let request = Asked::of_url(&call.params)?.check(&call.edge.config.query, call.now_nanos)?;
-    Ok(Reply::of(&answer(call.asker(), request, None).await?, call.format))
+    let after = cursor(&call.params)?;
+    let asked = Asked::of_url(&call.params)?.check(&call.edge.config.query, call.now_nanos)?;
+    let request = SearchRequest { after, ..asked };
+    let (is_traceql, limit) = (is_traceql(&request), request.limit);
+    let answer = ask(call.asker(), request, None).await?;
+    let next = answer.traces.last().filter(|_| answer.traces.len() >= limit).map(FoundTrace::cursor);
+    Ok(Reply::of(&response(answer, is_traceql), call.format).with_next_cursor(next.map(|next| next.to_string())))
+}
+
+/// Where the page before this one ended. Pages are of one answer only if they are of one range, so it must be fixed.
+fn cursor(params: &Params) -> Result<Option<Cursor>, QueryError> {
+    let Some(text) = params.get("cursor") else { return Ok(None) };
+    let cursor = text
+        .parse()
+        .map_err(|problem: ParseCursorError| QueryError::bad_request(format!("invalid cursor: {problem}")))?;
+    if params.get("since").is_some() || params.get("start").is_none() || params.get("end").is_none() {
+        return Err(QueryError::bad_request(
+            "invalid cursor: it goes with start and end, the same for every page, and without since",
+        ));
+    }
+    Ok(Some(cursor))
 }
 
 /// What a search is answered with. `certain` is told what can be said before the end.
@@ -31,8 +63,15 @@ pub(super) async fn answer(
     certain: Option<&watch::Sender<SearchAnswer>>,
 ) -> Result<SearchResponse, QueryError> {
     let is_traceql = is_traceql(&request);
-    let answer = asker.edge.querier.search(asker.tenant, request, certain).await.map_err(refused)?;
-    Ok(response(answer, is_traceql))
+    Ok(response(ask(asker, request, certain).await?, is_traceql))
+}
+
+async fn ask(
+    asker: Asker<'_>,
+    request: SearchRequest,
+    certain: Option<&watch::Sender<SearchAnswer>>,
+) -> Result<SearchAnswer, QueryError> {
+    asker.edge.querier.search(asker.tenant, request, certain).await.map_err(refused)
 }
 
 pub(super) fn is_traceql(request: &SearchRequest) -> bool {
@@ -81,6 +120,7 @@ impl Asked {
             range: range::of_search(self.bounds, config, now_nanos)?,
             limit: limit(self.limit, config)?,
             spans_per_span_set: spans_per_span_set(self.spans_per_span_set, config)?,
+            after: None,
             filter: self.filter(config)?,
         })
     }
@@ -250,6 +290,23 @@ mod tests {
             ("tags=a%3D1+a%3D2", "invalid tags: tag a has been set twice"),
         ] {
             assert_eq!(limits(query), Err(problem.to_owned()), "{query}");
+        }
+    }
+
+    #[test]
+    fn a_cursor_goes_with_one_range() {
+        let read = |query: &str| cursor(&Params::from_query(query)).map_err(|error| error.text);
+        let text = "00000000000000050000000000000000000000000000000a";
+        let expected = Cursor { start_nanos: 5, trace_id: model::TraceId::parse("a").unwrap() };
+        assert_eq!(read(&format!("cursor={text}&start=1&end=2")), Ok(Some(expected)));
+        assert_eq!(read("cursor=&start=1"), Ok(None));
+        for (query, problem) in [
+            ("cursor=5&start=1&end=2".to_owned(), "leave it out to begin with the newest"),
+            (format!("cursor={text}"), "it goes with start and end, the same for every page"),
+            (format!("cursor={text}&start=1&end=2&since=1h"), "without since"),
+        ] {
+            let error = read(&query).unwrap_err();
+            assert!(error.starts_with("invalid cursor: ") && error.contains(problem), "{error}");
         }
     }
 

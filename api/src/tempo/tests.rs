@@ -2,7 +2,7 @@ use axum::body::Body;
 use axum::http::Request;
 
 use super::*;
-use crate::testing::{Answer, ask, edge};
+use crate::testing::{Answer, TestEdge, ask, edge};
 use crate::{Config, QueryConfig};
 
 async fn send(config: Config, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
@@ -179,4 +179,58 @@ async fn what_is_pushed_is_read_back() {
     let found = read("/api/search?q=%7B%7D&start=1699999999&end=1700000001").await;
     assert!(found.starts_with(r#"{"traces":[{"traceID":"abc123456789def","#), "{found}");
     assert!(found.contains(r#""spanSet":{"spans":[{"spanID":"00000000000000aa","#), "{found}");
+}
+
+/// Sends spans over OTLP; each is a trace id and what stands in its message beside ids, name and times.
+async fn push(test_edge: &TestEdge, spans: &[(&str, u64, &str)]) {
+    let span = |(trace, start_nanos, rest): &(&str, u64, &str)| {
+        format!(
+            r#"{{"traceId":"{trace:0>32}","spanId":"00000000000000a1","name":"buy","startTimeUnixNano":"{start_nanos}","endTimeUnixNano":"{start_nanos}"{rest}}}"#
+        )
+    };
+    let spans = spans.iter().map(span).collect::<Vec<_>>().join(",");
+    let body = format!(r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{spans}]}}]}}]}}"#);
+    let request = Request::builder().method("POST").uri("/v1/traces").header("content-type", "application/json");
+    let pushed = ask(crate::otlp::http::router(test_edge.edge.clone()), request.body(body.into()).unwrap()).await;
+    assert_eq!(pushed.status, 200, "{}", pushed.text());
+}
+
+async fn get_from(test_edge: &TestEdge, path: &str) -> Answer {
+    ask(router(test_edge.edge.clone()), Request::builder().uri(path).body(Body::empty()).unwrap()).await
+}
+
+#[tokio::test]
+async fn a_client_pages_through_all_results() {
+    let test_edge = edge(Config::default()).await;
+    let second = 1_000_000_000;
+    push(&test_edge, &[("a1", 1_700_000_001 * second, ""), ("b2", 1_700_000_002 * second, "")]).await;
+    push(&test_edge, &[("c3", 1_700_000_003 * second, "")]).await;
+    let (mut path, mut seen) = ("/api/search?q=%7B%7D&start=1700000000&end=1700000010&limit=2".to_owned(), Vec::new());
+    for expected in [vec!["c3", "b2"], vec!["a1"]] {
+        let answer = get_from(&test_edge, &path).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let body: serde_json::Value = serde_json::from_str(answer.text()).unwrap();
+        let ids = body["traces"].as_array().unwrap().iter().map(|trace| trace["traceID"].as_str().unwrap());
+        assert_eq!(ids.collect::<Vec<_>>(), expected);
+        let keys: Vec<&str> = body.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(keys, ["metrics", "traces"], "clients read the body strictly");
+        seen.push(answer.header("x-mosso-next-cursor").to_owned());
+        path = format!("{path}&cursor={}", seen[0]);
+    }
+    assert_eq!((seen[0].len(), seen[1].as_str()), (48, ""), "the last page has none");
+}
+
+#[tokio::test]
+async fn a_trace_that_is_too_large_is_partial_or_refused() {
+    let test_edge = edge(Config::default()).await;
+    let large = format!(r#","attributes":[{{"key":"k","value":{{"stringValue":"{}"}}}}]"#, "x".repeat(5_100_000));
+    push(&test_edge, &[("a1", 1_700_000_001, ""), ("a1", 1_700_000_002, &large)]).await;
+    let refused = get_from(&test_edge, "/api/traces/a1").await;
+    assert_eq!(refused.status, 422);
+    assert!(refused.text().ends_with("trace exceeds max size (max bytes: 5000000)"), "{}", refused.text());
+    let partial = get_from(&test_edge, "/api/v2/traces/a1").await;
+    assert_eq!(partial.status, 200);
+    let message = "Trace exceeds maximum size of 5000000 bytes, a partial trace is returned";
+    assert!(partial.text().ends_with(&format!(r#""status":"PARTIAL","message":"{message}"}}"#)), "{}", partial.text());
+    assert!(partial.text().contains(r#""name":"buy""#));
 }

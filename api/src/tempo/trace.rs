@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 use model::TraceId;
 use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 use percent_encoding::percent_decode_str;
-use querier::answer::TraceAnswer;
+use querier::answer::{TraceAnswer, TracePartial};
 
 use super::Call;
 use super::params::range;
@@ -14,16 +14,25 @@ use super::reply::{QueryError, Reply};
 /// Which parts of a Tempo cluster are asked. Here there is one part, so all mean the same.
 const MODES: [&str; 4] = ["all", "ingesters", "blocks", "external"];
 
-/// A trace that is not there is 404 with nothing in it.
+/// A trace that is not there is 404 with nothing in it, and one that is too large is 422.
 pub(super) async fn v1(call: Call) -> Result<Reply, QueryError> {
-    let trace = complete(find(&call).await?.resource_spans);
+    let answer = find(&call).await?;
+    if let Some(TracePartial::TooLarge { max_bytes }) = answer.partial {
+        let text = format!(
+            "trace {} is too large for this endpoint, which gives all of a trace or nothing; ask /api/v2/traces for its first \
+             spans, or raise querier.max_bytes_per_trace: trace exceeds max size (max bytes: {max_bytes})",
+            trace_id(call.uri.path())?
+        );
+        return Err(QueryError::new(StatusCode::UNPROCESSABLE_ENTITY, text));
+    }
+    let trace = complete(answer.resource_spans);
     if trace.resource_spans.is_empty() {
         return Ok(Reply::empty(StatusCode::NOT_FOUND));
     }
     Ok(Reply::of(&trace, call.format))
 }
 
-/// A trace that is not there is an empty trace, and blocks that could not be read make the answer partial.
+/// A trace that is not there is an empty trace, and a trace that is too large, or of which blocks could not be read, is partial.
 pub(super) async fn v2(call: Call) -> Result<Reply, QueryError> {
     let answer = find(&call).await?;
     let status = if answer.partial.is_some() { PartialStatus::Partial } else { PartialStatus::Complete };
@@ -31,7 +40,7 @@ pub(super) async fn v2(call: Call) -> Result<Reply, QueryError> {
         trace: complete(answer.resource_spans),
         metrics: TraceByIdMetrics { inspected_bytes: answer.metrics.inspected_bytes },
         status: status.into(),
-        message: answer.partial.unwrap_or_default(),
+        message: answer.partial.map(|partial| partial.to_string()).unwrap_or_default(),
     };
     Ok(Reply::of(&response, call.format))
 }

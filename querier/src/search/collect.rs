@@ -6,8 +6,10 @@ use std::collections::BTreeMap;
 use model::TraceId;
 use spans::{SpanTable, Traces};
 
+use crate::budget::Held;
 use crate::error::Error;
 use crate::finder::{Decided, Finder, HitSet};
+use crate::request::Cursor;
 use crate::scan::Run;
 
 /// A trace, or the part of it in one source, that matches.
@@ -23,14 +25,28 @@ pub(crate) struct Hit {
     pub sets: Vec<HitSet>,
 }
 
+impl Hit {
+    fn memory_bytes(&self) -> usize {
+        let of_set =
+            |set: &HitSet| size_of_val(set) + size_of_val(set.rows.as_slice()) + size_of_val(set.attributes.as_slice());
+        size_of_val(self) + self.sets.iter().map(of_set).sum::<usize>()
+    }
+}
+
 /// The place of a trace in the answer: newest first, then by id.
 pub(crate) type Place = (Reverse<u64>, TraceId);
+
+pub(crate) fn place_of(cursor: Cursor) -> Place {
+    (Reverse(cursor.start_nanos), cursor.trace_id)
+}
 
 /// The matches with the best places, and where more may come from.
 #[derive(Debug)]
 pub(crate) struct Hits {
     keep: usize,
     kept: BTreeMap<(Place, usize), Hit>,
+    /// The memory of those that are kept.
+    held: Held,
     /// True once a match was left out.
     is_cut: bool,
     /// When the sources end that may still add matches, by number.
@@ -39,8 +55,8 @@ pub(crate) struct Hits {
 
 impl Hits {
     /// Keeps `keep` matches of these sources, each with its end.
-    pub fn new(keep: usize, sources: impl IntoIterator<Item = (usize, u64)>) -> Self {
-        Self { keep, kept: BTreeMap::new(), is_cut: false, unread: sources.into_iter().collect() }
+    pub fn new(keep: usize, sources: impl IntoIterator<Item = (usize, u64)>, held: Held) -> Self {
+        Self { keep, kept: BTreeMap::new(), held, is_cut: false, unread: sources.into_iter().collect() }
     }
 
     /// Notes that all matches of a source are here.
@@ -53,12 +69,18 @@ impl Hits {
         self.kept.len() < self.keep || self.last_place().is_none_or(|(Reverse(last), _)| start_nanos >= last)
     }
 
-    pub fn add(&mut self, hit: Hit) {
-        self.kept.insert(((Reverse(hit.start_nanos), hit.trace_id), hit.source), hit);
-        if self.kept.len() > self.keep {
-            self.kept.pop_last();
-            self.is_cut = true;
+    /// # Errors
+    /// When the query may not hold so many.
+    pub fn add(&mut self, hit: Hit) -> Result<(), Error> {
+        self.held.grow(hit.memory_bytes())?;
+        let replaced = self.kept.insert(((Reverse(hit.start_nanos), hit.trace_id), hit.source), hit);
+        let is_full = self.kept.len() > self.keep;
+        let left_out = is_full.then(|| self.kept.pop_last()).flatten();
+        self.is_cut |= is_full;
+        for gone in replaced.into_iter().chain(left_out.map(|(_, hit)| hit)) {
+            self.held.shrink(gone.memory_bytes());
         }
+        Ok(())
     }
 
     /// The worst place from which nothing was left out; `None` when all matches are kept.
@@ -80,8 +102,9 @@ impl Hits {
         self.kept.iter().take_while(move |((place, _), _)| is_settled(place)).map(|(_, hit)| hit)
     }
 
-    pub fn into_hits(self) -> impl Iterator<Item = Hit> {
-        self.kept.into_values()
+    /// The matches, and their memory.
+    pub fn into_hits(self) -> (impl Iterator<Item = Hit>, Held) {
+        (self.kept.into_values(), self.held)
     }
 
     fn last_place(&self) -> Option<Place> {
@@ -109,6 +132,11 @@ pub(super) fn matches(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::budget::Budget;
+
+    fn no_limit() -> Held {
+        Budget::unlimited().hold(0).unwrap()
+    }
 
     fn hit(start_nanos: u64, id: u8, source: usize) -> Hit {
         Hit { start_nanos, trace_id: TraceId([id; 16]), source, trace: 0, sets: vec![] }
@@ -118,11 +146,11 @@ mod tests {
     fn the_newest_are_kept_whatever_the_order() {
         let mut all: Vec<Hit> = (1..=6).map(|id| hit(100 + u64::from(id / 2), id, 0)).collect();
         let kept = |all: &[Hit]| {
-            let mut hits = Hits::new(3, []);
-            all.iter().for_each(|hit| hits.add(hit.clone()));
+            let mut hits = Hits::new(3, [], no_limit());
+            all.iter().for_each(|hit| hits.add(hit.clone()).unwrap());
             assert!(hits.could_keep(102) && !hits.could_keep(101));
             assert_eq!(hits.complete_to(), Some((Reverse(102), TraceId([5; 16]))));
-            hits.into_hits().map(|hit| hit.trace_id.0[0]).collect::<Vec<_>>()
+            hits.into_hits().0.map(|hit| hit.trace_id.0[0]).collect::<Vec<_>>()
         };
         assert_eq!(kept(&all), [6, 4, 5]);
         all.reverse();
@@ -131,25 +159,25 @@ mod tests {
 
     #[test]
     fn what_is_not_full_is_complete() {
-        let mut hits = Hits::new(3, []);
-        hits.add(hit(1, 1, 0));
-        hits.add(hit(1, 1, 1));
+        let mut hits = Hits::new(3, [], no_limit());
+        hits.add(hit(1, 1, 0)).unwrap();
+        hits.add(hit(1, 1, 1)).unwrap();
         assert_eq!(hits.complete_to(), None);
         assert!(hits.could_keep(0));
     }
 
     #[test]
     fn a_match_is_settled_when_nothing_unread_can_come_before_it() {
-        let mut hits = Hits::new(4, [(0, 110), (1, 105), (2, 100)]);
+        let mut hits = Hits::new(4, [(0, 110), (1, 105), (2, 100)], no_limit());
         let settled = |hits: &Hits| hits.settled().map(|hit| hit.trace_id.0[0]).collect::<Vec<_>>();
-        [hit(110, 1, 0), hit(106, 2, 0), hit(105, 3, 0)].into_iter().for_each(|hit| hits.add(hit));
+        [hit(110, 1, 0), hit(106, 2, 0), hit(105, 3, 0)].into_iter().for_each(|hit| hits.add(hit).unwrap());
         assert!(settled(&hits).is_empty());
         hits.done_with(0);
         assert_eq!(settled(&hits), [1, 2], "source 1 may have a trace that starts when it ends");
         hits.done_with(2);
         hits.done_with(1);
         assert_eq!(settled(&hits), [1, 2, 3]);
-        [hit(104, 4, 0), hit(103, 5, 0)].into_iter().for_each(|hit| hits.add(hit));
+        [hit(104, 4, 0), hit(103, 5, 0)].into_iter().for_each(|hit| hits.add(hit).unwrap());
         assert_eq!(settled(&hits), [1, 2, 3], "what was left out may come right after the last that was kept");
     }
 }

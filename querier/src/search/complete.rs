@@ -15,7 +15,8 @@ use crate::concurrent::try_all;
 use crate::error::Error;
 use crate::finder::HitSet;
 use crate::parts::PartAt;
-use crate::reading::{Parts, WHOLE_TRACES_AT_ONCE};
+use crate::querier::locked;
+use crate::reading::Parts;
 use crate::scan::{GroupTraces, Opened, Run};
 
 /// Matches with their places in the answer, and all that is needed to show them.
@@ -33,11 +34,13 @@ impl Search<'_> {
         let mut found = self.known();
         let known = self.known_ids();
         let missing = self.limit - found.len();
-        let hits: Vec<Hit> = hits.into_hits().filter(|hit| !known.contains(&hit.trace_id)).collect();
+        let (hits, _held) = hits.into_hits();
+        let hits: Vec<Hit> = hits.filter(|hit| !known.contains(&hit.trace_id)).collect();
         if hits.is_empty() || missing == 0 {
             return Ok(Some(found));
         }
         let mut placed = self.place(hits).await?;
+        placed.places.retain(|place| self.is_asked(place));
         let is_sure = complete_to.is_none_or(|sure| placed.places.get(missing - 1).is_some_and(|last| *last <= sure));
         if !is_sure {
             return Ok(None);
@@ -117,7 +120,7 @@ impl Search<'_> {
         } else {
             opened.read_rows(group, hits.iter().flat_map(rows_of), &columns).await?
         };
-        self.reading.budget.count_read(rows.bytes, 0);
+        self.reading.budget.count_read(rows.bytes, 0)?;
         let positions = |mut hit: Hit| {
             for row in hit.sets.iter_mut().flat_map(|set| &mut set.rows) {
                 *row = rows.position(*row)?;
@@ -126,24 +129,34 @@ impl Search<'_> {
         };
         let to_show = hits.into_iter().map(positions).collect::<Result<Vec<_>, Error>>()?;
         let render = move || render::traces(&rows.table, &to_show, query.shown.as_ref());
-        self.reading.inner.cpu.run(render).await?
+        let found = self.reading.inner.cpu.run(render).await??;
+        self.hold_shown(&found)?;
+        Ok(found)
+    }
+
+    /// Holds the memory of entries until the search ends.
+    fn hold_shown(&self, found: &[FoundTrace]) -> Result<(), Error> {
+        locked(&self.shown).grow(found.iter().map(FoundTrace::memory_bytes).sum())
     }
 
     /// Traces of which several sources have parts: put together, evaluated again, and shown as a whole.
     async fn show_split(&self, parts: &Parts, split: &[TraceId]) -> Result<Vec<FoundTrace>, Error> {
         let mut found = Vec::new();
-        for traces in split.chunks(WHOLE_TRACES_AT_ONCE) {
-            let table = self.reading.read_whole(parts, traces.iter().copied()).await?;
+        for batch in parts.batches(split)? {
+            let whole = self.reading.read_whole(parts, split[batch].iter().copied()).await?;
             let (query, most_rows) = (self.query.clone(), self.spans_per_span_set);
             let render = move || {
-                let decided = query.finder.on_dimensions(&table)?;
-                let runs = Run::all(&table)?;
-                let found = query.finder.find(&table, &runs, &decided, most_rows)?;
+                let table = &whole.table;
+                let decided = query.finder.on_dimensions(table)?;
+                let runs = Run::all(table)?;
+                let found = query.finder.find(table, &runs, &decided, most_rows)?;
                 let to_show = |(run, sets): (usize, Vec<HitSet>)| ToShow { trace: runs[run].trace, sets };
                 let to_show: Vec<ToShow> = found.into_iter().map(to_show).collect();
-                render::traces(&table, &to_show, query.shown.as_ref())
+                render::traces(table, &to_show, query.shown.as_ref())
             };
-            found.extend(self.reading.inner.cpu.run(render).await??);
+            let shown = self.reading.inner.cpu.run(render).await??;
+            self.hold_shown(&shown)?;
+            found.extend(shown);
         }
         Ok(found)
     }

@@ -1,5 +1,8 @@
 //! Searches over several sources.
 
+mod hostile;
+mod pages;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,11 +12,12 @@ use storage::source::Source;
 use tokio::sync::watch;
 
 use crate::answer::{FoundTrace, SearchAnswer, SpanSet, Value};
+use crate::config::Config;
 use crate::error::Error;
 use crate::request::{SearchFilter, SearchRequest};
 use crate::testing::{
-    Damaged, Gated, MS, START, array, attributes, event, int, querier, service, source, span, span_id, status, text,
-    trace_id,
+    Damaged, Gated, MS, START, array, attributes, event, int, querier, querier_with, service, source, span, span_id,
+    status, text, trace_id,
 };
 
 fn request(query: &str) -> SearchRequest {
@@ -22,6 +26,7 @@ fn request(query: &str) -> SearchRequest {
         range: TimeRange::ALL,
         limit: 20,
         spans_per_span_set: 3,
+        after: None,
     }
 }
 
@@ -330,4 +335,35 @@ async fn a_search_by_tags_finds_traces_without_spans() {
     assert_eq!(count(tags(&[("service.name", "s"), ("name", "op")], Some(10))).await, 6);
     assert_eq!(count(tags(&[("service.name", "s"), ("name", "o")], None)).await, 0);
     assert_eq!(count(tags(&[("root.name", "op")], Some(11))).await, 0);
+}
+
+#[tokio::test]
+async fn a_spent_budget_ends_a_search_with_its_name() {
+    let ended = async |config: Config, request: SearchRequest| {
+        let sources = many(60).into_iter().chain(split()).collect();
+        let error = querier_with(config, sources).search(&TenantId::single(), request, None).await.unwrap_err();
+        assert_eq!(error.kind(), model::ErrorKind::InvalidInput);
+        error.to_string()
+    };
+    let all = SearchRequest { limit: 262_144, spans_per_span_set: 100, ..request("{ name != `none` }") };
+    let few_bytes = Config { max_memory_bytes_per_query: 4000, ..Config::default() };
+    for query in [all.clone(), SearchRequest { spans_per_span_set: usize::MAX, ..all.clone() }] {
+        let error = ended(few_bytes.clone(), query).await;
+        assert!(error.contains("(querier.max_memory_bytes_per_query)"), "{error}");
+    }
+    // one result fits where all do not
+    let one = SearchRequest { limit: 1, ..all };
+    let answer = querier_with(few_bytes, many(60)).search(&TenantId::single(), one, None).await.unwrap();
+    assert_eq!(answer.traces.len(), 1);
+}
+
+#[tokio::test]
+async fn a_search_that_takes_too_long_is_ended() {
+    let gated = Gated::closed(source(vec![service("s", vec![span(1, 1, 0, "op", 0, 1)])]));
+    let config = Config { max_query_time: Duration::from_millis(5), ..Config::default() };
+    let querier = querier_with(config, vec![gated]);
+    let error = querier.search(&TenantId::single(), request("{ name = `op` }"), None).await.unwrap_err();
+    assert_eq!(error.kind(), model::ErrorKind::Timeout);
+    let text = error.to_string();
+    assert!(text.contains("longer than the 5ms ") && text.contains("(querier.search.query_timeout)"), "{text}");
 }

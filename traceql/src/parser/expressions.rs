@@ -169,6 +169,7 @@ impl Parser {
         let mut fields = vec![self.field()?];
         while !self.take(")") {
             self.expect(",", &[")", ","])?;
+            self.count_listed()?;
             fields.push(self.field()?);
         }
         Ok(fields)
@@ -176,6 +177,12 @@ impl Parser {
 
     /// A field; `None`, with nothing read, if the token begins none.
     fn optional_field(&mut self) -> Result<Option<Field>, Error> {
+        let field = self.uncounted_field()?;
+        field.as_ref().map_or(Ok(()), |field| self.count_field(field))?;
+        Ok(field)
+    }
+
+    fn uncounted_field(&mut self) -> Result<Option<Field>, Error> {
         if let Token::Attribute { prefix, name } = self.token() {
             let field = match name {
                 Ok(name) => attribute(prefix, name),

@@ -34,6 +34,7 @@ impl Parser {
         }
         let mut second_stages = Vec::new();
         while let Some(stage) = self.second_stage()? {
+            self.count_stage()?;
             second_stages.push(stage);
         }
         Ok(Metrics { function, by, second_stages })
@@ -73,6 +74,7 @@ impl Parser {
                 return Ok(MetricsFunction::QuantileOverTime { field, quantiles });
             }
             self.expect(",", &[")", ","])?;
+            self.count_listed()?;
         }
     }
 

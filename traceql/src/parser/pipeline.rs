@@ -64,6 +64,7 @@ impl Parser {
         };
         while self.at("|") && !self.symbol_after().is_some_and(super::metrics::is_function) {
             self.advance();
+            self.count_stage()?;
             match self.later_stage()? {
                 First::Stage(stage) => stages.push(stage),
                 First::Joined(_) | First::Scalar(_) => return Err(self.unexpected(&[])),
@@ -167,6 +168,7 @@ impl Parser {
             First::Stage(stage) => vec![stage],
         };
         while self.take("|") {
+            self.count_stage()?;
             match self.later_stage()? {
                 First::Stage(stage) => stages.push(stage),
                 First::Scalar(ScalarExpr::Aggregate(aggregate)) => {
