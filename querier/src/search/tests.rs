@@ -1,5 +1,7 @@
 //! Searches over several sources.
 
+mod pieces;
+
 use std::sync::Arc;
 use std::time::Duration;
 
