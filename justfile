@@ -13,6 +13,10 @@ check:
 test *arguments:
     cargo test --workspace --locked {{ arguments }}
 
+# Each fuzz target for some time; `just test` gives them a few seconds. tests/fuzz/src/lib.rs says more.
+fuzz seconds="300":
+    MOSSO_FUZZ_SECONDS={{ seconds }} cargo test --workspace --locked fuzz -- --nocapture
+
 # The real binary against real clients; installs its tools under target/.
 e2e *arguments:
     cargo build --locked --bin mosso

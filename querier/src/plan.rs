@@ -10,11 +10,20 @@ use storage::source::Source;
 use crate::answer::QueryMetrics;
 
 /// The sources whose newest spans are newest come first. Live data that is already in a published block is left out.
-pub(crate) fn newest_first(mut sources: Vec<Arc<dyn Source>>) -> Vec<Arc<dyn Source>> {
+pub(crate) fn newest_first(sources: Vec<Arc<dyn Source>>) -> Vec<Arc<dyn Source>> {
+    newest_first_with_arrival(sources).into_iter().map(|(_, source)| source).collect()
+}
+
+/// As [`newest_first`], each with its place in the order of arrival.
+///
+/// Blocks are numbered by when they were begun, and the live tables that are to become one block are given oldest first.
+pub(crate) fn newest_first_with_arrival(mut sources: Vec<Arc<dyn Source>>) -> Vec<(usize, Arc<dyn Source>)> {
     let published: HashSet<BlockId> =
         sources.iter().filter(|source| !source.is_live()).map(|source| source.block_id()).collect();
     sources.retain(|source| !source.is_live() || !published.contains(&source.block_id()));
-    sources.sort_by_key(|source| (Reverse(source.time_range().end_nanos), source.block_id()));
+    sources.sort_by_key(|source| source.block_id());
+    let mut sources: Vec<_> = sources.into_iter().enumerate().collect();
+    sources.sort_by_key(|(_, source)| Reverse(source.time_range().end_nanos));
     sources
 }
 

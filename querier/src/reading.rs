@@ -35,6 +35,8 @@ pub(crate) struct Reading<'a> {
     pub inner: &'a Inner,
     /// Newest first. Sources are known by their number here.
     pub sources: Vec<Arc<dyn Source>>,
+    /// Place of each source in the order in which their spans arrived.
+    arrival: Vec<usize>,
     /// What the query asks about.
     pub range: TimeRange,
     pub budget: Arc<Budget>,
@@ -44,9 +46,10 @@ pub(crate) struct Reading<'a> {
 
 impl<'a> Reading<'a> {
     pub fn new(inner: &'a Inner, budget: Arc<Budget>, sources: Vec<Arc<dyn Source>>, range: TimeRange) -> Self {
-        let sources = plan::newest_first(sources);
+        let (arrival, sources): (Vec<_>, Vec<_>) = plan::newest_first_with_arrival(sources).into_iter().unzip();
         budget.plan(plan::metrics(&sources, &range));
-        Self { inner, sources, range, reads: Semaphore::new(inner.config.max_concurrent_reads.max(1)), budget }
+        let reads = Semaphore::new(inner.config.max_concurrent_reads.max(1));
+        Self { inner, sources, arrival, range, reads, budget }
     }
 
     /// The sources with spans in the range, by number.
@@ -103,6 +106,12 @@ impl<'a> Reading<'a> {
         if sources.len() < 2 || prune::is_nowhere(&sources, finder, self.inner.config.max_concurrent_reads).await? {
             return Ok(HashSet::new());
         }
+        self.all_split_traces().await
+    }
+
+    /// Traces near the range of which several sources have parts.
+    pub async fn all_split_traces(&self) -> Result<HashSet<TraceId>, Error> {
+        let sources = self.near(&self.range);
         let dimensions = sources.into_iter().map(|(_, source)| dimensions(source).boxed()).collect();
         let dimensions = try_all(self.inner.config.max_concurrent_reads, dimensions).await?;
         self.inner.cpu.run(move || repeated_ids(&dimensions.into_iter().flatten().collect::<Vec<_>>())).await?
@@ -135,7 +144,7 @@ impl<'a> Reading<'a> {
         Ok(Parts { by_trace, opened: opened.into_iter().collect() })
     }
 
-    /// One table with some of these traces, put together.
+    /// One table with some of these traces, put together in the order in which their parts arrived.
     pub async fn read_whole(
         &self,
         parts: &Parts,
@@ -147,7 +156,7 @@ impl<'a> Reading<'a> {
         }
         let mut reads = Vec::new();
         let mut by_source: Vec<(usize, Vec<usize>)> = by_source.into_iter().collect();
-        by_source.sort_unstable();
+        by_source.sort_unstable_by_key(|(source, _)| self.arrival[*source]);
         for (source, mut traces) in by_source {
             traces.sort_unstable();
             let source = &parts.opened[&source];

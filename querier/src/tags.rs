@@ -6,6 +6,9 @@
 //!
 //! Without a filter names come from what a source knows of its keys, and values from its index, if it lists them. Else
 //! values of resources, scopes and traces come from the small tables; only those of spans, events and links need rows.
+//!
+//! Where the value or the filter is about the trace as a whole, traces of which several sources have parts are put
+//! together, and looked at as a source of their own.
 
 mod names;
 mod values;
@@ -14,10 +17,12 @@ use std::sync::Arc;
 
 use arrow::buffer::BooleanBuffer;
 use futures::FutureExt;
-use model::TimeRange;
+use hashbrown::HashSet;
+use model::{BlockId, TimeRange, TraceId};
+use storage::memory::MemorySource;
 use storage::source::{Projection, Source};
 use tokio::sync::Semaphore;
-use traceql::{Conditions, FieldExpr, TagFilter, parse_tag_filter};
+use traceql::{Conditions, Field, FieldExpr, TagFilter, parse_tag_filter};
 use tracing::warn;
 
 pub(crate) use self::names::tag_names;
@@ -25,10 +30,11 @@ pub(crate) use self::values::tag_values;
 use crate::budget::Budget;
 use crate::concurrent::{Work, try_all};
 use crate::error::Error;
-use crate::eval::{DimensionMasks, Evaluation, Filter, Home, Selection};
+use crate::eval::{DimensionMasks, Evaluation, FieldUse, Filter, Home, Selection};
 use crate::plan;
 use crate::prune::{Pruned, is_none_left};
 use crate::querier::Inner;
+use crate::reading::Reading;
 use crate::scan::{GroupTraces, Opened, Rows};
 
 /// The spans that tags are taken from, and what they are read with.
@@ -38,6 +44,12 @@ struct TagScan<'a> {
     range: TimeRange,
     /// `None`: all spans.
     filter: Option<Arc<Filter>>,
+    /// Finds and puts together traces that must be looked at as a whole; `None` where none must.
+    whole: Option<Reading<'a>>,
+    /// Traces that are put together.
+    split: HashSet<TraceId>,
+    /// The source that has them goes by this id.
+    whole_id: BlockId,
     reads: Semaphore,
     budget: Arc<Budget>,
 }
@@ -56,29 +68,56 @@ struct Selected<'a> {
 }
 
 impl<'a> TagScan<'a> {
-    fn new(
+    /// For a look at these fields of the spans that pass the filter.
+    async fn new(
         inner: &'a Inner,
         budget: Arc<Budget>,
         sources: Vec<Arc<dyn Source>>,
         range: TimeRange,
         filter: &TagFilter,
+        fields: &[Field],
     ) -> Result<Self, Error> {
         let filter = match filter {
             TagFilter::All => None,
             TagFilter::Spans(expr) => Some(Arc::new(Filter::compile(expr)?)),
         };
+        let needs_whole = FieldUse::of(fields).needs_whole_traces()
+            || filter.as_ref().is_some_and(|filter| filter.field_use().needs_whole_traces());
+        let whole = needs_whole.then(|| Reading::new(inner, budget.clone(), sources.clone(), range));
+        let split = match &whole {
+            Some(reading) => reading.all_split_traces().await?,
+            None => HashSet::new(),
+        };
         let mut sources = plan::newest_first(sources);
         sources.retain(|source| source.time_range().overlaps(&range));
         budget.plan(plan::metrics(&sources, &range));
         let reads = Semaphore::new(inner.config.max_concurrent_reads.max(1));
-        Ok(Self { inner, sources, range, filter, reads, budget })
+        Ok(Self { inner, sources, range, filter, whole, split, whole_id: BlockId::generate(), reads, budget })
     }
 
     /// Gives every source of the range to `visit`. A damaged one is left out.
     async fn each_source<'s>(&'s self, visit: impl Fn(Arc<dyn Source>) -> Work<'s, ()> + Sync) -> Result<(), Error> {
+        if let Some(reading) = self.whole.as_ref().filter(|_| !self.split.is_empty()) {
+            self.each_whole(reading, &visit).await?;
+        }
         let visit = |source: &Arc<dyn Source>| self.visit(source.clone(), &visit).boxed();
         let visits = self.sources.iter().map(visit).collect();
         try_all(self.inner.config.max_concurrent_reads, visits).await?;
+        Ok(())
+    }
+
+    /// Puts the split traces together, some at a time, and gives them to `visit`.
+    async fn each_whole<'s>(
+        &'s self,
+        reading: &Reading<'_>,
+        visit: &(impl Fn(Arc<dyn Source>) -> Work<'s, ()> + Sync),
+    ) -> Result<(), Error> {
+        let parts = reading.parts_of(&self.split, &self.range).await?;
+        let ids: Vec<TraceId> = parts.by_trace.keys().copied().collect();
+        for batch in parts.batches(&ids)? {
+            let whole = reading.read_whole(&parts, ids[batch].iter().copied()).await?;
+            visit(Arc::new(MemorySource::new(self.whole_id, whole.table.clone())?)).await?;
+        }
         Ok(())
     }
 
@@ -113,9 +152,14 @@ impl<'a> TagScan<'a> {
         Ok((!traces.is_empty()).then_some(Candidates { opened, traces }))
     }
 
-    fn traces_in_range<'o>(&self, opened: &'o Opened) -> Result<impl Iterator<Item = usize> + use<'o>, Error> {
+    /// Those that are put together count only there.
+    fn traces_in_range<'o>(&'o self, opened: &'o Opened) -> Result<impl Iterator<Item = usize> + use<'o, 'a>, Error> {
         let (traces, range) = (opened.traces()?, self.range);
-        Ok((0..traces.len()).filter(move |&trace| traces.time_range(trace).overlaps(&range)))
+        let is_elsewhere = !self.split.is_empty() && opened.source.block_id() != self.whole_id;
+        let is_wanted = move |&trace: &usize| {
+            traces.time_range(trace).overlaps(&range) && !(is_elsewhere && self.split.contains(&traces.id(trace)))
+        };
+        Ok((0..traces.len()).filter(is_wanted))
     }
 
     /// Reads the spans of a source that may count, and gives those that do to `take`.

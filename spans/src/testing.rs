@@ -260,11 +260,17 @@ impl Shop {
 }
 
 /// Spans in an order and form in which two equal sets of spans are equal: each with its resource and scope, sorted;
-/// attributes sorted by key; empty resources, scopes and statuses filled in.
+/// attributes sorted by key; empty resources, scopes, statuses and values filled in;
+/// what only profiles use (numbers of texts) left out.
 pub fn canonical(resource_spans: &[ResourceSpans]) -> Vec<String> {
     let sorted = |attributes: &[KeyValue]| {
         let mut attributes = attributes.to_vec();
         attributes.sort_by(|a, b| a.key.cmp(&b.key));
+        for attribute in &mut attributes {
+            attribute.key_strindex = 0;
+            let value = attribute.value.get_or_insert_default();
+            value.value.take_if(|value| matches!(value, Value::StringValueStrindex(_)));
+        }
         attributes
     };
     let mut spans = Vec::new();

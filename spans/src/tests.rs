@@ -1,5 +1,7 @@
 //! What goes in comes out, whole and in parts.
 
+mod fuzz;
+
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use proptest::prelude::*;
 use prost::Message;

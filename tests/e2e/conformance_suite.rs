@@ -1,6 +1,7 @@
-//! A real Tempo's answers to a fixed dataset: live, after a flush, after a restart, and after compaction.
+//! A real Tempo's answers to a fixed dataset: live, after a flush, after a restart, after compaction,
+//! and with every trace in pieces.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use conformance::{Dataset, Target, base_for_now, cases_of, ingest, ingest_requests, post, run};
 
 use crate::server::{Server, metric};
@@ -90,4 +91,36 @@ async fn answers_are_those_of_tempo_after_compaction() -> Result<()> {
     };
     server.wait_for_metrics(compacted).await?;
     assert_conforms(&server.target(), &dataset, &READ_ONLY, "compacted").await
+}
+
+/// Replays how spans were dealt.
+const SEED_VARIABLE: &str = "MOSSO_DEAL_SEED";
+
+fn seed() -> Result<u64> {
+    match std::env::var(SEED_VARIABLE) {
+        Ok(seed) => seed.parse().with_context(|| format!("{SEED_VARIABLE}={seed} is not a number")),
+        Err(_) => Ok(std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_nanos() as u64),
+    }
+}
+
+/// The spans of each trace lie in two to four blocks and in live data, then in one block more instead.
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_are_those_of_tempo_when_traces_are_in_pieces() -> Result<()> {
+    let seed = seed()?;
+    let blocks = 2 + (seed % 3) as usize;
+    let dealt_as = format!("dealt to {blocks} blocks and live data, replayed by {SEED_VARIABLE}={seed}");
+    println!("{dealt_as}");
+    let dir = tempfile::tempdir()?;
+    let server = Server::start(dir.path(), "").await?;
+    let (target, dataset) = (server.target(), Dataset::load(base_for_now())?);
+    let flush = format!("{}/flush", server.api);
+    for (hand, requests) in dataset.dealt(blocks + 1, seed).iter().enumerate() {
+        if hand > 0 {
+            post(&target, &flush).await?;
+        }
+        ingest_requests(&target, requests).await?;
+    }
+    assert_conforms(&target, &dataset, &READ_ONLY, &dealt_as).await?;
+    post(&target, &flush).await?;
+    assert_conforms(&target, &dataset, &READ_ONLY, &format!("{dealt_as}, then flushed")).await
 }

@@ -29,9 +29,12 @@ use crate::lexer::{Token, tokens};
 use crate::value::{Kind, Static, Status};
 use crate::{MAX_QUERY_BYTES, ast};
 
-/// The deepest tree and the deepest nesting of parentheses that is read, so that no text can exhaust a stack: not
-/// here, and not in any function that walks the tree.
+/// The deepest tree that is read, so that no text can exhaust a stack: not here, and not in any function that walks the
+/// tree.
 pub const MAX_DEPTH: usize = 128;
+
+/// The deepest nesting of parentheses and prefix operators. A printed tree has one of each for every level.
+const MAX_NESTING: usize = 2 * MAX_DEPTH;
 
 /// The most operators between span sets, and between aggregates, in one query; for the same reason.
 const MAX_OPERATORS: usize = 64;
@@ -236,8 +239,8 @@ impl Parser {
 
     /// Reads something inside one more parenthesis or after one more prefix operator.
     fn nested<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
-        if self.nesting == MAX_DEPTH {
-            return Err(self.too_deep());
+        if self.nesting == MAX_NESTING {
+            return Err(self.too_deep(MAX_NESTING));
         }
         self.nesting += 1;
         let result = read(self);
@@ -292,8 +295,8 @@ impl Parser {
         Ok(())
     }
 
-    fn too_deep(&self) -> Error {
-        self.error(format!("expression is nested too deeply (limit: {MAX_DEPTH})"))
+    fn too_deep(&self, limit: usize) -> Error {
+        self.error(format!("expression is nested too deeply (limit: {limit})"))
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod hostile;
 mod pages;
+mod pieces;
 
 use std::sync::Arc;
 use std::time::Duration;

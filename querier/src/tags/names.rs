@@ -75,7 +75,7 @@ pub(crate) async fn tag_names(
     if scopes.is_empty() {
         return Ok(TagNames { intrinsics, ..TagNames::default() });
     }
-    let scan = TagScan::new(inner, budget, sources, request.range, &filter)?;
+    let scan = TagScan::new(inner, budget, sources, request.range, &filter, &[]).await?;
     let names = Names { scopes: BTreeMap::new(), bytes_left: inner.config.max_bytes_per_tag_answer };
     let names = Arc::new(Mutex::new(names));
     scan.each_source(|source| of_source(&scan, source, scopes.clone(), names.clone()).boxed()).await?;

@@ -55,6 +55,35 @@ async fn names_are_listed_by_scope() {
     assert_eq!(names(TagScope::All, second, None).await, "resource: fruit service.name; span: fruit mixed");
 }
 
+/// A trace whose second root, which starts first, and whose child lie apart from the first.
+#[tokio::test]
+async fn what_is_about_the_whole_trace_is_told_of_the_whole() {
+    let apple = attributes(&[("fruit", text("apple"))]);
+    let late = Span { attributes: apple, ..span(1, 1, 0, "late", 50, 10) };
+    let pieces = [vec![late], vec![span(1, 2, 0, "early", 0, 10)], vec![span(1, 3, 2, "child", 10, 5)]];
+    let sources = pieces.map(|spans| source(vec![resource(&[], "", spans)]));
+    for (tag, query, expected) in [
+        ("trace:rootName", None, "early"),
+        ("span.fruit", Some("{ rootName = `early` }"), "apple"),
+        ("span.fruit", Some("{ rootName = `late` }"), ""),
+        ("name", Some("{ nestedSetParent > 0 }"), "child"),
+    ] {
+        let tag = Tag::Field(traceql::parse_field(tag).unwrap());
+        let request = TagValuesRequest { tag, range: TimeRange::ALL, query: query.map(str::to_owned), limit: None };
+        let values = querier(sources.to_vec()).tag_values(&TenantId::single(), request).await.unwrap().values;
+        let texts: Vec<_> = values.iter().map(|value| value.text.as_str()).collect();
+        assert_eq!(texts.join(" "), expected, "{query:?}");
+    }
+    let request = TagNamesRequest {
+        scope: TagScope::One(Scope::Span),
+        range: TimeRange::ALL,
+        query: Some("{ rootName = `early` }".to_owned()),
+        limit: None,
+    };
+    let names = querier(sources.to_vec()).tag_names(&TenantId::single(), request).await.unwrap();
+    assert!(names.scopes[&Scope::Span].contains("fruit"));
+}
+
 #[tokio::test]
 async fn names_are_narrowed_by_a_filter() {
     for (query, scope, expected) in [

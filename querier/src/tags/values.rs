@@ -46,7 +46,7 @@ pub(crate) async fn tag_values(
     {
         return Ok(fixed(tag_value(literal), request.limit));
     }
-    let scan = TagScan::new(inner, budget, sources, request.range, &filter)?;
+    let scan = TagScan::new(inner, budget, sources, request.range, &filter, &fields).await?;
     let values = Arc::new(Mutex::new(Values::new(inner.config.max_bytes_per_tag_answer)));
     scan.each_source(|source| of_source(&scan, source, &fields, &values).boxed()).await?;
     let values = std::mem::take(&mut locked(&values).values);
@@ -84,7 +84,7 @@ async fn of_source(
 
 /// The values that a source lists apart from its rows.
 async fn listed(scan: &TagScan<'_>, source: &dyn Source, field: &Field) -> Result<Option<Vec<TagValue>>, Error> {
-    if scan.filter.is_some() {
+    if scan.filter.is_some() || !scan.split.is_empty() {
         return Ok(None);
     }
     let listed = source.values(field).await?;

@@ -2,6 +2,8 @@
 //!
 //! The files in `dataset/` are made by `export_dataset.py`; ids and values never change, only times move.
 
+mod deal;
+
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -39,7 +39,7 @@ mod run;
 mod target;
 
 pub use case::{Case, Golden, Reference, load_cases, load_golden};
-pub use dataset::{Dataset, base_for_now};
+pub use dataset::{Dataset, Request, base_for_now};
 pub use record::record;
 pub use report::{Report, Verdict};
 pub use run::{cases_of, ingest, ingest_requests, post, run, wait_visible};

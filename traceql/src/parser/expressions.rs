@@ -95,11 +95,14 @@ impl Parser {
                     Tree::binary(op, left, right)
                 }
             };
-            if left.depth > MAX_DEPTH {
-                return Err(self.too_deep());
-            }
+            left = self.bounded(left)?;
         }
         Ok(left)
+    }
+
+    /// The tree, unless it is too deep.
+    fn bounded(&self, tree: Tree) -> Result<Tree, Error> {
+        if tree.depth > MAX_DEPTH { Err(self.too_deep(MAX_DEPTH)) } else { Ok(tree) }
     }
 
     /// `left op x op y ...`, as long as the operator is the same.
@@ -140,7 +143,7 @@ impl Parser {
         self.nested(|parser| {
             parser.advance();
             let operand = parser.binary(weakest)?;
-            Ok(Tree::unary(op, operand))
+            parser.bounded(Tree::unary(op, operand))
         })
     }
 

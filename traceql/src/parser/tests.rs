@@ -102,9 +102,16 @@ fn hostile_texts_are_refused_not_followed() {
 
 #[test]
 fn the_deepest_tree_that_is_read_can_be_walked() {
-    let sum = ".a".to_owned() + &" + 1".repeat(MAX_DEPTH - 2);
-    let deepest = crate::parse(&format!("{{ {sum} = 2 }}")).unwrap();
-    assert_eq!(crate::parse(&deepest.to_string()), Ok(deepest));
+    // printed, each level is in parentheses, and a prefix operator may stand before them
+    for deepest in [
+        ".a".to_owned() + &" + 1".repeat(MAX_DEPTH - 2) + " = 2",
+        "!".repeat(MAX_DEPTH - 1) + ".a",
+        "-".repeat(MAX_DEPTH - 2) + ".a = 2",
+        ".a ^ ".repeat(MAX_DEPTH - 2) + ".a = 2",
+    ] {
+        let deepest = crate::parse(&format!("{{ {deepest} }}")).unwrap();
+        assert_eq!(crate::parse(&deepest.to_string()), Ok(deepest));
+    }
 }
 
 #[test]

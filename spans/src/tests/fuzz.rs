@@ -1,0 +1,45 @@
+//! Whatever bytes come, they are refused or stored; and what prost can read too comes back as it was.
+
+use fuzz::RngExt;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use prost::Message;
+
+use crate::testing::{canonical, odd_request};
+use crate::{Promotion, SpanTable, TableBuilder, check, encode};
+
+/// What comes back for a request that was accepted; `None` for one that was refused.
+fn stored(request: &[u8]) -> Option<Vec<String>> {
+    let mut builder = TableBuilder::default();
+    let Ok(summary) = check(request) else { return None };
+    assert_eq!(builder.append(request).expect("what was checked can be stored"), summary.spans);
+    let table = builder.snapshot().expect("a small table");
+    assert_eq!(table.span_count(), summary.spans);
+    let promoted =
+        Promotion::plan(&table.spans, model::Scope::Span).and_then(|promotion| promotion.apply(&table.spans));
+    let promoted = SpanTable { spans: promoted.expect("columns of a small table"), ..table.clone() };
+    let [back, back_from_columns] = [&table, &promoted].map(|table| canonical(&encode(table).expect("encodes")));
+    assert_same(&back_from_columns, &back);
+    Some(back)
+}
+
+/// As `assert_eq!`, but shows only what differs.
+fn assert_same(spans: &[String], expected: &[String]) {
+    assert_eq!(spans.len(), expected.len());
+    let different = spans.iter().zip(expected).find(|(span, expected)| span != expected);
+    assert_eq!(different, None);
+}
+
+#[test]
+fn fuzz_otlp() {
+    let make = |random: &mut fuzz::SmallRng| {
+        let request = odd_request(random.random()).encode_to_vec();
+        fuzz::protobuf::bend(random, &request)
+    };
+    fuzz::fuzz("otlp", make, |input| {
+        stored(input);
+        let Ok(request) = ExportTraceServiceRequest::decode(input) else { return };
+        if let Some(back) = stored(&request.encode_to_vec()) {
+            assert_same(&back, &canonical(&request.resource_spans));
+        }
+    });
+}
