@@ -58,7 +58,7 @@ fn what_makes_an_answer_large_is_limited() {
         ),
         (format!("{{ {} }}", list(9000, "||", |n| format!(".a{n}=1"))), "too many different fields (limit: 512)"),
         (longest("{}", "||{}", ""), "too many operators between span sets (limit: 64)"),
-        (longest("{ ", "!", ".a }"), "expression is nested too deeply (limit: 128)"),
+        (longest("{ ", "!", ".a }"), "expression is nested too deeply (limit: 256)"),
         (" ".repeat(MAX_QUERY_BYTES + 1), "TraceQL expression exceeds the configured maximum size of 131072 bytes"),
     ] {
         let outcome = outcome(&text);
