@@ -19,6 +19,7 @@ use storage::lock::{self, DataDirLock};
 use storage::paths::DataDir;
 use storage::retention::Retention;
 use storage::source::Source;
+use storage::trace_map::TraceMapper;
 use storage::{Telemetry, manifest, objects};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -30,8 +31,6 @@ use crate::config::Config;
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long compaction may take to come to the end of its row group; what it wrote by then counts for nothing anyway.
 const COMPACTION_STOP_TIMEOUT: Duration = Duration::from_secs(1);
-/// Decoded small tables and footers of blocks that are kept between queries.
-const BLOCK_CACHE_BYTES: u64 = 96 << 20;
 
 /// A running mosso.
 pub struct App {
@@ -40,6 +39,7 @@ pub struct App {
     stop_serving: CancellationToken,
     serving: JoinHandle<()>,
     retention: JoinHandle<()>,
+    trace_maps: JoinHandle<()>,
     compaction: JoinHandle<()>,
     stop_compaction: watch::Sender<bool>,
     _lock: DataDirLock,
@@ -60,6 +60,8 @@ impl App {
         let (objects, manifests) = open_store(&config.storage.trace, &dir, telemetry.clone())
             .await
             .with_context(|| format!("open {}", config.storage.trace.store_name()))?;
+        let cache = BlockCache::of(&config.storage.trace, &telemetry);
+        let objects = objects::cached(objects, cache.clone());
         let cpu = CpuPool::new(std::thread::available_parallelism().map_or(1, usize::from));
         let storage = ingester::Storage {
             objects: objects.clone(),
@@ -72,7 +74,8 @@ impl App {
             Retention::new(manifests.clone(), objects.clone(), config.compactor.compaction.block_retention.get());
         let compactor =
             Compactor::new(manifests.clone(), objects.clone(), cpu.clone(), &config.compaction(), telemetry.clone());
-        let sources = sources(ingester.clone(), manifests, objects, cpu.clone(), telemetry);
+        let trace_mapper = TraceMapper::new(manifests.clone(), objects.clone(), cpu.clone(), telemetry);
+        let sources = sources(ingester.clone(), manifests, objects, cpu.clone(), cache);
         let querier = Querier::new(config.querier(), sources, cpu, &mut registry);
         let edge_telemetry = api::Telemetry::register(&mut registry);
         let edge =
@@ -82,9 +85,20 @@ impl App {
         let stop_serving = CancellationToken::new();
         let serving = tokio::spawn(servers.serve(edge, stop_serving.clone()));
         let retention = tokio::spawn(retention.run());
+        let trace_maps = tokio::spawn(trace_mapper.run());
         let (stop_compaction, running) = watch::channel(false);
         let compaction = tokio::spawn(compactor.run(running));
-        Ok(Self { addresses, ingester, stop_serving, serving, retention, compaction, stop_compaction, _lock: lock })
+        Ok(Self {
+            addresses,
+            ingester,
+            stop_serving,
+            serving,
+            retention,
+            trace_maps,
+            compaction,
+            stop_compaction,
+            _lock: lock,
+        })
     }
 
     pub fn addresses(&self) -> Addresses {
@@ -101,6 +115,7 @@ impl App {
         self.stop_compaction.send_replace(true);
         let served = self.serving.await;
         self.retention.abort();
+        self.trace_maps.abort();
         let abort_compaction = self.compaction.abort_handle();
         if tokio::time::timeout(COMPACTION_STOP_TIMEOUT, self.compaction).await.is_err() {
             abort_compaction.abort();
@@ -130,9 +145,8 @@ fn sources(
     manifests: Arc<manifest::Store>,
     objects: Arc<dyn ObjectStore>,
     cpu: CpuPool,
-    telemetry: Telemetry,
+    cache: BlockCache,
 ) -> Sources {
-    let cache = BlockCache::new(BLOCK_CACHE_BYTES, telemetry);
     Arc::new(move |tenant: &TenantId| {
         let (ingester, manifests, objects, cpu) = (ingester.clone(), manifests.clone(), objects.clone(), cpu.clone());
         let (tenant, cache) = (tenant.clone(), cache.clone());
@@ -143,10 +157,8 @@ fn sources(
             let manifest = manifests.load(&tenant).await?;
             let mut sources: Vec<Arc<dyn Source>> =
                 live.into_iter().filter(|source| manifest.block(&source.block_id()).is_none()).collect();
-            sources.extend(manifest.blocks.iter().map(|entry| {
-                Arc::new(BlockSource::new(tenant.clone(), entry.clone(), objects.clone(), cpu.clone(), cache.clone()))
-                    as Arc<dyn Source>
-            }));
+            let blocks = BlockSource::all(&tenant, &manifest, &objects, &cpu, &cache);
+            sources.extend(blocks.into_iter().map(|block| Arc::new(block) as Arc<dyn Source>));
             Ok(sources)
         }
         .boxed()

@@ -12,12 +12,14 @@
 //! Columns are those of [`spans::schema`]. A block exists from the moment that a manifest names it: files are written
 //! first, in the order above, then the manifest is committed; see [`crate::manifest`].
 
+mod cache;
 mod fetch;
 mod footer;
 mod meta;
 mod properties;
 mod reader;
 mod row_group;
+mod trace_ids;
 mod upload;
 mod whole;
 mod writer;
@@ -25,8 +27,11 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use cache::BlockCache;
+pub(crate) use cache::PageCache;
 pub use meta::{BlockMeta, FileMeta};
-pub use reader::{BlockCache, BlockSource};
+pub use reader::BlockSource;
+pub(crate) use trace_ids::read_trace_ids;
 pub(crate) use upload::Upload;
 pub(crate) use whole::WholeBlock;
 pub(crate) use writer::{BlockWriter, ROW_GROUP_ROWS, SpansLayout};

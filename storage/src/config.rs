@@ -39,6 +39,7 @@ pub struct TraceConfig {
     pub local: FolderConfig,
     /// Folder of the write-ahead log. Default: `wal` in the data folder. If set, the lock and the writer's id lie in it too.
     pub wal: FolderConfig,
+    pub block_cache: BlockCacheConfig,
     /// With `backend: s3`.
     #[serde(skip_serializing_if = "is_default")]
     pub s3: S3Config,
@@ -95,6 +96,22 @@ impl Backend {
 #[serde(default, deny_unknown_fields)]
 pub struct FolderConfig {
     pub path: Option<PathBuf>,
+}
+
+/// What is kept in memory of stored blocks between queries.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BlockCacheConfig {
+    /// Bytes of small tables, footers, indexes and trace maps. Default 96 MiB: the tables of some 500,000 traces.
+    pub max_bytes: u64,
+    /// Bytes of pages of columns, besides. Not with `backend: local`: there the system keeps them. Default 64 MiB.
+    pub max_page_bytes: u64,
+}
+
+impl Default for BlockCacheConfig {
+    fn default() -> Self {
+        Self { max_bytes: 96 << 20, max_page_bytes: 64 << 20 }
+    }
 }
 
 impl TraceConfig {

@@ -48,6 +48,7 @@ use crate::error::Error;
 
 pub use self::lookup::{FieldValue, ValueCount};
 pub(crate) use self::read::{BlockIndex, IndexCache};
+pub(crate) use self::term::hash_bytes;
 
 /// What an index keeps how. Any limits give right answers; these weigh bytes against what answers are worth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,6 +9,7 @@
 //! Owns files, keys, formats and their durability. Does not know requests, queries, or when something is due.
 
 pub mod block;
+mod cache;
 pub mod compaction;
 pub mod config;
 pub mod cpu;
@@ -23,6 +24,7 @@ pub mod paths;
 pub mod retention;
 pub mod source;
 pub mod telemetry;
+pub mod trace_map;
 pub mod wal;
 
 pub use config::Config;

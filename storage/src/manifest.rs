@@ -3,7 +3,8 @@
 //! A manifest is the complete list, an object `<tenant>/manifest/<20-digit sequence>.json` that is never changed:
 //!
 //! ```text
-//! {"version": 1, "checksum": CRC-32 of the text of the value of "manifest", "manifest": {"sequence", "blocks", "wal_watermarks"}}
+//! {"version": 1, "checksum": CRC-32 of the text of the value of "manifest",
+//!  "manifest": {"sequence", "blocks", "trace_maps", "wal_watermarks"}}
 //! ```
 //!
 //! The newest counts. A commit reads it, changes it and creates the next one, which succeeds for one of many; the others
@@ -13,12 +14,13 @@
 mod format;
 mod store;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use model::{BlockId, TimeRange};
 use serde::{Deserialize, Serialize};
 
 use crate::lock::WriterId;
+use crate::trace_map::TraceMapId;
 use crate::wal::SegmentSequence;
 
 pub use store::Store;
@@ -31,6 +33,9 @@ pub struct Manifest {
     pub sequence: u64,
     /// In the order of their ids, so the oldest first.
     pub blocks: Vec<BlockEntry>,
+    /// Which of these blocks may have a trace; a block is in one of them or in none. See [`crate::trace_map`].
+    #[serde(default)]
+    pub trace_maps: Vec<TraceMapEntry>,
     /// Up to which segment a writer's log is in blocks, as far as this tenant is concerned.
     pub wal_watermarks: BTreeMap<WriterId, SegmentSequence>,
 }
@@ -62,6 +67,17 @@ pub struct BlockFiles {
     pub index_bytes: u64,
 }
 
+/// What the manifest knows of a trace map.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TraceMapEntry {
+    pub id: TraceMapId,
+    /// Size of the object.
+    pub bytes: u64,
+    /// By their number in the map. Those that are gone keep their place.
+    pub blocks: Vec<BlockId>,
+}
+
 /// What a commit does, as a whole or not at all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Change {
@@ -69,6 +85,9 @@ pub struct Change {
     pub add: Vec<BlockEntry>,
     /// With `add`, the blocks that it replaces: all must be there. Alone, those that are gone already do not matter.
     pub remove: Vec<BlockId>,
+    pub add_trace_map: Option<TraceMapEntry>,
+    /// Those that are gone already do not matter.
+    pub remove_trace_maps: Vec<TraceMapId>,
     /// Raises the watermark of a writer; it never sinks.
     pub watermark: Option<(WriterId, SegmentSequence)>,
 }
@@ -116,6 +135,12 @@ impl Manifest {
         next.blocks.extend(change.add.iter().filter(|block| self.block(&block.id).is_none()).cloned());
         next.blocks.sort_by_key(|block| block.id);
         next.blocks.dedup_by_key(|block| block.id);
+        next.trace_maps.retain(|map| !change.remove_trace_maps.contains(&map.id));
+        let is_new = |map: &&TraceMapEntry| next.trace_maps.iter().all(|known| known.id != map.id);
+        let new_map = change.add_trace_map.as_ref().filter(is_new).cloned();
+        next.trace_maps.extend(new_map);
+        let live: HashSet<BlockId> = next.blocks.iter().map(|block| block.id).collect();
+        next.trace_maps.retain(|map| map.blocks.iter().any(|block_id| live.contains(block_id)));
         if let Some((writer, segment)) = change.watermark {
             let watermark = next.wal_watermarks.entry(writer).or_default();
             *watermark = segment.max(*watermark);

@@ -4,6 +4,7 @@
 //! [`object_store::PutMode::Create`] succeeds for one of many.
 //!
 //! ```text
+//! cached      keeps pages of columns, forgets what is deleted                around all, for those who read blocks
 //! portioned   joins reads of near ranges, uploads large objects in parts      remote stores only
 //! limit       bounds the requests that are under way                          remote stores only
 //! counted     counts and times requests
@@ -12,6 +13,7 @@
 //! ```
 
 mod azure;
+mod cached;
 mod counted;
 mod gcs;
 mod local;
@@ -24,6 +26,7 @@ use std::sync::Arc;
 use object_store::memory::InMemory;
 use object_store::{ObjectStore, PutMode};
 
+use crate::block::BlockCache;
 use crate::config::{Backend, DEFAULT_PART_BYTES, TraceConfig};
 use crate::error::Error;
 use crate::paths::{self, DataDir};
@@ -51,6 +54,11 @@ pub fn open(config: &TraceConfig, dir: &DataDir, telemetry: &Telemetry) -> Resul
             Arc::new(remote::wrap(azure::build(&config.azure)?, prefix, DEFAULT_PART_BYTES, telemetry))
         }
     })
+}
+
+/// The store with a cache around it: for all who read or delete files of blocks.
+pub fn cached(objects: Arc<dyn ObjectStore>, cache: BlockCache) -> Arc<dyn ObjectStore> {
+    Arc::new(cached::Cached::new(objects, cache))
 }
 
 /// Checks the settings as far as that goes without a folder and without a request.

@@ -4,7 +4,8 @@
 //! objects                                                        data folder
 //! <tenant>/blocks/<block-id>/{spans,traces,resources,scopes}.parquet   lock        held by the process that uses the folder
 //! <tenant>/blocks/<block-id>/{index.bundle,meta.json}                  writer-id   identity of the log's writer
-//! <tenant>/manifest/<20-digit sequence>.json                           wal/<20-digit sequence>.wal
+//! <tenant>/trace-maps/<trace-map-id>.map                               wal/<20-digit sequence>.wal
+//! <tenant>/manifest/<20-digit sequence>.json
 //! create-if-absent                 see [`crate::objects::probe`]       blocks/     root of the local object store
 //! ```
 
@@ -13,9 +14,12 @@ use std::path::{Path as FilePath, PathBuf};
 use model::{BlockId, TenantId};
 use object_store::path::{Path, PathPart};
 
+use crate::trace_map::TraceMapId;
 use crate::wal::SegmentSequence;
 
 const BLOCKS: &str = "blocks";
+const TRACE_MAPS: &str = "trace-maps";
+const TRACE_MAP_EXTENSION: &str = ".map";
 const MANIFEST: &str = "manifest";
 
 /// The objects of a block.
@@ -48,11 +52,12 @@ impl BlockFile {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ObjectKey {
     BlockFile { tenant: TenantId, block_id: BlockId, file: BlockFile },
+    TraceMap { tenant: TenantId, id: TraceMapId },
     Manifest { tenant: TenantId, sequence: u64 },
 }
 
 impl ObjectKey {
-    /// The inverse of [`block_file`] and [`manifest`]; `None` for a key that is not one of ours.
+    /// The inverse of [`block_file`], [`trace_map`] and [`manifest`]; `None` for a key that is not one of ours.
     pub fn parse(key: &Path) -> Option<Self> {
         let parts: Vec<PathPart<'_>> = key.parts().collect();
         let parts: Vec<&str> = parts.iter().map(AsRef::as_ref).collect();
@@ -62,6 +67,11 @@ impl ObjectKey {
                 block_id: block_id.parse().ok().filter(|id: &BlockId| id.to_string() == *block_id)?,
                 file: BlockFile::ALL.into_iter().find(|known| known.name() == *file)?,
             }),
+            [tenant, TRACE_MAPS, file] => {
+                let name = file.strip_suffix(TRACE_MAP_EXTENSION)?;
+                let id = name.parse().ok().filter(|id: &TraceMapId| id.to_string() == name)?;
+                Some(Self::TraceMap { tenant: parse_tenant(tenant)?, id })
+            }
             [tenant, MANIFEST, file] => {
                 Some(Self::Manifest { tenant: parse_tenant(tenant)?, sequence: parse_numbered(file, "json")? })
             }
@@ -99,6 +109,10 @@ pub fn block(tenant: &TenantId, block_id: &BlockId) -> Path {
 
 pub fn block_file(tenant: &TenantId, block_id: &BlockId, file: BlockFile) -> Path {
     Path::from_iter([tenant.as_str(), BLOCKS, &block_id.to_string(), file.name()])
+}
+
+pub fn trace_map(tenant: &TenantId, id: &TraceMapId) -> Path {
+    Path::from_iter([tenant.as_str(), TRACE_MAPS, &format!("{id}{TRACE_MAP_EXTENSION}")])
 }
 
 /// The prefix of a tenant's manifests.
@@ -213,6 +227,9 @@ mod tests {
             let key = block_file(&tenant, &block_id, file);
             prop_assert!(key.prefix_matches(&block(&tenant, &block_id)) && key.prefix_matches(&blocks(&tenant)));
             prop_assert_eq!(ObjectKey::parse(&key), Some(ObjectKey::BlockFile { tenant: tenant.clone(), block_id, file }));
+            let map_id = TraceMapId(uuid::Uuid::from_u128(id));
+            let key = trace_map(&tenant, &map_id);
+            prop_assert_eq!(ObjectKey::parse(&key), Some(ObjectKey::TraceMap { tenant: tenant.clone(), id: map_id }));
             let key = manifest(&tenant, sequence);
             prop_assert!(key.prefix_matches(&manifests(&tenant)));
             prop_assert_eq!(ObjectKey::parse(&key), Some(ObjectKey::Manifest { tenant, sequence }));

@@ -1,5 +1,6 @@
 //! This crate's counters, under Tempo's names.
 
+mod cache;
 mod compaction;
 
 use std::time::{Duration, Instant};
@@ -12,6 +13,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use self::cache::CacheFamilies;
+
+pub(crate) use cache::CacheCounters;
 pub(crate) use compaction::{Compacted, CompactionCounters};
 
 const REQUEST_SECONDS: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0];
@@ -23,7 +27,10 @@ pub struct Telemetry {
     blocks: Family<TenantLabels, Gauge>,
     block_bytes: Family<BlockBytesLabels, Gauge>,
     commit_conflicts: Counter,
-    index_failures: Family<IndexFailureLabels, Counter>,
+    read_bytes: Counter,
+    index_failures: Family<FailureLabels, Counter>,
+    trace_map_failures: Family<FailureLabels, Counter>,
+    caches: CacheFamilies,
     pub(crate) compaction: CompactionCounters,
 }
 
@@ -45,7 +52,7 @@ struct BlockBytesLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct IndexFailureLabels {
+struct FailureLabels {
     reason: &'static str,
 }
 
@@ -56,7 +63,10 @@ impl Telemetry {
             blocks: Family::default(),
             block_bytes: Family::default(),
             commit_conflicts: Counter::default(),
+            read_bytes: Counter::default(),
             index_failures: Family::default(),
+            trace_map_failures: Family::default(),
+            caches: CacheFamilies::register(registry),
             compaction: CompactionCounters::register(registry),
         };
         registry.register(
@@ -75,6 +85,16 @@ impl Telemetry {
             "mosso_index_failures",
             "Indexes of blocks that could not be used, so that their columns were read instead",
             telemetry.index_failures.clone(),
+        );
+        registry.register(
+            "mosso_trace_map_failures",
+            "Trace maps that could not be used, so that their blocks were asked instead",
+            telemetry.trace_map_failures.clone(),
+        );
+        registry.register(
+            "mosso_backend_read_bytes",
+            "Bytes of objects that were read from the store",
+            telemetry.read_bytes.clone(),
         );
         telemetry
     }
@@ -97,7 +117,21 @@ impl Telemetry {
 
     /// `reason` is `damaged` or `unread`.
     pub(crate) fn index_failed(&self, reason: &'static str) {
-        self.index_failures.get_or_create(&IndexFailureLabels { reason }).inc();
+        self.index_failures.get_or_create(&FailureLabels { reason }).inc();
+    }
+
+    /// `reason` is `damaged` or `unread`.
+    pub(crate) fn trace_map_failed(&self, reason: &'static str) {
+        self.trace_map_failures.get_or_create(&FailureLabels { reason }).inc();
+    }
+
+    /// The counters of the cache of this name.
+    pub(crate) fn cache(&self, name: &'static str) -> CacheCounters {
+        self.caches.of(name)
+    }
+
+    pub(crate) fn read_bytes(&self, bytes: u64) {
+        self.read_bytes.inc_by(bytes);
     }
 
     pub(crate) fn commit_conflict(&self) {
@@ -144,5 +178,24 @@ fn status_code(error: &object_store::Error) -> u16 {
         Error::AlreadyExists { .. } | Error::Precondition { .. } => 412,
         Error::NotSupported { .. } | Error::NotImplemented { .. } => 501,
         _ => 500,
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use prometheus_client::registry::Registry;
+
+    /// What `/metrics` would say.
+    pub(crate) fn text(registry: &Registry) -> String {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, registry).unwrap();
+        text
+    }
+
+    /// The sum of all series whose line begins so.
+    pub(crate) fn sum(registry: &Registry, start: &str) -> u64 {
+        let text = text(registry);
+        let values = text.lines().filter(|line| line.starts_with(start)).map(|line| line.rsplit(' ').next().unwrap());
+        values.map(|value| value.parse::<u64>().unwrap()).sum()
     }
 }

@@ -1,70 +1,38 @@
 //! A published block as a [`Source`].
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{FieldRef, Schema};
 use async_trait::async_trait;
-use model::{BlockId, Scope, TenantId, TimeRange, TraceId};
+use model::{BlockId, ErrorKind, Scope, TenantId, TimeRange, TraceId};
 use object_store::ObjectStore;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, RowSelection};
-use quick_cache::Weighter;
-use quick_cache::sync::Cache;
 use spans::schema::{AttributeColumn, column};
 use spans::{Traces, batch_memory_bytes};
 use traceql::{Conditions, Field};
 
+use super::cache::BlockCache;
 use super::fetch::{Selection, StoredFile};
 use super::footer::{KEYS_METADATA, LIST_KEYS_METADATA, keys_from_json};
 use crate::cpu::CpuPool;
 use crate::error::Error;
-use crate::index::{BlockIndex, IndexCache, ValueCount};
-use crate::manifest::BlockEntry;
+use crate::index::{BlockIndex, ValueCount};
+use crate::manifest::{BlockEntry, Manifest};
 use crate::paths::{self, BlockFile};
 use crate::source::{Dimensions, Projection, Read, Source};
-use crate::telemetry::Telemetry;
-
-/// The cache makes a shard of its capacity for about 32 expected entries; few shards leave room for large blocks.
-const EXPECTED_BLOCKS: usize = 64;
-
-/// The share of the cache that is for indexes.
-const INDEX_SHARE: u64 = 4;
-
-/// Small tables, footers and indexes of blocks, kept between queries within a byte budget. Cheap to clone.
-#[derive(Clone)]
-pub struct BlockCache {
-    opened: Arc<Cache<BlockId, Arc<Opened>, ByBytes>>,
-    indexes: IndexCache,
-}
-
-impl BlockCache {
-    /// Keeps at most `capacity_bytes` of decoded tables, footers and parts of indexes.
-    pub fn new(capacity_bytes: u64, telemetry: Telemetry) -> Self {
-        let index_bytes = capacity_bytes / INDEX_SHARE;
-        let opened = Cache::with_weighter(EXPECTED_BLOCKS, capacity_bytes - index_bytes, ByBytes);
-        Self { opened: Arc::new(opened), indexes: IndexCache::new(index_bytes, telemetry) }
-    }
-}
-
-#[derive(Clone)]
-struct ByBytes;
-
-impl Weighter<BlockId, Arc<Opened>> for ByBytes {
-    fn weight(&self, _: &BlockId, opened: &Arc<Opened>) -> u64 {
-        opened.memory_bytes as u64
-    }
-}
+use crate::trace_map::TraceMap;
 
 /// What is known of a block once it has been opened.
-struct Opened {
+pub(super) struct Opened {
     spans: ArrowReaderMetadata,
     dimensions: Arc<Dimensions>,
     /// Keys of which a value stands in the list `attributes`.
     list_keys: BTreeSet<String>,
-    memory_bytes: usize,
+    pub(super) memory_bytes: usize,
 }
 
 /// One published block. Cheap to make; the block is opened with the first question.
@@ -74,9 +42,33 @@ pub struct BlockSource {
     objects: Arc<dyn ObjectStore>,
     cpu: CpuPool,
     cache: BlockCache,
+    /// The trace map that has this block, and its number there.
+    trace_map: Option<(Arc<TraceMap>, usize)>,
 }
 
 impl BlockSource {
+    /// All blocks of a manifest. Those of a trace map are not opened for traces that they do not have.
+    pub fn all(
+        tenant: &TenantId,
+        manifest: &Manifest,
+        objects: &Arc<dyn ObjectStore>,
+        cpu: &CpuPool,
+        cache: &BlockCache,
+    ) -> Vec<Self> {
+        let mut in_maps = HashMap::new();
+        for entry in &manifest.trace_maps {
+            let map = Arc::new(TraceMap::new(tenant, entry, objects.clone(), cache.trace_maps.clone()));
+            let blocks = entry.blocks.iter().enumerate();
+            in_maps.extend(blocks.map(|(number, block_id)| (*block_id, (map.clone(), number))));
+        }
+        let block = |entry: &BlockEntry| {
+            let block = Self::new(tenant.clone(), entry.clone(), objects.clone(), cpu.clone(), cache.clone());
+            Self { trace_map: in_maps.get(&entry.id).cloned(), ..block }
+        };
+        manifest.blocks.iter().map(block).collect()
+    }
+
+    /// A block that is asked itself for every trace.
     pub fn new(
         tenant: TenantId,
         entry: BlockEntry,
@@ -84,7 +76,7 @@ impl BlockSource {
         cpu: CpuPool,
         cache: BlockCache,
     ) -> Self {
-        Self { tenant, entry, objects, cpu, cache }
+        Self { tenant, entry, objects, cpu, cache, trace_map: None }
     }
 
     fn file(&self, file: BlockFile, bytes: u64) -> StoredFile {
@@ -103,7 +95,7 @@ impl BlockSource {
     }
 
     async fn opened(&self) -> Result<Arc<Opened>, Error> {
-        self.cache.opened.get_or_insert_async(&self.entry.id, async { Ok(Arc::new(self.open().await?)) }).await
+        self.cache.opened.get_or_load(&self.entry.id, async { Ok(Arc::new(self.open().await?)) }).await
     }
 
     async fn open(&self) -> Result<Opened, Error> {
@@ -185,6 +177,12 @@ impl Source for BlockSource {
     }
 
     async fn find_trace(&self, id: &TraceId) -> Result<Option<usize>, Error> {
+        if let Some((map, number)) = &self.trace_map
+            && !self.cache.opened.contains(&self.entry.id)
+            && !map.may_hold(*number, id).await
+        {
+            return Ok(None);
+        }
         Ok(Traces::of(&self.opened().await?.dimensions.traces)?.find(id))
     }
 
@@ -203,7 +201,11 @@ impl Source for BlockSource {
             };
             file.read(&opened.spans, selection, &self.cpu)
         });
-        let parts = futures::future::try_join_all(parts).await?;
+        let parts = futures::future::try_join_all(parts).await.inspect_err(|error| {
+            if error.kind() == ErrorKind::Corrupt {
+                self.cache.forget(&self.entry.id); // the next read sees what is stored, not what came over once
+            }
+        })?;
         let bytes = parts.iter().map(|(_, bytes)| bytes).sum();
         Ok(Read { batch: side_by_side(parts.into_iter().map(|(batch, _)| batch).collect())?, bytes })
     }

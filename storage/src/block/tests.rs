@@ -5,6 +5,7 @@ use std::sync::Arc;
 use model::{BlockId, Scope, TenantId, TraceId};
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
+use prometheus_client::registry::Registry;
 use proptest::prelude::*;
 use prost::Message;
 use spans::schema::{AttributeColumn, column};
@@ -15,6 +16,7 @@ use super::{BlockCache, BlockSource, encode};
 use crate::cpu::CpuPool;
 use crate::source::{Projection, Source};
 use crate::telemetry::Telemetry;
+use crate::telemetry::tests::sum;
 
 fn table_of(seeds: &[u64]) -> SpanTable {
     let mut builder = TableBuilder::default();
@@ -108,4 +110,22 @@ async fn attributes_become_columns_by_themselves() {
         .filter(|of| of.key != "key.0" || of.scope != Scope::Span);
     assert_eq!(others.count(), 0);
     assert!(read.bytes > 0);
+}
+
+#[tokio::test]
+async fn any_number_of_opened_blocks_stays_within_the_budget() {
+    const BUDGET: u64 = 400_000;
+    let (mut registry, objects) = (Registry::default(), Arc::new(InMemory::new()));
+    let (tenant, cpu, telemetry) = (TenantId::single(), CpuPool::new(1), Telemetry::register(&mut registry));
+    let cache = BlockCache::new(BUDGET, telemetry);
+    for seed in 0..100 {
+        let block = encode(BlockId::generate(), &tenant, &table_of(&[seed, seed + 1_000])).unwrap();
+        block.put(&tenant, objects.as_ref()).await.unwrap();
+        let block = BlockSource::new(tenant.clone(), block.entry(), objects.clone(), cpu.clone(), cache.clone());
+        block.dimensions().await.unwrap();
+        block.keys().await.unwrap();
+        assert!(sum(&registry, "mosso_cache_bytes") <= BUDGET);
+    }
+    assert!(sum(&registry, "mosso_cache_bytes") > BUDGET / 10);
+    assert!(sum(&registry, "mosso_cache_evictions_total") > 0);
 }

@@ -228,7 +228,7 @@ fn one_batch(builder: ParquetRecordBatchReaderBuilder<Portion>) -> Result<Record
     }
 }
 
-async fn read_meta(objects: &dyn ObjectStore, path: &Path, entry: &BlockEntry) -> Result<BlockMeta, Error> {
+pub(super) async fn read_meta(objects: &dyn ObjectStore, path: &Path, entry: &BlockEntry) -> Result<BlockMeta, Error> {
     let bytes = objects.get(path).await.map_err(Error::objects("read", path))?;
     let bytes = bytes.bytes().await.map_err(Error::objects("read", path))?;
     let damaged = |reason: String| Error::block_damaged(path.as_ref(), reason);
@@ -239,7 +239,7 @@ async fn read_meta(objects: &dyn ObjectStore, path: &Path, entry: &BlockEntry) -
     Ok(meta)
 }
 
-fn file_meta(meta: &BlockMeta, file: BlockFile, path: &Path) -> Result<FileMeta, Error> {
+pub(super) fn file_meta(meta: &BlockMeta, file: BlockFile, path: &Path) -> Result<FileMeta, Error> {
     let found = meta.files.iter().find(|known| known.name == file.name()).cloned();
     found.ok_or_else(|| Error::block_damaged(path.as_ref(), format!("it does not list {}", file.name())))
 }

@@ -12,13 +12,12 @@ use bytes::Bytes;
 use model::BlockId;
 use object_store::ObjectStore;
 use object_store::path::Path;
-use quick_cache::Weighter;
-use quick_cache::sync::Cache;
 use traceql::{Conditions, Field};
 
 use super::bundle::{Payloads, Places, Shape, damaged, verified};
 use super::directory::{Directory, IndexedField};
 use super::lookup::{Lookup, ValueCount, indexed};
+use crate::cache::{ByteCache, Capacity};
 use crate::cpu::CpuPool;
 use crate::error::Error;
 use crate::telemetry::Telemetry;
@@ -27,13 +26,13 @@ use crate::telemetry::Telemetry;
 const TAIL_BYTES: u64 = 16 * 1024;
 /// How often a question may lack something: footer, directory, dictionary, a block of terms, postings, and as many again.
 const MAX_ROUNDS: usize = 12;
-/// What the cache is divided by for each expected entry.
+/// About how many entries fill the cache: most are sheets.
 const EXPECTED_ENTRIES: usize = 4_096;
 
 /// Checked sheets and directories of indexes, kept between questions within a budget of bytes. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct IndexCache {
-    entries: Arc<Cache<Key, Entry, ByBytes>>,
+    entries: ByteCache<Key, Entry>,
     telemetry: Telemetry,
 }
 
@@ -56,29 +55,39 @@ struct Opened {
     directory: Directory,
 }
 
-#[derive(Clone)]
-struct ByBytes;
+impl Key {
+    fn block_id(&self) -> BlockId {
+        match self {
+            Self::Opened(block_id) | Self::Sheet(block_id, _) => *block_id,
+        }
+    }
+}
 
-impl Weighter<Key, Entry> for ByBytes {
-    fn weight(&self, _: &Key, entry: &Entry) -> u64 {
-        const OF_ANY: usize = 100;
-        let own = match entry {
-            Entry::Opened(opened) => opened.directory.memory_bytes(),
-            Entry::Unusable => 0,
-            Entry::Sheet(payload) => payload.len(),
-        };
-        (OF_ANY + own) as u64
+impl Entry {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Opened(opened) => opened.directory.memory_bytes(),
+            Self::Unusable => 0,
+            Self::Sheet(payload) => payload.len(),
+        }
     }
 }
 
 impl IndexCache {
     pub fn new(capacity_bytes: u64, telemetry: Telemetry) -> Self {
-        Self { entries: Arc::new(Cache::with_weighter(EXPECTED_ENTRIES, capacity_bytes, ByBytes)), telemetry }
+        let capacity =
+            Capacity { name: "index", bytes: capacity_bytes, entries: EXPECTED_ENTRIES, bytes_of: Entry::bytes };
+        Self { entries: ByteCache::new(&capacity, &telemetry), telemetry }
+    }
+
+    /// Drops what is kept of a block.
+    pub fn forget(&self, block_id: &BlockId) {
+        self.entries.retain(|key| key.block_id() != *block_id);
     }
 
     #[cfg(test)]
     pub fn held_bytes(&self) -> u64 {
-        self.entries.weight()
+        self.entries.bytes()
     }
 }
 

@@ -144,7 +144,7 @@ fn mix(left: u64, right: u64) -> u64 {
 }
 
 /// A 64-bit hash of bytes. Part of the format: it must never change.
-pub(super) fn hash_bytes(bytes: &[u8], seed: u64) -> u64 {
+pub(crate) fn hash_bytes(bytes: &[u8], seed: u64) -> u64 {
     let mut hash = mix(seed ^ FIRST, (bytes.len() as u64) ^ SECOND);
     for chunk in bytes.chunks(8) {
         let mut word = [0; 8];

@@ -79,9 +79,15 @@ impl<T: ObjectStore> ObjectStore for Counted<T> {
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        let mut timer = self.telemetry.request(if options.head { "HEAD" } else { "GET" });
+        let is_head = options.head;
+        let mut timer = self.telemetry.request(if is_head { "HEAD" } else { "GET" });
         let result = self.inner.get_opts(location, options).await;
         timer.set_outcome(&result);
+        if let Ok(given) = &result
+            && !is_head
+        {
+            self.telemetry.read_bytes(given.range.end - given.range.start);
+        }
         Ok(match result? {
             GetResult { payload: GetResultPayload::Stream(body), meta, range, attributes, extensions } => {
                 let payload = GetResultPayload::Stream(until_end(timer, body));
@@ -92,7 +98,9 @@ impl<T: ObjectStore> ObjectStore for Counted<T> {
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        self.count("GET", self.inner.get_ranges(location, ranges)).await
+        let read = self.count("GET", self.inner.get_ranges(location, ranges)).await?;
+        self.telemetry.read_bytes(read.iter().map(|bytes| bytes.len() as u64).sum());
+        Ok(read)
     }
 
     fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {

@@ -18,12 +18,9 @@ fn store() -> (Portioned<Counted<Arc<InMemory>>>, Registry) {
     (Portioned::new(counted, PART_BYTES), registry)
 }
 
-fn requests(registry: &Registry, operation: &str) -> usize {
-    let mut text = String::new();
-    prometheus_client::encoding::text::encode(&mut text, registry).unwrap();
+fn requests(registry: &Registry, operation: &str) -> u64 {
     let start = format!("tempodb_backend_request_duration_seconds_count{{operation=\"{operation}\"");
-    let counts = text.lines().filter(|line| line.starts_with(&start));
-    counts.map(|line| line.rsplit(' ').next().unwrap().parse::<usize>().unwrap()).sum()
+    crate::telemetry::tests::sum(registry, &start)
 }
 
 fn pattern(bytes: usize) -> Bytes {
