@@ -50,7 +50,7 @@ pub(crate) async fn tag_values(
     let values = Arc::new(Mutex::new(Values::new(inner.config.max_bytes_per_tag_answer)));
     scan.each_source(|source| of_source(&scan, source, &fields, &values).boxed()).await?;
     let values = std::mem::take(&mut locked(&values).values);
-    Ok(TagValues { metrics: scan.budget.spent(), ..fixed(values, request.limit) })
+    Ok(TagValues { metrics: scan.reading.budget.spent(), ..fixed(values, request.limit) })
 }
 
 async fn of_source(
