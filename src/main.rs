@@ -12,8 +12,7 @@ use mosso::telemetry;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+mod memory;
 
 /// Stores traces and answers Tempo's API. Without arguments: data under ./data, OTLP gRPC on 127.0.0.1:4317, OTLP HTTP
 /// on 127.0.0.1:4318, HTTP API on 127.0.0.1:3200.
@@ -90,6 +89,7 @@ async fn serve(config: &Config) -> Result<()> {
     tokio::select! {
         _ = terminate.recv() => info!("stopping: SIGTERM"),
         _ = interrupt.recv() => info!("stopping: SIGINT"),
+        () = memory::give_back() => {}
     }
     app.stop().await?;
     info!("stopped");
