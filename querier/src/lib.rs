@@ -38,6 +38,7 @@ mod reading;
 mod budget;
 mod concurrent;
 mod eval;
+mod mask;
 mod merge;
 mod parts;
 mod prune;

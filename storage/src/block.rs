@@ -18,7 +18,6 @@ mod meta;
 mod properties;
 mod reader;
 mod row_group;
-mod upload;
 mod whole;
 mod writer;
 
@@ -27,7 +26,6 @@ mod tests;
 
 pub use meta::{BlockMeta, FileMeta};
 pub use reader::{BlockCache, BlockSource};
-pub(crate) use upload::Upload;
 pub(crate) use whole::WholeBlock;
 pub(crate) use writer::{BlockWriter, ROW_GROUP_ROWS, SpansLayout};
 pub use writer::{EncodedBlock, encode};

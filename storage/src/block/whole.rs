@@ -87,12 +87,11 @@ impl WholeBlock {
     pub fn attribute_columns(&self) -> impl Iterator<Item = (&FieldRef, u64)> {
         let fields = self.metadata.schema().fields().iter().enumerate();
         fields.filter(|(_, field)| AttributeColumn::of(field).is_some()).map(|(at, field)| {
-            let chunks = self.metadata.metadata().row_groups().iter().flat_map(|group| group.columns());
             let parquet = self.metadata.parquet_schema();
             let leaves = (0..parquet.num_columns()).filter(|&leaf| parquet.get_column_root_idx(leaf) == at);
-            let leaves: Vec<usize> = leaves.collect();
-            let of_column = chunks.enumerate().filter(|(number, _)| leaves.contains(&(number % parquet.num_columns())));
-            (field, of_column.map(|(_, chunk)| value_count(chunk)).sum())
+            let groups = self.metadata.metadata().row_groups();
+            let of_leaf = |leaf: usize| groups.iter().map(|group| value_count(group.column(leaf))).sum::<u64>();
+            (field, leaves.map(of_leaf).sum())
         })
     }
 

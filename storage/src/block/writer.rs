@@ -237,7 +237,7 @@ impl UsedRows {
     fn renumber(&mut self, spans: &RecordBatch, name: &'static str) -> Result<RecordBatch, Error> {
         let mut rows = Vec::with_capacity(spans.num_rows());
         for &row in spans::u32s(spans, name)? {
-            let damaged = || spans::Error::Damaged { reason: format!("{name} {row} does not exist") };
+            let damaged = || spans::Error::damaged(format!("{name} {row} does not exist"));
             let new_row = self.new_rows.get_mut(row as usize).ok_or_else(damaged)?;
             rows.push(*new_row.get_or_insert_with(|| {
                 self.used.push(row);

@@ -111,8 +111,7 @@ fn for_each_trace(inputs: &[Traces<'_>], mut visit: impl FnMut(&Whole<'_>)) -> R
     let mut last = None;
     while let Some(Reverse((id, input, row))) = next.pop() {
         if last.is_some_and(|last| last >= id) {
-            let reason = "traces are not sorted by their ids".to_owned();
-            return Err(Error::Spans(spans::Error::Damaged { reason }));
+            return Err(spans::Error::damaged("traces are not sorted by their ids").into());
         }
         last = Some(id);
         parts.clear();

@@ -10,12 +10,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use model::{BlockId, TenantId};
 use object_store::ObjectStore;
+use object_store::buffered::BufWriter;
+use object_store::path::Path;
 use spans::{Copies, Joined, Promotion, SharedDimensions, SpanTable, Traces};
+use tokio::io::AsyncWriteExt;
 
 use super::cursor::{Cursor, Target};
 use super::division::{Share, divide};
 use super::planner::{Job, Limits};
-use crate::block::{BlockWriter, ROW_GROUP_ROWS, SpansLayout, Upload, WholeBlock};
+use crate::block::{BlockWriter, EncodedBlock, ROW_GROUP_ROWS, SpansLayout, WholeBlock};
 use crate::cpu::CpuPool;
 use crate::error::Error;
 use crate::index::IndexBuilder;
@@ -24,6 +27,11 @@ use crate::paths::{self, BlockFile};
 
 /// Memory of a decoded span with about ten attributes, counted generously.
 const SPAN_BYTES: usize = 512;
+
+/// What is kept before it is sent: stores take parts of 5 MiB and more.
+const PART_BYTES: usize = 8 << 20;
+/// Parts that are under way at once.
+const PARTS_AT_ONCE: usize = 2;
 
 /// New blocks, stored but in no manifest.
 pub(super) struct Merged {
@@ -154,7 +162,7 @@ impl Merger<'_> {
         match filled.await {
             Ok(()) => Ok(block.finish(self).await?),
             Err(failure) => {
-                block.upload.abort().await;
+                block.abort().await;
                 Err(failure)
             }
         }
@@ -194,7 +202,9 @@ struct NewBlock {
     id: BlockId,
     /// Lent to the pool while they work.
     writers: Option<(BlockWriter, IndexBuilder)>,
-    upload: Upload,
+    /// Where `spans.parquet` goes.
+    path: Path,
+    spans: BufWriter,
 }
 
 struct Added {
@@ -211,11 +221,9 @@ impl NewBlock {
     ) -> Result<Self, Error> {
         let writer = BlockWriter::new(id, merger.tenant, layout, &dimensions.resources, &dimensions.scopes)?;
         let path = paths::block_file(merger.tenant, &id, BlockFile::Spans);
-        Ok(Self {
-            id,
-            writers: Some((writer, IndexBuilder::default())),
-            upload: Upload::new(merger.objects.clone(), path),
-        })
+        let spans = BufWriter::with_capacity(merger.objects.clone(), path.clone(), PART_BYTES)
+            .with_max_concurrency(PARTS_AT_ONCE);
+        Ok(Self { id, writers: Some((writer, IndexBuilder::default())), path, spans })
     }
 
     /// Adds traces as one row group.
@@ -229,27 +237,50 @@ impl NewBlock {
             .await?;
         self.writers = Some(writers);
         let (bytes, added) = added?;
-        self.upload.write(bytes).await?;
+        self.send(bytes).await?;
         Ok(added)
     }
 
-    /// Stores what is left, `meta.json` last; takes it back when that fails.
+    async fn send(&mut self, bytes: Bytes) -> Result<(), Error> {
+        self.spans.put(bytes).await.map_err(Error::objects("write", &self.path))
+    }
+
+    /// Stores what is left, `meta.json` last. What was sent is taken back when that fails.
     async fn finish(mut self, merger: &Merger<'_>) -> Result<BlockEntry, Error> {
-        let (writer, index) = self.writers.take().ok_or(Error::Stopping)?;
-        let finish = move || writer.finish(index.finish()?);
-        let (rest, block) = match merger.cpu.run(finish).await.flatten() {
-            Ok(finished) => finished,
+        let block = match self.encode_rest(merger.cpu).await {
+            Ok(block) => block,
             Err(error) => {
-                self.upload.abort().await;
+                self.abort().await;
                 return Err(error);
             }
         };
         debug_assert_eq!(block.meta.id, self.id);
-        self.upload.write(rest).await?;
-        self.upload.finish().await?;
+        // takes back by itself what cannot be completed
+        self.spans.shutdown().await.map_err(|error| Error::objects("write", &self.path)(from_io(error)))?;
         block.put(merger.tenant, merger.objects.as_ref()).await?;
         Ok(block.entry())
     }
+
+    async fn encode_rest(&mut self, cpu: &CpuPool) -> Result<EncodedBlock, Error> {
+        let (writer, index) = self.writers.take().ok_or(Error::Stopping)?;
+        let (rest, block) = cpu.run(move || writer.finish(index.finish()?)).await.flatten()?;
+        self.send(rest).await?;
+        Ok(block)
+    }
+
+    /// Takes back what was sent, as far as that goes.
+    async fn abort(&mut self) {
+        if let Err(error) = self.spans.abort().await {
+            tracing::debug!(path = %self.path, %error, "an unfinished upload could not be taken back");
+        }
+    }
+}
+
+/// The store's error that a writer wrapped.
+fn from_io(error: std::io::Error) -> object_store::Error {
+    error
+        .downcast::<object_store::Error>()
+        .unwrap_or_else(|other| object_store::Error::Generic { store: "writer", source: other.into() })
 }
 
 fn join_and_write(
