@@ -42,6 +42,7 @@ pub struct App {
     retention: JoinHandle<()>,
     compaction: JoinHandle<()>,
     stop_compaction: watch::Sender<bool>,
+    cpu: CpuPool,
     _lock: DataDirLock,
 }
 
@@ -73,7 +74,7 @@ impl App {
         let compactor =
             Compactor::new(manifests.clone(), objects.clone(), cpu.clone(), &config.compaction(), telemetry.clone());
         let sources = sources(ingester.clone(), manifests, objects, cpu.clone(), telemetry);
-        let querier = Querier::new(config.querier(), sources, cpu, &mut registry);
+        let querier = Querier::new(config.querier(), sources, cpu.clone(), &mut registry);
         let edge_telemetry = api::Telemetry::register(&mut registry);
         let edge =
             Edge::new(config.api(), ingester.clone(), querier, edge_telemetry, Arc::new(registry), config.to_yaml());
@@ -84,11 +85,26 @@ impl App {
         let retention = tokio::spawn(retention.run());
         let (stop_compaction, running) = watch::channel(false);
         let compaction = tokio::spawn(compactor.run(running));
-        Ok(Self { addresses, ingester, stop_serving, serving, retention, compaction, stop_compaction, _lock: lock })
+        Ok(Self {
+            addresses,
+            ingester,
+            stop_serving,
+            serving,
+            retention,
+            compaction,
+            stop_compaction,
+            cpu,
+            _lock: lock,
+        })
     }
 
     pub fn addresses(&self) -> Addresses {
         self.addresses
+    }
+
+    /// The threads that do the work.
+    pub fn cpu(&self) -> &CpuPool {
+        &self.cpu
     }
 
     /// Refuse, drain, close: what was acknowledged is in the log.

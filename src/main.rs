@@ -89,7 +89,7 @@ async fn serve(config: &Config) -> Result<()> {
     tokio::select! {
         _ = terminate.recv() => info!("stopping: SIGTERM"),
         _ = interrupt.recv() => info!("stopping: SIGINT"),
-        () = memory::give_back() => {}
+        () = memory::give_back(app.cpu().clone()) => {}
     }
     app.stop().await?;
     info!("stopped");
