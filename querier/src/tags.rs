@@ -23,7 +23,6 @@ use storage::memory::MemorySource;
 use storage::source::{Projection, Source};
 use tokio::sync::Semaphore;
 use traceql::{Conditions, Field, FieldExpr, TagFilter, parse_tag_filter};
-use tracing::warn;
 
 pub(crate) use self::names::tag_names;
 pub(crate) use self::values::tag_values;
@@ -127,14 +126,9 @@ impl<'a> TagScan<'a> {
         visit: &(impl Fn(Arc<dyn Source>) -> Work<'s, ()> + Sync),
     ) -> Result<(), Error> {
         let block_id = source.block_id();
-        match visit(source).await {
-            Err(error) if error.is_of_one_source() => {
-                warn!(%block_id, %error, "source left out of a tag query");
-                return Ok(());
-            }
-            result => result?,
+        if self.budget.if_readable(block_id, visit(source).await)?.is_some() {
+            self.budget.count_source();
         }
-        self.budget.count_source();
         Ok(())
     }
 

@@ -118,8 +118,11 @@ pub(crate) async fn indexed_block(table: &SpanTable, limits: Limits) -> BlockSou
     let mut block = block::encode(BlockId::generate(), &tenant, table).unwrap();
     let mut index = IndexBuilder::new(limits);
     index.add(table).unwrap();
+    let index = index.finish().unwrap();
+    let is_index = |name: &str| name == BlockFile::Index.name();
+    block.meta.files.iter_mut().filter(|file| is_index(&file.name)).for_each(|file| file.bytes = index.len() as u64);
     block.files.retain(|(file, _)| *file != BlockFile::Index);
-    block.files.push((BlockFile::Index, index.finish().unwrap()));
+    block.files.push((BlockFile::Index, index));
     block.put(&tenant, objects.as_ref()).await.unwrap();
     let cache = BlockCache::new(1 << 20, Telemetry::unregistered());
     BlockSource::new(tenant, block.entry(), objects, CpuPool::new(1), cache)
@@ -144,7 +147,7 @@ pub(crate) struct Damaged;
 #[async_trait]
 impl Source for Damaged {
     fn block_id(&self) -> BlockId {
-        BlockId::generate()
+        "0190163d-8694-739b-aea5-966c26f8ad91".parse().unwrap()
     }
 
     fn is_live(&self) -> bool {
