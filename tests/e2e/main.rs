@@ -7,4 +7,5 @@ mod language;
 mod server;
 mod start;
 mod stored;
+mod tools;
 mod traffic;
