@@ -32,11 +32,21 @@ fn main() -> ExitCode {
     match run(arguments) {
         Ok(code) => code,
         Err(error) => {
-            // one line: what failed, and why
-            eprintln!("mosso: {}", format!("{error:#}").replace('\n', " | "));
+            eprintln!("mosso: {}", in_one_line(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// What failed, and why; a cause that the text before it ends with is not said again.
+fn in_one_line(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !text.ends_with(&cause) {
+            text = if text.is_empty() { cause } else { format!("{text}: {cause}") };
+        }
+    }
+    text.replace('\n', " | ")
 }
 
 /// Go's flags have one dash: `-config.file=x`.

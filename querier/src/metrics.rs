@@ -114,7 +114,11 @@ impl Measuring<'_> {
         let traces = self.candidates(&opened, &decided, pruned, split)?;
         self.reading.budget.count_traces(traces.len());
         let mut tally = self.query.meter.nothing(&self.intervals, &self.limits);
-        let measure = |group| self.measure_group(&opened, &decided, group).boxed();
+        let (budget, block_id) = (&self.reading.budget, opened.source.block_id());
+        let measure = |group| {
+            let measure = self.measure_group(&opened, &decided, group);
+            async move { Ok(budget.if_readable(block_id, measure.await)?.flatten()) }.boxed()
+        };
         let groups = opened.by_group(traces)?.into_iter().map(measure).collect();
         let merge = |of_group: Option<Tally>| of_group.map_or(Ok(()), |of_group| tally.merge(of_group));
         try_in_order(self.reading.inner.config.max_concurrent_reads, groups, merge).await?;

@@ -164,7 +164,11 @@ impl Search<'_> {
         if self.query.finder.decides_whole_traces() {
             self.add_whole(number, &opened, &traces, hits)?;
         } else {
-            let scan_group = |group| self.scan_group(number, &opened, &decided, group, hits).boxed();
+            let (budget, block_id) = (&self.reading.budget, opened.source.block_id());
+            let scan_group = |group| {
+                let scan = self.scan_group(number, &opened, &decided, group, hits);
+                async move { budget.if_readable(block_id, scan.await) }.boxed()
+            };
             let groups = opened.by_group(traces)?.into_iter().map(scan_group).collect();
             try_all(self.reading.inner.config.max_concurrent_reads, groups).await?;
         }

@@ -180,7 +180,10 @@ impl<'a> TagScan<'a> {
         let mut columns = columns.clone();
         columns.merge(&filter.projection());
         let (take, columns) = (Arc::new(take), &columns);
-        let select = |group| self.select(opened, group, columns, filter.clone(), masks.clone(), take.clone()).boxed();
+        let select = |group| {
+            let select = self.select(opened, group, columns, filter.clone(), masks.clone(), take.clone());
+            async move { self.budget.if_readable(opened.source.block_id(), select.await) }.boxed()
+        };
         try_all(self.inner.config.max_concurrent_reads, groups.into_iter().map(select).collect()).await?;
         Ok(())
     }

@@ -43,7 +43,7 @@ pub fn open(config: &TraceConfig, dir: &DataDir, telemetry: &Telemetry) -> Resul
 /// writes nothing.
 ///
 /// # Errors
-/// [`Error::Objects`] when a local folder is not there.
+/// [`Error::Io`] when a local folder is not there.
 pub fn open_to_read(config: &TraceConfig, dir: &DataDir, telemetry: &Telemetry) -> Result<Arc<dyn ObjectStore>, Error> {
     open_with(config, telemetry, || local::open_to_read(dir.blocks_dir()))
 }

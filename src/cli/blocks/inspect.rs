@@ -106,7 +106,8 @@ fn index(f: &mut fmt::Formatter<'_>, figures: &Figures) -> fmt::Result {
     let mut table = Table::new([Left("INDEXED FIELD"), Right("ROWS"), Left("VALUES")]);
     for field in fields {
         let values = if field.lists_values { "listed" } else { "hashed or in ranges" };
-        table.row([field.name.clone(), field.rows.to_string(), values.to_owned()]);
+        let rows = if field.rows == 0 { String::new() } else { field.rows.to_string() };
+        table.row([field.name.clone(), rows, values.to_owned()]);
     }
     write!(f, "{table}")
 }

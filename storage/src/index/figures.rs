@@ -30,7 +30,8 @@ pub struct Figures {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FieldFigures {
     pub name: String,
-    /// Spans, events, links or traces, wherever the field is at home, that have a value.
+    /// Spans, events, links or traces, wherever the field is at home, that have a value; 0 for intrinsics, which are not
+    /// counted.
     pub rows: u64,
     /// Whether the index has every value, so that tag values come from it.
     pub lists_values: bool,

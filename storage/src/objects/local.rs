@@ -27,6 +27,7 @@ pub(super) fn open(root: &Path) -> Result<LocalFileSystem, Error> {
 
 /// Opens the store and leaves everything in it as it is.
 pub(super) fn open_to_read(root: &Path) -> Result<LocalFileSystem, Error> {
+    fs::metadata(root).map_err(Error::io("open block folder", root))?;
     LocalFileSystem::new_with_prefix(root).map_err(|source| Error::Objects {
         action: "open block folder",
         key: root.display().to_string(),
