@@ -66,6 +66,7 @@ impl App {
             objects: objects.clone(),
             manifests: manifests.clone(),
             cpu: cpu.clone(),
+            telemetry: telemetry.clone(),
             writer_id: lock::writer_id(&dir)?,
         };
         let ingester = Ingester::open(config.ingester(), dir.wal_dir(), storage, &mut registry).await?;

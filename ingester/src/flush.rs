@@ -38,6 +38,8 @@ pub(crate) struct Flusher {
     pub storage: Storage,
     pub log: mpsc::Sender<LogCommand>,
     pub metrics: Metrics,
+    /// Whether segments hold what is not replayed; see [`crate::recover`].
+    pub keep_log: bool,
 }
 
 impl Flusher {
@@ -54,8 +56,10 @@ impl Flusher {
                 tokio::time::sleep(wait).await;
                 wait = (wait * 2).min(LONGEST_RETRY);
             }
-            // with a full queue the next job removes these segments too
-            _ = self.log.try_send(LogCommand::RemoveThrough(job.segment));
+            if !self.keep_log {
+                // with a full queue the next job removes these segments too
+                _ = self.log.try_send(LogCommand::RemoveThrough(job.segment));
+            }
             if let Some(done) = job.done {
                 _ = done.send(Ok(()));
             }

@@ -1,5 +1,6 @@
 //! The write path on one screen: [`Ingester::push`].
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -58,6 +59,7 @@ pub struct Storage {
     pub objects: Arc<dyn ObjectStore>,
     pub manifests: Arc<manifest::Store>,
     pub cpu: CpuPool,
+    pub telemetry: storage::Telemetry,
     pub writer_id: WriterId,
 }
 
@@ -71,6 +73,8 @@ pub(crate) struct Inner {
     pub config: Config,
     pub live: Arc<Live>,
     pub metrics: Metrics,
+    /// Tenants that are refused, because their manifest is damaged; see [`recover`].
+    pub unreadable: BTreeSet<TenantId>,
     readiness: RwLock<Readiness>,
     log: mpsc::Sender<LogCommand>,
     queued_bytes: Arc<Semaphore>,
@@ -101,14 +105,20 @@ impl Ingester {
             config,
             live: Arc::new(Live::default()),
             metrics: Metrics::register(registry),
+            unreadable: storage.manifests.unreadable().clone(),
             readiness: RwLock::new(Readiness::Replaying { detail: "the write-ahead log is being read".to_owned() }),
             log: log_commands,
             cancel: CancellationToken::new(),
             tasks: TaskTracker::new(),
         });
-        let cpu = storage.cpu.clone();
-        let flusher =
-            Flusher { live: inner.live.clone(), storage, log: inner.log.clone(), metrics: inner.metrics.clone() };
+        let (cpu, telemetry) = (storage.cpu.clone(), storage.telemetry.clone());
+        let flusher = Flusher {
+            live: inner.live.clone(),
+            keep_log: !inner.unreadable.is_empty(),
+            storage,
+            log: inner.log.clone(),
+            metrics: inner.metrics.clone(),
+        };
         let (flush_jobs, flush_receiver) = mpsc::channel(flush::MAX_QUEUED_CUTS);
         let (guard, flush) = (inner.guard("flusher"), flusher.run(flush_receiver));
         let flush = async move {
@@ -123,7 +133,7 @@ impl Ingester {
         let apply_commands = apply::spawn(inner.clone(), flush_jobs.clone(), full_chunks);
         log_writer::spawn(log, log_receiver, apply_commands, inner.metrics.clone(), inner.guard("log writer"));
         inner.tasks.spawn(inner.cancel.clone().run_until_cancelled_owned(cut_by_age(inner.clone())));
-        recover::spawn(&inner, recovery, watermarks, flush_jobs);
+        recover::spawn(&inner, recovery, watermarks, flush_jobs, telemetry);
         Ok(Self { inner })
     }
 
@@ -137,6 +147,9 @@ impl Ingester {
     pub async fn push(&self, tenant: &TenantId, request: Bytes) -> Result<Accepted, Error> {
         let inner = &self.inner;
         inner.check_ready()?;
+        if inner.unreadable.contains(tenant) {
+            return Err(Error::ManifestDamaged { tenant: tenant.clone() });
+        }
         if request.len() > MAX_PAYLOAD_BYTES {
             return Err(Error::TooLarge { bytes: request.len() });
         }

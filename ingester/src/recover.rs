@@ -1,4 +1,7 @@
 //! At start: what the log holds and no block does becomes live rows again. Memory stays bounded: rows are cut as usual.
+//!
+//! What of a tenant whose manifest is damaged is in blocks is not known. Its entries stay in the log, and with them every
+//! segment, until a start finds the manifest repaired; the other tenants do not suffer.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,7 +22,8 @@ pub(crate) type Watermarks = HashMap<TenantId, SegmentSequence>;
 
 pub(crate) async fn watermarks(storage: &Storage) -> Result<Watermarks, Error> {
     let mut watermarks = Watermarks::new();
-    for tenant in storage.manifests.tenants() {
+    let unreadable = storage.manifests.unreadable();
+    for tenant in storage.manifests.tenants().into_iter().filter(|tenant| !unreadable.contains(tenant)) {
         let manifest = storage.manifests.load(&tenant).await.map_err(Error::storage("read manifests"))?;
         watermarks.insert(tenant, manifest.watermark(&storage.writer_id));
     }
@@ -32,12 +36,13 @@ pub(crate) fn spawn(
     recovery: Recovery,
     watermarks: Watermarks,
     flush_jobs: mpsc::Sender<FlushJob>,
+    telemetry: storage::Telemetry,
 ) {
     let guard = inner.guard("replay");
-    let replay = move || match replay(&guard.inner, recovery, &watermarks, &flush_jobs) {
+    let replay = move || match replay(&guard.inner, recovery, &watermarks, &flush_jobs, &telemetry) {
         _ if guard.inner.is_stopping() => {}
         Ok(counts) => {
-            tracing::info!(requests = counts.applied, skipped = counts.skipped, damaged = counts.damaged, took = ?counts.started.elapsed(), "write-ahead log replayed");
+            tracing::info!(requests = counts.applied, skipped = counts.skipped, held = counts.held, damaged = counts.damaged, took = ?counts.started.elapsed(), "write-ahead log replayed");
             guard.inner.set_readiness(Readiness::Ready);
         }
         Err(error) => {
@@ -57,6 +62,8 @@ struct Counts {
     started: Instant,
     applied: usize,
     skipped: usize,
+    /// Left in the log.
+    held: usize,
     damaged: usize,
 }
 
@@ -65,8 +72,9 @@ fn replay(
     recovery: Recovery,
     watermarks: &Watermarks,
     flush_jobs: &mpsc::Sender<FlushJob>,
+    telemetry: &storage::Telemetry,
 ) -> Result<Counts, Error> {
-    let mut counts = Counts { started: Instant::now(), applied: 0, skipped: 0, damaged: 0 };
+    let mut counts = Counts { started: Instant::now(), applied: 0, skipped: 0, held: 0, damaged: 0 };
     for event in recovery.replay() {
         if inner.is_stopping() {
             break;
@@ -77,6 +85,7 @@ fn replay(
             {
                 counts.skipped += 1
             }
+            ReplayEvent::Entry { tenant, .. } if inner.unreadable.contains(&tenant) => counts.held += 1,
             ReplayEvent::Entry { segment, tenant, payload } => match spans::check(&payload) {
                 Ok(_) => {
                     inner.live.stage(&tenant, &payload)?;
@@ -93,6 +102,7 @@ fn replay(
                 tracing::error!(%segment, offset, reason, "the write-ahead log is damaged here, what follows is read");
                 counts.damaged += 1;
                 inner.metrics.replay_failed();
+                telemetry.damaged_log();
             }
             ReplayEvent::TornTail { segment, offset } => {
                 tracing::warn!(%segment, offset, "cut off an append that was never acknowledged")

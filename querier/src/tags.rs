@@ -22,7 +22,6 @@ use model::{BlockId, TimeRange, TraceId};
 use storage::memory::MemorySource;
 use storage::source::{Projection, Source};
 use traceql::{Conditions, Field, FieldExpr, TagFilter, parse_tag_filter};
-use tracing::warn;
 
 pub(crate) use self::names::tag_names;
 pub(crate) use self::values::tag_values;
@@ -109,14 +108,9 @@ impl<'a> TagScan<'a> {
         visit: &(impl Fn(Arc<dyn Source>) -> Work<'s, ()> + Sync),
     ) -> Result<(), Error> {
         let block_id = source.block_id();
-        match visit(source).await {
-            Err(error) if error.is_of_one_source() => {
-                warn!(%block_id, %error, "source left out of a tag query");
-                return Ok(());
-            }
-            result => result?,
+        if self.reading.budget.if_readable(block_id, visit(source).await)?.is_some() {
+            self.reading.budget.count_source();
         }
-        self.reading.budget.count_source();
         Ok(())
     }
 
@@ -168,7 +162,10 @@ impl<'a> TagScan<'a> {
         let mut columns = columns.clone();
         columns.merge(&filter.projection());
         let (take, columns) = (Arc::new(take), &columns);
-        let select = |group| self.select(opened, group, columns, filter.clone(), masks.clone(), take.clone()).boxed();
+        let select = |group| {
+            let select = self.select(opened, group, columns, filter.clone(), masks.clone(), take.clone());
+            async move { self.reading.budget.if_readable(opened.source.block_id(), select.await) }.boxed()
+        };
         try_all(self.reading.inner.config.max_concurrent_reads, groups.into_iter().map(select).collect()).await?;
         Ok(())
     }

@@ -23,6 +23,7 @@ mod build;
 mod bundle;
 mod columns;
 mod directory;
+mod figures;
 mod fingerprint;
 mod lookup;
 mod postings;
@@ -47,6 +48,8 @@ use self::term::{Scalar, Tag};
 use self::values::{FieldValues, Finished};
 use crate::error::Error;
 
+pub(crate) use self::figures::figures;
+pub use self::figures::{FieldFigures, Figures};
 pub use self::lookup::{FieldValue, ValueCount};
 pub(crate) use self::read::{BlockIndex, IndexCache};
 

@@ -12,6 +12,7 @@ pub mod block;
 pub mod compaction;
 pub mod config;
 pub mod cpu;
+pub mod damage;
 mod durable;
 pub mod error;
 pub mod index;

@@ -19,6 +19,7 @@ use model::{BlockId, TimeRange};
 use serde::{Deserialize, Serialize};
 
 use crate::lock::WriterId;
+use crate::paths::BlockFile;
 use crate::wal::SegmentSequence;
 
 pub use store::Store;
@@ -71,6 +72,20 @@ pub struct Change {
     pub remove: Vec<BlockId>,
     /// Raises the watermark of a writer; it never sinks.
     pub watermark: Option<(WriterId, SegmentSequence)>,
+}
+
+impl BlockFiles {
+    /// Size of a file; `None` for the one whose size is not kept here.
+    pub fn bytes_of(&self, file: BlockFile) -> Option<u64> {
+        match file {
+            BlockFile::Spans => Some(self.spans_bytes),
+            BlockFile::Traces => Some(self.traces_bytes),
+            BlockFile::Resources => Some(self.resources_bytes),
+            BlockFile::Scopes => Some(self.scopes_bytes),
+            BlockFile::Index => Some(self.index_bytes),
+            BlockFile::Meta => None,
+        }
+    }
 }
 
 impl BlockEntry {

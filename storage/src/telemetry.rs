@@ -12,6 +12,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use crate::paths::BlockFile;
+
 pub(crate) use compaction::{Compacted, CompactionCounters};
 
 const REQUEST_SECONDS: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0];
@@ -24,6 +26,7 @@ pub struct Telemetry {
     block_bytes: Family<BlockBytesLabels, Gauge>,
     commit_conflicts: Counter,
     index_failures: Family<IndexFailureLabels, Counter>,
+    damaged: Family<FileLabels, Counter>,
     pub(crate) compaction: CompactionCounters,
 }
 
@@ -49,6 +52,12 @@ struct IndexFailureLabels {
     reason: &'static str,
 }
 
+/// A kind of stored file.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FileLabels {
+    file: &'static str,
+}
+
 impl Telemetry {
     pub fn register(registry: &mut Registry) -> Self {
         let telemetry = Self {
@@ -57,6 +66,7 @@ impl Telemetry {
             block_bytes: Family::default(),
             commit_conflicts: Counter::default(),
             index_failures: Family::default(),
+            damaged: Family::default(),
             compaction: CompactionCounters::register(registry),
         };
         registry.register(
@@ -75,6 +85,11 @@ impl Telemetry {
             "mosso_index_failures",
             "Indexes of blocks that could not be used, so that their columns were read instead",
             telemetry.index_failures.clone(),
+        );
+        registry.register(
+            "mosso_storage_damaged",
+            "Damaged or missing files that were met, each once in a while; the log names them",
+            telemetry.damaged.clone(),
         );
         telemetry
     }
@@ -98,6 +113,23 @@ impl Telemetry {
     /// `reason` is `damaged` or `unread`.
     pub(crate) fn index_failed(&self, reason: &'static str) {
         self.index_failures.get_or_create(&IndexFailureLabels { reason }).inc();
+    }
+
+    pub(crate) fn damaged_block_file(&self, file: BlockFile) {
+        self.damaged(file.kind());
+    }
+
+    pub(crate) fn damaged_manifest(&self) {
+        self.damaged("manifest");
+    }
+
+    /// A place in the write-ahead log that cannot be read.
+    pub fn damaged_log(&self) {
+        self.damaged("log");
+    }
+
+    fn damaged(&self, file: &'static str) {
+        self.damaged.get_or_create(&FileLabels { file }).inc();
     }
 
     pub(crate) fn commit_conflict(&self) {

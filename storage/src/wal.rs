@@ -37,6 +37,7 @@
 mod entry;
 mod replay;
 mod segment;
+mod survey;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -51,6 +52,7 @@ use crate::paths;
 
 pub use replay::{Recovery, Replay, ReplayEvent};
 use segment::{Predecessor, SegmentWriter};
+pub use survey::{LogDamage, Requests, SegmentSurvey, Survey};
 
 /// Longest payload of an entry.
 pub const MAX_PAYLOAD_BYTES: usize = 64 << 20;

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
+use model::ErrorKind;
 use object_store::memory::InMemory;
 use object_store::path::Path as ObjectPath;
 use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, PutMultipartOptions, PutOptions,
-    PutPayload, PutResult,
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStoreExt, PutMultipartOptions,
+    PutOptions, PutPayload, PutResult,
 };
 use prost::Message;
 use spans::testing::shop_request;
@@ -83,7 +84,13 @@ const WRITER: WriterId = WriterId(uuid::Uuid::from_u128(7));
 
 async fn start(wal_dir: &Path, objects: Arc<Flaky>, config: Config) -> Running {
     let manifests = Arc::new(manifest::Store::open(objects.clone(), Telemetry::unregistered()).await.unwrap());
-    let storage = Storage { objects, manifests: manifests.clone(), cpu: CpuPool::new(1), writer_id: WRITER };
+    let storage = Storage {
+        objects,
+        manifests: manifests.clone(),
+        cpu: CpuPool::new(1),
+        telemetry: Telemetry::unregistered(),
+        writer_id: WRITER,
+    };
     let ingester = Ingester::open(config, wal_dir, storage, &mut Registry::default()).await.unwrap();
     let is_ready = async {
         while ingester.readiness() != Readiness::Ready {
@@ -204,4 +211,32 @@ async fn a_request_is_found_and_acknowledged_after_its_sync_and_not_without_it()
         assert_eq!(acknowledged.await.unwrap().is_ok(), is_synced);
         assert_eq!(running.spans(&tenant).await, (0, if is_synced { spans } else { 0 }));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_manifest_stops_its_tenant_only_and_costs_no_spans() {
+    let (dir, objects, tenant) = (tempfile::tempdir().unwrap(), Arc::<Flaky>::default(), TenantId::single());
+    let other = TenantId::parse("other").unwrap();
+    let running = start(dir.path(), objects.clone(), Config::default()).await;
+    running.push(&tenant, 1).await;
+    running.ingester.flush().await.unwrap();
+    let (unflushed, of_other) = (running.push(&tenant, 2).await, running.push(&other, 3).await);
+    running.ingester.close().await;
+
+    let key = storage::paths::manifest(&tenant, 1);
+    let whole = objects.get(&key).await.unwrap().bytes().await.unwrap();
+    objects.put(&key, whole.slice(1..).into()).await.unwrap();
+    let running = start(dir.path(), objects.clone(), Config::default()).await;
+    let refused = running.ingester.push(&tenant, shop_request(4, 5, 1).encode_to_vec().into()).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Unavailable, "{refused}");
+    assert_eq!(running.spans(&other).await, (0, of_other));
+    running.push(&other, 5).await;
+    running.ingester.flush().await.unwrap();
+    assert_eq!(running.spans(&other).await.1, 0);
+    running.ingester.close().await;
+
+    objects.put(&key, whole.into()).await.unwrap();
+    let running = start(dir.path(), objects, Config::default()).await;
+    assert_eq!(running.spans(&tenant).await.1, unflushed, "it was kept in the log");
+    assert_eq!(running.spans(&other).await.1, 0);
 }

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use super::merge::{Failure, Merged, Merger};
 use super::planner::{Job, Limits, plan};
 use crate::cpu::CpuPool;
+use crate::damage::Damage;
 use crate::error::Error;
 use crate::manifest::{BlockEntry, Change, Store};
 use crate::paths::{self, BlockFile};
@@ -142,7 +143,8 @@ impl Compactor {
     async fn jobs(&mut self, tenant: &TenantId) -> Result<Vec<Job>, Error> {
         let now = Instant::now();
         self.damaged.retain(|_, since| now.saturating_duration_since(*since) < DAMAGED_RETRY);
-        let manifest = self.manifests.load(tenant).await?;
+        // none for a tenant whose manifest is damaged, which was named when it was read
+        let manifest = self.manifests.snapshot(tenant).unwrap_or_default();
         let blocks: Vec<_> =
             manifest.blocks.iter().filter(|block| !self.damaged.contains_key(&block.id)).cloned().collect();
         let jobs = plan(&blocks, unix_nanos(), &self.limits);
@@ -234,6 +236,9 @@ impl Compactor {
             return Outcome::Lost;
         }
         self.report(tenant, &error);
+        if let Some(damage) = Damage::of(&error) {
+            self.telemetry.damaged_block_file(damage.file);
+        }
         if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound | ErrorKind::Internal) {
             let suspects = job.inputs.iter().map(|suspect| suspect.id);
             for block_id in suspects.filter(|suspect| input.is_none_or(|input| input == *suspect)) {

@@ -31,6 +31,8 @@ pub struct Store {
     objects: Arc<dyn ObjectStore>,
     telemetry: Telemetry,
     tenants: RwLock<HashMap<TenantId, Arc<Tenant>>>,
+    /// Tenants whose manifest could not be read when the store was opened.
+    unreadable: BTreeSet<TenantId>,
 }
 
 #[derive(Debug, Default)]
@@ -52,28 +54,37 @@ impl Store {
     ///
     /// A damaged one is logged, and is the answer to every [`Store::load`] of its tenant; other tenants do not suffer.
     pub async fn open(objects: Arc<dyn ObjectStore>, telemetry: Telemetry) -> Result<Self, Error> {
-        let store = Self { objects, telemetry, tenants: RwLock::default() };
+        let mut store = Self { objects, telemetry, tenants: RwLock::default(), unreadable: BTreeSet::new() };
         let root = object_store::path::Path::default();
         let listed = store.objects.list_with_delimiter(None).await.map_err(Error::objects("list tenants in", &root))?;
         let tenants: Vec<TenantId> = listed.common_prefixes.iter().filter_map(paths::tenant_of).collect();
-        let reads: Vec<_> = futures::stream::iter(tenants)
+        let reads: Vec<Option<TenantId>> = futures::stream::iter(tenants)
             .map(|tenant| store.refresh_at_open(tenant))
             .buffer_unordered(OPEN_CONCURRENCY)
             .try_collect()
             .await?;
         debug!(tenants = reads.len(), "manifests read");
+        store.unreadable = reads.into_iter().flatten().collect();
         Ok(store)
     }
 
-    async fn refresh_at_open(&self, tenant: TenantId) -> Result<(), Error> {
+    /// Returns the tenant when its manifest is damaged.
+    async fn refresh_at_open(&self, tenant: TenantId) -> Result<Option<TenantId>, Error> {
         match self.refresh(&tenant).await {
             Err(error) if error.kind() == ErrorKind::Corrupt => {
                 error!(%tenant, %error, "manifest cannot be read, the tenant is unavailable");
+                self.telemetry.damaged_manifest();
                 self.tenant(&tenant);
-                Ok(())
+                Ok(Some(tenant))
             }
-            result => result.map(drop),
+            result => result.map(|_| None),
         }
+    }
+
+    /// Tenants whose manifest was damaged when the store was opened: what of theirs is in blocks is not known. A manifest
+    /// that is repaired counts from the next start on.
+    pub fn unreadable(&self) -> &BTreeSet<TenantId> {
+        &self.unreadable
     }
 
     /// Every tenant that has a manifest, sorted.

@@ -185,6 +185,7 @@ async fn a_damaged_manifest_is_named_and_never_taken_for_an_empty_one() {
             assert!(error.to_string().contains(key.as_ref()), "{error}");
         }
         assert_eq!(store.tenants(), [other.clone(), tenant()]);
+        assert_eq!(*store.unreadable(), [tenant()].into());
         assert_eq!(store.load(&other).await.unwrap().blocks.len(), 1, "other tenants do not suffer");
     }
 }
