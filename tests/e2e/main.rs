@@ -3,5 +3,6 @@
 mod conformance_suite;
 mod durability;
 mod language;
+mod retention;
 mod server;
 mod start;
