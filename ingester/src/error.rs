@@ -16,9 +16,9 @@ pub enum Error {
     /// The process is replaying its log or stopping.
     #[error("{reason}, retry later")]
     NotReady { reason: String },
-    /// A start after a repair takes spans of the tenant again.
-    #[error("spans of tenant {tenant} are not taken: its manifest is damaged, the log of the process names it")]
-    ManifestDamaged { tenant: TenantId },
+    /// The tenant's manifest could not be read at start, so nobody knows which of its logged spans are in blocks.
+    #[error("tenant {tenant} is unavailable: {reason}; mend that object, then restart the process")]
+    TenantUnavailable { tenant: TenantId, reason: String },
     /// More is waiting to be stored than memory allows.
     #[error("the ingest queue is full, retry later")]
     QueueFull,
@@ -46,7 +46,7 @@ impl Error {
             Self::Request(error) => error.kind(),
             Self::TooLarge { .. } => ErrorKind::InvalidInput,
             Self::QueueFull => ErrorKind::LimitExceeded,
-            Self::NotReady { .. } | Self::ManifestDamaged { .. } | Self::Log { .. } | Self::Stopped => {
+            Self::NotReady { .. } | Self::TenantUnavailable { .. } | Self::Log { .. } | Self::Stopped => {
                 ErrorKind::Unavailable
             }
             Self::Storage { source, .. } => source.kind(),

@@ -1,6 +1,6 @@
 //! The write path on one screen: [`Ingester::push`].
 
-use std::collections::BTreeSet;
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -73,10 +73,10 @@ pub(crate) struct Inner {
     pub config: Config,
     pub live: Arc<Live>,
     pub metrics: Metrics,
-    /// Tenants that are refused, because their manifest is damaged; see [`recover`].
-    pub unreadable: BTreeSet<TenantId>,
+    /// Tenants whose manifests could not be read at start, and why.
+    pub unavailable: HashMap<TenantId, String>,
     readiness: RwLock<Readiness>,
-    log: mpsc::Sender<LogCommand>,
+    pub log: mpsc::Sender<LogCommand>,
     queued_bytes: Arc<Semaphore>,
     cancel: CancellationToken,
     tasks: TaskTracker,
@@ -84,7 +84,7 @@ pub(crate) struct Inner {
 
 impl Ingester {
     /// Opens the log in `wal_dir` and starts reading it back. [`readiness`](Self::readiness) says when that is done;
-    /// until then pushes are refused.
+    /// until then pushes are refused. A tenant whose manifest is damaged stays unavailable; its part of the log is kept.
     ///
     /// # Errors
     /// When the log or the manifests cannot be read.
@@ -94,7 +94,7 @@ impl Ingester {
         storage: Storage,
         registry: &mut Registry,
     ) -> Result<Self, Error> {
-        let watermarks = recover::watermarks(&storage).await?;
+        let (watermarks, unavailable) = recover::watermarks(&storage).await?;
         let (mut log, recovery) = Log::open(wal_dir).map_err(Error::storage("open the write-ahead log"))?;
         let newest = watermarks.values().copied().max().unwrap_or_default();
         log.start_after(newest).map_err(Error::storage("open the write-ahead log"))?;
@@ -105,20 +105,15 @@ impl Ingester {
             config,
             live: Arc::new(Live::default()),
             metrics: Metrics::register(registry),
-            unreadable: storage.manifests.unreadable().clone(),
+            unavailable,
             readiness: RwLock::new(Readiness::Replaying { detail: "the write-ahead log is being read".to_owned() }),
             log: log_commands,
             cancel: CancellationToken::new(),
             tasks: TaskTracker::new(),
         });
         let (cpu, telemetry) = (storage.cpu.clone(), storage.telemetry.clone());
-        let flusher = Flusher {
-            live: inner.live.clone(),
-            keep_log: !inner.unreadable.is_empty(),
-            storage,
-            log: inner.log.clone(),
-            metrics: inner.metrics.clone(),
-        };
+        let flusher =
+            Flusher { live: inner.live.clone(), storage, log: inner.log.clone(), metrics: inner.metrics.clone() };
         let (flush_jobs, flush_receiver) = mpsc::channel(flush::MAX_QUEUED_CUTS);
         let (guard, flush) = (inner.guard("flusher"), flusher.run(flush_receiver));
         let flush = async move {
@@ -147,9 +142,7 @@ impl Ingester {
     pub async fn push(&self, tenant: &TenantId, request: Bytes) -> Result<Accepted, Error> {
         let inner = &self.inner;
         inner.check_ready()?;
-        if inner.unreadable.contains(tenant) {
-            return Err(Error::ManifestDamaged { tenant: tenant.clone() });
-        }
+        inner.check_tenant(tenant)?;
         if request.len() > MAX_PAYLOAD_BYTES {
             return Err(Error::TooLarge { bytes: request.len() });
         }
@@ -227,6 +220,13 @@ impl Inner {
             Readiness::Failed { part } => {
                 Err(Error::NotReady { reason: format!("the {part} has died, restart the process") })
             }
+        }
+    }
+
+    fn check_tenant(&self, tenant: &TenantId) -> Result<(), Error> {
+        match self.unavailable.get(tenant) {
+            None => Ok(()),
+            Some(reason) => Err(Error::TenantUnavailable { tenant: tenant.clone(), reason: reason.clone() }),
         }
     }
 

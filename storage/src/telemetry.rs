@@ -1,6 +1,8 @@
 //! This crate's counters, under Tempo's names.
 
 mod compaction;
+mod garbage;
+mod polls;
 
 use std::time::{Duration, Instant};
 
@@ -15,6 +17,8 @@ use prometheus_client::registry::Registry;
 use crate::paths::BlockFile;
 
 pub(crate) use compaction::{Compacted, CompactionCounters};
+pub(crate) use garbage::GarbageCounters;
+pub(crate) use polls::PollCounters;
 
 const REQUEST_SECONDS: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0];
 
@@ -28,6 +32,8 @@ pub struct Telemetry {
     index_failures: Family<IndexFailureLabels, Counter>,
     damaged: Family<FileLabels, Counter>,
     pub(crate) compaction: CompactionCounters,
+    pub(crate) garbage: GarbageCounters,
+    pub(crate) polls: PollCounters,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -41,9 +47,16 @@ struct TenantLabels {
     tenant: String,
 }
 
+impl TenantLabels {
+    fn of(tenant: &TenantId) -> Self {
+        Self { tenant: tenant.as_str().to_owned() }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct BlockBytesLabels {
     tenant: String,
+    /// `live`, or `compacted` for those that no manifest names.
     status: &'static str,
 }
 
@@ -68,6 +81,8 @@ impl Telemetry {
             index_failures: Family::default(),
             damaged: Family::default(),
             compaction: CompactionCounters::register(registry),
+            garbage: GarbageCounters::register(registry),
+            polls: PollCounters::register(registry),
         };
         registry.register(
             "tempodb_backend_request_duration_seconds",
@@ -105,9 +120,19 @@ impl Telemetry {
     }
 
     pub(crate) fn set_live_blocks(&self, tenant: &TenantId, blocks: usize, bytes: u64) {
+        self.blocks.get_or_create(&TenantLabels::of(tenant)).set(blocks as i64);
+        self.set_block_bytes(tenant, "live", bytes);
+    }
+
+    /// Blocks that no manifest names.
+    pub(crate) fn set_unnamed_blocks(&self, tenant: &TenantId, blocks: usize, bytes: u64) {
+        self.garbage.set_unnamed(tenant, blocks);
+        self.set_block_bytes(tenant, "compacted", bytes);
+    }
+
+    fn set_block_bytes(&self, tenant: &TenantId, status: &'static str, bytes: u64) {
         let tenant = tenant.as_str().to_owned();
-        self.blocks.get_or_create(&TenantLabels { tenant: tenant.clone() }).set(blocks as i64);
-        self.block_bytes.get_or_create(&BlockBytesLabels { tenant, status: "live" }).set(bytes as i64);
+        self.block_bytes.get_or_create(&BlockBytesLabels { tenant, status }).set(bytes as i64);
     }
 
     /// `reason` is `damaged` or `unread`.

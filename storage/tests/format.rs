@@ -176,7 +176,6 @@ async fn write_the_fixture() {
         window: Duration::from_secs(3600),
         max_traces: u64::MAX,
         max_block_bytes: u64::MAX,
-        keep_inputs: Duration::ZERO,
     };
     let (_stop, running) = tokio::sync::watch::channel(false);
     assert!(Compactor::new(manifests.clone(), objects.clone(), cpu, &config, telemetry).round(&running).await);

@@ -4,6 +4,7 @@ mod conformance_suite;
 mod damage;
 mod durability;
 mod language;
+mod retention;
 mod server;
 mod start;
 mod stored;

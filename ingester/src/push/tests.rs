@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::TryStreamExt;
 use futures::stream::BoxStream;
 use model::ErrorKind;
 use object_store::memory::InMemory;
@@ -213,30 +214,45 @@ async fn a_request_is_found_and_acknowledged_after_its_sync_and_not_without_it()
     }
 }
 
+/// A manifest that cannot be read: its text, for a repair.
+async fn damage_manifest(objects: &Flaky, tenant: &TenantId) -> (ObjectPath, Bytes) {
+    let prefix = ObjectPath::from(format!("{tenant}/manifest"));
+    let listed: Vec<_> = objects.list(Some(&prefix)).try_collect().await.unwrap();
+    let newest = listed.into_iter().map(|object| object.location).max().unwrap();
+    let whole = objects.get(&newest).await.unwrap().bytes().await.unwrap();
+    objects.put(&newest, whole.slice(1..).into()).await.unwrap();
+    (newest, whole)
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_damaged_manifest_stops_its_tenant_only_and_costs_no_spans() {
-    let (dir, objects, tenant) = (tempfile::tempdir().unwrap(), Arc::<Flaky>::default(), TenantId::single());
-    let other = TenantId::parse("other").unwrap();
+async fn a_damaged_manifest_makes_its_tenant_unavailable_and_loses_nothing() {
+    let (dir, objects, other) =
+        (tempfile::tempdir().unwrap(), Arc::<Flaky>::default(), TenantId::parse("other").unwrap());
+    let tenant = TenantId::single();
     let running = start(dir.path(), objects.clone(), Config::default()).await;
-    running.push(&tenant, 1).await;
+    let mut sent = running.push(&tenant, 1).await;
+    let mut sent_other = running.push(&other, 2).await;
     running.ingester.flush().await.unwrap();
-    let (unflushed, of_other) = (running.push(&tenant, 2).await, running.push(&other, 3).await);
+    // in the log only
+    sent += running.push(&tenant, 3).await;
+    sent_other += running.push(&other, 4).await;
     running.ingester.close().await;
 
-    let key = storage::paths::manifest(&tenant, 1);
-    let whole = objects.get(&key).await.unwrap().bytes().await.unwrap();
-    objects.put(&key, whole.slice(1..).into()).await.unwrap();
-    let running = start(dir.path(), objects.clone(), Config::default()).await;
-    let refused = running.ingester.push(&tenant, shop_request(4, 5, 1).encode_to_vec().into()).await.unwrap_err();
-    assert_eq!(refused.kind(), ErrorKind::Unavailable, "{refused}");
-    assert_eq!(running.spans(&other).await, (0, of_other));
-    running.push(&other, 5).await;
-    running.ingester.flush().await.unwrap();
-    assert_eq!(running.spans(&other).await.1, 0);
-    running.ingester.close().await;
+    let (key, whole) = damage_manifest(&objects, &tenant).await;
+    for seed in 10..12 {
+        let running = start(dir.path(), objects.clone(), Config::default()).await;
+        let error = running.ingester.push(&tenant, shop_request(5, 5, 1).encode_to_vec().into()).await.unwrap_err();
+        assert_eq!(error.kind(), model::ErrorKind::Unavailable);
+        assert!(error.retry_after().is_some() && error.to_string().contains(key.as_ref()), "{error}");
+        sent_other += running.push(&other, seed).await;
+        running.ingester.flush().await.unwrap();
+        assert_eq!(running.spans(&other).await, (sent_other, 0), "others do not suffer");
+        running.ingester.close().await;
+    }
 
     objects.put(&key, whole.into()).await.unwrap();
     let running = start(dir.path(), objects, Config::default()).await;
-    assert_eq!(running.spans(&tenant).await.1, unflushed, "it was kept in the log");
-    assert_eq!(running.spans(&other).await.1, 0);
+    let (published, live) = running.spans(&tenant).await;
+    assert_eq!(published + live, sent);
+    assert_eq!(running.spans(&other).await, (sent_other, 0));
 }

@@ -39,7 +39,7 @@ pub struct EncodedBlock {
 }
 
 impl EncodedBlock {
-    /// What a manifest says of this block.
+    /// What a manifest says of this block: as of a new one, written when its id was made.
     pub fn entry(&self) -> BlockEntry {
         let bytes_of = |file: BlockFile| {
             let stored = self.meta.files.iter().find(|stored| stored.name == file.name());
@@ -52,6 +52,7 @@ impl EncodedBlock {
             traces: self.meta.trace_count,
             spans: self.meta.span_count,
             level: 0,
+            written_nanos: self.meta.id.created_nanos(),
             files: BlockFiles {
                 spans_bytes: bytes_of(BlockFile::Spans),
                 traces_bytes: bytes_of(BlockFile::Traces),

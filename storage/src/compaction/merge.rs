@@ -82,13 +82,14 @@ impl Merger<'_> {
         let row_group_rows = (budget_rows / 4).clamp(1, ROW_GROUP_ROWS);
         let (shares, layout, target) = self.prepare(job, &inputs, budget_rows, row_group_rows).await?;
         let level = job.inputs.iter().map(|input| input.level).max().unwrap_or_default().saturating_add(1);
+        let written_nanos = job.written_nanos();
         let mut merged = Merged { level, blocks: Vec::new(), dropped_spans: 0, joined_traces: 0 };
         for share in shares {
             let id = BlockId::generate();
             started.push(id);
             let block = NewBlock::begin(self, id, &layout, &target.dimensions)?;
             let entry = self.write(block, share, &mut inputs, &target, &mut merged, &go_on).await?;
-            merged.blocks.push(BlockEntry { level, ..entry });
+            merged.blocks.push(BlockEntry { level, written_nanos, ..entry });
         }
         for input in &mut inputs {
             of_input(input.entry.id, input.verify().await)?;
@@ -125,10 +126,11 @@ impl Merger<'_> {
         };
         let tables: Vec<_> = inputs.iter().map(|input| input.traces.clone()).collect();
         let dimensions: Vec<_> = inputs.iter().map(|input| (input.resources.clone(), input.scopes.clone())).collect();
-        let (group, limits, window_rows) = (job.group, *self.limits, (budget_rows / 2 / inputs.len().max(1)).max(1));
+        let (group, written_nanos, limits) = (job.group, job.written_nanos(), *self.limits);
+        let window_rows = (budget_rows / 2 / inputs.len().max(1)).max(1);
         let decide = move || -> Result<_, Error> {
             let traces = tables.iter().map(Traces::of).collect::<Result<Vec<_>, _>>()?;
-            let shares = divide(&traces, group, &limits, row_group_rows as u64)?;
+            let shares = divide(&traces, group, written_nanos, &limits, row_group_rows as u64)?;
             let pairs: Vec<_> = dimensions.iter().map(|(resources, scopes)| (resources, scopes)).collect();
             let dimensions = spans::merge_dimensions(&pairs)?;
             Ok((shares, Target { promotion, dimensions, window_rows }))
