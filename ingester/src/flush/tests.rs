@@ -39,6 +39,7 @@ impl Bucket {
             manifests: self.manifests().await,
             cpu: CpuPool::new(1),
             writer_id: WRITER,
+            telemetry: Telemetry::unregistered(),
         };
         let (log, _) = mpsc::channel(1);
         Flusher { live: Arc::default(), storage, log, metrics: Metrics::register(&mut Registry::default()) }

@@ -6,7 +6,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::TryStreamExt;
 use futures::stream::BoxStream;
-use model::ErrorKind;
 use object_store::memory::InMemory;
 use object_store::path::Path as ObjectPath;
 use object_store::{
