@@ -3,7 +3,6 @@
 //! What is in memory: the `traces`, `resources` and `scopes` tables of the inputs, whose size the planner limits; a window
 //! of decoded spans of each input; one row group being put together; the small files of the block being written.
 
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -85,7 +84,7 @@ impl Merger<'_> {
         let written_nanos = job.written_nanos();
         let mut merged = Merged { level, blocks: Vec::new(), dropped_spans: 0, joined_traces: 0 };
         for share in shares {
-            let id = BlockId::generate();
+            let id = job.newest_id().another();
             started.push(id);
             let block = NewBlock::begin(self, id, &layout, &target.dimensions)?;
             let entry = self.write(block, share, &mut inputs, &target, &mut merged, &go_on).await?;
@@ -97,10 +96,11 @@ impl Merger<'_> {
         Ok(merged)
     }
 
-    /// Opens all inputs, in the order in which a query takes them: of the copies of a span the same one counts.
+    /// Opens all inputs, in the order in which a query puts the parts of a trace together: siblings keep theirs, and of the
+    /// copies of a span the same one counts.
     async fn open(&self, job: &Job) -> Result<Vec<WholeBlock>, Failure> {
         let mut entries = job.inputs.clone();
-        entries.sort_by_key(|entry| (Reverse(entry.end_nanos), entry.id));
+        entries.sort_by_key(|entry| entry.id);
         let mut inputs = Vec::with_capacity(entries.len());
         for entry in entries {
             let id = entry.id;

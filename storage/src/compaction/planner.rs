@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use model::TimeRange;
+use model::{BlockId, TimeRange};
 
 use crate::manifest::BlockEntry;
 
@@ -51,6 +51,12 @@ pub struct Job {
 impl Job {
     pub fn bytes(&self) -> u64 {
         self.inputs.iter().map(BlockEntry::bytes).fold(0, u64::saturating_add)
+    }
+
+    /// Of the input that came last. A new block takes its place among all blocks and live rows: queries put the parts of a
+    /// trace together in the order in which they came.
+    pub fn newest_id(&self) -> BlockId {
+        self.inputs.iter().map(|input| input.id).max().unwrap_or_else(BlockId::generate)
     }
 
     /// When the last of the spans was first written.
@@ -146,8 +152,6 @@ fn run(blocks: &[&BlockEntry], limits: &Limits) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use model::BlockId;
-
     use super::*;
     use crate::manifest::BlockFiles;
 

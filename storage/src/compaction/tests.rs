@@ -106,7 +106,7 @@ impl Bucket {
     /// What a query for every trace answers: of spans that several blocks have one each.
     async fn answer(&self) -> Vec<String> {
         let mut blocks = self.blocks().await;
-        blocks.sort_by_key(|entry| (std::cmp::Reverse(entry.end_nanos), entry.id));
+        blocks.sort_by_key(|entry| entry.id);
         let (mut earlier, mut answer) = (HashSet::new(), BTreeSet::new());
         for entry in blocks {
             let spans = singly(&spans::encode(&self.read(&entry).await).unwrap());
