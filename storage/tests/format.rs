@@ -141,6 +141,7 @@ fn a_log_of_version_1_is_replayed() {
 async fn write_the_fixture() {
     const START_NANOS: u64 = 1_700_000_000_000_000_000;
     let dir = DataDir::new(fixture());
+    _ = std::fs::remove_dir_all(fixture()); // the one before
     std::fs::create_dir_all(fixture().join("otlp")).unwrap();
     let write = |name: &str, request: &ExportTraceServiceRequest| {
         std::fs::write(fixture().join("otlp").join(name).with_extension("pb"), request.encode_to_vec()).unwrap();
@@ -158,17 +159,17 @@ async fn write_the_fixture() {
     let (tenant, telemetry, cpu) = (TenantId::single(), Telemetry::unregistered(), CpuPool::new(1));
     let objects = objects::open(&TraceConfig::default(), &dir, &telemetry).unwrap();
     let manifests = Arc::new(Store::open(objects.clone(), telemetry.clone()).await.unwrap());
-    let publish = async |name: &str| {
+    let publish = async |name: &str, watermark: Option<SegmentSequence>| {
         let mut builder = TableBuilder::default();
         builder.append(&otlp(name)).unwrap();
         let block = block::encode(BlockId::generate(), &tenant, &builder.snapshot().unwrap()).unwrap();
         block.put(&tenant, objects.as_ref()).await.unwrap();
-        let watermark = Some((WRITER, SegmentSequence(1)));
+        let watermark = watermark.map(|segment| (WRITER, segment));
         let change = Change { add: vec![block.entry()], watermark, ..Change::default() };
         manifests.commit(&tenant, |_| Some(change.clone())).await.unwrap();
     };
     for name in COMPACTED {
-        publish(name).await;
+        publish(name, None).await;
     }
     let inputs = manifests.load(&tenant).await.unwrap();
     let config = compaction::Config {
@@ -179,7 +180,7 @@ async fn write_the_fixture() {
     };
     let (_stop, running) = tokio::sync::watch::channel(false);
     assert!(Compactor::new(manifests.clone(), objects.clone(), cpu, &config, telemetry).round(&running).await);
-    publish(FLUSHED).await;
+    publish(FLUSHED, Some(SegmentSequence(1))).await;
 
     // what the newest manifest does not need
     for input in &inputs.blocks {
