@@ -12,7 +12,7 @@ use crate::stored::{self, Damage};
 use crate::traffic::send;
 
 /// Two flushed blocks become one.
-const FAST_COMPACTION: &str = "compactor: {compaction: {compaction_cycle: 50ms, compacted_block_retention: 0s}}";
+const FAST_COMPACTION: &str = "compactor: {compaction: {compaction_cycle: 50ms}}";
 const NO_COMPACTION: &str = "compactor: {compaction: {max_compaction_objects: 1}}";
 
 fn tool(dir: &Path, arguments: &[&str]) -> Result<Output> {
