@@ -63,7 +63,7 @@ impl App {
         let (objects, manifests) = open_store(&config.storage.trace, &dir, telemetry.clone())
             .await
             .with_context(|| format!("open {}", config.storage.trace.store_name()))?;
-        let cpu = CpuPool::new(std::thread::available_parallelism().map_or(1, usize::from));
+        let cpu = CpuPool::of_all_cores();
         let storage = ingester::Storage {
             objects: objects.clone(),
             manifests: manifests.clone(),

@@ -49,16 +49,13 @@ struct Common {
 /// # Errors
 /// When what is asked for cannot be read. What is read and found damaged is a result, with exit code 1.
 pub fn run(command: Command, config_file: Option<&Path>) -> Result<ExitCode> {
-    if let Command::CheckConfig { file } = command {
-        return check_config::run(&file);
-    }
-    let config = config_file.map_or_else(|| Ok(Config::default()), Config::read)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.context("start the async runtime")?.block_on(async {
-        match command {
-            Command::CheckConfig { file } => check_config::run(&file),
-            Command::Blocks(command) => blocks::run(command, &config).await,
-            Command::Wal(command) => wal::run(command, &config),
+    let config = || config_file.map_or_else(|| Ok(Config::default()), Config::read);
+    match command {
+        Command::CheckConfig { file } => check_config::run(&file),
+        Command::Wal(command) => wal::run(command, &config()?),
+        Command::Blocks(command) => {
+            let (config, runtime) = (config()?, tokio::runtime::Builder::new_current_thread().enable_all().build());
+            runtime.context("start the async runtime")?.block_on(blocks::run(command, &config))
         }
-    })
+    }
 }

@@ -77,10 +77,14 @@ impl Budget {
         QueryMetrics { completed_jobs: spent.completed_jobs.min(readable), ..spent }
     }
 
-    /// The result of reading from a source; `None` when the source is at fault, and is left out from there on: the others
-    /// answer, and the answer says so.
-    pub fn if_readable<T>(&self, block_id: BlockId, result: Result<T, Error>) -> Result<Option<T>, Error> {
-        match result {
+    /// Reads from a source; `None` when the source is at fault, and is left out from there on: the others answer, and the
+    /// answer says so.
+    pub async fn if_readable<T>(
+        &self,
+        block_id: BlockId,
+        read: impl Future<Output = Result<T, Error>>,
+    ) -> Result<Option<T>, Error> {
+        match read.await {
             Err(error) if error.is_of_one_source() => {
                 self.leave_out(block_id, &error);
                 Ok(None)

@@ -94,7 +94,7 @@ impl Measuring<'_> {
 
     /// What one source has. A damaged source has nothing, and the answer says so.
     async fn measure_source(&self, source: &Arc<dyn Source>, split: &HashSet<TraceId>) -> Result<Tally, Error> {
-        let measured = self.reading.budget.if_readable(source.block_id(), self.scan(source, split).await)?;
+        let measured = self.reading.budget.if_readable(source.block_id(), self.scan(source, split)).await?;
         Ok(measured.unwrap_or_else(|| self.query.meter.nothing(&self.intervals, &self.limits)))
     }
 
@@ -117,7 +117,7 @@ impl Measuring<'_> {
         let (budget, block_id) = (&self.reading.budget, opened.source.block_id());
         let measure = |group| {
             let measure = self.measure_group(&opened, &decided, group);
-            async move { Ok(budget.if_readable(block_id, measure.await)?.flatten()) }.boxed()
+            async move { Ok(budget.if_readable(block_id, measure).await?.flatten()) }.boxed()
         };
         let groups = opened.by_group(traces)?.into_iter().map(measure).collect();
         let merge = |of_group: Option<Tally>| of_group.map_or(Ok(()), |of_group| tally.merge(of_group));

@@ -36,7 +36,7 @@ pub(crate) async fn find(
     let find_in = |(number, source): (usize, Arc<dyn Source>)| {
         async move {
             let block_id = source.block_id();
-            Ok(budget.if_readable(block_id, find_in(number, source, ids).await)?.unwrap_or_default())
+            Ok(budget.if_readable(block_id, find_in(number, source, ids)).await?.unwrap_or_default())
         }
         .boxed()
     };

@@ -145,7 +145,7 @@ impl<'a> Reading<'a> {
 
     /// The small tables of a source; `None` when it is damaged.
     async fn dimensions(&self, source: Arc<dyn Source>) -> Result<Option<Arc<Dimensions>>, Error> {
-        self.budget.if_readable(source.block_id(), source.dimensions().await.map_err(Error::from))
+        self.budget.if_readable(source.block_id(), async { Ok(source.dimensions().await?) }).await
     }
 
     /// One table with some of these traces, put together in the order in which their parts arrived. A part that cannot be
@@ -180,8 +180,10 @@ impl<'a> Reading<'a> {
 
     async fn read_group_whole(&self, opened: &Opened, group: GroupTraces) -> Result<Option<(SpanTable, Held)>, Error> {
         let _turn = self.turn().await?;
-        let read = parts::read_whole(opened, &group).await;
-        let Some((table, bytes)) = self.budget.if_readable(opened.source.block_id(), read)? else { return Ok(None) };
+        let read = parts::read_whole(opened, &group);
+        let Some((table, bytes)) = self.budget.if_readable(opened.source.block_id(), read).await? else {
+            return Ok(None);
+        };
         self.budget.count_read(bytes, table.span_count())?;
         let held = self.budget.hold(parts::memory_bytes(&table))?;
         Ok(Some((table, held)))

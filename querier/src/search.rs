@@ -122,8 +122,8 @@ impl Search<'_> {
         let TimeRange { start_nanos, end_nanos } = source.time_range();
         let is_past = self.after.is_some_and(|(Reverse(after), _)| start_nanos > after);
         if !is_past && locked(hits).could_keep(end_nanos) {
-            let scanned = self.scan(number, source, split, hits).await;
-            if self.reading.budget.if_readable(source.block_id(), scanned)?.is_some() {
+            let scan = self.scan(number, source, split, hits);
+            if self.reading.budget.if_readable(source.block_id(), scan).await?.is_some() {
                 self.reading.budget.count_source();
             }
         } else {
@@ -165,10 +165,8 @@ impl Search<'_> {
             self.add_whole(number, &opened, &traces, hits)?;
         } else {
             let (budget, block_id) = (&self.reading.budget, opened.source.block_id());
-            let scan_group = |group| {
-                let scan = self.scan_group(number, &opened, &decided, group, hits);
-                async move { budget.if_readable(block_id, scan.await) }.boxed()
-            };
+            let scan_group =
+                |group| budget.if_readable(block_id, self.scan_group(number, &opened, &decided, group, hits)).boxed();
             let groups = opened.by_group(traces)?.into_iter().map(scan_group).collect();
             try_all(self.reading.inner.config.max_concurrent_reads, groups).await?;
         }

@@ -108,7 +108,7 @@ impl<'a> TagScan<'a> {
         visit: &(impl Fn(Arc<dyn Source>) -> Work<'s, ()> + Sync),
     ) -> Result<(), Error> {
         let block_id = source.block_id();
-        if self.reading.budget.if_readable(block_id, visit(source).await)?.is_some() {
+        if self.reading.budget.if_readable(block_id, visit(source)).await?.is_some() {
             self.reading.budget.count_source();
         }
         Ok(())
@@ -164,7 +164,7 @@ impl<'a> TagScan<'a> {
         let (take, columns) = (Arc::new(take), &columns);
         let select = |group| {
             let select = self.select(opened, group, columns, filter.clone(), masks.clone(), take.clone());
-            async move { self.reading.budget.if_readable(opened.source.block_id(), select.await) }.boxed()
+            self.reading.budget.if_readable(opened.source.block_id(), select).boxed()
         };
         try_all(self.reading.inner.config.max_concurrent_reads, groups.into_iter().map(select).collect()).await?;
         Ok(())

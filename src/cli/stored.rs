@@ -26,7 +26,7 @@ impl Stored {
         let open = async {
             let objects = objects::open_to_read(trace, &dir, &telemetry)?;
             let manifests = manifest::Store::open(objects.clone(), telemetry).await?;
-            let cpu = CpuPool::new(std::thread::available_parallelism().map_or(1, usize::from));
+            let cpu = CpuPool::of_all_cores();
             Ok::<_, storage::Error>(Self { objects, manifests, cpu })
         };
         open.await.with_context(|| format!("open {}", trace.store_name()))

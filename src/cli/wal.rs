@@ -45,7 +45,7 @@ pub(super) fn run(command: Command, config: &Config) -> Result<ExitCode> {
     }
     let is_whole = segments.iter().all(|segment| segment.damages.is_empty());
     report::print(&Report { segments }, common.json)?;
-    Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(report::exit_code(is_whole))
 }
 
 impl fmt::Display for Report {

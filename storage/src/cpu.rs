@@ -33,6 +33,14 @@ impl CpuPool {
         Self { threads: Arc::new(threads), places: Arc::new(Semaphore::new(count)) }
     }
 
+    /// As many threads as the machine lets the process have.
+    ///
+    /// # Panics
+    /// As [`new`](Self::new).
+    pub fn of_all_cores() -> Self {
+        Self::new(std::thread::available_parallelism().map_or(1, usize::from))
+    }
+
     pub fn threads(&self) -> usize {
         self.threads.current_num_threads()
     }

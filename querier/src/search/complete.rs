@@ -114,14 +114,16 @@ impl Search<'_> {
         };
         let _turn = self.reading.turn().await?;
         let columns = shown.projection();
-        let rows = if shown.needs_whole_runs() {
-            let wanted = GroupTraces { group, traces: hits.iter().map(|hit| hit.trace).collect() };
-            opened.read_only(&wanted, &columns).await
-        } else {
-            opened.read_rows(group, hits.iter().flat_map(rows_of), &columns).await
+        let read = async {
+            if shown.needs_whole_runs() {
+                let wanted = GroupTraces { group, traces: hits.iter().map(|hit| hit.trace).collect() };
+                opened.read_only(&wanted, &columns).await
+            } else {
+                opened.read_rows(group, hits.iter().flat_map(rows_of), &columns).await
+            }
         };
         let block_id = opened.source.block_id();
-        let Some(rows) = self.reading.budget.if_readable(block_id, rows)? else { return Ok(Vec::new()) };
+        let Some(rows) = self.reading.budget.if_readable(block_id, read).await? else { return Ok(Vec::new()) };
         self.reading.budget.count_read(rows.bytes, 0)?;
         let positions = |mut hit: Hit| {
             for row in hit.sets.iter_mut().flat_map(|set| &mut set.rows) {

@@ -45,7 +45,7 @@ pub(super) async fn run(arguments: &Arguments, stored: &Stored) -> Result<ExitCo
     let listing = Listing { tenants };
     report::print(&listing, arguments.common.json)?;
     let is_whole = listing.tenants.iter().all(|tenant| tenant.error.is_none());
-    Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(report::exit_code(is_whole))
 }
 
 impl fmt::Display for Listing {

@@ -64,7 +64,7 @@ pub(super) async fn run(arguments: &Arguments, stored: &Stored) -> Result<ExitCo
     }
     drop(progress);
     report::print(&report, arguments.common.json)?;
-    Ok(if report.damages.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(report::exit_code(report.damages.is_empty()))
 }
 
 impl Report {

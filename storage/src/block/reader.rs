@@ -19,7 +19,7 @@ use spans::{Traces, batch_memory_bytes};
 use traceql::{Conditions, Field};
 
 use super::fetch::{Selection, StoredFile};
-use super::footer::{KEYS_METADATA, LIST_KEYS_METADATA, keys_from_json};
+use super::footer::{KEYS_METADATA, LIST_KEYS_METADATA, keys_from_json, row_groups};
 use super::meta::BlockMeta;
 use crate::cpu::CpuPool;
 use crate::damage::{Damage, Part, Quarantine};
@@ -164,22 +164,11 @@ impl BlockSource {
         let keys = keys_of(KEYS_METADATA).ok_or_else(damaged)?;
         let list_keys = keys_of(LIST_KEYS_METADATA).ok_or_else(damaged)?;
         let list_keys = list_keys.into_iter().map(|(_, key)| key).collect();
-        let row_groups = ranges(spans.metadata().row_groups().iter().map(|group| group.num_rows() as usize));
+        let row_groups = row_groups(spans.metadata());
         let memory_bytes = spans.metadata().memory_size() + batch_memory_bytes(&[&traces, &resources, &scopes]);
         let dimensions = Arc::new(Dimensions { traces, resources, scopes, row_groups, keys });
         Ok(Opened { spans, dimensions, list_keys, memory_bytes })
     }
-}
-
-/// Consecutive ranges of these lengths.
-fn ranges(lengths: impl Iterator<Item = usize>) -> Vec<Range<usize>> {
-    let mut start = 0;
-    lengths
-        .map(|length| {
-            start += length;
-            start - length..start
-        })
-        .collect()
 }
 
 #[async_trait]

@@ -17,6 +17,7 @@ use parquet::file::reader::{ChunkReader, Length};
 use spans::schema::AttributeColumn;
 
 use super::fetch::StoredFile;
+use super::footer::row_groups;
 use super::meta::{BlockMeta, FileMeta};
 use crate::cpu::CpuPool;
 use crate::error::Error;
@@ -71,12 +72,7 @@ impl WholeBlock {
         )?;
         let (file, crc32) = stored(BlockFile::Spans)?;
         let metadata = file.load_metadata(entry.spans, &cpu).await?;
-        let mut next_row = 0;
-        let row_groups = metadata.metadata().row_groups().iter().map(|group| {
-            next_row += group.num_rows() as usize;
-            next_row - group.num_rows() as usize..next_row
-        });
-        let row_groups = row_groups.collect();
+        let row_groups = row_groups(metadata.metadata());
         let checked = crc32fast::Hasher::new();
         let (read_to, current) = (0, None);
         Ok(Self { entry, traces, resources, scopes, row_groups, file, metadata, cpu, crc32, checked, read_to, current })
