@@ -43,7 +43,8 @@ async fn stored() -> Stored {
     }
     let change = Change { add: blocks.iter().map(EncodedBlock::entry).collect(), ..Change::default() };
     manifests.commit(&tenant, |_| Some(change.clone())).await.expect("nobody else commits");
-    TraceMapper::new(manifests.clone(), objects.clone(), CpuPool::new(2), Telemetry::unregistered()).round().await;
+    let (cache, telemetry) = (BlockCache::new(0, Telemetry::unregistered()), Telemetry::unregistered());
+    TraceMapper::new(manifests.clone(), objects.clone(), CpuPool::new(2), cache, telemetry).round().await;
     let manifest = manifests.load(&tenant).await.expect("it was committed");
     Stored { objects, manifest, present }
 }

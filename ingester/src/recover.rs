@@ -1,29 +1,40 @@
 //! At start: what the log holds and no block does becomes live rows again. Memory stays bounded: rows are cut as usual.
+//!
+//! A manifest says what is in blocks. Where one cannot be read, its tenant's entries are passed over, and the segments
+//! that hold them stay for a start at which it can be.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use model::TenantId;
+use model::{ErrorKind, TenantId};
 use storage::wal::{Recovery, ReplayEvent, SegmentSequence};
 use tokio::sync::mpsc;
 
 use crate::cut;
 use crate::error::Error;
 use crate::flush::FlushJob;
+use crate::log_writer::LogCommand;
 use crate::push::{Inner, Readiness, Storage};
 use crate::sort;
 
 /// For each tenant the last segment of this writer whose entries are all in blocks.
 pub(crate) type Watermarks = HashMap<TenantId, SegmentSequence>;
 
-pub(crate) async fn watermarks(storage: &Storage) -> Result<Watermarks, Error> {
-    let mut watermarks = Watermarks::new();
+/// The watermarks, and the tenants whose manifests cannot be read, with the reason.
+pub(crate) async fn watermarks(storage: &Storage) -> Result<(Watermarks, HashMap<TenantId, String>), Error> {
+    let (mut watermarks, mut unavailable) = (Watermarks::new(), HashMap::new());
     for tenant in storage.manifests.tenants() {
-        let manifest = storage.manifests.load(&tenant).await.map_err(Error::storage("read manifests"))?;
-        watermarks.insert(tenant, manifest.watermark(&storage.writer_id));
+        match storage.manifests.load(&tenant).await {
+            Ok(manifest) => _ = watermarks.insert(tenant, manifest.watermark(&storage.writer_id)),
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
+                tracing::error!(%tenant, %error, "spans of this tenant are refused, what the log has of it is kept");
+                unavailable.insert(tenant, error.to_string());
+            }
+            Err(error) => return Err(Error::storage("read manifests")(error)),
+        }
     }
-    Ok(watermarks)
+    Ok((watermarks, unavailable))
 }
 
 /// Replays on a thread of its own, then opens the way for pushes.
@@ -32,12 +43,13 @@ pub(crate) fn spawn(
     recovery: Recovery,
     watermarks: Watermarks,
     flush_jobs: mpsc::Sender<FlushJob>,
+    telemetry: storage::Telemetry,
 ) {
     let guard = inner.guard("replay");
-    let replay = move || match replay(&guard.inner, recovery, &watermarks, &flush_jobs) {
+    let replay = move || match replay(&guard.inner, recovery, &watermarks, &flush_jobs, &telemetry) {
         _ if guard.inner.is_stopping() => {}
         Ok(counts) => {
-            tracing::info!(requests = counts.applied, skipped = counts.skipped, damaged = counts.damaged, took = ?counts.started.elapsed(), "write-ahead log replayed");
+            tracing::info!(requests = counts.applied, skipped = counts.skipped, held = counts.held, damaged = counts.damaged, took = ?counts.started.elapsed(), "write-ahead log replayed");
             guard.inner.set_readiness(Readiness::Ready);
         }
         Err(error) => {
@@ -57,6 +69,8 @@ struct Counts {
     started: Instant,
     applied: usize,
     skipped: usize,
+    /// Of tenants that are unavailable.
+    held: usize,
     damaged: usize,
 }
 
@@ -65,13 +79,22 @@ fn replay(
     recovery: Recovery,
     watermarks: &Watermarks,
     flush_jobs: &mpsc::Sender<FlushJob>,
+    telemetry: &storage::Telemetry,
 ) -> Result<Counts, Error> {
-    let mut counts = Counts { started: Instant::now(), applied: 0, skipped: 0, damaged: 0 };
+    let mut counts = Counts { started: Instant::now(), applied: 0, skipped: 0, held: 0, damaged: 0 };
+    let mut held_segment = None;
     for event in recovery.replay() {
         if inner.is_stopping() {
             break;
         }
         match event.map_err(Error::storage("replay the write-ahead log"))? {
+            ReplayEvent::Entry { segment, tenant, .. } if inner.unavailable.contains_key(&tenant) => {
+                // before any flush that could remove the segment
+                if held_segment.replace(segment) != Some(segment) {
+                    inner.log.blocking_send(LogCommand::Hold(segment)).map_err(|_| Error::Stopped)?;
+                }
+                counts.held += 1;
+            }
             ReplayEvent::Entry { segment, tenant, .. }
                 if watermarks.get(&tenant).is_some_and(|&covered| segment <= covered) =>
             {
@@ -93,6 +116,7 @@ fn replay(
                 tracing::error!(%segment, offset, reason, "the write-ahead log is damaged here, what follows is read");
                 counts.damaged += 1;
                 inner.metrics.replay_failed();
+                telemetry.damaged_log();
             }
             ReplayEvent::TornTail { segment, offset } => {
                 tracing::warn!(%segment, offset, "cut off an append that was never acknowledged")

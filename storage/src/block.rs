@@ -15,12 +15,13 @@
 mod cache;
 mod fetch;
 mod footer;
+mod inspect;
 mod meta;
 mod properties;
 mod reader;
 mod row_group;
 mod trace_ids;
-mod upload;
+mod verify;
 mod whole;
 mod writer;
 
@@ -29,10 +30,10 @@ mod tests;
 
 pub use cache::BlockCache;
 pub(crate) use cache::PageCache;
+pub use inspect::{Column, Inspection, RowGroup, inspect};
 pub use meta::{BlockMeta, FileMeta};
 pub use reader::BlockSource;
-pub(crate) use trace_ids::read_trace_ids;
-pub(crate) use upload::Upload;
+pub use verify::Verifier;
 pub(crate) use whole::WholeBlock;
 pub(crate) use writer::{BlockWriter, ROW_GROUP_ROWS, SpansLayout};
 pub use writer::{EncodedBlock, encode};

@@ -10,11 +10,14 @@
 
 pub mod block;
 mod cache;
+mod clock;
 pub mod compaction;
 pub mod config;
 pub mod cpu;
+pub mod damage;
 mod durable;
 pub mod error;
+pub mod garbage;
 pub mod index;
 pub mod lock;
 pub mod manifest;

@@ -9,9 +9,11 @@
 //!
 //! The newest counts. A commit reads it, changes it and creates the next one, which succeeds for one of many; the others
 //! read again. Publishing a block, swapping compaction's inputs for its output and dropping expired blocks are each one
-//! commit. A block's files are durable before the commit that names it, and deleted after the one that does not.
+//! commit; so is a new trace map in the place of smaller ones, and a map of which no block is left goes with the last. What
+//! a manifest names is durable before the commit, and deleted by [`crate::garbage`] after the one that does not name it. What other processes commit is taken over by the next commit, or by the [`Poller`].
 
 mod format;
+mod poll;
 mod store;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -19,10 +21,14 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use model::{BlockId, TimeRange};
 use serde::{Deserialize, Serialize};
 
+use crate::clock::unix_nanos;
+use crate::garbage::Begun;
 use crate::lock::WriterId;
+use crate::paths::BlockFile;
 use crate::trace_map::TraceMapId;
 use crate::wal::SegmentSequence;
 
+pub use poll::Poller;
 pub use store::Store;
 
 /// The live blocks of a tenant.
@@ -51,6 +57,10 @@ pub struct BlockEntry {
     pub spans: u64,
     /// How often the spans were compacted; 0 as cut by an ingester.
     pub level: u8,
+    /// When the last of the spans was written to a block for the first time; compaction does not change it. In manifests
+    /// of before there was this field, when the block's id was made.
+    #[serde(default)]
+    pub written_nanos: u64,
     pub files: BlockFiles,
 }
 
@@ -85,16 +95,46 @@ pub struct Change {
     pub add: Vec<BlockEntry>,
     /// With `add`, the blocks that it replaces: all must be there. Alone, those that are gone already do not matter.
     pub remove: Vec<BlockId>,
+    /// Names a stored trace map.
     pub add_trace_map: Option<TraceMapEntry>,
     /// Those that are gone already do not matter.
     pub remove_trace_maps: Vec<TraceMapId>,
-    /// Raises the watermark of a writer; it never sinks.
+    /// When the writing of the first object of what is added began; what comes too late is not added. `None` sets no
+    /// limit: for a store without a collector.
+    pub begun: Option<Begun>,
+    /// Raises the watermark of a writer. Where it is as high already, the change was made before, whatever has become of
+    /// its blocks since.
     pub watermark: Option<(WriterId, SegmentSequence)>,
+}
+
+impl BlockFiles {
+    /// Size of a file; `None` for the one whose size is not kept here.
+    pub fn bytes_of(&self, file: BlockFile) -> Option<u64> {
+        match file {
+            BlockFile::Spans => Some(self.spans_bytes),
+            BlockFile::Traces => Some(self.traces_bytes),
+            BlockFile::Resources => Some(self.resources_bytes),
+            BlockFile::Scopes => Some(self.scopes_bytes),
+            BlockFile::Index => Some(self.index_bytes),
+            BlockFile::Meta => None,
+        }
+    }
 }
 
 impl BlockEntry {
     pub fn time_range(&self) -> TimeRange {
         TimeRange::new(self.start_nanos, self.end_nanos)
+    }
+
+    /// The entry of a block whose spans are written to a block for the first time.
+    #[must_use]
+    pub fn written_now(self) -> Self {
+        Self { written_nanos: unix_nanos(), ..self }
+    }
+
+    /// From when on retention counts: spans that arrive late stay as long as others.
+    pub fn kept_from_nanos(&self) -> u64 {
+        self.end_nanos.max(self.written_nanos)
     }
 
     /// Size at rest.
@@ -108,6 +148,15 @@ impl Manifest {
     pub fn block(&self, id: &BlockId) -> Option<&BlockEntry> {
         let index = self.blocks.binary_search_by_key(id, |block| block.id).ok()?;
         self.blocks.get(index)
+    }
+
+    pub fn trace_map(&self, id: &TraceMapId) -> Option<&TraceMapEntry> {
+        self.trace_maps.iter().find(|map| map.id == *id)
+    }
+
+    /// The trace map that has this block.
+    pub fn trace_map_of(&self, block_id: &BlockId) -> Option<&TraceMapEntry> {
+        self.trace_maps.iter().find(|map| map.blocks.contains(block_id))
     }
 
     /// Segments of this writer up to here need no replay for this tenant.
@@ -125,6 +174,9 @@ impl Manifest {
     /// # Errors
     /// The first of the blocks to replace that is gone.
     fn apply(&self, change: &Change) -> Result<Option<Self>, BlockId> {
+        if change.watermark.is_some_and(|(writer, segment)| segment <= self.watermark(&writer)) {
+            return Ok(None);
+        }
         let adds_something = change.add.iter().any(|block| self.block(&block.id).is_none());
         if let Some(gone) = change.remove.iter().find(|id| adds_something && self.block(id).is_none()) {
             return Err(*gone);
@@ -136,14 +188,12 @@ impl Manifest {
         next.blocks.sort_by_key(|block| block.id);
         next.blocks.dedup_by_key(|block| block.id);
         next.trace_maps.retain(|map| !change.remove_trace_maps.contains(&map.id));
-        let is_new = |map: &&TraceMapEntry| next.trace_maps.iter().all(|known| known.id != map.id);
-        let new_map = change.add_trace_map.as_ref().filter(is_new).cloned();
+        let new_map = change.add_trace_map.as_ref().filter(|map| next.trace_map(&map.id).is_none()).cloned();
         next.trace_maps.extend(new_map);
         let live: HashSet<BlockId> = next.blocks.iter().map(|block| block.id).collect();
         next.trace_maps.retain(|map| map.blocks.iter().any(|block_id| live.contains(block_id)));
         if let Some((writer, segment)) = change.watermark {
-            let watermark = next.wal_watermarks.entry(writer).or_default();
-            *watermark = segment.max(*watermark);
+            next.wal_watermarks.insert(writer, segment);
         }
         Ok((next != *self).then(|| next.following()))
     }

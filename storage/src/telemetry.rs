@@ -2,6 +2,8 @@
 
 mod cache;
 mod compaction;
+mod garbage;
+mod polls;
 
 use std::time::{Duration, Instant};
 
@@ -14,9 +16,12 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use self::cache::CacheFamilies;
+use crate::paths::BlockFile;
 
 pub(crate) use cache::CacheCounters;
 pub(crate) use compaction::{Compacted, CompactionCounters};
+pub(crate) use garbage::GarbageCounters;
+pub(crate) use polls::PollCounters;
 
 const REQUEST_SECONDS: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0];
 
@@ -25,13 +30,17 @@ const REQUEST_SECONDS: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1
 pub struct Telemetry {
     requests: Family<RequestLabels, Histogram, fn() -> Histogram>,
     blocks: Family<TenantLabels, Gauge>,
+    trace_maps: Family<TenantLabels, Gauge>,
     block_bytes: Family<BlockBytesLabels, Gauge>,
     commit_conflicts: Counter,
     read_bytes: Counter,
     index_failures: Family<FailureLabels, Counter>,
     trace_map_failures: Family<FailureLabels, Counter>,
+    damaged: Family<FileLabels, Counter>,
     caches: CacheFamilies,
     pub(crate) compaction: CompactionCounters,
+    pub(crate) garbage: GarbageCounters,
+    pub(crate) polls: PollCounters,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -45,9 +54,16 @@ struct TenantLabels {
     tenant: String,
 }
 
+impl TenantLabels {
+    fn of(tenant: &TenantId) -> Self {
+        Self { tenant: tenant.as_str().to_owned() }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct BlockBytesLabels {
     tenant: String,
+    /// `live`, or `compacted` for those that no manifest names.
     status: &'static str,
 }
 
@@ -56,18 +72,28 @@ struct FailureLabels {
     reason: &'static str,
 }
 
+/// A kind of stored file.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FileLabels {
+    file: &'static str,
+}
+
 impl Telemetry {
     pub fn register(registry: &mut Registry) -> Self {
         let telemetry = Self {
             requests: Family::new_with_constructor(|| Histogram::new(REQUEST_SECONDS)),
             blocks: Family::default(),
+            trace_maps: Family::default(),
             block_bytes: Family::default(),
             commit_conflicts: Counter::default(),
             read_bytes: Counter::default(),
             index_failures: Family::default(),
             trace_map_failures: Family::default(),
+            damaged: Family::default(),
             caches: CacheFamilies::register(registry),
             compaction: CompactionCounters::register(registry),
+            garbage: GarbageCounters::register(registry),
+            polls: PollCounters::register(registry),
         };
         registry.register(
             "tempodb_backend_request_duration_seconds",
@@ -75,6 +101,7 @@ impl Telemetry {
             telemetry.requests.clone(),
         );
         registry.register("tempodb_blocklist_length", "Live blocks", telemetry.blocks.clone());
+        registry.register("mosso_trace_maps", "Trace maps that manifests name", telemetry.trace_maps.clone());
         registry.register("tempodb_backend_bytes_total", "Bytes of blocks", telemetry.block_bytes.clone());
         registry.register(
             "mosso_manifest_commit_conflicts",
@@ -96,6 +123,11 @@ impl Telemetry {
             "Bytes of objects that were read from the store",
             telemetry.read_bytes.clone(),
         );
+        registry.register(
+            "mosso_storage_damaged",
+            "Damaged or missing files that were met, each once in a while; the log names them",
+            telemetry.damaged.clone(),
+        );
         telemetry
     }
 
@@ -110,9 +142,23 @@ impl Telemetry {
     }
 
     pub(crate) fn set_live_blocks(&self, tenant: &TenantId, blocks: usize, bytes: u64) {
+        self.blocks.get_or_create(&TenantLabels::of(tenant)).set(blocks as i64);
+        self.set_block_bytes(tenant, "live", bytes);
+    }
+
+    pub(crate) fn set_trace_maps(&self, tenant: &TenantId, trace_maps: usize) {
+        self.trace_maps.get_or_create(&TenantLabels::of(tenant)).set(trace_maps as i64);
+    }
+
+    /// Blocks that no manifest names.
+    pub(crate) fn set_unnamed_blocks(&self, tenant: &TenantId, blocks: usize, bytes: u64) {
+        self.garbage.set_unnamed(tenant, blocks);
+        self.set_block_bytes(tenant, "compacted", bytes);
+    }
+
+    fn set_block_bytes(&self, tenant: &TenantId, status: &'static str, bytes: u64) {
         let tenant = tenant.as_str().to_owned();
-        self.blocks.get_or_create(&TenantLabels { tenant: tenant.clone() }).set(blocks as i64);
-        self.block_bytes.get_or_create(&BlockBytesLabels { tenant, status: "live" }).set(bytes as i64);
+        self.block_bytes.get_or_create(&BlockBytesLabels { tenant, status }).set(bytes as i64);
     }
 
     /// `reason` is `damaged` or `unread`.
@@ -125,6 +171,11 @@ impl Telemetry {
         self.trace_map_failures.get_or_create(&FailureLabels { reason }).inc();
     }
 
+    pub(crate) fn damaged_trace_map(&self) {
+        self.trace_map_failed("damaged");
+        self.damaged("trace_map");
+    }
+
     /// The counters of the cache of this name.
     pub(crate) fn cache(&self, name: &'static str) -> CacheCounters {
         self.caches.of(name)
@@ -132,6 +183,23 @@ impl Telemetry {
 
     pub(crate) fn read_bytes(&self, bytes: u64) {
         self.read_bytes.inc_by(bytes);
+    }
+
+    pub(crate) fn damaged_block_file(&self, file: BlockFile) {
+        self.damaged(file.kind());
+    }
+
+    pub(crate) fn damaged_manifest(&self) {
+        self.damaged("manifest");
+    }
+
+    /// A place in the write-ahead log that cannot be read.
+    pub fn damaged_log(&self) {
+        self.damaged("log");
+    }
+
+    fn damaged(&self, file: &'static str) {
+        self.damaged.get_or_create(&FileLabels { file }).inc();
     }
 
     pub(crate) fn commit_conflict(&self) {

@@ -25,9 +25,11 @@ impl Parts {
         let dir = TempDir::new().unwrap();
         let objects: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
         let cpu = CpuPool::new(1);
-        let store = manifest::Store::open(objects.clone(), storage::Telemetry::unregistered()).await.unwrap();
+        let telemetry = storage::Telemetry::unregistered();
+        let store = manifest::Store::open(objects.clone(), telemetry.clone()).await.unwrap();
         let writer_id = lock::writer_id(&DataDir::new(dir.path())).unwrap();
-        let storage = ingester::Storage { objects, manifests: Arc::new(store), cpu: cpu.clone(), writer_id };
+        let manifests = Arc::new(store);
+        let storage = ingester::Storage { objects, manifests, cpu: cpu.clone(), telemetry, writer_id };
         let ingester =
             Ingester::open(ingester::Config::default(), &dir.path().join("wal"), storage, registry).await.unwrap();
         while ingester.readiness() != Readiness::Ready {

@@ -10,6 +10,7 @@ use model::BlockId;
 use super::reader::Opened;
 use crate::cache::{ByteCache, Capacity};
 use crate::config::TraceConfig;
+use crate::damage::Quarantine;
 use crate::index::IndexCache;
 use crate::telemetry::Telemetry;
 use crate::trace_map::TraceMapCache;
@@ -21,12 +22,13 @@ const TRACE_MAP_SHARE: u64 = 8;
 const EXPECTED_BLOCKS: usize = 64;
 const EXPECTED_PAGES: usize = 1_024;
 
-/// Small tables, footers, indexes, trace maps and pages of columns. Cheap to clone.
+/// Small tables, footers, indexes, trace maps and pages of columns, and what is known to be damaged. Cheap to clone.
 #[derive(Clone)]
 pub struct BlockCache {
     pub(super) opened: ByteCache<BlockId, Arc<Opened>>,
     pub(super) indexes: IndexCache,
     pub(super) trace_maps: TraceMapCache,
+    pub(super) quarantine: Quarantine,
     pages: Option<PageCache>,
 }
 
@@ -55,7 +57,8 @@ impl BlockCache {
         Self {
             opened: ByteCache::new(&capacity, &telemetry),
             trace_maps: TraceMapCache::new(map_bytes, telemetry.clone()),
-            indexes: IndexCache::new(index_bytes, telemetry),
+            indexes: IndexCache::new(index_bytes, telemetry.clone()),
+            quarantine: Quarantine::new(telemetry),
             pages: None,
         }
     }
@@ -70,7 +73,7 @@ impl BlockCache {
         self.pages.as_ref()
     }
 
-    /// Drops all that is kept of a block: it is gone, or what was read of it cannot be right.
+    /// Drops what was read of a block: it is gone, or what was read cannot be right.
     pub(crate) fn forget(&self, block_id: &BlockId) {
         self.opened.retain(|kept| kept != block_id);
         self.indexes.forget(block_id);

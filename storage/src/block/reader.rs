@@ -3,11 +3,12 @@
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Instant;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{FieldRef, Schema};
 use async_trait::async_trait;
-use model::{BlockId, ErrorKind, Scope, TenantId, TimeRange, TraceId};
+use model::{BlockId, Scope, TenantId, TimeRange, TraceId};
 use object_store::ObjectStore;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, RowSelection};
@@ -17,8 +18,11 @@ use traceql::{Conditions, Field};
 
 use super::cache::BlockCache;
 use super::fetch::{Selection, StoredFile};
-use super::footer::{KEYS_METADATA, LIST_KEYS_METADATA, keys_from_json};
+use super::footer::{KEYS_METADATA, LIST_KEYS_METADATA, keys_from_json, row_groups};
+use super::meta::BlockMeta;
+use super::trace_ids::read_trace_ids;
 use crate::cpu::CpuPool;
+use crate::damage::{Damage, Part};
 use crate::error::Error;
 use crate::index::{BlockIndex, ValueCount};
 use crate::manifest::{BlockEntry, Manifest};
@@ -79,7 +83,8 @@ impl BlockSource {
         Self { tenant, entry, objects, cpu, cache, trace_map: None }
     }
 
-    fn file(&self, file: BlockFile, bytes: u64) -> StoredFile {
+    fn file(&self, file: BlockFile) -> StoredFile {
+        let bytes = self.entry.files.bytes_of(file).unwrap_or_default();
         StoredFile { objects: self.objects.clone(), path: paths::block_file(&self.tenant, &self.entry.id, file), bytes }
     }
 
@@ -94,19 +99,65 @@ impl BlockSource {
         }
     }
 
+    /// The ids of its traces, ascending.
+    ///
+    /// # Errors
+    /// [`Error::BlockDamaged`] also when `meta.json` is damaged, without which a query reads the traces unchecked.
+    pub(crate) async fn trace_ids(&self) -> Result<Vec<TraceId>, Error> {
+        let meta = self.meta().await?;
+        let file = self.file(BlockFile::Traces);
+        self.guarded(Part::Tables, read_trace_ids(&file, &meta, self.entry.traces, &self.cpu)).await
+    }
+
+    /// Reads a part of the block, unless damage was met in it lately. Nothing of what was read before damage was met is
+    /// kept: the next attempt sees what is stored then.
+    async fn guarded<T>(&self, part: Part, read: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        let quarantine = &self.cache.quarantine;
+        quarantine.check(self.entry.id, part, Instant::now())?;
+        read.await.inspect_err(|error| {
+            quarantine.note(&self.tenant, self.entry.id, part, error, Instant::now());
+            if Damage::of(error).is_some() {
+                self.cache.forget(&self.entry.id);
+            }
+        })
+    }
+
     async fn opened(&self) -> Result<Arc<Opened>, Error> {
-        self.cache.opened.get_or_load(&self.entry.id, async { Ok(Arc::new(self.open().await?)) }).await
+        let open = self.guarded(Part::Tables, async { Ok(Arc::new(self.open().await?)) });
+        self.cache.opened.get_or_load(&self.entry.id, open).await
+    }
+
+    /// Sizes and checksums of the files.
+    async fn meta(&self) -> Result<BlockMeta, Error> {
+        self.guarded(Part::Meta, BlockMeta::read(self.objects.as_ref(), &self.tenant, &self.entry)).await
+    }
+
+    /// The same; `None` when it is damaged: the small tables are then read as they are.
+    async fn meta_if_whole(&self) -> Result<Option<BlockMeta>, Error> {
+        match self.meta().await {
+            Err(error) if Damage::of(&error).is_some() => Ok(None),
+            result => result.map(Some),
+        }
     }
 
     async fn open(&self) -> Result<Opened, Error> {
-        let files = &self.entry.files;
-        let spans_file = self.file(BlockFile::Spans, files.spans_bytes);
-        let small_file = |file, bytes| async move { self.file(file, bytes).read_all(&self.cpu).await };
-        let (spans, traces, resources, scopes) = futures::try_join!(
-            spans_file.load_metadata(&self.cpu),
-            small_file(BlockFile::Traces, files.traces_bytes),
-            small_file(BlockFile::Resources, files.resources_bytes),
-            small_file(BlockFile::Scopes, files.scopes_bytes),
+        let spans_file = self.file(BlockFile::Spans);
+        let fetch = async |name: BlockFile| self.file(name).fetch_all().await;
+        let (meta, spans, traces, resources, scopes) = futures::try_join!(
+            self.meta_if_whole(),
+            spans_file.load_metadata(self.entry.spans, &self.cpu),
+            fetch(BlockFile::Traces),
+            fetch(BlockFile::Resources),
+            fetch(BlockFile::Scopes),
+        )?;
+        let decode = async |name: BlockFile, content| {
+            let crc32 = meta.as_ref().and_then(|meta| meta.file(name)).map(|listed| listed.crc32);
+            self.file(name).decode_all(content, crc32, &self.cpu).await
+        };
+        let (traces, resources, scopes) = futures::try_join!(
+            decode(BlockFile::Traces, traces),
+            decode(BlockFile::Resources, resources),
+            decode(BlockFile::Scopes, scopes),
         )?;
         let keys_of = |name: &str| {
             let entry =
@@ -117,22 +168,11 @@ impl BlockSource {
         let keys = keys_of(KEYS_METADATA).ok_or_else(damaged)?;
         let list_keys = keys_of(LIST_KEYS_METADATA).ok_or_else(damaged)?;
         let list_keys = list_keys.into_iter().map(|(_, key)| key).collect();
-        let row_groups = ranges(spans.metadata().row_groups().iter().map(|group| group.num_rows() as usize));
+        let row_groups = row_groups(spans.metadata());
         let memory_bytes = spans.metadata().memory_size() + batch_memory_bytes(&[&traces, &resources, &scopes]);
         let dimensions = Arc::new(Dimensions { traces, resources, scopes, row_groups, keys });
         Ok(Opened { spans, dimensions, list_keys, memory_bytes })
     }
-}
-
-/// Consecutive ranges of these lengths.
-fn ranges(lengths: impl Iterator<Item = usize>) -> Vec<Range<usize>> {
-    let mut start = 0;
-    lengths
-        .map(|length| {
-            start += length;
-            start - length..start
-        })
-        .collect()
 }
 
 #[async_trait]
@@ -191,7 +231,7 @@ impl Source for BlockSource {
         let group_rows = &opened.dimensions.row_groups[group];
         let within = || rows.iter().map(|range| range.start - group_rows.start..range.end - group_rows.start);
         let is_whole = rows == std::slice::from_ref(group_rows);
-        let file = self.file(BlockFile::Spans, self.entry.files.spans_bytes);
+        let file = self.file(BlockFile::Spans);
         let parts = shares(&wanted_roots(&opened, columns), self.cpu.threads()).into_iter().map(|roots| {
             let selection = Selection {
                 row_groups: Some(vec![group]),
@@ -201,11 +241,7 @@ impl Source for BlockSource {
             };
             file.read(&opened.spans, selection, &self.cpu)
         });
-        let parts = futures::future::try_join_all(parts).await.inspect_err(|error| {
-            if error.kind() == ErrorKind::Corrupt {
-                self.cache.forget(&self.entry.id); // the next read sees what is stored, not what came over once
-            }
-        })?;
+        let parts = self.guarded(Part::RowGroup(group), futures::future::try_join_all(parts)).await?;
         let bytes = parts.iter().map(|(_, bytes)| bytes).sum();
         Ok(Read { batch: side_by_side(parts.into_iter().map(|(batch, _)| batch).collect())?, bytes })
     }
@@ -244,3 +280,6 @@ fn wanted_roots(opened: &Opened, wanted: &Projection) -> Vec<usize> {
     let fields = opened.spans.schema().fields().iter().enumerate();
     fields.filter(|(_, field)| is_wanted(field)).map(|(index, _)| index).collect()
 }
+
+#[cfg(test)]
+mod tests;

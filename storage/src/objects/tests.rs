@@ -82,8 +82,7 @@ async fn requests_are_counted_by_operation_and_outcome() {
     store.delete(&key).await.unwrap();
     drop(store.get(&key)); // never polled: no request
 
-    let mut text = String::new();
-    prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+    let text = crate::telemetry::tests::text(&registry);
     for (operation, status) in [("GET", 404), ("PUT", 200), ("PUT", 412), ("LIST", 200), ("DELETE", 200)] {
         let line = format!(
             "tempodb_backend_request_duration_seconds_count{{operation=\"{operation}\",status_code=\"{status}\"}} 1"

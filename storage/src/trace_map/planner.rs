@@ -101,6 +101,7 @@ mod tests {
             traces,
             spans: traces,
             level: 0,
+            written_nanos: 0,
             files: BlockFiles::default(),
         };
         (0..count).map(block).collect()

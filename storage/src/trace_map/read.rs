@@ -15,6 +15,7 @@ use object_store::path::Path;
 use super::TraceMapId;
 use super::format::{self, HEADER_BYTES, Header, TraceHash};
 use crate::cache::{ByteCache, Capacity};
+use crate::damage;
 use crate::manifest::TraceMapEntry;
 use crate::paths;
 use crate::telemetry::Telemetry;
@@ -146,12 +147,14 @@ impl TraceMap {
     }
 
     async fn fetch(&self, range: Range<u64>) -> Result<Bytes, Failure> {
-        let read = self.objects.get_ranges(&self.path, std::slice::from_ref(&range)).await;
-        let read = read.map_err(|error| match error {
-            object_store::Error::NotFound { .. } => Failure::Damaged("it is not there".to_owned()),
-            error => Failure::Unread(error),
-        })?;
-        Ok(read.into_iter().next().unwrap_or_default())
+        match self.objects.get_ranges(&self.path, std::slice::from_ref(&range)).await {
+            Ok(read) => Ok(read.into_iter().next().unwrap_or_default()),
+            Err(object_store::Error::NotFound { .. }) => Err(Failure::Damaged("it is not there".to_owned())),
+            Err(error) => match damage::cut_short(self.objects.as_ref(), &self.path, self.object_bytes).await {
+                Some(found) => Err(Failure::Damaged(format!("it has {found} bytes, not {}", self.object_bytes))),
+                None => Err(Failure::Unread(error)),
+            },
+        }
     }
 
     /// Names what is wrong; damage once, as long as the cache remembers it.
@@ -165,7 +168,7 @@ impl TraceMap {
             }
             Failure::Damaged(reason) => {
                 tracing::warn!(%id, %key, %reason, "trace map is damaged, its blocks are asked themselves");
-                self.cache.telemetry.trace_map_failed("damaged");
+                self.cache.telemetry.damaged_trace_map();
                 self.cache.opened.insert(self.id, None);
             }
         }

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
-use futures::{StreamExt, TryStreamExt};
+use futures::StreamExt;
 use model::{BlockId, TenantId, TraceId};
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use prometheus_client::registry::Registry;
@@ -14,6 +15,7 @@ use spans::testing::odd_request;
 use super::format::{MAX_BLOCKS, TraceHash};
 use super::*;
 use crate::block::{BlockCache, BlockMeta, BlockSource, EncodedBlock, encode};
+use crate::compaction::{self, Compactor};
 use crate::config::{Backend, TraceConfig};
 use crate::cpu::CpuPool;
 use crate::manifest::{Change, Manifest, Store, TraceMapEntry};
@@ -81,7 +83,8 @@ impl Fixture {
     }
 
     fn mapper(&self) -> TraceMapper {
-        TraceMapper::new(self.manifests.clone(), self.objects.clone(), CpuPool::new(2), self.telemetry.clone())
+        let cache = BlockCache::new(CACHE_BYTES, self.telemetry.clone());
+        TraceMapper::new(self.manifests.clone(), self.objects.clone(), CpuPool::new(2), cache, self.telemetry.clone())
     }
 
     fn manifest(&self) -> Arc<Manifest> {
@@ -115,15 +118,6 @@ impl Fixture {
     fn failures(&self) -> u64 {
         sum(&self.registry, "mosso_trace_map_failures_total")
     }
-
-    async fn stored_maps(&self) -> BTreeSet<TraceMapId> {
-        let objects: Vec<_> = self.objects.list(Some(&paths::tenant(&self.tenant))).try_collect().await.unwrap();
-        let map = |object: &object_store::ObjectMeta| match paths::ObjectKey::parse(&object.location) {
-            Some(paths::ObjectKey::TraceMap { id, .. }) => Some(id),
-            _ => None,
-        };
-        objects.iter().filter_map(map).collect()
-    }
 }
 
 /// The blocks that have a trace, asked as a query asks them.
@@ -139,7 +133,9 @@ async fn find(blocks: &[BlockSource], id: &TraceId) -> BTreeSet<BlockId> {
 async fn a_trace_of(fixture: &Fixture, block_id: BlockId) -> TraceId {
     let manifest = fixture.manifest();
     let entry = manifest.block(&block_id).unwrap();
-    crate::block::read_trace_ids(&fixture.tenant, entry, &fixture.objects, &CpuPool::new(1)).await.unwrap()[0]
+    let (objects, cache) = (fixture.objects.clone(), BlockCache::new(CACHE_BYTES, Telemetry::unregistered()));
+    let block = BlockSource::new(fixture.tenant.clone(), entry.clone(), objects, CpuPool::new(1), cache);
+    block.trace_ids().await.unwrap()[0]
 }
 
 #[tokio::test]
@@ -165,7 +161,7 @@ async fn over_thousands_of_blocks_a_look_up_opens_those_that_have_the_trace() {
     let blocks = fixture.process();
     let (found, cold) = fixture.cost(find(&blocks(), &id)).await;
     assert_eq!(found, BTreeSet::from([single.meta.id]));
-    assert_eq!(cold.requests, maps + 4, "the four files of one block, {cold:?}");
+    assert_eq!(cold.requests, maps + 5, "the files of one block, {cold:?}");
 }
 
 #[tokio::test]
@@ -275,6 +271,10 @@ async fn a_damaged_map_is_made_anew_and_damaged_blocks_are_left_out() {
     let manifest = fixture.manifest();
     let [map] = manifest.trace_maps.as_slice() else { panic!("{:?}", manifest.trace_maps) };
     assert!(map.id != damaged_map && map.blocks.len() == 15 && !map.blocks.contains(&ids[3]));
+    for file in ["trace_map", "traces"] {
+        let series = format!("mosso_storage_damaged_total{{file=\"{file}\"}}");
+        assert_eq!(sum(&fixture.registry, &series), 1, "{file}");
+    }
     let id = a_trace_of(&fixture, map.blocks[15 - 1]).await;
     assert!(
         find(&fixture.process()().into_iter().filter(|block| block.block_id() != ids[3]).collect::<Vec<_>>(), &id)
@@ -284,20 +284,76 @@ async fn a_damaged_map_is_made_anew_and_damaged_blocks_are_left_out() {
 }
 
 #[tokio::test]
-async fn a_map_goes_with_its_blocks_and_its_object_a_while_later() {
+async fn what_is_wrong_with_a_map_is_said() {
     let fixture = Fixture::new().await;
-    let mut mapper = fixture.mapper();
+    fixture.publish(4).await;
+    fixture.mapper().round().await;
+    let (manifest, cpu) = (fixture.manifest(), CpuPool::new(1));
+    let map = &manifest.trace_maps[0];
+    let key = paths::trace_map(&fixture.tenant, &map.id);
+    let fault = async |map: &TraceMapEntry| {
+        super::fault(&fixture.tenant, map, &manifest, &fixture.objects, &cpu).await.unwrap()
+    };
+    assert_eq!(fault(map).await, None);
+
+    let pairs = whole::read_whole(&fixture.tenant, map, fixture.objects.as_ref(), &cpu).await.unwrap();
+    let mut pairs = pairs.unwrap();
+    let lacking = pairs.pop().unwrap();
+    let object = format::encode(pairs, map.blocks.len());
+    let without_one = TraceMapEntry { bytes: object.len() as u64, ..map.clone() };
+    fixture.objects.put(&key, object.clone().into()).await.unwrap();
+    assert!(matches!(fault(map).await, Some(Fault::Damaged(_))), "it has another size");
+    let Some(Fault::Lacks { trace_id, block_id }) = fault(&without_one).await else { panic!("it lacks a trace") };
+    assert_eq!((TraceHash::of(&trace_id), block_id), (lacking.hash(), map.blocks[lacking.block()]));
+
+    let mut changed = object.to_vec();
+    changed[500] ^= 1;
+    fixture.objects.put(&key, changed.into()).await.unwrap();
+    assert!(matches!(fault(&without_one).await, Some(Fault::Damaged(_))));
+    fixture.objects.delete(&key).await.unwrap();
+    assert_eq!(fault(map).await, Some(Fault::Damaged("it is not there".to_owned())));
+}
+
+#[tokio::test]
+async fn a_map_goes_with_its_blocks() {
+    let fixture = Fixture::new().await;
     let remove = fixture.publish(5).await;
-    mapper.round().await;
-    let first = fixture.stored_maps().await;
-    assert_eq!(first.len(), 1);
+    fixture.mapper().round().await;
+    assert_eq!(fixture.manifest().trace_maps.len(), 1);
     fixture.commit(Change { remove, ..Change::default() }).await;
     assert!(fixture.manifest().trace_maps.is_empty());
+}
+
+#[tokio::test]
+async fn maps_follow_compaction() {
+    let fixture = Fixture::new().await;
+    let inputs = fixture.publish(DIFFERENT as usize).await;
+    let mut mapper = fixture.mapper();
     mapper.round().await;
-    mapper.delete_gone(std::time::Instant::now()).await;
-    assert_eq!(fixture.stored_maps().await, first, "within the grace period");
-    mapper.delete_gone(std::time::Instant::now() + worker::GRACE).await;
-    assert!(fixture.stored_maps().await.is_empty());
+    let config = compaction::Config {
+        cycle: Duration::from_secs(1),
+        window: Duration::from_secs(3600),
+        max_traces: u64::MAX,
+        max_block_bytes: u64::MAX,
+    };
+    let (manifests, objects) = (fixture.manifests.clone(), fixture.objects.clone());
+    let mut compactor = Compactor::new(manifests, objects, CpuPool::new(2), &config, fixture.telemetry.clone());
+    let (_stop, running) = tokio::sync::watch::channel(false);
+    while compactor.round(&running).await {}
+    let merged = fixture.manifest();
+    assert!(merged.blocks.iter().any(|block| block.level > 0) && merged.blocks.len() < inputs.len());
+
+    // some blocks are in the map of before, some in none; then all in a new one
+    for more in [0, 4] {
+        fixture.publish(more).await;
+        mapper.round().await;
+        for block in &fixture.manifest().blocks {
+            let id = a_trace_of(&fixture, block.id).await;
+            assert_eq!(find(&fixture.process()(), &id).await, fixture.asked_one_by_one(&id).await);
+        }
+    }
+    let manifest = fixture.manifest();
+    assert!(manifest.blocks.iter().all(|block| manifest.trace_map_of(&block.id).is_some()));
 }
 
 #[tokio::test]

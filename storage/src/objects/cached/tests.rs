@@ -83,7 +83,7 @@ async fn a_deleted_block_is_forgotten_and_others_are_not() {
 }
 
 #[tokio::test]
-async fn a_trace_is_read_by_six_requests_and_by_none_the_next_time() {
+async fn a_trace_is_read_by_seven_requests_and_by_none_the_next_time() {
     let (store, _, _, registry) = store(1).await;
     let (cache, store): (_, Arc<dyn ObjectStore>) = (store.cache.clone(), Arc::new(store));
     let mut builder = TableBuilder::default();
@@ -100,9 +100,9 @@ async fn a_trace_is_read_by_six_requests_and_by_none_the_next_time() {
         assert_eq!(read.batch.num_rows(), rows.len());
     };
     read().await;
-    assert_eq!(requests(&registry), 6, "four to open the block, one for the columns of each thread");
+    assert_eq!(requests(&registry), 7, "five to open the block, one for the columns of each thread");
     read().await;
-    assert_eq!(requests(&registry), 6);
+    assert_eq!(requests(&registry), 7);
 }
 
 #[tokio::test]
