@@ -19,7 +19,7 @@ pub enum Command {
     List(list::Arguments),
     /// Show what a block is made of: files, row groups, columns, index.
     Inspect(inspect::Arguments),
-    /// Read blocks whole and compare everything that can be compared. Exit code 1 when something is damaged.
+    /// Read blocks and trace maps whole and compare everything that can be compared. Exit code 1 when something is damaged.
     Verify(verify::Arguments),
     /// Show what a query would read and what it would leave out, without running it.
     QueryPlan(query_plan::Arguments),

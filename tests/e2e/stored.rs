@@ -41,6 +41,11 @@ pub fn blocks(dir: &Path, tenant: &str) -> Result<Vec<PathBuf>> {
     sorted(&dir.join("data/blocks").join(tenant).join("blocks"))
 }
 
+/// A tenant's trace maps, oldest first.
+pub fn trace_maps(dir: &Path, tenant: &str) -> Result<Vec<PathBuf>> {
+    sorted(&dir.join("data/blocks").join(tenant).join("trace-maps"))
+}
+
 /// The newest manifest of a tenant.
 pub fn manifest(dir: &Path, tenant: &str) -> Result<PathBuf> {
     sorted(&dir.join("data/blocks").join(tenant).join("manifest"))?.pop().context("there is a manifest")

@@ -147,6 +147,32 @@ async fn each_damaged_file_is_named_with_what_to_do() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_trace_map_is_named_and_the_trace_is_found() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let server = written(dir.path(), 4, 0).await?;
+    server.wait_for_metrics(|text| text.contains("mosso_trace_maps{tenant=\"single-tenant\"} 1")).await?;
+    server.stop()?;
+    assert!(shown(dir.path(), &["blocks", "list"])?.contains("1 trace map"));
+    assert!(shown(dir.path(), &["blocks", "verify", "--all"])?.contains("4 blocks and 1 trace map read"));
+    let map = stored::trace_maps(dir.path(), "single-tenant")?.pop().context("a trace map")?;
+    let id = map.file_stem().context("a name")?.to_string_lossy().into_owned();
+    let block = stored::blocks(dir.path(), "single-tenant")?.pop().context("a block")?;
+    let (inspected, _) = document(dir.path(), &["blocks", "inspect", &stored::name(&block)])?;
+    assert_eq!(inspected["trace_map"], Value::from(id.as_str()), "{inspected}");
+
+    Damage::Flip.inflict(&map)?;
+    let (verified, code) = document(dir.path(), &["blocks", "verify", "--all"])?;
+    let found = verified["damages"].as_array().context("damages")?;
+    assert_eq!((found.len(), &found[0]["trace_map_id"], code), (1, &Value::from(id), Some(1)), "{verified}");
+    let server = Server::start(dir.path(), NO_COMPACTION).await?;
+    let trace = server.target().get("/api/v2/traces/3").await?;
+    let trace: Value = serde_json::from_slice(&trace.body)?;
+    assert!(trace["trace"]["resourceSpans"].is_array() && trace["status"] != "PARTIAL", "{trace}");
+    server.wait_for_metrics(|text| text.contains("mosso_storage_damaged_total{file=\"trace_map\"} 1")).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_log_is_described_and_left_as_it_is() -> Result<()> {
     let dir = tempfile::tempdir()?;
     written(dir.path(), 0, 3).await?.kill()?;

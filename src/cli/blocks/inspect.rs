@@ -9,6 +9,7 @@ use model::BlockId;
 use serde::Serialize;
 use storage::block::{self, Column, Inspection};
 use storage::index::Figures;
+use storage::trace_map::TraceMapId;
 
 use crate::cli::Common;
 use crate::cli::report::{self, count, size, time};
@@ -28,6 +29,8 @@ pub struct Arguments {
 struct Report {
     /// How often its spans were compacted.
     level: u8,
+    /// The trace map that has the block.
+    trace_map: Option<TraceMapId>,
     #[serde(flatten)]
     inspection: Inspection,
 }
@@ -36,7 +39,8 @@ pub(super) async fn run(arguments: &Arguments, stored: &Stored) -> Result<ExitCo
     let (tenant, entry) = stored.block(arguments.id, arguments.common.tenant.as_ref()).await?;
     let inspection = block::inspect(&tenant, &entry, &stored.objects, &stored.cpu).await;
     let inspection = inspection.with_context(|| format!("inspect block {}, see `mosso blocks verify`", entry.id))?;
-    report::print(&Report { level: entry.level, inspection }, arguments.common.json)?;
+    let trace_map = stored.manifest(&tenant).await?.trace_map_of(&entry.id).map(|map| map.id);
+    report::print(&Report { level: entry.level, trace_map, inspection }, arguments.common.json)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -47,11 +51,15 @@ impl fmt::Display for Report {
         writeln!(f, "time    {} to {}", time(meta.start_nanos), time(meta.end_nanos))?;
         writeln!(
             f,
-            "holds   {} spans of {} traces in {}\n",
+            "holds   {} spans of {} traces in {}",
             meta.span_count,
             meta.trace_count,
             size(meta.total_bytes())
         )?;
+        match self.trace_map {
+            Some(id) => writeln!(f, "map     {id}\n")?,
+            None => writeln!(f, "map     none\n")?,
+        }
 
         let mut files = Table::new([Left("FILE"), Right("SIZE"), Right("CRC-32")]);
         for file in &meta.files {

@@ -63,6 +63,7 @@ impl fmt::Display for Listing {
         ]);
         let blocks = self.tenants.iter().filter_map(|tenant| Some((&tenant.tenant, tenant.manifest.as_ref()?)));
         let (mut block_count, mut bytes) = (0, 0);
+        let trace_maps: usize = blocks.clone().map(|(_, manifest)| manifest.trace_maps.len()).sum();
         for (tenant, entry) in
             blocks.flat_map(|(tenant, manifest)| manifest.blocks.iter().map(move |entry| (tenant, entry)))
         {
@@ -86,6 +87,13 @@ impl fmt::Display for Listing {
         for (tenant, error) in self.tenants.iter().filter_map(|tenant| Some((&tenant.tenant, tenant.error.as_ref()?))) {
             writeln!(f, "tenant {tenant} cannot be listed: {error}")?;
         }
-        writeln!(f, "{} of {}, {}", count(block_count, "block"), count(self.tenants.len(), "tenant"), size(bytes))
+        writeln!(
+            f,
+            "{} of {}, {}; {}",
+            count(block_count, "block"),
+            count(self.tenants.len(), "tenant"),
+            size(bytes),
+            count(trace_maps, "trace map")
+        )
     }
 }
