@@ -19,6 +19,7 @@ use storage::lock::{self, DataDirLock};
 use storage::paths::DataDir;
 use storage::retention::Retention;
 use storage::source::Source;
+use storage::wal::Log;
 use storage::{Telemetry, manifest, objects};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -67,7 +68,7 @@ impl App {
             cpu: cpu.clone(),
             writer_id: lock::writer_id(&dir)?,
         };
-        let ingester = Ingester::open(config.ingester(), dir.wal_dir(), storage, &mut registry).await?;
+        let ingester = Ingester::open(config.ingester(), Log::open(dir.wal_dir())?, storage, &mut registry).await?;
         let retention =
             Retention::new(manifests.clone(), objects.clone(), config.compactor.compaction.block_retention.get());
         let compactor =
@@ -125,7 +126,7 @@ async fn open_store(
 }
 
 /// Live rows first, then the manifest: a block that is published in between is then in both, and taken once.
-fn sources(
+pub fn sources(
     ingester: Ingester,
     manifests: Arc<manifest::Store>,
     objects: Arc<dyn ObjectStore>,

@@ -1,6 +1,5 @@
 //! The write path on one screen: [`Ingester::push`].
 
-use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -12,7 +11,7 @@ use storage::cpu::CpuPool;
 use storage::lock::WriterId;
 use storage::manifest;
 use storage::source::Source;
-use storage::wal::{Log, MAX_PAYLOAD_BYTES};
+use storage::wal::{Log, MAX_PAYLOAD_BYTES, Recovery};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -79,19 +78,18 @@ pub(crate) struct Inner {
 }
 
 impl Ingester {
-    /// Opens the log in `wal_dir` and starts reading it back. [`readiness`](Self::readiness) says when that is done;
+    /// Takes over an opened log and starts reading it back. [`readiness`](Self::readiness) says when that is done;
     /// until then pushes are refused.
     ///
     /// # Errors
-    /// When the log or the manifests cannot be read.
+    /// When the manifests cannot be read, or the log cannot be written.
     pub async fn open(
         config: Config,
-        wal_dir: &Path,
+        (mut log, recovery): (Log, Recovery),
         storage: Storage,
         registry: &mut Registry,
     ) -> Result<Self, Error> {
         let watermarks = recover::watermarks(&storage).await?;
-        let (mut log, recovery) = Log::open(wal_dir).map_err(Error::storage("open the write-ahead log"))?;
         let newest = watermarks.values().copied().max().unwrap_or_default();
         log.start_after(newest).map_err(Error::storage("open the write-ahead log"))?;
 

@@ -23,6 +23,8 @@ pub mod paths;
 pub mod retention;
 pub mod source;
 pub mod telemetry;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod wal;
 
 pub use config::Config;

@@ -39,14 +39,19 @@ impl Retention {
         let mut rounds = tokio::time::interval(PERIOD);
         loop {
             rounds.tick().await;
-            let now_nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_nanos() as u64);
-            for tenant in self.manifests.tenants() {
-                if let Err(error) = self.drop_expired(&tenant, now_nanos).await {
-                    tracing::warn!(%tenant, %error, "expired blocks could not be dropped, will retry");
-                }
-            }
-            self.delete_dropped(Instant::now()).await;
+            self.round(SystemTime::now()).await;
         }
+    }
+
+    /// Drops what is expired at `now`, and deletes the files of what was dropped long enough ago.
+    pub async fn round(&mut self, now: SystemTime) {
+        let now_nanos = now.duration_since(UNIX_EPOCH).map_or(0, |now| now.as_nanos() as u64);
+        for tenant in self.manifests.tenants() {
+            if let Err(error) = self.drop_expired(&tenant, now_nanos).await {
+                tracing::warn!(%tenant, %error, "expired blocks could not be dropped, will retry");
+            }
+        }
+        self.delete_dropped(Instant::now()).await;
     }
 
     async fn drop_expired(&mut self, tenant: &TenantId, now_nanos: u64) -> Result<(), Error> {

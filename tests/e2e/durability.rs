@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use conformance::Target;
+use conformance::{Response, Target};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message;
@@ -16,7 +16,7 @@ use crate::server::Server;
 const SMALL_BLOCKS: &str = "ingester: {max_block_bytes: 200000, max_block_duration: 1s}";
 
 /// One trace of ten spans.
-fn trace(id: u128) -> Vec<u8> {
+pub fn trace(id: u128) -> Vec<u8> {
     let start =
         std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |now| now.as_nanos() as u64);
     let spans = (0..10u64).map(|index| Span {
@@ -33,9 +33,10 @@ fn trace(id: u128) -> Vec<u8> {
         .encode_to_vec()
 }
 
-async fn send(target: &Target, id: u128) -> Result<bool> {
+/// Sends one trace.
+pub async fn post(target: &Target, id: u128) -> Result<Response> {
     let headers = [("Content-Type".to_owned(), "application/x-protobuf".to_owned())];
-    Ok(target.http(&target.otlp, "POST", "/v1/traces", &headers, Some(&trace(id))).await?.status == 200)
+    target.http(&target.otlp, "POST", "/v1/traces", &headers, Some(&trace(id))).await
 }
 
 /// Senders on several connections, and the ids that were acknowledged to them.
@@ -53,7 +54,7 @@ impl Load {
                 let (mut next, mut acknowledged) = ((round << 64) | (sender << 32), Vec::new());
                 while !stop.load(Ordering::Relaxed) {
                     next += 1;
-                    if send(&target, next).await.unwrap_or(false) {
+                    if post(&target, next).await.is_ok_and(|answer| answer.status == 200) {
                         acknowledged.push(next);
                     }
                 }
@@ -75,7 +76,7 @@ impl Load {
 }
 
 /// Every trace is there, once, with all its spans: by id and by search.
-async fn assert_all_there(target: &Target, ids: &[u128]) -> Result<()> {
+pub async fn assert_all_there(target: &Target, ids: &[u128]) -> Result<()> {
     let found = target.get(&format!("/api/search?q=%7B%7D&limit=262144&spss=1{}", window())).await?;
     let found: serde_json::Value = serde_json::from_slice(&found.body)?;
     let mut matched = std::collections::HashMap::new();

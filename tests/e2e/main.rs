@@ -1,7 +1,10 @@
-//! The real app on free ports, asked over its protocols. One binary: linking is the slow part.
+//! The real app on free ports, asked over its protocols; and its parts put together on storage that fails. One binary:
+//! linking is the slow part.
 
 mod conformance_suite;
+mod disk_full;
 mod durability;
 mod language;
 mod server;
+mod simulation;
 mod start;

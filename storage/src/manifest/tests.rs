@@ -1,23 +1,16 @@
-use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use async_trait::async_trait;
 use futures::future::join_all;
-use futures::stream::BoxStream;
 use model::{ErrorKind, TenantId};
 use object_store::memory::InMemory;
-use object_store::path::Path;
-use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result as StoreResult,
-};
+use object_store::{ObjectStore, ObjectStoreExt};
 
 use super::*;
 use crate::config::TraceConfig;
 use crate::error::Error;
 use crate::paths::{self, DataDir};
 use crate::telemetry::Telemetry;
+use crate::testing::{Call, Fault, FaultyStore};
 
 fn tenant() -> TenantId {
     TenantId::parse("team*a").unwrap()
@@ -210,66 +203,14 @@ async fn a_manifest_of_version_1_still_opens() {
 
 #[tokio::test]
 async fn a_commit_without_a_clear_outcome_is_written_again_when_it_is_repeated() {
-    let failing = Arc::new(FailingAfterPut::default());
+    let failing = Arc::new(FaultyStore::default());
     let store = Store::open(failing.clone(), Telemetry::unregistered()).await.unwrap();
     let block = block();
-    failing.fails.store(true, Ordering::SeqCst);
+    failing.faults().always(Call::Write, Fault::Unclear);
     store.commit(&tenant(), |_| Some(add(&block))).await.unwrap_err();
-    failing.fails.store(false, Ordering::SeqCst);
+    failing.faults().clear();
     let manifest = store.commit(&tenant(), |_| Some(add(&block))).await.unwrap();
     assert_eq!((manifest.sequence, ids(&manifest)), (2, vec![block.id]));
     let manifest = store.commit(&tenant(), |_| Some(add(&block))).await.unwrap();
     assert_eq!(manifest.sequence, 2, "now the outcome is clear");
-}
-
-/// A store whose puts can do their work and then fail, as when the sync of a folder fails.
-#[derive(Debug, Default)]
-struct FailingAfterPut {
-    inner: InMemory,
-    fails: AtomicBool,
-}
-
-impl fmt::Display for FailingAfterPut {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("FailingAfterPut")
-    }
-}
-
-#[async_trait]
-impl ObjectStore for FailingAfterPut {
-    async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> StoreResult<PutResult> {
-        let result = self.inner.put_opts(location, payload, opts).await?;
-        match self.fails.load(Ordering::SeqCst) {
-            true => Err(object_store::Error::Generic { store: "test", source: "sync failed".into() }),
-            false => Ok(result),
-        }
-    }
-
-    async fn put_multipart_opts(
-        &self,
-        location: &Path,
-        opts: PutMultipartOptions,
-    ) -> StoreResult<Box<dyn MultipartUpload>> {
-        self.inner.put_multipart_opts(location, opts).await
-    }
-
-    async fn get_opts(&self, location: &Path, options: GetOptions) -> StoreResult<GetResult> {
-        self.inner.get_opts(location, options).await
-    }
-
-    fn delete_stream(&self, locations: BoxStream<'static, StoreResult<Path>>) -> BoxStream<'static, StoreResult<Path>> {
-        self.inner.delete_stream(locations)
-    }
-
-    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, StoreResult<ObjectMeta>> {
-        self.inner.list(prefix)
-    }
-
-    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> StoreResult<ListResult> {
-        self.inner.list_with_delimiter(prefix).await
-    }
-
-    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> StoreResult<()> {
-        self.inner.copy_opts(from, to, options).await
-    }
 }

@@ -1,16 +1,17 @@
 //! Reading old segments back: entry by entry, over damage, with one entry in memory at a time.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fs::{self, File};
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use model::TenantId;
 
 use super::SegmentSequence;
 use super::entry::{ENTRY_HEADER_BYTES, ENTRY_MAGIC, EntryHeader};
-use super::segment::{HEADER_BYTES, SegmentHeader, VERSION, truncate};
+use super::files::{Files, OldFile};
+use super::segment::{HEADER_BYTES, SegmentHeader, VERSION};
 use crate::error::Error;
 use crate::paths;
 
@@ -45,6 +46,7 @@ pub enum ReplayEvent {
 /// The segments that an earlier process left.
 #[derive(Debug)]
 pub struct Recovery {
+    files: Arc<dyn Files>,
     segments: Vec<OldSegment>,
 }
 
@@ -60,12 +62,11 @@ struct OldSegment {
 }
 
 impl Recovery {
-    pub(super) fn open(dir: &Path) -> Result<Self, Error> {
+    pub(super) fn open(files: Arc<dyn Files>, dir: &Path) -> Result<Self, Error> {
         let mut segments = Vec::new();
-        for file in fs::read_dir(dir).map_err(Error::io("list log folder", dir))? {
-            let path = file.map_err(Error::io("list log folder", dir))?.path();
+        for path in files.list(dir).map_err(Error::io("list log folder", dir))? {
             if let Some(sequence) = paths::parse_segment(&path) {
-                segments.push(OldSegment::open(sequence, path)?);
+                segments.push(OldSegment::open(files.as_ref(), sequence, path)?);
             }
         }
         segments.sort_by_key(|segment| segment.sequence);
@@ -77,7 +78,7 @@ impl Recovery {
         for segment in &mut segments {
             segment.stated_bytes = stated.get(&segment.sequence).copied();
         }
-        Ok(Self { segments })
+        Ok(Self { files, segments })
     }
 
     /// The old segments and their sizes.
@@ -87,16 +88,17 @@ impl Recovery {
 
     /// Reads everything, from the oldest segment on.
     pub fn replay(self) -> Replay {
-        Replay { waiting: self.segments.into(), current: None }
+        Replay { files: self.files, waiting: self.segments.into(), current: None }
     }
 }
 
 impl OldSegment {
-    fn open(sequence: SegmentSequence, path: PathBuf) -> Result<Self, Error> {
+    fn open(files: &dyn Files, sequence: SegmentSequence, path: PathBuf) -> Result<Self, Error> {
         let read_header = || -> io::Result<(u64, Option<SegmentHeader>)> {
             let mut start = Vec::with_capacity(HEADER_BYTES);
-            let file = File::open(&path)?;
-            let bytes = file.metadata()?.len();
+            let mut file = files.open(&path)?;
+            let bytes = file.seek(SeekFrom::End(0))?;
+            file.rewind()?;
             file.take(HEADER_BYTES as u64).read_to_end(&mut start)?;
             Ok((bytes, SegmentHeader::decode(&start)))
         };
@@ -112,6 +114,7 @@ impl OldSegment {
 /// Iterates over the events; ends after an error.
 #[derive(Debug)]
 pub struct Replay {
+    files: Arc<dyn Files>,
     waiting: VecDeque<OldSegment>,
     current: Option<SegmentReader>,
 }
@@ -135,7 +138,7 @@ impl Replay {
         let reader = match &mut self.current {
             Some(reader) => reader,
             None => match self.waiting.pop_front() {
-                Some(segment) => self.current.insert(SegmentReader::open(segment)?),
+                Some(segment) => self.current.insert(SegmentReader::open(self.files.clone(), segment)?),
                 None => return Ok(None),
             },
         };
@@ -148,7 +151,8 @@ impl Replay {
 struct SegmentReader {
     sequence: SegmentSequence,
     path: PathBuf,
-    file: BufReader<File>,
+    files: Arc<dyn Files>,
+    file: BufReader<Box<dyn OldFile>>,
     /// Where `file` stands.
     position: u64,
     /// Where the next entry should begin.
@@ -161,13 +165,14 @@ struct SegmentReader {
 }
 
 impl SegmentReader {
-    fn open(segment: OldSegment) -> Result<Self, Error> {
+    fn open(files: Arc<dyn Files>, segment: OldSegment) -> Result<Self, Error> {
         let OldSegment { sequence, path, bytes, header, stated_bytes } = segment;
-        let file = File::open(&path).map_err(Error::io("open log segment", &path))?;
+        let file = files.open(&path).map_err(Error::io("open log segment", &path))?;
         let salt = header.map(|header| header.salt);
         Ok(Self {
             sequence,
             path,
+            files,
             file: BufReader::with_capacity(READ_BUFFER_BYTES, file),
             position: 0,
             offset: salt.map_or(0, |_| HEADER_BYTES as u64),
@@ -227,7 +232,7 @@ impl SegmentReader {
         if !self.may_be_torn {
             return Ok(self.corrupt(offset, reason));
         }
-        truncate(&self.path, offset).map_err(Error::io("cut torn tail of log segment", &self.path))?;
+        self.files.truncate(&self.path, offset).map_err(Error::io("cut torn tail of log segment", &self.path))?;
         Ok(ReplayEvent::TornTail { segment: self.sequence, offset })
     }
 
