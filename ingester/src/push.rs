@@ -21,6 +21,7 @@ use crate::error::Error;
 use crate::flush::Flusher;
 use crate::live::Live;
 use crate::log_writer::{LogCommand, Push};
+use crate::recover::Watermarks;
 use crate::telemetry::Metrics;
 use crate::{apply, cut, flush, log_writer, recover, sort};
 
@@ -89,9 +90,9 @@ impl Ingester {
         storage: Storage,
         registry: &mut Registry,
     ) -> Result<Self, Error> {
-        let watermarks = recover::watermarks(&storage).await?;
-        let newest = watermarks.values().copied().max().unwrap_or_default();
-        log.start_after(newest).map_err(Error::storage("open the write-ahead log"))?;
+        let cancel = CancellationToken::new();
+        let watermarks = Watermarks::load(storage.clone(), cancel.clone()).await?;
+        log.start_after(watermarks.newest()).map_err(Error::storage("open the write-ahead log"))?;
 
         let (log_commands, log_receiver) = mpsc::channel(config.max_queued_requests);
         let inner = Arc::new(Inner {
@@ -101,7 +102,7 @@ impl Ingester {
             metrics: Metrics::register(registry),
             readiness: RwLock::new(Readiness::Replaying { detail: "the write-ahead log is being read".to_owned() }),
             log: log_commands,
-            cancel: CancellationToken::new(),
+            cancel,
             tasks: TaskTracker::new(),
         });
         let cpu = storage.cpu.clone();

@@ -1,30 +1,20 @@
 //! At start: what the log holds and no block does becomes live rows again. Memory stays bounded: rows are cut as usual.
 
-use std::collections::HashMap;
+mod watermarks;
+
 use std::sync::Arc;
 use std::time::Instant;
 
-use model::TenantId;
 use storage::wal::{Recovery, ReplayEvent, SegmentSequence};
 use tokio::sync::mpsc;
 
 use crate::cut;
 use crate::error::Error;
 use crate::flush::FlushJob;
-use crate::push::{Inner, Readiness, Storage};
+use crate::push::{Inner, Readiness};
 use crate::sort;
 
-/// For each tenant the last segment of this writer whose entries are all in blocks.
-pub(crate) type Watermarks = HashMap<TenantId, SegmentSequence>;
-
-pub(crate) async fn watermarks(storage: &Storage) -> Result<Watermarks, Error> {
-    let mut watermarks = Watermarks::new();
-    for tenant in storage.manifests.tenants() {
-        let manifest = storage.manifests.load(&tenant).await.map_err(Error::storage("read manifests"))?;
-        watermarks.insert(tenant, manifest.watermark(&storage.writer_id));
-    }
-    Ok(watermarks)
-}
+pub(crate) use watermarks::Watermarks;
 
 /// Replays on a thread of its own, then opens the way for pushes.
 pub(crate) fn spawn(
@@ -34,7 +24,7 @@ pub(crate) fn spawn(
     flush_jobs: mpsc::Sender<FlushJob>,
 ) {
     let guard = inner.guard("replay");
-    let replay = move || match replay(&guard.inner, recovery, &watermarks, &flush_jobs) {
+    let replay = move || match replay(&guard.inner, recovery, watermarks, &flush_jobs) {
         _ if guard.inner.is_stopping() => {}
         Ok(counts) => {
             tracing::info!(requests = counts.applied, skipped = counts.skipped, damaged = counts.damaged, took = ?counts.started.elapsed(), "write-ahead log replayed");
@@ -63,7 +53,7 @@ struct Counts {
 fn replay(
     inner: &Inner,
     recovery: Recovery,
-    watermarks: &Watermarks,
+    mut watermarks: Watermarks,
     flush_jobs: &mpsc::Sender<FlushJob>,
 ) -> Result<Counts, Error> {
     let mut counts = Counts { started: Instant::now(), applied: 0, skipped: 0, damaged: 0 };
@@ -72,11 +62,7 @@ fn replay(
             break;
         }
         match event.map_err(Error::storage("replay the write-ahead log"))? {
-            ReplayEvent::Entry { segment, tenant, .. }
-                if watermarks.get(&tenant).is_some_and(|&covered| segment <= covered) =>
-            {
-                counts.skipped += 1
-            }
+            ReplayEvent::Entry { segment, tenant, .. } if watermarks.cover(&tenant, segment)? => counts.skipped += 1,
             ReplayEvent::Entry { segment, tenant, payload } => match spans::check(&payload) {
                 Ok(_) => {
                     inner.live.stage(&tenant, &payload)?;

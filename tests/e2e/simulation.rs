@@ -52,8 +52,8 @@ fn simulation_loses_no_span_and_finds_none_twice() {
         let running: Vec<_> = (0..threads).map(|_| scope.spawn(run)).collect();
         running.into_iter().flat_map(|thread| thread.join().expect("panics are caught")).collect()
     });
-    let all = failures.len();
-    assert!(failures.is_empty(), "{all} seeds failed, the first:\n{}", failures[0]);
+    let names: Vec<&str> = failures.iter().filter_map(|failure| failure.lines().next()).collect();
+    assert!(failures.is_empty(), "{} seeds failed: {}; the first:\n{}", names.len(), names.join(" "), failures[0]);
 }
 
 /// The report of a run that failed.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use prost::Message;
 use spans::testing::shop_request;
 use storage::Telemetry;
-use storage::testing::{Call, Fault, FaultyStore};
+use storage::testing::{Call, Fault, FaultyStore, Power};
 
 use super::*;
 use crate::apply::ApplyCommand;
@@ -108,6 +108,28 @@ async fn a_store_that_is_away_delays_blocks_and_loses_nothing() {
     objects.faults().clear();
     running.ingester.flush().await.unwrap();
     assert_eq!(running.spans(&tenant).await, (spans, 0));
+}
+
+/// The put of a process that died may reach the store when the next one has already read what is there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_block_that_is_published_after_a_restart_is_not_there_twice() {
+    const CALLS_OF_A_FLUSH: u64 = 9;
+    for call in 0..CALLS_OF_A_FLUSH {
+        let (dir, objects, tenant) = (tempfile::tempdir().unwrap(), FaultyStore::default(), TenantId::single());
+        let running = start(dir.path(), Arc::new(objects.clone()), Config::default()).await;
+        let spans = running.push(&tenant, 1).await;
+        objects.faults().plan(call, Fault::PowerCutLate);
+        running.ingester.flush().await.unwrap_err();
+        running.ingester.close().await;
+
+        let objects = objects.on(Power::default());
+        let running = start(dir.path(), Arc::new(objects.clone()), Config::default()).await;
+        for put in objects.take_late() {
+            objects.deliver(put).await;
+        }
+        running.ingester.flush().await.unwrap();
+        assert_eq!(running.spans(&tenant).await, (spans, 0), "call {call}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -146,6 +146,23 @@ impl Store {
         Err(Error::CommitContention { tenant: tenant.clone(), attempts: COMMIT_ATTEMPTS })
     }
 
+    /// Commits the newest manifest once more: a commit that another process began before, and of which the put is still
+    /// under way, finds its place taken. Returns what is committed from then on.
+    ///
+    /// # Errors
+    /// As of [`Store::commit`].
+    pub async fn fence(&self, tenant: &TenantId) -> Result<Arc<Manifest>, Error> {
+        let slot = self.tenant(tenant);
+        let _turn = slot.commits.lock().await;
+        for _ in 0..COMMIT_ATTEMPTS {
+            let next = self.read_newest(tenant).await?.following();
+            if self.create(tenant, &next).await? {
+                return Ok(self.publish(tenant, Arc::new(next)));
+            }
+        }
+        Err(Error::CommitContention { tenant: tenant.clone(), attempts: COMMIT_ATTEMPTS })
+    }
+
     /// Puts a manifest and deletes those that it makes superfluous. False when others were faster.
     async fn create(&self, tenant: &TenantId, manifest: &Manifest) -> Result<bool, Error> {
         let key = paths::manifest(tenant, manifest.sequence);

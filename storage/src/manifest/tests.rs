@@ -152,6 +152,25 @@ async fn the_latest_manifests_stay_and_a_writer_that_slept_finds_the_newest() {
 }
 
 #[tokio::test]
+async fn a_commit_that_arrives_after_a_fence_is_not_made() {
+    let dying = FaultyStore::default();
+    let store = Store::open(Arc::new(dying.clone()), Telemetry::unregistered()).await.unwrap();
+    dying.faults().always(Call::Write, Fault::Late);
+    store.commit(&tenant(), |_| Some(add(&block()))).await.unwrap_err();
+    dying.faults().clear();
+
+    let next = Store::open(Arc::new(dying.clone()), Telemetry::unregistered()).await.unwrap();
+    assert_eq!(next.fence(&tenant()).await.unwrap().sequence, 1);
+    for put in dying.take_late() {
+        dying.deliver(put).await;
+    }
+    assert!(next.refresh(&tenant()).await.unwrap().blocks.is_empty());
+    let block = block();
+    next.commit(&tenant(), |_| Some(add(&block))).await.unwrap();
+    assert_eq!(ids(&*next.fence(&tenant()).await.unwrap()), [block.id]);
+}
+
+#[tokio::test]
 async fn a_damaged_manifest_is_named_and_never_taken_for_an_empty_one() {
     let objects = memory();
     let store = open(&objects).await;
