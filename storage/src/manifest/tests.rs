@@ -167,7 +167,7 @@ async fn a_commit_that_arrives_after_a_fence_is_not_made() {
     assert!(next.refresh(&tenant()).await.unwrap().blocks.is_empty());
     let block = block();
     next.commit(&tenant(), |_| Some(add(&block))).await.unwrap();
-    assert_eq!(ids(&*next.fence(&tenant()).await.unwrap()), [block.id]);
+    assert_eq!(ids(&next.fence(&tenant()).await.unwrap()), [block.id]);
 }
 
 #[tokio::test]

@@ -238,7 +238,7 @@ mod tests {
         store.faults().plan(0, Fault::Truncated);
         assert_eq!(read(&store).await.unwrap(), "con");
         store.faults().plan(0, Fault::Truncated);
-        assert_eq!(store.get_ranges(&key(), &[2..7]).await.unwrap(), ["nt"]);
+        assert_eq!(store.get_ranges(&key(), std::slice::from_ref(&(2..7))).await.unwrap(), ["nt"]);
         assert_eq!(read(&store).await.unwrap(), "content");
     }
 

@@ -79,7 +79,7 @@ pub struct Trace {
 impl Trace {
     /// Half of all traces are past their time when retention looks, the others never.
     pub fn is_old(self) -> bool {
-        self.number % 2 == 0
+        self.number.is_multiple_of(2)
     }
 }
 
