@@ -45,7 +45,6 @@ fn compaction(criterion: &mut Criterion) {
                 window: Duration::from_secs(3600),
                 max_traces: u64::MAX,
                 max_block_bytes: u64::MAX,
-                keep_inputs: Duration::from_secs(3600),
             };
             let mut compactor = Compactor::new(manifests, objects, CpuPool::new(2), &config, Telemetry::unregistered());
             let (_stop, running) = watch::channel(false);

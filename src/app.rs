@@ -15,6 +15,7 @@ use storage::block::{BlockCache, BlockSource};
 use storage::compaction::Compactor;
 use storage::config::TraceConfig;
 use storage::cpu::CpuPool;
+use storage::garbage::Collector;
 use storage::lock::{self, DataDirLock};
 use storage::paths::DataDir;
 use storage::retention::Retention;
@@ -22,7 +23,7 @@ use storage::source::Source;
 use storage::wal::Log;
 use storage::{Telemetry, manifest, objects};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
@@ -40,9 +41,11 @@ pub struct App {
     ingester: Ingester,
     stop_serving: CancellationToken,
     serving: JoinHandle<()>,
-    retention: JoinHandle<()>,
+    /// Polls manifests, drops what has expired, deletes what has no name; each may stop at any point.
+    upkeep: JoinSet<()>,
     compaction: JoinHandle<()>,
     stop_compaction: watch::Sender<bool>,
+    cpu: CpuPool,
     _lock: DataDirLock,
 }
 
@@ -61,20 +64,24 @@ impl App {
         let (objects, manifests) = open_store(&config.storage.trace, &dir, telemetry.clone())
             .await
             .with_context(|| format!("open {}", config.storage.trace.store_name()))?;
-        let cpu = CpuPool::new(std::thread::available_parallelism().map_or(1, usize::from));
+        let cpu = CpuPool::of_all_cores();
         let storage = ingester::Storage {
             objects: objects.clone(),
             manifests: manifests.clone(),
             cpu: cpu.clone(),
+            telemetry: telemetry.clone(),
             writer_id: lock::writer_id(&dir)?,
         };
-        let ingester = Ingester::open(config.ingester(), Log::open(dir.wal_dir())?, storage, &mut registry).await?;
-        let retention =
-            Retention::new(manifests.clone(), objects.clone(), config.compactor.compaction.block_retention.get());
+        let log = Log::open(dir.wal_dir())?;
+        let ingester = Ingester::open(config.ingester(), log, storage, &mut registry).await?;
+        let retention = Retention::new(manifests.clone(), config.retention()?, telemetry.clone());
+        let collector = Collector::new(manifests.clone(), objects.clone(), config.garbage_grace(), telemetry.clone());
+        let poll_period = config.storage.trace.blocklist_poll.get();
+        let poller = manifest::Poller::new(manifests.clone(), poll_period, telemetry.clone());
         let compactor =
             Compactor::new(manifests.clone(), objects.clone(), cpu.clone(), &config.compaction(), telemetry.clone());
         let sources = sources(ingester.clone(), manifests, objects, cpu.clone(), telemetry);
-        let querier = Querier::new(config.querier(), sources, cpu, &mut registry);
+        let querier = Querier::new(config.querier(), sources, cpu.clone(), &mut registry);
         let edge_telemetry = api::Telemetry::register(&mut registry);
         let edge =
             Edge::new(config.api(), ingester.clone(), querier, edge_telemetry, Arc::new(registry), config.to_yaml());
@@ -82,26 +89,34 @@ impl App {
         let addresses = servers.addresses()?;
         let stop_serving = CancellationToken::new();
         let serving = tokio::spawn(servers.serve(edge, stop_serving.clone()));
-        let retention = tokio::spawn(retention.run());
+        let mut upkeep = JoinSet::new();
+        upkeep.spawn(poller.run());
+        upkeep.spawn(retention.run());
+        upkeep.spawn(collector.run());
         let (stop_compaction, running) = watch::channel(false);
         let compaction = tokio::spawn(compactor.run(running));
-        Ok(Self { addresses, ingester, stop_serving, serving, retention, compaction, stop_compaction, _lock: lock })
+        Ok(Self { addresses, ingester, stop_serving, serving, upkeep, compaction, stop_compaction, cpu, _lock: lock })
     }
 
     pub fn addresses(&self) -> Addresses {
         self.addresses
     }
 
+    /// The threads that do the work.
+    pub fn cpu(&self) -> &CpuPool {
+        &self.cpu
+    }
+
     /// Refuse, drain, close: what was acknowledged is in the log.
     ///
     /// # Errors
     /// When serving ended by a panic.
-    pub async fn stop(self) -> Result<()> {
+    pub async fn stop(mut self) -> Result<()> {
         self.ingester.refuse();
         self.stop_serving.cancel();
         self.stop_compaction.send_replace(true);
         let served = self.serving.await;
-        self.retention.abort();
+        self.upkeep.shutdown().await;
         let abort_compaction = self.compaction.abort_handle();
         if tokio::time::timeout(COMPACTION_STOP_TIMEOUT, self.compaction).await.is_err() {
             abort_compaction.abort();

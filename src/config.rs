@@ -3,16 +3,18 @@
 //! Unknown keys are errors that name them. Tempo's keys that do not apply here are read over with a warning. The file
 //! is parsed once, checked once, and turned into the settings of each crate.
 
-mod duration;
+mod overrides;
 mod sections;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use model::NotApplicable;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-pub use duration::GoDuration;
+pub use overrides::Overrides;
 pub use sections::{
     Compaction, Compactor, Distributor, IngesterSection, LogFormat, QuerierSection, QueryFrontend, Server,
 };
@@ -39,6 +41,7 @@ pub struct Config {
     pub querier: QuerierSection,
     pub query_frontend: QueryFrontend,
     pub storage: storage::config::Config,
+    pub overrides: Overrides,
 
     /// HTTP/1.1 and gRPC always share the port.
     #[serde(skip_serializing)]
@@ -55,8 +58,6 @@ pub struct Config {
     pub ingester_client: NotApplicable,
     #[serde(skip_serializing)]
     pub live_store_client: NotApplicable,
-    #[serde(skip_serializing)]
-    pub overrides: NotApplicable,
     #[serde(skip_serializing)]
     pub cache: NotApplicable,
     #[serde(skip_serializing)]
@@ -77,6 +78,7 @@ impl Default for Config {
             querier: QuerierSection::default(),
             query_frontend: QueryFrontend::default(),
             storage: storage::config::Config::default(),
+            overrides: Overrides::default(),
             stream_over_http_enabled: NotApplicable::default(),
             usage_report: NotApplicable::default(),
             memberlist: NotApplicable::default(),
@@ -84,7 +86,6 @@ impl Default for Config {
             metrics_generator_client: NotApplicable::default(),
             ingester_client: NotApplicable::default(),
             live_store_client: NotApplicable::default(),
-            overrides: NotApplicable::default(),
             cache: NotApplicable::default(),
             memory: NotApplicable::default(),
         }
@@ -106,8 +107,7 @@ impl Config {
     /// # Errors
     /// One that names the key or value that is wrong, with its line.
     pub fn parse(yaml: &str) -> Result<Self> {
-        let has_content = yaml.lines().any(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#'));
-        let config: Self = if has_content { serde_saphyr::from_str(yaml)? } else { Self::default() };
+        let config: Self = parse_yaml(yaml)?;
         config.validate()?;
         Ok(config)
     }
@@ -126,7 +126,18 @@ impl Config {
                 bail!("compactor.compaction.{key} must be longer than 0s");
             }
         }
-        Ok(())
+        let (query_timeout, poll) = (self.querier.search.query_timeout.get(), self.storage.trace.blocklist_poll.get());
+        if poll.is_zero() {
+            bail!("storage.trace.blocklist_poll must be longer than 0s");
+        }
+        let least_grace = storage::garbage::least_grace(query_timeout, poll);
+        if self.garbage_grace() < least_grace {
+            bail!(
+                "compactor.compaction.compacted_block_retention must be at least {least_grace:?} with this \
+                 querier.search.query_timeout and storage.trace.blocklist_poll: blocks are read and written for so long"
+            );
+        }
+        self.retention().map(drop)
     }
 
     /// Tempo's keys in this file that change nothing here.
@@ -139,7 +150,9 @@ impl Config {
             ("metrics_generator_client", &self.metrics_generator_client),
             ("ingester_client", &self.ingester_client),
             ("live_store_client", &self.live_store_client),
-            ("overrides", &self.overrides),
+            ("overrides.defaults", &self.overrides.others_of_defaults()),
+            ("overrides.per_tenant_override_period", &self.overrides.per_tenant_override_period),
+            ("overrides.user_configurable_overrides", &self.overrides.user_configurable_overrides),
             ("cache", &self.cache),
             ("memory", &self.memory),
             ("server.grpc_listen_port", &self.server.grpc_listen_port),
@@ -202,8 +215,20 @@ impl Config {
             window: compaction.compaction_window.get(),
             max_traces: compaction.max_compaction_objects,
             max_block_bytes: compaction.max_block_bytes,
-            keep_inputs: compaction.compacted_block_retention.get(),
         }
+    }
+
+    /// Settings of retention; reads the file with the limits of tenants.
+    ///
+    /// # Errors
+    /// One that names the file and what is wrong in it.
+    pub fn retention(&self) -> Result<storage::retention::Config> {
+        self.overrides.retention(self.compactor.compaction.block_retention.get())
+    }
+
+    /// How long files of blocks stay that no manifest names.
+    pub fn garbage_grace(&self) -> Duration {
+        self.compactor.compaction.compacted_block_retention.get()
     }
 
     /// Settings of the way out.
@@ -228,6 +253,12 @@ impl Config {
             ..ingester::Config::default()
         }
     }
+}
+
+/// A text without content is the default, which is no YAML of a map.
+fn parse_yaml<T: DeserializeOwned + Default>(yaml: &str) -> Result<T> {
+    let has_content = yaml.lines().any(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#'));
+    Ok(if has_content { serde_saphyr::from_str(yaml)? } else { T::default() })
 }
 
 #[cfg(test)]

@@ -3,5 +3,6 @@
 //! A library beside the binary, so that tests start what `main` starts.
 
 pub mod app;
+pub mod cli;
 pub mod config;
 pub mod telemetry;

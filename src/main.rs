@@ -5,15 +5,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use clap::{Parser, Subcommand};
+use clap::Parser;
 use mosso::app::App;
 use mosso::config::Config;
-use mosso::telemetry;
+use mosso::{cli, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+mod memory;
 
 /// Stores traces and answers Tempo's API. Without arguments: data under ./data, OTLP gRPC on 127.0.0.1:4317, OTLP HTTP
 /// on 127.0.0.1:4318, HTTP API on 127.0.0.1:3200.
@@ -21,28 +20,32 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[command(name = "mosso", version, subcommand_negates_reqs = true)]
 struct Arguments {
     /// YAML file with Tempo's keys; `-config.file` works too.
-    #[arg(long = "config.file", value_name = "FILE")]
+    #[arg(long = "config.file", value_name = "FILE", global = true)]
     config_file: Option<PathBuf>,
     #[command(subcommand)]
-    command: Option<Command>,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Check a configuration file and exit.
-    CheckConfig { file: PathBuf },
+    command: Option<cli::Command>,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse_from(std::env::args_os().map(with_two_dashes));
     match run(arguments) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
-            // one line: what failed, and why
-            eprintln!("mosso: {}", format!("{error:#}").replace('\n', " | "));
+            eprintln!("mosso: {}", in_one_line(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// What failed, and why; a cause that the text before it ends with is not said again.
+fn in_one_line(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !text.ends_with(&cause) {
+            text = if text.is_empty() { cause } else { format!("{text}: {cause}") };
+        }
+    }
+    text.replace('\n', " | ")
 }
 
 /// Go's flags have one dash: `-config.file=x`.
@@ -53,14 +56,9 @@ fn with_two_dashes(argument: OsString) -> OsString {
     }
 }
 
-fn run(arguments: Arguments) -> Result<()> {
-    if let Some(Command::CheckConfig { file }) = arguments.command {
-        let config = Config::read(&file)?;
-        for key in config.not_applicable() {
-            println!("{}: {key} does not apply here and is ignored", file.display());
-        }
-        println!("{}: ok", file.display());
-        return Ok(());
+fn run(arguments: Arguments) -> Result<ExitCode> {
+    if let Some(command) = arguments.command {
+        return cli::run(command, arguments.config_file.as_deref());
     }
     let config = arguments.config_file.map_or_else(|| Ok(Config::default()), |file| Config::read(&file))?;
     telemetry::init(&config.server)?;
@@ -69,7 +67,8 @@ fn run(arguments: Arguments) -> Result<()> {
     }
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the async runtime")?;
-    runtime.block_on(serve(&config))
+    runtime.block_on(serve(&config))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn serve(config: &Config) -> Result<()> {
@@ -90,6 +89,7 @@ async fn serve(config: &Config) -> Result<()> {
     tokio::select! {
         _ = terminate.recv() => info!("stopping: SIGTERM"),
         _ = interrupt.recv() => info!("stopping: SIGINT"),
+        () = memory::give_back(app.cpu().clone()) => {}
     }
     app.stop().await?;
     info!("stopped");

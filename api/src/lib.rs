@@ -52,6 +52,7 @@ pub use config::{Config, OtlpGrpcConfig, OtlpHttpConfig, QueryConfig};
 pub use error::Error;
 pub use server::{Addresses, Servers};
 pub use telemetry::Telemetry;
+pub use tempo::parse_time;
 
 /// The Tempo version whose API this server speaks. Clients switch features by it.
 pub const TEMPO_VERSION: &str = "3.0.3";

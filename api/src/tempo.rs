@@ -35,6 +35,7 @@ use axum::routing::{MethodRouter, any, get};
 use model::TenantId;
 
 use self::params::Params;
+pub use self::params::time::parse_time;
 use self::reply::{Format, QueryError, Reply};
 use crate::status::{self, method_label};
 use crate::tenant::TenantError;

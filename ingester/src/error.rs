@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::ErrorKind;
+use model::{ErrorKind, TenantId};
 use storage::wal::MAX_PAYLOAD_BYTES;
 
 /// The error of this crate.
@@ -16,6 +16,9 @@ pub enum Error {
     /// The process is replaying its log or stopping.
     #[error("{reason}, retry later")]
     NotReady { reason: String },
+    /// The tenant's manifest could not be read at start, so nobody knows which of its logged spans are in blocks.
+    #[error("tenant {tenant} is unavailable: {reason}; mend that object, then restart the process")]
+    TenantUnavailable { tenant: TenantId, reason: String },
     /// More is waiting to be stored than memory allows.
     #[error("the ingest queue is full, retry later")]
     QueueFull,
@@ -43,7 +46,9 @@ impl Error {
             Self::Request(error) => error.kind(),
             Self::TooLarge { .. } => ErrorKind::InvalidInput,
             Self::QueueFull => ErrorKind::LimitExceeded,
-            Self::NotReady { .. } | Self::Log { .. } | Self::Stopped => ErrorKind::Unavailable,
+            Self::NotReady { .. } | Self::TenantUnavailable { .. } | Self::Log { .. } | Self::Stopped => {
+                ErrorKind::Unavailable
+            }
             Self::Storage { source, .. } => source.kind(),
             Self::Table(_) => ErrorKind::Internal,
         }

@@ -3,12 +3,17 @@
 //! The order is the commit protocol: the files of a block are stored, then one manifest commit makes the block exist and
 //! raises the log's watermark, then its rows leave live data, and last the log segments go. A crash anywhere before the
 //! commit leaves files that no manifest names, and the log replays; after it, replay skips what the watermark covers.
+//!
+//! Files that have had no name for long are deleted ([`storage::garbage`]). So a block that was begun too long ago, because
+//! the store was away for example, is not published any more: it is written anew under another id.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use model::BlockId;
 use spans::SpanTable;
 use storage::block::EncodedBlock;
+use storage::garbage::Begun;
 use storage::manifest::Change;
 use storage::wal::SegmentSequence;
 use storage::{Error as StorageError, block};
@@ -29,8 +34,17 @@ const LONGEST_RETRY: Duration = Duration::from_secs(30);
 pub(crate) struct FlushJob {
     pub segment: SegmentSequence,
     pub heads: Vec<Arc<CutHead>>,
-    /// Hears of the first failure, or of success.
-    pub done: Option<oneshot::Sender<Result<(), Error>>>,
+    pub done: Option<Done>,
+}
+
+/// Hears of the first failure, or of success.
+pub(crate) type Done = oneshot::Sender<Result<(), Error>>;
+
+/// A head on its way into a block.
+struct Pending {
+    head: Arc<CutHead>,
+    /// When the files of its block were begun, if they were.
+    begun: Option<Begun>,
 }
 
 pub(crate) struct Flusher {
@@ -44,59 +58,83 @@ impl Flusher {
     /// One job after another, each until all its blocks are published. A block that cannot be does not hold up the others
     /// of its job, but the jobs behind it.
     pub(crate) async fn run(self, mut jobs: mpsc::Receiver<FlushJob>) {
-        while let Some(mut job) = jobs.recv().await {
+        while let Some(FlushJob { segment, heads, mut done }) = jobs.recv().await {
+            let mut pending: Vec<Pending> = heads.into_iter().map(|head| Pending { head, begun: None }).collect();
             let mut wait = FIRST_RETRY;
             loop {
-                self.flush_all(&mut job).await;
-                if job.heads.is_empty() {
+                self.flush_all(&mut pending, segment, &mut done).await;
+                if pending.is_empty() {
                     break;
                 }
                 tokio::time::sleep(wait).await;
                 wait = (wait * 2).min(LONGEST_RETRY);
             }
             // with a full queue the next job removes these segments too
-            _ = self.log.try_send(LogCommand::RemoveThrough(job.segment));
-            if let Some(done) = job.done {
+            _ = self.log.try_send(LogCommand::RemoveThrough(segment));
+            if let Some(done) = done {
                 _ = done.send(Ok(()));
             }
         }
     }
 
-    /// Tries each head of the job once; those that failed stay.
-    async fn flush_all(&self, job: &mut FlushJob) {
-        for head in std::mem::take(&mut job.heads) {
-            match self.flush(&head, job.segment).await {
-                Ok(()) => self.live.published(&head.tenant, head.block_id),
+    /// Tries each head once; those that failed stay.
+    async fn flush_all(&self, pending: &mut Vec<Pending>, segment: SegmentSequence, done: &mut Option<Done>) {
+        for mut one in std::mem::take(pending) {
+            match self.flush(&mut one, segment).await {
+                Ok(()) => self.live.published(&one.head),
                 Err(error) => {
-                    tracing::warn!(tenant = %head.tenant, block_id = %head.block_id, %error, "flush failed, will retry");
+                    let (tenant, block_id) = (&one.head.tenant, one.head.block.id());
+                    tracing::warn!(%tenant, %block_id, %error, "flush failed, will retry");
                     self.metrics.flush_failed();
-                    if let Some(done) = job.done.take() {
+                    if let Some(done) = done.take() {
                         _ = done.send(Err(Error::storage("publish a block")(error)));
                     }
-                    job.heads.push(head);
+                    pending.push(one);
                 }
             }
         }
     }
 
-    async fn flush(&self, head: &Arc<CutHead>, segment: SegmentSequence) -> Result<(), StorageError> {
+    async fn flush(&self, pending: &mut Pending, segment: SegmentSequence) -> Result<(), StorageError> {
         let started = Instant::now();
-        let encoding = head.clone();
-        let block = self.storage.cpu.run(move || encode(&encoding)).await??;
-        block.put(&head.tenant, self.storage.objects.as_ref()).await?;
-        let entry = block.entry();
+        if pending.begun.is_some_and(|begun| !begun.may_publish()) && self.give_up(pending, segment).await? {
+            return Ok(());
+        }
+        let begun = *pending.begun.get_or_insert_with(Begun::now);
+        let (tenant, block_id) = (&pending.head.tenant, pending.head.block.id());
+        let encoding = pending.head.clone();
+        let block = self.storage.cpu.run(move || encode(&encoding, block_id)).await??;
+        block.put(tenant, self.storage.objects.as_ref()).await?;
+        let entry = block.entry().written_now();
         let (spans, bytes) = (entry.spans, entry.bytes());
-        let change =
-            Change { add: vec![entry], watermark: Some((self.storage.writer_id, segment)), ..Change::default() };
-        self.storage.manifests.commit(&head.tenant, |_| Some(change.clone())).await?;
-        tracing::info!(tenant = %head.tenant, block_id = %head.block_id, spans, bytes, took = ?started.elapsed(), "block published");
+        let watermark = Some((self.storage.writer_id, segment));
+        let change = Change { add: vec![entry], begun: Some(begun), watermark, ..Change::default() };
+        self.storage.manifests.commit(tenant, |_| Some(change.clone())).await?;
+        tracing::info!(%tenant, %block_id, spans, bytes, took = ?started.elapsed(), "block published");
         self.metrics.flushed(bytes, started.elapsed());
         Ok(())
     }
+
+    /// Gives up a block that was begun too long ago; its head becomes another one. True when it turns out to be published.
+    async fn give_up(&self, pending: &mut Pending, segment: SegmentSequence) -> Result<bool, StorageError> {
+        let head = &pending.head;
+        // an earlier attempt without a clear outcome has published it before the fence, or never will
+        let manifest = self.storage.manifests.fence(&head.tenant).await?;
+        if manifest.watermark(&self.storage.writer_id) >= segment {
+            return Ok(true);
+        }
+        tracing::warn!(tenant = %head.tenant, block_id = %head.block.id(), "a block was not published in time and is written anew");
+        head.block.renew();
+        pending.begun = None;
+        Ok(false)
+    }
 }
 
-fn encode(head: &CutHead) -> Result<EncodedBlock, StorageError> {
+fn encode(head: &CutHead, block_id: BlockId) -> Result<EncodedBlock, StorageError> {
     let tables = head.chunks.iter().map(|chunk| Ok(chunk.source()?.table()));
     let tables = tables.collect::<Result<Vec<SpanTable>, StorageError>>()?;
-    block::encode(head.block_id, &head.tenant, &spans::combine(&tables)?)
+    block::encode(block_id, &head.tenant, &spans::combine(&tables)?)
 }
+
+#[cfg(test)]
+mod tests;

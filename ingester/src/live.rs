@@ -14,9 +14,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use model::{BlockId, TenantId};
+use model::TenantId;
 use spans::{Mark, TableBuilder};
-use storage::memory::MemorySource;
+use storage::memory::{FutureBlock, MemorySource};
 use storage::source::Source;
 
 use crate::cut::LiveSize;
@@ -44,7 +44,7 @@ struct TenantLive {
 
 /// Rows that the next cut takes.
 struct Head {
-    block_id: BlockId,
+    block: FutureBlock,
     since: Instant,
     chunks: Vec<Arc<Chunk>>,
     chunk_bytes: usize,
@@ -58,7 +58,7 @@ struct Head {
 /// Rows of one tenant that are to become one block.
 pub(crate) struct CutHead {
     pub tenant: TenantId,
-    pub block_id: BlockId,
+    pub block: FutureBlock,
     pub chunks: Vec<Arc<Chunk>>,
 }
 
@@ -109,7 +109,7 @@ impl Live {
         for (tenant, live) in tenants.iter_mut() {
             let Some(mut head) = live.head.take() else { continue };
             head.close_chunk();
-            let head = Arc::new(CutHead { tenant: tenant.clone(), block_id: head.block_id, chunks: head.chunks });
+            let head = Arc::new(CutHead { tenant: tenant.clone(), block: head.block, chunks: head.chunks });
             live.flushing.push(head.clone());
             cut.push(head);
         }
@@ -117,12 +117,12 @@ impl Live {
     }
 
     /// The block is in the manifest: its rows are no longer live.
-    pub(crate) fn published(&self, tenant: &TenantId, block_id: BlockId) {
+    pub(crate) fn published(&self, published: &Arc<CutHead>) {
         let mut tenants = self.lock();
-        if let Some(live) = tenants.get_mut(tenant) {
-            live.flushing.retain(|head| head.block_id != block_id);
+        if let Some(live) = tenants.get_mut(&published.tenant) {
+            live.flushing.retain(|head| !Arc::ptr_eq(head, published));
             if live.is_empty() {
-                tenants.remove(tenant);
+                tenants.remove(&published.tenant);
             }
         }
     }
@@ -154,7 +154,7 @@ impl TenantLive {
 impl Head {
     fn new() -> Self {
         Self {
-            block_id: BlockId::generate(),
+            block: FutureBlock::generate(),
             since: Instant::now(),
             chunks: Vec::new(),
             chunk_bytes: 0,
@@ -184,7 +184,7 @@ impl Head {
     fn snapshot(&mut self) -> Result<Option<Arc<MemorySource>>, Error> {
         if self.snapshot.is_none() && self.shown.span_count() > 0 {
             let table = self.open.snapshot_at(&self.shown).map_err(Error::Table)?;
-            let source = MemorySource::new(self.block_id, table).map_err(Error::storage("index live spans"))?;
+            let source = MemorySource::new(self.block.clone(), table).map_err(Error::storage("index live spans"))?;
             self.snapshot = Some(Arc::new(source));
         }
         Ok(self.snapshot.clone())
@@ -198,7 +198,7 @@ impl Head {
         }
         self.chunk_bytes += self.open.memory_bytes();
         self.shown = Mark::default();
-        let chunk = Arc::new(Chunk::new(self.block_id, std::mem::take(&mut self.open), self.snapshot.take()));
+        let chunk = Arc::new(Chunk::new(self.block.clone(), std::mem::take(&mut self.open), self.snapshot.take()));
         self.chunks.push(chunk.clone());
         Some(chunk)
     }

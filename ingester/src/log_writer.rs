@@ -21,6 +21,8 @@ pub(crate) enum LogCommand {
     Cut {
         done: Option<oneshot::Sender<Result<(), Error>>>,
     },
+    /// Keep this segment, whatever blocks hold.
+    Hold(SegmentSequence),
     /// Blocks hold all that is in the segments up to this one.
     RemoveThrough(SegmentSequence),
     /// Touch no file any more, and end.
@@ -70,6 +72,7 @@ impl LogWriter {
             match command {
                 LogCommand::Push(push) => held_back = self.append(push),
                 LogCommand::Cut { done } => self.cut(done),
+                LogCommand::Hold(sequence) => self.log.hold(sequence),
                 LogCommand::RemoveThrough(sequence) => self.remove_through(sequence),
                 LogCommand::Close => return,
             }

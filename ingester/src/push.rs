@@ -1,5 +1,6 @@
 //! The write path on one screen: [`Ingester::push`].
 
+use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -58,6 +59,7 @@ pub struct Storage {
     pub objects: Arc<dyn ObjectStore>,
     pub manifests: Arc<manifest::Store>,
     pub cpu: CpuPool,
+    pub telemetry: storage::Telemetry,
     pub writer_id: WriterId,
 }
 
@@ -71,8 +73,10 @@ pub(crate) struct Inner {
     pub config: Config,
     pub live: Arc<Live>,
     pub metrics: Metrics,
+    /// Tenants whose manifests could not be read at start, and why.
+    pub unavailable: HashMap<TenantId, String>,
     readiness: RwLock<Readiness>,
-    log: mpsc::Sender<LogCommand>,
+    pub log: mpsc::Sender<LogCommand>,
     queued_bytes: Arc<Semaphore>,
     cancel: CancellationToken,
     tasks: TaskTracker,
@@ -80,7 +84,7 @@ pub(crate) struct Inner {
 
 impl Ingester {
     /// Takes over an opened log and starts reading it back. [`readiness`](Self::readiness) says when that is done;
-    /// until then pushes are refused.
+    /// until then pushes are refused. A tenant whose manifest is damaged stays unavailable; its part of the log is kept.
     ///
     /// # Errors
     /// When the manifests cannot be read, or the log cannot be written.
@@ -91,7 +95,7 @@ impl Ingester {
         registry: &mut Registry,
     ) -> Result<Self, Error> {
         let cancel = CancellationToken::new();
-        let watermarks = Watermarks::load(storage.clone(), cancel.clone()).await?;
+        let (watermarks, unavailable) = Watermarks::load(storage.clone(), cancel.clone()).await?;
         log.start_after(watermarks.newest()).map_err(Error::storage("open the write-ahead log"))?;
 
         let (log_commands, log_receiver) = mpsc::channel(config.max_queued_requests);
@@ -100,12 +104,13 @@ impl Ingester {
             config,
             live: Arc::new(Live::default()),
             metrics: Metrics::register(registry),
+            unavailable,
             readiness: RwLock::new(Readiness::Replaying { detail: "the write-ahead log is being read".to_owned() }),
             log: log_commands,
             cancel,
             tasks: TaskTracker::new(),
         });
-        let cpu = storage.cpu.clone();
+        let (cpu, telemetry) = (storage.cpu.clone(), storage.telemetry.clone());
         let flusher =
             Flusher { live: inner.live.clone(), storage, log: inner.log.clone(), metrics: inner.metrics.clone() };
         let (flush_jobs, flush_receiver) = mpsc::channel(flush::MAX_QUEUED_CUTS);
@@ -122,7 +127,7 @@ impl Ingester {
         let apply_commands = apply::spawn(inner.clone(), flush_jobs.clone(), full_chunks);
         log_writer::spawn(log, log_receiver, apply_commands, inner.metrics.clone(), inner.guard("log writer"));
         inner.tasks.spawn(inner.cancel.clone().run_until_cancelled_owned(cut_by_age(inner.clone())));
-        recover::spawn(&inner, recovery, watermarks, flush_jobs);
+        recover::spawn(&inner, recovery, watermarks, flush_jobs, telemetry);
         Ok(Self { inner })
     }
 
@@ -136,6 +141,7 @@ impl Ingester {
     pub async fn push(&self, tenant: &TenantId, request: Bytes) -> Result<Accepted, Error> {
         let inner = &self.inner;
         inner.check_ready()?;
+        inner.check_tenant(tenant)?;
         if request.len() > MAX_PAYLOAD_BYTES {
             return Err(Error::TooLarge { bytes: request.len() });
         }
@@ -213,6 +219,13 @@ impl Inner {
             Readiness::Failed { part } => {
                 Err(Error::NotReady { reason: format!("the {part} has died, restart the process") })
             }
+        }
+    }
+
+    fn check_tenant(&self, tenant: &TenantId) -> Result<(), Error> {
+        match self.unavailable.get(tenant) {
+            None => Ok(()),
+            Some(reason) => Err(Error::TenantUnavailable { tenant: tenant.clone(), reason: reason.clone() }),
         }
     }
 

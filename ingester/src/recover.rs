@@ -1,4 +1,7 @@
 //! At start: what the log holds and no block does becomes live rows again. Memory stays bounded: rows are cut as usual.
+//!
+//! A manifest says what is in blocks. Where one cannot be read, its tenant's entries are passed over, and the segments
+//! that hold them stay for a start at which it can be.
 
 mod watermarks;
 
@@ -11,6 +14,7 @@ use tokio::sync::mpsc;
 use crate::cut;
 use crate::error::Error;
 use crate::flush::FlushJob;
+use crate::log_writer::LogCommand;
 use crate::push::{Inner, Readiness};
 use crate::sort;
 
@@ -22,12 +26,13 @@ pub(crate) fn spawn(
     recovery: Recovery,
     watermarks: Watermarks,
     flush_jobs: mpsc::Sender<FlushJob>,
+    telemetry: storage::Telemetry,
 ) {
     let guard = inner.guard("replay");
-    let replay = move || match replay(&guard.inner, recovery, watermarks, &flush_jobs) {
+    let replay = move || match replay(&guard.inner, recovery, watermarks, &flush_jobs, &telemetry) {
         _ if guard.inner.is_stopping() => {}
         Ok(counts) => {
-            tracing::info!(requests = counts.applied, skipped = counts.skipped, damaged = counts.damaged, took = ?counts.started.elapsed(), "write-ahead log replayed");
+            tracing::info!(requests = counts.applied, skipped = counts.skipped, held = counts.held, damaged = counts.damaged, took = ?counts.started.elapsed(), "write-ahead log replayed");
             guard.inner.set_readiness(Readiness::Ready);
         }
         Err(error) => {
@@ -47,6 +52,8 @@ struct Counts {
     started: Instant,
     applied: usize,
     skipped: usize,
+    /// Of tenants that are unavailable.
+    held: usize,
     damaged: usize,
 }
 
@@ -55,13 +62,22 @@ fn replay(
     recovery: Recovery,
     mut watermarks: Watermarks,
     flush_jobs: &mpsc::Sender<FlushJob>,
+    telemetry: &storage::Telemetry,
 ) -> Result<Counts, Error> {
-    let mut counts = Counts { started: Instant::now(), applied: 0, skipped: 0, damaged: 0 };
+    let mut counts = Counts { started: Instant::now(), applied: 0, skipped: 0, held: 0, damaged: 0 };
+    let mut held_segment = None;
     for event in recovery.replay() {
         if inner.is_stopping() {
             break;
         }
         match event.map_err(Error::storage("replay the write-ahead log"))? {
+            ReplayEvent::Entry { segment, tenant, .. } if inner.unavailable.contains_key(&tenant) => {
+                // before any flush that could remove the segment
+                if held_segment.replace(segment) != Some(segment) {
+                    inner.log.blocking_send(LogCommand::Hold(segment)).map_err(|_| Error::Stopped)?;
+                }
+                counts.held += 1;
+            }
             ReplayEvent::Entry { segment, tenant, .. } if watermarks.cover(&tenant, segment)? => counts.skipped += 1,
             ReplayEvent::Entry { segment, tenant, payload } => match spans::check(&payload) {
                 Ok(_) => {
@@ -79,6 +95,7 @@ fn replay(
                 tracing::error!(%segment, offset, reason, "the write-ahead log is damaged here, what follows is read");
                 counts.damaged += 1;
                 inner.metrics.replay_failed();
+                telemetry.damaged_log();
             }
             ReplayEvent::TornTail { segment, offset } => {
                 tracing::warn!(%segment, offset, "cut off an append that was never acknowledged")

@@ -93,6 +93,12 @@ impl BlockId {
         Self(Uuid::now_v7())
     }
 
+    /// Another id that was made at the same time: it sorts among others as this one does.
+    #[must_use]
+    pub fn another(&self) -> Self {
+        Self(self.0.get_timestamp().map_or_else(Uuid::now_v7, Uuid::new_v7))
+    }
+
     /// When the id was made, in unix nanoseconds, to the millisecond; 0 for an id that is not time-ordered.
     pub fn created_nanos(&self) -> u64 {
         let (seconds, nanos) = self.0.get_timestamp().map_or((0, 0), |timestamp| timestamp.to_unix());
@@ -138,5 +144,12 @@ mod tests {
     fn block_ids_sort_by_the_time_they_were_made() {
         let ids: Vec<BlockId> = (0..100).map(|_| BlockId::generate()).collect();
         assert!(ids.is_sorted());
+    }
+
+    #[test]
+    fn another_block_id_is_as_old() {
+        let id = BlockId::generate();
+        assert_ne!(id.another(), id);
+        assert_eq!(id.another().created_nanos(), id.created_nanos());
     }
 }

@@ -1,4 +1,5 @@
-//! What one query may spend, and what it has spent: bytes read and memory. Its time is kept in `querier.rs`.
+//! What one query may spend, what it has spent (bytes read and memory), and what it could not read. Its time is kept in
+//! `querier.rs`.
 //!
 //! Kept apart from the query, so that it can be told of one that failed or that nobody waits for any more.
 //!
@@ -7,6 +8,10 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+
+use hashbrown::HashSet;
+use model::BlockId;
+use tracing::{debug, warn};
 
 use crate::answer::QueryMetrics;
 use crate::config::Config;
@@ -19,6 +24,7 @@ pub(crate) struct Budget {
     max_bytes: u64,
     max_memory_bytes: u64,
     spent: Mutex<QueryMetrics>,
+    left_out: Mutex<HashSet<BlockId>>,
     held_bytes: AtomicU64,
 }
 
@@ -28,6 +34,7 @@ impl Budget {
             max_bytes: config.max_bytes_per_query,
             max_memory_bytes: config.max_memory_bytes_per_query,
             spent: Mutex::default(),
+            left_out: Mutex::default(),
             held_bytes: AtomicU64::new(0),
         })
     }
@@ -65,7 +72,42 @@ impl Budget {
     }
 
     pub fn spent(&self) -> QueryMetrics {
-        *locked(&self.spent)
+        let spent = *locked(&self.spent);
+        let readable = spent.total_jobs.saturating_sub(self.left_out() as u64);
+        QueryMetrics { completed_jobs: spent.completed_jobs.min(readable), ..spent }
+    }
+
+    /// Reads from a source; `None` when the source is at fault, and is left out from there on: the others answer, and the
+    /// answer says so.
+    pub async fn if_readable<T>(
+        &self,
+        block_id: BlockId,
+        read: impl Future<Output = Result<T, Error>>,
+    ) -> Result<Option<T>, Error> {
+        match read.await {
+            Err(error) if error.is_of_one_source() => {
+                self.leave_out(block_id, &error);
+                Ok(None)
+            }
+            result => result.map(Some),
+        }
+    }
+
+    /// Notes that something of a source could not be read.
+    pub fn leave_out(&self, block_id: BlockId, error: &Error) {
+        if !locked(&self.left_out).insert(block_id) {
+            return;
+        }
+        match error {
+            // storage names a damaged file itself, once for many queries
+            Error::Storage(_) => debug!(%block_id, %error, "source left out of a query"),
+            _ => warn!(%block_id, %error, "source left out of a query"),
+        }
+    }
+
+    /// Sources of which something could not be read.
+    pub fn left_out(&self) -> usize {
+        locked(&self.left_out).len()
     }
 
     /// Holds so much memory until the result is dropped.

@@ -9,12 +9,14 @@
 //! - `eval`: TraceQL over span batches, column by column;
 //! - `finder`: which spans match, for a filter or a pipeline;
 //! - `plan`, `reading`: the sources of a query, and traces that lie in several of them;
-//! - `budget`: what a query spends; `question`: how it is counted and logged;
+//! - `budget`: what a query spends, and what it could not read; `question`: how it is counted and logged;
 //! - `concurrent`: several reads at a time;
-//! - `prune`: what a source says before it is opened;
+//! - `prune`, `candidates`: what a source says before it is opened, and which of its traces are left;
 //! - `series`: accumulators of metrics;
 //! - `scan`: which rows of a source are read, and where they stand;
 //! - `parts`, `merge`: putting the parts of a trace together.
+//!
+//! `explain` says what a query would read, without running it.
 //!
 //! Knows TraceQL and the span table; knows no protocol and no file format.
 
@@ -29,6 +31,7 @@ mod search;
 mod tags;
 mod trace_by_id;
 
+pub mod explain;
 mod legacy;
 
 mod finder;
@@ -36,8 +39,10 @@ mod plan;
 mod reading;
 
 mod budget;
+mod candidates;
 mod concurrent;
 mod eval;
+mod mask;
 mod merge;
 mod parts;
 mod prune;

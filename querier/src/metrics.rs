@@ -21,19 +21,19 @@ mod query;
 mod second_stage;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures::FutureExt;
 use hashbrown::HashSet;
 use model::TraceId;
 use spans::SpanTable;
 use storage::source::Source;
-use tracing::warn;
 
 pub use self::intervals::Intervals;
-use self::query::{Limits, MetricsQuery, Tally, exemplars_of};
+pub(crate) use self::query::MetricsQuery;
+use self::query::{Limits, Tally, exemplars_of};
 use crate::answer::{MetricsAnswer, Series, Value};
 use crate::budget::Budget;
+use crate::candidates::candidates;
 use crate::concurrent::try_in_order;
 use crate::error::Error;
 use crate::finder::Decided;
@@ -63,7 +63,6 @@ pub(crate) async fn metrics(
             max_samples: inner.config.max_metrics_samples,
             max_exemplars: exemplars_of(&request.query, request.max_exemplars),
         },
-        unreadable: AtomicUsize::new(0),
     };
     if query.finder.is_never() {
         return Ok(measuring.answer(Vec::new(), request));
@@ -79,8 +78,6 @@ struct Measuring<'a> {
     query: Arc<MetricsQuery>,
     intervals: Intervals,
     limits: Limits,
-    /// Sources that were left out.
-    unreadable: AtomicUsize,
 }
 
 impl Measuring<'_> {
@@ -97,14 +94,8 @@ impl Measuring<'_> {
 
     /// What one source has. A damaged source has nothing, and the answer says so.
     async fn measure_source(&self, source: &Arc<dyn Source>, split: &HashSet<TraceId>) -> Result<Tally, Error> {
-        match self.scan(source, split).await {
-            Err(error) if error.is_of_one_source() => {
-                warn!(block_id = %source.block_id(), %error, "source left out of a metrics query");
-                self.unreadable.fetch_add(1, Ordering::Relaxed);
-                Ok(self.query.meter.nothing(&self.intervals, &self.limits))
-            }
-            result => result,
-        }
+        let measured = self.reading.budget.if_readable(source.block_id(), self.scan(source, split)).await?;
+        Ok(measured.unwrap_or_else(|| self.query.meter.nothing(&self.intervals, &self.limits)))
     }
 
     async fn scan(&self, source: &Arc<dyn Source>, split: &HashSet<TraceId>) -> Result<Tally, Error> {
@@ -123,7 +114,11 @@ impl Measuring<'_> {
         let traces = self.candidates(&opened, &decided, pruned, split)?;
         self.reading.budget.count_traces(traces.len());
         let mut tally = self.query.meter.nothing(&self.intervals, &self.limits);
-        let measure = |group| self.measure_group(&opened, &decided, group).boxed();
+        let (budget, block_id) = (&self.reading.budget, opened.source.block_id());
+        let measure = |group| {
+            let measure = self.measure_group(&opened, &decided, group);
+            async move { Ok(budget.if_readable(block_id, measure).await?.flatten()) }.boxed()
+        };
         let groups = opened.by_group(traces)?.into_iter().map(measure).collect();
         let merge = |of_group: Option<Tally>| of_group.map_or(Ok(()), |of_group| tally.merge(of_group));
         try_in_order(self.reading.inner.config.max_concurrent_reads, groups, merge).await?;
@@ -138,18 +133,10 @@ impl Measuring<'_> {
         pruned: &Pruned,
         split: &HashSet<TraceId>,
     ) -> Result<Vec<usize>, Error> {
-        if decided.is_never() {
-            return Ok(Vec::new());
-        }
+        let mut candidates = candidates(opened, &self.query.finder, decided, pruned, &self.reading.range)?;
         let traces = opened.traces()?;
-        let possible = pruned.traces_of(&self.query.finder, traces.len());
-        let is_candidate = |&trace: &usize| {
-            possible.as_ref().is_none_or(|mask| mask.value(trace))
-                && decided.traces().is_none_or(|mask| mask.value(trace))
-                && traces.time_range(trace).overlaps(&self.reading.range)
-                && (split.is_empty() || !split.contains(&traces.id(trace)))
-        };
-        Ok((0..traces.len()).filter(is_candidate).collect())
+        candidates.retain(|&trace| split.is_empty() || !split.contains(&traces.id(trace)));
+        Ok(candidates)
     }
 
     async fn measure_group(
@@ -219,7 +206,7 @@ impl Measuring<'_> {
 
     fn answer(&self, series: Vec<Series>, request: &MetricsRequest) -> MetricsAnswer {
         let mut series = second_stage::apply(&self.query.second_stages, series);
-        let mut partial = match self.unreadable.load(Ordering::Relaxed) {
+        let mut partial = match self.reading.budget.left_out() {
             0 => None,
             sources => Some(format!("{sources} blocks could not be read, a partial response is returned")),
         };

@@ -10,8 +10,8 @@ use hashbrown::HashMap;
 use model::TraceId;
 use spans::{Copies, SpanTable};
 use storage::source::{Projection, Source};
-use tracing::warn;
 
+use crate::budget::Budget;
 use crate::concurrent::try_all;
 use crate::error::Error;
 use crate::scan::{GroupTraces, Opened, Rows};
@@ -25,13 +25,21 @@ pub(crate) struct PartAt {
     pub trace: usize,
 }
 
-/// Finds which of the sources have parts of the traces; parts are in the order of the sources.
+/// Finds which of the sources have parts of the traces; parts are in the order of the sources. A damaged source is left
+/// out.
 pub(crate) async fn find(
     sources: &[(usize, Arc<dyn Source>)],
     ids: &[TraceId],
     concurrency: usize,
+    budget: &Budget,
 ) -> Result<HashMap<TraceId, Vec<PartAt>>, Error> {
-    let find_in = |(number, source)| find_in(number, source, ids).boxed();
+    let find_in = |(number, source): (usize, Arc<dyn Source>)| {
+        async move {
+            let block_id = source.block_id();
+            Ok(budget.if_readable(block_id, find_in(number, source, ids)).await?.unwrap_or_default())
+        }
+        .boxed()
+    };
     let found = try_all(concurrency, sources.iter().cloned().map(find_in).collect()).await?;
     let mut by_id: HashMap<TraceId, Vec<PartAt>> = HashMap::new();
     for (id, part) in found.into_iter().flatten() {
@@ -40,18 +48,12 @@ pub(crate) async fn find(
     Ok(by_id)
 }
 
-/// The parts in one source; none in a damaged one.
+/// The parts in one source.
 async fn find_in(number: usize, source: Arc<dyn Source>, ids: &[TraceId]) -> Result<Vec<(TraceId, PartAt)>, Error> {
     let mut parts = Vec::new();
     for id in ids {
-        match source.find_trace(id).await.map_err(Error::from) {
-            Ok(Some(trace)) => parts.push((*id, PartAt { source: number, trace })),
-            Ok(None) => {}
-            Err(error) if error.is_of_one_source() => {
-                warn!(block_id = %source.block_id(), %error, "source left out of a search");
-                return Ok(Vec::new());
-            }
-            Err(error) => return Err(error),
+        if let Some(trace) = source.find_trace(id).await? {
+            parts.push((*id, PartAt { source: number, trace }));
         }
     }
     Ok(parts)

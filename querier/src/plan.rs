@@ -21,7 +21,8 @@ pub(crate) fn newest_first_with_arrival(mut sources: Vec<Arc<dyn Source>>) -> Ve
     let published: HashSet<BlockId> =
         sources.iter().filter(|source| !source.is_live()).map(|source| source.block_id()).collect();
     sources.retain(|source| !source.is_live() || !published.contains(&source.block_id()));
-    sources.sort_by_key(|source| source.block_id());
+    // cached: the id of live spans may change meanwhile
+    sources.sort_by_cached_key(|source| source.block_id());
     let mut sources: Vec<_> = sources.into_iter().enumerate().collect();
     sources.sort_by_key(|(_, source)| Reverse(source.time_range().end_nanos));
     sources

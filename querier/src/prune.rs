@@ -3,7 +3,6 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::BooleanBufferBuilder;
 use arrow::buffer::BooleanBuffer;
 use futures::FutureExt;
 use storage::source::Source;
@@ -13,6 +12,7 @@ use crate::concurrent::try_all;
 use crate::error::Error;
 use crate::eval::FieldUse;
 use crate::finder::Finder;
+use crate::mask;
 
 /// For each filter the traces that may match, as far as the source can say.
 #[derive(Debug)]
@@ -48,13 +48,7 @@ impl Pruned {
     /// The traces, of so many, that may match a filter; `None` for all.
     pub fn traces(&self, filter: usize, trace_count: usize) -> Option<BooleanBuffer> {
         let ranges = self.of_filters[filter].as_ref()?;
-        let mut mask = BooleanBufferBuilder::new(trace_count);
-        for range in ranges {
-            mask.append_n(range.start.min(trace_count).saturating_sub(mask.len()), false);
-            mask.append_n(range.end.min(trace_count).saturating_sub(mask.len()), true);
-        }
-        mask.append_n(trace_count - mask.len(), false);
-        Some(mask.finish())
+        Some(mask::of_ranges(trace_count, ranges.iter().cloned()))
     }
 }
 

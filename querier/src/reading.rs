@@ -14,7 +14,6 @@ use model::{TimeRange, TraceId};
 use spans::SpanTable;
 use storage::source::{Dimensions, Source};
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tracing::warn;
 
 use crate::budget::{Budget, Held};
 use crate::concurrent::try_all;
@@ -112,7 +111,7 @@ impl<'a> Reading<'a> {
     /// Traces near the range of which several sources have parts.
     pub async fn all_split_traces(&self) -> Result<HashSet<TraceId>, Error> {
         let sources = self.near(&self.range);
-        let dimensions = sources.into_iter().map(|(_, source)| dimensions(source).boxed()).collect();
+        let dimensions = sources.into_iter().map(|(_, source)| self.dimensions(source).boxed()).collect();
         let dimensions = try_all(self.inner.config.max_concurrent_reads, dimensions).await?;
         self.inner.cpu.run(move || repeated_ids(&dimensions.into_iter().flatten().collect::<Vec<_>>())).await?
     }
@@ -130,7 +129,7 @@ impl<'a> Reading<'a> {
     ) -> Result<HashMap<TraceId, Vec<PartAt>>, Error> {
         let mut ids: Vec<TraceId> = ids.iter().copied().collect();
         ids.sort_unstable();
-        parts::find(&self.near(range), &ids, self.inner.config.max_concurrent_reads).await
+        parts::find(&self.near(range), &ids, self.inner.config.max_concurrent_reads, &self.budget).await
     }
 
     /// Opens the sources that have these parts.
@@ -144,7 +143,13 @@ impl<'a> Reading<'a> {
         Ok(Parts { by_trace, opened: opened.into_iter().collect() })
     }
 
-    /// One table with some of these traces, put together in the order in which their parts arrived.
+    /// The small tables of a source; `None` when it is damaged.
+    async fn dimensions(&self, source: Arc<dyn Source>) -> Result<Option<Arc<Dimensions>>, Error> {
+        self.budget.if_readable(source.block_id(), async { Ok(source.dimensions().await?) }).await
+    }
+
+    /// One table with some of these traces, put together in the order in which their parts arrived. A part that cannot be
+    /// read is missing in it.
     pub async fn read_whole(
         &self,
         parts: &Parts,
@@ -164,8 +169,8 @@ impl<'a> Reading<'a> {
         }
         let read = |(source, group)| self.read_group_whole(source, group).boxed();
         let tables = reads.into_iter().map(read).collect();
-        let tables: Vec<(SpanTable, Held)> = try_all(self.inner.config.max_concurrent_reads, tables).await?;
-        let (tables, held): (Vec<SpanTable>, Vec<Held>) = tables.into_iter().unzip();
+        let tables = try_all(self.inner.config.max_concurrent_reads, tables).await?;
+        let (tables, held): (Vec<SpanTable>, Vec<Held>) = tables.into_iter().flatten().unzip();
         // until they are together there are the parts and the whole
         let whole_held = self.budget.hold(tables.iter().map(parts::memory_bytes).sum())?;
         let table = self.inner.cpu.run(move || parts::put_together(&tables)).await??;
@@ -173,12 +178,15 @@ impl<'a> Reading<'a> {
         Ok(WholeTraces { table, _held: whole_held })
     }
 
-    async fn read_group_whole(&self, source: &Opened, group: GroupTraces) -> Result<(SpanTable, Held), Error> {
+    async fn read_group_whole(&self, opened: &Opened, group: GroupTraces) -> Result<Option<(SpanTable, Held)>, Error> {
         let _turn = self.turn().await?;
-        let (table, bytes) = parts::read_whole(source, &group).await?;
+        let read = parts::read_whole(opened, &group);
+        let Some((table, bytes)) = self.budget.if_readable(opened.source.block_id(), read).await? else {
+            return Ok(None);
+        };
         self.budget.count_read(bytes, table.span_count())?;
         let held = self.budget.hold(parts::memory_bytes(&table))?;
-        Ok((table, held))
+        Ok(Some((table, held)))
     }
 }
 
@@ -236,17 +244,6 @@ impl Parts {
             range.end_nanos = range.end_nanos.max(of_part.end_nanos);
         }
         Ok(range)
-    }
-}
-
-/// The small tables of a source; `None` when it is damaged.
-async fn dimensions(source: Arc<dyn Source>) -> Result<Option<Arc<Dimensions>>, Error> {
-    match source.dimensions().await.map_err(Error::from) {
-        Err(error) if error.is_of_one_source() => {
-            warn!(block_id = %source.block_id(), %error, "source left out of a query");
-            Ok(None)
-        }
-        result => result.map(Some),
     }
 }
 

@@ -5,13 +5,13 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::BooleanBufferBuilder;
 use arrow::array::RecordBatch;
 use arrow::buffer::BooleanBuffer;
 use spans::{SpanTable, Traces};
 use storage::source::{Dimensions, Projection, Source};
 
 use crate::error::Error;
+use crate::mask;
 
 /// A source with its small tables. Cheap to clone.
 #[derive(Clone)]
@@ -172,13 +172,7 @@ impl Rows {
 
     /// The rows of the batch that belong to these runs.
     pub fn mask(&self, runs: &[Run]) -> BooleanBuffer {
-        let mut mask = BooleanBufferBuilder::new(self.table.span_count());
-        for run in runs {
-            mask.append_n(run.rows.start - mask.len(), false);
-            mask.append_n(run.rows.len(), true);
-        }
-        mask.append_n(self.table.span_count() - mask.len(), false);
-        mask.finish()
+        mask::of_ranges(self.table.span_count(), runs.iter().map(|run| run.rows.clone()))
     }
 
     /// Where a row of the source stands in the batch.

@@ -29,12 +29,13 @@ use hashbrown::HashSet;
 use model::{TimeRange, TraceId};
 use storage::source::Source;
 use tokio::sync::watch;
-use tracing::warn;
 
 use self::collect::{Hit, Hits, Place};
 use self::query::SearchQuery;
+pub(crate) use self::render::Shown;
 use crate::answer::SearchAnswer;
 use crate::budget::{Budget, Held};
+use crate::candidates::candidates;
 use crate::concurrent::try_all;
 use crate::error::Error;
 use crate::finder::{Decided, HitSet};
@@ -121,12 +122,9 @@ impl Search<'_> {
         let TimeRange { start_nanos, end_nanos } = source.time_range();
         let is_past = self.after.is_some_and(|(Reverse(after), _)| start_nanos > after);
         if !is_past && locked(hits).could_keep(end_nanos) {
-            match self.scan(number, source, split, hits).await {
-                Ok(()) => self.reading.budget.count_source(),
-                Err(error) if error.is_of_one_source() => {
-                    warn!(block_id = %source.block_id(), %error, "source left out of a search");
-                }
-                Err(error) => return Err(error),
+            let scan = self.scan(number, source, split, hits);
+            if self.reading.budget.if_readable(source.block_id(), scan).await?.is_some() {
+                self.reading.budget.count_source();
             }
         } else {
             self.reading.budget.count_source();
@@ -166,7 +164,9 @@ impl Search<'_> {
         if self.query.finder.decides_whole_traces() {
             self.add_whole(number, &opened, &traces, hits)?;
         } else {
-            let scan_group = |group| self.scan_group(number, &opened, &decided, group, hits).boxed();
+            let (budget, block_id) = (&self.reading.budget, opened.source.block_id());
+            let scan_group =
+                |group| budget.if_readable(block_id, self.scan_group(number, &opened, &decided, group, hits)).boxed();
             let groups = opened.by_group(traces)?.into_iter().map(scan_group).collect();
             try_all(self.reading.inner.config.max_concurrent_reads, groups).await?;
         }
@@ -187,20 +187,14 @@ impl Search<'_> {
         split: &HashSet<TraceId>,
         hits: &Mutex<Hits>,
     ) -> Result<Vec<usize>, Error> {
-        if decided.is_never() {
-            return Ok(Vec::new());
-        }
+        let mut candidates = candidates(opened, &self.query.finder, decided, pruned, &self.reading.range)?;
         let (traces, hits) = (opened.traces()?, locked(hits));
-        let possible = pruned.traces_of(&self.query.finder, traces.len());
-        let is_candidate = |&trace: &usize| {
-            possible.as_ref().is_none_or(|mask| mask.value(trace))
-                && decided.traces().is_none_or(|mask| mask.value(trace))
-                && traces.time_range(trace).overlaps(&self.reading.range)
-                && hits.could_keep(traces.start_nanos(trace))
+        candidates.retain(|&trace| {
+            hits.could_keep(traces.start_nanos(trace))
                 && self.is_asked(&(Reverse(traces.start_nanos(trace)), traces.id(trace)))
                 && (split.is_empty() || !split.contains(&traces.id(trace)))
-        };
-        Ok((0..traces.len()).filter(is_candidate).collect())
+        });
+        Ok(candidates)
     }
 
     /// Adds traces of which every span matches.

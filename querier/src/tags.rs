@@ -21,9 +21,7 @@ use hashbrown::HashSet;
 use model::{BlockId, TimeRange, TraceId};
 use storage::memory::MemorySource;
 use storage::source::{Projection, Source};
-use tokio::sync::Semaphore;
 use traceql::{Conditions, Field, FieldExpr, TagFilter, parse_tag_filter};
-use tracing::warn;
 
 pub(crate) use self::names::tag_names;
 pub(crate) use self::values::tag_values;
@@ -31,27 +29,20 @@ use crate::budget::Budget;
 use crate::concurrent::{Work, try_all};
 use crate::error::Error;
 use crate::eval::{DimensionMasks, Evaluation, FieldUse, Filter, Home, Selection};
-use crate::plan;
 use crate::prune::{Pruned, is_none_left};
 use crate::querier::Inner;
 use crate::reading::Reading;
 use crate::scan::{GroupTraces, Opened, Rows};
 
-/// The spans that tags are taken from, and what they are read with.
+/// The spans that tags are taken from.
 struct TagScan<'a> {
-    inner: &'a Inner,
-    sources: Vec<Arc<dyn Source>>,
-    range: TimeRange,
+    reading: Reading<'a>,
     /// `None`: all spans.
     filter: Option<Arc<Filter>>,
-    /// Finds and puts together traces that must be looked at as a whole; `None` where none must.
-    whole: Option<Reading<'a>>,
-    /// Traces that are put together.
+    /// Traces that must be looked at as a whole, and of which several sources have parts.
     split: HashSet<TraceId>,
-    /// The source that has them goes by this id.
+    /// The source that has them, put together, goes by this id.
     whole_id: BlockId,
-    reads: Semaphore,
-    budget: Arc<Budget>,
 }
 
 /// A source that was opened, and its traces (rows of `traces`, ascending) that may count.
@@ -83,36 +74,26 @@ impl<'a> TagScan<'a> {
         };
         let needs_whole = FieldUse::of(fields).needs_whole_traces()
             || filter.as_ref().is_some_and(|filter| filter.field_use().needs_whole_traces());
-        let whole = needs_whole.then(|| Reading::new(inner, budget.clone(), sources.clone(), range));
-        let split = match &whole {
-            Some(reading) => reading.all_split_traces().await?,
-            None => HashSet::new(),
-        };
-        let mut sources = plan::newest_first(sources);
-        sources.retain(|source| source.time_range().overlaps(&range));
-        budget.plan(plan::metrics(&sources, &range));
-        let reads = Semaphore::new(inner.config.max_concurrent_reads.max(1));
-        Ok(Self { inner, sources, range, filter, whole, split, whole_id: BlockId::generate(), reads, budget })
+        let reading = Reading::new(inner, budget, sources, range);
+        let split = if needs_whole { reading.all_split_traces().await? } else { HashSet::new() };
+        Ok(Self { reading, filter, split, whole_id: BlockId::generate() })
     }
 
-    /// Gives every source of the range to `visit`. A damaged one is left out.
+    /// Gives every source of the range to `visit`, and before them the split traces. A damaged source is left out.
     async fn each_source<'s>(&'s self, visit: impl Fn(Arc<dyn Source>) -> Work<'s, ()> + Sync) -> Result<(), Error> {
-        if let Some(reading) = self.whole.as_ref().filter(|_| !self.split.is_empty()) {
-            self.each_whole(reading, &visit).await?;
+        if !self.split.is_empty() {
+            self.each_whole(&visit).await?;
         }
-        let visit = |source: &Arc<dyn Source>| self.visit(source.clone(), &visit).boxed();
-        let visits = self.sources.iter().map(visit).collect();
-        try_all(self.inner.config.max_concurrent_reads, visits).await?;
+        let visit = |(_, source): (usize, &Arc<dyn Source>)| self.visit(source.clone(), &visit).boxed();
+        let visits = self.reading.in_range().map(visit).collect();
+        try_all(self.reading.inner.config.max_concurrent_reads, visits).await?;
         Ok(())
     }
 
     /// Puts the split traces together, some at a time, and gives them to `visit`.
-    async fn each_whole<'s>(
-        &'s self,
-        reading: &Reading<'_>,
-        visit: &(impl Fn(Arc<dyn Source>) -> Work<'s, ()> + Sync),
-    ) -> Result<(), Error> {
-        let parts = reading.parts_of(&self.split, &self.range).await?;
+    async fn each_whole<'s>(&'s self, visit: &(impl Fn(Arc<dyn Source>) -> Work<'s, ()> + Sync)) -> Result<(), Error> {
+        let reading = &self.reading;
+        let parts = reading.parts_of(&self.split, &reading.range).await?;
         let ids: Vec<TraceId> = parts.by_trace.keys().copied().collect();
         for batch in parts.batches(&ids)? {
             let whole = reading.read_whole(&parts, ids[batch].iter().copied()).await?;
@@ -127,14 +108,9 @@ impl<'a> TagScan<'a> {
         visit: &(impl Fn(Arc<dyn Source>) -> Work<'s, ()> + Sync),
     ) -> Result<(), Error> {
         let block_id = source.block_id();
-        match visit(source).await {
-            Err(error) if error.is_of_one_source() => {
-                warn!(%block_id, %error, "source left out of a tag query");
-                return Ok(());
-            }
-            result => result?,
+        if self.reading.budget.if_readable(block_id, visit(source)).await?.is_some() {
+            self.reading.budget.count_source();
         }
-        self.budget.count_source();
         Ok(())
     }
 
@@ -154,7 +130,7 @@ impl<'a> TagScan<'a> {
 
     /// Those that are put together count only there.
     fn traces_in_range<'o>(&'o self, opened: &'o Opened) -> Result<impl Iterator<Item = usize> + use<'o, 'a>, Error> {
-        let (traces, range) = (opened.traces()?, self.range);
+        let (traces, range) = (opened.traces()?, self.reading.range);
         let is_elsewhere = !self.split.is_empty() && opened.source.block_id() != self.whole_id;
         let is_wanted = move |&trace: &usize| {
             traces.time_range(trace).overlaps(&range) && !(is_elsewhere && self.split.contains(&traces.id(trace)))
@@ -176,7 +152,7 @@ impl<'a> TagScan<'a> {
         let Candidates { opened, traces } = candidates;
         let masks = {
             let (filter, table) = (filter.clone(), opened.small_tables());
-            Arc::new(self.inner.cpu.run(move || filter.on_dimensions(&table)).await??)
+            Arc::new(self.reading.inner.cpu.run(move || filter.on_dimensions(&table)).await??)
         };
         if masks.is_never {
             return Ok(());
@@ -186,8 +162,11 @@ impl<'a> TagScan<'a> {
         let mut columns = columns.clone();
         columns.merge(&filter.projection());
         let (take, columns) = (Arc::new(take), &columns);
-        let select = |group| self.select(opened, group, columns, filter.clone(), masks.clone(), take.clone()).boxed();
-        try_all(self.inner.config.max_concurrent_reads, groups.into_iter().map(select).collect()).await?;
+        let select = |group| {
+            let select = self.select(opened, group, columns, filter.clone(), masks.clone(), take.clone());
+            self.reading.budget.if_readable(opened.source.block_id(), select).boxed()
+        };
+        try_all(self.reading.inner.config.max_concurrent_reads, groups.into_iter().map(select).collect()).await?;
         Ok(())
     }
 
@@ -200,9 +179,9 @@ impl<'a> TagScan<'a> {
         masks: Arc<DimensionMasks>,
         take: Arc<impl Fn(&Selected<'_>) -> Result<(), Error> + Send + Sync + 'static>,
     ) -> Result<(), Error> {
-        let _read = self.reads.acquire().await.map_err(|_| storage::Error::Stopping)?;
+        let _turn = self.reading.turn().await?;
         let rows = opened.read(&wanted, columns).await?;
-        self.budget.count_read(rows.bytes, rows.table.span_count())?;
+        self.reading.budget.count_read(rows.bytes, rows.table.span_count())?;
         let work = move || {
             let in_range = rows.mask(&rows.runs(&wanted.traces)?);
             let evaluation = Evaluation::new(&rows.table, &masks)?;
@@ -213,7 +192,7 @@ impl<'a> TagScan<'a> {
             }
             take(&Selected { rows: &rows, evaluation: &evaluation, selection })
         };
-        self.inner.cpu.run(work).await?
+        self.reading.inner.cpu.run(work).await?
     }
 }
 

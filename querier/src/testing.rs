@@ -11,7 +11,7 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status, span};
 use prometheus_client::registry::Registry;
 use prost::Message;
-use spans::{SpanTable, TableBuilder};
+use spans::{SpanTable, TableBuilder, Traces};
 use storage::block::{self, BlockCache, BlockSource};
 use storage::index::{IndexBuilder, Limits};
 use storage::memory::MemorySource;
@@ -118,8 +118,11 @@ pub(crate) async fn indexed_block(table: &SpanTable, limits: Limits) -> BlockSou
     let mut block = block::encode(BlockId::generate(), &tenant, table).unwrap();
     let mut index = IndexBuilder::new(limits);
     index.add(table).unwrap();
+    let index = index.finish().unwrap();
+    let is_index = |name: &str| name == BlockFile::Index.name();
+    block.meta.files.iter_mut().filter(|file| is_index(&file.name)).for_each(|file| file.bytes = index.len() as u64);
     block.files.retain(|(file, _)| *file != BlockFile::Index);
-    block.files.push((BlockFile::Index, index.finish().unwrap()));
+    block.files.push((BlockFile::Index, index));
     block.put(&tenant, objects.as_ref()).await.unwrap();
     let cache = BlockCache::new(1 << 20, Telemetry::unregistered());
     BlockSource::new(tenant, block.entry(), objects, CpuPool::new(1), cache)
@@ -144,7 +147,7 @@ pub(crate) struct Damaged;
 #[async_trait]
 impl Source for Damaged {
     fn block_id(&self) -> BlockId {
-        BlockId::generate()
+        "0190163d-8694-739b-aea5-966c26f8ad91".parse().unwrap()
     }
 
     fn is_live(&self) -> bool {
@@ -178,6 +181,52 @@ impl Source for Damaged {
 
 fn damage() -> storage::Error {
     storage::Error::BlockDamaged { key: "spans.parquet".to_owned(), reason: "test".to_owned() }
+}
+
+/// A source of two row groups, half of the traces each, of which the second cannot be read.
+pub(crate) struct HalfDamaged(pub Arc<dyn Source>);
+
+#[async_trait]
+impl Source for HalfDamaged {
+    fn block_id(&self) -> BlockId {
+        self.0.block_id()
+    }
+
+    fn is_live(&self) -> bool {
+        false
+    }
+
+    fn time_range(&self) -> TimeRange {
+        self.0.time_range()
+    }
+
+    fn span_count(&self) -> usize {
+        self.0.span_count()
+    }
+
+    fn size_bytes(&self) -> u64 {
+        self.0.size_bytes()
+    }
+
+    async fn dimensions(&self) -> Result<Arc<Dimensions>, storage::Error> {
+        let whole = self.0.dimensions().await?;
+        let view = Traces::of(&whole.traces)?;
+        let middle = view.span_rows(view.len() / 2).start;
+        Ok(Arc::new(Dimensions { row_groups: vec![0..middle, middle..self.span_count()], ..(*whole).clone() }))
+    }
+
+    async fn find_trace(&self, id: &TraceId) -> Result<Option<usize>, storage::Error> {
+        self.0.find_trace(id).await
+    }
+
+    async fn read(
+        &self,
+        group: usize,
+        rows: &[std::ops::Range<usize>],
+        columns: &Projection,
+    ) -> Result<Read, storage::Error> {
+        if group > 0 { Err(damage()) } else { self.0.read(group, rows, columns).await }
+    }
 }
 
 /// A source whose spans cannot be read until [`Gated::open`] is called.

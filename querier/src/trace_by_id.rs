@@ -8,7 +8,6 @@ use futures::FutureExt;
 use model::{ErrorKind, TimeRange, TraceId};
 use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 use storage::source::Source;
-use tracing::warn;
 
 use self::fit::fit;
 use crate::answer::{TraceAnswer, TracePartial};
@@ -51,7 +50,7 @@ pub(crate) async fn trace_by_id(
                 found.extend(part);
             }
             Err(error) if may_be_left_out(&error) => {
-                warn!(%block_id, %error, "source left out of a trace");
+                budget.leave_out(block_id, &error);
                 failures.push(error);
             }
             Err(error) => return Err(error),

@@ -30,7 +30,8 @@ impl Error {
         Self::Malformed { reason }
     }
 
-    pub(crate) fn damaged(reason: impl Into<String>) -> Self {
+    /// Stored spans that are not as they were written.
+    pub fn damaged(reason: impl Into<String>) -> Self {
         Self::Damaged { reason: reason.into() }
     }
 

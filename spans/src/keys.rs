@@ -37,7 +37,10 @@ pub fn span_keys(spans: &RecordBatch) -> Result<BTreeSet<(Scope, String)>, Error
 }
 
 /// The keys that have a value in the list `attributes` or in an attribute column of a batch.
-fn batch_keys(batch: &RecordBatch, scope: Scope) -> Result<BTreeSet<(Scope, String)>, Error> {
+///
+/// # Errors
+/// [`Error::Damaged`] when the list is missing or has another type.
+pub fn batch_keys(batch: &RecordBatch, scope: Scope) -> Result<BTreeSet<(Scope, String)>, Error> {
     let mut keys = list_keys(batch, scope)?;
     let columns = batch.schema_ref().fields().iter().zip(batch.columns());
     let with_values = columns.filter(|(_, array)| array.null_count() < array.len());

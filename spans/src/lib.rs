@@ -35,7 +35,7 @@ pub use decode::{RequestSummary, check};
 pub use demote::demote;
 pub use encode::encode;
 pub use error::Error;
-pub use keys::{attribute_keys, batch_memory_bytes, list_keys, span_keys};
+pub use keys::{attribute_keys, batch_keys, batch_memory_bytes, list_keys, span_keys};
 pub use promote::Promotion;
 pub use table::{SpanTable, Traces, column, replace, u32s};
 pub use tree::{NestedSet, nested_sets};

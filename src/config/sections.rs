@@ -2,8 +2,7 @@
 
 use model::NotApplicable;
 use serde::{Deserialize, Serialize};
-
-use super::GoDuration;
+use storage::config::GoDuration;
 
 /// `server`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -145,7 +144,7 @@ pub struct Compactor {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Compaction {
-    /// How long spans are kept, measured on the end of their block. 7 days.
+    /// How long spans are kept after their end, or after they were written if that is later. 7 days.
     pub block_retention: GoDuration,
     /// Blocks whose newest spans ended in the same window are merged. 1 hour (Tempo's default).
     pub compaction_window: GoDuration,
@@ -155,7 +154,8 @@ pub struct Compaction {
     pub max_compaction_objects: u64,
     /// Most bytes of a merged block. 2 GiB: a block is rewritten as a whole, and larger ones make no query faster.
     pub max_block_bytes: u64,
-    /// How long the files of merged blocks stay. 1 hour (Tempo's default): longer than any query takes.
+    /// How long the files of a block stay that was merged, has expired, or was never finished. 1 hour (Tempo's default):
+    /// longer than any query takes, and than any block may be under way. See [`storage::garbage::least_grace`].
     pub compacted_block_retention: GoDuration,
 }
 

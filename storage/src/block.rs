@@ -14,20 +14,22 @@
 
 mod fetch;
 mod footer;
+mod inspect;
 mod meta;
 mod properties;
 mod reader;
 mod row_group;
-mod upload;
+mod verify;
 mod whole;
 mod writer;
 
 #[cfg(test)]
 mod tests;
 
+pub use inspect::{Column, Inspection, RowGroup, inspect};
 pub use meta::{BlockMeta, FileMeta};
 pub use reader::{BlockCache, BlockSource};
-pub(crate) use upload::Upload;
+pub use verify::Verifier;
 pub(crate) use whole::WholeBlock;
 pub(crate) use writer::{BlockWriter, ROW_GROUP_ROWS, SpansLayout};
 pub use writer::{EncodedBlock, encode};

@@ -1,6 +1,7 @@
 //! Settings of this crate, under Tempo's names.
 
 mod azure;
+mod duration;
 mod gcs;
 mod s3;
 mod secret;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::paths::DataDir;
 
 pub use azure::AzureConfig;
+pub use duration::GoDuration;
 pub use gcs::GcsConfig;
 pub use s3::{BucketLookup, S3Config};
 pub use secret::Secret;
@@ -30,7 +32,7 @@ pub struct Config {
     pub trace: TraceConfig,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TraceConfig {
     /// Which object store holds the blocks. Default `local`: it needs nothing else to run.
@@ -49,10 +51,12 @@ pub struct TraceConfig {
     #[serde(skip_serializing_if = "is_default")]
     pub azure: AzureConfig,
 
+    /// How often blocks that other processes have published or removed are looked for. 1 minute: they become blocks after
+    /// some minutes, and a look costs one LIST for each tenant.
+    pub blocklist_poll: GoDuration,
+
     #[serde(skip_serializing)]
     pub block: NotApplicable,
-    #[serde(skip_serializing)]
-    pub blocklist_poll: NotApplicable,
     #[serde(skip_serializing)]
     pub blocklist_poll_concurrency: NotApplicable,
     #[serde(skip_serializing)]
@@ -97,6 +101,25 @@ pub struct FolderConfig {
     pub path: Option<PathBuf>,
 }
 
+impl Default for TraceConfig {
+    fn default() -> Self {
+        Self {
+            backend: Backend::default(),
+            local: FolderConfig::default(),
+            wal: FolderConfig::default(),
+            s3: S3Config::default(),
+            gcs: GcsConfig::default(),
+            azure: AzureConfig::default(),
+            blocklist_poll: GoDuration::from_secs(60),
+            block: NotApplicable::default(),
+            blocklist_poll_concurrency: NotApplicable::default(),
+            cache: NotApplicable::default(),
+            pool: NotApplicable::default(),
+            search: NotApplicable::default(),
+        }
+    }
+}
+
 impl TraceConfig {
     /// The data folder `root`, with the folders that are set here in place of its own.
     pub fn data_dir(&self, root: impl Into<PathBuf>) -> DataDir {
@@ -125,7 +148,6 @@ impl TraceConfig {
     pub fn not_applicable(&self) -> Vec<&'static str> {
         let keys = [
             ("storage.trace.block", &self.block),
-            ("storage.trace.blocklist_poll", &self.blocklist_poll),
             ("storage.trace.blocklist_poll_concurrency", &self.blocklist_poll_concurrency),
             ("storage.trace.cache", &self.cache),
             ("storage.trace.pool", &self.pool),

@@ -3,45 +3,69 @@
 //! Work waits here, in the order of arrival, until a place is free; how much may wait is for the callers to limit.
 
 use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
+use rayon::{ThreadPool, ThreadPoolBuilder};
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::error::Error;
 
-/// Runs at most `threads` pieces of work at a time, off the async threads. Clones share the places.
+/// Runs at most `threads` pieces of work at a time, off the async threads. Clones share the threads.
+///
+/// They are threads of its own, always the same few: what one piece of work has freed is where the next one finds memory.
+/// Spread over the many threads of the runtime, each of which sets memory aside, the same queries take more.
 #[derive(Debug, Clone)]
 pub struct CpuPool {
+    threads: Arc<ThreadPool>,
     places: Arc<Semaphore>,
-    threads: usize,
 }
 
 impl CpuPool {
     /// At least one thread.
+    ///
+    /// # Panics
+    /// When the system cannot start a thread.
     pub fn new(threads: usize) -> Self {
-        let threads = threads.clamp(1, Semaphore::MAX_PERMITS);
-        Self { places: Arc::new(Semaphore::new(threads)), threads }
+        let count = threads.clamp(1, Semaphore::MAX_PERMITS);
+        let threads = ThreadPoolBuilder::new().num_threads(count).thread_name(|number| format!("cpu-{number}")).build();
+        let threads = threads.expect("the system can start a thread at start-up");
+        Self { threads: Arc::new(threads), places: Arc::new(Semaphore::new(count)) }
+    }
+
+    /// As many threads as the machine lets the process have.
+    ///
+    /// # Panics
+    /// As [`new`](Self::new).
+    pub fn of_all_cores() -> Self {
+        Self::new(std::thread::available_parallelism().map_or(1, usize::from))
     }
 
     pub fn threads(&self) -> usize {
-        self.threads
+        self.threads.current_num_threads()
+    }
+
+    /// Has every thread do this once, when it has nothing else to do or between two pieces of work. Does not wait.
+    pub fn on_each_thread(&self, work: impl Fn() + Send + Sync + 'static) {
+        self.threads.spawn_broadcast(move |_| work());
     }
 
     /// Waits for a place, then runs `work` to its end. A caller that goes away while it waits costs nothing;
     /// work that has begun keeps its place until it is done.
     ///
     /// # Errors
-    /// [`Error::Panicked`] when the work panics, [`Error::Stopping`] when the runtime goes away.
+    /// [`Error::Panicked`] when the work panics, [`Error::Stopping`] when the pool goes away.
     pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
         let place = self.places.clone().acquire_owned().await.map_err(|_| Error::Stopping)?;
-        let running = tokio::task::spawn_blocking(move || {
-            let _place = place;
-            work()
+        let (done, result) = oneshot::channel();
+        self.threads.spawn(move || {
+            // what the work owns is gone after a panic, and nobody else sees it
+            let result = catch_unwind(AssertUnwindSafe(work));
+            drop(place);
+            _ = done.send(result);
         });
-        running.await.map_err(|error| match error.try_into_panic() {
-            Ok(panic) => Error::Panicked { message: panic_message(panic.as_ref()) },
-            Err(_cancelled) => Error::Stopping,
-        })
+        let result = result.await.map_err(|_| Error::Stopping)?;
+        result.map_err(|panic| Error::Panicked { message: panic_message(panic.as_ref()) })
     }
 }
 

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use model::{BlockId, ErrorKind, TenantId};
 
+use crate::garbage::MAX_UNPUBLISHED;
+
 /// The error of this crate.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -43,6 +45,9 @@ pub enum Error {
     /// Blocks that a commit wants to replace are no longer in the manifest: its work is out of date.
     #[error("blocks to replace are gone from the manifest of tenant {tenant}, the first is {block_id}")]
     BlocksGone { tenant: TenantId, block_id: BlockId },
+    /// A block whose files others may have deleted since it was begun. It was not published.
+    #[error("a block of tenant {tenant} was begun more than {MAX_UNPUBLISHED:?} ago, it has to be written anew")]
+    TooLate { tenant: TenantId },
     #[error("write an index: {0}")]
     Index(#[source] io::Error),
     /// A check before a commit that would lose data.
@@ -89,7 +94,7 @@ impl Error {
             Self::Objects { source: object_store::Error::NotFound { .. }, .. } => ErrorKind::NotFound,
             Self::Io { .. } | Self::Objects { .. } | Self::Stopping => ErrorKind::Unavailable,
             Self::DataDirUnusable { .. } | Self::DataDirInUse { .. } => ErrorKind::Unavailable,
-            Self::CommitContention { .. } => ErrorKind::Unavailable,
+            Self::CommitContention { .. } | Self::TooLate { .. } => ErrorKind::Unavailable,
             Self::EntryTooLarge { .. } | Self::Setting { .. } => ErrorKind::InvalidInput,
             Self::BlocksGone { .. } => ErrorKind::NotFound,
             Self::WriterIdDamaged { .. } | Self::SegmentVersion { .. } => ErrorKind::Corrupt,

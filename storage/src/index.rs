@@ -23,6 +23,7 @@ mod build;
 mod bundle;
 mod columns;
 mod directory;
+mod figures;
 mod fingerprint;
 mod lookup;
 mod postings;
@@ -42,10 +43,13 @@ use tantivy::termdict::TermDictionaryBuilder;
 use self::build::Collected;
 use self::bundle::Parts;
 use self::directory::{Directory, FieldInfo, Flags};
+use self::postings::Pages;
 use self::term::{Scalar, Tag};
-use self::values::{FieldValues, Finished, Pages};
+use self::values::{FieldValues, Finished};
 use crate::error::Error;
 
+pub(crate) use self::figures::figures;
+pub use self::figures::{FieldFigures, Figures};
 pub use self::lookup::{FieldValue, ValueCount};
 pub(crate) use self::read::{BlockIndex, IndexCache};
 
@@ -60,6 +64,9 @@ pub struct Limits {
     pub most_listed_texts: usize,
     /// A field with more distinct numbers keeps them in buckets.
     pub most_listed_numbers: usize,
+    /// With more hashes none are kept, and the fields that have them are only known to have values in a page: so much
+    /// memory may they take while an index is built, eight bytes each.
+    pub most_hashes: usize,
     /// Fields beyond so many are left out, so that nothing can be said of them.
     pub most_fields: usize,
 }
@@ -71,15 +78,21 @@ impl Default for Limits {
             least_hashed_texts: 4_096,
             most_listed_texts: 65_536,
             most_listed_numbers: 1_024,
+            most_hashes: 16 << 20,
             most_fields: 8_192,
         }
     }
 }
 
 /// The index of a table, or of the tables that make up a block.
-#[derive(Default)]
 pub struct IndexBuilder {
     collected: Collected,
+}
+
+impl Default for IndexBuilder {
+    fn default() -> Self {
+        Self::new(Limits::default())
+    }
 }
 
 impl IndexBuilder {
@@ -114,7 +127,7 @@ impl IndexBuilder {
             infos.push(FieldInfo { field, rows, flags });
         }
         let parts = Parts {
-            fingerprints: fingerprint::encode(hashes, page_traces.len()),
+            fingerprints: hashes.encode(page_traces.len()),
             postings: terms.postings,
             terms: terms.dictionary.finish().map_err(Error::Index)?,
             directory: Directory::new(&page_traces, !is_incomplete, infos).encode(),
@@ -161,14 +174,14 @@ impl Terms {
         terms.extend(
             buckets.into_iter().flatten().map(|(bucket, pages)| (Tag::Bucket, bucket.to_be_bytes().to_vec(), pages)),
         );
-        if !present.is_empty() {
+        if present.count() > 0 {
             terms.push((Tag::Present, Vec::new(), present));
         }
         terms.sort_unstable_by(|(left_tag, left, _), (right_tag, right, _)| (left_tag, left).cmp(&(right_tag, right)));
         terms.dedup_by(|(tag, value, pages), (kept_tag, kept_value, kept)| {
             let is_same = tag == kept_tag && value == kept_value; // two long texts with one hash
             if is_same {
-                *kept = merged(kept, pages);
+                *kept = Pages::union(&[std::mem::take(kept), std::mem::take(pages)]);
             }
             is_same
         });
@@ -178,28 +191,11 @@ impl Terms {
             term.extend(term::prefix(field, *tag));
             term.extend_from_slice(value);
             let start = self.postings.len();
-            postings::encode(pages, self.page_count, &mut self.postings);
-            let info = TermInfo {
-                doc_freq: pages.len() as u32,
-                postings_range: start..self.postings.len(),
-                positions_range: 0..0,
-            };
+            pages.encode(self.page_count, &mut self.postings);
+            let info =
+                TermInfo { doc_freq: pages.count(), postings_range: start..self.postings.len(), positions_range: 0..0 };
             self.dictionary.insert(&term, &info).map_err(Error::Index)?;
         }
         Ok(flags)
     }
-}
-
-/// The pages of both.
-fn merged(left: &Pages, right: &Pages) -> Pages {
-    let mut pages = [left.as_slice(), right].concat();
-    pages.sort_unstable();
-    pages.dedup_by(|(page, rows), (kept_page, kept_rows)| {
-        let is_same = page == kept_page;
-        if is_same {
-            *kept_rows += *rows;
-        }
-        is_same
-    });
-    pages
 }

@@ -9,11 +9,14 @@
 //! Owns files, keys, formats and their durability. Does not know requests, queries, or when something is due.
 
 pub mod block;
+mod clock;
 pub mod compaction;
 pub mod config;
 pub mod cpu;
+pub mod damage;
 mod durable;
 pub mod error;
+pub mod garbage;
 pub mod index;
 pub mod lock;
 pub mod manifest;

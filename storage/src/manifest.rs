@@ -8,9 +8,11 @@
 //!
 //! The newest counts. A commit reads it, changes it and creates the next one, which succeeds for one of many; the others
 //! read again. Publishing a block, swapping compaction's inputs for its output and dropping expired blocks are each one
-//! commit. A block's files are durable before the commit that names it, and deleted after the one that does not.
+//! commit. A block's files are durable before the commit that names it, and deleted by [`crate::garbage`] after the one
+//! that does not. What other processes commit is taken over by the next commit, or by the [`Poller`].
 
 mod format;
+mod poll;
 mod store;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,9 +20,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use model::{BlockId, TimeRange};
 use serde::{Deserialize, Serialize};
 
+use crate::clock::unix_nanos;
+use crate::garbage::Begun;
 use crate::lock::WriterId;
+use crate::paths::BlockFile;
 use crate::wal::SegmentSequence;
 
+pub use poll::Poller;
 pub use store::Store;
 
 /// The live blocks of a tenant.
@@ -46,6 +52,10 @@ pub struct BlockEntry {
     pub spans: u64,
     /// How often the spans were compacted; 0 as cut by an ingester.
     pub level: u8,
+    /// When the last of the spans was written to a block for the first time; compaction does not change it. In manifests
+    /// of before there was this field, when the block's id was made.
+    #[serde(default)]
+    pub written_nanos: u64,
     pub files: BlockFiles,
 }
 
@@ -67,15 +77,44 @@ pub struct BlockFiles {
 pub struct Change {
     /// A block that is already there stays as it is.
     pub add: Vec<BlockEntry>,
+    /// When the writing of the first of them began; what comes too late is not added. `None` sets no limit: for a store
+    /// without a collector.
+    pub begun: Option<Begun>,
     /// With `add`, the blocks that it replaces: all must be there. Alone, those that are gone already do not matter.
     pub remove: Vec<BlockId>,
-    /// Raises the watermark of a writer; it never sinks.
+    /// Raises the watermark of a writer. Where it is as high already, the change was made before, whatever has become of
+    /// its blocks since.
     pub watermark: Option<(WriterId, SegmentSequence)>,
+}
+
+impl BlockFiles {
+    /// Size of a file; `None` for the one whose size is not kept here.
+    pub fn bytes_of(&self, file: BlockFile) -> Option<u64> {
+        match file {
+            BlockFile::Spans => Some(self.spans_bytes),
+            BlockFile::Traces => Some(self.traces_bytes),
+            BlockFile::Resources => Some(self.resources_bytes),
+            BlockFile::Scopes => Some(self.scopes_bytes),
+            BlockFile::Index => Some(self.index_bytes),
+            BlockFile::Meta => None,
+        }
+    }
 }
 
 impl BlockEntry {
     pub fn time_range(&self) -> TimeRange {
         TimeRange::new(self.start_nanos, self.end_nanos)
+    }
+
+    /// The entry of a block whose spans are written to a block for the first time.
+    #[must_use]
+    pub fn written_now(self) -> Self {
+        Self { written_nanos: unix_nanos(), ..self }
+    }
+
+    /// From when on retention counts: spans that arrive late stay as long as others.
+    pub fn kept_from_nanos(&self) -> u64 {
+        self.end_nanos.max(self.written_nanos)
     }
 
     /// Size at rest.
@@ -106,6 +145,9 @@ impl Manifest {
     /// # Errors
     /// The first of the blocks to replace that is gone.
     fn apply(&self, change: &Change) -> Result<Option<Self>, BlockId> {
+        if change.watermark.is_some_and(|(writer, segment)| segment <= self.watermark(&writer)) {
+            return Ok(None);
+        }
         let adds_something = change.add.iter().any(|block| self.block(&block.id).is_none());
         if let Some(gone) = change.remove.iter().find(|id| adds_something && self.block(id).is_none()) {
             return Err(*gone);
@@ -117,8 +159,7 @@ impl Manifest {
         next.blocks.sort_by_key(|block| block.id);
         next.blocks.dedup_by_key(|block| block.id);
         if let Some((writer, segment)) = change.watermark {
-            let watermark = next.wal_watermarks.entry(writer).or_default();
-            *watermark = segment.max(*watermark);
+            next.wal_watermarks.insert(writer, segment);
         }
         Ok((next != *self).then(|| next.following()))
     }

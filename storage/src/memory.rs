@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
@@ -13,20 +13,46 @@ use spans::{SpanTable, Traces};
 use crate::error::Error;
 use crate::source::{Dimensions, Projection, Read, Source};
 
+/// The block that rows in memory are to become: another one, when a block has to be written anew. Clones agree.
+#[derive(Debug, Clone)]
+pub struct FutureBlock(Arc<RwLock<BlockId>>);
+
+impl FutureBlock {
+    pub fn generate() -> Self {
+        BlockId::generate().into()
+    }
+
+    pub fn id(&self) -> BlockId {
+        *self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes another id. The block of the old one must not be published any more, or its spans are there twice.
+    pub fn renew(&self) {
+        let mut id = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        *id = id.another();
+    }
+}
+
+impl From<BlockId> for FutureBlock {
+    fn from(id: BlockId) -> Self {
+        Self(Arc::new(RwLock::new(id)))
+    }
+}
+
 /// A [`SpanTable`] as a [`Source`] with one row group.
 pub struct MemorySource {
-    block_id: BlockId,
+    block: FutureBlock,
     spans: RecordBatch,
     dimensions: Arc<Dimensions>,
     time_range: TimeRange,
 }
 
 impl MemorySource {
-    /// `block_id` is the block that the table's spans will be published in.
+    /// `block` is the one that the table's spans will be published in.
     ///
     /// # Errors
     /// [`spans::Error::Damaged`] when the table does not have the shape of [`spans::schema`].
-    pub fn new(block_id: BlockId, table: SpanTable) -> Result<Self, Error> {
+    pub fn new(block: impl Into<FutureBlock>, table: SpanTable) -> Result<Self, Error> {
         let time_range = table.time_range()?.unwrap_or(TimeRange::new(u64::MAX, 0));
         let dimensions = Dimensions {
             keys: spans::attribute_keys(&table)?,
@@ -35,7 +61,7 @@ impl MemorySource {
             resources: table.resources,
             scopes: table.scopes,
         };
-        Ok(Self { block_id, spans: table.spans, dimensions: Arc::new(dimensions), time_range })
+        Ok(Self { block: block.into(), spans: table.spans, dimensions: Arc::new(dimensions), time_range })
     }
 
     /// The table, without a copy.
@@ -48,7 +74,7 @@ impl MemorySource {
 #[async_trait]
 impl Source for MemorySource {
     fn block_id(&self) -> BlockId {
-        self.block_id
+        self.block.id()
     }
 
     fn is_live(&self) -> bool {

@@ -21,6 +21,7 @@ mod s3;
 
 use std::sync::Arc;
 
+use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::{ObjectStore, PutMode};
 
@@ -35,8 +36,25 @@ use counted::Counted;
 /// # Errors
 /// [`Error::Setting`] when the settings cannot work.
 pub fn open(config: &TraceConfig, dir: &DataDir, telemetry: &Telemetry) -> Result<Arc<dyn ObjectStore>, Error> {
+    open_with(config, telemetry, || local::open(dir.blocks_dir()))
+}
+
+/// As [`open`], to look beside the process that uses the data folder: what lies there is left as it is, and the caller
+/// writes nothing.
+///
+/// # Errors
+/// [`Error::Io`] when a local folder is not there.
+pub fn open_to_read(config: &TraceConfig, dir: &DataDir, telemetry: &Telemetry) -> Result<Arc<dyn ObjectStore>, Error> {
+    open_with(config, telemetry, || local::open_to_read(dir.blocks_dir()))
+}
+
+fn open_with(
+    config: &TraceConfig,
+    telemetry: &Telemetry,
+    local: impl FnOnce() -> Result<LocalFileSystem, Error>,
+) -> Result<Arc<dyn ObjectStore>, Error> {
     Ok(match config.backend {
-        Backend::Local => Arc::new(Counted::new(local::open(dir.blocks_dir())?, telemetry.clone())),
+        Backend::Local => Arc::new(Counted::new(local()?, telemetry.clone())),
         Backend::Memory => Arc::new(Counted::new(InMemory::new(), telemetry.clone())),
         Backend::S3 => {
             let prefix = remote::prefix("storage.trace.s3.prefix", &config.s3.prefix)?;

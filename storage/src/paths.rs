@@ -42,6 +42,18 @@ impl BlockFile {
             Self::Meta => "meta.json",
         }
     }
+
+    /// The name without its ending, as it stands in metrics and in the log.
+    pub fn kind(self) -> &'static str {
+        match self {
+            Self::Spans => "spans",
+            Self::Traces => "traces",
+            Self::Resources => "resources",
+            Self::Scopes => "scopes",
+            Self::Index => "index",
+            Self::Meta => "meta",
+        }
+    }
 }
 
 /// What an object key names.

@@ -18,6 +18,7 @@ use crate::index::ValueCount;
 #[async_trait]
 pub trait Source: Send + Sync {
     /// The block that this source is or is about to become; the same spans are never in two sources with one block id.
+    /// That of live spans may change; after the commit that publishes them it is the one that the manifest has.
     fn block_id(&self) -> BlockId;
 
     /// True for spans that are not yet in a published block.

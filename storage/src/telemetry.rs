@@ -1,6 +1,8 @@
 //! This crate's counters, under Tempo's names.
 
 mod compaction;
+mod garbage;
+mod polls;
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +14,11 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use crate::paths::BlockFile;
+
 pub(crate) use compaction::{Compacted, CompactionCounters};
+pub(crate) use garbage::GarbageCounters;
+pub(crate) use polls::PollCounters;
 
 const REQUEST_SECONDS: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0];
 
@@ -24,7 +30,10 @@ pub struct Telemetry {
     block_bytes: Family<BlockBytesLabels, Gauge>,
     commit_conflicts: Counter,
     index_failures: Family<IndexFailureLabels, Counter>,
+    damaged: Family<FileLabels, Counter>,
     pub(crate) compaction: CompactionCounters,
+    pub(crate) garbage: GarbageCounters,
+    pub(crate) polls: PollCounters,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -38,15 +47,28 @@ struct TenantLabels {
     tenant: String,
 }
 
+impl TenantLabels {
+    fn of(tenant: &TenantId) -> Self {
+        Self { tenant: tenant.as_str().to_owned() }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct BlockBytesLabels {
     tenant: String,
+    /// `live`, or `compacted` for those that no manifest names.
     status: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct IndexFailureLabels {
     reason: &'static str,
+}
+
+/// A kind of stored file.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FileLabels {
+    file: &'static str,
 }
 
 impl Telemetry {
@@ -57,7 +79,10 @@ impl Telemetry {
             block_bytes: Family::default(),
             commit_conflicts: Counter::default(),
             index_failures: Family::default(),
+            damaged: Family::default(),
             compaction: CompactionCounters::register(registry),
+            garbage: GarbageCounters::register(registry),
+            polls: PollCounters::register(registry),
         };
         registry.register(
             "tempodb_backend_request_duration_seconds",
@@ -76,6 +101,11 @@ impl Telemetry {
             "Indexes of blocks that could not be used, so that their columns were read instead",
             telemetry.index_failures.clone(),
         );
+        registry.register(
+            "mosso_storage_damaged",
+            "Damaged or missing files that were met, each once in a while; the log names them",
+            telemetry.damaged.clone(),
+        );
         telemetry
     }
 
@@ -90,14 +120,41 @@ impl Telemetry {
     }
 
     pub(crate) fn set_live_blocks(&self, tenant: &TenantId, blocks: usize, bytes: u64) {
+        self.blocks.get_or_create(&TenantLabels::of(tenant)).set(blocks as i64);
+        self.set_block_bytes(tenant, "live", bytes);
+    }
+
+    /// Blocks that no manifest names.
+    pub(crate) fn set_unnamed_blocks(&self, tenant: &TenantId, blocks: usize, bytes: u64) {
+        self.garbage.set_unnamed(tenant, blocks);
+        self.set_block_bytes(tenant, "compacted", bytes);
+    }
+
+    fn set_block_bytes(&self, tenant: &TenantId, status: &'static str, bytes: u64) {
         let tenant = tenant.as_str().to_owned();
-        self.blocks.get_or_create(&TenantLabels { tenant: tenant.clone() }).set(blocks as i64);
-        self.block_bytes.get_or_create(&BlockBytesLabels { tenant, status: "live" }).set(bytes as i64);
+        self.block_bytes.get_or_create(&BlockBytesLabels { tenant, status }).set(bytes as i64);
     }
 
     /// `reason` is `damaged` or `unread`.
     pub(crate) fn index_failed(&self, reason: &'static str) {
         self.index_failures.get_or_create(&IndexFailureLabels { reason }).inc();
+    }
+
+    pub(crate) fn damaged_block_file(&self, file: BlockFile) {
+        self.damaged(file.kind());
+    }
+
+    pub(crate) fn damaged_manifest(&self) {
+        self.damaged("manifest");
+    }
+
+    /// A place in the write-ahead log that cannot be read.
+    pub fn damaged_log(&self) {
+        self.damaged("log");
+    }
+
+    fn damaged(&self, file: &'static str) {
+        self.damaged.get_or_create(&FileLabels { file }).inc();
     }
 
     pub(crate) fn commit_conflict(&self) {

@@ -38,6 +38,7 @@ mod entry;
 mod files;
 mod replay;
 mod segment;
+mod survey;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -53,6 +54,7 @@ use crate::paths;
 pub use files::{Files, LocalFiles, NewFile, OldFile};
 pub use replay::{Recovery, Replay, ReplayEvent};
 use segment::{Predecessor, SegmentWriter};
+pub use survey::{LogDamage, Requests, SegmentSurvey, Survey};
 
 /// Longest payload of an entry.
 pub const MAX_PAYLOAD_BYTES: usize = 64 << 20;
@@ -98,6 +100,8 @@ pub struct Log {
     newest: SegmentSequence,
     /// Closed segments and their sizes.
     sealed: BTreeMap<SegmentSequence, u64>,
+    /// Those of them that stay.
+    held: BTreeMap<SegmentSequence, u64>,
 }
 
 impl Log {
@@ -118,7 +122,7 @@ impl Log {
         let sealed = recovery.sizes();
         let newest = sealed.last_key_value().map_or(SegmentSequence::NONE, |(sequence, _)| *sequence).next();
         let current = SegmentWriter::create(files.as_ref(), dir, newest, Predecessor::UNKNOWN)?;
-        Ok((Self { files, dir: dir.to_owned(), current, newest, sealed }, recovery))
+        Ok((Self { files, dir: dir.to_owned(), current, newest, sealed, held: BTreeMap::new() }, recovery))
     }
 
     /// Makes later appends go to segments after `sequence`.
@@ -163,7 +167,12 @@ impl Log {
         Ok(closed)
     }
 
-    /// Deletes the closed segments up to `sequence`. The current one stays.
+    /// Keeps a closed segment from being deleted for as long as this log is open.
+    pub fn hold(&mut self, sequence: SegmentSequence) {
+        self.held.extend(self.sealed.remove_entry(&sequence));
+    }
+
+    /// Deletes the closed segments up to `sequence` that are not held. The current one stays.
     pub fn remove_through(&mut self, sequence: SegmentSequence) -> Result<(), Error> {
         while let Some(oldest) = self.sealed.first_entry().filter(|entry| *entry.key() <= sequence) {
             let path = paths::segment(&self.dir, *oldest.key());
@@ -179,12 +188,12 @@ impl Log {
 
     /// Size of all segments.
     pub fn bytes(&self) -> u64 {
-        self.sealed.values().sum::<u64>() + self.current.end()
+        self.sealed.values().chain(self.held.values()).sum::<u64>() + self.current.end()
     }
 
     /// Number of segments, the current one included.
     pub fn segments(&self) -> usize {
-        self.sealed.len() + 1
+        self.sealed.len() + self.held.len() + 1
     }
 
     fn start_segment(&mut self) -> Result<(), Error> {

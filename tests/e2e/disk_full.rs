@@ -3,8 +3,9 @@
 
 use anyhow::{Context, Result, ensure};
 
-use crate::durability::{assert_all_there, post, trace};
+use crate::durability::assert_all_there;
 use crate::server::Server;
+use crate::traffic::{post, trace};
 
 /// Room for the log: some requests.
 const LOG_BYTES: &str = "65536";

@@ -5,39 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use conformance::{Response, Target};
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
-use prost::Message;
+use conformance::Target;
 
 use crate::server::Server;
+use crate::traffic::{send, window};
 
 /// Small blocks, so that kills meet every stage: log, cut, block, manifest.
 const SMALL_BLOCKS: &str = "ingester: {max_block_bytes: 200000, max_block_duration: 1s}";
-
-/// One trace of ten spans.
-pub fn trace(id: u128) -> Vec<u8> {
-    let start =
-        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |now| now.as_nanos() as u64);
-    let spans = (0..10u64).map(|index| Span {
-        trace_id: id.to_be_bytes().to_vec(),
-        span_id: (index + 1).to_be_bytes().to_vec(),
-        parent_span_id: if index == 0 { Vec::new() } else { index.to_be_bytes().to_vec() },
-        name: format!("step {index}"),
-        start_time_unix_nano: start + index,
-        end_time_unix_nano: start + 1000,
-        ..Default::default()
-    });
-    let scope_spans = vec![ScopeSpans { spans: spans.collect(), ..Default::default() }];
-    ExportTraceServiceRequest { resource_spans: vec![ResourceSpans { scope_spans, ..Default::default() }] }
-        .encode_to_vec()
-}
-
-/// Sends one trace.
-pub async fn post(target: &Target, id: u128) -> Result<Response> {
-    let headers = [("Content-Type".to_owned(), "application/x-protobuf".to_owned())];
-    target.http(&target.otlp, "POST", "/v1/traces", &headers, Some(&trace(id))).await
-}
 
 /// Senders on several connections, and the ids that were acknowledged to them.
 struct Load {
@@ -54,7 +28,7 @@ impl Load {
                 let (mut next, mut acknowledged) = ((round << 64) | (sender << 32), Vec::new());
                 while !stop.load(Ordering::Relaxed) {
                     next += 1;
-                    if post(&target, next).await.is_ok_and(|answer| answer.status == 200) {
+                    if send(&target, next).await.unwrap_or(false) {
                         acknowledged.push(next);
                     }
                 }
@@ -94,11 +68,6 @@ pub async fn assert_all_there(target: &Target, ids: &[u128]) -> Result<()> {
         assert_eq!(spans, 10, "trace {id:x} by id");
     }
     Ok(())
-}
-
-fn window() -> String {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |now| now.as_secs());
-    format!("&start={}&end={}", now - 3600, now + 3600)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,9 +2,14 @@
 //! linking is the slow part.
 
 mod conformance_suite;
+mod damage;
 mod disk_full;
 mod durability;
 mod language;
+mod retention;
 mod server;
 mod simulation;
 mod start;
+mod stored;
+mod tools;
+mod traffic;

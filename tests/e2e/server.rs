@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -15,6 +16,7 @@ const MOSSO: &str = env!("CARGO_BIN_EXE_mosso");
 
 pub struct Server {
     process: Child,
+    log: Arc<Mutex<Vec<String>>>,
     pub api: String,
     pub otlp: String,
     pub grpc: String,
@@ -64,9 +66,12 @@ impl Server {
         let mut process = program.arg("-config.file").arg(config).stderr(Stdio::piped()).spawn()?;
         let stderr = process.stderr.take().context("stderr is piped")?;
         let (lines, log) = std::sync::mpsc::channel();
+        let all_lines = Arc::<Mutex<Vec<String>>>::default();
+        let kept = all_lines.clone();
         std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 eprintln!("mosso| {line}");
+                kept.lock().unwrap_or_else(PoisonError::into_inner).push(line.clone());
                 _ = lines.send(line);
             }
         });
@@ -83,9 +88,16 @@ impl Server {
             Ok(rest.split_whitespace().next().unwrap_or_default().to_owned())
         };
         let (api, grpc, otlp) = (address("http")?, address("otlp_grpc")?, address("otlp_http")?);
-        let server = Self { process, api: format!("http://{api}"), otlp: format!("http://{otlp}"), grpc };
+        let server =
+            Self { process, log: all_lines, api: format!("http://{api}"), otlp: format!("http://{otlp}"), grpc };
         server.wait_ready().await?;
         Ok(server)
+    }
+
+    /// Lines of the log so far that hold all of these words.
+    pub fn log_lines(&self, words: &[&str]) -> Vec<String> {
+        let lines = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.iter().filter(|line| words.iter().all(|word| line.contains(word))).cloned().collect()
     }
 
     pub fn target(&self) -> Target {

@@ -31,6 +31,13 @@ fn help_version_and_check_config() -> Result<()> {
     std::fs::write(dir.path().join("bad.yaml"), "server: {http_listen_prt: 1234}")?;
     assert_refused(&mosso(dir.path(), &["check-config", "bad.yaml"])?, "http_listen_prt");
     assert_refused(&mosso(dir.path(), &["-config.file=bad.yaml"])?, "http_listen_prt");
+    std::fs::write(dir.path().join("tenants.yaml"), "overrides: {a: {compaction: {block_retentoin: 1h}}}")?;
+    std::fs::write(dir.path().join("bad.yaml"), "overrides: {per_tenant_override_config: tenants.yaml}")?;
+    for arguments in [&["check-config", "bad.yaml"][..], &["-config.file=bad.yaml"]] {
+        let output = mosso(dir.path(), arguments)?;
+        assert_refused(&output, "block_retentoin");
+        assert_refused(&output, "tenants.yaml");
+    }
     Ok(())
 }
 

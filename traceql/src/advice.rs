@@ -73,9 +73,10 @@ pub(crate) fn of(text: &str, position: Position, message: &str) -> Option<String
         }
         _ if unexpected.starts_with(['+', '-', '*', '/', '%'])
             && before.contains("|")
-            && !before.contains("select") =>
+            && !before.contains("select")
+            && unexpected.ends_with("expecting with") =>
         {
-            Some("metrics have no arithmetic".to_owned()).filter(|_| unexpected.ends_with("expecting with"))
+            Some("metrics have no arithmetic".to_owned())
         }
         _ => None,
     }

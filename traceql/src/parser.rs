@@ -4,6 +4,7 @@
 //! - `pipeline.rs`: span sets, stages, and what parentheses around them can mean.
 //! - `scalar.rs`: aggregate filters.
 //! - `metrics.rs`: metrics functions and second stages.
+//! - `limits.rs`: how much of everything there may be.
 //!
 //! Binding strength of operators, weakest first, the same inside and outside of braces. All bind to the left but `^`.
 //!
@@ -17,30 +18,18 @@
 //! | 7 | `^` |
 
 mod expressions;
+mod limits;
 mod metrics;
 mod pipeline;
 mod scalar;
 
-use std::collections::HashSet;
-
+pub use self::limits::MAX_FIELDS;
+use self::limits::{Limits, MAX_NESTING, Part};
 use crate::ast::{ArithmeticOp, CompareOp, Field, FieldExpr, Pipeline, Query};
 use crate::error::{Error, Position};
 use crate::lexer::{Token, tokens};
 use crate::value::{Kind, Static, Status};
 use crate::{MAX_QUERY_BYTES, ast};
-
-/// The deepest tree that is read, so that no text can exhaust a stack: not here, and not in any function that walks the
-/// tree.
-pub const MAX_DEPTH: usize = 128;
-
-/// The deepest nesting of parentheses and prefix operators. A printed tree has one of each for every level.
-const MAX_NESTING: usize = 2 * MAX_DEPTH;
-
-/// The most operators between span sets, and between aggregates, in one query; for the same reason.
-const MAX_OPERATORS: usize = 64;
-
-/// The most patterns in one query: each is compiled to be checked, and may hold a megabyte while the query runs.
-const MAX_PATTERNS: usize = 128;
 
 /// Reads a whole query. The tree is neither folded nor checked.
 pub fn query(text: &str) -> Result<Query, Error> {
@@ -62,19 +51,10 @@ pub fn query(text: &str) -> Result<Query, Error> {
 /// Reads tokens as one expression, as in `{ expr }`; `None` if they are not exactly that. How many fields it may have is
 /// for the caller to say.
 pub fn expression(tokens: Vec<(Token, Position)>) -> Option<FieldExpr> {
-    let mut parser = Parser { max_fields: usize::MAX, ..Parser::new(tokens) };
+    let mut parser = Parser { limits: Limits::with_max_fields(usize::MAX), ..Parser::new(tokens) };
     let expr = parser.field_expr().ok()?;
     matches!(parser.token(), Token::End).then_some(expr)
 }
-
-/// The most stages of one query, those of metrics included: each is a walk over all that the one before it left.
-const MAX_STAGES: usize = 64;
-
-/// The most fields and numbers in the lists of one query (`select()`, `by()`, quantiles): each is answered.
-const MAX_LISTED: usize = 256;
-
-/// The most different fields in one query: each is a column that must be found and read.
-pub const MAX_FIELDS: usize = 512;
 
 struct Parser {
     /// Ends with [`Token::End`] or [`Token::Bad`], which are never taken.
@@ -82,31 +62,12 @@ struct Parser {
     at: usize,
     /// How many parentheses and prefix operators are open.
     nesting: usize,
-    /// How many operators between span sets and between aggregates were read.
-    operators: usize,
-    /// How many `=~` and `!~` were read in expressions.
-    patterns: usize,
-    /// How many stages were read, and how many entries of lists.
-    stages: usize,
-    listed: usize,
-    /// The fields that were read, and how many there may be.
-    fields: HashSet<Field>,
-    max_fields: usize,
+    limits: Limits,
 }
 
 impl Parser {
     fn new(tokens: Vec<(Token, Position)>) -> Self {
-        Self {
-            tokens,
-            at: 0,
-            nesting: 0,
-            operators: 0,
-            patterns: 0,
-            stages: 0,
-            listed: 0,
-            fields: HashSet::new(),
-            max_fields: MAX_FIELDS,
-        }
+        Self { tokens, at: 0, nesting: 0, limits: Limits::with_max_fields(MAX_FIELDS) }
     }
 
     fn root(&mut self) -> Result<(Pipeline, Option<ast::Metrics>), Error> {
@@ -248,51 +209,14 @@ impl Parser {
         result
     }
 
-    /// Counts an operator between span sets or aggregates.
-    fn count_operator(&mut self) -> Result<(), Error> {
-        self.operators += 1;
-        if self.operators > MAX_OPERATORS {
-            return Err(self.error(format!("too many operators between span sets (limit: {MAX_OPERATORS})")));
-        }
-        Ok(())
-    }
-
-    /// Counts a pattern of an expression.
-    fn count_pattern(&mut self) -> Result<(), Error> {
-        self.patterns += 1;
-        if self.patterns > MAX_PATTERNS {
-            return Err(self.error(format!("too many regular expressions (limit: {MAX_PATTERNS})")));
-        }
-        Ok(())
-    }
-
-    /// Counts a stage after the first.
-    fn count_stage(&mut self) -> Result<(), Error> {
-        self.stages += 1;
-        if self.stages > MAX_STAGES {
-            return Err(self.error(format!("too many stages (limit: {MAX_STAGES})")));
-        }
-        Ok(())
-    }
-
-    /// Counts an entry of a list.
-    fn count_listed(&mut self) -> Result<(), Error> {
-        self.listed += 1;
-        if self.listed > MAX_LISTED {
-            return Err(self.error(format!("too many entries in lists (limit: {MAX_LISTED})")));
-        }
-        Ok(())
+    /// Counts a part of the query that was read.
+    fn count(&mut self, part: Part) -> Result<(), Error> {
+        self.limits.count(part).map_err(|message| self.error(message))
     }
 
     /// Notes a field that was read.
     fn count_field(&mut self, field: &Field) -> Result<(), Error> {
-        if !self.fields.contains(field) {
-            self.fields.insert(field.clone());
-        }
-        if self.fields.len() > self.max_fields {
-            return Err(self.error(format!("too many different fields (limit: {MAX_FIELDS})")));
-        }
-        Ok(())
+        self.limits.count_field(field).map_err(|message| self.error(message))
     }
 
     fn too_deep(&self, limit: usize) -> Error {

@@ -27,9 +27,11 @@ impl Parts {
         let disk = Disk::default();
         let objects: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
         let cpu = CpuPool::new(1);
-        let store = manifest::Store::open(objects.clone(), storage::Telemetry::unregistered()).await.unwrap();
+        let telemetry = storage::Telemetry::unregistered();
+        let store = manifest::Store::open(objects.clone(), telemetry.clone()).await.unwrap();
         let writer_id = WriterId(uuid::Uuid::from_u128(1));
-        let storage = ingester::Storage { objects, manifests: Arc::new(store), cpu: cpu.clone(), writer_id };
+        let manifests = Arc::new(store);
+        let storage = ingester::Storage { objects, manifests, cpu: cpu.clone(), telemetry, writer_id };
         let log = Log::open_on(Arc::new(disk.clone()), Path::new("wal")).unwrap();
         let ingester = Ingester::open(ingester::Config::default(), log, storage, registry).await.unwrap();
         while ingester.readiness() != Readiness::Ready {

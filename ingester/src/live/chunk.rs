@@ -2,14 +2,13 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use model::BlockId;
 use spans::TableBuilder;
 use storage::Error as StorageError;
-use storage::memory::MemorySource;
+use storage::memory::{FutureBlock, MemorySource};
 
 /// Rows that can be found all the time; whoever asks first sorts them, and others who ask wait for that.
 pub(crate) struct Chunk {
-    block_id: BlockId,
+    block: FutureBlock,
     rows: Mutex<Rows>,
 }
 
@@ -20,8 +19,8 @@ enum Rows {
 
 impl Chunk {
     /// `snapshot` is the table of all rows, if there is one already.
-    pub(super) fn new(block_id: BlockId, rows: TableBuilder, snapshot: Option<Arc<MemorySource>>) -> Self {
-        Self { block_id, rows: Mutex::new(snapshot.map_or_else(|| Rows::AsTheyCame(Box::new(rows)), Rows::Sorted)) }
+    pub(super) fn new(block: FutureBlock, rows: TableBuilder, snapshot: Option<Arc<MemorySource>>) -> Self {
+        Self { block, rows: Mutex::new(snapshot.map_or_else(|| Rows::AsTheyCame(Box::new(rows)), Rows::Sorted)) }
     }
 
     /// The sorted rows. The first call is CPU work of some 20 ms.
@@ -32,7 +31,7 @@ impl Chunk {
         let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
         let source = match &*rows {
             Rows::Sorted(source) => return Ok(source.clone()),
-            Rows::AsTheyCame(builder) => Arc::new(MemorySource::new(self.block_id, builder.snapshot()?)?),
+            Rows::AsTheyCame(builder) => Arc::new(MemorySource::new(self.block.clone(), builder.snapshot()?)?),
         };
         *rows = Rows::Sorted(source.clone());
         Ok(source)

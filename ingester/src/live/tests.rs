@@ -59,6 +59,6 @@ fn rows_are_found_once_while_they_go_from_open_to_chunk_to_flushing() {
     assert_eq!(found(&live), sent);
     chunks[0].source().unwrap();
     assert_eq!(found(&live), sent);
-    live.published(&tenant, cut[0].block_id);
+    live.published(&cut[0]);
     assert_eq!(found(&live), 0);
 }

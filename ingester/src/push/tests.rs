@@ -3,6 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
+use futures::TryStreamExt;
+use object_store::path::Path as ObjectPath;
+use object_store::{ObjectStore, ObjectStoreExt};
 use prost::Message;
 use spans::testing::shop_request;
 use storage::Telemetry;
@@ -23,7 +26,13 @@ const WRITER: WriterId = WriterId(uuid::Uuid::from_u128(7));
 
 async fn start(wal_dir: &Path, objects: Arc<FaultyStore>, config: Config) -> Running {
     let manifests = Arc::new(manifest::Store::open(objects.clone(), Telemetry::unregistered()).await.unwrap());
-    let storage = Storage { objects, manifests: manifests.clone(), cpu: CpuPool::new(1), writer_id: WRITER };
+    let storage = Storage {
+        objects,
+        manifests: manifests.clone(),
+        cpu: CpuPool::new(1),
+        telemetry: Telemetry::unregistered(),
+        writer_id: WRITER,
+    };
     let ingester =
         Ingester::open(config, Log::open(wal_dir).unwrap(), storage, &mut Registry::default()).await.unwrap();
     let is_ready = async {
@@ -167,4 +176,47 @@ async fn a_request_is_found_and_acknowledged_after_its_sync_and_not_without_it()
         assert_eq!(acknowledged.await.unwrap().is_ok(), is_synced);
         assert_eq!(running.spans(&tenant).await, (0, if is_synced { spans } else { 0 }));
     }
+}
+
+/// A manifest that cannot be read: its text, for a repair.
+async fn damage_manifest(objects: &FaultyStore, tenant: &TenantId) -> (ObjectPath, Bytes) {
+    let prefix = ObjectPath::from(format!("{tenant}/manifest"));
+    let listed: Vec<_> = objects.list(Some(&prefix)).try_collect().await.unwrap();
+    let newest = listed.into_iter().map(|object| object.location).max().unwrap();
+    let whole = objects.get(&newest).await.unwrap().bytes().await.unwrap();
+    objects.put(&newest, whole.slice(1..).into()).await.unwrap();
+    (newest, whole)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_manifest_makes_its_tenant_unavailable_and_loses_nothing() {
+    let (dir, objects, other) =
+        (tempfile::tempdir().unwrap(), Arc::<FaultyStore>::default(), TenantId::parse("other").unwrap());
+    let tenant = TenantId::single();
+    let running = start(dir.path(), objects.clone(), Config::default()).await;
+    let mut sent = running.push(&tenant, 1).await;
+    let mut sent_other = running.push(&other, 2).await;
+    running.ingester.flush().await.unwrap();
+    // in the log only
+    sent += running.push(&tenant, 3).await;
+    sent_other += running.push(&other, 4).await;
+    running.ingester.close().await;
+
+    let (key, whole) = damage_manifest(&objects, &tenant).await;
+    for seed in 10..12 {
+        let running = start(dir.path(), objects.clone(), Config::default()).await;
+        let error = running.ingester.push(&tenant, shop_request(5, 5, 1).encode_to_vec().into()).await.unwrap_err();
+        assert_eq!(error.kind(), model::ErrorKind::Unavailable);
+        assert!(error.retry_after().is_some() && error.to_string().contains(key.as_ref()), "{error}");
+        sent_other += running.push(&other, seed).await;
+        running.ingester.flush().await.unwrap();
+        assert_eq!(running.spans(&other).await, (sent_other, 0), "others do not suffer");
+        running.ingester.close().await;
+    }
+
+    objects.put(&key, whole.into()).await.unwrap();
+    let running = start(dir.path(), objects, Config::default()).await;
+    let (published, live) = running.spans(&tenant).await;
+    assert_eq!(published + live, sent);
+    assert_eq!(running.spans(&other).await, (sent_other, 0));
 }

@@ -27,14 +27,25 @@ pub(crate) struct Watermarks {
 }
 
 impl Watermarks {
-    /// Reads the manifests of all tenants. `cancel` ends the wait for a store that cannot be reached.
-    pub(crate) async fn load(storage: Storage, cancel: CancellationToken) -> Result<Self, Error> {
-        let mut known = HashMap::new();
+    /// Reads the manifests of all tenants; beside what they say, the tenants whose manifest is damaged, with the reason.
+    /// `cancel` ends the wait for a store that cannot be reached.
+    pub(crate) async fn load(
+        storage: Storage,
+        cancel: CancellationToken,
+    ) -> Result<(Self, HashMap<TenantId, String>), Error> {
+        let (mut known, mut unavailable) = (HashMap::new(), HashMap::new());
         for tenant in storage.manifests.tenants() {
-            let manifest = storage.manifests.load(&tenant).await.map_err(Error::storage("read manifests"))?;
-            known.insert(tenant, manifest.watermark(&storage.writer_id));
+            match storage.manifests.load(&tenant).await {
+                Ok(manifest) => _ = known.insert(tenant, manifest.watermark(&storage.writer_id)),
+                Err(error) if error.kind() == ErrorKind::Corrupt => {
+                    tracing::error!(%tenant, %error, "spans of this tenant are refused, what the log has of it is kept");
+                    unavailable.insert(tenant, error.to_string());
+                }
+                Err(error) => return Err(Error::storage("read manifests")(error)),
+            }
         }
-        Ok(Self { storage, runtime: Handle::current(), cancel, known, fenced: HashSet::new() })
+        let watermarks = Self { storage, runtime: Handle::current(), cancel, known, fenced: HashSet::new() };
+        Ok((watermarks, unavailable))
     }
 
     /// The highest of all tenants.

@@ -14,6 +14,7 @@ use spans::schema::{AttributeColumn, AttributeType, column};
 
 use super::column::{Column, Lists, Part, Texts, sparse};
 use crate::error::Error;
+use crate::mask;
 
 /// The values of `key` at each row of `batch`.
 pub(crate) fn of_rows(batch: &RecordBatch, scope: Scope, key: &str) -> Result<Column, Error> {
@@ -222,10 +223,7 @@ impl Others {
     fn add_to(self, values: &mut Column) {
         let rows = values.rows;
         if !self.opaque.is_empty() {
-            let mut mask = BooleanBufferBuilder::new(rows);
-            mask.append_n(rows, false);
-            self.opaque.iter().for_each(|&row| mask.set_bit(row as usize, true));
-            values.opaque = Some(mask.finish());
+            values.opaque = Some(mask::of_rows(rows, self.opaque.iter().map(|&row| row as usize)));
         }
         values.parts.extend(of_scalars(rows, &self.scalars));
         if !self.arrays.is_empty() {

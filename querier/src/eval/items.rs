@@ -11,6 +11,7 @@ use super::attributes;
 use super::column::{Column, Part, Texts};
 use super::fields::hex;
 use crate::error::Error;
+use crate::mask;
 
 /// Most pairs that one batch is blown up to.
 const MAX_PAIRS: usize = 1 << 26;
@@ -50,11 +51,7 @@ impl Items {
 
     /// The items of the spans in `spans`.
     pub fn of_spans(&self, spans: &BooleanBuffer) -> BooleanBuffer {
-        let mut items = arrow::array::BooleanBufferBuilder::new(self.len());
-        for span in 0..self.offsets.len() - 1 {
-            items.append_n(self.range(span).len(), spans.value(span));
-        }
-        items.finish()
+        mask::of_ranges(self.len(), spans.set_indices().map(|span| self.range(span)))
     }
 
     /// The attributes of each item.
@@ -131,14 +128,8 @@ impl Pairs {
 
     /// The rows of `indices` that are in some pair of `pairs`.
     pub fn any(pairs: &BooleanBuffer, indices: &UInt32Array, rows: usize) -> BooleanBuffer {
-        let mut mask = arrow::array::BooleanBufferBuilder::new(rows);
-        mask.append_n(rows, false);
-        for pair in pairs.set_indices() {
-            if indices.is_valid(pair) {
-                mask.set_bit(indices.value(pair) as usize, true);
-            }
-        }
-        mask.finish()
+        let pairs = pairs.set_indices().filter(|&pair| indices.is_valid(pair));
+        mask::of_rows(rows, pairs.map(|pair| indices.value(pair) as usize))
     }
 }
 

@@ -5,15 +5,13 @@
 //! row by row of the small tables.
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
 
-use arrow::array::{BooleanBufferBuilder, RecordBatch};
-use arrow::buffer::BooleanBuffer;
+use arrow::array::RecordBatch;
 use arrow::datatypes::UInt32Type;
 use hashbrown::HashMap;
 use model::{Intrinsic, Scope};
 use spans::SpanTable;
-use spans::schema::{AttributeColumn, column};
+use spans::schema::column;
 use storage::source::Projection;
 use traceql::{Field, FieldExpr};
 
@@ -23,6 +21,7 @@ use super::query::Limits;
 use crate::answer::{Series, Value};
 use crate::error::Error;
 use crate::eval::{Cell, DimensionMasks, Evaluation, Filter, Groups, Home, Key, home};
+use crate::mask;
 
 /// Distinct values of a field that are counted. A field with more tells nothing by its values: only its spans are counted.
 const MAX_VALUES: usize = 10_000;
@@ -184,16 +183,13 @@ impl CompareMeter {
     }
 }
 
-/// Every field that spans of the table may have.
+/// Every field that spans of the table have.
 fn fields(table: &SpanTable) -> Result<Vec<Field>, Error> {
     let mut fields: Vec<Field> = INTRINSICS.map(Field::Intrinsic).into();
     for (scope, batch) in
         [(Scope::Span, &table.spans), (Scope::Resource, &table.resources), (Scope::Instrumentation, &table.scopes)]
     {
-        let of_columns = batch.schema_ref().fields().iter().filter_map(|field| AttributeColumn::of(field));
-        let mut keys: BTreeSet<String> = of_columns.map(|of| of.key).collect();
-        keys.extend(spans::list_keys(batch, scope)?.into_iter().map(|(_, key)| key));
-        fields.extend(keys.into_iter().map(|key| Field::attribute(scope, key)));
+        fields.extend(spans::batch_keys(batch, scope)?.into_iter().map(|(scope, key)| Field::attribute(scope, key)));
     }
     Ok(fields)
 }
@@ -212,7 +208,8 @@ impl FieldTally {
     /// `counted` are rows of the table that has the field.
     fn of(evaluation: &Evaluation<'_>, field: &Field, counted: &[Counted]) -> Result<Self, Error> {
         let column = evaluation.field(field)?;
-        let groups = Groups::of(&column, &mask(column.rows, counted));
+        let groups =
+            Groups::of(&column, &mask::of_rows(column.rows, counted.iter().map(|counted| counted.row as usize)));
         let mut counts: HashMap<(u32, Slot), u64> = HashMap::new();
         for counted in counted {
             *counts.entry((groups.numbers[counted.row as usize], counted.slot)).or_default() += counted.spans;
@@ -276,13 +273,6 @@ impl CompareTally {
     pub fn merge(&mut self, other: Self) -> Result<(), Error> {
         other.fields.into_iter().try_for_each(|(field, found)| self.add(field, found))
     }
-}
-
-fn mask(rows: usize, counted: &[Counted]) -> BooleanBuffer {
-    let mut mask = BooleanBufferBuilder::new(rows);
-    mask.append_n(rows, false);
-    counted.iter().for_each(|counted| mask.set_bit(counted.row as usize, true));
-    mask.finish()
 }
 
 fn total(counts: &HashMap<Slot, u64>, side: Side) -> u64 {

@@ -1,6 +1,6 @@
 //! The spans that are measured, and the interval that each falls into.
 
-use arrow::array::{ArrowPrimitiveType, AsArray, BooleanBufferBuilder, PrimitiveArray, RecordBatch};
+use arrow::array::{ArrowPrimitiveType, AsArray, PrimitiveArray, RecordBatch};
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{Int64Type, UInt32Type, UInt64Type};
 use spans::SpanTable;
@@ -8,6 +8,7 @@ use spans::schema::{column, trace_column};
 
 use super::intervals::Intervals;
 use crate::error::Error;
+use crate::mask;
 
 /// The columns that [`Measured::of`] reads.
 pub(super) const TIME_COLUMNS: [&str; 2] = [column::TRACE, column::START_OFFSET_NANOS];
@@ -51,10 +52,7 @@ impl Measured {
 
     /// The rows, as a mask over a batch.
     pub fn mask(&self, span_count: usize) -> BooleanBuffer {
-        let mut mask = BooleanBufferBuilder::new(span_count);
-        mask.append_n(span_count, false);
-        self.rows.iter().for_each(|&row| mask.set_bit(row as usize, true));
-        mask.finish()
+        mask::of_rows(span_count, self.rows.iter().map(|&row| row as usize))
     }
 }
 

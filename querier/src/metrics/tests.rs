@@ -12,7 +12,8 @@ use crate::answer::{MetricsAnswer, Series, Value};
 use crate::error::Error;
 use crate::request::MetricsRequest;
 use crate::testing::{
-    Damaged, MS, START, array, attributes, float, int, querier, resource, service, source, span, status, text,
+    Damaged, HalfDamaged, MS, START, array, attributes, float, int, querier, resource, service, source, span, status,
+    text,
 };
 
 mod agreement;
@@ -246,6 +247,14 @@ async fn an_answer_that_is_not_whole_says_so() {
     assert_eq!(damaged.series.len(), 2);
     assert_eq!(damaged.partial.as_deref(), Some("1 blocks could not be read, a partial response is returned"));
     assert_eq!((damaged.metrics.completed_jobs, damaged.metrics.total_jobs), (1, 2));
+}
+
+#[tokio::test]
+async fn a_damaged_row_group_leaves_the_others() {
+    let half: Arc<dyn Source> = Arc::new(HalfDamaged(example().swap_remove(0)));
+    let answer = ask(&[half], request("{ } | count_over_time() by (trace:id)", 20, 10)).await.unwrap();
+    assert_eq!(answer.series.len(), 1, "of two traces");
+    assert_eq!(answer.partial.as_deref(), Some("1 blocks could not be read, a partial response is returned"));
 }
 
 #[tokio::test]

@@ -104,7 +104,7 @@ impl Search<'_> {
         Ok(try_all(self.reading.inner.config.max_concurrent_reads, groups).await?.into_iter().flatten().collect())
     }
 
-    /// Traces of one row group, by row.
+    /// Traces of one row group, by row; none when it cannot be read.
     async fn show_group(&self, opened: &Opened, group: usize, hits: Vec<Hit>) -> Result<Vec<FoundTrace>, Error> {
         let query = self.query.clone();
         let Some(shown) = &query.shown else {
@@ -114,12 +114,16 @@ impl Search<'_> {
         };
         let _turn = self.reading.turn().await?;
         let columns = shown.projection();
-        let rows = if shown.needs_whole_runs() {
-            let wanted = GroupTraces { group, traces: hits.iter().map(|hit| hit.trace).collect() };
-            opened.read_only(&wanted, &columns).await?
-        } else {
-            opened.read_rows(group, hits.iter().flat_map(rows_of), &columns).await?
+        let read = async {
+            if shown.needs_whole_runs() {
+                let wanted = GroupTraces { group, traces: hits.iter().map(|hit| hit.trace).collect() };
+                opened.read_only(&wanted, &columns).await
+            } else {
+                opened.read_rows(group, hits.iter().flat_map(rows_of), &columns).await
+            }
         };
+        let block_id = opened.source.block_id();
+        let Some(rows) = self.reading.budget.if_readable(block_id, read).await? else { return Ok(Vec::new()) };
         self.reading.budget.count_read(rows.bytes, 0)?;
         let positions = |mut hit: Hit| {
             for row in hit.sets.iter_mut().flat_map(|set| &mut set.rows) {

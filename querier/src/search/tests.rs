@@ -17,8 +17,8 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::request::{SearchFilter, SearchRequest};
 use crate::testing::{
-    Damaged, Gated, MS, START, array, attributes, event, int, querier, querier_with, service, source, span, span_id,
-    status, text, trace_id,
+    Damaged, Gated, HalfDamaged, MS, START, array, attributes, event, int, querier, querier_with, service, source,
+    span, span_id, status, text, trace_id,
 };
 
 fn request(query: &str) -> SearchRequest {
@@ -251,6 +251,22 @@ async fn a_damaged_source_is_left_out() {
         assert_eq!(answer.traces.len(), 4);
         assert_eq!((answer.metrics.completed_jobs, answer.metrics.total_jobs), (2, 3));
     }
+}
+
+#[tokio::test]
+async fn a_damaged_row_group_leaves_the_others() {
+    let spans = (1..=4).map(|trace| span(trace, 1, 0, "op", u64::from(trace) * 1000, 10)).collect();
+    let half: Arc<dyn Source> = Arc::new(HalfDamaged(source(vec![service("s", spans)])));
+    let ids = |answer: &SearchAnswer| answer.traces.iter().map(|trace| trace.trace_id.0[0]).collect::<Vec<_>>();
+    // the last finds all on the small tables, and meets the damage when it reads what is shown
+    for query in ["{ name = `op` }", "{ name = `op` } | count() > 0", "{ rootName = `op` } | select(name)"] {
+        let answer = ask(std::slice::from_ref(&half), request(query)).await.unwrap();
+        assert_eq!((ids(&answer), answer.metrics.completed_jobs), (vec![2, 1], 0), "{query}");
+    }
+    // of trace 4 another part can be read
+    let part = source(vec![service("s", vec![span(4, 2, 1, "op", 4000, 10)])]);
+    let answer = ask(&[half, part], request("{ traceDuration > 1ms }")).await.unwrap();
+    assert_eq!((ids(&answer), answer.metrics.completed_jobs), (vec![4, 2, 1], 1));
 }
 
 #[tokio::test]

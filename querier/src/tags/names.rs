@@ -94,7 +94,7 @@ pub(crate) async fn tag_names(
             !names.is_empty() || only_well_known && has_well_known
         }),
     }
-    Ok(TagNames { scopes, intrinsics, metrics: scan.budget.spent() })
+    Ok(TagNames { scopes, intrinsics, metrics: scan.reading.budget.spent() })
 }
 
 async fn of_source(

@@ -14,7 +14,8 @@ use storage::source::Source;
 use crate::answer::TagValueKind;
 use crate::request::{Tag, TagNamesRequest, TagScope, TagValuesRequest};
 use crate::testing::{
-    MS, START, array, attributes, bool, event, float, indexed_block, int, querier, resource, source, span, text,
+    HalfDamaged, MS, START, array, attributes, bool, event, float, indexed_block, int, querier, resource, service,
+    source, span, text,
 };
 
 fn sources() -> Vec<Arc<dyn Source>> {
@@ -42,6 +43,17 @@ async fn names(scope: TagScope, range: TimeRange, query: Option<&str>) -> String
         .iter()
         .map(|(scope, names)| format!("{scope}: {}", names.iter().map(String::as_str).collect::<Vec<_>>().join(" ")));
     scopes.collect::<Vec<_>>().join("; ")
+}
+
+#[tokio::test]
+async fn a_damaged_row_group_leaves_the_others() {
+    let spans = [span(1, 1, 0, "first", 0, 10), span(2, 1, 0, "second", 0, 10)];
+    let half: Arc<dyn Source> = Arc::new(HalfDamaged(source(vec![service("s", spans.into())])));
+    let tag = Tag::Field(traceql::parse_field("name").unwrap());
+    let request =
+        TagValuesRequest { tag, range: TimeRange::ALL, query: Some("{ kind = unspecified }".to_owned()), limit: None };
+    let answer = querier(vec![half]).tag_values(&TenantId::single(), request).await.unwrap();
+    assert_eq!((answer.values.len(), answer.metrics.completed_jobs, answer.metrics.total_jobs), (1, 0, 1));
 }
 
 #[tokio::test]

@@ -19,6 +19,7 @@ use crate::error::Error;
 use crate::eval::column::{Part, Texts};
 use crate::eval::{Column, DimensionMasks, Evaluation, FieldUse, Home, home};
 use crate::legacy;
+use crate::mask;
 use crate::querier::Inner;
 use crate::request::{Tag, TagValuesRequest};
 
@@ -50,7 +51,7 @@ pub(crate) async fn tag_values(
     let values = Arc::new(Mutex::new(Values::new(inner.config.max_bytes_per_tag_answer)));
     scan.each_source(|source| of_source(&scan, source, &fields, &values).boxed()).await?;
     let values = std::mem::take(&mut locked(&values).values);
-    Ok(TagValues { metrics: scan.budget.spent(), ..fixed(values, request.limit) })
+    Ok(TagValues { metrics: scan.reading.budget.spent(), ..fixed(values, request.limit) })
 }
 
 async fn of_source(
@@ -171,10 +172,7 @@ fn of_small_table(candidates: &Candidates, field: &Field, home: Home) -> Result<
     let column = Evaluation::new(&table, &DimensionMasks::NONE)?.field(field)?;
     let mut values = HashSet::new();
     if home == Home::Traces {
-        let mut rows = arrow::array::BooleanBufferBuilder::new(column.rows);
-        rows.append_n(column.rows, false);
-        candidates.traces.iter().for_each(|&trace| rows.set_bit(trace, true));
-        add_values(&column, &rows.finish(), &mut values);
+        add_values(&column, &mask::of_rows(column.rows, candidates.traces.iter().copied()), &mut values);
     } else {
         add_values(&column, &BooleanBuffer::new_set(column.rows), &mut values);
     }
@@ -224,12 +222,8 @@ fn add_values(column: &Column, rows: &BooleanBuffer, values: &mut HashSet<TagVal
                 values.extend(bools.into_iter().filter_map(|value| tag_value(&Static::Bool(value))));
             }
             Part::Lists(lists) => {
-                let mut items = arrow::array::BooleanBufferBuilder::new(lists.items.rows);
-                items.append_n(lists.items.rows, false);
-                for row in rows.set_indices() {
-                    lists.range(row).for_each(|item| items.set_bit(item, true));
-                }
-                add_values(&lists.items, &items.finish(), values);
+                let items = mask::of_ranges(lists.items.rows, rows.set_indices().map(|row| lists.range(row)));
+                add_values(&lists.items, &items, values);
             }
             Part::Status(_) | Part::Kind(_) => {} // listed without looking
         }

@@ -14,16 +14,14 @@ pub(super) type Source = (usize, usize, usize);
 /// Finds the copies among the spans of one trace after the other.
 pub(super) struct CopyFilter<'a> {
     copies: Copies,
-    tables: &'a [SpanTable],
-    /// Tables of which single spans were looked at.
-    rows: HashMap<usize, SpanRows<'a>>,
+    rows: Rows<'a>,
     /// By id and kind: which of the kept spans have them.
     seen: HashMap<([u8; 8], i32), Vec<Source>>,
 }
 
 impl<'a> CopyFilter<'a> {
     pub(super) fn new(copies: Copies, tables: &'a [SpanTable]) -> Self {
-        Self { copies, tables, rows: HashMap::new(), seen: HashMap::new() }
+        Self { copies, rows: Rows { tables, opened: HashMap::new() }, seen: HashMap::new() }
     }
 
     /// Takes the copies out of the spans of a trace, which are in the order of their tables; returns how many.
@@ -46,34 +44,34 @@ impl<'a> CopyFilter<'a> {
     }
 
     fn is_copy(&mut self, parts: &[Part<'_>], source: &Source) -> Result<bool, Error> {
-        let &(part, _, row) = source;
-        let node = parts[part].node(row);
-        let same = self.seen.entry((node.span_id, node.kind)).or_default();
-        let is_in_other = same.iter().any(|&(other, ..)| other != part);
-        let of_table: Vec<Source> = match self.copies {
-            Copies::DropAll => same.clone(),
-            _ => Vec::new(),
-        };
-        if is_in_other {
-            return Ok(true);
-        }
-        for other in of_table {
-            if self.is_equal(parts, source, &other)? {
+        let node = parts[source.0].node(source.2);
+        let kept = self.seen.entry((node.span_id, node.kind)).or_default();
+        for other in kept.iter() {
+            let is_of_other_table = other.0 != source.0;
+            if is_of_other_table || self.copies == Copies::DropAll && self.rows.are_equal(parts, source, other)? {
                 return Ok(true);
             }
         }
-        self.seen.entry((node.span_id, node.kind)).or_default().push(*source);
+        kept.push(*source);
         Ok(false)
     }
+}
 
+/// Single spans of the tables, where they are looked at.
+struct Rows<'a> {
+    tables: &'a [SpanTable],
+    opened: HashMap<usize, SpanRows<'a>>,
+}
+
+impl Rows<'_> {
     /// Whether two spans of one table are equal in every field.
-    fn is_equal(&mut self, parts: &[Part<'_>], one: &Source, two: &Source) -> Result<bool, Error> {
+    fn are_equal(&mut self, parts: &[Part<'_>], one: &Source, two: &Source) -> Result<bool, Error> {
         let (part, tables) = (&parts[one.0], self.tables);
         let origin = |row: usize| (part.resource[row], part.scope[row]);
         if origin(one.2) != origin(two.2) {
             return Ok(false);
         }
-        let rows = match self.rows.entry(one.0) {
+        let rows = match self.opened.entry(one.0) {
             hashbrown::hash_map::Entry::Occupied(known) => known.into_mut(),
             hashbrown::hash_map::Entry::Vacant(new) => new.insert(SpanRows::of(&tables[one.0].spans)?),
         };

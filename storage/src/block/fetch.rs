@@ -6,17 +6,18 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use bytes::Bytes;
+use object_store::ObjectStore;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::DecodeResult;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection,
 };
 use parquet::arrow::push_decoder::{ParquetPushDecoder, ParquetPushDecoderBuilder};
-use parquet::file::metadata::{PageIndexPolicy, ParquetMetaDataPushDecoder};
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataPushDecoder};
 
 use crate::cpu::CpuPool;
+use crate::damage;
 use crate::error::Error;
 
 /// Bytes fetched at the end of a file in the hope that they hold the whole footer.
@@ -41,8 +42,8 @@ pub(super) struct Selection {
 }
 
 impl StoredFile {
-    /// Schema, row groups and page locations.
-    pub(super) async fn load_metadata(&self, cpu: &CpuPool) -> Result<ArrowReaderMetadata, Error> {
+    /// Schema, row groups and page locations of a file that must have so many rows.
+    pub(super) async fn load_metadata(&self, rows: u64, cpu: &CpuPool) -> Result<ArrowReaderMetadata, Error> {
         let mut decoder = ParquetMetaDataPushDecoder::try_new(self.bytes)
             .map_err(|error| self.damaged(&error))?
             .with_column_index_policy(PageIndexPolicy::Skip)
@@ -50,16 +51,17 @@ impl StoredFile {
         let tail = self.bytes.saturating_sub(FOOTER_GUESS_BYTES)..self.bytes;
         let guess = self.fetch(std::slice::from_ref(&tail)).await?;
         decoder.push_ranges(vec![tail], guess).map_err(|error| self.damaged(&error))?;
-        let this = self.clone();
         loop {
-            let (decoded, again) = cpu.run(move || (decoder.try_decode(), decoder)).await?;
+            let (decoded, again) = self.decode(cpu, move || (decoder.try_decode(), decoder)).await?;
             decoder = again;
-            match decoded.map_err(|error| this.damaged(&error))? {
+            match decoded.map_err(|error| self.damaged(&error))? {
                 DecodeResult::NeedsData(ranges) => {
                     let data = self.fetch(&ranges).await?;
-                    decoder.push_ranges(ranges, data).map_err(|error| this.damaged(&error))?;
+                    decoder.push_ranges(ranges, data).map_err(|error| self.damaged(&error))?;
                 }
                 DecodeResult::Data(metadata) => {
+                    check_row_groups(&metadata, rows, self.bytes)
+                        .map_err(|reason| Error::block_damaged(self.path.as_ref(), reason))?;
                     return ArrowReaderMetadata::try_new(Arc::new(metadata), ArrowReaderOptions::new())
                         .map_err(|error| self.damaged(&error));
                 }
@@ -89,7 +91,7 @@ impl StoredFile {
         let mut decoder = builder.build().map_err(|error| self.damaged(&error))?;
         let (mut batches, mut bytes) = (Vec::new(), 0);
         loop {
-            let (step, decoded, again) = cpu.run(move || drain(decoder)).await?;
+            let (step, decoded, again) = self.decode(cpu, move || drain(decoder)).await?;
             decoder = again;
             batches.extend(decoded);
             match step.map_err(|error| self.damaged(&error))? {
@@ -103,26 +105,35 @@ impl StoredFile {
         }
     }
 
-    /// All rows and columns, by one request: for the small files of a block.
-    pub(super) async fn read_all(&self, cpu: &CpuPool) -> Result<RecordBatch, Error> {
-        self.decode_all(self.fetch_all().await?, cpu).await
+    /// The whole file, by one request: for the small files of a block.
+    pub(super) async fn fetch_all(&self) -> Result<Bytes, Error> {
+        let whole = 0..self.bytes;
+        Ok(self.fetch(std::slice::from_ref(&whole)).await?.pop().unwrap_or_default())
     }
 
-    /// As [`read_all`](Self::read_all), of a file that must have this checksum.
-    pub(super) async fn read_checked(&self, crc32: u32, cpu: &CpuPool) -> Result<RecordBatch, Error> {
-        let content = self.fetch_all().await?;
-        match content.len() as u64 == self.bytes && crc32fast::hash(&content) == crc32 {
-            true => self.decode_all(content, cpu).await,
-            false => Err(Error::block_damaged(self.path.as_ref(), "checksum does not match")),
+    /// All rows and columns of a file that was fetched whole, and that must have this checksum if one is known.
+    pub(super) async fn decode_all(
+        &self,
+        content: Bytes,
+        crc32: Option<u32>,
+        cpu: &CpuPool,
+    ) -> Result<RecordBatch, Error> {
+        if crc32.is_some_and(|crc32| crc32 != crc32fast::hash(&content)) {
+            return Err(Error::block_damaged(self.path.as_ref(), "checksum does not match"));
         }
+        self.decode(cpu, move || decode_all(content)).await?.map_err(|error| self.damaged(&error))
     }
 
-    async fn fetch_all(&self) -> Result<Bytes, Error> {
-        self.objects.get_range(&self.path, 0..self.bytes).await.map_err(Error::objects("read", &self.path))
-    }
-
-    async fn decode_all(&self, content: Bytes, cpu: &CpuPool) -> Result<RecordBatch, Error> {
-        cpu.run(move || decode_all(content)).await?.map_err(|error| self.damaged(&error))
+    /// Decodes on the pool. Bytes that no writer wrote can make a decoder panic.
+    pub(super) async fn decode<T: Send + 'static>(
+        &self,
+        cpu: &CpuPool,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        match cpu.run(work).await {
+            Err(Error::Panicked { message }) => Err(Error::block_damaged(self.path.as_ref(), message)),
+            result => result,
+        }
     }
 
     fn one_batch(
@@ -147,13 +158,54 @@ impl StoredFile {
         }
     }
 
+    /// Exactly these bytes.
     pub(super) async fn fetch(&self, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, Error> {
-        self.objects.get_ranges(&self.path, ranges).await.map_err(Error::objects("read", &self.path))
+        if ranges.iter().any(|range| range.start >= range.end || range.end > self.bytes) {
+            return Err(Error::block_damaged(self.path.as_ref(), "it refers to bytes that it does not have"));
+        }
+        let fetched = match self.objects.get_ranges(&self.path, ranges).await {
+            Ok(fetched) => fetched,
+            Err(error) => return Err(self.unread(error).await),
+        };
+        let is_whole = |(bytes, range): (&Bytes, &Range<u64>)| bytes.len() as u64 == range.end - range.start;
+        match fetched.len() == ranges.len() && fetched.iter().zip(ranges).all(is_whole) {
+            true => Ok(fetched),
+            false => Err(Error::block_damaged(self.path.as_ref(), "it is shorter than the manifest says")),
+        }
+    }
+
+    /// Why a read failed: the store's fault, or the file's.
+    async fn unread(&self, error: object_store::Error) -> Error {
+        match damage::cut_short(self.objects.as_ref(), &self.path, self.bytes).await {
+            Some(found) => {
+                let reason = format!("it has {found} bytes, the manifest says {}", self.bytes);
+                Error::block_damaged(self.path.as_ref(), reason)
+            }
+            None => Error::objects("read", &self.path)(error),
+        }
     }
 
     pub(super) fn damaged(&self, error: &parquet::errors::ParquetError) -> Error {
         Error::block_damaged(self.path.as_ref(), error.to_string())
     }
+}
+
+/// What a footer, which has no checksum, must say for readers to rely on it; else what is wrong.
+fn check_row_groups(metadata: &ParquetMetaData, rows: u64, file_bytes: u64) -> Result<(), &'static str> {
+    let mut row_count = 0u64;
+    for group in metadata.row_groups() {
+        let group_rows = u64::try_from(group.num_rows()).ok();
+        row_count =
+            group_rows.and_then(|rows| row_count.checked_add(rows)).ok_or("a row group has no number of rows")?;
+        for chunk in group.columns() {
+            let start = chunk.dictionary_page_offset().unwrap_or(chunk.data_page_offset());
+            let end = start.checked_add(chunk.compressed_size()).and_then(|end| u64::try_from(end).ok());
+            if start < 0 || chunk.compressed_size() < 0 || end.is_none_or(|end| end > file_bytes) {
+                return Err("a column does not lie in it");
+            }
+        }
+    }
+    if row_count == rows { Ok(()) } else { Err("it has another number of rows than the manifest says") }
 }
 
 fn decode_all(content: Bytes) -> Result<RecordBatch, parquet::errors::ParquetError> {

@@ -1,14 +1,28 @@
-//! What the footer of `spans.parquet` says beyond Parquet's own, written and read here only.
+//! What the footer of `spans.parquet` says: the rows of its row groups, and what it says beyond Parquet's own, written and
+//! read here only.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use model::Scope;
+use parquet::file::metadata::ParquetMetaData;
 
 /// Key of the footer entry in `spans.parquet` that lists every attribute key of the block: `{"span": ["http.route"]}`.
 pub(super) const KEYS_METADATA: &str = "mosso.attribute_keys";
 /// Key of the footer entry that lists the span attributes of which a value stands in the list `attributes`, in the same
 /// form: a query for another key need not read the list.
 pub(super) const LIST_KEYS_METADATA: &str = "mosso.attribute_list_keys";
+
+/// The rows of each row group.
+pub(super) fn row_groups(metadata: &ParquetMetaData) -> Vec<Range<usize>> {
+    let mut end = 0;
+    let rows = metadata.row_groups().iter().map(|group| group.num_rows() as usize);
+    rows.map(|rows| {
+        end += rows;
+        end - rows..end
+    })
+    .collect()
+}
 
 pub(super) fn keys_to_json(keys: &BTreeSet<(Scope, String)>) -> String {
     let mut by_scope: BTreeMap<&str, Vec<&str>> = BTreeMap::new();

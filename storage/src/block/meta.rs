@@ -1,7 +1,13 @@
 //! `meta.json`: what a block holds, readable without opening a Parquet file.
 
 use model::{BlockId, TenantId, TimeRange};
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
 use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+use crate::manifest::BlockEntry;
+use crate::paths::{self, BlockFile};
 
 /// Version of the block format that this code writes.
 pub const VERSION: u32 = 1;
@@ -36,6 +42,42 @@ impl BlockMeta {
     /// Bytes of all files but this one.
     pub fn total_bytes(&self) -> u64 {
         self.files.iter().map(|file| file.bytes).sum()
+    }
+
+    /// Size and checksum of a file; `None` for one that the block does not have.
+    pub fn file(&self, file: BlockFile) -> Option<&FileMeta> {
+        self.files.iter().find(|known| known.name == file.name())
+    }
+
+    /// Reads the meta of a block that a manifest names.
+    ///
+    /// # Errors
+    /// [`Error::BlockDamaged`] when it is not the meta of this block, or leaves out a file.
+    pub(crate) async fn read(objects: &dyn ObjectStore, tenant: &TenantId, entry: &BlockEntry) -> Result<Self, Error> {
+        let key = paths::block_file(tenant, &entry.id, BlockFile::Meta);
+        let object = objects.get(&key).await.map_err(Error::objects("read", &key))?;
+        let bytes = object.bytes().await.map_err(Error::objects("read", &key))?;
+        Self::decode(&bytes, &key, tenant, entry)
+    }
+
+    fn decode(bytes: &[u8], key: &Path, tenant: &TenantId, entry: &BlockEntry) -> Result<Self, Error> {
+        let damaged = |reason: String| Error::block_damaged(key.as_ref(), reason);
+        let meta: Self = serde_json::from_slice(bytes).map_err(|error| damaged(error.to_string()))?;
+        if meta.version != VERSION {
+            return Err(damaged(format!("it has version {}, this program knows version {VERSION}", meta.version)));
+        }
+        let of_meta = (meta.id, meta.start_nanos, meta.end_nanos, meta.trace_count, meta.span_count);
+        let of_entry = (entry.id, entry.start_nanos, entry.end_nanos, entry.traces, entry.spans);
+        if meta.tenant != tenant.as_str() || of_meta != of_entry {
+            return Err(damaged("it does not describe the block that the manifest names".to_owned()));
+        }
+        for file in BlockFile::ALL {
+            let listed = meta.file(file).map_or(0, |listed| listed.bytes);
+            if entry.files.bytes_of(file).is_some_and(|bytes| bytes != listed) {
+                return Err(damaged(format!("the manifest gives {} another size", file.name())));
+            }
+        }
+        Ok(meta)
     }
 
     pub(crate) fn new(id: BlockId, tenant: &TenantId, range: TimeRange, trace_count: usize, span_count: usize) -> Self {

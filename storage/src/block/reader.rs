@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Instant;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{FieldRef, Schema};
@@ -18,8 +19,10 @@ use spans::{Traces, batch_memory_bytes};
 use traceql::{Conditions, Field};
 
 use super::fetch::{Selection, StoredFile};
-use super::footer::{KEYS_METADATA, LIST_KEYS_METADATA, keys_from_json};
+use super::footer::{KEYS_METADATA, LIST_KEYS_METADATA, keys_from_json, row_groups};
+use super::meta::BlockMeta;
 use crate::cpu::CpuPool;
+use crate::damage::{Damage, Part, Quarantine};
 use crate::error::Error;
 use crate::index::{BlockIndex, IndexCache, ValueCount};
 use crate::manifest::BlockEntry;
@@ -33,11 +36,13 @@ const EXPECTED_BLOCKS: usize = 64;
 /// The share of the cache that is for indexes.
 const INDEX_SHARE: u64 = 4;
 
-/// Small tables, footers and indexes of blocks, kept between queries within a byte budget. Cheap to clone.
+/// Small tables, footers and indexes of blocks, kept between queries within a byte budget, and what is known to be
+/// damaged. Cheap to clone.
 #[derive(Clone)]
 pub struct BlockCache {
     opened: Arc<Cache<BlockId, Arc<Opened>, ByBytes>>,
     indexes: IndexCache,
+    quarantine: Quarantine,
 }
 
 impl BlockCache {
@@ -45,7 +50,11 @@ impl BlockCache {
     pub fn new(capacity_bytes: u64, telemetry: Telemetry) -> Self {
         let index_bytes = capacity_bytes / INDEX_SHARE;
         let opened = Cache::with_weighter(EXPECTED_BLOCKS, capacity_bytes - index_bytes, ByBytes);
-        Self { opened: Arc::new(opened), indexes: IndexCache::new(index_bytes, telemetry) }
+        Self {
+            opened: Arc::new(opened),
+            indexes: IndexCache::new(index_bytes, telemetry.clone()),
+            quarantine: Quarantine::new(telemetry),
+        }
     }
 }
 
@@ -87,7 +96,8 @@ impl BlockSource {
         Self { tenant, entry, objects, cpu, cache }
     }
 
-    fn file(&self, file: BlockFile, bytes: u64) -> StoredFile {
+    fn file(&self, file: BlockFile) -> StoredFile {
+        let bytes = self.entry.files.bytes_of(file).unwrap_or_default();
         StoredFile { objects: self.objects.clone(), path: paths::block_file(&self.tenant, &self.entry.id, file), bytes }
     }
 
@@ -102,19 +112,48 @@ impl BlockSource {
         }
     }
 
+    /// Reads a part of the block, unless damage was met in it lately.
+    async fn guarded<T>(&self, part: Part, read: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        let quarantine = &self.cache.quarantine;
+        quarantine.check(self.entry.id, part, Instant::now())?;
+        read.await.inspect_err(|error| quarantine.note(&self.tenant, self.entry.id, part, error, Instant::now()))
+    }
+
     async fn opened(&self) -> Result<Arc<Opened>, Error> {
-        self.cache.opened.get_or_insert_async(&self.entry.id, async { Ok(Arc::new(self.open().await?)) }).await
+        if let Some(opened) = self.cache.opened.get(&self.entry.id) {
+            return Ok(opened);
+        }
+        let open = async { Ok(Arc::new(self.open().await?)) };
+        self.guarded(Part::Tables, self.cache.opened.get_or_insert_async(&self.entry.id, open)).await
+    }
+
+    /// The checksums of the small tables; `None` when they are damaged: the tables are then read as they are.
+    async fn meta(&self) -> Result<Option<BlockMeta>, Error> {
+        let read = BlockMeta::read(self.objects.as_ref(), &self.tenant, &self.entry);
+        match self.guarded(Part::Meta, read).await {
+            Err(error) if Damage::of(&error).is_some() => Ok(None),
+            result => result.map(Some),
+        }
     }
 
     async fn open(&self) -> Result<Opened, Error> {
-        let files = &self.entry.files;
-        let spans_file = self.file(BlockFile::Spans, files.spans_bytes);
-        let small_file = |file, bytes| async move { self.file(file, bytes).read_all(&self.cpu).await };
-        let (spans, traces, resources, scopes) = futures::try_join!(
-            spans_file.load_metadata(&self.cpu),
-            small_file(BlockFile::Traces, files.traces_bytes),
-            small_file(BlockFile::Resources, files.resources_bytes),
-            small_file(BlockFile::Scopes, files.scopes_bytes),
+        let spans_file = self.file(BlockFile::Spans);
+        let fetch = async |name: BlockFile| self.file(name).fetch_all().await;
+        let (meta, spans, traces, resources, scopes) = futures::try_join!(
+            self.meta(),
+            spans_file.load_metadata(self.entry.spans, &self.cpu),
+            fetch(BlockFile::Traces),
+            fetch(BlockFile::Resources),
+            fetch(BlockFile::Scopes),
+        )?;
+        let decode = async |name: BlockFile, content| {
+            let crc32 = meta.as_ref().and_then(|meta| meta.file(name)).map(|listed| listed.crc32);
+            self.file(name).decode_all(content, crc32, &self.cpu).await
+        };
+        let (traces, resources, scopes) = futures::try_join!(
+            decode(BlockFile::Traces, traces),
+            decode(BlockFile::Resources, resources),
+            decode(BlockFile::Scopes, scopes),
         )?;
         let keys_of = |name: &str| {
             let entry =
@@ -125,22 +164,11 @@ impl BlockSource {
         let keys = keys_of(KEYS_METADATA).ok_or_else(damaged)?;
         let list_keys = keys_of(LIST_KEYS_METADATA).ok_or_else(damaged)?;
         let list_keys = list_keys.into_iter().map(|(_, key)| key).collect();
-        let row_groups = ranges(spans.metadata().row_groups().iter().map(|group| group.num_rows() as usize));
+        let row_groups = row_groups(spans.metadata());
         let memory_bytes = spans.metadata().memory_size() + batch_memory_bytes(&[&traces, &resources, &scopes]);
         let dimensions = Arc::new(Dimensions { traces, resources, scopes, row_groups, keys });
         Ok(Opened { spans, dimensions, list_keys, memory_bytes })
     }
-}
-
-/// Consecutive ranges of these lengths.
-fn ranges(lengths: impl Iterator<Item = usize>) -> Vec<Range<usize>> {
-    let mut start = 0;
-    lengths
-        .map(|length| {
-            start += length;
-            start - length..start
-        })
-        .collect()
 }
 
 #[async_trait]
@@ -193,7 +221,7 @@ impl Source for BlockSource {
         let group_rows = &opened.dimensions.row_groups[group];
         let within = || rows.iter().map(|range| range.start - group_rows.start..range.end - group_rows.start);
         let is_whole = rows == std::slice::from_ref(group_rows);
-        let file = self.file(BlockFile::Spans, self.entry.files.spans_bytes);
+        let file = self.file(BlockFile::Spans);
         let parts = shares(&wanted_roots(&opened, columns), self.cpu.threads()).into_iter().map(|roots| {
             let selection = Selection {
                 row_groups: Some(vec![group]),
@@ -203,7 +231,7 @@ impl Source for BlockSource {
             };
             file.read(&opened.spans, selection, &self.cpu)
         });
-        let parts = futures::future::try_join_all(parts).await?;
+        let parts = self.guarded(Part::RowGroup(group), futures::future::try_join_all(parts)).await?;
         let bytes = parts.iter().map(|(_, bytes)| bytes).sum();
         Ok(Read { batch: side_by_side(parts.into_iter().map(|(batch, _)| batch).collect())?, bytes })
     }
@@ -242,3 +270,6 @@ fn wanted_roots(opened: &Opened, wanted: &Projection) -> Vec<usize> {
     let fields = opened.spans.schema().fields().iter().enumerate();
     fields.filter(|(_, field)| is_wanted(field)).map(|(index, _)| index).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,7 +16,7 @@ use crate::cpu::CpuPool;
 use crate::source::{Projection, Source};
 use crate::telemetry::Telemetry;
 
-fn table_of(seeds: &[u64]) -> SpanTable {
+pub(super) fn table_of(seeds: &[u64]) -> SpanTable {
     let mut builder = TableBuilder::default();
     for &seed in seeds {
         builder.append(&odd_request(seed).encode_to_vec()).unwrap();

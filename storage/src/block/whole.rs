@@ -9,8 +9,7 @@ use arrow::compute::concat_batches;
 use arrow::datatypes::FieldRef;
 use bytes::{Buf, Bytes};
 use model::TenantId;
-use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::ObjectStore;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReaderBuilder, RowSelection};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ColumnChunkMetaData;
@@ -18,7 +17,8 @@ use parquet::file::reader::{ChunkReader, Length};
 use spans::schema::AttributeColumn;
 
 use super::fetch::StoredFile;
-use super::meta::{BlockMeta, FileMeta, VERSION};
+use super::footer::row_groups;
+use super::meta::{BlockMeta, FileMeta};
 use crate::cpu::CpuPool;
 use crate::error::Error;
 use crate::manifest::BlockEntry;
@@ -54,16 +54,16 @@ impl WholeBlock {
         objects: Arc<dyn ObjectStore>,
         cpu: CpuPool,
     ) -> Result<Self, Error> {
-        let path = |file| paths::block_file(tenant, &entry.id, file);
-        let meta = read_meta(objects.as_ref(), &path(BlockFile::Meta), &entry).await?;
-        let of = |file: BlockFile| file_meta(&meta, file, &path(BlockFile::Meta));
+        let meta = BlockMeta::read(objects.as_ref(), tenant, &entry).await?;
         let stored = |name: BlockFile| -> Result<_, Error> {
-            let FileMeta { bytes, crc32, .. } = of(name)?;
-            Ok((StoredFile { objects: objects.clone(), path: path(name), bytes }, crc32))
+            let path = paths::block_file(tenant, &entry.id, name);
+            let FileMeta { bytes, crc32, .. } =
+                *meta.file(name).ok_or_else(|| Error::block_damaged(path.as_ref(), "meta.json does not list it"))?;
+            Ok((StoredFile { objects: objects.clone(), path, bytes }, crc32))
         };
         let read_small = async |name: BlockFile| {
             let (file, crc32) = stored(name)?;
-            file.read_checked(crc32, &cpu).await
+            file.decode_all(file.fetch_all().await?, Some(crc32), &cpu).await
         };
         let (traces, resources, scopes) = futures::try_join!(
             read_small(BlockFile::Traces),
@@ -71,13 +71,8 @@ impl WholeBlock {
             read_small(BlockFile::Scopes),
         )?;
         let (file, crc32) = stored(BlockFile::Spans)?;
-        let metadata = file.load_metadata(&cpu).await?;
-        let mut next_row = 0;
-        let row_groups = metadata.metadata().row_groups().iter().map(|group| {
-            next_row += group.num_rows() as usize;
-            next_row - group.num_rows() as usize..next_row
-        });
-        let row_groups = row_groups.collect();
+        let metadata = file.load_metadata(entry.spans, &cpu).await?;
+        let row_groups = row_groups(metadata.metadata());
         let checked = crc32fast::Hasher::new();
         let (read_to, current) = (0, None);
         Ok(Self { entry, traces, resources, scopes, row_groups, file, metadata, cpu, crc32, checked, read_to, current })
@@ -87,12 +82,11 @@ impl WholeBlock {
     pub fn attribute_columns(&self) -> impl Iterator<Item = (&FieldRef, u64)> {
         let fields = self.metadata.schema().fields().iter().enumerate();
         fields.filter(|(_, field)| AttributeColumn::of(field).is_some()).map(|(at, field)| {
-            let chunks = self.metadata.metadata().row_groups().iter().flat_map(|group| group.columns());
             let parquet = self.metadata.parquet_schema();
             let leaves = (0..parquet.num_columns()).filter(|&leaf| parquet.get_column_root_idx(leaf) == at);
-            let leaves: Vec<usize> = leaves.collect();
-            let of_column = chunks.enumerate().filter(|(number, _)| leaves.contains(&(number % parquet.num_columns())));
-            (field, of_column.map(|(_, chunk)| value_count(chunk)).sum())
+            let groups = self.metadata.metadata().row_groups();
+            let of_leaf = |leaf: usize| groups.iter().map(|group| value_count(group.column(leaf))).sum::<u64>();
+            (field, leaves.map(of_leaf).sum())
         })
     }
 
@@ -123,7 +117,7 @@ impl WholeBlock {
         let selection = (rows != std::slice::from_ref(&group_rows))
             .then(|| RowSelection::from_consecutive_ranges(within, group_rows.len()));
         let row_count: usize = rows.iter().map(ExactSizeIterator::len).sum();
-        let decoded = self.cpu.run(move || {
+        let decoded = self.file.decode(&self.cpu, move || {
             let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(portion, metadata)
                 .with_row_groups(vec![group])
                 .with_batch_size(row_count.max(1));
@@ -132,12 +126,7 @@ impl WholeBlock {
             }
             one_batch(builder)
         });
-        let decoded = match decoded.await {
-            // bytes that cannot be come from a file that is not as it was written
-            Err(Error::Panicked { message }) => return Err(Error::block_damaged(self.file.path.as_ref(), message)),
-            decoded => decoded?,
-        };
-        let batch = decoded.map_err(|error| self.file.damaged(&error))?;
+        let batch = decoded.await?.map_err(|error| self.file.damaged(&error))?;
         match batch.num_rows() == row_count {
             true => Ok(batch),
             false => Err(Error::block_damaged(self.file.path.as_ref(), "a row group has another number of rows")),
@@ -158,6 +147,11 @@ impl WholeBlock {
             true => Ok(()),
             false => Err(Error::block_damaged(self.file.path.as_ref(), "checksum does not match")),
         }
+    }
+
+    /// Bytes of `spans.parquet` that were read and checked.
+    pub fn bytes_read(&self) -> u64 {
+        self.read_to
     }
 
     async fn group_bytes(&mut self, group: usize) -> Result<Portion, Error> {
@@ -183,15 +177,7 @@ impl WholeBlock {
     }
 
     async fn fetch(&self, range: Range<u64>) -> Result<Bytes, Error> {
-        let wanted = range.end.saturating_sub(range.start);
-        if range.end > self.file.bytes || range.start >= range.end {
-            return Err(Error::block_damaged(self.file.path.as_ref(), "its row groups do not follow each other"));
-        }
-        let bytes = self.file.fetch(std::slice::from_ref(&range)).await?.pop().unwrap_or_default();
-        match bytes.len() as u64 == wanted {
-            true => Ok(bytes),
-            false => Err(Error::block_damaged(self.file.path.as_ref(), "it is shorter than the manifest says")),
-        }
+        Ok(self.file.fetch(std::slice::from_ref(&range)).await?.pop().unwrap_or_default())
     }
 
     /// Where in the file the bytes of a row group end.
@@ -226,22 +212,6 @@ fn one_batch(builder: ParquetRecordBatchReaderBuilder<Portion>) -> Result<Record
         [batch] => Ok(batch.clone()),
         batches => Ok(concat_batches(&schema, batches)?),
     }
-}
-
-async fn read_meta(objects: &dyn ObjectStore, path: &Path, entry: &BlockEntry) -> Result<BlockMeta, Error> {
-    let bytes = objects.get(path).await.map_err(Error::objects("read", path))?;
-    let bytes = bytes.bytes().await.map_err(Error::objects("read", path))?;
-    let damaged = |reason: String| Error::block_damaged(path.as_ref(), reason);
-    let meta: BlockMeta = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
-    if meta.version != VERSION || meta.id != entry.id || meta.span_count != entry.spans {
-        return Err(damaged("it does not describe the block that the manifest names".to_owned()));
-    }
-    Ok(meta)
-}
-
-fn file_meta(meta: &BlockMeta, file: BlockFile, path: &Path) -> Result<FileMeta, Error> {
-    let found = meta.files.iter().find(|known| known.name == file.name()).cloned();
-    found.ok_or_else(|| Error::block_damaged(path.as_ref(), format!("it does not list {}", file.name())))
 }
 
 /// Consecutive bytes of a file.

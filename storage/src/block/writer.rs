@@ -39,7 +39,7 @@ pub struct EncodedBlock {
 }
 
 impl EncodedBlock {
-    /// What a manifest says of this block.
+    /// What a manifest says of this block: as of a new one, written when its id was made.
     pub fn entry(&self) -> BlockEntry {
         let bytes_of = |file: BlockFile| {
             let stored = self.meta.files.iter().find(|stored| stored.name == file.name());
@@ -52,6 +52,7 @@ impl EncodedBlock {
             traces: self.meta.trace_count,
             spans: self.meta.span_count,
             level: 0,
+            written_nanos: self.meta.id.created_nanos(),
             files: BlockFiles {
                 spans_bytes: bytes_of(BlockFile::Spans),
                 traces_bytes: bytes_of(BlockFile::Traces),
@@ -237,7 +238,7 @@ impl UsedRows {
     fn renumber(&mut self, spans: &RecordBatch, name: &'static str) -> Result<RecordBatch, Error> {
         let mut rows = Vec::with_capacity(spans.num_rows());
         for &row in spans::u32s(spans, name)? {
-            let damaged = || spans::Error::Damaged { reason: format!("{name} {row} does not exist") };
+            let damaged = || spans::Error::damaged(format!("{name} {row} does not exist"));
             let new_row = self.new_rows.get_mut(row as usize).ok_or_else(damaged)?;
             rows.push(*new_row.get_or_insert_with(|| {
                 self.used.push(row);

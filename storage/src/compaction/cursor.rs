@@ -95,7 +95,7 @@ impl Cursor {
 
     /// The next traces to be read: of one row group, and not more than may be read at a time.
     fn next_window(&self, block: &WholeBlock, rows_at_most: usize) -> Result<Extent, Error> {
-        let damaged = |reason: &str| Error::Spans(spans::Error::Damaged { reason: reason.to_owned() });
+        let damaged = |reason: &str| Error::Spans(spans::Error::damaged(reason));
         let view = Traces::of(&block.traces)?;
         let rows_of = |trace: &u32| view.span_rows(*trace as usize);
         let rest = &self.traces[self.read..];
@@ -138,7 +138,7 @@ impl Target {
 }
 
 fn renumber(spans: &RecordBatch, name: &'static str, new_rows: &[u32]) -> Result<RecordBatch, Error> {
-    let damaged = |row: u32| spans::Error::Damaged { reason: format!("{name} {row} does not exist") };
+    let damaged = |row: u32| spans::Error::damaged(format!("{name} {row} does not exist"));
     let rows = spans::u32s(spans, name)?.iter();
     let rows = rows.map(|&row| new_rows.get(row as usize).copied().ok_or_else(|| damaged(row)));
     Ok(spans::replace(spans, name, rows.collect::<Result<Vec<_>, _>>()?)?)

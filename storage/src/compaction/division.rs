@@ -27,18 +27,24 @@ pub(super) struct Share {
     rows_of_last: u64,
 }
 
-/// Divides the traces of a job: first what belongs to its group, then other windows, last what is apart. Shares without
-/// traces are left out. A row group ends with the first trace that reaches `row_group_rows`.
+/// Divides the traces of a job that were written up to then: first what belongs to its group, then other windows, last
+/// what is ahead or apart. Shares without traces are left out. A row group ends with the first trace that reaches
+/// `row_group_rows`.
 pub(super) fn divide(
     inputs: &[Traces<'_>],
     group: Group,
+    written_nanos: u64,
     limits: &Limits,
     row_group_rows: u64,
 ) -> Result<Vec<Share>, Error> {
+    let home = |trace: &Whole<'_>| match group {
+        Group::Window(window) if limits.is_in(window, &trace.range) => group,
+        _ => limits.group(&trace.range, written_nanos),
+    };
     let (mut spans, mut by_window): (u64, HashMap<u64, u64>) = (0, HashMap::new());
     for_each_trace(inputs, |trace| {
         spans += trace.spans;
-        if let Group::Window(window) = home(trace, group, limits) {
+        if let Group::Window(window) = home(trace) {
             *by_window.entry(window).or_default() += trace.spans;
         }
     })?;
@@ -50,15 +56,13 @@ pub(super) fn divide(
     windows.truncate(MAX_OTHER_WINDOWS);
     let mut groups = vec![group];
     groups.extend(windows.into_iter().map(|(_, window)| Group::Window(window)));
-    if group != Group::Apart {
-        groups.push(Group::Apart);
-    }
+    groups.extend([Group::Ahead, Group::Apart].into_iter().filter(|other| *other != group));
     let place: HashMap<Group, usize> = groups.iter().enumerate().map(|(place, group)| (*group, place)).collect();
     let apart = place[&Group::Apart];
     let mut shares: Vec<Share> = groups.into_iter().map(|group| Share::new(group, inputs.len())).collect();
     for_each_trace(inputs, |trace| {
-        let home = place.get(&home(trace, group, limits)).copied().unwrap_or(apart);
-        shares[home].add(trace, row_group_rows);
+        let share = place.get(&home(trace)).copied().unwrap_or(apart);
+        shares[share].add(trace, row_group_rows);
     })?;
     shares.retain(|share| !share.row_groups.is_empty());
     Ok(shares)
@@ -70,13 +74,6 @@ struct Whole<'a> {
     parts: &'a [(usize, u32)],
     range: TimeRange,
     spans: u64,
-}
-
-fn home(trace: &Whole<'_>, group: Group, limits: &Limits) -> Group {
-    match group {
-        Group::Window(window) if limits.is_in(window, &trace.range) => group,
-        _ => limits.group(&trace.range),
-    }
 }
 
 impl Share {
@@ -111,8 +108,7 @@ fn for_each_trace(inputs: &[Traces<'_>], mut visit: impl FnMut(&Whole<'_>)) -> R
     let mut last = None;
     while let Some(Reverse((id, input, row))) = next.pop() {
         if last.is_some_and(|last| last >= id) {
-            let reason = "traces are not sorted by their ids".to_owned();
-            return Err(Error::Spans(spans::Error::Damaged { reason }));
+            return Err(spans::Error::damaged("traces are not sorted by their ids").into());
         }
         last = Some(id);
         parts.clear();

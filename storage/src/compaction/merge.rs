@@ -3,19 +3,21 @@
 //! What is in memory: the `traces`, `resources` and `scopes` tables of the inputs, whose size the planner limits; a window
 //! of decoded spans of each input; one row group being put together; the small files of the block being written.
 
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use model::{BlockId, TenantId};
 use object_store::ObjectStore;
+use object_store::buffered::BufWriter;
+use object_store::path::Path;
 use spans::{Copies, Joined, Promotion, SharedDimensions, SpanTable, Traces};
+use tokio::io::AsyncWriteExt;
 
 use super::cursor::{Cursor, Target};
 use super::division::{Share, divide};
 use super::planner::{Job, Limits};
-use crate::block::{BlockWriter, ROW_GROUP_ROWS, SpansLayout, Upload, WholeBlock};
+use crate::block::{BlockWriter, EncodedBlock, ROW_GROUP_ROWS, SpansLayout, WholeBlock};
 use crate::cpu::CpuPool;
 use crate::error::Error;
 use crate::index::IndexBuilder;
@@ -24,6 +26,11 @@ use crate::paths::{self, BlockFile};
 
 /// Memory of a decoded span with about ten attributes, counted generously.
 const SPAN_BYTES: usize = 512;
+
+/// What is kept before it is sent: stores take parts of 5 MiB and more.
+const PART_BYTES: usize = 8 << 20;
+/// Parts that are under way at once.
+const PARTS_AT_ONCE: usize = 2;
 
 /// New blocks, stored but in no manifest.
 pub(super) struct Merged {
@@ -74,13 +81,14 @@ impl Merger<'_> {
         let row_group_rows = (budget_rows / 4).clamp(1, ROW_GROUP_ROWS);
         let (shares, layout, target) = self.prepare(job, &inputs, budget_rows, row_group_rows).await?;
         let level = job.inputs.iter().map(|input| input.level).max().unwrap_or_default().saturating_add(1);
+        let written_nanos = job.written_nanos();
         let mut merged = Merged { level, blocks: Vec::new(), dropped_spans: 0, joined_traces: 0 };
         for share in shares {
-            let id = BlockId::generate();
+            let id = job.newest_id().another();
             started.push(id);
             let block = NewBlock::begin(self, id, &layout, &target.dimensions)?;
             let entry = self.write(block, share, &mut inputs, &target, &mut merged, &go_on).await?;
-            merged.blocks.push(BlockEntry { level, ..entry });
+            merged.blocks.push(BlockEntry { level, written_nanos, ..entry });
         }
         for input in &mut inputs {
             of_input(input.entry.id, input.verify().await)?;
@@ -88,10 +96,11 @@ impl Merger<'_> {
         Ok(merged)
     }
 
-    /// Opens all inputs, in the order in which a query takes them: of the copies of a span the same one counts.
+    /// Opens all inputs, in the order in which a query puts the parts of a trace together: siblings keep theirs, and of the
+    /// copies of a span the same one counts.
     async fn open(&self, job: &Job) -> Result<Vec<WholeBlock>, Failure> {
         let mut entries = job.inputs.clone();
-        entries.sort_by_key(|entry| (Reverse(entry.end_nanos), entry.id));
+        entries.sort_by_key(|entry| entry.id);
         let mut inputs = Vec::with_capacity(entries.len());
         for entry in entries {
             let id = entry.id;
@@ -117,10 +126,11 @@ impl Merger<'_> {
         };
         let tables: Vec<_> = inputs.iter().map(|input| input.traces.clone()).collect();
         let dimensions: Vec<_> = inputs.iter().map(|input| (input.resources.clone(), input.scopes.clone())).collect();
-        let (group, limits, window_rows) = (job.group, *self.limits, (budget_rows / 2 / inputs.len().max(1)).max(1));
+        let (group, written_nanos, limits) = (job.group, job.written_nanos(), *self.limits);
+        let window_rows = (budget_rows / 2 / inputs.len().max(1)).max(1);
         let decide = move || -> Result<_, Error> {
             let traces = tables.iter().map(Traces::of).collect::<Result<Vec<_>, _>>()?;
-            let shares = divide(&traces, group, &limits, row_group_rows as u64)?;
+            let shares = divide(&traces, group, written_nanos, &limits, row_group_rows as u64)?;
             let pairs: Vec<_> = dimensions.iter().map(|(resources, scopes)| (resources, scopes)).collect();
             let dimensions = spans::merge_dimensions(&pairs)?;
             Ok((shares, Target { promotion, dimensions, window_rows }))
@@ -154,7 +164,7 @@ impl Merger<'_> {
         match filled.await {
             Ok(()) => Ok(block.finish(self).await?),
             Err(failure) => {
-                block.upload.abort().await;
+                block.abort().await;
                 Err(failure)
             }
         }
@@ -194,7 +204,9 @@ struct NewBlock {
     id: BlockId,
     /// Lent to the pool while they work.
     writers: Option<(BlockWriter, IndexBuilder)>,
-    upload: Upload,
+    /// Where `spans.parquet` goes.
+    path: Path,
+    spans: BufWriter,
 }
 
 struct Added {
@@ -211,11 +223,9 @@ impl NewBlock {
     ) -> Result<Self, Error> {
         let writer = BlockWriter::new(id, merger.tenant, layout, &dimensions.resources, &dimensions.scopes)?;
         let path = paths::block_file(merger.tenant, &id, BlockFile::Spans);
-        Ok(Self {
-            id,
-            writers: Some((writer, IndexBuilder::default())),
-            upload: Upload::new(merger.objects.clone(), path),
-        })
+        let spans = BufWriter::with_capacity(merger.objects.clone(), path.clone(), PART_BYTES)
+            .with_max_concurrency(PARTS_AT_ONCE);
+        Ok(Self { id, writers: Some((writer, IndexBuilder::default())), path, spans })
     }
 
     /// Adds traces as one row group.
@@ -229,27 +239,50 @@ impl NewBlock {
             .await?;
         self.writers = Some(writers);
         let (bytes, added) = added?;
-        self.upload.write(bytes).await?;
+        self.send(bytes).await?;
         Ok(added)
     }
 
-    /// Stores what is left, `meta.json` last; takes it back when that fails.
+    async fn send(&mut self, bytes: Bytes) -> Result<(), Error> {
+        self.spans.put(bytes).await.map_err(Error::objects("write", &self.path))
+    }
+
+    /// Stores what is left, `meta.json` last. What was sent is taken back when that fails.
     async fn finish(mut self, merger: &Merger<'_>) -> Result<BlockEntry, Error> {
-        let (writer, index) = self.writers.take().ok_or(Error::Stopping)?;
-        let finish = move || writer.finish(index.finish()?);
-        let (rest, block) = match merger.cpu.run(finish).await.flatten() {
-            Ok(finished) => finished,
+        let block = match self.encode_rest(merger.cpu).await {
+            Ok(block) => block,
             Err(error) => {
-                self.upload.abort().await;
+                self.abort().await;
                 return Err(error);
             }
         };
         debug_assert_eq!(block.meta.id, self.id);
-        self.upload.write(rest).await?;
-        self.upload.finish().await?;
+        // takes back by itself what cannot be completed
+        self.spans.shutdown().await.map_err(|error| Error::objects("write", &self.path)(from_io(error)))?;
         block.put(merger.tenant, merger.objects.as_ref()).await?;
         Ok(block.entry())
     }
+
+    async fn encode_rest(&mut self, cpu: &CpuPool) -> Result<EncodedBlock, Error> {
+        let (writer, index) = self.writers.take().ok_or(Error::Stopping)?;
+        let (rest, block) = cpu.run(move || writer.finish(index.finish()?)).await.flatten()?;
+        self.send(rest).await?;
+        Ok(block)
+    }
+
+    /// Takes back what was sent, as far as that goes.
+    async fn abort(&mut self) {
+        if let Err(error) = self.spans.abort().await {
+            tracing::debug!(path = %self.path, %error, "an unfinished upload could not be taken back");
+        }
+    }
+}
+
+/// The store's error that a writer wrapped.
+fn from_io(error: std::io::Error) -> object_store::Error {
+    error
+        .downcast::<object_store::Error>()
+        .unwrap_or_else(|other| object_store::Error::Generic { store: "writer", source: other.into() })
 }
 
 fn join_and_write(

@@ -1,12 +1,13 @@
 //! Which blocks are to be merged. Pure.
 //!
-//! Blocks are grouped by the window in which their newest span ended. In a group, blocks of similar size are merged:
-//! an input is at most twice as large as the smaller ones together, so a span is rewritten only when its block grows by
-//! half or more. While a window still gets new blocks, it takes several to make a job; afterwards two.
+//! Blocks are grouped by the window in which their newest span ended, and by the one in which they were written: for most
+//! it is the same. In a group, blocks of similar size are merged: an input is at most twice as large as the smaller ones
+//! together, so a span is rewritten only when its block grows by half or more. While a group still gets new blocks, it
+//! takes several to make a job; afterwards two.
 
 use std::collections::BTreeMap;
 
-use model::TimeRange;
+use model::{BlockId, TimeRange};
 
 use crate::manifest::BlockEntry;
 
@@ -33,6 +34,9 @@ pub struct Limits {
 pub enum Group {
     /// By number, counted from the epoch.
     Window(u64),
+    /// What claims to end long after it was written, by a clock gone wrong. It is kept until then, and so is what shares
+    /// its block.
+    Ahead,
     /// What lies in no window.
     Apart,
 }
@@ -48,12 +52,27 @@ impl Job {
     pub fn bytes(&self) -> u64 {
         self.inputs.iter().map(BlockEntry::bytes).fold(0, u64::saturating_add)
     }
+
+    /// Of the input that came last. A new block takes its place among all blocks and live rows: queries put the parts of a
+    /// trace together in the order in which they came.
+    pub fn newest_id(&self) -> BlockId {
+        self.inputs.iter().map(|input| input.id).max().unwrap_or_else(BlockId::generate)
+    }
+
+    /// When the last of the spans was first written.
+    pub fn written_nanos(&self) -> u64 {
+        self.inputs.iter().map(|input| input.written_nanos).max().unwrap_or_default()
+    }
 }
 
 impl Limits {
     /// The window in which a range ends.
     pub fn window(&self, range: &TimeRange) -> u64 {
-        range.end_nanos / self.window_nanos.max(1)
+        self.window_at(range.end_nanos)
+    }
+
+    fn window_at(&self, nanos: u64) -> u64 {
+        nanos / self.window_nanos.max(1)
     }
 
     /// Whether a range lies in a window and the one before it: what goes on at the turn of a window belongs to both.
@@ -62,30 +81,40 @@ impl Limits {
         range.start_nanos / self.window_nanos.max(1) >= before && (before..=window).contains(&self.window(range))
     }
 
-    /// Where a trace or block with this range belongs.
-    pub fn group(&self, range: &TimeRange) -> Group {
+    /// Where a trace or block with this range belongs that was written then.
+    pub fn group(&self, range: &TimeRange, written_nanos: u64) -> Group {
         let window = self.window(range);
-        if self.is_in(window, range) { Group::Window(window) } else { Group::Apart }
+        if range.end_nanos > written_nanos.saturating_add(self.window_nanos) {
+            Group::Ahead
+        } else if self.is_in(window, range) {
+            Group::Window(window)
+        } else {
+            Group::Apart
+        }
     }
 
     /// A new block may hold anything: it goes to the window of its newest spans, and what does not belong is taken out.
     fn group_of_block(&self, block: &BlockEntry) -> Group {
-        if block.level == 0 { Group::Window(self.window(&block.time_range())) } else { self.group(&block.time_range()) }
+        match self.group(&block.time_range(), block.written_nanos) {
+            Group::Apart if block.level == 0 => Group::Window(self.window(&block.time_range())),
+            group => group,
+        }
     }
 }
 
 /// All jobs that are due, which have no block in common; those that remove most blocks for their bytes come first.
 pub fn plan(blocks: &[BlockEntry], now_nanos: u64, limits: &Limits) -> Vec<Job> {
-    let mut groups: BTreeMap<Group, Vec<&BlockEntry>> = BTreeMap::new();
+    let mut groups: BTreeMap<(Group, u64), Vec<&BlockEntry>> = BTreeMap::new();
     for block in blocks {
-        groups.entry(limits.group_of_block(block)).or_default().push(block);
+        let written_window = limits.window_at(block.written_nanos);
+        groups.entry((limits.group_of_block(block), written_window)).or_default().push(block);
     }
     let mut jobs: Vec<Job> = Vec::new();
-    for (group, mut blocks) in groups {
+    for ((group, _), mut blocks) in groups {
         blocks.sort_by_key(|block| (block.bytes(), block.id));
         let is_open = match group {
             Group::Window(window) => window.saturating_add(2).saturating_mul(limits.window_nanos) > now_nanos,
-            Group::Apart => false,
+            Group::Ahead | Group::Apart => false,
         };
         let least = if is_open { LEAST_IN_OPEN_WINDOW } else { LEAST_IN_CLOSED_WINDOW };
         let mut rest = blocks.as_slice();
@@ -104,7 +133,8 @@ pub fn plan(blocks: &[BlockEntry], now_nanos: u64, limits: &Limits) -> Vec<Job> 
 
 /// A new block with spans of other windows, of which no other block of its window takes care.
 fn must_be_divided(block: &BlockEntry, limits: &Limits) -> bool {
-    block.level == 0 && limits.group(&block.time_range()) == Group::Apart
+    let group = limits.group(&block.time_range(), block.written_nanos);
+    block.level == 0 && matches!(group, Group::Ahead | Group::Apart)
 }
 
 /// How many of the blocks, by size from the first, may be merged.
@@ -122,8 +152,6 @@ fn run(blocks: &[&BlockEntry], limits: &Limits) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use model::BlockId;
-
     use super::*;
     use crate::manifest::BlockFiles;
 
@@ -135,7 +163,16 @@ mod tests {
     fn block(start: u64, end: u64, bytes: u64, level: u8) -> BlockEntry {
         let files = BlockFiles { spans_bytes: bytes, ..BlockFiles::default() };
         let id = BlockId::generate();
-        BlockEntry { id, start_nanos: start, end_nanos: end, traces: bytes, spans: bytes, level, files }
+        BlockEntry {
+            id,
+            start_nanos: start,
+            end_nanos: end,
+            traces: bytes,
+            spans: bytes,
+            level,
+            written_nanos: end,
+            files,
+        }
     }
 
     fn of_window(window: u64, bytes: &[u64]) -> Vec<BlockEntry> {
@@ -185,12 +222,34 @@ mod tests {
     }
 
     #[test]
+    fn what_was_written_in_different_windows_is_not_merged() {
+        let written = |window: u64, block: BlockEntry| BlockEntry { written_nanos: window * HOUR, ..block };
+        let old = |bytes| block(10 * HOUR, 10 * HOUR + 5, bytes, 0);
+        let blocks = [written(10, old(5)), written(15, old(6)), written(10, old(7)), written(15, old(8))];
+        assert_eq!(jobs(&blocks), [(Group::Window(10), vec![5, 7]), (Group::Window(10), vec![6, 8])]);
+        assert_eq!(jobs(&blocks[..2]), []);
+        let wide = |bytes| block(HOUR, 10 * HOUR, bytes, 1);
+        assert_eq!(jobs(&[written(10, wide(5)), written(15, wide(6))]), []);
+    }
+
+    #[test]
+    fn what_claims_to_end_long_after_it_was_written_is_taken_out_and_kept_apart() {
+        let written = |block: BlockEntry| BlockEntry { written_nanos: 10 * HOUR, ..block };
+        let new = written(block(10 * HOUR, 900 * HOUR, 5, 0));
+        assert_eq!(jobs(std::slice::from_ref(&new)), [(Group::Ahead, vec![5])]);
+        let (ahead, old) = (written(block(10 * HOUR, 900 * HOUR, 6, 1)), written(block(HOUR, 9 * HOUR, 7, 1)));
+        assert_eq!(jobs(&[ahead.clone(), old.clone()]), []);
+        assert_eq!(jobs(&[new, ahead, old]), [(Group::Ahead, vec![5, 6])]);
+    }
+
+    #[test]
     fn the_turn_of_a_window_belongs_to_both() {
         let range = TimeRange::new;
-        assert_eq!(LIMITS.group(&range(9 * HOUR, 10 * HOUR + 5)), Group::Window(10));
-        assert_eq!(LIMITS.group(&range(9 * HOUR - 1, 10 * HOUR + 5)), Group::Apart);
+        let group = |range: TimeRange| LIMITS.group(&range, range.end_nanos);
+        assert_eq!(group(range(9 * HOUR, 10 * HOUR + 5)), Group::Window(10));
+        assert_eq!(group(range(9 * HOUR - 1, 10 * HOUR + 5)), Group::Apart);
         assert!(LIMITS.is_in(10, &range(9 * HOUR, 9 * HOUR + 1)));
         assert!(!LIMITS.is_in(10, &range(9 * HOUR, 11 * HOUR)));
-        assert_eq!(LIMITS.group(&range(u64::MAX, u64::MAX)), Group::Window(u64::MAX / HOUR));
+        assert_eq!(group(range(u64::MAX, u64::MAX)), Group::Window(u64::MAX / HOUR));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use futures::TryStreamExt;
 use model::{BlockId, TenantId, TimeRange};
@@ -21,12 +21,15 @@ use super::worker::Outcome;
 use super::{Compactor, Config};
 use crate::block::{BlockCache, BlockSource, encode};
 use crate::cpu::CpuPool;
+use crate::garbage::Begun;
 use crate::manifest::{BlockEntry, Change, Store};
 use crate::paths::{self, BlockFile};
 use crate::source::{Projection, Source};
 use crate::telemetry::Telemetry;
 
 const HOUR_NANOS: u64 = 3_600_000_000_000;
+/// When all blocks were written.
+const WRITTEN: u64 = 1_800_000_000_000_000_000;
 /// Decodes and writes a few spans at a time.
 const TINY_BUDGET: usize = 16 << 10;
 
@@ -56,7 +59,6 @@ impl Bucket {
             window: Duration::from_secs(3600),
             max_traces: 1 << 20,
             max_block_bytes: 1 << 30,
-            keep_inputs: Duration::ZERO,
         };
         let (manifests, cpu) = (self.manifests().await, CpuPool::new(2));
         Compactor::new(manifests, self.objects.clone(), cpu, &config, Telemetry::unregistered())
@@ -72,9 +74,10 @@ impl Bucket {
         }
         let block = encode(BlockId::generate(), &self.tenant, &builder.snapshot().unwrap()).unwrap();
         block.put(&self.tenant, self.objects.as_ref()).await.unwrap();
-        let change = Change { add: vec![block.entry()], ..Change::default() };
+        let entry = BlockEntry { written_nanos: WRITTEN, ..block.entry() };
+        let change = Change { add: vec![entry.clone()], ..Change::default() };
         self.manifests().await.commit(&self.tenant, |_| Some(change.clone())).await.unwrap();
-        Some(block.entry())
+        Some(entry)
     }
 
     async fn blocks(&self) -> Vec<BlockEntry> {
@@ -103,7 +106,7 @@ impl Bucket {
     /// What a query for every trace answers: of spans that several blocks have one each.
     async fn answer(&self) -> Vec<String> {
         let mut blocks = self.blocks().await;
-        blocks.sort_by_key(|entry| (std::cmp::Reverse(entry.end_nanos), entry.id));
+        blocks.sort_by_key(|entry| entry.id);
         let (mut earlier, mut answer) = (HashSet::new(), BTreeSet::new());
         for entry in blocks {
             let spans = singly(&spans::encode(&self.read(&entry).await).unwrap());
@@ -185,13 +188,13 @@ proptest! {
             let expected = bucket.answer().await;
             let group = if in_window { Group::Window(1_700_000_000_000_000_000 / HOUR_NANOS) } else { Group::Apart };
             let outcome =
-                bucket.compactor().await.run_job(&bucket.tenant, &Job { group, inputs }, &bucket.running).await;
+                bucket.compactor().await.run_job(&bucket.tenant, &Job { group, inputs }, Begun::now(), &bucket.running).await;
             assert_eq!(outcome, Outcome::Committed);
             let stored = bucket.stored().await;
             assert_eq!(stored, expected);
             let mut traces = HashSet::new();
             for entry in bucket.blocks().await {
-                assert_eq!(entry.level, 1);
+                assert_eq!((entry.level, entry.written_nanos), (1, WRITTEN));
                 let table = bucket.read(&entry).await;
                 let view = table.traces().unwrap();
                 for row in 0..view.len() {
@@ -227,9 +230,27 @@ async fn the_blocks_of_a_window_become_one_and_old_spans_do_not_stretch_it() {
     let blocks = bucket.blocks().await;
     let ranges: Vec<TimeRange> = blocks.iter().map(BlockEntry::time_range).collect();
     let in_window = |range: &&TimeRange| range.start_nanos >= LONG_AGO - HOUR_NANOS && range.end_nanos >= LONG_AGO;
-    assert_eq!(ranges.iter().filter(in_window).count(), 1, "{ranges:?}");
     assert_eq!(ranges.iter().filter(|range| range.end_nanos < HOUR_NANOS).count(), 1, "{ranges:?}");
+    assert_eq!(ranges.iter().filter(in_window).count(), 1, "{ranges:?}");
     assert_eq!(ranges.len(), 2);
+    assert_eq!(bucket.stored().await, expected);
+}
+
+#[tokio::test]
+async fn spans_of_a_clock_that_is_ahead_keep_no_others() {
+    const AHEAD: u64 = WRITTEN + 1_000 * HOUR_NANOS;
+    let bucket = Bucket::new();
+    let mut spans = shop_request(1, 20, LONG_AGO).resource_spans;
+    spans.extend(shop_request(2, 1, 1_000_000_000).resource_spans);
+    spans.extend(shop_request(3, 1, AHEAD).resource_spans);
+    bucket.publish(spans).await.unwrap();
+    let expected = bucket.answer().await;
+    let mut compactor = bucket.compactor().await;
+    while compactor.round(&bucket.running).await {}
+    let kept_from: BTreeSet<u64> = bucket.blocks().await.iter().map(BlockEntry::kept_from_nanos).collect();
+    assert_eq!(kept_from.range(..=WRITTEN).count(), 1, "{kept_from:?}");
+    assert_eq!(kept_from.range(AHEAD..).count(), 1, "{kept_from:?}");
+    assert_eq!((kept_from.len(), bucket.blocks().await.len()), (2, 3));
     assert_eq!(bucket.stored().await, expected);
 }
 
@@ -278,9 +299,10 @@ async fn of_workers_with_the_same_inputs_one_commits() {
     let jobs = [inputs.clone(), inputs.clone(), others].map(|inputs| Job { group, inputs });
     let mut compactors = [bucket.compactor().await, bucket.compactor().await, bucket.compactor().await];
     let work = compactors.iter_mut().zip(&jobs);
-    let outcomes =
-        futures::future::join_all(work.map(|(compactor, job)| compactor.run_job(&bucket.tenant, job, &bucket.running)))
-            .await;
+    let outcomes = futures::future::join_all(
+        work.map(|(compactor, job)| compactor.run_job(&bucket.tenant, job, Begun::now(), &bucket.running)),
+    )
+    .await;
     assert_eq!(outcomes.iter().filter(|outcome| **outcome == Outcome::Committed).count(), 1, "{outcomes:?}");
     assert_eq!(outcomes.iter().filter(|outcome| **outcome == Outcome::Lost).count(), 2, "{outcomes:?}");
     assert_eq!(bucket.stored().await, expected);
@@ -289,17 +311,15 @@ async fn of_workers_with_the_same_inputs_one_commits() {
 }
 
 #[tokio::test]
-async fn the_files_of_inputs_go_after_the_grace_period() {
+async fn a_job_that_takes_too_long_is_given_up() {
     let bucket = Bucket::new();
-    for seed in 0..3 {
-        publish_shop(&bucket, seed, LONG_AGO).await;
-    }
-    let mut compactor = bucket.compactor().await;
-    assert!(compactor.round(&bucket.running).await);
-    assert_eq!(bucket.blocks_with_files().await.len(), 4, "a query may still read the inputs");
-    compactor.delete_replaced(std::time::Instant::now()).await;
-    let left = bucket.blocks().await.into_iter().map(|block| block.id.to_string()).collect();
-    assert_eq!(bucket.blocks_with_files().await, left);
+    let inputs = vec![publish_shop(&bucket, 0, LONG_AGO).await, publish_shop(&bucket, 1, LONG_AGO).await];
+    let job = Job { group: Group::Window(LONG_AGO / HOUR_NANOS), inputs: inputs.clone() };
+    let begun = Begun::at(Instant::now(), SystemTime::UNIX_EPOCH);
+    let outcome = bucket.compactor().await.run_job(&bucket.tenant, &job, begun, &bucket.running).await;
+    assert_eq!(outcome, Outcome::Failed);
+    assert_eq!(bucket.blocks().await, inputs);
+    assert_eq!(bucket.blocks_with_files().await.len(), 2, "what was begun is taken back");
 }
 
 #[tokio::test]

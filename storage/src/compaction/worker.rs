@@ -1,19 +1,21 @@
 //! The task that does compaction jobs, one after the other.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use model::{BlockId, ErrorKind, TenantId};
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::ObjectStore;
 use tokio::sync::watch;
 
 use super::merge::{Failure, Merged, Merger};
 use super::planner::{Job, Limits, plan};
+use crate::clock::unix_nanos;
 use crate::cpu::CpuPool;
+use crate::damage::Damage;
 use crate::error::Error;
+use crate::garbage::{Begun, delete_block};
 use crate::manifest::{BlockEntry, Change, Store};
-use crate::paths::{self, BlockFile};
 use crate::telemetry::{Compacted, Telemetry};
 
 /// Most inputs of a job: each has an open file and a window of decoded spans.
@@ -36,8 +38,6 @@ pub struct Config {
     pub max_traces: u64,
     /// Most bytes of a new block.
     pub max_block_bytes: u64,
-    /// How long the files of merged blocks stay, so that queries that planned with them end.
-    pub keep_inputs: Duration,
 }
 
 /// Merges the blocks of all tenants, one job at a time. Any number may work on one store.
@@ -48,12 +48,9 @@ pub struct Compactor {
     limits: Limits,
     budget_bytes: usize,
     cycle: Duration,
-    keep_inputs: Duration,
     telemetry: Telemetry,
     /// Blocks that could not be read, and since when: left alone.
     damaged: HashMap<BlockId, Instant>,
-    /// Blocks out of the manifest whose files are still there, oldest first.
-    replaced: VecDeque<(Instant, TenantId, BlockId)>,
 }
 
 /// What became of a job.
@@ -86,10 +83,8 @@ impl Compactor {
             limits,
             budget_bytes: BUDGET_BYTES,
             cycle: config.cycle,
-            keep_inputs: config.keep_inputs,
             telemetry,
             damaged: HashMap::new(),
-            replaced: VecDeque::new(),
         }
     }
 
@@ -102,9 +97,7 @@ impl Compactor {
     /// Works until `stop` says so; a job under way ends at its next row group.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
         while !*stop.borrow() {
-            let did_something = self.round(&stop).await;
-            self.delete_replaced(Instant::now()).await;
-            if !did_something {
+            if !self.round(&stop).await {
                 tokio::select! {
                     _ = tokio::time::sleep(self.cycle) => {}
                     changed = stop.changed() => if changed.is_err() { break },
@@ -116,12 +109,14 @@ impl Compactor {
     /// Does the most useful job of every tenant that has one; true when any was committed.
     pub async fn round(&mut self, stop: &watch::Receiver<bool>) -> bool {
         let mut did_something = false;
-        for tenant in self.manifests.tenants() {
+        for tenant in self.manifests.available_tenants() {
             if *stop.borrow() {
                 break;
             }
             match self.next_job(&tenant).await {
-                Ok(Some(job)) => did_something |= self.run_job(&tenant, &job, stop).await == Outcome::Committed,
+                Ok(Some(job)) => {
+                    did_something |= self.run_job(&tenant, &job, Begun::now(), stop).await == Outcome::Committed
+                }
                 Ok(None) => {}
                 Err(error) => self.report(&tenant, &error),
             }
@@ -142,7 +137,8 @@ impl Compactor {
     async fn jobs(&mut self, tenant: &TenantId) -> Result<Vec<Job>, Error> {
         let now = Instant::now();
         self.damaged.retain(|_, since| now.saturating_duration_since(*since) < DAMAGED_RETRY);
-        let manifest = self.manifests.load(tenant).await?;
+        // none for a tenant whose manifest is damaged, which was named when it was read
+        let manifest = self.manifests.snapshot(tenant).unwrap_or_default();
         let blocks: Vec<_> =
             manifest.blocks.iter().filter(|block| !self.damaged.contains_key(&block.id)).cloned().collect();
         let jobs = plan(&blocks, unix_nanos(), &self.limits);
@@ -150,10 +146,17 @@ impl Compactor {
         Ok(jobs)
     }
 
-    /// Does a job and says what became of it; what it stored is taken back unless a manifest may name it.
-    pub(super) async fn run_job(&mut self, tenant: &TenantId, job: &Job, stop: &watch::Receiver<bool>) -> Outcome {
+    /// Does a job that was begun then, and says what became of it; what it stored is taken back unless a manifest may name
+    /// it.
+    pub(super) async fn run_job(
+        &mut self,
+        tenant: &TenantId,
+        job: &Job,
+        begun: Begun,
+        stop: &watch::Receiver<bool>,
+    ) -> Outcome {
         let (started, mut new_blocks) = (Instant::now(), Vec::new());
-        let merged = match self.merge(tenant, job, &mut new_blocks, stop).await {
+        let merged = match self.merge(tenant, job, begun, &mut new_blocks, stop).await {
             Ok(merged) => merged,
             Err(failure) => {
                 self.discard(tenant, &new_blocks).await;
@@ -161,7 +164,7 @@ impl Compactor {
             }
         };
         let remove = job.inputs.iter().map(|input| input.id).collect();
-        let change = Change { add: merged.blocks.clone(), remove, ..Change::default() };
+        let change = Change { add: merged.blocks.clone(), begun: Some(begun), remove, ..Change::default() };
         match self.manifests.commit(tenant, |_| Some(change.clone())).await {
             Ok(_) => {
                 let (inputs, blocks) = (job.inputs.len(), merged.blocks.len());
@@ -175,15 +178,14 @@ impl Compactor {
                     joined_traces: merged.joined_traces,
                     dropped_spans: merged.dropped_spans,
                 });
-                let now = Instant::now();
-                self.replaced.extend(job.inputs.iter().map(|input| (now, tenant.clone(), input.id)));
                 Outcome::Committed
             }
-            Err(error @ Error::BlocksGone { .. }) => {
+            // no manifest will name the new blocks
+            Err(error @ (Error::BlocksGone { .. } | Error::TooLate { .. })) => {
                 self.discard(tenant, &new_blocks).await;
                 self.failed(tenant, job, error.into()).await
             }
-            // the commit may have been made: the files stay
+            // the commit may have been made: if it was not, the files are the collector's
             Err(error) => self.failed(tenant, job, error.into()).await,
         }
     }
@@ -192,6 +194,7 @@ impl Compactor {
         &self,
         tenant: &TenantId,
         job: &Job,
+        begun: Begun,
         new_blocks: &mut Vec<BlockId>,
         stop: &watch::Receiver<bool>,
     ) -> Result<Merged, Failure> {
@@ -204,6 +207,7 @@ impl Compactor {
         };
         let go_on = || match *stop.borrow() {
             true => Err(Error::Stopping),
+            false if !begun.may_publish() => Err(Error::TooLate { tenant: tenant.clone() }),
             false => self.check_inputs(tenant, job),
         };
         let merged = merger.merge(job, new_blocks, go_on).await?;
@@ -234,6 +238,9 @@ impl Compactor {
             return Outcome::Lost;
         }
         self.report(tenant, &error);
+        if let Some(damage) = Damage::of(&error) {
+            self.telemetry.damaged_block_file(damage.file);
+        }
         if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound | ErrorKind::Internal) {
             let suspects = job.inputs.iter().map(|suspect| suspect.id);
             for block_id in suspects.filter(|suspect| input.is_none_or(|input| input == *suspect)) {
@@ -253,30 +260,9 @@ impl Compactor {
     /// Deletes files that no manifest names, as far as that goes.
     async fn discard(&self, tenant: &TenantId, blocks: &[BlockId]) {
         for block_id in blocks {
-            self.delete_files(tenant, block_id).await;
-        }
-    }
-
-    pub(super) async fn delete_replaced(&mut self, now: Instant) {
-        let is_due = |since: &Instant| now.saturating_duration_since(*since) >= self.keep_inputs;
-        let due = self.replaced.partition_point(|(since, ..)| is_due(since));
-        for (_, tenant, block_id) in self.replaced.drain(..due).collect::<Vec<_>>() {
-            self.delete_files(&tenant, &block_id).await;
-        }
-    }
-
-    async fn delete_files(&self, tenant: &TenantId, block_id: &BlockId) {
-        for file in BlockFile::ALL {
-            let key = paths::block_file(tenant, block_id, file);
-            match self.objects.delete(&key).await {
-                Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
-                Err(error) => tracing::warn!(%key, %error, "a file of a block that is gone could not be deleted"),
+            if let Err(error) = delete_block(self.objects.as_ref(), tenant, block_id).await {
+                tracing::debug!(%tenant, %block_id, %error, "a discarded block is left to the collector");
             }
         }
     }
-}
-
-fn unix_nanos() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
 }

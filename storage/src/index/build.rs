@@ -13,12 +13,12 @@ use spans::{ArrayElement, SpanTable, array_elements};
 use super::Limits;
 use super::columns::{Columns, Items, Texts, wrong};
 use super::directory::{INTRINSICS, IndexedField};
+use super::fingerprint::Hashes;
 use super::term::{self, Scalar};
-use super::values::{FieldValues, Hashes, Number};
+use super::values::{FieldValues, Number};
 use crate::error::Error;
 
 /// What will be in an index, while tables are added. Traces must come in the order of the block's rows.
-#[derive(Default)]
 pub(super) struct Collected {
     limits: Limits,
     /// Traces of each page; the last one may still grow.
@@ -36,7 +36,15 @@ const NO_FIELD: usize = usize::MAX;
 
 impl Collected {
     pub fn new(limits: Limits) -> Self {
-        Self { limits, ..Self::default() }
+        Self {
+            limits,
+            page_traces: Vec::new(),
+            last_page_spans: 0,
+            numbers: HashMap::new(),
+            fields: Vec::new(),
+            is_incomplete: false,
+            hashes: Hashes::new(limits.most_hashes),
+        }
     }
 
     /// Adds the spans of some whole traces.

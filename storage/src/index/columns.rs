@@ -199,5 +199,5 @@ fn primitive<'a, T: ArrowPrimitiveType>(
 }
 
 pub(super) fn wrong(what: &str) -> Error {
-    Error::Spans(spans::Error::Damaged { reason: format!("cannot be indexed: {what}") })
+    Error::Spans(spans::Error::damaged(format!("cannot be indexed: {what}")))
 }

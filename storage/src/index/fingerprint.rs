@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! n groups │ offset u32 LE × (groups + 1) │ group … group
-//! group = (hash × groups) >> 64, of 512 values on average; sorted by the next 15 bits of that product
+//! group = (hash × groups) >> 64, of 512 values on average; sorted by the next 15 bits of that product. Of a hash count
+//! the first 40 bits.
 //!         value │ difference of the 15 bits to the value before, base 128 │ page ÷ stride u8
 //! ```
 //!
@@ -23,40 +24,79 @@ pub(super) fn stride(page_count: usize) -> usize {
     page_count.div_ceil(MAX_STRIDES).max(1)
 }
 
+/// Bits of a hash that count, and of the page beside them while an index is built.
+const HASH_BITS: u32 = 40;
+const PAGE_BITS: u32 = u64::BITS - HASH_BITS;
+const HASH_MASK: u64 = u64::MAX << PAGE_BITS;
+const PAGE_MASK: u64 = !HASH_MASK;
+
+/// Hashes by their first bits: each part is sorted and encoded by itself.
+const PART_BITS: u32 = 6;
+
 /// Group and rest of a hash.
 fn place(hash: u64, groups: usize) -> (usize, u16) {
-    let product = u128::from(hash) * groups as u128;
+    let product = u128::from(hash & HASH_MASK) * groups as u128;
     ((product >> 64) as usize, (product as u64 >> (64 - REST_BITS)) as u16)
 }
 
-/// Encodes hashes and the pages that hold them; the same hash may stand in several.
-pub(super) fn encode(mut hashes: Vec<(u64, u32)>, page_count: usize) -> Vec<u8> {
-    let (groups, stride) = (hashes.len().div_ceil(GROUP_VALUES), stride(page_count));
-    for (_, page) in &mut hashes {
-        *page /= stride as u32;
+/// Hashes and the pages that hold them, while an index is built; eight bytes for each.
+pub(super) struct Hashes {
+    /// None once there were too many.
+    parts: Vec<Vec<u64>>,
+    count: usize,
+    most: usize,
+}
+
+impl Hashes {
+    /// Keeps as many as `most`, or none.
+    pub fn new(most: usize) -> Self {
+        Self { parts: vec![Vec::new(); 1 << PART_BITS], count: 0, most }
     }
-    hashes.sort_unstable();
-    hashes.dedup();
-    let (mut offsets, mut data) = (Vec::with_capacity(groups + 1), Vec::with_capacity(hashes.len() * 9 / 4));
-    let (mut open, mut last) = (0, 0);
-    for (hash, page) in hashes {
-        let (group, rest) = place(hash, groups);
-        while offsets.len() <= group {
-            offsets.push(data.len() as u32);
+
+    /// A block has fewer than 2²⁴ pages: its row numbers are 32 bits wide, and a page has hundreds of rows.
+    #[inline]
+    pub fn add(&mut self, hash: u64, page: u32) {
+        let Some(part) = self.parts.get_mut((hash >> (u64::BITS - PART_BITS)) as usize) else { return };
+        part.push((hash & HASH_MASK) | (u64::from(page) & PAGE_MASK));
+        self.count += 1;
+        if self.count > self.most {
+            self.parts = Vec::new();
         }
-        if group != open {
-            (open, last) = (group, 0);
-        }
-        varint::put(&mut data, u64::from(rest - last));
-        data.push(page as u8);
-        last = rest;
     }
-    offsets.resize(groups + 1, data.len() as u32);
-    let mut out = Vec::with_capacity(4 * (groups + 2) + data.len());
-    out.extend((groups as u32).to_le_bytes());
-    offsets.iter().for_each(|offset| out.extend(offset.to_le_bytes()));
-    out.extend(data);
-    out
+
+    /// The object's part; empty when there were too many.
+    pub fn encode(self, page_count: usize) -> Vec<u8> {
+        if self.parts.is_empty() {
+            return Vec::new();
+        }
+        let count = self.count;
+        let (groups, stride) = (count.div_ceil(GROUP_VALUES), stride(page_count) as u64);
+        let (mut offsets, mut data) = (Vec::with_capacity(groups + 1), Vec::with_capacity(count * 9 / 4));
+        let (mut open, mut last) = (0, 0);
+        for mut part in self.parts {
+            part.iter_mut().for_each(|entry| *entry = (*entry & HASH_MASK) | ((*entry & PAGE_MASK) / stride));
+            part.sort_unstable();
+            part.dedup();
+            for entry in part {
+                let (group, rest) = place(entry, groups);
+                while offsets.len() <= group {
+                    offsets.push(data.len() as u32);
+                }
+                if group != open {
+                    (open, last) = (group, 0);
+                }
+                varint::put(&mut data, u64::from(rest - last));
+                data.push(entry as u8);
+                last = rest;
+            }
+        }
+        offsets.resize(groups + 1, data.len() as u32);
+        let mut out = Vec::with_capacity(4 * (groups + 2) + data.len());
+        out.extend((groups as u32).to_le_bytes());
+        offsets.iter().for_each(|offset| out.extend(offset.to_le_bytes()));
+        out.extend(data);
+        out
+    }
 }
 
 /// Where the number of groups stands.
@@ -102,6 +142,12 @@ mod tests {
     use super::super::term::hash_bytes;
     use super::*;
 
+    fn encode(hashes: impl IntoIterator<Item = (u64, u32)>, page_count: usize) -> Vec<u8> {
+        let mut all = Hashes::new(usize::MAX);
+        hashes.into_iter().for_each(|(hash, page)| all.add(hash, page));
+        all.encode(page_count)
+    }
+
     fn look_up(encoded: &[u8], hash: u64) -> Vec<usize> {
         let groups = u32_at(encoded, 0).unwrap();
         if groups == 0 {
@@ -114,7 +160,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_value_is_lost(seeds in prop::collection::vec((any::<u64>(), 0u32..5000), 0..2000)) {
-            let encoded = encode(seeds.clone(), 5000);
+            let encoded = encode(seeds.iter().copied(), 5000);
             for (hash, page) in seeds {
                 prop_assert!(look_up(&encoded, hash).contains(&(page as usize / stride(5000))));
             }
@@ -124,7 +170,7 @@ mod tests {
     #[test]
     fn a_value_takes_two_bytes_and_few_others_look_like_it() {
         let hash = |number: u64| hash_bytes(&number.to_le_bytes(), 1);
-        let encoded = encode((0..100_000).map(|number| (hash(number), number as u32 / 450)).collect(), 223);
+        let encoded = encode((0..100_000).map(|number| (hash(number), number as u32 / 450)), 223);
         assert!(encoded.len() < 220_000, "{} bytes", encoded.len());
         let false_hits = (0..64_000).filter(|&number| !look_up(&encoded, hash(1 << 40 | number)).is_empty()).count();
         assert!((800..1200).contains(&false_hits), "{false_hits} of 64,000");

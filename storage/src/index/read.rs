@@ -18,9 +18,12 @@ use traceql::{Conditions, Field};
 
 use super::bundle::{Payloads, Places, Shape, damaged, verified};
 use super::directory::{Directory, IndexedField};
+use super::figures::Figures;
 use super::lookup::{Lookup, ValueCount, indexed};
 use crate::cpu::CpuPool;
+use crate::damage;
 use crate::error::Error;
+use crate::paths::BlockFile;
 use crate::telemetry::Telemetry;
 
 /// Bytes fetched at the end of a bundle, in the hope that they hold footer, directory and the index of the dictionary.
@@ -129,6 +132,24 @@ impl BlockIndex<'_> {
         Ok(opened.directory.is_complete.then(|| keys.collect()))
     }
 
+    /// What the index is made of; `None` for a block without one.
+    ///
+    /// # Errors
+    /// [`Error::BlockDamaged`] when it cannot be opened.
+    pub(super) async fn figures(&self) -> Result<Option<Figures>, Error> {
+        if self.object_bytes == 0 {
+            return Ok(None);
+        }
+        let payloads = Payloads::new(self.shape());
+        let opened = match self.open(&payloads).await {
+            Ok(opened) => opened,
+            Err(Failure::Damaged(reason)) => return Err(Error::block_damaged(self.path.as_ref(), reason)),
+            Err(Failure::Unread(error)) => return Err(Error::objects("read", &self.path)(error)),
+            Err(Failure::Other(error)) => return Err(error),
+        };
+        Ok(Some(Figures::of(&opened.places, &opened.directory)))
+    }
+
     /// The answer to a question; `None` when the index is missing or damaged.
     async fn answer<T: Send + 'static>(
         &self,
@@ -155,7 +176,15 @@ impl BlockIndex<'_> {
             Some(_) => return Ok(None),
             None => {}
         }
-        let tail: BTreeSet<u32> = self.shape().tail(TAIL_BYTES).collect();
+        let opened = self.usable(self.open(payloads).await)?;
+        if let Some(opened) = &opened {
+            self.cache.entries.insert(key, Entry::Opened(opened.clone()));
+        }
+        Ok(opened)
+    }
+
+    async fn open(&self, payloads: &Payloads) -> Result<Arc<Opened>, Failure> {
+        self.fetch(payloads, self.shape().tail(TAIL_BYTES).collect()).await?;
         let asked = payloads.clone();
         let open = move || {
             let places = asked.places()?;
@@ -163,15 +192,7 @@ impl BlockIndex<'_> {
             let directory = Directory::decode(&directory).ok_or_else(|| damaged("its directory cannot be read"))?;
             Ok(Arc::new(Opened { places, directory }))
         };
-        let opened = match self.fetch(payloads, tail).await {
-            Ok(()) => self.ask(payloads, open).await,
-            Err(failure) => Err(failure),
-        };
-        let opened = self.usable(opened)?;
-        if let Some(opened) = &opened {
-            self.cache.entries.insert(key, Entry::Opened(opened.clone()));
-        }
-        Ok(opened)
+        self.ask(payloads, open).await
     }
 
     /// Asks until nothing is lacking.
@@ -214,10 +235,16 @@ impl BlockIndex<'_> {
         let runs = runs(&missing);
         let ranges: Vec<Range<u64>> =
             runs.iter().map(|run| self.shape().sheet(run.start).start..self.shape().sheet(run.end - 1).end).collect();
-        let fetched = self.objects.get_ranges(&self.path, &ranges).await.map_err(|error| match error {
-            object_store::Error::NotFound { .. } => Failure::Damaged("it is not there".to_owned()),
-            error => Failure::Unread(error),
-        })?;
+        let fetched = match self.objects.get_ranges(&self.path, &ranges).await {
+            Ok(fetched) => fetched,
+            Err(object_store::Error::NotFound { .. }) => return Err(Failure::Damaged("it is not there".to_owned())),
+            Err(error) => match damage::cut_short(self.objects, &self.path, self.object_bytes).await {
+                Some(found) => {
+                    return Err(Failure::Damaged(format!("it has {found} bytes, not {}", self.object_bytes)));
+                }
+                None => return Err(Failure::Unread(error)),
+            },
+        };
         for (run, bytes) in runs.into_iter().zip(fetched) {
             let start = self.shape().sheet(run.start).start;
             for number in run {
@@ -247,8 +274,9 @@ impl BlockIndex<'_> {
                 self.cache.telemetry.index_failed("unread");
             }
             Err(Failure::Damaged(reason)) => {
-                tracing::warn!(%block_id, %key, %reason, "index is damaged, the block is read without it");
+                tracing::warn!(%block_id, file = BlockFile::Index.kind(), %key, %reason, "index is damaged, the block is read without it");
                 self.cache.telemetry.index_failed("damaged");
+                self.cache.telemetry.damaged_block_file(BlockFile::Index);
                 self.cache.entries.insert(Key::Opened(block_id), Entry::Unusable);
             }
         }

@@ -10,58 +10,42 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
 use super::Limits;
+use super::fingerprint::Hashes;
+use super::postings::Pages;
 use super::term::{self, Scalar};
-
-/// Pages that have a value, ascending, with the rows of each.
-pub(super) type Pages = Vec<(u32, u32)>;
 
 /// Distinct values with their pages.
 pub(super) struct Listed<K> {
     slots: HashMap<K, u32, FixedState>,
-    /// The last page of each slot, and its rows there.
-    open: Vec<(u32, u32)>,
-    closed: Vec<Closed>,
-}
-
-struct Closed {
-    slot: u32,
-    page: u32,
-    rows: u32,
+    /// Of each slot.
+    pages: Vec<Pages>,
 }
 
 impl<K> Default for Listed<K> {
     fn default() -> Self {
-        Self { slots: HashMap::default(), open: Vec::new(), closed: Vec::new() }
+        Self { slots: HashMap::default(), pages: Vec::new() }
     }
 }
 
 impl<K: Hash + Eq> Listed<K> {
     pub fn len(&self) -> usize {
-        self.open.len()
+        self.pages.len()
     }
 
     /// The value's slot, and whether it is new.
     fn slot(&mut self, key: K) -> (u32, bool) {
-        let next = self.open.len() as u32;
+        let next = self.pages.len() as u32;
         let slot = *self.slots.entry(key).or_insert(next);
         if slot == next {
-            self.open.push((0, 0));
+            self.pages.push(Pages::default());
         }
         (slot, slot == next)
     }
 
-    /// Counts rows of a page, which is not before any page of the slot. No rows leave a value that no page has.
+    /// As [`Pages::add`].
     #[inline]
     fn touch(&mut self, slot: u32, page: u32, rows: u32) {
-        if rows == 0 {
-            return;
-        }
-        let open = &mut self.open[slot as usize];
-        if open.0 != page && open.1 > 0 {
-            self.closed.push(Closed { slot, page: open.0, rows: open.1 });
-            open.1 = 0;
-        }
-        *open = (page, open.1 + rows);
+        self.pages[slot as usize].add(page, rows);
     }
 
     pub fn add(&mut self, key: K, page: u32, rows: u32) {
@@ -70,15 +54,8 @@ impl<K: Hash + Eq> Listed<K> {
     }
 
     /// The values with their pages, in no order.
-    pub fn finish(self) -> Vec<(K, Pages)> {
-        let mut pages: Vec<Pages> = vec![Pages::new(); self.open.len()];
-        for Closed { slot, page, rows } in self.closed {
-            pages[slot as usize].push((page, rows));
-        }
-        for (pages, last) in pages.iter_mut().zip(self.open) {
-            pages.extend(Some(last).filter(|&(_, rows)| rows > 0));
-        }
-        self.slots.into_iter().map(|(key, slot)| (key, std::mem::take(&mut pages[slot as usize]))).collect()
+    pub fn finish(mut self) -> impl Iterator<Item = (K, Pages)> {
+        self.slots.into_iter().map(move |(key, slot)| (key, std::mem::take(&mut self.pages[slot as usize])))
     }
 }
 
@@ -145,9 +122,6 @@ pub(super) struct Finished {
     pub present: Pages,
 }
 
-/// Hashes of values, and the page of each.
-pub(super) type Hashes = Vec<(u64, u32)>;
-
 impl FieldValues {
     /// `seed` tells the hashes of this field from those of others.
     pub fn new(seed: u64, limits: Limits) -> Self {
@@ -212,7 +186,9 @@ impl FieldValues {
     /// The text's slot, if texts are listed.
     pub fn add_text(&mut self, text: &str, page: u32, rows: u32, hashes: &mut Hashes) -> Option<u32> {
         let Texts::Listed { texts, occurrences, .. } = &mut self.texts else {
-            hashes.extend((rows > 0).then(|| (Scalar::Text(text).hash(self.seed), page)));
+            if rows > 0 {
+                hashes.add(Scalar::Text(text).hash(self.seed), page);
+            }
             return None;
         };
         *occurrences += u64::from(rows);
@@ -232,7 +208,7 @@ impl FieldValues {
         if let Texts::Listed { texts, .. } = std::mem::replace(&mut self.texts, Texts::Hashed) {
             for (text, pages) in texts.finish() {
                 let hash = Scalar::Text(&text).hash(self.seed);
-                hashes.extend(pages.into_iter().map(|(page, _)| (hash, page)));
+                pages.iter().for_each(|page| hashes.add(hash, page));
             }
         }
     }
@@ -249,23 +225,26 @@ impl FieldValues {
             Numbers::Bucketed { buckets, hashed } => {
                 buckets.add(number.bucket(), page, rows);
                 if *hashed {
-                    hashes.push((number.scalar().hash(self.seed), page));
+                    hashes.add(number.scalar().hash(self.seed), page);
                 }
             }
         }
     }
 
     fn bucket_numbers(&mut self, hashes: &mut Hashes) {
-        let bucketed = Numbers::Bucketed { buckets: Listed::default(), hashed: true };
-        let Numbers::Listed(numbers) = std::mem::replace(&mut self.numbers, bucketed) else { return };
-        let mut all: Vec<(u32, u32, Number)> = Vec::new();
-        for (number, pages) in numbers.finish() {
-            all.extend(pages.into_iter().map(|(page, rows)| (page, rows, number)));
+        let Numbers::Listed(numbers) = &mut self.numbers else { return };
+        let mut of_bucket: HashMap<u16, Vec<Pages>, FixedState> = HashMap::default();
+        for (number, pages) in std::mem::take(numbers).finish() {
+            let hash = number.scalar().hash(self.seed);
+            pages.iter().for_each(|page| hashes.add(hash, page));
+            of_bucket.entry(number.bucket()).or_default().push(pages);
         }
-        all.sort_unstable_by_key(|&(page, ..)| page);
-        for (page, rows, number) in all {
-            self.add_number(number, page, rows, hashes);
+        let mut buckets = Listed::default();
+        for (bucket, pages) in of_bucket {
+            let (slot, _) = buckets.slot(bucket);
+            buckets.pages[slot as usize] = Pages::union(&pages);
         }
+        self.numbers = Numbers::Bucketed { buckets, hashed: true };
     }
 
     /// For bools, statuses and kinds.
@@ -278,13 +257,13 @@ impl FieldValues {
     }
 
     pub fn finish(self) -> Finished {
-        let only = |listed: Listed<()>| listed.finish().pop().map(|(_, pages)| pages).unwrap_or_default();
+        let only = |listed: Listed<()>| listed.finish().next().map(|(_, pages)| pages).unwrap_or_default();
         let (numbers, buckets, hashed_numbers) = match self.numbers {
-            Numbers::Listed(numbers) => (numbers.finish(), None, false),
-            Numbers::Bucketed { buckets, hashed } => (Vec::new(), Some(buckets.finish()), hashed),
+            Numbers::Listed(numbers) => (numbers.finish().collect(), None, false),
+            Numbers::Bucketed { buckets, hashed } => (Vec::new(), Some(buckets.finish().collect()), hashed),
         };
         let texts = match self.texts {
-            Texts::Listed { texts, .. } => Some(texts.finish()),
+            Texts::Listed { texts, .. } => Some(texts.finish().collect()),
             Texts::Hashed => None,
         };
         let few = self.few.into_iter().map(|(scalar, listed)| (scalar, only(listed))).collect();

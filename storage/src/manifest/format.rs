@@ -42,7 +42,7 @@ pub(super) fn decode(key: &Path, sequence: u64, bytes: &[u8]) -> Result<Manifest
     if envelope.checksum != crc32fast::hash(envelope.manifest.get().as_bytes()) {
         return Err(damaged("checksum does not match".to_owned()));
     }
-    let manifest: Manifest =
+    let mut manifest: Manifest =
         serde_json::from_str(envelope.manifest.get()).map_err(|error| damaged(error.to_string()))?;
     if manifest.sequence != sequence {
         return Err(damaged(format!("its sequence is {}", manifest.sequence)));
@@ -50,6 +50,9 @@ pub(super) fn decode(key: &Path, sequence: u64, bytes: &[u8]) -> Result<Manifest
     let in_order = |pair: &[BlockEntry]| matches!(pair, [first, second] if first.id < second.id);
     if !manifest.blocks.windows(2).all(in_order) {
         return Err(damaged("its blocks are not in order".to_owned()));
+    }
+    for block in manifest.blocks.iter_mut().filter(|block| block.written_nanos == 0) {
+        block.written_nanos = block.id.created_nanos();
     }
     Ok(manifest)
 }

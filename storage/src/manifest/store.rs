@@ -3,6 +3,8 @@
 //! Consistency. A commit is the creation of object `n + 1` by someone who read object `n`. Old manifests are deleted, so a
 //! writer that slept for long could find `n + 1` absent although it was once there. It cannot take that for success: when
 //! `n + 1` was deleted, a manifest newer by [`KEPT`] exists, and after each put the writer looks for one.
+//!
+//! So once a manifest `n` exists, no change that was decided on an older one is made any more: see [`Store::fence`].
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -22,8 +24,8 @@ use crate::telemetry::Telemetry;
 const KEPT: u64 = 8;
 const COMMIT_ATTEMPTS: usize = 64;
 const READ_ATTEMPTS: usize = 8;
-/// Tenants that are read at once when the store is opened.
-const OPEN_CONCURRENCY: usize = 16;
+/// Tenants that are read at once.
+const READ_CONCURRENCY: usize = 16;
 
 /// The manifests of all tenants.
 #[derive(Debug)]
@@ -53,33 +55,30 @@ impl Store {
     /// A damaged one is logged, and is the answer to every [`Store::load`] of its tenant; other tenants do not suffer.
     pub async fn open(objects: Arc<dyn ObjectStore>, telemetry: Telemetry) -> Result<Self, Error> {
         let store = Self { objects, telemetry, tenants: RwLock::default() };
-        let root = object_store::path::Path::default();
-        let listed = store.objects.list_with_delimiter(None).await.map_err(Error::objects("list tenants in", &root))?;
-        let tenants: Vec<TenantId> = listed.common_prefixes.iter().filter_map(paths::tenant_of).collect();
-        let reads: Vec<_> = futures::stream::iter(tenants)
-            .map(|tenant| store.refresh_at_open(tenant))
-            .buffer_unordered(OPEN_CONCURRENCY)
-            .try_collect()
-            .await?;
-        debug!(tenants = reads.len(), "manifests read");
-        Ok(store)
-    }
-
-    async fn refresh_at_open(&self, tenant: TenantId) -> Result<(), Error> {
-        match self.refresh(&tenant).await {
-            Err(error) if error.kind() == ErrorKind::Corrupt => {
-                error!(%tenant, %error, "manifest cannot be read, the tenant is unavailable");
-                self.tenant(&tenant);
-                Ok(())
+        let tenants = store.refresh_all().await?;
+        debug!(tenants = tenants.len(), "manifests read");
+        for (tenant, result) in tenants {
+            match result {
+                Err(error) if error.kind() == ErrorKind::Corrupt => {
+                    error!(%tenant, %error, "manifest cannot be read, the tenant is unavailable");
+                    store.telemetry.damaged_manifest();
+                    store.tenant(&tenant);
+                }
+                result => drop(result?),
             }
-            result => result.map(drop),
         }
+        Ok(store)
     }
 
     /// Every tenant that has a manifest, sorted.
     pub fn tenants(&self) -> Vec<TenantId> {
         let tenants = self.tenants.read().unwrap_or_else(PoisonError::into_inner);
         tenants.keys().cloned().collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// Those of them whose manifests this process could read.
+    pub fn available_tenants(&self) -> Vec<TenantId> {
+        self.tenants().into_iter().filter(|tenant| self.snapshot(tenant).is_some()).collect()
     }
 
     /// The newest manifest that this process knows; an empty one for a tenant without blocks. Reads the store only for a
@@ -100,13 +99,39 @@ impl Store {
         tenant.snapshot()
     }
 
-    /// Takes over what other processes have committed.
+    /// Takes over what other processes have committed. Costs one LIST when there is nothing new.
+    ///
+    /// # Errors
+    /// What this process knew before stays.
     pub async fn refresh(&self, tenant: &TenantId) -> Result<Arc<Manifest>, Error> {
-        let newest = Arc::new(self.read_newest(tenant).await?);
-        match newest.sequence {
-            0 => Ok(newest),
-            _ => Ok(self.publish(tenant, newest)),
+        for _ in 0..READ_ATTEMPTS {
+            let Some(sequence) = self.list(tenant).await?.pop_last() else { return Ok(Arc::default()) };
+            // a manifest never changes
+            if let Some(known) = self.snapshot(tenant).filter(|known| known.sequence >= sequence) {
+                return Ok(known);
+            }
+            match self.read(tenant, sequence).await {
+                // Deleted since it was listed, so there is a newer one.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                result => return Ok(self.publish(tenant, Arc::new(result?))),
+            }
         }
+        Err(Error::CommitContention { tenant: tenant.clone(), attempts: READ_ATTEMPTS })
+    }
+
+    /// [`Store::refresh`] of every tenant that is in the store, known or not; says for each what came of it.
+    ///
+    /// # Errors
+    /// When tenants cannot be listed.
+    pub async fn refresh_all(&self) -> Result<Vec<(TenantId, Result<Arc<Manifest>, Error>)>, Error> {
+        let root = object_store::path::Path::default();
+        let listed = self.objects.list_with_delimiter(None).await.map_err(Error::objects("list tenants in", &root))?;
+        let tenants: Vec<TenantId> = listed.common_prefixes.iter().filter_map(paths::tenant_of).collect();
+        let refreshed = futures::stream::iter(tenants).map(async |tenant: TenantId| {
+            let result = self.refresh(&tenant).await;
+            (tenant, result)
+        });
+        Ok(refreshed.buffer_unordered(READ_CONCURRENCY).collect().await)
     }
 
     /// Commits what `change` makes of the newest manifest; it is asked again whenever another commit came first.
@@ -115,25 +140,49 @@ impl Store {
     /// A change that is already in the manifest is not made twice, so a commit that failed may be repeated.
     ///
     /// # Errors
-    /// [`Error::BlocksGone`] when blocks to replace are no longer there. After any other error the change may have been
-    /// made or not.
+    /// [`Error::BlocksGone`] when blocks to replace are no longer there; [`Error::TooLate`] when blocks were to be added
+    /// that were begun too long ago. After any other error the change may have been made or not.
     pub async fn commit(
         &self,
         tenant: &TenantId,
         change: impl Fn(&Manifest) -> Option<Change>,
     ) -> Result<Arc<Manifest>, Error> {
+        let next = |newest: &Manifest, is_unclear: bool| {
+            let Some(change) = change(newest) else { return Ok(None) };
+            let gone = |block_id| Error::BlocksGone { tenant: tenant.clone(), block_id };
+            match newest.apply(&change).map_err(gone)? {
+                Some(_) if change.begun.is_some_and(|begun| !begun.may_publish()) => {
+                    Err(Error::TooLate { tenant: tenant.clone() })
+                }
+                // The change may be there because of a put that was never synced; a new manifest makes sure.
+                None if is_unclear => Ok(Some(newest.clone().following())),
+                next => Ok(next),
+            }
+        };
+        self.create_next(tenant, next).await
+    }
+
+    /// Commits the newest manifest once more, unchanged. No change that was decided on an older one is made from then on:
+    /// who is about to make it reads and decides again.
+    ///
+    /// # Errors
+    /// Nothing is certain then.
+    pub async fn fence(&self, tenant: &TenantId) -> Result<Arc<Manifest>, Error> {
+        self.create_next(tenant, |newest, _| Ok(Some(newest.clone().following()))).await
+    }
+
+    /// Creates what `next` makes of the newest manifest, and asks again whenever others were faster. `next` hears whether
+    /// what is in that manifest may not be durable; `None` when there is nothing to do.
+    async fn create_next(
+        &self,
+        tenant: &TenantId,
+        next: impl Fn(&Manifest, bool) -> Result<Option<Manifest>, Error>,
+    ) -> Result<Arc<Manifest>, Error> {
         let slot = self.tenant(tenant);
         let mut state = slot.commits.lock().await;
         let mut newest = self.load(tenant).await?;
         for _ in 0..COMMIT_ATTEMPTS {
-            let Some(change) = change(&newest) else { return Ok(newest) };
-            let gone = |block_id| Error::BlocksGone { tenant: tenant.clone(), block_id };
-            let next = match newest.apply(&change).map_err(gone)? {
-                Some(next) => next,
-                // The change may be there because of a put that was never synced; a new manifest makes sure.
-                None if state.unclear => Manifest::clone(&newest).following(),
-                None => return Ok(newest),
-            };
+            let Some(next) = next(&newest, state.unclear)? else { return Ok(newest) };
             let was_unclear = std::mem::replace(&mut state.unclear, true);
             let created = self.create(tenant, &next).await?;
             state.unclear = was_unclear && !created;
@@ -142,23 +191,6 @@ impl Store {
             }
             self.telemetry.commit_conflict();
             newest = self.refresh(tenant).await?;
-        }
-        Err(Error::CommitContention { tenant: tenant.clone(), attempts: COMMIT_ATTEMPTS })
-    }
-
-    /// Commits the newest manifest once more: a commit that another process began before, and of which the put is still
-    /// under way, finds its place taken. Returns what is committed from then on.
-    ///
-    /// # Errors
-    /// As of [`Store::commit`].
-    pub async fn fence(&self, tenant: &TenantId) -> Result<Arc<Manifest>, Error> {
-        let slot = self.tenant(tenant);
-        let _turn = slot.commits.lock().await;
-        for _ in 0..COMMIT_ATTEMPTS {
-            let next = self.read_newest(tenant).await?.following();
-            if self.create(tenant, &next).await? {
-                return Ok(self.publish(tenant, Arc::new(next)));
-            }
         }
         Err(Error::CommitContention { tenant: tenant.clone(), attempts: COMMIT_ATTEMPTS })
     }
@@ -186,18 +218,6 @@ impl Store {
                 debug!(%tenant, %key, %error, "old manifest not deleted");
             }
         }
-    }
-
-    async fn read_newest(&self, tenant: &TenantId) -> Result<Manifest, Error> {
-        for _ in 0..READ_ATTEMPTS {
-            let Some(sequence) = self.list(tenant).await?.pop_last() else { return Ok(Manifest::default()) };
-            match self.read(tenant, sequence).await {
-                // Deleted since it was listed, so there is a newer one.
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                result => return result,
-            }
-        }
-        Err(Error::CommitContention { tenant: tenant.clone(), attempts: READ_ATTEMPTS })
     }
 
     async fn read(&self, tenant: &TenantId, sequence: u64) -> Result<Manifest, Error> {

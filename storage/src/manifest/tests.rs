@@ -1,9 +1,11 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::join_all;
 use model::{ErrorKind, TenantId};
 use object_store::memory::InMemory;
 use object_store::{ObjectStore, ObjectStoreExt};
+use prometheus_client::registry::Registry;
 
 use super::*;
 use crate::config::TraceConfig;
@@ -18,7 +20,8 @@ fn tenant() -> TenantId {
 
 fn block() -> BlockEntry {
     let files = BlockFiles { spans_bytes: 1, traces_bytes: 2, resources_bytes: 3, scopes_bytes: 4, index_bytes: 5 };
-    BlockEntry { id: BlockId::generate(), start_nanos: 5, end_nanos: 6, traces: 7, spans: 8, level: 0, files }
+    let id = BlockId::generate();
+    BlockEntry { id, start_nanos: 5, end_nanos: 6, traces: 7, spans: 8, level: 0, written_nanos: 9, files }
 }
 
 fn add(block: &BlockEntry) -> Change {
@@ -218,6 +221,86 @@ async fn a_manifest_of_version_1_still_opens() {
     let manifest = open(&objects).await.load(&tenant()).await.unwrap();
     assert_eq!((manifest.blocks[0].spans, manifest.blocks[0].bytes()), (8, 10));
     assert_eq!(manifest.watermark(&WriterId(uuid::Uuid::from_u128(1))), SegmentSequence(3));
+    assert_eq!(manifest.blocks[0].written_nanos, 1_718_360_049_300_000_000, "when its id was made");
+}
+
+#[tokio::test]
+async fn a_fence_makes_who_decided_before_it_decide_again() {
+    let objects = memory();
+    let (store, other) = (open(&objects).await, open(&objects).await);
+    let (first, second) = (block(), block());
+    let committed = store.commit(&tenant(), |_| Some(add(&first))).await.unwrap();
+    let fence = other.fence(&tenant()).await.unwrap();
+    assert_eq!((fence.sequence, &fence.blocks), (2, &committed.blocks));
+    let seen = std::sync::Mutex::new(Vec::new());
+    let decide = |manifest: &Manifest| {
+        seen.lock().unwrap().push(manifest.sequence);
+        Some(add(&second))
+    };
+    let manifest = store.commit(&tenant(), decide).await.unwrap();
+    assert_eq!((manifest.sequence, ids(&manifest)), (3, vec![first.id, second.id]));
+    assert_eq!(*seen.lock().unwrap(), [1, 2]);
+}
+
+#[tokio::test]
+async fn what_a_writer_has_published_is_not_added_again_after_it_was_replaced() {
+    let store = open(&memory()).await;
+    let (published, compacted, writer) = (block(), block(), WriterId(uuid::Uuid::from_u128(1)));
+    let publish = Change { watermark: Some((writer, SegmentSequence(3))), ..add(&published) };
+    store.commit(&tenant(), |_| Some(publish.clone())).await.unwrap();
+    let replace = Change { remove: vec![published.id], ..add(&compacted) };
+    store.commit(&tenant(), |_| Some(replace.clone())).await.unwrap();
+    let manifest = store.commit(&tenant(), |_| Some(publish.clone())).await.unwrap();
+    assert_eq!(ids(&manifest), [compacted.id]);
+}
+
+/// Requests that were made so far: LIST and GET.
+fn requests(registry: &Registry) -> [u64; 2] {
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, registry).unwrap();
+    ["LIST", "GET"].map(|operation| {
+        let start = format!("tempodb_backend_request_duration_seconds_count{{operation=\"{operation}\"");
+        let count = |line: &str| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap();
+        text.lines().filter(|line| line.starts_with(&start)).map(count).sum()
+    })
+}
+
+#[tokio::test]
+async fn a_poll_takes_over_what_others_commit_and_costs_little_when_there_is_nothing() {
+    let mut registry = Registry::default();
+    let telemetry = Telemetry::register(&mut registry);
+    let config = TraceConfig { backend: crate::config::Backend::Memory, ..TraceConfig::default() };
+    let objects = crate::objects::open(&config, &DataDir::new(""), &telemetry).unwrap();
+    let (ours, others) = (Arc::new(open(&objects).await), open(&objects).await);
+    let mut poller = Poller::new(ours.clone(), Duration::from_secs(60), telemetry);
+    let (first, second) = (block(), block());
+    for (tenant, block, count) in [(tenant(), first, 1), (TenantId::parse("new").unwrap(), second, 2)] {
+        others.commit(&tenant, |_| Some(add(&block))).await.unwrap();
+        assert!(!ours.tenants().contains(&tenant));
+        poller.poll().await;
+        assert_eq!(ids(&ours.snapshot(&tenant).unwrap()), [block.id]);
+        assert_eq!(ours.tenants().len(), count);
+    }
+    let [lists, gets] = requests(&registry);
+    poller.poll().await;
+    assert_eq!(requests(&registry), [lists + 3, gets], "tenants, and the manifests of two");
+}
+
+#[tokio::test]
+async fn a_poll_that_fails_keeps_what_was_known() {
+    let objects = memory();
+    let (ours, others) = (Arc::new(open(&objects).await), open(&objects).await);
+    let mut registry = Registry::default();
+    let mut poller = Poller::new(ours.clone(), Duration::from_secs(60), Telemetry::register(&mut registry));
+    let known = others.commit(&tenant(), |_| Some(add(&block()))).await.unwrap();
+    poller.poll().await;
+    others.commit(&tenant(), |_| Some(add(&block()))).await.unwrap();
+    objects.put(&paths::manifest(&tenant(), 2), "{".into()).await.unwrap();
+    poller.poll().await;
+    assert_eq!(ours.snapshot(&tenant()).unwrap(), known);
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+    assert!(text.contains("tempodb_blocklist_poll_errors_total{tenant=\"team*a\"} 1"), "{text}");
 }
 
 #[tokio::test]

@@ -22,12 +22,17 @@ pub(super) fn open(root: &Path) -> Result<LocalFileSystem, Error> {
     if removed > 0 {
         info!(root = %root.display(), removed, "removed unfinished objects");
     }
-    let store = LocalFileSystem::new_with_prefix(root).map_err(|source| Error::Objects {
+    Ok(open_to_read(root)?.with_fsync(true).with_automatic_cleanup(true))
+}
+
+/// Opens the store and leaves everything in it as it is.
+pub(super) fn open_to_read(root: &Path) -> Result<LocalFileSystem, Error> {
+    fs::metadata(root).map_err(Error::io("open block folder", root))?;
+    LocalFileSystem::new_with_prefix(root).map_err(|source| Error::Objects {
         action: "open block folder",
         key: root.display().to_string(),
         source,
-    })?;
-    Ok(store.with_fsync(true).with_automatic_cleanup(true))
+    })
 }
 
 /// Removes staged files and makes all others durable; returns how many were removed.

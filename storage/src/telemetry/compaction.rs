@@ -93,7 +93,6 @@ impl CompactionCounters {
     }
 
     pub(crate) fn set_outstanding(&self, tenant: &TenantId, blocks: usize) {
-        let tenant = tenant.as_str().to_owned();
-        self.outstanding_blocks.get_or_create(&TenantLabels { tenant }).set(blocks as i64);
+        self.outstanding_blocks.get_or_create(&TenantLabels::of(tenant)).set(blocks as i64);
     }
 }

@@ -31,7 +31,7 @@ pub enum ReplayEvent {
         offset: u64,
         reason: &'static str,
     },
-    /// The last append before the process died was cut short; it was not acknowledged, and what it left is now removed.
+    /// The last append before the process died was cut short; it was not acknowledged, and replay removes what it left.
     /// A last entry that was whole and is damaged since cannot be told from it.
     TornTail {
         segment: SegmentSequence,
@@ -50,6 +50,15 @@ pub struct Recovery {
     segments: Vec<OldSegment>,
 }
 
+/// What is done with an append that was cut short, and with a segment that goes away meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// The log is this process's own: torn tails are cut off.
+    Replay,
+    /// Another process may be writing and deleting segments: nothing is changed, what is gone is left out.
+    Look,
+}
+
 #[derive(Debug)]
 struct OldSegment {
     sequence: SegmentSequence,
@@ -66,7 +75,7 @@ impl Recovery {
         let mut segments = Vec::new();
         for path in files.list(dir).map_err(Error::io("list log folder", dir))? {
             if let Some(sequence) = paths::parse_segment(&path) {
-                segments.push(OldSegment::open(files.as_ref(), sequence, path)?);
+                segments.extend(unless_gone(OldSegment::open(files.as_ref(), sequence, path))?);
             }
         }
         segments.sort_by_key(|segment| segment.sequence);
@@ -88,7 +97,16 @@ impl Recovery {
 
     /// Reads everything, from the oldest segment on.
     pub fn replay(self) -> Replay {
-        Replay { files: self.files, waiting: self.segments.into(), current: None }
+        self.replay_as(Mode::Replay)
+    }
+
+    /// As [`replay`](Self::replay), beside a process that may be using the log.
+    pub(super) fn look(self) -> Replay {
+        self.replay_as(Mode::Look)
+    }
+
+    fn replay_as(self, mode: Mode) -> Replay {
+        Replay { files: self.files, waiting: self.segments.into(), current: None, mode }
     }
 }
 
@@ -117,6 +135,7 @@ pub struct Replay {
     files: Arc<dyn Files>,
     waiting: VecDeque<OldSegment>,
     current: Option<SegmentReader>,
+    mode: Mode,
 }
 
 impl Iterator for Replay {
@@ -137,12 +156,36 @@ impl Replay {
     fn next_event(&mut self) -> Result<Option<ReplayEvent>, Error> {
         let reader = match &mut self.current {
             Some(reader) => reader,
-            None => match self.waiting.pop_front() {
-                Some(segment) => self.current.insert(SegmentReader::open(self.files.clone(), segment)?),
+            None => match self.next_segment()? {
+                Some(reader) => self.current.insert(reader),
                 None => return Ok(None),
             },
         };
-        reader.next_event().map(Some)
+        let event = reader.next_event()?;
+        if let (ReplayEvent::TornTail { offset, .. }, Mode::Replay) = (&event, self.mode) {
+            self.files
+                .truncate(&reader.path, *offset)
+                .map_err(Error::io("cut torn tail of log segment", &reader.path))?;
+        }
+        Ok(Some(event))
+    }
+
+    fn next_segment(&mut self) -> Result<Option<SegmentReader>, Error> {
+        while let Some(segment) = self.waiting.pop_front() {
+            let reader = SegmentReader::open(self.files.as_ref(), segment);
+            if let Some(reader) = if self.mode == Mode::Look { unless_gone(reader)? } else { Some(reader?) } {
+                return Ok(Some(reader));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// `None` for a segment that was deleted since it was listed.
+fn unless_gone<T>(opened: Result<T, Error>) -> Result<Option<T>, Error> {
+    match opened {
+        Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+        opened => opened.map(Some),
     }
 }
 
@@ -151,7 +194,6 @@ impl Replay {
 struct SegmentReader {
     sequence: SegmentSequence,
     path: PathBuf,
-    files: Arc<dyn Files>,
     file: BufReader<Box<dyn OldFile>>,
     /// Where `file` stands.
     position: u64,
@@ -165,14 +207,13 @@ struct SegmentReader {
 }
 
 impl SegmentReader {
-    fn open(files: Arc<dyn Files>, segment: OldSegment) -> Result<Self, Error> {
+    fn open(files: &dyn Files, segment: OldSegment) -> Result<Self, Error> {
         let OldSegment { sequence, path, bytes, header, stated_bytes } = segment;
         let file = files.open(&path).map_err(Error::io("open log segment", &path))?;
         let salt = header.map(|header| header.salt);
         Ok(Self {
             sequence,
             path,
-            files,
             file: BufReader::with_capacity(READ_BUFFER_BYTES, file),
             position: 0,
             offset: salt.map_or(0, |_| HEADER_BYTES as u64),
@@ -193,19 +234,18 @@ impl SegmentReader {
         let Some(salt) = self.salt else {
             // A header is durable before the first entry is written, so only a file without entries can have a torn one.
             self.may_be_torn &= self.end <= HEADER_BYTES as u64;
-            return self.end_early(0, "segment header is damaged");
+            return Ok(self.end_early(0, "segment header is damaged"));
         };
-        self.read_entry(salt).unwrap_or_else(|source| Err(Error::io("read log segment", &self.path)(source)))
+        self.read_entry(salt).map_err(Error::io("read log segment", &self.path))
     }
 
-    /// The outer error is one of reading.
-    fn read_entry(&mut self, salt: u32) -> io::Result<Result<ReplayEvent, Error>> {
+    fn read_entry(&mut self, salt: u32) -> io::Result<ReplayEvent> {
         let start = self.offset;
         let Some(header) = self.read_entry_header(salt, start)? else {
             return Ok(match self.find_entry_header(salt, start + 1)? {
                 Some(next) => {
                     self.offset = next;
-                    Ok(self.corrupt(start, "entry header is damaged"))
+                    self.corrupt(start, "entry header is damaged")
                 }
                 None => self.end_early(start, "entry header is damaged"),
             });
@@ -219,21 +259,20 @@ impl SegmentReader {
         self.read_exact_at(body_start, &mut body)?;
         self.offset = body_end;
         Ok(match header.open_body(salt, body.into()) {
-            Ok((tenant, payload)) => Ok(ReplayEvent::Entry { segment: self.sequence, tenant, payload }),
+            Ok((tenant, payload)) => ReplayEvent::Entry { segment: self.sequence, tenant, payload },
             Err(reason) if body_end == self.end => self.end_early(start, reason),
-            Err(reason) => Ok(self.corrupt(start, reason)),
+            Err(reason) => self.corrupt(start, reason),
         })
     }
 
     /// Nothing can be read from `offset` on: a torn tail, which is cut off, or damage.
-    fn end_early(&mut self, offset: u64, reason: &'static str) -> Result<ReplayEvent, Error> {
+    fn end_early(&mut self, offset: u64, reason: &'static str) -> ReplayEvent {
         self.offset = self.end;
         self.shortened = false;
         if !self.may_be_torn {
-            return Ok(self.corrupt(offset, reason));
+            return self.corrupt(offset, reason);
         }
-        self.files.truncate(&self.path, offset).map_err(Error::io("cut torn tail of log segment", &self.path))?;
-        Ok(ReplayEvent::TornTail { segment: self.sequence, offset })
+        ReplayEvent::TornTail { segment: self.sequence, offset }
     }
 
     fn corrupt(&self, offset: u64, reason: &'static str) -> ReplayEvent {

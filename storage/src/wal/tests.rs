@@ -348,6 +348,23 @@ fn segments_rotate_and_go() {
 }
 
 #[test]
+fn a_held_segment_stays() {
+    let temp = tempfile::tempdir().unwrap();
+    let (mut log, _) = Log::open(temp.path()).unwrap();
+    let entries = some_entries(3);
+    for entry in &entries {
+        log.append_batch(std::slice::from_ref(entry)).unwrap();
+        log.rotate().unwrap();
+    }
+    let bytes = log.bytes();
+    log.hold(SegmentSequence(2));
+    assert_eq!((log.segments(), log.bytes()), (4, bytes));
+    log.remove_through(SegmentSequence(3)).unwrap();
+    assert_eq!(log.segments(), 2);
+    assert_eq!(entries_of(&replay(temp.path())), [entries[1].clone()]);
+}
+
+#[test]
 fn sequences_of_a_lost_log_are_not_used_again() {
     let temp = tempfile::tempdir().unwrap();
     let (mut log, _) = Log::open(temp.path()).unwrap();

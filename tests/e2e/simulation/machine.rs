@@ -1,8 +1,9 @@
 //! A running process: what `App` puts together, without listeners and clocks, on a disk and a store that fail.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Result, bail};
 use ingester::{Ingester, Readiness};
@@ -12,7 +13,7 @@ use prometheus_client::registry::Registry;
 use querier::Querier;
 use storage::compaction::{self, Compactor};
 use storage::lock::WriterId;
-use storage::retention::Retention;
+use storage::retention::{self, Retention};
 use storage::testing::{Disk, FaultyStore, Power};
 use storage::wal::Log;
 use storage::{CpuPool, Telemetry, manifest};
@@ -45,6 +46,7 @@ impl Machine {
             objects: objects.clone(),
             manifests: manifests.clone(),
             cpu: cpu.clone(),
+            telemetry: Telemetry::unregistered(),
             writer_id: WRITER,
         };
         let log = Log::open_on(Arc::new(disk.clone()), Path::new("/wal"))?;
@@ -95,7 +97,6 @@ impl Machine {
             window: Duration::from_secs(3600),
             max_traces: 1_000,
             max_block_bytes: 1 << 30,
-            keep_inputs: Duration::from_secs(3600),
         };
         let telemetry = Telemetry::unregistered();
         let mut compactor = Compactor::new(manifests, self.objects.clone(), self.cpu.clone(), &config, telemetry);
@@ -109,7 +110,9 @@ impl Machine {
     }
 
     pub async fn expire(&self) {
-        let mut retention = Retention::new(self.manifests.clone(), self.objects.clone(), KEEP);
-        retention.round(SystemTime::now() + AHEAD).await;
+        let config = retention::Config { default: KEEP, per_tenant: HashMap::new() };
+        let retention = Retention::new(self.manifests.clone(), config, Telemetry::unregistered());
+        let then = (SystemTime::now() + AHEAD).duration_since(UNIX_EPOCH).unwrap_or_default();
+        retention.round(then.as_nanos() as u64).await;
     }
 }

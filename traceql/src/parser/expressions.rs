@@ -2,7 +2,8 @@
 
 use model::{Intrinsic, Scope};
 
-use super::{MAX_DEPTH, Parser, arithmetic, comparison, right_level};
+use super::limits::{MAX_DEPTH, Part};
+use super::{Parser, arithmetic, comparison, right_level};
 use crate::ast::{BinaryOp, CompareOp, Field, FieldExpr, LogicOp, UnaryOp};
 use crate::error::Error;
 use crate::lexer::Token;
@@ -84,7 +85,7 @@ impl Parser {
                 }
                 _ => {
                     if matches!(op, BinaryOp::Compare(op) if op.is_pattern()) {
-                        self.count_pattern()?;
+                        self.count(Part::Pattern)?;
                     }
                     self.advance();
                     let right = if level == 7 {
@@ -172,7 +173,7 @@ impl Parser {
         let mut fields = vec![self.field()?];
         while !self.take(")") {
             self.expect(",", &[")", ","])?;
-            self.count_listed()?;
+            self.count(Part::Listed)?;
             fields.push(self.field()?);
         }
         Ok(fields)

@@ -1,5 +1,6 @@
 //! Metrics functions and what is done with their result.
 
+use super::limits::Part;
 use super::{Parser, comparison};
 use crate::ast::{DEFAULT_COMPARE_TOP, Field, Metrics, MetricsFunction, SecondStage};
 use crate::error::Error;
@@ -34,7 +35,7 @@ impl Parser {
         }
         let mut second_stages = Vec::new();
         while let Some(stage) = self.second_stage()? {
-            self.count_stage()?;
+            self.count(Part::Stage)?;
             second_stages.push(stage);
         }
         Ok(Metrics { function, by, second_stages })
@@ -74,7 +75,7 @@ impl Parser {
                 return Ok(MetricsFunction::QuantileOverTime { field, quantiles });
             }
             self.expect(",", &[")", ","])?;
-            self.count_listed()?;
+            self.count(Part::Listed)?;
         }
     }
 

@@ -1,3 +1,4 @@
+use super::limits::MAX_DEPTH;
 use super::*;
 
 /// The canonical text of the tree, neither folded nor checked.

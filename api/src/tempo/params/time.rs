@@ -5,7 +5,10 @@ use super::number::parse_int;
 const SECOND: u64 = 1_000_000_000;
 
 /// Unix seconds (up to 10 digits), fractional seconds, unix nanoseconds, or RFC 3339 → unix nanoseconds.
-pub(in crate::tempo) fn parse_time(text: &str) -> Result<u64, String> {
+///
+/// # Errors
+/// A text that says what is wrong.
+pub fn parse_time(text: &str) -> Result<u64, String> {
     if text.contains('.')
         && let Ok(seconds) = text.parse::<f64>()
     {

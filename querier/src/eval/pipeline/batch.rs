@@ -4,7 +4,6 @@ use std::cell::OnceCell;
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::BooleanBufferBuilder;
 use arrow::buffer::BooleanBuffer;
 use spans::{NestedSet, SpanTable};
 use traceql::SpansetOp;
@@ -17,6 +16,7 @@ use super::super::group::Groups;
 use super::super::structural;
 use super::{Operand, Pipeline, PipelineMasks, Stage, possible_stages};
 use crate::error::Error;
+use crate::mask;
 
 /// Spans of one trace, with what the stages found out about them.
 #[derive(Debug, Clone, PartialEq)]
@@ -200,10 +200,7 @@ impl<'a> Batch<'a> {
     }
 
     fn rows_of(&self, sets: &[SpanRows]) -> BooleanBuffer {
-        let mut mask = BooleanBufferBuilder::new(self.table.span_count());
-        mask.append_n(self.table.span_count(), false);
-        sets.iter().flat_map(|set| &set.rows).for_each(|&row| mask.set_bit(row as usize, true));
-        mask.finish()
+        mask::of_rows(self.table.span_count(), sets.iter().flat_map(|set| &set.rows).map(|&row| row as usize))
     }
 }
 

@@ -38,7 +38,7 @@ impl OfField<'_> {
             return if op == CompareOp::Eq { self.hashed(&[Scalar::Text(text)]) } else { self.present() };
         }
         match op {
-            CompareOp::Eq => self.exact(&[Scalar::Text(text)]),
+            CompareOp::Eq => self.exact(&Scalar::Text(text)),
             CompareOp::Match | CompareOp::NotMatch => {
                 let Ok(pattern) = anchored_regex(text) else { return Ok(None) };
                 let begin = if op == CompareOp::Match { literal_start(text) } else { "" };
@@ -118,11 +118,10 @@ impl OfField<'_> {
         Ok((infos.len() <= MAX_TERMS).then_some(infos))
     }
 
-    /// Pages with one of these values.
-    fn exact(&self, values: &[Scalar<'_>]) -> io::Result<Possible> {
-        let infos = values.iter().map(|value| self.lookup.terms.get(value.term(self.number)));
-        let infos = infos.collect::<io::Result<Vec<_>>>()?;
-        self.union(&infos.into_iter().flatten().collect::<Vec<_>>())
+    /// Pages with this value.
+    fn exact(&self, value: &Scalar<'_>) -> io::Result<Possible> {
+        let info = self.lookup.terms.get(value.term(self.number))?;
+        self.union(info.as_slice())
     }
 
     fn union(&self, infos: &[TermInfo]) -> io::Result<Possible> {
@@ -138,6 +137,9 @@ impl OfField<'_> {
     /// Pages that seem to have one of these values, by their fingerprints.
     fn hashed(&self, values: &[Scalar<'_>]) -> io::Result<Possible> {
         let (lookup, place) = (self.lookup, &self.lookup.places.fingerprints);
+        if place.is_empty() {
+            return self.present(); // there were too many
+        }
         let mut pages = vec![false; lookup.directory.page_count()];
         let stride = fingerprint::stride(pages.len());
         let damaged = || damaged("its fingerprints cannot be read");

@@ -1,0 +1,100 @@
+//! A block is published once, and not when its files may be gone.
+
+use std::time::SystemTime;
+
+use model::TenantId;
+use object_store::ObjectStore;
+use object_store::memory::InMemory;
+use prometheus_client::registry::Registry;
+use prost::Message;
+use spans::testing::shop_request;
+use storage::Telemetry;
+use storage::cpu::CpuPool;
+use storage::lock::WriterId;
+use storage::manifest::{BlockEntry, Store};
+
+use super::*;
+
+const SEGMENT: SegmentSequence = SegmentSequence(1);
+const WRITER: WriterId = WriterId(uuid::Uuid::from_u128(7));
+
+struct Bucket {
+    objects: Arc<dyn ObjectStore>,
+    tenant: TenantId,
+}
+
+impl Bucket {
+    fn new() -> Self {
+        Self { objects: Arc::new(InMemory::new()), tenant: TenantId::single() }
+    }
+
+    /// Opens the manifests as a process of its own does.
+    async fn manifests(&self) -> Arc<Store> {
+        Arc::new(Store::open(self.objects.clone(), Telemetry::unregistered()).await.unwrap())
+    }
+
+    async fn flusher(&self) -> Flusher {
+        let storage = Storage {
+            objects: self.objects.clone(),
+            manifests: self.manifests().await,
+            cpu: CpuPool::new(1),
+            writer_id: WRITER,
+            telemetry: Telemetry::unregistered(),
+        };
+        let (log, _) = mpsc::channel(1);
+        Flusher { live: Arc::default(), storage, log, metrics: Metrics::register(&mut Registry::default()) }
+    }
+
+    /// Live rows that were cut, whose block was begun then.
+    fn cut(&self, live: &Live, begun: Begun) -> Pending {
+        live.stage(&self.tenant, &shop_request(1, 5, 1).encode_to_vec()).unwrap();
+        live.show(&self.tenant);
+        Pending { head: live.cut().remove(0), begun: Some(begun) }
+    }
+
+    async fn blocks(&self) -> Vec<BlockEntry> {
+        self.manifests().await.load(&self.tenant).await.unwrap().blocks.clone()
+    }
+}
+
+fn too_long_ago() -> Begun {
+    Begun::at(Instant::now(), SystemTime::UNIX_EPOCH)
+}
+
+#[tokio::test]
+async fn a_block_that_was_not_published_in_time_is_written_anew() {
+    let bucket = Bucket::new();
+    let flusher = bucket.flusher().await;
+    for (begun, is_another) in [(Begun::now(), false), (too_long_ago(), true)] {
+        let mut pending = bucket.cut(&flusher.live, begun);
+        let first = pending.head.block.id();
+        let live = flusher.live.sources(&bucket.tenant).unwrap();
+        let segment = SegmentSequence(1 + u64::from(is_another));
+        flusher.flush(&mut pending, segment).await.unwrap();
+        let published = live[0].block_id();
+        assert_eq!(published != first, is_another);
+        // so a query that took the live rows before the commit knows that they are in a block
+        assert!(bucket.blocks().await.iter().any(|block| block.id == published));
+        flusher.live.published(&pending.head);
+    }
+}
+
+#[tokio::test]
+async fn a_commit_without_a_clear_outcome_is_not_made_twice() {
+    for begun in [Begun::now(), too_long_ago()] {
+        let bucket = Bucket::new();
+        let flusher = bucket.flusher().await;
+        let mut pending = bucket.cut(&flusher.live, begun);
+        // the commit was made, though the flusher was told that it failed; then others have compacted the block
+        let entry = encode(&pending.head, pending.head.block.id()).unwrap().entry();
+        let published = Change { add: vec![entry.clone()], watermark: Some((WRITER, SEGMENT)), ..Change::default() };
+        let compacted = BlockEntry { id: BlockId::generate(), level: 1, ..entry.clone() };
+        let replaced = Change { add: vec![compacted.clone()], remove: vec![entry.id], ..Change::default() };
+        let others = bucket.manifests().await;
+        for change in [published, replaced] {
+            others.commit(&bucket.tenant, |_| Some(change.clone())).await.unwrap();
+        }
+        flusher.flush(&mut pending, SEGMENT).await.unwrap();
+        assert_eq!(bucket.blocks().await, std::slice::from_ref(&compacted));
+    }
+}

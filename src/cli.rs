@@ -1,0 +1,61 @@
+//! Subcommands: each looks at something, says what it found, and ends.
+//!
+//! They change nothing, take no lock, and so work beside a running process. Which tables and figures there are is decided
+//! in `storage` and `querier`; here they are asked for and shown, to people or, with `--json`, to programs.
+
+mod blocks;
+mod check_config;
+mod wal;
+
+mod progress;
+mod report;
+mod stored;
+mod table;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Args, Subcommand};
+use model::TenantId;
+
+use crate::config::Config;
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Check a configuration file and exit.
+    CheckConfig { file: PathBuf },
+    /// Look at the blocks in the object store: what there is, whether it is whole, what a query would read.
+    #[command(subcommand)]
+    Blocks(blocks::Command),
+    /// Look at the write-ahead log.
+    #[command(subcommand)]
+    Wal(wal::Command),
+}
+
+/// What most commands take.
+#[derive(Args)]
+struct Common {
+    /// Only this tenant [default: all].
+    #[arg(long, value_parser = TenantId::parse)]
+    tenant: Option<TenantId>,
+    /// Print one JSON document instead of tables.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs a command on the data of a configuration file, or of the default configuration.
+///
+/// # Errors
+/// When what is asked for cannot be read. What is read and found damaged is a result, with exit code 1.
+pub fn run(command: Command, config_file: Option<&Path>) -> Result<ExitCode> {
+    let config = || config_file.map_or_else(|| Ok(Config::default()), Config::read);
+    match command {
+        Command::CheckConfig { file } => check_config::run(&file),
+        Command::Wal(command) => wal::run(command, &config()?),
+        Command::Blocks(command) => {
+            let (config, runtime) = (config()?, tokio::runtime::Builder::new_current_thread().enable_all().build());
+            runtime.context("start the async runtime")?.block_on(blocks::run(command, &config))
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! Files that version 1 of the format wrote are still read: `fixtures/v1` is a data folder with a manifest, a block as
+//! flushed, a compacted block and a log segment, beside the OTLP that they were made from.
+//!
+//! The fixture of a version is written once and never again. A change that cannot read it any more needs a new version
+//! and a way to read the old one; then write the new version's fixture under its own name:
+//! `cargo test -p storage --test format -- --ignored`.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use model::{BlockId, TenantId};
+use object_store::{ObjectStore, ObjectStoreExt};
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
+use prost::Message;
+use spans::testing::{canonical, odd_request, shop_request};
+use spans::{SpanTable, TableBuilder};
+use storage::block::{self, BlockCache, BlockSource, Verifier};
+use storage::compaction::{self, Compactor};
+use storage::config::TraceConfig;
+use storage::lock::WriterId;
+use storage::manifest::{BlockEntry, Change, Store};
+use storage::paths::{self, BlockFile, DataDir};
+use storage::source::{Projection, Source};
+use storage::wal::{Log, ReplayEvent, SegmentSequence};
+use storage::{CpuPool, Telemetry, objects};
+use traceql::{Conditions, FieldExpr};
+
+/// What each part of the fixture was made from, as `otlp/<name>.pb`.
+const FLUSHED: &str = "flushed";
+const COMPACTED: [&str; 2] = ["compacted-1", "compacted-2"];
+const LOGGED: [&str; 2] = ["logged-1", "logged-2"];
+const WRITER: WriterId = WriterId(uuid::Uuid::from_u128(1));
+
+fn fixture() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v1")
+}
+
+fn otlp(name: &str) -> Bytes {
+    std::fs::read(fixture().join("otlp").join(name).with_extension("pb")).expect("the fixture has its OTLP").into()
+}
+
+/// The spans of requests, comparable.
+fn spans_of(requests: &[&str]) -> Vec<String> {
+    let decoded = requests.iter().map(|name| ExportTraceServiceRequest::decode(otlp(name)).expect("it is OTLP"));
+    let resource_spans: Vec<ResourceSpans> = decoded.flat_map(|request| request.resource_spans).collect();
+    canonical(&resource_spans)
+}
+
+struct Opened {
+    objects: Arc<dyn ObjectStore>,
+    blocks: Vec<BlockEntry>,
+    cpu: CpuPool,
+}
+
+async fn open() -> Opened {
+    let (dir, telemetry) = (DataDir::new(fixture()), Telemetry::unregistered());
+    let objects = objects::open_to_read(&TraceConfig::default(), &dir, &telemetry).expect("the fixture has blocks");
+    let manifests = Store::open(objects.clone(), telemetry).await.expect("it can be listed");
+    let manifest = manifests.load(&TenantId::single()).await.expect("its manifest can be read");
+    assert_eq!(manifest.watermark(&WRITER), SegmentSequence(1));
+    Opened { objects, blocks: manifest.blocks.clone(), cpu: CpuPool::new(1) }
+}
+
+impl Opened {
+    fn block(&self, level: u8) -> (BlockEntry, BlockSource) {
+        let entry =
+            self.blocks.iter().find(|entry| entry.level == level).expect("it has a block of each level").clone();
+        let (cache, cpu) = (BlockCache::new(1 << 20, Telemetry::unregistered()), self.cpu.clone());
+        (entry.clone(), BlockSource::new(TenantId::single(), entry, self.objects.clone(), cpu, cache))
+    }
+}
+
+/// Everything in a block.
+async fn read(source: &BlockSource) -> SpanTable {
+    let dimensions = source.dimensions().await.expect("the block can be opened");
+    let mut groups = Vec::new();
+    for (group, rows) in dimensions.row_groups.iter().enumerate() {
+        let read = source.read(group, std::slice::from_ref(rows), &Projection::all()).await;
+        groups.push(read.expect("the row group can be read").batch);
+    }
+    let spans = arrow::compute::concat_batches(&groups[0].schema(), &groups).expect("row groups have the same columns");
+    let (traces, resources, scopes) =
+        (dimensions.traces.clone(), dimensions.resources.clone(), dimensions.scopes.clone());
+    SpanTable { spans, traces, resources, scopes }
+}
+
+#[tokio::test]
+async fn blocks_of_version_1_hold_what_was_sent() {
+    let opened = open().await;
+    assert_eq!(opened.blocks.len(), 2);
+    for (level, requests) in [(0, [FLUSHED].as_slice()), (1, &COMPACTED)] {
+        let (entry, source) = opened.block(level);
+        let verifier = Verifier {
+            tenant: &TenantId::single(),
+            entry: &entry,
+            objects: &opened.objects,
+            cpu: &opened.cpu,
+            read: &|_| {},
+        };
+        assert_eq!(verifier.damages().await.unwrap(), [], "level {level}");
+        assert_eq!(canonical(&spans::encode(&read(&source).await).unwrap()), spans_of(requests), "level {level}");
+    }
+}
+
+#[tokio::test]
+async fn an_index_of_version_1_answers() {
+    let (_, source) = open().await.block(1);
+    let asked = [r#"name = "GET /api/v1/nowhere""#, r#"resource.service.name = "checkout""#].map(|filter| {
+        let query = traceql::parse(&format!("{{ {filter} }}")).unwrap();
+        let expr: &FieldExpr = query.span_filter().unwrap().filter;
+        Conditions::of(expr)
+    });
+    let possible = source.may_match(&asked).await.unwrap();
+    assert_eq!(possible[0], Some(Vec::new()));
+    assert!(possible[1].as_ref().is_some_and(|traces| !traces.is_empty()));
+    let services = source.values(&traceql::parse_field("resource.service.name").unwrap()).await.unwrap().unwrap();
+    assert_eq!(services.len(), 8);
+    assert_eq!(source.keys().await.unwrap(), spans::attribute_keys(&read(&source).await).unwrap());
+}
+
+#[test]
+fn a_log_of_version_1_is_replayed() {
+    let dir = tempfile::tempdir().unwrap();
+    for segment in std::fs::read_dir(fixture().join("wal")).unwrap() {
+        let segment = segment.unwrap();
+        std::fs::copy(segment.path(), dir.path().join(segment.file_name())).unwrap();
+    }
+    let (_, recovery) = Log::open(dir.path()).unwrap();
+    let events: Vec<ReplayEvent> = recovery.replay().map(Result::unwrap).collect();
+    let segment = SegmentSequence(2);
+    let entry = |name| ReplayEvent::Entry { segment, tenant: TenantId::single(), payload: otlp(name) };
+    assert_eq!(events, [entry(LOGGED[0]), entry(LOGGED[1]), ReplayEvent::SegmentEnd { segment }]);
+}
+
+/// Writes the fixture of today's format.
+#[tokio::test]
+#[ignore = "writes into the source tree"]
+async fn write_the_fixture() {
+    const START_NANOS: u64 = 1_700_000_000_000_000_000;
+    let dir = DataDir::new(fixture());
+    _ = std::fs::remove_dir_all(fixture()); // the one before
+    std::fs::create_dir_all(fixture().join("otlp")).unwrap();
+    let write = |name: &str, request: &ExportTraceServiceRequest| {
+        std::fs::write(fixture().join("otlp").join(name).with_extension("pb"), request.encode_to_vec()).unwrap();
+    };
+    let odd = (0..8).flat_map(|seed| odd_request(seed).resource_spans);
+    write(FLUSHED, &ExportTraceServiceRequest { resource_spans: odd.collect() });
+    // every trace has spans in both
+    let mut resource_spans = shop_request(1, 6, START_NANOS).resource_spans;
+    write(COMPACTED[1], &ExportTraceServiceRequest { resource_spans: resource_spans.split_off(4) });
+    write(COMPACTED[0], &ExportTraceServiceRequest { resource_spans });
+    for (seed, name) in LOGGED.into_iter().enumerate() {
+        write(name, &odd_request(100 + seed as u64));
+    }
+
+    let (tenant, telemetry, cpu) = (TenantId::single(), Telemetry::unregistered(), CpuPool::new(1));
+    let objects = objects::open(&TraceConfig::default(), &dir, &telemetry).unwrap();
+    let manifests = Arc::new(Store::open(objects.clone(), telemetry.clone()).await.unwrap());
+    let publish = async |name: &str, watermark: Option<SegmentSequence>| {
+        let mut builder = TableBuilder::default();
+        builder.append(&otlp(name)).unwrap();
+        let block = block::encode(BlockId::generate(), &tenant, &builder.snapshot().unwrap()).unwrap();
+        block.put(&tenant, objects.as_ref()).await.unwrap();
+        let watermark = watermark.map(|segment| (WRITER, segment));
+        let change = Change { add: vec![block.entry()], watermark, ..Change::default() };
+        manifests.commit(&tenant, |_| Some(change.clone())).await.unwrap();
+    };
+    for name in COMPACTED {
+        publish(name, None).await;
+    }
+    let inputs = manifests.load(&tenant).await.unwrap();
+    let config = compaction::Config {
+        cycle: Duration::from_secs(1),
+        window: Duration::from_secs(3600),
+        max_traces: u64::MAX,
+        max_block_bytes: u64::MAX,
+    };
+    let (_stop, running) = tokio::sync::watch::channel(false);
+    assert!(Compactor::new(manifests.clone(), objects.clone(), cpu, &config, telemetry).round(&running).await);
+    publish(FLUSHED, Some(SegmentSequence(1))).await;
+
+    // what the newest manifest does not need
+    for input in &inputs.blocks {
+        for file in BlockFile::ALL {
+            objects.delete(&paths::block_file(&tenant, &input.id, file)).await.unwrap();
+        }
+    }
+    for sequence in 1..manifests.load(&tenant).await.unwrap().sequence {
+        objects.delete(&paths::manifest(&tenant, sequence)).await.unwrap();
+    }
+
+    let (mut log, _) = Log::open(dir.wal_dir()).unwrap();
+    log.start_after(SegmentSequence(1)).unwrap();
+    log.append_batch(&LOGGED.map(|name| (tenant.clone(), otlp(name)))).unwrap();
+    std::fs::remove_file(paths::segment(dir.wal_dir(), SegmentSequence(1))).unwrap();
+}
