@@ -16,6 +16,7 @@ pub mod cpu;
 pub mod damage;
 mod durable;
 pub mod error;
+mod exact;
 pub mod garbage;
 pub mod index;
 pub mod lock;

@@ -70,8 +70,8 @@ fn run_seed(seed: u64) -> Option<String> {
         outcome
     };
     let failure = match catch_unwind(AssertUnwindSafe(|| runtime.block_on(run))) {
-        Ok(outcome) => format!("{:?}", outcome.err()?),
-        Err(_) => "it panicked, as said above".to_owned(),
+        Ok(outcome) => outcome.err()?.chain().map(|cause| format!("{cause}\n")).collect(),
+        Err(_) => "it panicked, as said above\n".to_owned(),
     };
-    Some(format!("{SEED}={seed}\n{failure}"))
+    Some(format!("{SEED}={seed}\n{failure}again: {SEED}={seed} cargo test --locked --test e2e simulation"))
 }

@@ -205,6 +205,19 @@ async fn a_damaged_manifest_is_named_and_never_taken_for_an_empty_one() {
 }
 
 #[tokio::test]
+async fn a_manifest_of_which_only_a_part_was_read_is_not_damaged() {
+    let objects = FaultyStore::default();
+    let store = Store::open(Arc::new(objects.clone()), Telemetry::unregistered()).await.unwrap();
+    let manifest = store.commit(&tenant(), |_| Some(add(&block()))).await.unwrap();
+    objects.faults().always(Call::Read, Fault::Truncated);
+    let error = Store::open(Arc::new(objects.clone()), Telemetry::unregistered()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    objects.faults().clear();
+    let reopened = Store::open(Arc::new(objects), Telemetry::unregistered()).await.unwrap();
+    assert_eq!(reopened.load(&tenant()).await.unwrap(), manifest);
+}
+
+#[tokio::test]
 async fn a_manifest_under_the_wrong_sequence_is_damage() {
     let objects = memory();
     open(&objects).await.commit(&tenant(), |_| Some(add(&block()))).await.unwrap();
