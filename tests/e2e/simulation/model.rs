@@ -63,9 +63,10 @@ impl Model {
         self.unacknowledged.values().cloned().collect()
     }
 
-    /// Retention looks at what is there.
-    pub fn expiring(&mut self) {
-        self.spans.values_mut().filter(|span| span.trace.is_old()).for_each(|span| span.may_be_expired = true);
+    /// Retention looks at what is there; a tenant may be `kept`.
+    pub fn expiring(&mut self, kept: Option<usize>) {
+        let may_expire = |trace: Trace| trace.is_old() && Some(trace.tenant) != kept;
+        self.spans.values_mut().filter(|span| may_expire(span.trace)).for_each(|span| span.may_be_expired = true);
     }
 
     pub fn expected(&self, tenant: usize) -> Expected {

@@ -39,8 +39,14 @@ pub enum Operation {
     Compact {
         elsewhere: bool,
     },
-    /// Drops what is past its time: ten days from now, everything old.
-    Expire,
+    /// Drops what is past its time: ten days from now, everything old, except of a tenant that is kept for longer.
+    Expire {
+        kept: Option<usize>,
+    },
+    /// Looks for files without a name until those that have none have gone; `elsewhere` as in `Compact`. Takes an hour.
+    Collect {
+        elsewhere: bool,
+    },
     /// Asks everything while the others run. Each answer must be right, or say that it is not whole.
     Ask,
     /// An ordered stop and a start.
@@ -128,11 +134,12 @@ impl Planner {
 
     fn operation(&mut self) -> Operation {
         match self.random.random_range(0..100) {
-            0..45 => Operation::Push(self.request()),
-            45..53 => Operation::Repeat,
-            53..72 => Operation::Flush,
-            72..87 => Operation::Compact { elsewhere: self.chance(30) },
-            87..90 => Operation::Expire,
+            0..40 => Operation::Push(self.request()),
+            40..47 => Operation::Repeat,
+            47..65 => Operation::Flush,
+            65..80 => Operation::Compact { elsewhere: self.chance(30) },
+            80..83 => Operation::Expire { kept: [None, Some(0), Some(1)][self.random.random_range(0..=TENANTS)] },
+            83..90 => Operation::Collect { elsewhere: self.chance(50) },
             _ => Operation::Ask,
         }
     }

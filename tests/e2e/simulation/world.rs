@@ -73,7 +73,7 @@ impl World {
             }
             self.check().await?;
         }
-        Ok(())
+        self.check_files().await
     }
 
     async fn step(&mut self, step: &Step) -> Result<()> {
@@ -114,9 +114,12 @@ impl World {
             Operation::Compact { elsewhere } => {
                 self.note(format!("  compaction: {:?}", machine.compact(*elsewhere).await))
             }
-            Operation::Expire => {
-                self.model.borrow_mut().expiring();
-                machine.expire().await;
+            Operation::Expire { kept } => {
+                self.model.borrow_mut().expiring(*kept);
+                machine.expire(kept.map(tenant)).await;
+            }
+            Operation::Collect { elsewhere } => {
+                self.note(format!("  collection: {:?}", machine.collect(*elsewhere).await))
             }
             Operation::Ask => self.ask(machine).await?,
             Operation::Restart(_) | Operation::Crash(_) => unreachable!("these come alone"),
@@ -165,6 +168,18 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// When all has been written and collected, what lies in the store is what manifests name.
+    async fn check_files(&self) -> Result<()> {
+        let machine = self.machine()?;
+        self.note("at the end".to_owned());
+        passing_time(machine.flush_all()).await?;
+        for _ in 0..2 {
+            machine.collect(false).await?; // a look at the beginning may be too long after the one before
+        }
+        machine.check_files().await?;
+        self.check().await
     }
 
     fn asking<'a>(&self, machine: &'a Machine, number: usize) -> Asking<'a> {
