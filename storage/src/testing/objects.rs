@@ -52,6 +52,11 @@ impl FaultyStore {
         std::mem::take(&mut *self.late.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Lets a late put be late for longer.
+    pub fn delay(&self, put: LatePut) {
+        self.late.lock().unwrap_or_else(PoisonError::into_inner).push(put);
+    }
+
     /// Lets a late put arrive.
     pub async fn deliver(&self, LatePut(location, payload, opts): LatePut) {
         _ = self.inner.put_opts(&location, payload, opts).await; // whatever becomes of it, nobody hears
@@ -125,8 +130,7 @@ impl ObjectStore for FaultyStore {
         if let Some(Fault::Late | Fault::PowerCutLate) = fault
             && !self.power.is_cut()
         {
-            let late = LatePut(location.clone(), payload.clone(), opts.clone());
-            self.late.lock().unwrap_or_else(PoisonError::into_inner).push(late);
+            self.delay(LatePut(location.clone(), payload.clone(), opts.clone()));
         }
         self.call(fault, || self.inner.put_opts(location, payload.clone(), opts.clone())).await
     }

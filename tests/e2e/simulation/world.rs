@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, bail, ensure};
 use futures::future::join_all;
 use model::TenantId;
-use rand::SeedableRng;
 use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
 use storage::testing::{Disk, FaultyStore, Power};
 
 use super::check::{Asking, Question};
@@ -69,9 +69,12 @@ impl World {
             let late = self.objects.take_late();
             self.step(step).await?;
             for put in late {
-                self.objects.deliver(put).await;
+                if self.random.random_bool(0.5) { self.objects.deliver(put).await } else { self.objects.delay(put) }
             }
             self.check().await?;
+        }
+        for put in self.objects.take_late() {
+            self.objects.deliver(put).await;
         }
         self.check_files().await
     }
