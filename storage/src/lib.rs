@@ -16,6 +16,7 @@ pub mod cpu;
 pub mod damage;
 mod durable;
 pub mod error;
+mod exact;
 pub mod garbage;
 pub mod index;
 pub mod lock;
@@ -26,6 +27,8 @@ pub mod paths;
 pub mod retention;
 pub mod source;
 pub mod telemetry;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod wal;
 
 pub use config::Config;

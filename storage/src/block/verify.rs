@@ -20,6 +20,7 @@ use super::whole::WholeBlock;
 use crate::cpu::CpuPool;
 use crate::damage::Damage;
 use crate::error::Error;
+use crate::exact;
 use crate::index;
 use crate::manifest::BlockEntry;
 use crate::paths::{self, BlockFile};
@@ -67,16 +68,21 @@ impl Verifier<'_> {
         if expected_bytes == 0 {
             return Ok(()); // a block without an index
         }
-        let mut pieces = self.objects.get(&path).await.map_err(Error::objects("read", &path))?.into_stream();
+        let object = self.objects.get(&path).await.map_err(Error::objects("read", &path))?;
+        let found_bytes = object.meta.size;
+        if found_bytes != expected_bytes {
+            let reason = format!("it has {found_bytes} bytes, the manifest says {expected_bytes}");
+            return Err(Error::block_damaged(path.as_ref(), reason));
+        }
+        let mut pieces = object.into_stream();
         let (mut bytes, mut checksum) = (0, crc32fast::Hasher::new());
         while let Some(piece) = pieces.try_next().await.map_err(Error::objects("read", &path))? {
             bytes += piece.len() as u64;
             checksum.update(&piece);
             (self.read)(piece.len() as u64);
         }
-        if bytes != expected_bytes {
-            let reason = format!("it has {bytes} bytes, the manifest says {expected_bytes}");
-            return Err(Error::block_damaged(path.as_ref(), reason));
+        if bytes != found_bytes {
+            return Err(Error::objects("read", &path)(exact::ended_early()));
         }
         match meta.and_then(|meta| meta.file(file)).is_some_and(|listed| listed.crc32 != checksum.finalize()) {
             true => Err(Error::block_damaged(path.as_ref(), "checksum does not match")),
