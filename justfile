@@ -17,6 +17,10 @@ test *arguments:
 fuzz seconds="300":
     MOSSO_FUZZ_SECONDS={{ seconds }} cargo test --workspace --locked fuzz -- --nocapture
 
+# Seeds of the simulation of faults, beyond those of `just test`. tests/e2e/simulation.rs says more.
+simulate seeds="1000":
+    MOSSO_SIM_SEEDS={{ seeds }} cargo test --locked --test e2e simulation -- --nocapture
+
 # The real binary against real clients; installs its tools under target/.
 e2e *arguments:
     cargo build --locked --bin mosso

@@ -21,6 +21,7 @@ use storage::paths::DataDir;
 use storage::retention::Retention;
 use storage::source::Source;
 use storage::trace_map::TraceMapper;
+use storage::wal::Log;
 use storage::{Telemetry, manifest, objects};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
@@ -72,7 +73,8 @@ impl App {
             telemetry: telemetry.clone(),
             writer_id: lock::writer_id(&dir)?,
         };
-        let ingester = Ingester::open(config.ingester(), dir.wal_dir(), storage, &mut registry).await?;
+        let log = Log::open(dir.wal_dir())?;
+        let ingester = Ingester::open(config.ingester(), log, storage, &mut registry).await?;
         let retention = Retention::new(manifests.clone(), config.retention()?, telemetry.clone());
         let collector = Collector::new(manifests.clone(), objects.clone(), config.garbage_grace(), telemetry.clone());
         let poll_period = config.storage.trace.blocklist_poll.get();
@@ -142,7 +144,7 @@ async fn open_store(
 }
 
 /// Live rows first, then the manifest: a block that is published in between is then in both, and taken once.
-fn sources(
+pub fn sources(
     ingester: Ingester,
     manifests: Arc<manifest::Store>,
     objects: Arc<dyn ObjectStore>,

@@ -10,24 +10,24 @@ use axum::http::{HeaderMap, Request, header};
 use bytes::{BufMut, Bytes, BytesMut};
 use http_body_util::BodyExt;
 use prometheus_client::registry::Registry;
+use storage::testing::Disk;
 use tower::ServiceExt;
 
 use self::parts::Parts;
 use crate::{Config, Edge, Telemetry};
 
-/// An edge and what must live as long as it.
+/// An edge, and the disk of its log.
 pub(crate) struct TestEdge {
     pub(crate) edge: Arc<Edge>,
-    _parts: Parts,
+    pub(crate) disk: Disk,
 }
 
 pub(crate) async fn edge(config: Config) -> TestEdge {
     let mut registry = Registry::default();
     let telemetry = Telemetry::register(&mut registry);
-    let parts = Parts::open(&mut registry).await;
-    let (ingester, querier) = (parts.ingester.clone(), parts.querier.clone());
+    let Parts { ingester, querier, disk } = Parts::open(&mut registry).await;
     let edge = Edge::new(config, ingester, querier, telemetry, Arc::new(registry), "some: config\n".to_owned());
-    TestEdge { edge, _parts: parts }
+    TestEdge { edge, disk }
 }
 
 /// Ports that the system chooses, on the loopback interface.

@@ -46,7 +46,7 @@ pub(crate) fn spawn(
     metrics: Metrics,
     guard: Guard,
 ) {
-    let writer = LogWriter { log, commands, applier, metrics };
+    let writer = LogWriter { log, commands, applier, metrics, is_refusing: false };
     std::thread::Builder::new()
         .name("log-writer".to_owned())
         .spawn(move || {
@@ -61,6 +61,8 @@ struct LogWriter {
     commands: mpsc::Receiver<LogCommand>,
     applier: SyncSender<ApplyCommand>,
     metrics: Metrics,
+    /// The last append failed.
+    is_refusing: bool,
 }
 
 impl LogWriter {
@@ -94,14 +96,25 @@ impl LogWriter {
         }
         // who has given up waiting is told nothing, and need not be stored
         batch.retain(|push| !push.acknowledge.is_closed());
+        if batch.is_empty() {
+            return held_back;
+        }
         let entries: Vec<(TenantId, Bytes)> =
             batch.iter().map(|push| (push.tenant.clone(), push.request.clone())).collect();
         // decoded while it is synced here
         _ = self.applier.send(ApplyCommand::Stage(batch));
         let outcome = match self.log.append_batch(&entries) {
-            Ok(_) => ApplyCommand::Synced,
+            Ok(_) => {
+                if std::mem::take(&mut self.is_refusing) {
+                    tracing::info!("the write-ahead log can be written again, requests are taken");
+                }
+                ApplyCommand::Synced
+            }
             Err(error) => {
-                tracing::error!(%error, requests = entries.len(), "the write-ahead log could not be written, requests are refused");
+                // said once: as long as a disk is full, every request that comes fails
+                if !std::mem::replace(&mut self.is_refusing, true) {
+                    tracing::error!(%error, "the write-ahead log could not be written, requests are refused until it can be");
+                }
                 self.metrics.log_failed();
                 ApplyCommand::NotSynced { reason: error.to_string() }
             }

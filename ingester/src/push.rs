@@ -1,7 +1,6 @@
 //! The write path on one screen: [`Ingester::push`].
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -13,7 +12,7 @@ use storage::cpu::CpuPool;
 use storage::lock::WriterId;
 use storage::manifest;
 use storage::source::Source;
-use storage::wal::{Log, MAX_PAYLOAD_BYTES};
+use storage::wal::{Log, MAX_PAYLOAD_BYTES, Recovery};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -23,6 +22,7 @@ use crate::error::Error;
 use crate::flush::Flusher;
 use crate::live::Live;
 use crate::log_writer::{LogCommand, Push};
+use crate::recover::Watermarks;
 use crate::telemetry::Metrics;
 use crate::{apply, cut, flush, log_writer, recover, sort};
 
@@ -83,21 +83,20 @@ pub(crate) struct Inner {
 }
 
 impl Ingester {
-    /// Opens the log in `wal_dir` and starts reading it back. [`readiness`](Self::readiness) says when that is done;
+    /// Takes over an opened log and starts reading it back. [`readiness`](Self::readiness) says when that is done;
     /// until then pushes are refused. A tenant whose manifest is damaged stays unavailable; its part of the log is kept.
     ///
     /// # Errors
-    /// When the log or the manifests cannot be read.
+    /// When the manifests cannot be read, or the log cannot be written.
     pub async fn open(
         config: Config,
-        wal_dir: &Path,
+        (mut log, recovery): (Log, Recovery),
         storage: Storage,
         registry: &mut Registry,
     ) -> Result<Self, Error> {
-        let (watermarks, unavailable) = recover::watermarks(&storage).await?;
-        let (mut log, recovery) = Log::open(wal_dir).map_err(Error::storage("open the write-ahead log"))?;
-        let newest = watermarks.values().copied().max().unwrap_or_default();
-        log.start_after(newest).map_err(Error::storage("open the write-ahead log"))?;
+        let cancel = CancellationToken::new();
+        let (watermarks, unavailable) = Watermarks::load(storage.clone(), cancel.clone()).await?;
+        log.start_after(watermarks.newest()).map_err(Error::storage("open the write-ahead log"))?;
 
         let (log_commands, log_receiver) = mpsc::channel(config.max_queued_requests);
         let inner = Arc::new(Inner {
@@ -108,7 +107,7 @@ impl Ingester {
             unavailable,
             readiness: RwLock::new(Readiness::Replaying { detail: "the write-ahead log is being read".to_owned() }),
             log: log_commands,
-            cancel: CancellationToken::new(),
+            cancel,
             tasks: TaskTracker::new(),
         });
         let (cpu, telemetry) = (storage.cpu.clone(), storage.telemetry.clone());

@@ -3,11 +3,11 @@
 //! A manifest says what is in blocks. Where one cannot be read, its tenant's entries are passed over, and the segments
 //! that hold them stay for a start at which it can be.
 
-use std::collections::HashMap;
+mod watermarks;
+
 use std::sync::Arc;
 use std::time::Instant;
 
-use model::{ErrorKind, TenantId};
 use storage::wal::{Recovery, ReplayEvent, SegmentSequence};
 use tokio::sync::mpsc;
 
@@ -15,27 +15,10 @@ use crate::cut;
 use crate::error::Error;
 use crate::flush::FlushJob;
 use crate::log_writer::LogCommand;
-use crate::push::{Inner, Readiness, Storage};
+use crate::push::{Inner, Readiness};
 use crate::sort;
 
-/// For each tenant the last segment of this writer whose entries are all in blocks.
-pub(crate) type Watermarks = HashMap<TenantId, SegmentSequence>;
-
-/// The watermarks, and the tenants whose manifests cannot be read, with the reason.
-pub(crate) async fn watermarks(storage: &Storage) -> Result<(Watermarks, HashMap<TenantId, String>), Error> {
-    let (mut watermarks, mut unavailable) = (Watermarks::new(), HashMap::new());
-    for tenant in storage.manifests.tenants() {
-        match storage.manifests.load(&tenant).await {
-            Ok(manifest) => _ = watermarks.insert(tenant, manifest.watermark(&storage.writer_id)),
-            Err(error) if error.kind() == ErrorKind::Corrupt => {
-                tracing::error!(%tenant, %error, "spans of this tenant are refused, what the log has of it is kept");
-                unavailable.insert(tenant, error.to_string());
-            }
-            Err(error) => return Err(Error::storage("read manifests")(error)),
-        }
-    }
-    Ok((watermarks, unavailable))
-}
+pub(crate) use watermarks::Watermarks;
 
 /// Replays on a thread of its own, then opens the way for pushes.
 pub(crate) fn spawn(
@@ -46,7 +29,7 @@ pub(crate) fn spawn(
     telemetry: storage::Telemetry,
 ) {
     let guard = inner.guard("replay");
-    let replay = move || match replay(&guard.inner, recovery, &watermarks, &flush_jobs, &telemetry) {
+    let replay = move || match replay(&guard.inner, recovery, watermarks, &flush_jobs, &telemetry) {
         _ if guard.inner.is_stopping() => {}
         Ok(counts) => {
             tracing::info!(requests = counts.applied, skipped = counts.skipped, held = counts.held, damaged = counts.damaged, took = ?counts.started.elapsed(), "write-ahead log replayed");
@@ -77,7 +60,7 @@ struct Counts {
 fn replay(
     inner: &Inner,
     recovery: Recovery,
-    watermarks: &Watermarks,
+    mut watermarks: Watermarks,
     flush_jobs: &mpsc::Sender<FlushJob>,
     telemetry: &storage::Telemetry,
 ) -> Result<Counts, Error> {
@@ -95,11 +78,7 @@ fn replay(
                 }
                 counts.held += 1;
             }
-            ReplayEvent::Entry { segment, tenant, .. }
-                if watermarks.get(&tenant).is_some_and(|&covered| segment <= covered) =>
-            {
-                counts.skipped += 1
-            }
+            ReplayEvent::Entry { segment, tenant, .. } if watermarks.cover(&tenant, segment)? => counts.skipped += 1,
             ReplayEvent::Entry { segment, tenant, payload } => match spans::check(&payload) {
                 Ok(_) => {
                     inner.live.stage(&tenant, &payload)?;

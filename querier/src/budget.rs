@@ -105,6 +105,11 @@ impl Budget {
         }
     }
 
+    /// Whether something of a source could not be read.
+    pub fn is_left_out(&self, block_id: BlockId) -> bool {
+        locked(&self.left_out).contains(&block_id)
+    }
+
     /// Sources of which something could not be read.
     pub fn left_out(&self) -> usize {
         locked(&self.left_out).len()

@@ -26,6 +26,9 @@ pub struct Config {
     pub max_bytes_per_tag_answer: usize,
     /// Numbers that one metrics query may hold: series times intervals, 8 bytes each in several places.
     pub max_metrics_samples: usize,
+    /// What is kept in memory of what blocks gave to metrics queries, so that a dashboard that asks again is answered at
+    /// once; 0 keeps nothing.
+    pub metrics_cache_max_bytes: u64,
     /// How far, in seconds, from a known part of a trace its other parts are looked for. Larger values find parts of
     /// traces that last longer, and open more blocks.
     pub trace_reach_seconds: u64,
@@ -41,6 +44,7 @@ impl Default for Config {
             max_bytes_per_trace: 5_000_000,
             max_bytes_per_tag_answer: 1_000_000,
             max_metrics_samples: 5_000_000,
+            metrics_cache_max_bytes: 16 << 20,
             trace_reach_seconds: 3_600,
         }
     }

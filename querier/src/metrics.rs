@@ -10,6 +10,7 @@
 //! in the order of the sources, so that the same data gives the same sums to the last digit. What looks at the trace as a
 //! whole is found and measured on whole traces, wherever several sources have parts of one.
 
+mod cache;
 mod compare;
 mod exemplars;
 mod finish;
@@ -28,6 +29,8 @@ use model::TraceId;
 use spans::SpanTable;
 use storage::source::Source;
 
+pub(crate) use self::cache::TallyCache;
+use self::cache::TallyKey;
 pub use self::intervals::Intervals;
 pub(crate) use self::query::MetricsQuery;
 use self::query::{Limits, Tally, exemplars_of};
@@ -56,6 +59,7 @@ pub(crate) async fn metrics(
     let query = Arc::new(MetricsQuery::of(&request.query)?);
     let intervals = request.intervals;
     let measuring = Measuring {
+        text: request.query.to_string().into(),
         reading: Reading::new(inner, budget, sources, intervals.time_range()),
         query: query.clone(),
         intervals,
@@ -75,6 +79,7 @@ pub(crate) async fn metrics(
 /// A metrics query, while it runs.
 struct Measuring<'a> {
     reading: Reading<'a>,
+    text: Arc<str>,
     query: Arc<MetricsQuery>,
     intervals: Intervals,
     limits: Limits,
@@ -88,39 +93,91 @@ impl Measuring<'_> {
         self.measure_split(&split, &mut tally).await?;
         let measure = |(_, source)| self.measure_source(source, &split).boxed();
         let sources = self.reading.in_range().map(measure).collect();
-        try_in_order(SOURCES_AT_ONCE, sources, |of_source| tally.merge(of_source)).await?;
+        let merge = |(of_source, first_interval)| tally.merge(of_source, first_interval);
+        try_in_order(SOURCES_AT_ONCE, sources, merge).await?;
         Ok(tally)
     }
 
-    /// What one source has. A damaged source has nothing, and the answer says so.
-    async fn measure_source(&self, source: &Arc<dyn Source>, split: &HashSet<TraceId>) -> Result<Tally, Error> {
-        let measured = self.reading.budget.if_readable(source.block_id(), self.scan(source, split)).await?;
-        Ok(measured.unwrap_or_else(|| self.query.meter.nothing(&self.intervals, &self.limits)))
+    /// What one source has, and which of all intervals its first is. Of a block that lies in the range whole, that is
+    /// remembered.
+    async fn measure_source(
+        &self,
+        source: &Arc<dyn Source>,
+        split: &HashSet<TraceId>,
+    ) -> Result<(Tally, usize), Error> {
+        if self.query.needs_whole_traces() {
+            return Ok((self.measure_readable(source, split, &self.intervals).await?, 0));
+        }
+        let Some((intervals, first_interval)) = self.intervals.within(&source.time_range()) else {
+            return Ok((self.measure_readable(source, split, &self.intervals).await?, 0));
+        };
+        if source.is_live() {
+            return Ok((self.measure_readable(source, split, &intervals).await?, first_interval));
+        }
+        let (block_id, Inner { tallies, telemetry, .. }) = (source.block_id(), self.reading.inner);
+        let (query, max_exemplars) = (self.text.clone(), self.limits.max_exemplars);
+        let key = TallyKey { block_id, query, intervals, max_exemplars };
+        let known = tallies.get(&key);
+        telemetry.looked_up_tally(known.is_some());
+        if let Some(tally) = known {
+            self.reading.budget.count_source();
+            return Ok((Tally::Series(Arc::unwrap_or_clone(tally)), first_interval));
+        }
+        let tally = self.measure_readable(source, split, &intervals).await?;
+        match &tally {
+            Tally::Series(tally) if !self.reading.budget.is_left_out(block_id) => {
+                tallies.insert(key, Arc::new(tally.clone()))
+            }
+            _ => {}
+        }
+        Ok((tally, first_interval))
     }
 
-    async fn scan(&self, source: &Arc<dyn Source>, split: &HashSet<TraceId>) -> Result<Tally, Error> {
+    /// A damaged source has nothing, and the answer says so.
+    async fn measure_readable(
+        &self,
+        source: &Arc<dyn Source>,
+        split: &HashSet<TraceId>,
+        intervals: &Intervals,
+    ) -> Result<Tally, Error> {
+        let measured = self.reading.budget.if_readable(source.block_id(), self.scan(source, split, intervals)).await?;
+        Ok(measured.unwrap_or_else(|| self.query.meter.nothing(intervals, &self.limits)))
+    }
+
+    async fn scan(
+        &self,
+        source: &Arc<dyn Source>,
+        split: &HashSet<TraceId>,
+        intervals: &Intervals,
+    ) -> Result<Tally, Error> {
         let pruned = Pruned::ask(source.as_ref(), &self.query.finder.conditions()).await?;
         let tally = match pruned.leaves_nothing(&self.query.finder) {
-            true => self.query.meter.nothing(&self.intervals, &self.limits),
-            false => self.scan_opened(Opened::open(source.clone()).await?, &pruned, split).await?,
+            true => self.query.meter.nothing(intervals, &self.limits),
+            false => self.scan_opened(Opened::open(source.clone()).await?, &pruned, split, intervals).await?,
         };
         self.reading.budget.count_source();
         Ok(tally)
     }
 
-    async fn scan_opened(&self, opened: Opened, pruned: &Pruned, split: &HashSet<TraceId>) -> Result<Tally, Error> {
+    async fn scan_opened(
+        &self,
+        opened: Opened,
+        pruned: &Pruned,
+        split: &HashSet<TraceId>,
+        intervals: &Intervals,
+    ) -> Result<Tally, Error> {
         let (finder, small_tables) = (self.query.finder.clone(), opened.small_tables());
         let decided = Arc::new(self.reading.inner.cpu.run(move || finder.on_dimensions(&small_tables)).await??);
         let traces = self.candidates(&opened, &decided, pruned, split)?;
         self.reading.budget.count_traces(traces.len());
-        let mut tally = self.query.meter.nothing(&self.intervals, &self.limits);
+        let mut tally = self.query.meter.nothing(intervals, &self.limits);
         let (budget, block_id) = (&self.reading.budget, opened.source.block_id());
         let measure = |group| {
-            let measure = self.measure_group(&opened, &decided, group);
+            let measure = self.measure_group(&opened, &decided, group, intervals);
             async move { Ok(budget.if_readable(block_id, measure).await?.flatten()) }.boxed()
         };
         let groups = opened.by_group(traces)?.into_iter().map(measure).collect();
-        let merge = |of_group: Option<Tally>| of_group.map_or(Ok(()), |of_group| tally.merge(of_group));
+        let merge = |of_group: Option<Tally>| of_group.map_or(Ok(()), |of_group| tally.merge(of_group, 0));
         try_in_order(self.reading.inner.config.max_concurrent_reads, groups, merge).await?;
         Ok(tally)
     }
@@ -144,6 +201,7 @@ impl Measuring<'_> {
         opened: &Opened,
         decided: &Arc<Decided>,
         mut wanted: GroupTraces,
+        intervals: &Intervals,
     ) -> Result<Option<Tally>, Error> {
         let _turn = self.reading.turn().await?;
         let found = self.find(opened, decided, &mut wanted).await?;
@@ -159,7 +217,7 @@ impl Measuring<'_> {
         self.reading
             .budget
             .count_read(rows.bytes, if self.query.finder.decides_whole_traces() { found.len() } else { 0 })?;
-        let (query, intervals, limits) = (self.query.clone(), self.intervals, self.limits);
+        let (query, intervals, limits) = (self.query.clone(), *intervals, self.limits);
         let measure = move || {
             let positions = found.into_iter().map(|row| Ok(rows.position(row)? as u32));
             query.meter.measure(&rows.table, &positions.collect::<Result<Vec<_>, Error>>()?, &intervals, &limits)
@@ -199,7 +257,7 @@ impl Measuring<'_> {
             let whole = self.reading.read_whole(&parts, ids[batch].iter().copied()).await?;
             let (query, intervals, limits) = (self.query.clone(), self.intervals, self.limits);
             let measure = move || measure_table(&query, &whole.table, &intervals, &limits);
-            tally.merge(self.reading.inner.cpu.run(measure).await??)?;
+            tally.merge(self.reading.inner.cpu.run(measure).await??, 0)?;
         }
         Ok(())
     }

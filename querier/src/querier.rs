@@ -13,6 +13,7 @@ use crate::answer::{Answer, MetricsAnswer, SearchAnswer, TagNames, TagValues, Tr
 use crate::budget::Budget;
 use crate::config::Config;
 use crate::error::Error;
+use crate::metrics::TallyCache;
 use crate::question::{Question, Running};
 use crate::request::{MetricsRequest, SearchRequest, TagNamesRequest, TagValuesRequest};
 use crate::telemetry::Telemetry;
@@ -33,8 +34,9 @@ pub struct Querier {
 pub(crate) struct Inner {
     pub config: Config,
     pub cpu: CpuPool,
+    pub tallies: TallyCache,
+    pub telemetry: Telemetry,
     sources: Sources,
-    telemetry: Telemetry,
 }
 
 /// The mutexes of a query guard plain values that are whole at every moment.
@@ -44,8 +46,8 @@ pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Querier {
     pub fn new(config: Config, sources: Sources, cpu: CpuPool, registry: &mut Registry) -> Self {
-        let telemetry = Telemetry::new(registry);
-        Self { inner: Arc::new(Inner { config, cpu, sources, telemetry }) }
+        let (tallies, telemetry) = (TallyCache::new(config.metrics_cache_max_bytes), Telemetry::new(registry));
+        Self { inner: Arc::new(Inner { config, cpu, tallies, telemetry, sources }) }
     }
 
     /// All spans of a trace; none is an empty answer. `range` is a hint where to look.

@@ -247,22 +247,22 @@ impl Parts {
     }
 }
 
-/// The ids that several of the tables have. Each table is sorted by id, so one walk through all is enough.
+/// The ids that several of the tables have: one walk through all of them, by id.
 fn repeated_ids(dimensions: &[Arc<Dimensions>]) -> Result<HashSet<TraceId>, Error> {
-    let tables = dimensions.iter().map(|of| spans::Traces::of(&of.traces)).collect::<Result<Vec<_>, _>>()?;
-    let mut next: BinaryHeap<Reverse<(TraceId, usize, usize)>> = BinaryHeap::new();
-    next.extend(
-        tables.iter().enumerate().filter(|(_, ids)| !ids.is_empty()).map(|(at, ids)| Reverse((ids.id(0), at, 0))),
-    );
+    let tables = dimensions.iter().map(|of| Ok((spans::Traces::of(&of.traces)?, of.by_id.rows())));
+    let tables = tables.collect::<Result<Vec<_>, Error>>()?;
+    let at = |table: usize, place: usize| {
+        let (traces, rows) = &tables[table];
+        rows.get(place).map(|&row| Reverse((traces.id(row as usize), table, place)))
+    };
+    let mut next: BinaryHeap<_> = (0..tables.len()).filter_map(|table| at(table, 0)).collect();
     let (mut repeated, mut last) = (HashSet::new(), None);
-    while let Some(Reverse((id, table, row))) = next.pop() {
+    while let Some(Reverse((id, table, place))) = next.pop() {
         if last == Some(id) {
             repeated.insert(id);
         }
         last = Some(id);
-        if row + 1 < tables[table].len() {
-            next.push(Reverse((tables[table].id(row + 1), table, row + 1)));
-        }
+        next.extend(at(table, place + 1));
     }
     Ok(repeated)
 }

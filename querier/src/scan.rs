@@ -95,8 +95,8 @@ impl Opened {
     pub async fn read(&self, wanted: &GroupTraces, columns: &Projection) -> Result<Rows, Error> {
         let view = self.traces()?;
         let ranges = RowRanges::merge(wanted.traces.iter().map(|&trace| view.span_rows(trace)));
-        let group = self.dimensions.row_groups[wanted.group].clone();
-        let ranges = if ranges.row_count() * 2 > group.len() { RowRanges::merge([group]) } else { ranges };
+        let extent = ranges.extent();
+        let ranges = if ranges.row_count() * 2 > extent.len() { RowRanges::merge([extent]) } else { ranges };
         self.read_ranges(wanted.group, ranges, columns).await
     }
 
@@ -206,6 +206,11 @@ impl RowRanges {
         Self { starts: starts.collect(), ranges: merged }
     }
 
+    /// From the first row to the last.
+    fn extent(&self) -> Range<usize> {
+        self.ranges.first().zip(self.ranges.last()).map_or(0..0, |(first, last)| first.start..last.end)
+    }
+
     fn row_count(&self) -> usize {
         self.starts.last().copied().unwrap_or_default()
     }
@@ -225,7 +230,7 @@ mod tests {
     fn ranges_that_touch_are_read_as_one() {
         let ranges = RowRanges::merge([3..5, 5..6, 9..12]);
         assert_eq!(ranges.ranges, [3..6, 9..12]);
-        assert_eq!(ranges.row_count(), 6);
+        assert_eq!((ranges.row_count(), ranges.extent()), (6, 3..12));
         let positions = [2, 3, 5, 6, 9, 11, 12].map(|row| ranges.position(row));
         assert_eq!(positions, [None, Some(0), Some(2), None, Some(3), Some(5), None]);
     }

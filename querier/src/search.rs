@@ -27,6 +27,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures::FutureExt;
 use hashbrown::HashSet;
 use model::{TimeRange, TraceId};
+use spans::Traces;
 use storage::source::Source;
 use tokio::sync::watch;
 
@@ -47,6 +48,10 @@ use crate::scan::{GroupTraces, Opened};
 
 /// Sources that are looked at together. The newest come first, and often make the others needless.
 const SOURCES_AT_ONCE: usize = 4;
+
+/// Spans of a source that are looked at first. Portions grow, so that few are needed when few spans match.
+const FIRST_PORTION_SPANS: usize = 16_384;
+const PORTION_GROWTH: usize = 4;
 
 /// Answers a search over a consistent set of sources. `certain` is told what can be said before the end.
 pub(crate) async fn search(
@@ -167,8 +172,10 @@ impl Search<'_> {
             let (budget, block_id) = (&self.reading.budget, opened.source.block_id());
             let scan_group =
                 |group| budget.if_readable(block_id, self.scan_group(number, &opened, &decided, group, hits)).boxed();
-            let groups = opened.by_group(traces)?.into_iter().map(scan_group).collect();
-            try_all(self.reading.inner.config.max_concurrent_reads, groups).await?;
+            for portion in portions(opened.by_group(traces)?, opened.traces()?) {
+                let groups = portion.into_iter().map(scan_group).collect();
+                try_all(self.reading.inner.config.max_concurrent_reads, groups).await?;
+            }
         }
         Ok(())
     }
@@ -244,6 +251,32 @@ impl Search<'_> {
         let mut hits = locked(hits);
         found.into_iter().try_for_each(|hit| hits.add(hit))
     }
+}
+
+/// Candidates of a source in portions, of which each is looked at when it is known what the one before has given: a block
+/// has its newest traces first, so a few of them often make the others needless. The first is a part of a row group, the
+/// others are whole ones.
+fn portions(mut groups: Vec<GroupTraces>, view: Traces<'_>) -> Vec<Vec<GroupTraces>> {
+    let mut portions = Vec::new();
+    if let Some(first) = groups.first_mut() {
+        let mut spans = 0;
+        let few = first.traces.iter().take_while(|&&trace| {
+            let is_room = spans < FIRST_PORTION_SPANS;
+            spans += view.span_rows(trace).len();
+            is_room
+        });
+        let others = first.traces.split_off(few.count());
+        let rest_of_group = GroupTraces { group: first.group, traces: others };
+        portions.push(vec![std::mem::replace(first, rest_of_group)]);
+    }
+    groups.retain(|group| !group.traces.is_empty());
+    let mut groups = groups.into_iter().peekable();
+    let mut most = 1;
+    while groups.peek().is_some() {
+        portions.push(groups.by_ref().take(most).collect());
+        most *= PORTION_GROWTH;
+    }
+    portions
 }
 
 /// Leaves out traces that are too old to enter the answer.

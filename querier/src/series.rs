@@ -86,13 +86,14 @@ impl SeriesSet {
         }
     }
 
-    /// Adds the series of another set of the same kind, and returns which number each has here.
-    pub fn merge(&mut self, other: Self) -> Result<Vec<u32>, Error> {
+    /// Adds the series of another set of the same kind, whose first interval is that of this number here, and returns which
+    /// number each series has here.
+    pub fn merge(&mut self, other: Self, first_interval: usize) -> Result<Vec<u32>, Error> {
         let mut numbers = Vec::with_capacity(other.keys.len());
         for (from, key) in other.keys.into_iter().enumerate() {
             let number = self.series(key)?;
-            let (from, to) = (from * self.intervals, number as usize * self.intervals);
-            for interval in 0..self.intervals {
+            let (from, to) = (from * other.intervals, number as usize * self.intervals + first_interval);
+            for interval in 0..other.intervals {
                 join(self.fold, &mut self.cells[to + interval], other.cells[from + interval]);
                 if self.fold == Fold::Average {
                     self.counts[to + interval] += other.counts[from + interval];
@@ -101,6 +102,12 @@ impl SeriesSet {
             numbers.push(number);
         }
         Ok(numbers)
+    }
+
+    pub fn memory_bytes(&self) -> usize {
+        let labels = self.keys.iter().flat_map(|key| &key.labels).flatten();
+        let keys = labels.map(Key::memory_bytes).sum::<usize>() + self.keys.len() * size_of::<SeriesKey>();
+        2 * keys + size_of_val(self.cells.as_slice()) + size_of_val(self.counts.as_slice())
     }
 
     /// Each series with its numbers; NaN where an interval has no value.
@@ -176,7 +183,7 @@ mod tests {
                 }
                 let mut merged = SeriesSet::new(fold, INTERVALS, 1000);
                 for part in of_part {
-                    merged.merge(set_of(fold, &part)).unwrap();
+                    merged.merge(set_of(fold, &part), 0).unwrap();
                 }
                 prop_assert_eq!(sorted(merged), whole, "{:?}", fold);
             }

@@ -2,6 +2,7 @@
 //!
 //! Attribute columns stay columns when all tables have the same ones; otherwise they go back into the lists.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -59,7 +60,7 @@ pub fn combine(tables: &[SpanTable]) -> Result<SpanTable, Error> {
     Ok(join(tables, Copies::Keep)?.table)
 }
 
-/// As [`combine`], without copies.
+/// As [`combine`], without copies, and without spans to which no trace refers.
 ///
 /// # Errors
 /// [`Error::Damaged`] when a table lacks a column of [`crate::schema`].
@@ -322,9 +323,14 @@ fn sort(parts: &[Part<'_>], services: &[Option<i32>], copies: &mut CopyFilter<'_
         runs.extend((0..part.traces.len()).map(|trace| (u128::from_be_bytes(part.traces.id(trace).0), part_at, trace)));
     }
     runs.sort_unstable();
+    let start_of = |runs: &[(u128, usize, usize)]| {
+        runs.iter().map(|&(_, part, trace)| parts[part].traces.start_nanos(trace)).min().unwrap_or_default()
+    };
+    let mut newest_first: Vec<_> = runs.chunk_by(|a, b| a.0 == b.0).collect();
+    newest_first.sort_by_cached_key(|runs| Reverse(start_of(runs)));
     let mut order = Order::default();
     let (mut nodes, mut sources, mut placed) = (Vec::new(), Vec::new(), Vec::new());
-    for runs in runs.chunk_by(|a, b| a.0 == b.0) {
+    for runs in newest_first {
         nodes.clear();
         sources.clear();
         for &(_, part, trace) in runs {

@@ -46,7 +46,7 @@ pub fn encode(table: &SpanTable) -> Result<Vec<ResourceSpans>, Error> {
                 resource_spans.scope_spans.last_mut().expect("just pushed")
             }
         };
-        scope_spans.spans.push(rows.get(row, &traces)?);
+        scope_spans.spans.push(rows.get(row, &traces, rows.trace[row] as usize)?);
     }
     Ok(answer)
 }
@@ -258,9 +258,8 @@ impl<'a> SpanRows<'a> {
         })
     }
 
-    /// The span of a row.
-    pub(crate) fn get(&self, row: usize, traces: &Traces<'_>) -> Result<Span, Error> {
-        let trace = self.trace[row] as usize;
+    /// The span of a row, which is of that row of `traces`.
+    pub(crate) fn get(&self, row: usize, traces: &Traces<'_>, trace: usize) -> Result<Span, Error> {
         let start = traces.start_nanos(trace).wrapping_add(self.start_offset_nanos[row] as u64);
         Ok(Span {
             trace_id: traces.id(trace).0.to_vec(),

@@ -17,6 +17,7 @@ pub mod testing;
 
 mod arrays;
 mod builder;
+mod by_id;
 mod combine;
 mod conform;
 mod demote;
@@ -30,6 +31,7 @@ mod tree;
 
 pub use arrays::{ArrayElement, array_elements};
 pub use builder::{Mark, TableBuilder};
+pub use by_id::ById;
 pub use combine::{Copies, Joined, SharedDimensions, combine, join, merge_dimensions};
 pub use decode::{RequestSummary, check};
 pub use demote::demote;

@@ -9,8 +9,10 @@
 //!       ──scope────▶ scopes      one row per distinct instrumentation scope
 //! ```
 //!
-//! Rows of `traces` are sorted by trace id. The spans of a trace are one run of rows, parents before children: first
-//! each root with its descendants, depth first, then what no root leads to. Siblings keep their order of arrival.
+//! Rows of `traces` come newest first, by the start of the trace and then by its id: what a query for some minutes, or for
+//! the newest of many, reads stands together. Readers gain from that order and do not rely on it. The spans of a trace are
+//! one run of rows, in the order of `traces`, parents before children: first each root with its descendants, depth first,
+//! then what no root leads to. Siblings keep their order of arrival.
 //!
 //! Values that a client did not send are null where the column is nullable, else the protobuf default (0).
 

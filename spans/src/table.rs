@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, FixedSizeBinaryArray, RecordBatch, UInt32Array};
+use arrow::compute::take_record_batch;
 use arrow::datatypes::{UInt32Type, UInt64Type};
 use model::{TimeRange, TraceId};
 
@@ -65,6 +66,26 @@ impl SpanTable {
         Self { spans, traces, ..self.clone() }.renumbered()
     }
 
+    /// The table with some of its traces, ascending. Spans of the others stay, and no trace refers to them: for
+    /// [`crate::join`], which leaves them out, or [`Self::without_others`].
+    ///
+    /// # Errors
+    /// An error of Arrow's when a row of `traces` does not exist.
+    pub fn with_traces(&self, rows: Vec<u32>) -> Result<Self, Error> {
+        Ok(Self { traces: take_record_batch(&self.traces, &UInt32Array::from(rows))?, ..self.clone() })
+    }
+
+    /// A copy without the spans that no trace refers to.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] when the traces refer to rows that do not exist.
+    pub fn without_others(&self) -> Result<Self, Error> {
+        let view = self.traces()?;
+        let rows = (0..view.len()).flat_map(|trace| view.span_rows(trace)).map(|row| row as u32);
+        let spans = take_record_batch(&self.spans, &UInt32Array::from_iter_values(rows))?;
+        Self { spans, ..self.clone() }.renumbered()
+    }
+
     /// # Errors
     /// [`Error::Damaged`] when a column is missing or has another type.
     pub fn traces(&self) -> Result<Traces<'_>, Error> {
@@ -115,20 +136,6 @@ impl<'a> Traces<'a> {
         let mut id = [0; 16];
         id.copy_from_slice(self.ids.value(row));
         TraceId(id)
-    }
-
-    /// The row of a trace, by binary search.
-    pub fn find(&self, id: &TraceId) -> Option<usize> {
-        let (mut low, mut high) = (0, self.len());
-        while low < high {
-            let middle = low + (high - low) / 2;
-            match self.ids.value(middle).cmp(&id.0) {
-                std::cmp::Ordering::Less => low = middle + 1,
-                std::cmp::Ordering::Greater => high = middle,
-                std::cmp::Ordering::Equal => return Some(middle),
-            }
-        }
-        None
     }
 
     pub fn start_nanos(&self, row: usize) -> u64 {

@@ -2,12 +2,14 @@
 
 mod fuzz;
 
+use std::cmp::Reverse;
+
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use proptest::prelude::*;
 use prost::Message;
 
 use crate::testing::{canonical, odd_request};
-use crate::{SpanTable, TableBuilder, check, combine, encode};
+use crate::{ById, SpanTable, TableBuilder, check, combine, encode};
 
 fn table_of(requests: &[ExportTraceServiceRequest]) -> SpanTable {
     let mut builder = TableBuilder::default();
@@ -23,15 +25,16 @@ fn all(requests: &[ExportTraceServiceRequest]) -> Vec<String> {
     canonical(&requests.iter().flat_map(|request| request.resource_spans.clone()).collect::<Vec<_>>())
 }
 
-/// Each trace is one run, ids ascending, runs without gaps.
+/// Each trace is one run, newest first, runs without gaps; each is found by its id.
 fn assert_runs(table: &SpanTable) {
     let traces = table.traces().unwrap();
-    let ids: Vec<_> = (0..traces.len()).map(|row| traces.id(row)).collect();
-    assert!(ids.is_sorted_by(|a, b| a < b));
+    let by_id = ById::of(&traces);
+    let places: Vec<_> = (0..traces.len()).map(|row| (Reverse(traces.start_nanos(row)), traces.id(row))).collect();
+    assert!(places.is_sorted_by(|a, b| a < b));
     let mut next = 0;
-    for (row, id) in ids.iter().enumerate() {
+    for (row, (_, id)) in places.iter().enumerate() {
         assert_eq!(traces.span_rows(row).start, next);
-        assert_eq!(traces.find(id), Some(row));
+        assert_eq!(by_id.find(&traces, id), Some(row));
         next = traces.span_rows(row).end;
     }
     assert_eq!(next, table.span_count());

@@ -3,7 +3,7 @@
 //! ```text
 //! manifest ─▶ planner   which blocks belong together (pure)
 //!             division  which of their traces go to which new block, in which row groups (pure)
-//!             merge     rows of all inputs, by trace id, in one pass and within a byte budget ─▶ files of the new blocks
+//!             merge     rows of all inputs, newest first, in one pass and within a byte budget ─▶ files of the new blocks
 //!             worker    one job at a time: merge, commit
 //! ```
 //!

@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use model::{BlockId, TenantId};
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
 
 use crate::error::Error;
 use crate::paths::{BlockFile, ObjectKey};
@@ -53,11 +52,6 @@ impl From<Damage> for Error {
     fn from(Damage { key, reason, .. }: Damage) -> Self {
         Self::BlockDamaged { key, reason }
     }
-}
-
-/// The size of a file that is shorter than it was written; stores fail in ways of their own when it is read past its end.
-pub(crate) async fn cut_short(objects: &dyn ObjectStore, key: &Path, bytes: u64) -> Option<u64> {
-    objects.head(key).await.ok().map(|found| found.size).filter(|size| *size < bytes)
 }
 
 /// What of a block is read as one, and fails as one.

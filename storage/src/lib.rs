@@ -17,6 +17,7 @@ pub mod cpu;
 pub mod damage;
 mod durable;
 pub mod error;
+mod exact;
 pub mod garbage;
 pub mod index;
 pub mod lock;
@@ -27,6 +28,8 @@ pub mod paths;
 pub mod retention;
 pub mod source;
 pub mod telemetry;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod trace_map;
 pub mod wal;
 

@@ -8,7 +8,7 @@ use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use async_trait::async_trait;
 use model::{BlockId, TimeRange, TraceId};
-use spans::{SpanTable, Traces};
+use spans::{ById, SpanTable};
 
 use crate::error::Error;
 use crate::source::{Dimensions, Projection, Read, Source};
@@ -56,6 +56,7 @@ impl MemorySource {
         let time_range = table.time_range()?.unwrap_or(TimeRange::new(u64::MAX, 0));
         let dimensions = Dimensions {
             keys: spans::attribute_keys(&table)?,
+            by_id: ById::of(&table.traces()?),
             row_groups: std::iter::once(0..table.span_count()).collect(),
             traces: table.traces,
             resources: table.resources,
@@ -98,7 +99,7 @@ impl Source for MemorySource {
     }
 
     async fn find_trace(&self, id: &TraceId) -> Result<Option<usize>, Error> {
-        Ok(Traces::of(&self.dimensions.traces)?.find(id))
+        self.dimensions.find_trace(id)
     }
 
     async fn read(&self, _group: usize, rows: &[Range<usize>], columns: &Projection) -> Result<Read, Error> {

@@ -43,15 +43,20 @@ impl Retention {
         let mut rounds = tokio::time::interval(PERIOD);
         loop {
             rounds.tick().await;
-            let started = Instant::now();
-            for tenant in self.manifests.available_tenants() {
-                if let Err(error) = self.drop_expired(&tenant, unix_nanos()).await {
-                    tracing::warn!(%tenant, %error, "expired blocks could not be dropped, will retry");
-                    self.telemetry.garbage.failed();
-                }
-            }
-            self.telemetry.garbage.round_took(started.elapsed());
+            self.round(unix_nanos()).await;
         }
+    }
+
+    /// Drops what is expired at `now_nanos`.
+    pub async fn round(&self, now_nanos: u64) {
+        let started = Instant::now();
+        for tenant in self.manifests.available_tenants() {
+            if let Err(error) = self.drop_expired(&tenant, now_nanos).await {
+                tracing::warn!(%tenant, %error, "expired blocks could not be dropped, will retry");
+                self.telemetry.garbage.failed();
+            }
+        }
+        self.telemetry.garbage.round_took(started.elapsed());
     }
 
     async fn drop_expired(&self, tenant: &TenantId, now_nanos: u64) -> Result<(), Error> {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use model::{BlockId, Scope, TimeRange, TraceId};
+use spans::{ById, Traces};
 use traceql::{Conditions, Field};
 
 use crate::error::Error;
@@ -75,10 +76,22 @@ pub struct Dimensions {
     pub traces: RecordBatch,
     pub resources: RecordBatch,
     pub scopes: RecordBatch,
+    /// Rows of `traces` by id.
+    pub by_id: ById,
     /// Rows of each row group; together all rows of `spans`, in order. A group never splits a trace.
     pub row_groups: Vec<Range<usize>>,
     /// Every attribute key that occurs, by scope.
     pub keys: BTreeSet<(Scope, String)>,
+}
+
+impl Dimensions {
+    /// The row of a trace in `traces`.
+    ///
+    /// # Errors
+    /// [`spans::Error::Damaged`] when `traces` lacks a column.
+    pub fn find_trace(&self, id: &TraceId) -> Result<Option<usize>, Error> {
+        Ok(self.by_id.find(&Traces::of(&self.traces)?, id))
+    }
 }
 
 /// Which columns of `spans` are wanted.

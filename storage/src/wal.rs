@@ -35,6 +35,7 @@
 //! - **Torn tail**: a segment whose end no successor states may end inside an entry that was never acknowledged.
 
 mod entry;
+mod files;
 mod replay;
 mod segment;
 mod survey;
@@ -42,14 +43,15 @@ mod survey;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use model::TenantId;
 
-use crate::durable;
 use crate::error::Error;
 use crate::paths;
 
+pub use files::{Files, LocalFiles, NewFile, OldFile};
 pub use replay::{Recovery, Replay, ReplayEvent};
 use segment::{Predecessor, SegmentWriter};
 pub use survey::{LogDamage, Requests, SegmentSurvey, Survey};
@@ -91,6 +93,7 @@ pub struct Position {
 /// The open log.
 #[derive(Debug)]
 pub struct Log {
+    files: Arc<dyn Files>,
     dir: PathBuf,
     current: SegmentWriter,
     /// The highest sequence that was ever tried; a file may exist although its creation failed.
@@ -109,12 +112,17 @@ impl Log {
     /// # Errors
     /// [`Error::SegmentVersion`] when a segment was written by a newer program; nothing is changed then.
     pub fn open(dir: &Path) -> Result<(Self, Recovery), Error> {
-        durable::create_dir(dir).map_err(Error::io("create log folder", dir))?;
-        let recovery = Recovery::open(dir)?;
+        Self::open_on(Arc::new(LocalFiles), dir)
+    }
+
+    /// As [`open`](Self::open), on other files than those of this machine.
+    pub fn open_on(files: Arc<dyn Files>, dir: &Path) -> Result<(Self, Recovery), Error> {
+        files.create_dir(dir).map_err(Error::io("create log folder", dir))?;
+        let recovery = Recovery::open(files.clone(), dir)?;
         let sealed = recovery.sizes();
         let newest = sealed.last_key_value().map_or(SegmentSequence::NONE, |(sequence, _)| *sequence).next();
-        let current = SegmentWriter::create(dir, newest, Predecessor::UNKNOWN)?;
-        Ok((Self { dir: dir.to_owned(), current, newest, sealed, held: BTreeMap::new() }, recovery))
+        let current = SegmentWriter::create(files.as_ref(), dir, newest, Predecessor::UNKNOWN)?;
+        Ok((Self { files, dir: dir.to_owned(), current, newest, sealed, held: BTreeMap::new() }, recovery))
     }
 
     /// Makes later appends go to segments after `sequence`.
@@ -168,7 +176,7 @@ impl Log {
     pub fn remove_through(&mut self, sequence: SegmentSequence) -> Result<(), Error> {
         while let Some(oldest) = self.sealed.first_entry().filter(|entry| *entry.key() <= sequence) {
             let path = paths::segment(&self.dir, *oldest.key());
-            match std::fs::remove_file(&path) {
+            match self.files.remove(&path) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                     return Err(Error::io("delete log segment", &path)(error));
                 }
@@ -190,7 +198,8 @@ impl Log {
 
     fn start_segment(&mut self) -> Result<(), Error> {
         self.newest = self.newest.next();
-        let next = SegmentWriter::create(&self.dir, self.newest, self.current.as_predecessor());
+        let predecessor = self.current.as_predecessor();
+        let next = SegmentWriter::create(self.files.as_ref(), &self.dir, self.newest, predecessor);
         let next = next.inspect_err(|_| self.current.close())?;
         let closed = std::mem::replace(&mut self.current, next);
         self.sealed.insert(closed.sequence(), closed.end());

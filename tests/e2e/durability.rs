@@ -50,7 +50,7 @@ impl Load {
 }
 
 /// Every trace is there, once, with all its spans: by id and by search.
-async fn assert_all_there(target: &Target, ids: &[u128]) -> Result<()> {
+pub async fn assert_all_there(target: &Target, ids: &[u128]) -> Result<()> {
     let found = target.get(&format!("/api/search?q=%7B%7D&limit=262144&spss=1{}", window())).await?;
     let found: serde_json::Value = serde_json::from_slice(&found.body)?;
     let mut matched = std::collections::HashMap::new();

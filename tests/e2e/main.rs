@@ -1,11 +1,14 @@
-//! The real app on free ports, asked over its protocols. One binary: linking is the slow part.
+//! The real app on free ports, asked over its protocols; and its parts put together on storage that fails. One binary:
+//! linking is the slow part.
 
 mod conformance_suite;
 mod damage;
+mod disk_full;
 mod durability;
 mod language;
 mod retention;
 mod server;
+mod simulation;
 mod start;
 mod stored;
 mod tools;

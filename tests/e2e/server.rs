@@ -12,6 +12,8 @@ use conformance::Target;
 /// How long a test waits for something that should take a moment.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+const MOSSO: &str = env!("CARGO_BIN_EXE_mosso");
+
 pub struct Server {
     process: Child,
     log: Arc<Mutex<Vec<String>>>,
@@ -42,9 +44,26 @@ pub fn metric(text: &str, name: &str) -> f64 {
 impl Server {
     /// Starts on `dir` and waits until it is ready.
     pub async fn start(dir: &Path, more: &str) -> Result<Self> {
+        Self::run(Command::new(MOSSO), dir, more).await
+    }
+
+    /// As [`start`](Self::start), and a write beyond the limit on files is an error instead of the end of the process.
+    pub async fn start_within_file_limit(dir: &Path) -> Result<Self> {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", r#"trap '' XFSZ; exec "$0" "$@""#, MOSSO]);
+        Self::run(shell, dir, "").await
+    }
+
+    /// Limits the size of each of its files: bytes, or `unlimited`.
+    pub fn limit_files(&self, bytes: &str) -> Result<()> {
+        let arguments = [format!("--pid={}", self.process.id()), format!("--fsize={bytes}:")];
+        let status = Command::new("prlimit").args(arguments).status().context("run prlimit, of util-linux")?;
+        if status.success() { Ok(()) } else { bail!("prlimit ended with {status}") }
+    }
+
+    async fn run(mut program: Command, dir: &Path, more: &str) -> Result<Self> {
         let config = config_in(dir, more)?;
-        let mut process =
-            Command::new(env!("CARGO_BIN_EXE_mosso")).arg("-config.file").arg(config).stderr(Stdio::piped()).spawn()?;
+        let mut process = program.arg("-config.file").arg(config).stderr(Stdio::piped()).spawn()?;
         let stderr = process.stderr.take().context("stderr is piped")?;
         let (lines, log) = std::sync::mpsc::channel();
         let all_lines = Arc::<Mutex<Vec<String>>>::default();

@@ -1,13 +1,13 @@
 //! Traces that tests send, and the time in which they lie.
 
 use anyhow::Result;
-use conformance::Target;
+use conformance::{Response, Target};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message;
 
 /// One trace of ten spans.
-fn trace(id: u128) -> Vec<u8> {
+pub fn trace(id: u128) -> Vec<u8> {
     let start =
         std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |now| now.as_nanos() as u64);
     let spans = (0..10u64).map(|index| Span {
@@ -24,10 +24,15 @@ fn trace(id: u128) -> Vec<u8> {
         .encode_to_vec()
 }
 
+/// Sends [`trace`].
+pub async fn post(target: &Target, id: u128) -> Result<Response> {
+    let headers = [("Content-Type".to_owned(), "application/x-protobuf".to_owned())];
+    target.http(&target.otlp, "POST", "/v1/traces", &headers, Some(&trace(id))).await
+}
+
 /// Sends [`trace`]; true when it is acknowledged.
 pub async fn send(target: &Target, id: u128) -> Result<bool> {
-    let headers = [("Content-Type".to_owned(), "application/x-protobuf".to_owned())];
-    Ok(target.http(&target.otlp, "POST", "/v1/traces", &headers, Some(&trace(id))).await?.status == 200)
+    Ok(post(target, id).await?.status == 200)
 }
 
 /// `start` and `end` around all traces of a test.

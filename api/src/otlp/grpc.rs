@@ -13,7 +13,7 @@ use crate::Edge;
 use crate::grpc::{Limits, is_grpc, observed, serve_common, unary};
 use crate::otlp::{ACCEPTED, admit, push};
 
-const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+pub(super) const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 
 /// The services of the OTLP port.
 pub(crate) fn router(edge: Arc<Edge>) -> Router {

@@ -13,7 +13,7 @@ use crate::error::{grpc_code, otlp_http_status};
 use crate::otlp::http::Form;
 use crate::tenant::TenantError;
 
-const RETRY_INFO: &str = "type.googleapis.com/google.rpc.RetryInfo";
+pub(super) const RETRY_INFO: &str = "type.googleapis.com/google.rpc.RetryInfo";
 
 /// A request that was not taken.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,76 +1,18 @@
 //! The way in as a whole, on stores that fail and logs that are read back.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::Path;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use futures::TryStreamExt;
-use futures::stream::BoxStream;
-use object_store::memory::InMemory;
 use object_store::path::Path as ObjectPath;
-use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStoreExt, PutMultipartOptions,
-    PutOptions, PutPayload, PutResult,
-};
+use object_store::{ObjectStore, ObjectStoreExt};
 use prost::Message;
 use spans::testing::shop_request;
 use storage::Telemetry;
+use storage::testing::{Call, Fault, FaultyStore, Power};
 
 use super::*;
 use crate::apply::ApplyCommand;
-
-/// An object store that can be away.
-#[derive(Debug, Default)]
-struct Flaky {
-    store: InMemory,
-    is_away: AtomicBool,
-}
-
-impl std::fmt::Display for Flaky {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("flaky")
-    }
-}
-
-#[async_trait]
-impl ObjectStore for Flaky {
-    async fn put_opts(
-        &self,
-        at: &ObjectPath,
-        payload: PutPayload,
-        options: PutOptions,
-    ) -> object_store::Result<PutResult> {
-        if self.is_away.load(Ordering::Relaxed) {
-            return Err(object_store::Error::Generic { store: "flaky", source: "away".into() });
-        }
-        self.store.put_opts(at, payload, options).await
-    }
-    async fn put_multipart_opts(
-        &self,
-        at: &ObjectPath,
-        options: PutMultipartOptions,
-    ) -> object_store::Result<Box<dyn MultipartUpload>> {
-        self.store.put_multipart_opts(at, options).await
-    }
-    async fn get_opts(&self, at: &ObjectPath, options: GetOptions) -> object_store::Result<GetResult> {
-        self.store.get_opts(at, options).await
-    }
-    fn delete_stream(
-        &self,
-        at: BoxStream<'static, object_store::Result<ObjectPath>>,
-    ) -> BoxStream<'static, object_store::Result<ObjectPath>> {
-        self.store.delete_stream(at)
-    }
-    fn list(&self, prefix: Option<&ObjectPath>) -> BoxStream<'static, object_store::Result<ObjectMeta>> {
-        self.store.list(prefix)
-    }
-    async fn list_with_delimiter(&self, prefix: Option<&ObjectPath>) -> object_store::Result<ListResult> {
-        self.store.list_with_delimiter(prefix).await
-    }
-    async fn copy_opts(&self, from: &ObjectPath, to: &ObjectPath, options: CopyOptions) -> object_store::Result<()> {
-        self.store.copy_opts(from, to, options).await
-    }
-}
 
 struct Running {
     ingester: Ingester,
@@ -82,7 +24,7 @@ const START_TIMEOUT: Duration = Duration::from_secs(30);
 
 const WRITER: WriterId = WriterId(uuid::Uuid::from_u128(7));
 
-async fn start(wal_dir: &Path, objects: Arc<Flaky>, config: Config) -> Running {
+async fn start(wal_dir: &Path, objects: Arc<FaultyStore>, config: Config) -> Running {
     let manifests = Arc::new(manifest::Store::open(objects.clone(), Telemetry::unregistered()).await.unwrap());
     let storage = Storage {
         objects,
@@ -91,7 +33,8 @@ async fn start(wal_dir: &Path, objects: Arc<Flaky>, config: Config) -> Running {
         telemetry: Telemetry::unregistered(),
         writer_id: WRITER,
     };
-    let ingester = Ingester::open(config, wal_dir, storage, &mut Registry::default()).await.unwrap();
+    let ingester =
+        Ingester::open(config, Log::open(wal_dir).unwrap(), storage, &mut Registry::default()).await.unwrap();
     let is_ready = async {
         while ingester.readiness() != Readiness::Ready {
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -134,7 +77,7 @@ async fn spans_are_live_at_once_and_in_a_block_after_a_flush() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_acknowledged_is_there_after_a_restart_once() {
-    let (dir, objects, tenant) = (tempfile::tempdir().unwrap(), Arc::<Flaky>::default(), TenantId::single());
+    let (dir, objects, tenant) = (tempfile::tempdir().unwrap(), Arc::<FaultyStore>::default(), TenantId::single());
     let (mut sent, other) = (0, TenantId::parse("other").unwrap());
     for round in 0..4 {
         let config = if round % 2 == 0 { Config::default() } else { small_blocks() };
@@ -165,15 +108,37 @@ async fn a_closed_ingester_touches_its_log_no_more() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_is_away_delays_blocks_and_loses_nothing() {
-    let (dir, objects, tenant) = (tempfile::tempdir().unwrap(), Arc::<Flaky>::default(), TenantId::single());
+    let (dir, objects, tenant) = (tempfile::tempdir().unwrap(), Arc::<FaultyStore>::default(), TenantId::single());
     let running = start(dir.path(), objects.clone(), Config::default()).await;
     let spans = running.push(&tenant, 1).await;
-    objects.is_away.store(true, Ordering::Relaxed);
+    objects.faults().always(Call::Write, Fault::Refused);
     assert!(running.ingester.flush().await.is_err());
     assert_eq!(running.spans(&tenant).await, (0, spans), "still found");
-    objects.is_away.store(false, Ordering::Relaxed);
+    objects.faults().clear();
     running.ingester.flush().await.unwrap();
     assert_eq!(running.spans(&tenant).await, (spans, 0));
+}
+
+/// The put of a process that died may reach the store when the next one has already read what is there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_block_that_is_published_after_a_restart_is_not_there_twice() {
+    const CALLS_OF_A_FLUSH: u64 = 9;
+    for call in 0..CALLS_OF_A_FLUSH {
+        let (dir, objects, tenant) = (tempfile::tempdir().unwrap(), FaultyStore::default(), TenantId::single());
+        let running = start(dir.path(), Arc::new(objects.clone()), Config::default()).await;
+        let spans = running.push(&tenant, 1).await;
+        objects.faults().plan(call, Fault::PowerCutLate);
+        running.ingester.flush().await.unwrap_err();
+        running.ingester.close().await;
+
+        let objects = objects.on(Power::default());
+        let running = start(dir.path(), Arc::new(objects.clone()), Config::default()).await;
+        for put in objects.take_late() {
+            objects.deliver(put).await;
+        }
+        running.ingester.flush().await.unwrap();
+        assert_eq!(running.spans(&tenant).await, (spans, 0), "call {call}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -214,7 +179,7 @@ async fn a_request_is_found_and_acknowledged_after_its_sync_and_not_without_it()
 }
 
 /// A manifest that cannot be read: its text, for a repair.
-async fn damage_manifest(objects: &Flaky, tenant: &TenantId) -> (ObjectPath, Bytes) {
+async fn damage_manifest(objects: &FaultyStore, tenant: &TenantId) -> (ObjectPath, Bytes) {
     let prefix = ObjectPath::from(format!("{tenant}/manifest"));
     let listed: Vec<_> = objects.list(Some(&prefix)).try_collect().await.unwrap();
     let newest = listed.into_iter().map(|object| object.location).max().unwrap();
@@ -226,7 +191,7 @@ async fn damage_manifest(objects: &Flaky, tenant: &TenantId) -> (ObjectPath, Byt
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_manifest_makes_its_tenant_unavailable_and_loses_nothing() {
     let (dir, objects, other) =
-        (tempfile::tempdir().unwrap(), Arc::<Flaky>::default(), TenantId::parse("other").unwrap());
+        (tempfile::tempdir().unwrap(), Arc::<FaultyStore>::default(), TenantId::parse("other").unwrap());
     let tenant = TenantId::single();
     let running = start(dir.path(), objects.clone(), Config::default()).await;
     let mut sent = running.push(&tenant, 1).await;

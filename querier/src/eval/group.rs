@@ -133,6 +133,12 @@ pub(crate) enum Key {
 }
 
 impl Key {
+    /// Memory of the key and of its text.
+    pub fn memory_bytes(&self) -> usize {
+        let text = if let Self::Text(text) = self { text.len() } else { 0 };
+        size_of::<Self>() + text
+    }
+
     /// `None` for nil.
     pub fn of(value: &Static) -> Option<Self> {
         Some(match value {

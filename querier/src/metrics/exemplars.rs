@@ -54,11 +54,16 @@ impl Exemplars {
         kept.truncate(share);
     }
 
-    /// Adds those of another part, whose series have other numbers here.
-    pub fn merge(&mut self, other: Self, numbers: &[u32], series_count: usize) {
-        for (candidates, &series) in other.by_series.into_iter().zip(numbers) {
+    /// Adds those of another part, whose series have these numbers here, and whose first interval this one.
+    pub fn merge(&mut self, other: Self, numbers: &[u32], first_interval: usize, series_count: usize) {
+        for (mut candidates, &series) in other.by_series.into_iter().zip(numbers) {
+            candidates.iter_mut().for_each(|candidate| candidate.interval += first_interval as u32);
             self.add(series, candidates, series_count);
         }
+    }
+
+    pub fn memory_bytes(&self) -> usize {
+        self.by_series.iter().map(|candidates| size_of_val(candidates.as_slice()) + size_of_val(candidates)).sum()
     }
 
     /// The exemplars of each series, by time.
@@ -143,7 +148,7 @@ mod tests {
         let parts = [part(&[1, 2, 3, 4, 5, 6]), part(&[7, 8, 9, 10, 11]), part(&[12, 13, 14, 5, 6])];
         let merged = |order: [usize; 3]| {
             let mut all = Exemplars::new(8);
-            order.iter().for_each(|&at| all.merge(parts[at].clone(), &[1], 2));
+            order.iter().for_each(|&at| all.merge(parts[at].clone(), &[1], 0, 2));
             traces(all, 2)
         };
         let first = merged([0, 1, 2]);

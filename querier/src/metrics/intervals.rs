@@ -7,7 +7,7 @@ use model::TimeRange;
 const SECOND: u64 = 1_000_000_000;
 
 /// Consecutive intervals of one length. Each holds the times after its start up to its end, and is known by its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Intervals {
     first_end_nanos: u64,
     step_nanos: NonZeroU64,
@@ -64,6 +64,21 @@ impl Intervals {
         TimeRange::new(start_nanos, self.end_nanos(self.count - 1))
     }
 
+    /// Those into which the times of a range fall, and the number of the first of them; `None` when some fall into none. A
+    /// single one holds that range and no more, so that it does not depend on where the others begin.
+    pub fn within(&self, range: &TimeRange) -> Option<(Self, usize)> {
+        let (first, last) = (self.of(range.start_nanos)?, self.of(range.end_nanos)?);
+        let intervals = match first == last {
+            true => Self {
+                first_end_nanos: range.end_nanos,
+                step_nanos: NonZeroU64::MIN.saturating_add(range.end_nanos - range.start_nanos),
+                count: 1,
+            },
+            false => Self { first_end_nanos: self.end_nanos(first), count: last - first + 1, ..*self },
+        };
+        Some((intervals, first))
+    }
+
     /// The interval of a time.
     #[inline]
     pub fn of(&self, nanos: u64) -> Option<usize> {
@@ -111,6 +126,23 @@ mod tests {
         let whole = Intervals::whole(TimeRange::from_seconds(1003, 1017));
         assert_eq!((whole.count(), whole.step_seconds()), (1, 14.0));
         assert_eq!([1003, 1004, 1017, 1018].map(|at| whole.of(at * SECOND)), [None, Some(0), Some(0), None]);
+    }
+
+    #[test]
+    fn a_range_within_has_the_same_intervals_wherever_the_others_begin() {
+        let range = |start: u64, end: u64| TimeRange::new(start * SECOND + 1, end * SECOND);
+        let [early, late] =
+            [1000, 1040].map(|start| Intervals::of_range(TimeRange::from_seconds(start, 1100), step(10)));
+        let (of_early, first_of_early) = early.within(&range(1045, 1070)).unwrap();
+        let (of_late, first_of_late) = late.within(&range(1045, 1070)).unwrap();
+        assert_eq!((of_early, of_early.count(), first_of_early, first_of_late), (of_late, 3, 5, 1));
+        assert!((0..3).all(|number| of_late.end_nanos(number) == early.end_nanos(number + 5)));
+        assert!(early.within(&range(1095, 1101)).is_none() && early.within(&range(980, 1050)).is_none());
+
+        let whole = [1000, 1003].map(|start| Intervals::whole(TimeRange::from_seconds(start, start + 60)));
+        let within = whole.map(|whole| whole.within(&range(1010, 1020)).unwrap());
+        assert_eq!((within[0], within[0].1), (within[1], 0));
+        assert_eq!([1010, 1011, 1020, 1021].map(|at| within[0].0.of(at * SECOND)), [None, Some(0), Some(0), None]);
     }
 
     #[test]

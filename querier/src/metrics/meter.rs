@@ -60,7 +60,7 @@ pub(crate) struct MeteredField {
 }
 
 /// Numbers of series, and spans that stand for others.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct SeriesTally {
     pub set: SeriesSet,
     pub exemplars: Exemplars,
@@ -177,10 +177,15 @@ impl MeteredField {
 }
 
 impl SeriesTally {
-    pub fn merge(&mut self, other: Self) -> Result<(), Error> {
-        let numbers = self.set.merge(other.set)?;
-        self.exemplars.merge(other.exemplars, &numbers, self.set.len());
+    /// Adds another part, whose first interval is that of this number here.
+    pub fn merge(&mut self, other: Self, first_interval: usize) -> Result<(), Error> {
+        let numbers = self.set.merge(other.set, first_interval)?;
+        self.exemplars.merge(other.exemplars, &numbers, first_interval, self.set.len());
         Ok(())
+    }
+
+    pub fn memory_bytes(&self) -> usize {
+        self.set.memory_bytes() + self.exemplars.memory_bytes()
     }
 }
 

@@ -145,11 +145,12 @@ impl Meter {
 }
 
 impl Tally {
-    /// Adds what was measured of other spans by the same meter.
-    pub fn merge(&mut self, other: Self) -> Result<(), Error> {
+    /// Adds what was measured of other spans by the same meter; its first interval is that of this number here. What
+    /// is compared is always measured over all intervals.
+    pub fn merge(&mut self, other: Self, first_interval: usize) -> Result<(), Error> {
         match (self, other) {
-            (Self::Series(tally), Self::Series(other)) => tally.merge(other),
-            (Self::Compare(tally), Self::Compare(other)) => tally.merge(other),
+            (Self::Series(tally), Self::Series(other)) => tally.merge(other, first_interval),
+            (Self::Compare(tally), Self::Compare(other)) if first_interval == 0 => tally.merge(other),
             _ => unreachable!("both tallies come from one meter"),
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use model::{TenantId, TimeRange};
 use opentelemetry_proto::tonic::trace::v1::Span;
+use storage::index::Limits;
 use storage::source::Source;
 
 use super::Intervals;
@@ -12,8 +13,8 @@ use crate::answer::{MetricsAnswer, Series, Value};
 use crate::error::Error;
 use crate::request::MetricsRequest;
 use crate::testing::{
-    Damaged, HalfDamaged, MS, START, array, attributes, float, int, querier, resource, service, source, span, status,
-    text,
+    Damaged, HalfDamaged, MS, START, array, attributes, float, indexed_block, int, querier, resource, service, source,
+    span, status, table, text,
 };
 
 mod agreement;
@@ -276,4 +277,43 @@ async fn tens_of_thousands_of_groups_are_bounded() {
 async fn a_query_without_a_metrics_part_is_refused() {
     let error = ask(&example(), request("{ }", 20, 10)).await.unwrap_err();
     assert_eq!(error.to_string(), "not a metrics query");
+}
+
+#[tokio::test]
+async fn what_a_block_gave_is_remembered_if_all_of_it_was_counted() {
+    let names = ["a", "b", "c"];
+    let one = |second: u8| span(second, 1, 0, names[usize::from(second % 3)], u64::from(second) * SECOND + 1, 7);
+    let table = table(vec![service("s", (5..35).map(one).collect())]);
+    let block: Arc<dyn Source> = Arc::new(indexed_block(&table, Limits::default()).await);
+    let over = |query: &str, from: u64, to: u64| MetricsRequest {
+        intervals: Intervals::of_range(
+            TimeRange::new(START + from * SECOND * MS, START + to * SECOND * MS),
+            NonZeroU64::new(10 * SECOND * MS).unwrap(),
+        ),
+        ..request(query, 1, 1)
+    };
+    for query in [
+        "{ } | rate() by (name)",
+        "{ name != `a` } | quantile_over_time(duration, .5)",
+        "{ } | avg_over_time(duration)",
+        "{ name = `none` } | rate()",
+    ] {
+        let querier = querier(vec![block.clone()]);
+        for (from, to, is_known) in [(0, 40, false), (0, 60, true), (0, 40, true), (20, 60, false), (20, 60, false)] {
+            let answer = querier.metrics(&TenantId::single(), over(query, from, to)).await.unwrap();
+            let expected = ask(std::slice::from_ref(&block), over(query, from, to)).await.unwrap();
+            // NaN is not equal to itself
+            let [answered, fresh] = [&answer, &expected].map(|answer| format!("{:?}", answer.series));
+            assert_eq!(answered, fresh, "{query} from {from} to {to}");
+            assert_eq!(answer.metrics.completed_jobs, 1);
+            let is_nowhere = query.contains("none");
+            assert_eq!(answer.metrics.inspected_spans == 0, is_known || is_nowhere, "{query} from {from} to {to}");
+        }
+    }
+    // half of it may be back the next time
+    let querier = querier(vec![Arc::new(HalfDamaged(block))]);
+    for _ in 0..2 {
+        let answer = querier.metrics(&TenantId::single(), over("{ } | rate()", 0, 60)).await.unwrap();
+        assert!(answer.metrics.inspected_spans > 0 && answer.partial.is_some());
+    }
 }

@@ -12,6 +12,7 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use storage::source::Source;
 use tokio::sync::watch;
 
+use super::FIRST_PORTION_SPANS;
 use crate::answer::{FoundTrace, SearchAnswer, SpanSet, Value};
 use crate::config::Config;
 use crate::error::Error;
@@ -243,6 +244,23 @@ async fn entries_are_told_once_they_are_certain_and_do_not_change() {
 }
 
 #[tokio::test]
+async fn the_newest_traces_of_a_large_source_make_its_others_needless() {
+    let count = 3 * FIRST_PORTION_SPANS as u64;
+    let one = |number: u64| Span {
+        trace_id: u128::from(number % 7 * count + number + 1).to_be_bytes().to_vec(),
+        ..span(1, 1, 0, if number == 5 { "rare" } else { "op" }, number * 1000, 10)
+    };
+    let sources = [source(vec![service("s", (0..count).map(one).collect())])];
+    let limited = |query: &str| SearchRequest { limit: 3, ..request(query) };
+    let answer = ask(&sources, limited("{ name = `op` }")).await.unwrap();
+    let starts = |answer: &SearchAnswer| answer.traces.iter().map(|trace| trace.start_nanos).collect::<Vec<_>>();
+    assert_eq!(starts(&answer), [1, 2, 3].map(|age| START + (count - age) * 1000 * MS));
+    assert!(answer.metrics.inspected_spans < 2 * FIRST_PORTION_SPANS as u64, "{:?}", answer.metrics);
+    let answer = ask(&sources, limited("{ name = `rare` }")).await.unwrap();
+    assert_eq!((starts(&answer), answer.metrics.inspected_spans), (vec![START + 5000 * MS], count));
+}
+
+#[tokio::test]
 async fn a_damaged_source_is_left_out() {
     let mut sources = many(4);
     sources.push(Arc::new(Damaged));
@@ -261,12 +279,12 @@ async fn a_damaged_row_group_leaves_the_others() {
     // the last finds all on the small tables, and meets the damage when it reads what is shown
     for query in ["{ name = `op` }", "{ name = `op` } | count() > 0", "{ rootName = `op` } | select(name)"] {
         let answer = ask(std::slice::from_ref(&half), request(query)).await.unwrap();
-        assert_eq!((ids(&answer), answer.metrics.completed_jobs), (vec![2, 1], 0), "{query}");
+        assert_eq!((ids(&answer), answer.metrics.completed_jobs), (vec![4, 3], 0), "{query}");
     }
-    // of trace 4 another part can be read
-    let part = source(vec![service("s", vec![span(4, 2, 1, "op", 4000, 10)])]);
+    // of trace 2 another part can be read
+    let part = source(vec![service("s", vec![span(2, 2, 1, "op", 4000, 10)])]);
     let answer = ask(&[half, part], request("{ traceDuration > 1ms }")).await.unwrap();
-    assert_eq!((ids(&answer), answer.metrics.completed_jobs), (vec![4, 2, 1], 1));
+    assert_eq!((ids(&answer), answer.metrics.completed_jobs), (vec![2, 4, 3], 1));
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! From a builder's columns to a sorted table: find each trace's rows, order them as a tree, gather every column.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -45,11 +46,16 @@ fn sort(builder: &TableBuilder, mark: &Mark, values: &Values) -> Result<(Vec<Row
     let mut by_trace: Vec<(u128, u32)> =
         ids.enumerate().map(|(row, id)| (u128::from_be_bytes(*id), row as u32)).collect();
     by_trace.sort_unstable();
+    let start_of =
+        |run: &[(u128, u32)]| run.iter().map(|&(_, row)| columns.start_nanos[row as usize]).min().unwrap_or_default();
+    let runs = by_trace.chunk_by(|a, b| a.0 == b.0);
+    let mut newest_first: Vec<_> = runs.map(|run| (Reverse(start_of(run)), run)).collect();
+    newest_first.sort_by_key(|(start, _)| *start);
     let services = service_names(builder, mark);
     let mut rows = Vec::with_capacity(by_trace.len());
     let mut traces = TracesBuilder::default();
     let (mut nodes, mut placed) = (Vec::new(), Vec::new());
-    for run in by_trace.chunk_by(|a, b| a.0 == b.0) {
+    for (Reverse(trace_start_nanos), run) in newest_first {
         nodes.clear();
         nodes.extend(run.iter().map(|&(_, row)| Node {
             span_id: columns.span_id[row as usize],
@@ -57,7 +63,6 @@ fn sort(builder: &TableBuilder, mark: &Mark, values: &Values) -> Result<(Vec<Row
             kind: columns.kind[row as usize],
         }));
         tree::order(&nodes, &mut placed);
-        let trace_start_nanos = run.iter().map(|&(_, row)| columns.start_nanos[row as usize]).min().unwrap_or_default();
         for place in &placed {
             let at = run[place.node].1 as usize;
             rows.push(Row { at, parent_offset: place.parent_offset, trace_start_nanos, trace: traces.len() as u32 });

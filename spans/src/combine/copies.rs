@@ -75,7 +75,7 @@ impl Rows<'_> {
             hashbrown::hash_map::Entry::Occupied(known) => known.into_mut(),
             hashbrown::hash_map::Entry::Vacant(new) => new.insert(SpanRows::of(&tables[one.0].spans)?),
         };
-        let bytes = |row: usize| rows.get(row, &part.traces).map(|span| span.encode_to_vec());
-        Ok(bytes(one.2)? == bytes(two.2)?)
+        let bytes = |span: &Source| rows.get(span.2, &part.traces, span.1).map(|span| span.encode_to_vec());
+        Ok(bytes(one)? == bytes(two)?)
     }
 }

@@ -17,8 +17,8 @@ use parquet::arrow::push_decoder::{ParquetPushDecoder, ParquetPushDecoderBuilder
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataPushDecoder};
 
 use crate::cpu::CpuPool;
-use crate::damage;
 use crate::error::Error;
+use crate::exact::{self, Unread};
 
 /// Bytes fetched at the end of a file in the hope that they hold the whole footer.
 const FOOTER_GUESS_BYTES: u64 = 64 * 1024;
@@ -171,26 +171,13 @@ impl StoredFile {
         if ranges.iter().any(|range| range.start >= range.end || range.end > self.bytes) {
             return Err(Error::block_damaged(self.path.as_ref(), "it refers to bytes that it does not have"));
         }
-        let fetched = match self.objects.get_ranges(&self.path, ranges).await {
-            Ok(fetched) => fetched,
-            Err(error) => return Err(self.unread(error).await),
-        };
-        let is_whole = |(bytes, range): (&Bytes, &Range<u64>)| bytes.len() as u64 == range.end - range.start;
-        match fetched.len() == ranges.len() && fetched.iter().zip(ranges).all(is_whole) {
-            true => Ok(fetched),
-            false => Err(Error::block_damaged(self.path.as_ref(), "it is shorter than the manifest says")),
-        }
-    }
-
-    /// Why a read failed: the store's fault, or the file's.
-    async fn unread(&self, error: object_store::Error) -> Error {
-        match damage::cut_short(self.objects.as_ref(), &self.path, self.bytes).await {
-            Some(found) => {
+        exact::ranges(self.objects.as_ref(), &self.path, self.bytes, ranges).await.map_err(|unread| match unread {
+            Unread::CutShort { found } => {
                 let reason = format!("it has {found} bytes, the manifest says {}", self.bytes);
                 Error::block_damaged(self.path.as_ref(), reason)
             }
-            None => Error::objects("read", &self.path)(error),
-        }
+            Unread::Store(error) => Error::objects("read", &self.path)(error),
+        })
     }
 
     pub(super) fn damaged(&self, error: &parquet::errors::ParquetError) -> Error {

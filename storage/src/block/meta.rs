@@ -1,11 +1,12 @@
 //! `meta.json`: what a block holds, readable without opening a Parquet file.
 
 use model::{BlockId, TenantId, TimeRange};
+use object_store::ObjectStore;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
+use crate::exact;
 use crate::manifest::BlockEntry;
 use crate::paths::{self, BlockFile};
 
@@ -63,8 +64,7 @@ impl BlockMeta {
     /// [`Error::BlockDamaged`] when it is not the meta of this block, or leaves out a file.
     pub(crate) async fn read(objects: &dyn ObjectStore, tenant: &TenantId, entry: &BlockEntry) -> Result<Self, Error> {
         let key = paths::block_file(tenant, &entry.id, BlockFile::Meta);
-        let object = objects.get(&key).await.map_err(Error::objects("read", &key))?;
-        let bytes = object.bytes().await.map_err(Error::objects("read", &key))?;
+        let bytes = exact::whole(objects, &key).await.map_err(Error::objects("read", &key))?;
         Self::decode(&bytes, &key, tenant, entry)
     }
 

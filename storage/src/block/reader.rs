@@ -13,7 +13,7 @@ use object_store::ObjectStore;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, RowSelection};
 use spans::schema::{AttributeColumn, column};
-use spans::{Traces, batch_memory_bytes};
+use spans::{ById, Traces, batch_memory_bytes};
 use traceql::{Conditions, Field};
 
 use super::cache::BlockCache;
@@ -99,7 +99,7 @@ impl BlockSource {
         }
     }
 
-    /// The ids of its traces, ascending.
+    /// The ids of its traces.
     ///
     /// # Errors
     /// [`Error::BlockDamaged`] also when `meta.json` is damaged, without which a query reads the traces unchecked.
@@ -169,8 +169,11 @@ impl BlockSource {
         let list_keys = keys_of(LIST_KEYS_METADATA).ok_or_else(damaged)?;
         let list_keys = list_keys.into_iter().map(|(_, key)| key).collect();
         let row_groups = row_groups(spans.metadata());
-        let memory_bytes = spans.metadata().memory_size() + batch_memory_bytes(&[&traces, &resources, &scopes]);
-        let dimensions = Arc::new(Dimensions { traces, resources, scopes, row_groups, keys });
+        let table = traces.clone();
+        let by_id = self.cpu.run(move || Ok::<_, Error>(ById::of(&Traces::of(&table)?))).await??;
+        let memory_bytes =
+            spans.metadata().memory_size() + batch_memory_bytes(&[&traces, &resources, &scopes]) + by_id.memory_bytes();
+        let dimensions = Arc::new(Dimensions { traces, resources, scopes, by_id, row_groups, keys });
         Ok(Opened { spans, dimensions, list_keys, memory_bytes })
     }
 }
@@ -223,7 +226,7 @@ impl Source for BlockSource {
         {
             return Ok(None);
         }
-        Ok(Traces::of(&self.opened().await?.dimensions.traces)?.find(id))
+        self.opened().await?.dimensions.find_trace(id)
     }
 
     async fn read(&self, group: usize, rows: &[Range<usize>], columns: &Projection) -> Result<Read, Error> {

@@ -14,7 +14,7 @@ use crate::cpu::CpuPool;
 use crate::error::Error;
 use crate::paths::BlockFile;
 
-/// All of them, ascending.
+/// All of them, in the order of the table.
 ///
 /// # Errors
 /// [`Error::BlockDamaged`] when the table of traces is not what the meta says, or does not have so many traces.

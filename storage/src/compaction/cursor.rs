@@ -1,4 +1,8 @@
 //! The traces of one input that go to one new block, read some thousand spans at a time.
+//!
+//! Inputs and new blocks have their newest traces first, so an input is read from its first trace to its last. What is out
+//! of this order are parts of traces that begin earlier in another input: they are kept until their turn, up to a limit,
+//! beyond which they are read again.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -20,13 +24,15 @@ pub(super) struct Cursor {
     traces: Vec<u32>,
     /// How many of them were read.
     read: usize,
-    window: Option<Window>,
+    /// Traces that were read and not taken, in the order of reading.
+    windows: Vec<Window>,
 }
 
-/// Traces that were read, and how many of them were taken.
+/// Traces that were read together.
 struct Window {
     table: SpanTable,
-    taken: usize,
+    /// For each trace of `table`, ascending: its row in the input, and whether it was taken.
+    traces: Vec<(u32, bool)>,
 }
 
 /// Traces of one row group.
@@ -47,80 +53,139 @@ pub(super) struct Target {
 
 impl Cursor {
     pub(super) fn new(input: usize, traces: Vec<u32>) -> Self {
-        Self { input, traces, read: 0, window: None }
+        Self { input, traces, read: 0, windows: Vec::new() }
     }
 
-    /// The next traces, as one table or several.
+    /// These traces (rows, ascending, each asked for once), as tables for [`spans::join`].
     pub(super) async fn take(
         &mut self,
         block: &mut WholeBlock,
-        mut count: usize,
+        wanted: &[u32],
         target: &Arc<Target>,
         cpu: &CpuPool,
     ) -> Result<Vec<SpanTable>, Error> {
-        let mut tables = Vec::new();
-        while count > 0 {
-            let window = match &mut self.window {
-                Some(window) if window.taken < window.table.trace_count() => window,
-                _ => {
-                    self.window = None;
-                    let table = self.read_window(block, target, cpu).await?;
-                    self.window.insert(Window { table, taken: 0 })
-                }
-            };
-            let end = window.table.trace_count().min(window.taken + count);
-            tables.push(window.table.slice_traces(window.taken..end)?);
-            count -= end - window.taken;
-            window.taken = end;
+        let (mut tables, mut wanted) = (Vec::new(), wanted.to_vec());
+        for window in &mut self.windows {
+            tables.extend(window.take(&mut wanted)?);
+        }
+        let next = self.traces.get(self.read).copied().unwrap_or(u32::MAX);
+        let mut ahead = wanted.split_off(wanted.partition_point(|&row| row < next));
+        let mut again = wanted.as_slice();
+        while !again.is_empty() {
+            let window = self.read_window(block, again, target, cpu).await?;
+            again = &again[window.traces.len()..];
+            tables.push(window.table);
+        }
+        while !ahead.is_empty() {
+            let mut window = self.read_window(block, &self.traces[self.read..], target, cpu).await?;
+            self.read += window.traces.len();
+            tables.extend(window.take(&mut ahead)?);
+            self.windows.push(window);
+            self.tidy(target.window_rows)?;
         }
         Ok(tables)
     }
 
+    /// Keeps what is left of windows in little memory: at most so many spans beside those of the newest window.
+    fn tidy(&mut self, spans_at_most: usize) -> Result<(), Error> {
+        self.windows.retain(|window| window.left() > 0);
+        let Some((_, older)) = self.windows.split_last_mut() else { return Ok(()) };
+        let mut kept = 0;
+        for window in older.iter_mut().rev() {
+            if window.left() * 2 < window.traces.len() {
+                window.shrink()?;
+            }
+            kept += window.table.span_count();
+            if kept > spans_at_most {
+                window.traces.clear();
+            }
+        }
+        self.windows.retain(|window| !window.traces.is_empty());
+        Ok(())
+    }
+
+    /// The first of some traces.
     async fn read_window(
-        &mut self,
+        &self,
         block: &mut WholeBlock,
+        rows: &[u32],
         target: &Arc<Target>,
         cpu: &CpuPool,
-    ) -> Result<SpanTable, Error> {
-        let Extent { group, traces, rows } = self.next_window(block, target.window_rows)?;
+    ) -> Result<Window, Error> {
+        let Extent { group, traces, rows } = Extent::next(block, rows, target.window_rows)?;
         let spans = block.read(group, &rows).await?;
-        self.read += traces.len();
         let (all_traces, target, input) = (block.traces.clone(), target.clone(), self.input);
         cpu.run(move || {
-            let traces = take_record_batch(&all_traces, &UInt32Array::from(traces))?;
-            target.bring(input, spans, traces)
+            let of_traces = take_record_batch(&all_traces, &UInt32Array::from(traces.clone()))?;
+            let table = target.bring(input, spans, of_traces)?;
+            Ok(Window { table, traces: traces.into_iter().map(|row| (row, false)).collect() })
         })
         .await?
     }
+}
 
-    /// The next traces to be read: of one row group, and not more than may be read at a time.
-    fn next_window(&self, block: &WholeBlock, rows_at_most: usize) -> Result<Extent, Error> {
+impl Window {
+    /// Traces that were not taken.
+    fn left(&self) -> usize {
+        self.traces.iter().filter(|(_, is_taken)| !is_taken).count()
+    }
+
+    /// Takes those of the wanted traces that are here, and out of `wanted`.
+    fn take(&mut self, wanted: &mut Vec<u32>) -> Result<Option<SpanTable>, Error> {
+        let mut places = Vec::new();
+        wanted.retain(|row| match self.traces.binary_search_by_key(row, |(row, _)| *row) {
+            Ok(place) if !self.traces[place].1 => {
+                self.traces[place].1 = true;
+                places.push(place as u32);
+                false
+            }
+            _ => true,
+        });
+        Ok(match places.len() {
+            0 => None,
+            all if all == self.traces.len() => Some(self.table.clone()),
+            _ => Some(self.table.with_traces(places)?),
+        })
+    }
+
+    /// Drops the spans of traces that were taken.
+    fn shrink(&mut self) -> Result<(), Error> {
+        let is_left = |(place, (_, is_taken)): (usize, &(u32, bool))| (!is_taken).then_some(place as u32);
+        let left = self.traces.iter().enumerate().filter_map(is_left).collect();
+        self.table = self.table.with_traces(left)?.without_others()?;
+        self.traces.retain(|(_, is_taken)| !is_taken);
+        Ok(())
+    }
+}
+
+impl Extent {
+    /// The first of some traces: of one row group, and not more spans than may be read at a time, if one does not have more.
+    fn next(block: &WholeBlock, traces: &[u32], rows_at_most: usize) -> Result<Self, Error> {
         let damaged = |reason: &str| Error::Spans(spans::Error::damaged(reason));
         let view = Traces::of(&block.traces)?;
         let rows_of = |trace: &u32| view.span_rows(*trace as usize);
-        let rest = &self.traces[self.read..];
-        let first = rest.first().map(rows_of).ok_or_else(|| damaged("there are fewer traces than were counted"))?;
+        let first = traces.first().map(rows_of).ok_or_else(|| damaged("there are fewer traces than were counted"))?;
         let group = block.row_groups.partition_point(|group| group.end <= first.start);
         let group_rows = block.row_groups.get(group).cloned().unwrap_or_default();
-        let (mut traces, mut ranges, mut row_count) = (Vec::new(), Vec::<Range<usize>>::new(), 0);
-        for (trace, rows) in rest.iter().map(|trace| (*trace, rows_of(trace))) {
-            if rows.start >= group_rows.end || !traces.is_empty() && row_count + rows.len() > rows_at_most {
+        let (mut taken, mut ranges, mut row_count) = (Vec::new(), Vec::<Range<usize>>::new(), 0);
+        for (trace, rows) in traces.iter().map(|trace| (*trace, rows_of(trace))) {
+            if rows.start >= group_rows.end || !taken.is_empty() && row_count + rows.len() > rows_at_most {
                 break;
             }
             if rows.start < group_rows.start || rows.end > group_rows.end || rows.is_empty() {
                 return Err(damaged("a trace does not lie in one row group"));
             }
             row_count += rows.len();
-            traces.push(trace);
+            taken.push(trace);
             match ranges.last_mut() {
                 Some(last) if last.end == rows.start => last.end = rows.end,
                 Some(last) if last.end > rows.start => return Err(damaged("traces have rows in common")),
                 _ => ranges.push(rows),
             }
         }
-        match traces.is_empty() {
+        match taken.is_empty() {
             true => Err(damaged("a trace does not lie in a row group")),
-            false => Ok(Extent { group, traces, rows: ranges }),
+            false => Ok(Self { group, traces: taken, rows: ranges }),
         }
     }
 }

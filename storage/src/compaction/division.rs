@@ -4,9 +4,10 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
+use std::ops::Range;
 
 use model::{TimeRange, TraceId};
-use spans::Traces;
+use spans::{ById, Traces};
 
 use super::planner::{Group, Limits};
 use crate::error::Error;
@@ -20,18 +21,26 @@ const SPANS_PER_SPAN_OF_WINDOW: u64 = 16;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Share {
     pub group: Group,
-    /// For each input the rows of `traces` that go here, ascending.
-    pub traces: Vec<Vec<u32>>,
-    /// For each row group how many of those each input gives to it.
-    pub row_groups: Vec<Vec<u32>>,
-    rows_of_last: u64,
+    pub row_groups: Vec<RowGroup>,
+}
+
+/// For each input the rows of `traces` whose spans go to one row group, ascending.
+pub(super) type RowGroup = Vec<Vec<u32>>;
+
+impl Share {
+    /// All rows of an input's `traces` that go here, ascending.
+    pub fn traces_of(&self, input: usize) -> Vec<u32> {
+        let mut rows: Vec<u32> = self.row_groups.iter().flat_map(|group| &group[input]).copied().collect();
+        rows.sort_unstable();
+        rows
+    }
 }
 
 /// Divides the traces of a job that were written up to then: first what belongs to its group, then other windows, last
-/// what is ahead or apart. Shares without traces are left out. A row group ends with the first trace that reaches
-/// `row_group_rows`.
+/// what is ahead or apart. Shares without traces are left out. In a share the newest traces come first; a row group ends
+/// with the first trace that reaches `row_group_rows`.
 pub(super) fn divide(
-    inputs: &[Traces<'_>],
+    inputs: &[(Traces<'_>, ById)],
     group: Group,
     written_nanos: u64,
     limits: &Limits,
@@ -59,13 +68,15 @@ pub(super) fn divide(
     groups.extend([Group::Ahead, Group::Apart].into_iter().filter(|other| *other != group));
     let place: HashMap<Group, usize> = groups.iter().enumerate().map(|(place, group)| (*group, place)).collect();
     let apart = place[&Group::Apart];
-    let mut shares: Vec<Share> = groups.into_iter().map(|group| Share::new(group, inputs.len())).collect();
+    let mut members: Vec<Members> = groups.iter().map(|_| Members::default()).collect();
     for_each_trace(inputs, |trace| {
         let share = place.get(&home(trace)).copied().unwrap_or(apart);
-        shares[share].add(trace, row_group_rows);
+        members[share].add(trace);
     })?;
-    shares.retain(|share| !share.row_groups.is_empty());
-    Ok(shares)
+    let filled = groups.into_iter().zip(members).filter(|(_, members)| !members.traces.is_empty());
+    Ok(filled
+        .map(|(group, members)| Share { group, row_groups: members.row_groups(inputs.len(), row_group_rows) })
+        .collect())
 }
 
 /// A trace with all its parts.
@@ -76,52 +87,68 @@ struct Whole<'a> {
     spans: u64,
 }
 
-impl Share {
-    fn new(group: Group, inputs: usize) -> Self {
-        Self { group, traces: vec![Vec::new(); inputs], row_groups: Vec::new(), rows_of_last: 0 }
+/// The traces of a share.
+#[derive(Default)]
+struct Members {
+    /// Start, spans, and where its parts stand in `parts`; by id.
+    traces: Vec<(Reverse<u64>, u64, Range<usize>)>,
+    /// Input and row of each part.
+    parts: Vec<(usize, u32)>,
+}
+
+impl Members {
+    fn add(&mut self, trace: &Whole<'_>) {
+        let first = self.parts.len();
+        self.parts.extend(trace.parts);
+        self.traces.push((Reverse(trace.range.start_nanos), trace.spans, first..self.parts.len()));
     }
 
-    fn add(&mut self, trace: &Whole<'_>, row_group_rows: u64) {
-        if self.row_groups.is_empty() || self.rows_of_last >= row_group_rows {
-            self.row_groups.push(vec![0; self.traces.len()]);
-            self.rows_of_last = 0;
+    fn row_groups(mut self, inputs: usize, row_group_rows: u64) -> Vec<RowGroup> {
+        self.traces.sort_by_key(|(start, ..)| *start);
+        let (mut row_groups, mut rows_of_last) = (Vec::<RowGroup>::new(), row_group_rows);
+        for (_, spans, parts) in self.traces {
+            if rows_of_last >= row_group_rows {
+                row_groups.push(vec![Vec::new(); inputs]);
+                rows_of_last = 0;
+            }
+            rows_of_last += spans;
+            let Some(row_group) = row_groups.last_mut() else { continue };
+            self.parts[parts].iter().for_each(|&(input, row)| row_group[input].push(row));
         }
-        self.rows_of_last += trace.spans;
-        let Some(row_group) = self.row_groups.last_mut() else { return };
-        for &(input, row) in trace.parts {
-            self.traces[input].push(row);
-            row_group[input] += 1;
-        }
+        row_groups.iter_mut().flatten().for_each(|rows| rows.sort_unstable());
+        row_groups
     }
 }
 
-/// Goes through the traces of all inputs by id; each must be sorted.
-fn for_each_trace(inputs: &[Traces<'_>], mut visit: impl FnMut(&Whole<'_>)) -> Result<(), Error> {
-    let mut next: BinaryHeap<Reverse<(TraceId, usize, u32)>> = BinaryHeap::new();
-    let push = |next: &mut BinaryHeap<_>, input: usize, row: u32| {
-        if (row as usize) < inputs[input].len() {
-            next.push(Reverse((inputs[input].id(row as usize), input, row)));
+/// Goes through the traces of all inputs by id.
+fn for_each_trace(inputs: &[(Traces<'_>, ById)], mut visit: impl FnMut(&Whole<'_>)) -> Result<(), Error> {
+    // the next trace of each input: its id, and its place in the order of ids
+    let mut next: BinaryHeap<Reverse<(TraceId, usize, usize)>> = BinaryHeap::new();
+    let row_at = |input: usize, place: usize| inputs[input].1.rows().get(place).copied();
+    let push = |next: &mut BinaryHeap<_>, input: usize, place: usize| {
+        if let Some(row) = row_at(input, place) {
+            next.push(Reverse((inputs[input].0.id(row as usize), input, place)));
         }
     };
     (0..inputs.len()).for_each(|input| push(&mut next, input, 0));
     let mut parts = Vec::new();
     let mut last = None;
-    while let Some(Reverse((id, input, row))) = next.pop() {
-        if last.is_some_and(|last| last >= id) {
-            return Err(spans::Error::damaged("traces are not sorted by their ids").into());
+    while let Some(Reverse((id, input, place))) = next.pop() {
+        if last == Some(id) {
+            return Err(spans::Error::damaged(format!("trace {id} is in a block twice")).into());
         }
         last = Some(id);
         parts.clear();
-        parts.push((input, row));
-        push(&mut next, input, row + 1);
-        while next.peek().is_some_and(|Reverse((other, ..))| *other == id) {
-            let Some(Reverse((_, input, row))) = next.pop() else { break };
-            parts.push((input, row));
-            push(&mut next, input, row + 1);
+        parts.extend(row_at(input, place).map(|row| (input, row)));
+        push(&mut next, input, place + 1);
+        while next.peek().is_some_and(|Reverse((other, other_input, _))| *other == id && *other_input != input) {
+            let Some(Reverse((_, input, place))) = next.pop() else { break };
+            parts.extend(row_at(input, place).map(|row| (input, row)));
+            push(&mut next, input, place + 1);
         }
-        let of_part = |&(input, row): &(usize, u32)| inputs[input].time_range(row as usize);
+        let of_part = |&(input, row): &(usize, u32)| inputs[input].0.time_range(row as usize);
         let range = parts.iter().map(of_part).reduce(|all, one| all.union(&one)).unwrap_or(TimeRange::ALL);
-        let spans = parts.iter().map(|&(input, row)| inputs[input].span_rows(row as usize).len() as u64).sum();
+        let spans = parts.iter().map(|&(input, row)| inputs[input].0.span_rows(row as usize).len() as u64).sum();
         visit(&Whole { parts: &parts, range, spans });
     }
     Ok(())

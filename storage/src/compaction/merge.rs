@@ -11,11 +11,11 @@ use model::{BlockId, TenantId};
 use object_store::ObjectStore;
 use object_store::buffered::BufWriter;
 use object_store::path::Path;
-use spans::{Copies, Joined, Promotion, SharedDimensions, SpanTable, Traces};
+use spans::{ById, Copies, Joined, Promotion, SharedDimensions, SpanTable, Traces};
 use tokio::io::AsyncWriteExt;
 
 use super::cursor::{Cursor, Target};
-use super::division::{Share, divide};
+use super::division::{RowGroup, Share, divide};
 use super::planner::{Job, Limits};
 use crate::block::{BlockWriter, EncodedBlock, ROW_GROUP_ROWS, SpansLayout, WholeBlock};
 use crate::cpu::CpuPool;
@@ -129,7 +129,8 @@ impl Merger<'_> {
         let (group, written_nanos, limits) = (job.group, job.written_nanos(), *self.limits);
         let window_rows = (budget_rows / 2 / inputs.len().max(1)).max(1);
         let decide = move || -> Result<_, Error> {
-            let traces = tables.iter().map(Traces::of).collect::<Result<Vec<_>, _>>()?;
+            let views = tables.iter().map(Traces::of).collect::<Result<Vec<_>, _>>()?;
+            let traces: Vec<_> = views.into_iter().map(|traces| (traces, ById::of(&traces))).collect();
             let shares = divide(&traces, group, written_nanos, &limits, row_group_rows as u64)?;
             let pairs: Vec<_> = dimensions.iter().map(|(resources, scopes)| (resources, scopes)).collect();
             let dimensions = spans::merge_dimensions(&pairs)?;
@@ -149,12 +150,12 @@ impl Merger<'_> {
         merged: &mut Merged,
         go_on: &impl Fn() -> Result<(), Error>,
     ) -> Result<BlockEntry, Failure> {
-        let cursors = share.traces.into_iter().enumerate().map(|(input, traces)| Cursor::new(input, traces));
-        let mut cursors: Vec<Cursor> = cursors.collect();
+        let mut cursors: Vec<Cursor> =
+            (0..inputs.len()).map(|input| Cursor::new(input, share.traces_of(input))).collect();
         let filled = async {
-            for counts in &share.row_groups {
+            for row_group in &share.row_groups {
                 go_on()?;
-                let tables = self.take(&mut cursors, counts, inputs, target).await?;
+                let tables = self.take(&mut cursors, row_group, inputs, target).await?;
                 let added = block.add(tables, self.cpu).await?;
                 merged.dropped_spans += added.dropped_spans;
                 merged.joined_traces += added.joined_traces;
@@ -170,17 +171,17 @@ impl Merger<'_> {
         }
     }
 
-    /// The next traces of every input.
+    /// The traces of a row group, from every input.
     async fn take(
         &self,
         cursors: &mut [Cursor],
-        counts: &[u32],
+        row_group: &RowGroup,
         inputs: &mut [WholeBlock],
         target: &Arc<Target>,
     ) -> Result<Vec<SpanTable>, Failure> {
         let mut tables = Vec::new();
-        for ((cursor, input), &count) in cursors.iter_mut().zip(inputs).zip(counts) {
-            let taken = cursor.take(input, count as usize, target, self.cpu).await;
+        for ((cursor, input), traces) in cursors.iter_mut().zip(inputs).zip(row_group) {
+            let taken = cursor.take(input, traces, target, self.cpu).await;
             tables.extend(of_input(input.entry.id, taken)?);
         }
         Ok(tables)

@@ -14,7 +14,7 @@ pub struct Begun {
 impl Begun {
     /// To be taken before the first file of a block is written.
     pub fn now() -> Self {
-        Self::at(Instant::now(), SystemTime::now())
+        Self::at(monotonic(), SystemTime::now())
     }
 
     pub fn at(monotonic: Instant, wall: SystemTime) -> Self {
@@ -23,7 +23,7 @@ impl Begun {
 
     /// False once either clock says that [`MAX_UNPUBLISHED`] has passed.
     pub fn may_publish(&self) -> bool {
-        self.age(Instant::now(), SystemTime::now()) < MAX_UNPUBLISHED
+        self.age(monotonic(), SystemTime::now()) < MAX_UNPUBLISHED
     }
 
     /// The longer of what the clocks say; a wall clock that was set back says nothing.
@@ -31,6 +31,11 @@ impl Begun {
         let by_wall = wall.duration_since(self.wall).unwrap_or_default();
         monotonic.saturating_duration_since(self.monotonic).max(by_wall)
     }
+}
+
+/// tokio's clock: the same as std's, but in tests that let time pass.
+fn monotonic() -> Instant {
+    tokio::time::Instant::now().into_std()
 }
 
 #[cfg(test)]

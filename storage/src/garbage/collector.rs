@@ -63,8 +63,8 @@ impl Collector {
         }
     }
 
-    /// `now` is asked after each listing.
-    pub(super) async fn round(&mut self, now: impl Fn() -> Instant) {
+    /// Looks at every tenant once. `now` is asked after each listing.
+    pub async fn round(&mut self, now: impl Fn() -> Instant) {
         for tenant in self.manifests.available_tenants() {
             if let Err(error) = self.collect(&tenant, &now).await {
                 warn!(%tenant, %error, "files without a name could not be collected, will retry");

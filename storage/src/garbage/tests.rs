@@ -1,26 +1,20 @@
 //! What has no name goes, in time and not before; what has one or may still get one stays.
 
 use std::collections::BTreeSet;
-use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use async_trait::async_trait;
 use futures::TryStreamExt;
-use futures::stream::BoxStream;
+use object_store::ObjectMeta;
 use object_store::memory::InMemory;
 use object_store::path::Path;
-use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, PutMode, PutMultipartOptions,
-    PutOptions, PutPayload, PutResult, Result as StoreResult,
-};
-use tokio::sync::Semaphore;
 
 use super::*;
 use crate::config::TraceConfig;
-use crate::manifest::{BlockEntry, BlockFiles, Change, Manifest, Store, TraceMapEntry};
+use crate::manifest::{BlockEntry, BlockFiles, Change, Store, TraceMapEntry};
 use crate::paths::DataDir;
 use crate::telemetry::Telemetry;
+use crate::testing::{Fault, FaultyStore};
 
 const GRACE: Duration = Duration::from_secs(3600);
 
@@ -149,8 +143,8 @@ async fn a_trace_map_stays_as_long_as_it_has_a_name() {
     collector.go_on(PERIOD).await;
     assert!(!bucket.has_trace_map(&replaced).await && !bucket.has_trace_map(&orphan).await);
     bucket.commit(Change { remove: vec![block.id], ..Change::default() }).await;
-    collector.go_on(GRACE).await;
-    assert!(bucket.has_trace_map(&named).await, "a period less a look after its last block went");
+    collector.go_on(GRACE - PERIOD).await;
+    assert!(bucket.has_trace_map(&named).await, "a map goes as its last block does");
     collector.go_on(PERIOD).await;
     assert!(!bucket.has_trace_map(&named).await);
 }
@@ -220,81 +214,25 @@ async fn what_was_begun_too_long_ago_is_not_published() {
     }
 }
 
-/// The process sleeps between its look at the clock and the put of the manifest, for longer than the grace period.
+/// The put of a manifest is under way for longer than the grace period.
 #[tokio::test]
 async fn a_commit_that_was_decided_before_the_files_went_is_not_made() {
-    let bucket = Bucket::in_memory();
+    let objects = FaultyStore::default();
+    let bucket = Bucket::of(Arc::new(objects.clone()));
     let (kept, entry) = (bucket.publish().await, bucket.write().await);
-    let gate = Arc::new(Gate { inner: bucket.objects.clone(), open: Semaphore::new(0), waiting: Semaphore::new(0) });
-    let sleeper = Store::open(gate.clone(), Telemetry::unregistered()).await.unwrap();
-    let begun = Arc::new(Mutex::new(Begun::now()));
-    let (tenant, begun_then) = (bucket.tenant.clone(), begun.clone());
-    let change = move |_: &Manifest| {
-        let begun = *begun_then.lock().unwrap();
-        Some(Change { add: vec![entry.clone()], begun: Some(begun), ..Change::default() })
+    let slow = bucket.manifests().await;
+    let publish = async |begun| {
+        let change = Change { add: vec![entry.clone()], begun: Some(begun), ..Change::default() };
+        slow.commit(&bucket.tenant, |_| Some(change.clone())).await
     };
-    let sleeping = tokio::spawn(async move { sleeper.commit(&tenant, change).await });
-    gate.waiting.acquire().await.unwrap().forget();
+    objects.faults().plan(0, Fault::Late);
+    publish(Begun::now()).await.unwrap_err();
 
-    *begun.lock().unwrap() = too_long_ago();
     Collecting::start(&bucket).await.go_on(GRACE).await;
     assert_eq!(bucket.with_files().await, BTreeSet::from([kept.id]));
-    gate.open.add_permits(1);
-    assert!(matches!(sleeping.await.unwrap(), Err(Error::TooLate { .. })));
+    for put in objects.take_late() {
+        objects.deliver(put).await;
+    }
+    assert!(matches!(publish(too_long_ago()).await, Err(Error::TooLate { .. })));
     assert_eq!(bucket.manifests().await.load(&bucket.tenant).await.unwrap().blocks, [kept]);
-}
-
-/// A store that holds up each put of a manifest.
-#[derive(Debug)]
-struct Gate {
-    inner: Arc<dyn ObjectStore>,
-    /// A permit lets one put through.
-    open: Semaphore,
-    /// A permit for each put that waits.
-    waiting: Semaphore,
-}
-
-impl fmt::Display for Gate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Gate")
-    }
-}
-
-#[async_trait]
-impl ObjectStore for Gate {
-    async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> StoreResult<PutResult> {
-        if opts.mode == PutMode::Create {
-            self.waiting.add_permits(1);
-            self.open.acquire().await.unwrap().forget();
-        }
-        self.inner.put_opts(location, payload, opts).await
-    }
-
-    async fn put_multipart_opts(
-        &self,
-        location: &Path,
-        opts: PutMultipartOptions,
-    ) -> StoreResult<Box<dyn MultipartUpload>> {
-        self.inner.put_multipart_opts(location, opts).await
-    }
-
-    async fn get_opts(&self, location: &Path, options: GetOptions) -> StoreResult<GetResult> {
-        self.inner.get_opts(location, options).await
-    }
-
-    fn delete_stream(&self, locations: BoxStream<'static, StoreResult<Path>>) -> BoxStream<'static, StoreResult<Path>> {
-        self.inner.delete_stream(locations)
-    }
-
-    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, StoreResult<ObjectMeta>> {
-        self.inner.list(prefix)
-    }
-
-    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> StoreResult<ListResult> {
-        self.inner.list_with_delimiter(prefix).await
-    }
-
-    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> StoreResult<()> {
-        self.inner.copy_opts(from, to, options).await
-    }
 }

@@ -20,8 +20,8 @@ use super::figures::Figures;
 use super::lookup::{Lookup, ValueCount, indexed};
 use crate::cache::{ByteCache, Capacity};
 use crate::cpu::CpuPool;
-use crate::damage;
 use crate::error::Error;
+use crate::exact::{self, Unread};
 use crate::paths::BlockFile;
 use crate::telemetry::Telemetry;
 
@@ -244,24 +244,18 @@ impl BlockIndex<'_> {
         let runs = runs(&missing);
         let ranges: Vec<Range<u64>> =
             runs.iter().map(|run| self.shape().sheet(run.start).start..self.shape().sheet(run.end - 1).end).collect();
-        let fetched = match self.objects.get_ranges(&self.path, &ranges).await {
-            Ok(fetched) => fetched,
-            Err(object_store::Error::NotFound { .. }) => return Err(Failure::Damaged("it is not there".to_owned())),
-            Err(error) => match damage::cut_short(self.objects, &self.path, self.object_bytes).await {
-                Some(found) => {
-                    return Err(Failure::Damaged(format!("it has {found} bytes, not {}", self.object_bytes)));
-                }
-                None => return Err(Failure::Unread(error)),
-            },
-        };
+        let fetched = exact::ranges(self.objects, &self.path, self.object_bytes, &ranges).await;
+        let fetched = fetched.map_err(|unread| match unread {
+            Unread::CutShort { found } => Failure::Damaged(format!("it has {found} bytes, not {}", self.object_bytes)),
+            Unread::Store(object_store::Error::NotFound { .. }) => Failure::Damaged("it is not there".to_owned()),
+            Unread::Store(error) => Failure::Unread(error),
+        })?;
         for (run, bytes) in runs.into_iter().zip(fetched) {
             let start = self.shape().sheet(run.start).start;
             for number in run {
                 let place = self.shape().sheet(number);
                 let within = (place.start - start) as usize..(place.end - start) as usize;
-                let sheet = (within.end <= bytes.len()).then(|| bytes.slice(within));
-                let payload = sheet
-                    .and_then(|sheet| verified(&sheet, number))
+                let payload = verified(&bytes.slice(within), number)
                     .ok_or_else(|| Failure::Damaged(format!("the checksum of sheet {number} does not match")))?;
                 // a copy of its own, so that the cache holds what it counts
                 let payload = Bytes::copy_from_slice(&payload);

@@ -17,6 +17,7 @@ use tracing::{debug, error};
 
 use super::{Change, Manifest, format};
 use crate::error::Error;
+use crate::exact;
 use crate::paths::{self, ObjectKey};
 use crate::telemetry::Telemetry;
 
@@ -222,8 +223,7 @@ impl Store {
 
     async fn read(&self, tenant: &TenantId, sequence: u64) -> Result<Manifest, Error> {
         let key = paths::manifest(tenant, sequence);
-        let object = self.objects.get(&key).await.map_err(Error::objects("read manifest", &key))?;
-        let bytes = object.bytes().await.map_err(Error::objects("read manifest", &key))?;
+        let bytes = exact::whole(self.objects.as_ref(), &key).await.map_err(Error::objects("read manifest", &key))?;
         format::decode(&key, sequence, &bytes)
     }
 

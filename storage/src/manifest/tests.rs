@@ -1,18 +1,10 @@
-use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use futures::future::join_all;
-use futures::stream::BoxStream;
 use model::{ErrorKind, TenantId};
 use object_store::memory::InMemory;
-use object_store::path::Path;
-use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result as StoreResult,
-};
+use object_store::{ObjectStore, ObjectStoreExt};
 use prometheus_client::registry::Registry;
 
 use super::*;
@@ -20,6 +12,7 @@ use crate::config::TraceConfig;
 use crate::error::Error;
 use crate::paths::{self, DataDir};
 use crate::telemetry::Telemetry;
+use crate::testing::{Call, Fault, FaultyStore};
 
 fn tenant() -> TenantId {
     TenantId::parse("team*a").unwrap()
@@ -162,6 +155,25 @@ async fn the_latest_manifests_stay_and_a_writer_that_slept_finds_the_newest() {
 }
 
 #[tokio::test]
+async fn a_commit_that_arrives_after_a_fence_is_not_made() {
+    let dying = FaultyStore::default();
+    let store = Store::open(Arc::new(dying.clone()), Telemetry::unregistered()).await.unwrap();
+    dying.faults().always(Call::Write, Fault::Late);
+    store.commit(&tenant(), |_| Some(add(&block()))).await.unwrap_err();
+    dying.faults().clear();
+
+    let next = Store::open(Arc::new(dying.clone()), Telemetry::unregistered()).await.unwrap();
+    assert_eq!(next.fence(&tenant()).await.unwrap().sequence, 1);
+    for put in dying.take_late() {
+        dying.deliver(put).await;
+    }
+    assert!(next.refresh(&tenant()).await.unwrap().blocks.is_empty());
+    let block = block();
+    next.commit(&tenant(), |_| Some(add(&block))).await.unwrap();
+    assert_eq!(ids(&next.fence(&tenant()).await.unwrap()), [block.id]);
+}
+
+#[tokio::test]
 async fn a_damaged_manifest_is_named_and_never_taken_for_an_empty_one() {
     let objects = memory();
     let store = open(&objects).await;
@@ -190,6 +202,19 @@ async fn a_damaged_manifest_is_named_and_never_taken_for_an_empty_one() {
         assert_eq!(store.tenants(), [other.clone(), tenant()]);
         assert_eq!(store.load(&other).await.unwrap().blocks.len(), 1, "other tenants do not suffer");
     }
+}
+
+#[tokio::test]
+async fn a_manifest_of_which_only_a_part_was_read_is_not_damaged() {
+    let objects = FaultyStore::default();
+    let store = Store::open(Arc::new(objects.clone()), Telemetry::unregistered()).await.unwrap();
+    let manifest = store.commit(&tenant(), |_| Some(add(&block()))).await.unwrap();
+    objects.faults().always(Call::Read, Fault::Truncated);
+    let error = Store::open(Arc::new(objects.clone()), Telemetry::unregistered()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    objects.faults().clear();
+    let reopened = Store::open(Arc::new(objects), Telemetry::unregistered()).await.unwrap();
+    assert_eq!(reopened.load(&tenant()).await.unwrap(), manifest);
 }
 
 #[tokio::test]
@@ -289,66 +314,14 @@ async fn a_poll_that_fails_keeps_what_was_known() {
 
 #[tokio::test]
 async fn a_commit_without_a_clear_outcome_is_written_again_when_it_is_repeated() {
-    let failing = Arc::new(FailingAfterPut::default());
+    let failing = Arc::new(FaultyStore::default());
     let store = Store::open(failing.clone(), Telemetry::unregistered()).await.unwrap();
     let block = block();
-    failing.fails.store(true, Ordering::SeqCst);
+    failing.faults().always(Call::Write, Fault::Unclear);
     store.commit(&tenant(), |_| Some(add(&block))).await.unwrap_err();
-    failing.fails.store(false, Ordering::SeqCst);
+    failing.faults().clear();
     let manifest = store.commit(&tenant(), |_| Some(add(&block))).await.unwrap();
     assert_eq!((manifest.sequence, ids(&manifest)), (2, vec![block.id]));
     let manifest = store.commit(&tenant(), |_| Some(add(&block))).await.unwrap();
     assert_eq!(manifest.sequence, 2, "now the outcome is clear");
-}
-
-/// A store whose puts can do their work and then fail, as when the sync of a folder fails.
-#[derive(Debug, Default)]
-struct FailingAfterPut {
-    inner: InMemory,
-    fails: AtomicBool,
-}
-
-impl fmt::Display for FailingAfterPut {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("FailingAfterPut")
-    }
-}
-
-#[async_trait]
-impl ObjectStore for FailingAfterPut {
-    async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> StoreResult<PutResult> {
-        let result = self.inner.put_opts(location, payload, opts).await?;
-        match self.fails.load(Ordering::SeqCst) {
-            true => Err(object_store::Error::Generic { store: "test", source: "sync failed".into() }),
-            false => Ok(result),
-        }
-    }
-
-    async fn put_multipart_opts(
-        &self,
-        location: &Path,
-        opts: PutMultipartOptions,
-    ) -> StoreResult<Box<dyn MultipartUpload>> {
-        self.inner.put_multipart_opts(location, opts).await
-    }
-
-    async fn get_opts(&self, location: &Path, options: GetOptions) -> StoreResult<GetResult> {
-        self.inner.get_opts(location, options).await
-    }
-
-    fn delete_stream(&self, locations: BoxStream<'static, StoreResult<Path>>) -> BoxStream<'static, StoreResult<Path>> {
-        self.inner.delete_stream(locations)
-    }
-
-    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, StoreResult<ObjectMeta>> {
-        self.inner.list(prefix)
-    }
-
-    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> StoreResult<ListResult> {
-        self.inner.list_with_delimiter(prefix).await
-    }
-
-    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> StoreResult<()> {
-        self.inner.copy_opts(from, to, options).await
-    }
 }

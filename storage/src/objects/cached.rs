@@ -79,9 +79,12 @@ impl ObjectStore for Cached {
             return Ok(kept.into_iter().flatten().collect());
         }
         let read = self.inner.get_ranges(location, &missing).await?;
-        for (range, bytes) in missing.iter().zip(&read).filter(|(_, bytes)| bytes.len() <= MAX_RANGE_BYTES) {
-            // a copy of its own, so that the cache holds what it counts
-            pages.insert(key(range), Bytes::copy_from_slice(bytes));
+        for (range, bytes) in missing.iter().zip(&read) {
+            let is_whole = bytes.len() as u64 == range.end - range.start; // an answer can end early
+            if is_whole && bytes.len() <= MAX_RANGE_BYTES {
+                // a copy of its own, so that the cache holds what it counts
+                pages.insert(key(range), Bytes::copy_from_slice(bytes));
+            }
         }
         let mut read = read.into_iter();
         Ok(kept.into_iter().filter_map(|kept| kept.or_else(|| read.next())).collect())

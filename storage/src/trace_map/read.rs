@@ -15,7 +15,7 @@ use object_store::path::Path;
 use super::TraceMapId;
 use super::format::{self, HEADER_BYTES, Header, TraceHash};
 use crate::cache::{ByteCache, Capacity};
-use crate::damage;
+use crate::exact::{self, Unread};
 use crate::manifest::TraceMapEntry;
 use crate::paths;
 use crate::telemetry::Telemetry;
@@ -147,14 +147,14 @@ impl TraceMap {
     }
 
     async fn fetch(&self, range: Range<u64>) -> Result<Bytes, Failure> {
-        match self.objects.get_ranges(&self.path, std::slice::from_ref(&range)).await {
-            Ok(read) => Ok(read.into_iter().next().unwrap_or_default()),
-            Err(object_store::Error::NotFound { .. }) => Err(Failure::Damaged("it is not there".to_owned())),
-            Err(error) => match damage::cut_short(self.objects.as_ref(), &self.path, self.object_bytes).await {
-                Some(found) => Err(Failure::Damaged(format!("it has {found} bytes, not {}", self.object_bytes))),
-                None => Err(Failure::Unread(error)),
-            },
-        }
+        let range = std::slice::from_ref(&range);
+        let read = exact::ranges(self.objects.as_ref(), &self.path, self.object_bytes, range).await;
+        let read = read.map_err(|unread| match unread {
+            Unread::CutShort { found } => Failure::Damaged(format!("it has {found} bytes, not {}", self.object_bytes)),
+            Unread::Store(object_store::Error::NotFound { .. }) => Failure::Damaged("it is not there".to_owned()),
+            Unread::Store(error) => Failure::Unread(error),
+        })?;
+        Ok(read.into_iter().next().unwrap_or_default())
     }
 
     /// Names what is wrong; damage once, as long as the cache remembers it.

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use model::{BlockId, TenantId, TraceId};
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::ObjectStore;
 
 use super::format::{self, Pair, TraceHash};
 use crate::block::{BlockCache, BlockSource};
 use crate::cpu::CpuPool;
 use crate::damage::Damage;
 use crate::error::Error;
+use crate::exact;
 use crate::manifest::{Manifest, TraceMapEntry};
 use crate::paths;
 use crate::telemetry::Telemetry;
@@ -63,8 +64,8 @@ pub(super) async fn read_whole(
     cpu: &CpuPool,
 ) -> Result<Result<Vec<Pair>, String>, Error> {
     let (key, bytes, block_count) = (paths::trace_map(tenant, &map.id), map.bytes, map.blocks.len());
-    let object = match objects.get(&key).await {
-        Ok(object) => object.bytes().await.map_err(Error::objects("read", &key))?,
+    let object = match exact::whole(objects, &key).await {
+        Ok(object) => object,
         Err(object_store::Error::NotFound { .. }) => return Ok(Err("it is not there".to_owned())),
         Err(error) => return Err(Error::objects("read", &key)(error)),
     };

@@ -1,16 +1,17 @@
 //! Reading old segments back: entry by entry, over damage, with one entry in memory at a time.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fs::{self, File};
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use model::TenantId;
 
 use super::SegmentSequence;
 use super::entry::{ENTRY_HEADER_BYTES, ENTRY_MAGIC, EntryHeader};
-use super::segment::{HEADER_BYTES, SegmentHeader, VERSION, truncate};
+use super::files::{Files, OldFile};
+use super::segment::{HEADER_BYTES, SegmentHeader, VERSION};
 use crate::error::Error;
 use crate::paths;
 
@@ -45,6 +46,7 @@ pub enum ReplayEvent {
 /// The segments that an earlier process left.
 #[derive(Debug)]
 pub struct Recovery {
+    files: Arc<dyn Files>,
     segments: Vec<OldSegment>,
 }
 
@@ -69,12 +71,11 @@ struct OldSegment {
 }
 
 impl Recovery {
-    pub(super) fn open(dir: &Path) -> Result<Self, Error> {
+    pub(super) fn open(files: Arc<dyn Files>, dir: &Path) -> Result<Self, Error> {
         let mut segments = Vec::new();
-        for file in fs::read_dir(dir).map_err(Error::io("list log folder", dir))? {
-            let path = file.map_err(Error::io("list log folder", dir))?.path();
+        for path in files.list(dir).map_err(Error::io("list log folder", dir))? {
             if let Some(sequence) = paths::parse_segment(&path) {
-                segments.extend(unless_gone(OldSegment::open(sequence, path))?);
+                segments.extend(unless_gone(OldSegment::open(files.as_ref(), sequence, path))?);
             }
         }
         segments.sort_by_key(|segment| segment.sequence);
@@ -86,7 +87,7 @@ impl Recovery {
         for segment in &mut segments {
             segment.stated_bytes = stated.get(&segment.sequence).copied();
         }
-        Ok(Self { segments })
+        Ok(Self { files, segments })
     }
 
     /// The old segments and their sizes.
@@ -96,21 +97,26 @@ impl Recovery {
 
     /// Reads everything, from the oldest segment on.
     pub fn replay(self) -> Replay {
-        Replay { waiting: self.segments.into(), current: None, mode: Mode::Replay }
+        self.replay_as(Mode::Replay)
     }
 
     /// As [`replay`](Self::replay), beside a process that may be using the log.
     pub(super) fn look(self) -> Replay {
-        Replay { waiting: self.segments.into(), current: None, mode: Mode::Look }
+        self.replay_as(Mode::Look)
+    }
+
+    fn replay_as(self, mode: Mode) -> Replay {
+        Replay { files: self.files, waiting: self.segments.into(), current: None, mode }
     }
 }
 
 impl OldSegment {
-    fn open(sequence: SegmentSequence, path: PathBuf) -> Result<Self, Error> {
+    fn open(files: &dyn Files, sequence: SegmentSequence, path: PathBuf) -> Result<Self, Error> {
         let read_header = || -> io::Result<(u64, Option<SegmentHeader>)> {
             let mut start = Vec::with_capacity(HEADER_BYTES);
-            let file = File::open(&path)?;
-            let bytes = file.metadata()?.len();
+            let mut file = files.open(&path)?;
+            let bytes = file.seek(SeekFrom::End(0))?;
+            file.rewind()?;
             file.take(HEADER_BYTES as u64).read_to_end(&mut start)?;
             Ok((bytes, SegmentHeader::decode(&start)))
         };
@@ -126,6 +132,7 @@ impl OldSegment {
 /// Iterates over the events; ends after an error.
 #[derive(Debug)]
 pub struct Replay {
+    files: Arc<dyn Files>,
     waiting: VecDeque<OldSegment>,
     current: Option<SegmentReader>,
     mode: Mode,
@@ -156,14 +163,16 @@ impl Replay {
         };
         let event = reader.next_event()?;
         if let (ReplayEvent::TornTail { offset, .. }, Mode::Replay) = (&event, self.mode) {
-            truncate(&reader.path, *offset).map_err(Error::io("cut torn tail of log segment", &reader.path))?;
+            self.files
+                .truncate(&reader.path, *offset)
+                .map_err(Error::io("cut torn tail of log segment", &reader.path))?;
         }
         Ok(Some(event))
     }
 
     fn next_segment(&mut self) -> Result<Option<SegmentReader>, Error> {
         while let Some(segment) = self.waiting.pop_front() {
-            let reader = SegmentReader::open(segment);
+            let reader = SegmentReader::open(self.files.as_ref(), segment);
             if let Some(reader) = if self.mode == Mode::Look { unless_gone(reader)? } else { Some(reader?) } {
                 return Ok(Some(reader));
             }
@@ -185,7 +194,7 @@ fn unless_gone<T>(opened: Result<T, Error>) -> Result<Option<T>, Error> {
 struct SegmentReader {
     sequence: SegmentSequence,
     path: PathBuf,
-    file: BufReader<File>,
+    file: BufReader<Box<dyn OldFile>>,
     /// Where `file` stands.
     position: u64,
     /// Where the next entry should begin.
@@ -198,9 +207,9 @@ struct SegmentReader {
 }
 
 impl SegmentReader {
-    fn open(segment: OldSegment) -> Result<Self, Error> {
+    fn open(files: &dyn Files, segment: OldSegment) -> Result<Self, Error> {
         let OldSegment { sequence, path, bytes, header, stated_bytes } = segment;
-        let file = File::open(&path).map_err(Error::io("open log segment", &path))?;
+        let file = files.open(&path).map_err(Error::io("open log segment", &path))?;
         let salt = header.map(|header| header.salt);
         Ok(Self {
             sequence,

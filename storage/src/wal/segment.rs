@@ -1,7 +1,6 @@
 //! One segment file: its header, and writing to it. The layout is drawn in [`super`].
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, IoSlice, Seek, SeekFrom, Write};
+use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -10,7 +9,7 @@ use uuid::Uuid;
 
 use super::SegmentSequence;
 use super::entry::{ENTRY_HEADER_BYTES, EntryHeader};
-use crate::durable;
+use super::files::{Files, NewFile};
 use crate::error::Error;
 use crate::paths;
 
@@ -88,50 +87,37 @@ impl SegmentHeader {
 #[derive(Debug)]
 pub(super) struct SegmentWriter {
     path: PathBuf,
-    file: File,
+    file: Box<dyn NewFile>,
     sequence: SegmentSequence,
     salt: u32,
     /// Everything before it is durable; nothing after it counts.
     end: u64,
     must_be_closed: bool,
-    #[cfg(test)]
-    pub(super) faults: Faults,
-}
-
-/// Failures that tests switch on.
-#[cfg(test)]
-#[derive(Debug, Default, Clone, Copy)]
-pub(super) struct Faults {
-    /// Writes stop in the middle, as on a full disk, when this many bytes of a batch are written.
-    pub(super) write_after_bytes: Option<usize>,
-    pub(super) truncate: bool,
-    pub(super) sync: bool,
 }
 
 impl SegmentWriter {
     /// Creates the file. When this returns, the file and its header survive a power loss.
-    pub(super) fn create(dir: &Path, sequence: SegmentSequence, predecessor: Predecessor) -> Result<Self, Error> {
+    pub(super) fn create(
+        files: &dyn Files,
+        dir: &Path,
+        sequence: SegmentSequence,
+        predecessor: Predecessor,
+    ) -> Result<Self, Error> {
         let path = paths::segment(dir, sequence);
         let (salt, ..) = Uuid::new_v4().as_fields();
         let header = SegmentHeader { version: VERSION, salt, sequence, predecessor };
-        let create = || -> io::Result<File> {
-            let mut file = OpenOptions::new().write(true).create_new(true).open(&path)?;
-            file.write_all(&header.encode())?;
-            file.sync_all()?;
-            durable::sync_dir(dir)?;
-            Ok(file)
+        let mut file = files.create(&path).map_err(Error::io("create log segment", &path))?;
+        let mut begin = || {
+            file.append(&mut [IoSlice::new(&header.encode())])?;
+            file.sync()?;
+            files.sync_dir(dir)
         };
-        let file = create().map_err(Error::io("create log segment", &path))?;
-        Ok(Self {
-            path,
-            file,
-            sequence,
-            salt,
-            end: HEADER_BYTES as u64,
-            must_be_closed: false,
-            #[cfg(test)]
-            faults: Faults::default(),
-        })
+        if let Err(error) = begin() {
+            // a full disk must not fill up with beginnings of segments; one that stays does no harm
+            _ = files.remove(&path);
+            return Err(Error::io("create log segment", &path)(error));
+        }
+        Ok(Self { path, file, sequence, salt, end: HEADER_BYTES as u64, must_be_closed: false })
     }
 
     /// Writes the entries and syncs once. On an error the segment is as before, or it must be closed.
@@ -148,14 +134,14 @@ impl SegmentWriter {
             slices.extend([&header[..], tenant.as_str().as_bytes(), payload].map(IoSlice::new));
         }
         let bytes: u64 = slices.iter().map(|slice| slice.len() as u64).sum();
-        if let Err(error) = self.write(&mut slices) {
-            self.must_be_closed = self.cut_back().is_err();
+        if let Err(error) = self.file.append(&mut slices) {
+            self.must_be_closed = self.file.cut_back(self.end).is_err();
             return Err(error);
         }
-        if let Err(error) = self.sync() {
+        if let Err(error) = self.file.sync() {
             // After a failed sync the system may have dropped the bytes and call the next sync a success.
             self.must_be_closed = true;
-            let _closed_anyway = self.cut_back();
+            let _closed_anyway = self.file.cut_back(self.end);
             return Err(error);
         }
         self.end += bytes;
@@ -191,51 +177,4 @@ impl SegmentWriter {
     pub(super) fn as_predecessor(&self) -> Predecessor {
         Predecessor { sequence: self.sequence, bytes: self.end }
     }
-
-    fn write(&mut self, slices: &mut [IoSlice<'_>]) -> io::Result<()> {
-        #[cfg(test)]
-        if let Some(bytes) = self.faults.write_after_bytes {
-            let all: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
-            self.file.write_all(&all[..bytes.min(all.len())])?;
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        write_all_vectored(&mut self.file, slices)
-    }
-
-    fn sync(&mut self) -> io::Result<()> {
-        #[cfg(test)]
-        if self.faults.sync {
-            return Err(io::Error::other("sync"));
-        }
-        self.file.sync_data()
-    }
-
-    fn cut_back(&mut self) -> io::Result<()> {
-        #[cfg(test)]
-        if self.faults.truncate {
-            return Err(io::Error::other("truncate"));
-        }
-        self.file.set_len(self.end)?;
-        self.file.seek(SeekFrom::Start(self.end)).map(drop)
-    }
-}
-
-/// Cuts a file that nobody writes to, durably.
-pub(super) fn truncate(path: &Path, bytes: u64) -> io::Result<()> {
-    let file = fs::OpenOptions::new().write(true).open(path)?;
-    file.set_len(bytes)?;
-    file.sync_all()
-}
-
-fn write_all_vectored(file: &mut File, mut slices: &mut [IoSlice<'_>]) -> io::Result<()> {
-    IoSlice::advance_slices(&mut slices, 0); // drops empty slices at the front
-    while !slices.is_empty() {
-        match file.write_vectored(slices) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(written) => IoSlice::advance_slices(&mut slices, written),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }

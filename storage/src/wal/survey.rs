@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use model::TenantId;
 use serde::Serialize;
 
 use super::SegmentSequence;
+use super::files::LocalFiles;
 use super::replay::{Recovery, ReplayEvent};
 use crate::error::Error;
 
@@ -50,7 +52,7 @@ impl Survey {
     /// # Errors
     /// When the folder cannot be read, or a segment was written by a newer program.
     pub fn open(dir: &Path) -> Result<Self, Error> {
-        Ok(Self { recovery: Recovery::open(dir)? })
+        Ok(Self { recovery: Recovery::open(Arc::new(LocalFiles), dir)? })
     }
 
     /// Size of all segments.

@@ -4,8 +4,9 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::entry::ENTRY_HEADER_BYTES;
-use super::segment::{Faults, HEADER_BYTES, SegmentHeader, VERSION};
+use super::segment::{HEADER_BYTES, SegmentHeader, VERSION};
 use super::*;
+use crate::testing::{Disk, Fault};
 
 type Entries = Vec<(TenantId, Bytes)>;
 
@@ -20,7 +21,11 @@ fn some_entries(count: usize) -> Entries {
 
 /// What a start would find, without starting a new segment.
 fn replay(dir: &Path) -> Vec<ReplayEvent> {
-    Recovery::open(dir).unwrap().replay().map(Result::unwrap).collect()
+    replay_on(Arc::new(LocalFiles), dir)
+}
+
+fn replay_on(files: Arc<dyn Files>, dir: &Path) -> Vec<ReplayEvent> {
+    Recovery::open(files, dir).unwrap().replay().map(Result::unwrap).collect()
 }
 
 fn entries_of(events: &[ReplayEvent]) -> Entries {
@@ -220,48 +225,85 @@ fn a_segment_of_version_1_still_opens() {
     );
 }
 
+/// The folder of a log on a [`Disk`].
+const DIR: &str = "/log";
+
+fn open_on(disk: &Disk) -> Log {
+    Log::open_on(Arc::new(disk.clone()), Path::new(DIR)).unwrap().0
+}
+
 /// Acknowledged entries come back, those of failed batches do not, and the log goes on once the fault is over.
 #[track_caller]
-fn check_fault(faults: Faults) {
-    let temp = tempfile::tempdir().unwrap();
-    let (mut log, _) = Log::open(temp.path()).unwrap();
+fn check_fault(what: &str, fail: impl Fn(&Disk)) {
+    let disk = Disk::default();
+    let mut log = open_on(&disk);
     log.append_batch(&[entry("a", b"before")]).unwrap();
-    log.current.faults = faults;
+    fail(&disk);
     let failing = [entry("a", b"failed 1"), entry("a", b"failed 2")];
     log.append_batch(&failing).unwrap_err();
-    log.current.faults = Faults::default();
+    disk.faults().clear();
+    disk.set_free_bytes(None);
     log.append_batch(&[entry("a", b"x")]).unwrap();
     log.rotate().unwrap();
     log.append_batch(&[entry("a", b"after")]).unwrap();
     drop(log);
-    let events = replay(temp.path());
-    assert_eq!(entries_of(&events), [entry("a", b"before"), entry("a", b"x"), entry("a", b"after")], "{faults:?}");
-    assert!(!events.iter().any(is_damage), "{faults:?}");
+    let events = replay_on(Arc::new(disk), Path::new(DIR));
+    assert_eq!(entries_of(&events), [entry("a", b"before"), entry("a", b"x"), entry("a", b"after")], "{what}");
+    assert!(!events.iter().any(is_damage), "{what}");
 }
 
 #[test]
 fn a_failed_append_leaves_nothing_behind() {
-    for written in 0..2 * (ENTRY_HEADER_BYTES + "afailed 1".len()) + 1 {
-        for truncate in [false, true] {
-            check_fault(Faults { write_after_bytes: Some(written), truncate, sync: false });
-        }
+    // an append is a write and a sync; after the one that fails, what was written is cut off
+    let (write, sync) = (0, 1);
+    for bytes in 0..2 * (ENTRY_HEADER_BYTES + "afailed 1".len()) {
+        check_fault(&format!("room for {bytes} bytes"), |disk| disk.set_free_bytes(Some(bytes)));
+        check_fault(&format!("room for {bytes} bytes, not cut"), |disk| {
+            disk.set_free_bytes(Some(bytes));
+            disk.faults().plan(write + 1, Fault::Refused);
+        });
     }
-    check_fault(Faults { sync: true, ..Faults::default() });
-    check_fault(Faults { sync: true, truncate: true, ..Faults::default() });
+    for fault in [Fault::Refused, Fault::Unclear] {
+        check_fault("sync", |disk| disk.faults().plan(sync, fault));
+        check_fault("sync and cut", |disk| {
+            disk.faults().plan(sync, fault);
+            disk.faults().plan(sync + 1, Fault::Refused);
+        });
+    }
 }
 
 #[test]
 fn a_log_that_cannot_start_a_segment_recovers_later() {
-    let temp = tempfile::tempdir().unwrap();
-    let (mut log, _) = Log::open(temp.path()).unwrap();
+    let disk = Disk::default();
+    let mut log = open_on(&disk);
     log.append_batch(&[entry("a", b"before")]).unwrap();
-    fs::write(paths::segment(temp.path(), SegmentSequence(2)), "").unwrap(); // in the way of the next segment
-    log.current.faults = Faults { sync: true, truncate: true, ..Faults::default() };
+    disk.create(&paths::segment(Path::new(DIR), SegmentSequence(2))).unwrap(); // in the way of the next segment
+    disk.faults().plan(1, Fault::Refused);
     log.append_batch(&[entry("a", b"failed")]).unwrap_err();
     log.append_batch(&[entry("a", b"refused")]).unwrap_err();
     log.append_batch(&[entry("a", b"after")]).unwrap();
     drop(log);
-    assert_eq!(entries_of(&replay(temp.path())), [entry("a", b"before"), entry("a", b"after")]);
+    let events = replay_on(Arc::new(disk), Path::new(DIR));
+    assert_eq!(entries_of(&events), [entry("a", b"before"), entry("a", b"after")]);
+}
+
+#[test]
+fn a_full_disk_is_not_filled_with_segments_that_could_not_be_started() {
+    let disk = Disk::default();
+    let mut log = open_on(&disk);
+    log.append_batch(&[entry("a", b"before")]).unwrap();
+    disk.set_free_bytes(Some(HEADER_BYTES - 1));
+    log.rotate().unwrap_err();
+    for _ in 0..10 {
+        log.append_batch(&[entry("a", b"refused")]).unwrap_err();
+    }
+    assert_eq!(disk.file_count(), 1);
+    disk.set_free_bytes(None);
+    log.append_batch(&[entry("a", b"after")]).unwrap();
+    drop(log);
+    let events = replay_on(Arc::new(disk), Path::new(DIR));
+    assert_eq!(entries_of(&events), [entry("a", b"before"), entry("a", b"after")]);
+    assert!(!events.iter().any(is_damage));
 }
 
 #[test]

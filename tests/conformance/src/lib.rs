@@ -40,6 +40,7 @@ mod target;
 
 pub use case::{Case, Golden, Reference, load_cases, load_golden};
 pub use dataset::{Dataset, Request, base_for_now};
+pub use http::Response;
 pub use record::record;
 pub use report::{Report, Verdict};
 pub use run::{cases_of, ingest, ingest_requests, post, run, wait_visible};

@@ -78,7 +78,11 @@ pub fn fuzz(target: &str, make: impl Fn(&mut SmallRng) -> Vec<u8>, check: impl F
     std::fs::remove_file(path).expect("the trail is there");
 }
 
-fn variable(name: &str) -> Option<u64> {
+/// A number from the environment.
+///
+/// # Panics
+/// When it is there and is not a number.
+pub fn variable(name: &str) -> Option<u64> {
     let value = std::env::var(name).ok()?;
     Some(value.parse().unwrap_or_else(|_| panic!("{name}={value} is not a number")))
 }

@@ -13,6 +13,7 @@ use crate::block::{BlockWriter, SpansLayout};
 use crate::index;
 use crate::telemetry::Telemetry;
 use crate::telemetry::tests::sum;
+use crate::testing::{Fault, FaultyStore};
 
 /// A block of two row groups in a store that can be changed, and a source that reads it.
 struct Changeable {
@@ -25,8 +26,11 @@ struct Changeable {
 
 impl Changeable {
     async fn new() -> Self {
-        let (objects, tenant, id): (Arc<dyn ObjectStore>, _, _) =
-            (Arc::new(InMemory::new()), TenantId::single(), BlockId::generate());
+        Self::stored_in(Arc::new(InMemory::new())).await
+    }
+
+    async fn stored_in(objects: Arc<dyn ObjectStore>) -> Self {
+        let (tenant, id) = (TenantId::single(), BlockId::generate());
         let table = table_of(&(0..40).collect::<Vec<_>>());
         let promotion = Promotion::plan(&table.spans, Scope::Span).unwrap();
         let schema = promotion.schema(table.spans.schema_ref()).into();
@@ -172,5 +176,32 @@ async fn a_changed_byte_in_spans_is_damage_or_harmless() {
             let read = block.read_group(group).await;
             assert!(read.as_ref().err().is_none_or(|error| error.kind() == ErrorKind::Corrupt), "byte {at}: {read:?}");
         }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_ends_early_is_the_stores_fault_and_not_remembered() {
+    let store = FaultyStore::default();
+    let mut block = Changeable::stored_in(Arc::new(store.clone())).await;
+    let conditions = Conditions::of(&FieldExpr::Literal(Static::Bool(false)));
+    for call in 0.. {
+        block = block.reopened();
+        store.faults().plan(call, Fault::Truncated);
+        let read = [block.read_group(0).await, block.read_group(1).await];
+        let pruned = block.source.may_match(std::slice::from_ref(&conditions)).await.unwrap();
+        if pruned[0].is_some() && read.iter().all(Result::is_ok) {
+            assert!(call as usize > BlockFile::ALL.len(), "every file was read");
+            break;
+        }
+        for error in read.into_iter().filter_map(Result::err) {
+            assert_eq!(error.kind(), ErrorKind::Unavailable, "call {call}: {error}");
+        }
+        for file in BlockFile::ALL {
+            assert_eq!(block.counted(file), 0, "call {call}: {}", file.name());
+        }
+        for group in 0..2 {
+            assert!(block.read_group(group).await.is_ok(), "call {call}");
+        }
+        assert!(block.source.may_match(std::slice::from_ref(&conditions)).await.unwrap()[0].is_some(), "call {call}");
     }
 }

@@ -1,0 +1,113 @@
+//! What a log does to files: each call is one step, and the process may die before, after or in the middle of any.
+//!
+//! Two implementations: the file system, and a disk in memory that fails and forgets on purpose
+//! (`crate::testing::Disk`).
+
+use std::fmt::Debug;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, IoSlice, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use crate::durable;
+
+/// Where the files of a log lie.
+pub trait Files: Debug + Send + Sync {
+    /// Creates a folder and its missing parents, durably.
+    fn create_dir(&self, dir: &Path) -> io::Result<()>;
+
+    /// Every file and folder in `dir`.
+    fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>>;
+
+    /// Makes durable which files are in `dir`. Until then one that was created may be gone after a crash, and one that
+    /// was removed may be back.
+    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+
+    /// Creates an empty file; an error when there is one.
+    fn create(&self, path: &Path) -> io::Result<Box<dyn NewFile>>;
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn OldFile>>;
+
+    /// Cuts a file that nobody writes to, durably.
+    fn truncate(&self, path: &Path, bytes: u64) -> io::Result<()>;
+
+    fn remove(&self, path: &Path) -> io::Result<()>;
+}
+
+/// A file that is being written.
+pub trait NewFile: Debug + Send {
+    /// Writes all slices at the end. On an error any part of them may have been written.
+    fn append(&mut self, slices: &mut [IoSlice<'_>]) -> io::Result<()>;
+
+    /// Makes the content durable. After an error nothing is certain about what was appended since the last sync, and a
+    /// later success does not change that.
+    fn sync(&mut self) -> io::Result<()>;
+
+    /// Cuts the file, so that the next append goes there.
+    fn cut_back(&mut self, bytes: u64) -> io::Result<()>;
+}
+
+/// A file that is being read.
+pub trait OldFile: Read + Seek + Debug + Send {}
+
+impl<T: Read + Seek + Debug + Send> OldFile for T {}
+
+/// The file system of this machine.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LocalFiles;
+
+impl Files for LocalFiles {
+    fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        durable::create_dir(dir)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
+        fs::read_dir(dir)?.map(|entry| Ok(entry?.path())).collect()
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        durable::sync_dir(dir)
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Box<dyn NewFile>> {
+        Ok(Box::new(OpenOptions::new().write(true).create_new(true).open(path)?))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn OldFile>> {
+        Ok(Box::new(File::open(path)?))
+    }
+
+    fn truncate(&self, path: &Path, bytes: u64) -> io::Result<()> {
+        let file = OpenOptions::new().write(true).open(path)?;
+        file.set_len(bytes)?;
+        file.sync_all()
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+}
+
+impl NewFile for File {
+    fn append(&mut self, mut slices: &mut [IoSlice<'_>]) -> io::Result<()> {
+        IoSlice::advance_slices(&mut slices, 0); // drops empty slices at the front
+        while !slices.is_empty() {
+            match self.write_vectored(slices) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => IoSlice::advance_slices(&mut slices, written),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// The size is synced with the content, times are not.
+    fn sync(&mut self) -> io::Result<()> {
+        self.sync_data()
+    }
+
+    fn cut_back(&mut self, bytes: u64) -> io::Result<()> {
+        self.set_len(bytes)?;
+        self.seek(SeekFrom::Start(bytes)).map(drop)
+    }
+}
