@@ -239,6 +239,7 @@ impl Config {
             max_bytes_per_query: self.querier.max_bytes_per_query,
             max_memory_bytes_per_query: self.querier.max_memory_bytes_per_query,
             max_metrics_samples: self.querier.max_metrics_samples,
+            metrics_cache_max_bytes: self.querier.metrics_cache_max_bytes,
             max_bytes_per_trace: self.querier.max_bytes_per_trace,
             max_bytes_per_tag_answer: self.querier.max_bytes_per_tag_answer,
             trace_reach_seconds: self.querier.trace_reach_seconds,

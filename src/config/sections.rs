@@ -185,6 +185,8 @@ pub struct QuerierSection {
     pub max_memory_bytes_per_query: u64,
     /// See [`querier::Config::max_metrics_samples`].
     pub max_metrics_samples: usize,
+    /// See [`querier::Config::metrics_cache_max_bytes`].
+    pub metrics_cache_max_bytes: u64,
     /// See [`querier::Config::max_bytes_per_trace`].
     pub max_bytes_per_trace: usize,
     /// See [`querier::Config::max_bytes_per_tag_answer`].
@@ -215,6 +217,7 @@ impl Default for QuerierSection {
             max_bytes_per_query: defaults.max_bytes_per_query,
             max_memory_bytes_per_query: defaults.max_memory_bytes_per_query,
             max_metrics_samples: defaults.max_metrics_samples,
+            metrics_cache_max_bytes: defaults.metrics_cache_max_bytes,
             max_bytes_per_trace: defaults.max_bytes_per_trace,
             max_bytes_per_tag_answer: defaults.max_bytes_per_tag_answer,
             trace_reach_seconds: defaults.trace_reach_seconds,

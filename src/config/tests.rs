@@ -42,6 +42,7 @@ querier:
   max_bytes_per_query: 1
   max_memory_bytes_per_query: 2
   max_metrics_samples: 3
+  metrics_cache_max_bytes: 5
   max_bytes_per_trace: 4
   max_concurrent_queries: 20
 query_frontend: {api_timeout: 5s, search: {max_result_limit: 5, max_duration: 1h, duration_slo: 5s}}
@@ -51,7 +52,7 @@ query_frontend: {api_timeout: 5s, search: {max_result_limit: 5, max_duration: 1h
     let (querier, api) = (config.querier(), config.api().query);
     assert_eq!(querier.max_query_time.as_millis(), 500);
     let bounds = (querier.max_bytes_per_query, querier.max_memory_bytes_per_query, querier.max_metrics_samples);
-    assert_eq!((bounds, querier.max_bytes_per_trace), ((1, 2, 3), 4));
+    assert_eq!((bounds, querier.max_bytes_per_trace, querier.metrics_cache_max_bytes), ((1, 2, 3), 4, 5));
     assert_eq!((api.max_result_limit, api.max_search_range_seconds, api.timeout_seconds), (5, 3600, 5));
     assert_eq!(config.not_applicable(), ["querier.max_concurrent_queries", "query_frontend.search"]);
     assert_eq!(Config::default().querier(), querier::Config::default());
