@@ -1,5 +1,5 @@
 //! Files that version 1 of the format wrote are still read: `fixtures/v1` is a data folder with a manifest, a block as
-//! flushed, a compacted block and a log segment, beside the OTLP that they were made from.
+//! flushed, a compacted block, a trace map of both and a log segment, beside the OTLP that they were made from.
 //!
 //! The fixture of a version is written once and never again. A change that cannot read it any more needs a new version
 //! and a way to read the old one; then write the new version's fixture under its own name:
@@ -21,9 +21,10 @@ use storage::block::{self, BlockCache, BlockSource, Verifier};
 use storage::compaction::{self, Compactor};
 use storage::config::TraceConfig;
 use storage::lock::WriterId;
-use storage::manifest::{BlockEntry, Change, Store};
+use storage::manifest::{BlockEntry, Change, Manifest, Store};
 use storage::paths::{self, BlockFile, DataDir};
 use storage::source::{Projection, Source};
+use storage::trace_map::{self, TraceMapper};
 use storage::wal::{Log, ReplayEvent, SegmentSequence};
 use storage::{CpuPool, Telemetry, objects};
 use traceql::{Conditions, FieldExpr};
@@ -51,7 +52,7 @@ fn spans_of(requests: &[&str]) -> Vec<String> {
 
 struct Opened {
     objects: Arc<dyn ObjectStore>,
-    blocks: Vec<BlockEntry>,
+    manifest: Arc<Manifest>,
     cpu: CpuPool,
 }
 
@@ -61,13 +62,13 @@ async fn open() -> Opened {
     let manifests = Store::open(objects.clone(), telemetry).await.expect("it can be listed");
     let manifest = manifests.load(&TenantId::single()).await.expect("its manifest can be read");
     assert_eq!(manifest.watermark(&WRITER), SegmentSequence(1));
-    Opened { objects, blocks: manifest.blocks.clone(), cpu: CpuPool::new(1) }
+    Opened { objects, manifest, cpu: CpuPool::new(1) }
 }
 
 impl Opened {
     fn block(&self, level: u8) -> (BlockEntry, BlockSource) {
-        let entry =
-            self.blocks.iter().find(|entry| entry.level == level).expect("it has a block of each level").clone();
+        let entry = self.manifest.blocks.iter().find(|entry| entry.level == level);
+        let entry = entry.expect("it has a block of each level").clone();
         let (cache, cpu) = (BlockCache::new(1 << 20, Telemetry::unregistered()), self.cpu.clone());
         (entry.clone(), BlockSource::new(TenantId::single(), entry, self.objects.clone(), cpu, cache))
     }
@@ -90,7 +91,7 @@ async fn read(source: &BlockSource) -> SpanTable {
 #[tokio::test]
 async fn blocks_of_version_1_hold_what_was_sent() {
     let opened = open().await;
-    assert_eq!(opened.blocks.len(), 2);
+    assert_eq!(opened.manifest.blocks.len(), 2);
     for (level, requests) in [(0, [FLUSHED].as_slice()), (1, &COMPACTED)] {
         let (entry, source) = opened.block(level);
         let verifier = Verifier {
@@ -119,6 +120,14 @@ async fn an_index_of_version_1_answers() {
     let services = source.values(&traceql::parse_field("resource.service.name").unwrap()).await.unwrap().unwrap();
     assert_eq!(services.len(), 8);
     assert_eq!(source.keys().await.unwrap(), spans::attribute_keys(&read(&source).await).unwrap());
+}
+
+#[tokio::test]
+async fn a_trace_map_of_version_1_has_the_traces_of_its_blocks() {
+    let Opened { objects, manifest, cpu } = open().await;
+    let [map] = manifest.trace_maps.as_slice() else { panic!("{:?}", manifest.trace_maps) };
+    assert_eq!(map.blocks.len(), 2);
+    assert_eq!(trace_map::fault(&TenantId::single(), map, &manifest, &objects, &cpu).await.unwrap(), None);
 }
 
 #[test]
@@ -179,8 +188,12 @@ async fn write_the_fixture() {
         max_block_bytes: u64::MAX,
     };
     let (_stop, running) = tokio::sync::watch::channel(false);
-    assert!(Compactor::new(manifests.clone(), objects.clone(), cpu, &config, telemetry).round(&running).await);
+    let mut compactor = Compactor::new(manifests.clone(), objects.clone(), cpu.clone(), &config, telemetry.clone());
+    assert!(compactor.round(&running).await);
     publish(FLUSHED, Some(SegmentSequence(1))).await;
+    let cache = BlockCache::new(0, telemetry.clone());
+    let mapper = TraceMapper::new(manifests.clone(), objects.clone(), cpu, cache, telemetry);
+    mapper.with_least_new_blocks(1).round().await;
 
     // what the newest manifest does not need
     for input in &inputs.blocks {
