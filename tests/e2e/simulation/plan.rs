@@ -39,6 +39,10 @@ pub enum Operation {
     Compact {
         elsewhere: bool,
     },
+    /// Makes trace maps; `elsewhere` as in `Compact`.
+    Map {
+        elsewhere: bool,
+    },
     /// Drops what is past its time: ten days from now, everything old, except of a tenant that is kept for longer.
     Expire {
         kept: Option<usize>,
@@ -137,7 +141,8 @@ impl Planner {
             0..40 => Operation::Push(self.request()),
             40..47 => Operation::Repeat,
             47..65 => Operation::Flush,
-            65..80 => Operation::Compact { elsewhere: self.chance(30) },
+            65..76 => Operation::Compact { elsewhere: self.chance(30) },
+            76..80 => Operation::Map { elsewhere: self.chance(30) },
             80..83 => Operation::Expire { kept: [None, Some(0), Some(1)][self.random.random_range(0..=TENANTS)] },
             83..90 => Operation::Collect { elsewhere: self.chance(50) },
             _ => Operation::Ask,

@@ -117,6 +117,7 @@ impl World {
             Operation::Compact { elsewhere } => {
                 self.note(format!("  compaction: {:?}", machine.compact(*elsewhere).await))
             }
+            Operation::Map { elsewhere } => self.note(format!("  trace maps: {:?}", machine.map(*elsewhere).await)),
             Operation::Expire { kept } => {
                 self.model.borrow_mut().expiring(*kept);
                 machine.expire(kept.map(tenant)).await;
