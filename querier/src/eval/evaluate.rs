@@ -58,12 +58,13 @@ impl Filter {
                     }
                     result.masks[node.id] = Some((node.home, mask));
                 }
-                NodeKind::And(left, right) => pending.extend([(&**left, must_be_true), (&**right, must_be_true)]),
-                NodeKind::Or(left, right) => pending.extend([(&**left, false), (&**right, false)]),
-                NodeKind::Not(inner) => pending.push((inner, false)),
                 _ if node.home == Home::Constant && must_be_true => {
                     result.require(Home::Traces, &evaluation.mask(node, Home::Traces, None)?);
                 }
+                _ if node.home == Home::Constant => {}
+                NodeKind::And(left, right) => pending.extend([(&**left, must_be_true), (&**right, must_be_true)]),
+                NodeKind::Or(left, right) => pending.extend([(&**left, false), (&**right, false)]),
+                NodeKind::Not(inner) => pending.push((inner, false)),
                 _ => {}
             }
         }

@@ -65,6 +65,18 @@ async fn the_newest_traces_are_found_newest_first() {
 }
 
 #[tokio::test]
+async fn a_filter_that_is_always_false_finds_nothing_however_it_says_so() {
+    for query in [
+        "{ false }",
+        "{ !(name = `op` || true) }",
+        "{ !(name = `op` || true) || (name = `op` && false) = true }",
+        "{ (name = `op` && false) != false }",
+    ] {
+        assert_eq!(found(&many(3), query).await, [], "{query}");
+    }
+}
+
+#[tokio::test]
 async fn a_source_too_old_for_the_answer_is_not_read() {
     let answer = ask(&many(60), SearchRequest { limit: 2, ..request("{ name = `op` }") }).await.unwrap();
     assert_eq!((answer.metrics.total_jobs, answer.metrics.total_blocks), (2, 0));
