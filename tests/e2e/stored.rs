@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use serde_json::Value;
 
 /// How a file is damaged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,9 +37,12 @@ impl Damage {
     }
 }
 
-/// The folders of a tenant's blocks, oldest first.
+/// The folders of the blocks that a tenant's manifest names, oldest first. Folders of merged ones lie beside them for long.
 pub fn blocks(dir: &Path, tenant: &str) -> Result<Vec<PathBuf>> {
-    sorted(&dir.join("data/blocks").join(tenant).join("blocks"))
+    let manifest: Value = serde_json::from_slice(&std::fs::read(manifest(dir, tenant)?)?)?;
+    let named = manifest["manifest"]["blocks"].as_array().context("the manifest has blocks")?;
+    let folder = dir.join("data/blocks").join(tenant).join("blocks");
+    named.iter().map(|block| Ok(folder.join(block["id"].as_str().context("a block has an id")?))).collect()
 }
 
 /// A tenant's trace maps, oldest first.

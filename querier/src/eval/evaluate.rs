@@ -58,12 +58,13 @@ impl Filter {
                     }
                     result.masks[node.id] = Some((node.home, mask));
                 }
-                NodeKind::And(left, right) => pending.extend([(&**left, must_be_true), (&**right, must_be_true)]),
-                NodeKind::Or(left, right) => pending.extend([(&**left, false), (&**right, false)]),
-                NodeKind::Not(inner) => pending.push((inner, false)),
                 _ if node.home == Home::Constant && must_be_true => {
                     result.require(Home::Traces, &evaluation.mask(node, Home::Traces, None)?);
                 }
+                _ if node.home == Home::Constant => {}
+                NodeKind::And(left, right) => pending.extend([(&**left, must_be_true), (&**right, must_be_true)]),
+                NodeKind::Or(left, right) => pending.extend([(&**left, false), (&**right, false)]),
+                NodeKind::Not(inner) => pending.push((inner, false)),
                 _ => {}
             }
         }
@@ -91,13 +92,17 @@ impl DimensionMasks {
     }
 }
 
+/// Whether events are paired with, and whether links are.
+type PairedLists = [bool; 2];
+
 /// A batch of spans with its small tables, and what was found out about it.
 pub(crate) struct Evaluation<'a> {
     table: &'a SpanTable,
     masks: &'a DimensionMasks,
     events: OnceCell<Items>,
     links: OnceCell<Items>,
-    pairs: OnceCell<Pairs>,
+    /// Those of the filter that is evaluated now, and which lists are paired.
+    pairs: RefCell<Option<(PairedLists, Rc<Pairs>)>>,
     columns: RefCell<HashMap<Field, Rc<Column>>>,
 }
 
@@ -188,12 +193,23 @@ impl<'a> Evaluation<'a> {
         get_or_try(&self.links, || Items::of(&self.table.spans, column::LINKS))
     }
 
-    fn pairs(&self, filter: &Filter) -> Result<&Pairs, Error> {
-        get_or_try(&self.pairs, || {
-            let events = filter.looks_at(Home::Events).then(|| self.events()).transpose()?;
-            let links = filter.looks_at(Home::Links).then(|| self.links()).transpose()?;
-            Pairs::of(self.table.spans.num_rows(), events, links)
-        })
+    /// The pairs of a filter, which are those of all nodes from here on.
+    fn pairs(&self, filter: &Filter) -> Result<Rc<Pairs>, Error> {
+        let lists = [Home::Events, Home::Links].map(|items| filter.looks_at(items));
+        if let Some((known, pairs)) = &*self.pairs.borrow()
+            && *known == lists
+        {
+            return Ok(pairs.clone());
+        }
+        let events = lists[0].then(|| self.events()).transpose()?;
+        let links = lists[1].then(|| self.links()).transpose()?;
+        let pairs = Rc::new(Pairs::of(self.table.spans.num_rows(), events, links)?);
+        *self.pairs.borrow_mut() = Some((lists, pairs.clone()));
+        Ok(pairs)
+    }
+
+    fn present_pairs(&self) -> Option<Rc<Pairs>> {
+        self.pairs.borrow().as_ref().map(|(_, pairs)| pairs.clone())
     }
 
     /// The values of a field in the table that has it.
@@ -235,7 +251,7 @@ impl<'a> Evaluation<'a> {
             Home::Traces => self.table.traces.num_rows(),
             Home::Events => self.events()?.len(),
             Home::Links => self.links()?.len(),
-            Home::Pairs => self.pairs.get().map_or(0, Pairs::len),
+            Home::Pairs => self.present_pairs().map_or(0, |pairs| pairs.len()),
             Home::Constant | Home::Spans => self.table.spans.num_rows(),
         })
     }
@@ -252,7 +268,7 @@ impl<'a> Evaluation<'a> {
             Home::Traces => Some(dimension(column::TRACE)?),
             _ => None,
         };
-        match (from, to, self.pairs.get(), to_spans) {
+        match (from, to, self.present_pairs(), to_spans) {
             (_, Home::Spans, _, Some(rows)) => Ok(rows),
             (_, Home::Pairs, Some(pairs), Some(rows)) => {
                 Ok(take(&rows, &pairs.spans, None)?.as_primitive::<UInt32Type>().clone())

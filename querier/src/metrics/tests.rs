@@ -4,7 +4,7 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use model::{TenantId, TimeRange};
-use opentelemetry_proto::tonic::trace::v1::Span;
+use opentelemetry_proto::tonic::trace::v1::{Span, span};
 use storage::index::Limits;
 use storage::source::Source;
 
@@ -13,8 +13,8 @@ use crate::answer::{MetricsAnswer, Series, Value};
 use crate::error::Error;
 use crate::request::MetricsRequest;
 use crate::testing::{
-    Damaged, HalfDamaged, MS, START, array, attributes, float, indexed_block, int, querier, resource, service, source,
-    span, status, table, text,
+    Damaged, HalfDamaged, MS, START, array, attributes, event, float, indexed_block, int, querier, resource, service,
+    source, span, status, table, text,
 };
 
 mod agreement;
@@ -159,6 +159,25 @@ async fn values_are_measured_where_they_are_numbers() {
         ),
         ("{ } | max_over_time(duration) > 100ms", vec!["__name__=max_over_time: 4 3 -"]),
         ("{ } | count_over_time() by (name) | topk(1)", vec!["name=child: - 2 2", "name=root: 1 - -"]),
+    ] {
+        assert_eq!(series(&sources, query).await, expected, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn fields_of_events_and_of_links_stand_side_by_side() {
+    let link = span::Link { attributes: attributes(&[("l", text("b"))]), ..Default::default() };
+    let spans = vec![
+        Span { events: vec![event("a", START, &[("n", int(7))])], links: vec![link], ..span(1, 1, 0, "both", 0, 1) },
+        span(1, 2, 1, "neither", 1, 1),
+    ];
+    let sources = [source(vec![service("s", spans)])];
+    for (query, expected) in [
+        (
+            "{ } | count_over_time() by (event:name, link.l)",
+            vec!["event:name=nil: 0 1 0", "event:name=a,link.l=b: 1 0 0"],
+        ),
+        ("{ } | max_over_time(event.n) by (link.l, name)", vec!["link.l=b,name=both: 7 - -"]),
     ] {
         assert_eq!(series(&sources, query).await, expected, "{query}");
     }

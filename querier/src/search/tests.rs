@@ -1,5 +1,6 @@
 //! Searches over several sources.
 
+mod agreement;
 mod hostile;
 mod pages;
 mod pieces;
@@ -7,7 +8,7 @@ mod pieces;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{TenantId, TimeRange};
+use model::{TenantId, TimeRange, TraceId};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use storage::source::Source;
 use tokio::sync::watch;
@@ -63,6 +64,18 @@ async fn the_newest_traces_are_found_newest_first() {
         assert_eq!(answer.traces.iter().map(|trace| trace.trace_id.0[0]).collect::<Vec<_>>(), [60, 59, 58], "{query}");
     }
     assert_eq!(found(&sources, "{ name = `other` }").await, []);
+}
+
+#[tokio::test]
+async fn a_filter_that_is_always_false_finds_nothing_however_it_says_so() {
+    for query in [
+        "{ false }",
+        "{ !(name = `op` || true) }",
+        "{ !(name = `op` || true) || (name = `op` && false) = true }",
+        "{ (name = `op` && false) != false }",
+    ] {
+        assert_eq!(found(&many(3), query).await, [], "{query}");
+    }
 }
 
 #[tokio::test]

@@ -43,6 +43,9 @@ pub struct World {
 pub async fn run(plan: &Plan) -> Result<()> {
     let mut world = World::new(plan.seed);
     let outcome = world.run(plan).await;
+    if let Some(machine) = world.machine.take() {
+        machine.ingester.close().await; // ends its threads
+    }
     outcome.with_context(|| world.history.take().join("\n"))
 }
 
