@@ -10,7 +10,8 @@
 //! The newest counts. A commit reads it, changes it and creates the next one, which succeeds for one of many; the others
 //! read again. Publishing a block, swapping compaction's inputs for its output and dropping expired blocks are each one
 //! commit; so is a new trace map in the place of smaller ones, and a map of which no block is left goes with the last. What
-//! a manifest names is durable before the commit, and deleted by [`crate::garbage`] after the one that does not name it. What other processes commit is taken over by the next commit, or by the [`Poller`].
+//! a manifest names is durable before the commit, and deleted by [`crate::garbage`] after the one that does not name it.
+//! What other processes commit is taken over by the next commit, or by the [`Poller`].
 
 mod format;
 mod poll;
