@@ -54,6 +54,8 @@ mod error;
 mod telemetry;
 
 #[cfg(test)]
+mod slow;
+#[cfg(test)]
 mod testing;
 
 pub use config::Config;

@@ -112,6 +112,16 @@ pub(crate) fn source(resource_spans: Vec<ResourceSpans>) -> Arc<dyn Source> {
     Arc::new(MemorySource::new(BlockId::generate(), table(resource_spans)).unwrap())
 }
 
+/// So that even a few spans make several pages, with hashes and buckets.
+pub(crate) const SMALL_PAGES: Limits = Limits {
+    page_spans: 1,
+    least_hashed_texts: 2,
+    most_listed_texts: 4,
+    most_listed_numbers: 2,
+    most_hashes: usize::MAX,
+    most_fields: 8_192,
+};
+
 /// The table as a block in memory, with an index under these limits.
 pub(crate) async fn indexed_block(table: &SpanTable, limits: Limits) -> BlockSource {
     let (objects, tenant) = (Arc::new(InMemory::new()), TenantId::single());

@@ -1,5 +1,6 @@
 //! Searches over several sources.
 
+mod agreement;
 mod hostile;
 mod pages;
 mod pieces;
@@ -7,7 +8,7 @@ mod pieces;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{TenantId, TimeRange};
+use model::{TenantId, TimeRange, TraceId};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use storage::source::Source;
 use tokio::sync::watch;

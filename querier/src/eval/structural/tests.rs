@@ -6,64 +6,17 @@ use traceql::{Form, Relation};
 
 use super::keep;
 use crate::eval::fields::nested_sets_of;
+use crate::slow::tree::Tree;
 use crate::testing::{service, span, table};
 
 const RELATIONS: [Relation; 5] =
     [Relation::Child, Relation::Descendant, Relation::Parent, Relation::Ancestor, Relation::Sibling];
 
-/// A trace by the parent of each span. Span `n` has the id `n + 1`; 0 is no parent, what is beyond the last never came.
-struct Tree(Vec<u64>);
-
-impl Tree {
-    fn parent(&self, span: usize) -> Option<usize> {
-        (self.0[span] as usize).checked_sub(1).filter(|&parent| parent < self.0.len())
-    }
-
-    /// Parents upwards, as long as there are any. A cycle ends when it comes round.
-    fn ancestors(&self, span: usize) -> Vec<usize> {
-        let mut above = Vec::new();
-        let mut next = self.parent(span);
-        while let Some(parent) = next.filter(|parent| !above.contains(parent)) {
-            above.push(parent);
-            next = self.parent(parent);
-        }
-        above
-    }
-
-    /// Whether a root leads to the span.
-    fn is_in_tree(&self, span: usize) -> bool {
-        self.0[self.ancestors(span).last().copied().unwrap_or(span)] == 0
-    }
-
-    fn stands(&self, relation: Relation, span: usize, to: usize) -> bool {
-        let related = match relation {
-            Relation::Child => self.parent(span) == Some(to),
-            Relation::Parent => self.parent(to) == Some(span),
-            Relation::Descendant => self.ancestors(span).contains(&to),
-            Relation::Ancestor => self.ancestors(to).contains(&span),
-            Relation::Sibling => self.parent(span) == self.parent(to) && span != to,
-        };
-        related && self.is_in_tree(span) && self.is_in_tree(to)
-    }
-
-    fn keep(&self, relation: Relation, form: Form, left: &[usize], right: &[usize]) -> Vec<usize> {
-        let stands = |span: usize| left.iter().any(|&to| self.stands(relation, span, to));
-        let mut kept: Vec<usize> =
-            right.iter().copied().filter(|&span| stands(span) != (form == Form::Negated)).collect();
-        if form == Form::Union {
-            let takes_part = |to: usize| right.iter().any(|&span| self.stands(relation, span, to));
-            kept.extend(left.iter().copied().filter(|&to| takes_part(to)));
-        }
-        kept.sort_unstable();
-        kept.dedup();
-        kept
-    }
-
-    fn table(&self) -> SpanTable {
-        let spans = self.0.iter().enumerate();
-        let spans = spans.map(|(number, &parent)| span(1, number as u64 + 1, parent, "op", number as u64, 1));
-        table(vec![service("s", spans.collect())])
-    }
+/// Span `n` has the id `n + 1`.
+fn table_of(tree: &Tree) -> SpanTable {
+    let spans = tree.0.iter().enumerate();
+    let spans = spans.map(|(number, &parent)| span(1, number as u64 + 1, parent, "op", number as u64, 1));
+    table(vec![service("s", spans.collect())])
 }
 
 /// The number of the span at each row.
@@ -74,7 +27,7 @@ fn spans_by_row(table: &SpanTable) -> Vec<usize> {
 }
 
 fn check(tree: &Tree, left: &[bool], right: &[bool]) {
-    let table = tree.table();
+    let table = table_of(tree);
     let (numbers, by_row) = (nested_sets_of(&table.spans).unwrap(), spans_by_row(&table));
     let rows =
         |side: &[bool]| -> Vec<u32> { (0..by_row.len() as u32).filter(|&row| side[by_row[row as usize]]).collect() };
@@ -104,12 +57,6 @@ fn trees() -> impl Strategy<Value = (Tree, Vec<bool>, Vec<bool>)> {
     })
 }
 
-impl std::fmt::Debug for Tree {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:?}", self.0)
-    }
-}
-
 proptest! {
     #[test]
     fn operators_mean_what_they_say((tree, left, right) in trees()) {
@@ -130,7 +77,7 @@ fn a_large_trace_is_no_trouble() {
     let deep = Tree((0..SPANS as u64).collect());
     let wide = Tree(std::iter::once(0).chain(std::iter::repeat_n(1, SPANS - 1)).collect());
     for tree in [deep, wide] {
-        let table = tree.table();
+        let table = table_of(&tree);
         let numbers = nested_sets_of(&table.spans).unwrap();
         let all: Vec<u32> = (0..SPANS as u32).collect();
         let started = std::time::Instant::now();
