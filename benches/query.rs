@@ -2,8 +2,9 @@
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
+use std::time::Duration;
 
-use benches::{START_NANOS, block, requests, table, tokio_runtime};
+use benches::{START_NANOS, block, process_cpu, requests, table, tokio_runtime};
 use criterion::{Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
 use futures::FutureExt;
 use model::{TenantId, TimeRange};
@@ -56,6 +57,24 @@ const METRICS: [(&str, &str); 10] = [
     ("compare", "{ kind = server } | compare({ status = error })"),
 ];
 
+/// Queries that find the same: the first span by span, the second only on whole traces.
+const WHOLE: [(&str, &str, &str); 3] = [
+    (
+        "search for what is frequent",
+        "{ status = error } || { status = error }",
+        "{ status = error } && { status = error }",
+    ),
+    (
+        "search for what is rare",
+        r#"{ span.app.user.id = "user-77" } || { span.app.user.id = "user-77" }"#,
+        r#"{ span.app.user.id = "user-77" } && { span.app.user.id = "user-77" }"#,
+    ),
+    ("metrics", "{ } || { } | rate()", "{ } && { } | rate()"),
+];
+/// How often each of them is asked, in how many turns.
+const ASKED_IN_A_TURN: u32 = 10;
+const TURNS: u32 = 20;
+
 fn queries(criterion: &mut Criterion) {
     let mut spans = 0;
     let mut blocks: Vec<Arc<dyn Source>> = Vec::new();
@@ -68,11 +87,40 @@ fn queries(criterion: &mut Criterion) {
         let blocks = blocks.clone();
         async move { Ok(blocks) }.boxed()
     });
-    let querier = Querier::new(Config::default(), sources, CpuPool::new(2), &mut Registry::default());
+    // what is asked again is measured again
+    let config = Config { metrics_cache_max_bytes: 0, ..Config::default() };
+    let querier = Querier::new(config, sources, CpuPool::new(2), &mut Registry::default());
     for (family, queries) in [("filter", &FILTERS[..]), ("structural", &STRUCTURAL), ("pipeline", &PIPELINES)] {
         bench(criterion, family, queries, spans, async |query| search(&querier, query).await);
     }
     bench(criterion, "metrics", &METRICS, spans, async |query| metrics(&querier, query).await);
+    print_cost_of_whole_traces(&querier);
+}
+
+/// Prints what it costs to look for traces that lie in several blocks where there are none. CPU time, because a few per
+/// cent cannot be seen in the time on the clock.
+fn print_cost_of_whole_traces(querier: &Querier) {
+    let runtime = tokio_runtime();
+    let ask = async |query: &str| match query.ends_with("rate()") {
+        true => metrics(querier, query).await,
+        false => search(querier, query).await,
+    };
+    for (name, by_span, by_trace) in WHOLE {
+        let (mut found, mut cpu) = ([0; 2], [Duration::ZERO; 2]);
+        for _ in 0..TURNS {
+            for (side, query) in [by_span, by_trace].into_iter().enumerate() {
+                let before = process_cpu();
+                (0..ASKED_IN_A_TURN).for_each(|_| found[side] = runtime.block_on(ask(query)));
+                cpu[side] += process_cpu() - before;
+            }
+        }
+        assert_eq!(found[0], found[1], "{by_span} finds what {by_trace} finds");
+        let [by_span, by_trace] = cpu.map(|cpu| cpu.as_secs_f64() * 1e3 / f64::from(ASKED_IN_A_TURN * TURNS));
+        println!(
+            "whole traces, {name}: {by_trace:.1} ms of CPU, {by_span:.1} span by span: {:+.1} %",
+            (by_trace / by_span - 1.0) * 100.0
+        );
+    }
 }
 
 /// Measures each query; `ask` returns how much it found.

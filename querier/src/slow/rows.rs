@@ -188,9 +188,19 @@ fn evaluate(row: Row<'_>, expr: &FieldExpr) -> Result<Value, DivisionByZero> {
                 let is_missing = evaluate(row, left)? == Value::Missing;
                 return truth(if *op == CompareOp::Ne { !is_missing } else { is_missing && has_item(row, left) });
             }
+            if *op == CompareOp::Ne && asks_for_parent(left, right) {
+                return truth(!row.trace.tree.is_root(row.number));
+            }
             truth(compare(&evaluate(row, left)?, *op, &evaluate(row, right)?))
         }
     }
+}
+
+/// `span:parentID != ""` asks for spans that have a parent, though that of a root is all zeros.
+fn asks_for_parent(left: &FieldExpr, right: &FieldExpr) -> bool {
+    let is_parent_id = |expr: &FieldExpr| *expr == FieldExpr::Field(Field::Intrinsic(Intrinsic::ParentId));
+    let is_empty = |expr: &FieldExpr| *expr == FieldExpr::Literal(Static::String(String::new()));
+    is_parent_id(left) && is_empty(right) || is_empty(left) && is_parent_id(right)
 }
 
 fn has_item(row: Row<'_>, expr: &FieldExpr) -> bool {
