@@ -18,7 +18,7 @@ fn build(criterion: &mut Criterion) {
         bencher.iter(|| index::encode(&table).map(|index| index.len()))
     });
     group.finish();
-    for page_spans in [1, 250, 1_000, 4_000] {
+    for page_spans in [1, 100, 500, 1_000, 4_000] {
         let mut builder = IndexBuilder::new(Limits { page_spans, ..Limits::default() });
         builder.add(&table).expect("a table of the builder can be indexed");
         let bytes = builder.finish().expect("memory takes everything").len();
