@@ -61,6 +61,16 @@ impl<'a> Reading<'a> {
         near.map(|(number, source)| (number, source.clone())).collect()
     }
 
+    /// Whether sources may have parts of traces after the range.
+    pub fn goes_on_after_range(&self) -> bool {
+        self.near(&self.range).iter().any(|(_, source)| source.time_range().end_nanos > self.range.end_nanos)
+    }
+
+    /// Whether sources may have parts of traces before the range.
+    pub fn begins_before_range(&self) -> bool {
+        self.near(&self.range).iter().any(|(_, source)| source.time_range().start_nanos < self.range.start_nanos)
+    }
+
     /// Waits for the turn to read.
     pub async fn turn(&self) -> Result<SemaphorePermit<'_>, Error> {
         Ok(self.reads.acquire().await.map_err(|_| storage::Error::Stopping)?)
@@ -231,6 +241,12 @@ impl Parts {
     pub fn latest_start(&self, parts: &[PartAt]) -> Result<u64, Error> {
         let start = |part: &PartAt| Ok(self.opened[&part.source].traces()?.start_nanos(part.trace));
         parts.iter().map(start).try_fold(0, |latest, start: Result<u64, Error>| Ok(latest.max(start?)))
+    }
+
+    /// When the part ends that ends first.
+    pub fn earliest_end(&self, parts: &[PartAt]) -> Result<u64, Error> {
+        let end = |part: &PartAt| Ok(self.opened[&part.source].traces()?.end_nanos(part.trace));
+        parts.iter().map(end).try_fold(u64::MAX, |earliest, end: Result<u64, Error>| Ok(earliest.min(end?)))
     }
 
     /// From the start of the earliest part to the end of the latest.

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! A source is evaluated on its own part of a trace. What is in the answer comes from the whole trace: `complete` finds
-//! the other parts of the newest matches. What looks at the trace as a whole (its duration, its root, the tree, several
+//! the other parts of the newest matches. A trace of which a part lies outside the range may match with that part alone:
+//! such traces are evaluated as a whole, those that come after the range first, those from before it last. What looks at the trace as a whole (its duration, its root, the tree, several
 //! span sets, aggregates) is evaluated on whole traces from the start, wherever several sources have parts of one.
 //!
 //! A page that goes on after another (`after`) leaves out places up to the other's last. A part that stands before it and
@@ -48,6 +49,9 @@ use crate::scan::{GroupTraces, Opened};
 
 /// Sources that are looked at together. The newest come first, and often make the others needless.
 const SOURCES_AT_ONCE: usize = 4;
+
+/// Stands for the sources before the range among those that may still add matches.
+const EARLIER: usize = usize::MAX;
 
 /// Spans of a source that are looked at first. Portions grow, so that few are needed when few spans match.
 const FIRST_PORTION_SPANS: usize = 16_384;
@@ -105,11 +109,15 @@ impl Search<'_> {
     async fn find(&self, keep: usize, split: &HashSet<TraceId>) -> Result<Hits, Error> {
         self.reading.budget.begin_again();
         let ends = self.reading.in_range().map(|(number, source)| (number, source.time_range().end_nanos));
+        let ends = ends.chain(self.may_begin_earlier().then_some((EARLIER, self.reading.range.start_nanos)));
         let hits = Mutex::new(Hits::new(keep, ends, self.reading.budget.hold(0)?));
         let finding = async {
             self.find_split(split, &hits).await?;
             let find_in = |(number, source)| self.find_in(number, source, split, &hits).boxed();
-            try_all(SOURCES_AT_ONCE, self.reading.in_range().map(find_in).collect()).await
+            try_all(SOURCES_AT_ONCE, self.reading.in_range().map(find_in).collect()).await?;
+            self.find_earlier(&hits).await?;
+            locked(&hits).done_with(EARLIER);
+            Ok(())
         };
         self.while_telling(&hits, finding).await?;
         Ok(hits.into_inner().unwrap_or_else(PoisonError::into_inner))

@@ -274,6 +274,33 @@ async fn the_newest_traces_of_a_large_source_make_its_others_needless() {
 }
 
 #[tokio::test]
+async fn a_part_outside_the_range_may_be_what_matches() {
+    let part = |trace: u8, id: u64, name: &str, second: u64| span(trace, id, id - 1, name, second * 1000, 500);
+    // trace 1 begins in the range and goes on after it, trace 2 begins before it; each matches outside only
+    let in_range = vec![part(1, 1, "root", 100), part(2, 2, "child", 101), part(3, 1, "op", 102)];
+    let (before, after) = (vec![part(2, 1, "op", 50)], vec![part(1, 2, "op", 150), part(4, 1, "op", 151)]);
+    let sources = [before, in_range, after].map(|spans| source(vec![service("s", spans)]));
+    let at = |second: u64| START + second * 1000 * MS;
+    let limited =
+        |limit: usize| SearchRequest { range: TimeRange::new(at(90), at(110)), limit, ..request("{ name = `op` }") };
+    let ids = |answer: &SearchAnswer| answer.traces.iter().map(|trace| trace.trace_id.0[0]).collect::<Vec<_>>();
+    for (limit, expected) in [(20, vec![3, 1, 2]), (2, vec![3, 1]), (1, vec![3])] {
+        let answer = ask(&sources, limited(limit)).await.unwrap();
+        assert_eq!(ids(&answer), expected);
+        assert!(answer.traces.iter().all(|trace| trace.span_sets[0].matched == 1));
+    }
+    // page by page, each trace once
+    let (mut pages, mut after) = (Vec::new(), None);
+    loop {
+        let answer = ask(&sources, SearchRequest { after, ..limited(1) }).await.unwrap();
+        let Some(last) = answer.traces.last() else { break };
+        after = Some(last.cursor());
+        pages.extend(ids(&answer));
+    }
+    assert_eq!(pages, [3, 1, 2]);
+}
+
+#[tokio::test]
 async fn a_damaged_source_is_left_out() {
     let mut sources = many(4);
     sources.push(Arc::new(Damaged));

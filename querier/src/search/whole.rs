@@ -1,4 +1,5 @@
-//! Traces of which several sources have parts, for queries that look at the trace as a whole.
+//! Traces of which several sources have parts: for queries that look at the trace as a whole, and where a part lies outside
+//! the range.
 
 use std::cmp::Reverse;
 use std::sync::Mutex;
@@ -9,29 +10,58 @@ use model::TraceId;
 use super::collect::{self, Hits, Place};
 use super::{Search, locked};
 use crate::error::Error;
+use crate::parts::PartAt;
+use crate::reading::Parts;
 use crate::scan::Run;
 
 impl Search<'_> {
-    /// Traces that must be evaluated as a whole: several sources have parts, and either the query looks at the whole, or
-    /// the page before this one ended between the parts.
+    /// Traces that are evaluated as a whole from the start: several sources have parts, and either the query looks at the
+    /// whole, or the page before this one ended between the parts, or a part that may match begins after the range.
     pub(super) async fn split_traces(&self) -> Result<HashSet<TraceId>, Error> {
-        let needs_whole = self.query.finder.needs_whole_traces();
-        if !needs_whole && self.after.is_none() {
+        if self.query.finder.needs_whole_traces() {
+            return self.reading.split_traces(&self.query.finder).await;
+        }
+        if self.after.is_none() && !self.reading.goes_on_after_range() {
             return Ok(HashSet::new());
         }
-        let mut split = self.reading.split_traces(&self.query.finder).await?;
-        if !needs_whole {
-            let parts = self.reading.parts_of(&split, &self.reading.range).await?;
-            split.clear();
-            for (id, of_trace) in &parts.by_trace {
-                if self.is_asked(&(Reverse(parts.time_range(of_trace)?.start_nanos), *id))
-                    && !self.is_asked(&(Reverse(parts.latest_start(of_trace)?), *id))
-                {
-                    split.insert(*id);
-                }
+        self.split_where(|parts, of_trace, place| {
+            let is_on_two_pages =
+                self.is_asked(&place) && !self.is_asked(&(Reverse(parts.latest_start(of_trace)?), place.1));
+            Ok(is_on_two_pages || parts.latest_start(of_trace)? > self.reading.range.end_nanos)
+        })
+        .await
+    }
+
+    /// Adds the matches among traces of which a part ended before the range, where the others may not match. They begin
+    /// before it, too, and so come last: mostly there is no room for them, and nothing is read.
+    pub(super) async fn find_earlier(&self, hits: &Mutex<Hits>) -> Result<(), Error> {
+        let start_nanos = self.reading.range.start_nanos;
+        if !self.may_begin_earlier() || !locked(hits).could_keep(start_nanos) {
+            return Ok(());
+        }
+        let earlier = self.split_where(|parts, of_trace, _| Ok(parts.earliest_end(of_trace)? < start_nanos)).await?;
+        self.find_split(&earlier, hits).await
+    }
+
+    /// Whether [`find_earlier`](Self::find_earlier) may find something.
+    pub(super) fn may_begin_earlier(&self) -> bool {
+        !self.query.finder.needs_whole_traces() && self.reading.begins_before_range()
+    }
+
+    /// Split traces of which this is true; it is told where their parts lie, and their place.
+    async fn split_where(
+        &self,
+        is_wanted: impl Fn(&Parts, &[PartAt], Place) -> Result<bool, Error>,
+    ) -> Result<HashSet<TraceId>, Error> {
+        let split = self.reading.split_traces(&self.query.finder).await?;
+        let parts = self.reading.parts_of(&split, &self.reading.range).await?;
+        let mut wanted = HashSet::new();
+        for (id, of_trace) in &parts.by_trace {
+            if is_wanted(&parts, of_trace, (Reverse(parts.time_range(of_trace)?.start_nanos), *id))? {
+                wanted.insert(*id);
             }
         }
-        Ok(split)
+        Ok(wanted)
     }
 
     /// Adds the matches among traces that are evaluated as a whole, the newest first.

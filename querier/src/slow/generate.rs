@@ -6,7 +6,7 @@ mod spans;
 
 pub(crate) use expressions::any_expr;
 pub(crate) use queries::{any_metrics, any_search, asks_for_children};
-pub(crate) use spans::{Dealt, LONGEST_MILLIS, any_dealt, any_spans};
+pub(crate) use spans::{LONGEST_MILLIS, any_dealt, any_spans};
 
 /// Keys of attributes.
 const KEYS: [&str; 3] = ["a", "b", "c"];

@@ -8,8 +8,7 @@ use traceql::{Field, FieldExpr, Query, Stage};
 
 use super::*;
 use crate::answer::{FoundSpan, ServiceStats};
-use crate::finder::Finder;
-use crate::slow::generate::{Dealt, LONGEST_MILLIS, any_dealt, any_search, asks_for_children};
+use crate::slow::generate::{LONGEST_MILLIS, any_dealt, any_search, asks_for_children};
 use crate::slow::pipeline::{self, Refused, Set};
 use crate::slow::rows::{self, Value as SlowValue};
 use crate::slow::{Sent, Trace};
@@ -164,13 +163,6 @@ impl Asked {
     }
 }
 
-/// A span that passes a filter which says nothing about the trace is found only if its own part of the trace touches the
-/// range (`docs/decisions/0007-whole-traces.md`).
-fn is_left_open(dealt: &Dealt, text: &str, asked: &Asked, trace: &TraceId) -> bool {
-    let finder = || Finder::of(&traceql::parse(text).unwrap()).unwrap();
-    matches!(asked, Asked::Range(..)) && dealt.is_split(trace) && !finder().needs_whole_traces()
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(80))]
 
@@ -187,7 +179,7 @@ proptest! {
                 continue;
             }
             let answer = runtime.block_on(ask(&sources, asked.request(text)));
-            let mut expected = match slowly(&traces, query) {
+            let expected = match slowly(&traces, query) {
                 Ok(expected) => asked.cut(expected),
                 // a trace in which a side finds nothing may be passed over before its operators are asked
                 Err(refused) => {
@@ -195,9 +187,7 @@ proptest! {
                     continue;
                 }
             };
-            let mut answer = answer.unwrap_or_else(|error| panic!("{text}: {error}"));
-            answer.traces.retain(|found| !is_left_open(&dealt, text, asked, &found.trace_id));
-            expected.retain(|id, _| !is_left_open(&dealt, text, asked, id));
+            let answer = answer.unwrap_or_else(|error| panic!("{text}: {error}"));
             let found: Entries = answer.traces.iter().map(|found| (found.trace_id, found_entry(found))).collect();
             prop_assert_eq!(found, expected, "{} {:?}", text, asked);
             for found in &answer.traces {

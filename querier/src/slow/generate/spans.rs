@@ -1,9 +1,7 @@
 //! Spans, and the sources that they lie in.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use model::TraceId;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{Span, span};
@@ -38,12 +36,6 @@ pub(crate) struct Dealt {
 }
 
 impl Dealt {
-    /// Whether spans of the trace lie in several sources.
-    pub fn is_split(&self, trace: &TraceId) -> std::primitive::bool {
-        let spans = self.spans.iter().zip(&self.hands).filter(|(sent, _)| sent.span.trace_id == trace.0);
-        spans.map(|(_, hand)| hand).collect::<BTreeSet<_>>().len() > 1
-    }
-
     /// The sources, in the order in which they came to be.
     pub async fn sources(&self) -> Vec<Arc<dyn Source>> {
         let mut sources: Vec<Arc<dyn Source>> = Vec::new();
