@@ -85,6 +85,8 @@ async fn spans_count_in_the_interval_that_they_start_in() {
         ("{ name = `none` } | rate()", vec!["__name__=rate: 0 0 0"]),
         ("{ name = `none` } | rate() by (name)", vec![]),
         ("{ false } | rate()", vec![]),
+        ("{ false && name = `root` } | rate()", vec!["__name__=rate: 0 0 0"]),
+        ("{ false && resource.x = `y` } | rate()", vec!["__name__=rate: 0 0 0"]),
         ("{ } | count_over_time() by (name)", vec!["name=child: 0 2 2", "name=root: 1 1 0"]),
         ("{ status = error } | count_over_time() by (status)", vec!["status=error: 0 0 1"]),
         ("{ name = `root` } >> { } | count_over_time()", vec!["__name__=count_over_time: 0 2 2"]),
