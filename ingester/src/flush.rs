@@ -24,6 +24,7 @@ use crate::live::{CutHead, Live};
 use crate::log_writer::LogCommand;
 use crate::push::Storage;
 use crate::telemetry::Metrics;
+use crate::unavailable::Unavailable;
 
 /// Cuts that may wait while another is written. Each holds up to `max_block_bytes` of memory.
 pub(crate) const MAX_QUEUED_CUTS: usize = 1;
@@ -40,6 +41,14 @@ pub(crate) struct FlushJob {
 /// Hears of the first failure, or of success.
 pub(crate) type Done = oneshot::Sender<Result<(), Error>>;
 
+/// What of a job is in no block, and will not be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kept {
+    Nothing,
+    /// Rows of unavailable tenants.
+    InLog,
+}
+
 /// A head on its way into a block.
 struct Pending {
     head: Arc<CutHead>,
@@ -52,47 +61,64 @@ pub(crate) struct Flusher {
     pub storage: Storage,
     pub log: mpsc::Sender<LogCommand>,
     pub metrics: Metrics,
+    pub unavailable: Arc<Unavailable>,
 }
 
 impl Flusher {
     /// One job after another, each until all its blocks are published. A block that cannot be does not hold up the others
-    /// of its job, but the jobs behind it.
+    /// of its job, but the jobs behind it; unless its tenant's manifest is damaged, which no attempt mends: the tenant is
+    /// then unavailable, its rows stay as they are, and the log is kept for the next start.
     pub(crate) async fn run(self, mut jobs: mpsc::Receiver<FlushJob>) {
+        let mut must_hold_through = None;
         while let Some(FlushJob { segment, heads, mut done }) = jobs.recv().await {
             let mut pending: Vec<Pending> = heads.into_iter().map(|head| Pending { head, begun: None }).collect();
             let mut wait = FIRST_RETRY;
             loop {
-                self.flush_all(&mut pending, segment, &mut done).await;
+                if self.flush_all(&mut pending, segment, &mut done).await == Kept::InLog {
+                    must_hold_through = Some(segment);
+                }
                 if pending.is_empty() {
                     break;
                 }
                 tokio::time::sleep(wait).await;
                 wait = (wait * 2).min(LONGEST_RETRY);
             }
-            // with a full queue the next job removes these segments too
-            _ = self.log.try_send(LogCommand::RemoveThrough(segment));
+            // never waits: the log writer may be waiting for this task
+            let hold = |segment: &mut SegmentSequence| self.log.try_send(LogCommand::HoldThrough(*segment)).is_ok();
+            if must_hold_through.take_if(hold).is_some() || must_hold_through.is_none() {
+                // with a full queue the next job removes these segments too
+                _ = self.log.try_send(LogCommand::RemoveThrough(segment));
+            }
             if let Some(done) = done {
                 _ = done.send(Ok(()));
             }
         }
     }
 
-    /// Tries each head once; those that failed stay.
-    async fn flush_all(&self, pending: &mut Vec<Pending>, segment: SegmentSequence, done: &mut Option<Done>) {
+    /// Tries each head once; those that failed stay, but for those whose tenant has become unavailable.
+    async fn flush_all(&self, pending: &mut Vec<Pending>, segment: SegmentSequence, done: &mut Option<Done>) -> Kept {
+        let mut kept = Kept::Nothing;
         for mut one in std::mem::take(pending) {
             match self.flush(&mut one, segment).await {
                 Ok(()) => self.live.published(&one.head),
                 Err(error) => {
                     let (tenant, block_id) = (&one.head.tenant, one.head.block.id());
-                    tracing::warn!(%tenant, %block_id, %error, "flush failed, will retry");
                     self.metrics.flush_failed();
+                    if let StorageError::ManifestDamaged { .. } = error {
+                        tracing::error!(%tenant, %block_id, %error, "spans of this tenant are refused, what the log has of it is kept");
+                        self.unavailable.add(tenant.clone(), error.to_string());
+                        kept = Kept::InLog;
+                    } else {
+                        tracing::warn!(%tenant, %block_id, %error, "flush failed, will retry");
+                        pending.push(one);
+                    }
                     if let Some(done) = done.take() {
                         _ = done.send(Err(Error::storage("publish a block")(error)));
                     }
-                    pending.push(one);
                 }
             }
         }
+        kept
     }
 
     async fn flush(&self, pending: &mut Pending, segment: SegmentSequence) -> Result<(), StorageError> {

@@ -25,6 +25,7 @@ mod push;
 mod recover;
 mod sort;
 mod telemetry;
+mod unavailable;
 
 pub use config::Config;
 pub use error::Error;

@@ -23,6 +23,8 @@ pub(crate) enum LogCommand {
     },
     /// Keep this segment, whatever blocks hold.
     Hold(SegmentSequence),
+    /// Keep all segments up to this one that are still there.
+    HoldThrough(SegmentSequence),
     /// Blocks hold all that is in the segments up to this one.
     RemoveThrough(SegmentSequence),
     /// Touch no file any more, and end.
@@ -73,6 +75,7 @@ impl LogWriter {
                 LogCommand::Push(push) => held_back = self.append(push),
                 LogCommand::Cut { done } => self.cut(done),
                 LogCommand::Hold(sequence) => self.log.hold(sequence),
+                LogCommand::HoldThrough(sequence) => self.log.hold_through(sequence),
                 LogCommand::RemoveThrough(sequence) => self.remove_through(sequence),
                 LogCommand::Close => return,
             }

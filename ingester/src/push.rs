@@ -1,6 +1,5 @@
 //! The write path on one screen: [`Ingester::push`].
 
-use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -24,6 +23,7 @@ use crate::live::Live;
 use crate::log_writer::{LogCommand, Push};
 use crate::recover::Watermarks;
 use crate::telemetry::Metrics;
+use crate::unavailable::Unavailable;
 use crate::{apply, cut, flush, log_writer, recover, sort};
 
 /// How long [`Ingester::flush`] waits.
@@ -73,8 +73,7 @@ pub(crate) struct Inner {
     pub config: Config,
     pub live: Arc<Live>,
     pub metrics: Metrics,
-    /// Tenants whose manifests could not be read at start, and why.
-    pub unavailable: HashMap<TenantId, String>,
+    pub unavailable: Arc<Unavailable>,
     readiness: RwLock<Readiness>,
     pub log: mpsc::Sender<LogCommand>,
     queued_bytes: Arc<Semaphore>,
@@ -84,7 +83,8 @@ pub(crate) struct Inner {
 
 impl Ingester {
     /// Takes over an opened log and starts reading it back. [`readiness`](Self::readiness) says when that is done;
-    /// until then pushes are refused. A tenant whose manifest is damaged stays unavailable; its part of the log is kept.
+    /// until then pushes are refused. A tenant whose manifest is damaged, now or later, is unavailable; its part of the log
+    /// is kept.
     ///
     /// # Errors
     /// When the manifests cannot be read, or the log cannot be written.
@@ -104,15 +104,20 @@ impl Ingester {
             config,
             live: Arc::new(Live::default()),
             metrics: Metrics::register(registry),
-            unavailable,
+            unavailable: Arc::new(Unavailable::new(unavailable)),
             readiness: RwLock::new(Readiness::Replaying { detail: "the write-ahead log is being read".to_owned() }),
             log: log_commands,
             cancel,
             tasks: TaskTracker::new(),
         });
         let (cpu, telemetry) = (storage.cpu.clone(), storage.telemetry.clone());
-        let flusher =
-            Flusher { live: inner.live.clone(), storage, log: inner.log.clone(), metrics: inner.metrics.clone() };
+        let flusher = Flusher {
+            live: inner.live.clone(),
+            storage,
+            log: inner.log.clone(),
+            metrics: inner.metrics.clone(),
+            unavailable: inner.unavailable.clone(),
+        };
         let (flush_jobs, flush_receiver) = mpsc::channel(flush::MAX_QUEUED_CUTS);
         let (guard, flush) = (inner.guard("flusher"), flusher.run(flush_receiver));
         let flush = async move {
@@ -141,7 +146,7 @@ impl Ingester {
     pub async fn push(&self, tenant: &TenantId, request: Bytes) -> Result<Accepted, Error> {
         let inner = &self.inner;
         inner.check_ready()?;
-        inner.check_tenant(tenant)?;
+        inner.unavailable.check(tenant)?;
         if request.len() > MAX_PAYLOAD_BYTES {
             return Err(Error::TooLarge { bytes: request.len() });
         }
@@ -219,13 +224,6 @@ impl Inner {
             Readiness::Failed { part } => {
                 Err(Error::NotReady { reason: format!("the {part} has died, restart the process") })
             }
-        }
-    }
-
-    fn check_tenant(&self, tenant: &TenantId) -> Result<(), Error> {
-        match self.unavailable.get(tenant) {
-            None => Ok(()),
-            Some(reason) => Err(Error::TenantUnavailable { tenant: tenant.clone(), reason: reason.clone() }),
         }
     }
 

@@ -71,7 +71,7 @@ fn replay(
             break;
         }
         match event.map_err(Error::storage("replay the write-ahead log"))? {
-            ReplayEvent::Entry { segment, tenant, .. } if inner.unavailable.contains_key(&tenant) => {
+            ReplayEvent::Entry { segment, tenant, .. } if inner.unavailable.check(&tenant).is_err() => {
                 // before any flush that could remove the segment
                 if held_segment.replace(segment) != Some(segment) {
                     inner.log.blocking_send(LogCommand::Hold(segment)).map_err(|_| Error::Stopped)?;

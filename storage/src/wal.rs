@@ -172,6 +172,13 @@ impl Log {
         self.held.extend(self.sealed.remove_entry(&sequence));
     }
 
+    /// As [`hold`](Self::hold), all closed segments up to `sequence`.
+    pub fn hold_through(&mut self, sequence: SegmentSequence) {
+        let later = self.sealed.split_off(&SegmentSequence(sequence.0.saturating_add(1)));
+        self.held.append(&mut self.sealed);
+        self.sealed = later;
+    }
+
     /// Deletes the closed segments up to `sequence` that are not held. The current one stays.
     pub fn remove_through(&mut self, sequence: SegmentSequence) -> Result<(), Error> {
         while let Some(oldest) = self.sealed.first_entry().filter(|entry| *entry.key() <= sequence) {

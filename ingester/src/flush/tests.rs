@@ -42,7 +42,8 @@ impl Bucket {
             telemetry: Telemetry::unregistered(),
         };
         let (log, _) = mpsc::channel(1);
-        Flusher { live: Arc::default(), storage, log, metrics: Metrics::register(&mut Registry::default()) }
+        let metrics = Metrics::register(&mut Registry::default());
+        Flusher { live: Arc::default(), storage, log, metrics, unavailable: Arc::default() }
     }
 
     /// Live rows that were cut, whose block was begun then.

@@ -188,6 +188,37 @@ async fn damage_manifest(objects: &FaultyStore, tenant: &TenantId) -> (ObjectPat
     (newest, whole)
 }
 
+/// What another process committed is damaged while this one runs.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manifest_that_is_damaged_later_does_not_hold_up_other_tenants() {
+    let (dir, objects, other) =
+        (tempfile::tempdir().unwrap(), Arc::<FaultyStore>::default(), TenantId::parse("other").unwrap());
+    let tenant = TenantId::single();
+    let running = start(dir.path(), objects.clone(), Config::default()).await;
+    let (mut sent, mut sent_other) = (running.push(&tenant, 1).await, running.push(&other, 2).await);
+    running.ingester.flush().await.unwrap();
+    let next = storage::paths::manifest(&tenant, 2);
+    objects.put(&next, Bytes::from_static(b"{").into()).await.unwrap();
+
+    sent += running.push(&tenant, 3).await;
+    sent_other += running.push(&other, 4).await;
+    running.ingester.flush().await.unwrap_err();
+    for seed in 10..13 {
+        let error = running.ingester.push(&tenant, shop_request(5, 5, 1).encode_to_vec().into()).await.unwrap_err();
+        assert!(error.retry_after().is_some() && error.to_string().contains(next.as_ref()), "{error}");
+        sent_other += running.push(&other, seed).await;
+        running.ingester.flush().await.unwrap();
+        assert_eq!(running.spans(&other).await, (sent_other, 0), "others do not suffer");
+    }
+    running.ingester.close().await;
+
+    objects.delete(&next).await.unwrap();
+    let running = start(dir.path(), objects, Config::default()).await;
+    let (published, live) = running.spans(&tenant).await;
+    assert_eq!(published + live, sent);
+    assert_eq!(running.spans(&other).await, (sent_other, 0));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_manifest_makes_its_tenant_unavailable_and_loses_nothing() {
     let (dir, objects, other) =

@@ -365,6 +365,21 @@ fn a_held_segment_stays() {
 }
 
 #[test]
+fn all_segments_up_to_one_can_be_held() {
+    let temp = tempfile::tempdir().unwrap();
+    let (mut log, _) = Log::open(temp.path()).unwrap();
+    let entries = some_entries(4);
+    for entry in &entries {
+        log.append_batch(std::slice::from_ref(entry)).unwrap();
+        log.rotate().unwrap();
+    }
+    log.remove_through(SegmentSequence(1)).unwrap();
+    log.hold_through(SegmentSequence(3));
+    log.remove_through(SegmentSequence(4)).unwrap();
+    assert_eq!(entries_of(&replay(temp.path())), entries[1..3]);
+}
+
+#[test]
 fn sequences_of_a_lost_log_are_not_used_again() {
     let temp = tempfile::tempdir().unwrap();
     let (mut log, _) = Log::open(temp.path()).unwrap();
