@@ -107,30 +107,25 @@ impl Measuring<'_> {
         source: &Arc<dyn Source>,
         split: &HashSet<TraceId>,
     ) -> Result<(Tally, usize), Error> {
-        if self.query.needs_whole_traces() {
-            return Ok((self.measure_readable(source, split, &self.intervals).await?, 0));
-        }
-        let Some((intervals, first_interval)) = self.intervals.within(&source.time_range()) else {
-            return Ok((self.measure_readable(source, split, &self.intervals).await?, 0));
-        };
-        if source.is_live() {
-            return Ok((self.measure_readable(source, split, &intervals).await?, first_interval));
-        }
+        let counts_all = !self.query.needs_whole_traces();
+        let within = counts_all.then(|| self.intervals.within(&source.time_range())).flatten();
+        let (intervals, first_interval) = within.unwrap_or((self.intervals, 0));
         let (block_id, Inner { tallies, telemetry, .. }) = (source.block_id(), self.reading.inner);
         let (query, max_exemplars) = (self.text.clone(), self.limits.max_exemplars);
-        let key = TallyKey { block_id, query, intervals, max_exemplars };
-        let known = tallies.get(&key);
-        telemetry.looked_up_tally(known.is_some());
-        if let Some(tally) = known {
-            self.reading.budget.count_source();
-            return Ok((Tally::Series(Arc::unwrap_or_clone(tally)), first_interval));
+        let key = within.filter(|_| !source.is_live()).map(|_| TallyKey { block_id, query, intervals, max_exemplars });
+        if let Some(key) = &key {
+            let known = tallies.get(key);
+            telemetry.looked_up_tally(known.is_some());
+            if let Some(tally) = known {
+                self.reading.budget.count_source();
+                return Ok((Tally::Series(Arc::unwrap_or_clone(tally)), first_interval));
+            }
         }
         let tally = self.measure_readable(source, split, &intervals).await?;
-        match &tally {
-            Tally::Series(tally) if !self.reading.budget.is_left_out(block_id) => {
-                tallies.insert(key, Arc::new(tally.clone()))
-            }
-            _ => {}
+        if let (Some(key), Tally::Series(tally)) = (key, &tally)
+            && !self.reading.budget.is_left_out(block_id)
+        {
+            tallies.insert(key, Arc::new(tally.clone()));
         }
         Ok((tally, first_interval))
     }

@@ -56,19 +56,24 @@ impl<'a> Reading<'a> {
 
     /// The sources that may have parts of traces of which a part lies in `range`.
     pub fn near(&self, range: &TimeRange) -> Vec<(usize, Arc<dyn Source>)> {
+        self.numbers_near(range).map(|number| (number, self.sources[number].clone())).collect()
+    }
+
+    fn numbers_near(&self, range: &TimeRange) -> impl Iterator<Item = usize> {
         let range = plan::widened(range, self.inner.config.trace_reach_nanos());
-        let near = self.sources.iter().enumerate().filter(|(_, source)| source.time_range().overlaps(&range));
-        near.map(|(number, source)| (number, source.clone())).collect()
+        (0..self.sources.len()).filter(move |&number| self.sources[number].time_range().overlaps(&range))
     }
 
     /// Whether sources may have parts of traces after the range.
     pub fn goes_on_after_range(&self) -> bool {
-        self.near(&self.range).iter().any(|(_, source)| source.time_range().end_nanos > self.range.end_nanos)
+        let mut ends = self.numbers_near(&self.range).map(|number| self.sources[number].time_range().end_nanos);
+        ends.any(|end_nanos| end_nanos > self.range.end_nanos)
     }
 
     /// Whether sources may have parts of traces before the range.
     pub fn begins_before_range(&self) -> bool {
-        self.near(&self.range).iter().any(|(_, source)| source.time_range().start_nanos < self.range.start_nanos)
+        let mut starts = self.numbers_near(&self.range).map(|number| self.sources[number].time_range().start_nanos);
+        starts.any(|start_nanos| start_nanos < self.range.start_nanos)
     }
 
     /// Waits for the turn to read.
@@ -239,25 +244,22 @@ impl Parts {
 
     /// When the part starts that starts last.
     pub fn latest_start(&self, parts: &[PartAt]) -> Result<u64, Error> {
-        let start = |part: &PartAt| Ok(self.opened[&part.source].traces()?.start_nanos(part.trace));
-        parts.iter().map(start).try_fold(0, |latest, start: Result<u64, Error>| Ok(latest.max(start?)))
+        self.fold_times(parts, 0, |latest, of_part| latest.max(of_part.start_nanos))
     }
 
     /// When the part ends that ends first.
     pub fn earliest_end(&self, parts: &[PartAt]) -> Result<u64, Error> {
-        let end = |part: &PartAt| Ok(self.opened[&part.source].traces()?.end_nanos(part.trace));
-        parts.iter().map(end).try_fold(u64::MAX, |earliest, end: Result<u64, Error>| Ok(earliest.min(end?)))
+        self.fold_times(parts, u64::MAX, |earliest, of_part| earliest.min(of_part.end_nanos))
     }
 
     /// From the start of the earliest part to the end of the latest.
     pub fn time_range(&self, parts: &[PartAt]) -> Result<TimeRange, Error> {
-        let mut range = TimeRange::new(u64::MAX, 0);
-        for part in parts {
-            let of_part = self.opened[&part.source].traces()?.time_range(part.trace);
-            range.start_nanos = range.start_nanos.min(of_part.start_nanos);
-            range.end_nanos = range.end_nanos.max(of_part.end_nanos);
-        }
-        Ok(range)
+        self.fold_times(parts, TimeRange::new(u64::MAX, 0), |all, of_part| all.union(&of_part))
+    }
+
+    fn fold_times<T>(&self, parts: &[PartAt], first: T, join: impl Fn(T, TimeRange) -> T) -> Result<T, Error> {
+        let time_range = |part: &PartAt| Ok(self.opened[&part.source].traces()?.time_range(part.trace));
+        parts.iter().map(time_range).try_fold(first, |all, of_part: Result<_, Error>| Ok(join(all, of_part?)))
     }
 }
 

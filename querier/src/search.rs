@@ -7,8 +7,9 @@
 //!
 //! A source is evaluated on its own part of a trace. What is in the answer comes from the whole trace: `complete` finds
 //! the other parts of the newest matches. A trace of which a part lies outside the range may match with that part alone:
-//! such traces are evaluated as a whole, those that come after the range first, those from before it last. What looks at the trace as a whole (its duration, its root, the tree, several
-//! span sets, aggregates) is evaluated on whole traces from the start, wherever several sources have parts of one.
+//! such traces are evaluated as a whole, those that go on after the range first, those from before it last. What looks at
+//! the trace as a whole (its duration, its root, the tree, several span sets, aggregates) is evaluated on whole traces from
+//! the start, wherever several sources have parts of one.
 //!
 //! A page that goes on after another (`after`) leaves out places up to the other's last. A part that stands before it and
 //! belongs to a trace that stands after it cannot be told by itself: such traces are evaluated as a whole, too.
