@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-import stores
 from api import Api
 from server import Mosso
 
@@ -22,12 +21,6 @@ def mosso(tmp_path: Path):
 @pytest.fixture
 def api(mosso: Mosso) -> Api:
     return Api(mosso.http)
-
-
-@pytest.fixture
-def free_port():
-    """Gives a loopback port that is free now, for programs that cannot pick one themselves."""
-    return stores.free_port
 
 
 @pytest.fixture

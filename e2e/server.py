@@ -14,6 +14,8 @@ from pathlib import Path
 import requests
 import yaml
 
+from ports import free_port
+
 BINARY = os.environ.get("MOSSO_BIN", "")
 START_SECONDS = 60
 STOP_SECONDS = 5
@@ -61,14 +63,14 @@ def run(*arguments: str, cwd: Path | None = None, seconds: float = 30) -> subpro
 
 
 class Mosso:
-    """One data folder and the process that serves it. The first start picks ports, later ones keep them."""
+    """One data folder and the process that serves it, always on the same ports."""
 
     def __init__(self, folder: Path, **sections):
         self.folder = folder
         self.data = folder / "data"
         self.log = folder / "mosso.log"
         self.sections = sections
-        self.addresses = ANY_PORT
+        self.addresses = Addresses(*(f"127.0.0.1:{free_port()}" for _ in range(3)))
         self.process: subprocess.Popen | None = None
 
     def __enter__(self) -> "Mosso":
@@ -105,7 +107,8 @@ class Mosso:
             self.process = subprocess.Popen(
                 [BINARY, f"--config.file={file}"], stdout=log, stderr=log, env=dict(os.environ, NO_COLOR="1")
             )
-        self.addresses = self._await("it named its listeners", lambda: self._listeners(start_of_log))
+        named = self._await("it named its listeners", lambda: self._listeners(start_of_log))
+        assert named == self.addresses, f"listens on {named}, not on {self.addresses}"
         self._await("/ready answered 200", self._ready)
         return self
 

@@ -17,6 +17,8 @@ import botocore.client
 import botocore.exceptions
 from azure.storage.blob import BlobServiceClient
 
+from ports import free_port
+
 ACCESS_KEY = "mosso"
 SECRET_KEY = "a-secret-of-the-test"
 BUCKET = "traces"
@@ -191,9 +193,3 @@ class Azurite(Store):
 
     def keys(self) -> list[str]:
         return list(self.client().get_container_client(BUCKET).list_blob_names())
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

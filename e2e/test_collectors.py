@@ -14,13 +14,14 @@ import yaml
 
 from api import Api, await_that
 from load import SPANS_PER_TRACE, GrpcSender, HttpSender, export_request
+from ports import free_port
 
 COLLECTOR_CONFIG = Path(__file__).parents[1] / "k8s" / "base" / "collector.yaml"
 REQUESTS = 100
 
 
 @pytest.fixture
-def otel_collector(background, free_port, tmp_path):
+def otel_collector(background, tmp_path):
     """Starts the OpenTelemetry Collector in front of a mosso; returns senders to its two receivers."""
 
     def start(mosso):
@@ -43,7 +44,7 @@ def otel_collector(background, free_port, tmp_path):
 
 
 @pytest.fixture
-def rotel_collector(background, free_port, tmp_path):
+def rotel_collector(background, tmp_path):
     """Starts Rotel in front of a mosso; returns senders to its two receivers."""
 
     def start(mosso):
