@@ -72,6 +72,7 @@ impl App {
             cpu: cpu.clone(),
             telemetry: telemetry.clone(),
             writer_id: lock::writer_id(&dir)?,
+            puts_may_be_late: config.storage.trace.backend.is_remote(),
         };
         let log = Log::open(dir.wal_dir())?;
         let ingester = Ingester::open(config.ingester(), log, storage, &mut registry).await?;

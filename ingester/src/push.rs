@@ -61,6 +61,9 @@ pub struct Storage {
     pub cpu: CpuPool,
     pub telemetry: storage::Telemetry,
     pub writer_id: WriterId,
+    /// Whether a put may still arrive after the death of the process that made it, as it may over a network. The file
+    /// system of this machine has done with a process before it frees its lock on the data folder.
+    pub puts_may_be_late: bool,
 }
 
 /// Takes spans. Cheap to clone.

@@ -88,6 +88,14 @@ impl Error {
         Self::BlockDamaged { key: key.to_owned(), reason: reason.into() }
     }
 
+    /// Whether it passes once there is room for files again.
+    pub(crate) fn is_full_disk(&self) -> bool {
+        // a limit on the size of files has the same effect and the same remedy
+        const FULL: [io::ErrorKind; 3] =
+            [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded, io::ErrorKind::FileTooLarge];
+        matches!(self, Self::Io { source, .. } if FULL.contains(&source.kind()))
+    }
+
     /// What the caller should do next.
     pub fn kind(&self) -> ErrorKind {
         match self {

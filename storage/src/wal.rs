@@ -95,7 +95,8 @@ pub struct Position {
 pub struct Log {
     files: Arc<dyn Files>,
     dir: PathBuf,
-    current: SegmentWriter,
+    /// None as long as there was no room to start the first one.
+    current: Option<SegmentWriter>,
     /// The highest sequence that was ever tried; a file may exist although its creation failed.
     newest: SegmentSequence,
     /// Closed segments and their sizes.
@@ -105,7 +106,8 @@ pub struct Log {
 }
 
 impl Log {
-    /// Opens the log in `dir`, creating the folder if it is missing, and starts a new segment.
+    /// Opens the log in `dir`, creating the folder if it is missing, and starts a new segment. On a full disk that is
+    /// left to the first append for which there is room.
     ///
     /// [`Recovery`] holds what was there before; replay it before the first append.
     ///
@@ -120,9 +122,10 @@ impl Log {
         files.create_dir(dir).map_err(Error::io("create log folder", dir))?;
         let recovery = Recovery::open(files.clone(), dir)?;
         let sealed = recovery.sizes();
-        let newest = sealed.last_key_value().map_or(SegmentSequence::NONE, |(sequence, _)| *sequence).next();
-        let current = SegmentWriter::create(files.as_ref(), dir, newest, Predecessor::UNKNOWN)?;
-        Ok((Self { files, dir: dir.to_owned(), current, newest, sealed, held: BTreeMap::new() }, recovery))
+        let newest = sealed.last_key_value().map_or(SegmentSequence::NONE, |(sequence, _)| *sequence);
+        let mut log = Self { files, dir: dir.to_owned(), current: None, newest, sealed, held: BTreeMap::new() };
+        log.start_segment_if_room()?;
+        Ok((log, recovery))
     }
 
     /// Makes later appends go to segments after `sequence`.
@@ -130,11 +133,11 @@ impl Log {
     /// To be called at start with the highest watermark of this writer: should the log's files have been lost, their
     /// sequences must not be used again, or replay would take new entries for flushed ones.
     pub fn start_after(&mut self, sequence: SegmentSequence) -> Result<(), Error> {
-        if self.current.sequence() > sequence {
+        if self.newest > sequence {
             return Ok(());
         }
-        self.newest = self.newest.max(sequence);
-        self.start_segment()
+        self.newest = sequence;
+        self.start_segment_if_room()
     }
 
     /// Writes all entries and makes them durable together.
@@ -147,11 +150,12 @@ impl Log {
             let (tenant, bytes) = (tenant.clone(), payload.len());
             return Err(Error::EntryTooLarge { tenant, bytes, max_bytes: MAX_PAYLOAD_BYTES });
         }
-        if self.current.must_be_closed() {
-            self.start_segment()?;
-        }
-        self.current.append(entries).map_err(Error::io("append to log segment", self.current.path()))?;
-        Ok(Position { segment: self.current.sequence(), offset: self.current.end() })
+        let current = match &mut self.current {
+            Some(current) if !current.must_be_closed() => current,
+            _ => self.start_segment()?,
+        };
+        current.append(entries).map_err(Error::io("append to log segment", current.path()))?;
+        Ok(Position { segment: current.sequence(), offset: current.end() })
     }
 
     /// Closes the current segment: all entries so far lie in segments up to the one that is returned, later ones after it.
@@ -159,10 +163,10 @@ impl Log {
     /// # Errors
     /// The next segment could not be created; the next append tries again.
     pub fn rotate(&mut self) -> Result<SegmentSequence, Error> {
-        if self.current.is_empty() {
-            return Ok(self.current.sequence().previous());
+        if self.current.as_ref().is_some_and(SegmentWriter::is_empty) {
+            return Ok(self.newest.previous());
         }
-        let closed = self.current.sequence();
+        let closed = self.newest;
         self.start_segment()?;
         Ok(closed)
     }
@@ -179,9 +183,13 @@ impl Log {
         self.sealed = later;
     }
 
-    /// Deletes the closed segments up to `sequence` that are not held. The current one stays.
+    /// Deletes the closed segments up to `sequence` that are not held. The newest segment stays, because its file says
+    /// which sequence is next: the current one, or without that the last closed one.
     pub fn remove_through(&mut self, sequence: SegmentSequence) -> Result<(), Error> {
-        while let Some(oldest) = self.sealed.first_entry().filter(|entry| *entry.key() <= sequence) {
+        let kept = usize::from(self.current.is_none());
+        while self.sealed.len() > kept
+            && let Some(oldest) = self.sealed.first_entry().filter(|entry| *entry.key() <= sequence)
+        {
             let path = paths::segment(&self.dir, *oldest.key());
             match self.files.remove(&path) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -195,22 +203,32 @@ impl Log {
 
     /// Size of all segments.
     pub fn bytes(&self) -> u64 {
-        self.sealed.values().chain(self.held.values()).sum::<u64>() + self.current.end()
+        let closed: u64 = self.sealed.values().chain(self.held.values()).sum();
+        closed + self.current.as_ref().map_or(0, SegmentWriter::end)
     }
 
     /// Number of segments, the current one included.
     pub fn segments(&self) -> usize {
-        self.sealed.len() + self.held.len() + 1
+        self.sealed.len() + self.held.len() + usize::from(self.current.is_some())
     }
 
-    fn start_segment(&mut self) -> Result<(), Error> {
+    fn start_segment_if_room(&mut self) -> Result<(), Error> {
+        match self.start_segment() {
+            Err(error) if error.is_full_disk() => {
+                tracing::error!(%error, "no room for the write-ahead log, requests are refused until there is some");
+                Ok(())
+            }
+            started => started.map(drop),
+        }
+    }
+
+    fn start_segment(&mut self) -> Result<&mut SegmentWriter, Error> {
         self.newest = self.newest.next();
-        let predecessor = self.current.as_predecessor();
+        let predecessor = self.current.as_ref().map_or(Predecessor::UNKNOWN, SegmentWriter::as_predecessor);
         let next = SegmentWriter::create(self.files.as_ref(), &self.dir, self.newest, predecessor);
-        let next = next.inspect_err(|_| self.current.close())?;
-        let closed = std::mem::replace(&mut self.current, next);
-        self.sealed.insert(closed.sequence(), closed.end());
-        Ok(())
+        let next = next.inspect_err(|_| self.current.iter_mut().for_each(SegmentWriter::close))?;
+        self.sealed.extend(self.current.take().map(|closed| (closed.sequence(), closed.end())));
+        Ok(self.current.insert(next))
     }
 }
 

@@ -1,4 +1,4 @@
-//! A disk that fills up under a running process. A limit on the size of files stands for it: it needs no privileges, and
+//! A disk that fills up under a running process, or was full before it started. A limit on the size of files stands for it: it needs no privileges, and
 //! the system's answers are the real ones, a short write and then errors.
 
 use anyhow::{Context, Result, ensure};
@@ -17,8 +17,7 @@ const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Expor
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_refuses_spans_for_now_and_loses_none() -> Result<()> {
     let dir = tempfile::tempdir()?;
-    let server = Server::start_within_file_limit(dir.path()).await?;
-    server.limit_files(LOG_BYTES)?;
+    let server = Server::start_within_file_limit(dir.path(), LOG_BYTES).await?;
     let target = server.target();
 
     let mut acknowledged = Vec::new();
@@ -47,4 +46,32 @@ async fn a_full_disk_refuses_spans_for_now_and_loses_none() -> Result<()> {
     server.kill()?;
     let server = Server::start(dir.path(), "").await?;
     assert_all_there(&server.target(), &acknowledged).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_on_a_full_disk_answers_and_takes_spans_once_there_is_room() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let server = Server::start(dir.path(), "").await?;
+    let mut acknowledged = vec![1, 2];
+    assert_eq!(post(&server.target(), 1).await?.status, 200);
+    assert_eq!(flush(&server).await?, 204);
+    assert_eq!(post(&server.target(), 2).await?.status, 200);
+    server.kill()?;
+
+    let server = Server::start_within_file_limit(dir.path(), "0").await?;
+    let target = server.target();
+    assert_all_there(&target, &acknowledged).await?;
+    let refused = post(&target, 3).await?;
+    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")));
+
+    server.limit_files("unlimited")?;
+    assert_eq!(post(&target, 4).await?.status, 200);
+    acknowledged.push(4);
+    assert_all_there(&target, &acknowledged).await?;
+    assert_eq!(flush(&server).await?, 204);
+    assert_all_there(&target, &acknowledged).await
+}
+
+async fn flush(server: &Server) -> Result<u16> {
+    Ok(server.target().http(&server.api, "POST", "/flush", &[], None).await?.status)
 }

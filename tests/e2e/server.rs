@@ -47,14 +47,15 @@ impl Server {
         Self::run(Command::new(MOSSO), dir, more).await
     }
 
-    /// As [`start`](Self::start), and a write beyond the limit on files is an error instead of the end of the process.
-    pub async fn start_within_file_limit(dir: &Path) -> Result<Self> {
-        let mut shell = Command::new("sh");
-        shell.args(["-c", r#"trap '' XFSZ; exec "$0" "$@""#, MOSSO]);
-        Self::run(shell, dir, "").await
+    /// As [`start`](Self::start), with a limit on the size of each of its files: bytes, or `unlimited`. A write beyond it
+    /// is an error instead of the end of the process.
+    pub async fn start_within_file_limit(dir: &Path, bytes: &str) -> Result<Self> {
+        let mut limited = Command::new("prlimit");
+        limited.arg(format!("--fsize={bytes}:")).args(["sh", "-c", r#"trap '' XFSZ; exec "$0" "$@""#, MOSSO]);
+        Self::run(limited, dir, "").await
     }
 
-    /// Limits the size of each of its files: bytes, or `unlimited`.
+    /// Changes that limit.
     pub fn limit_files(&self, bytes: &str) -> Result<()> {
         let arguments = [format!("--pid={}", self.process.id()), format!("--fsize={bytes}:")];
         let status = Command::new("prlimit").args(arguments).status().context("run prlimit, of util-linux")?;

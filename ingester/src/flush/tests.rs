@@ -39,6 +39,7 @@ impl Bucket {
             manifests: self.manifests().await,
             cpu: CpuPool::new(1),
             writer_id: WRITER,
+            puts_may_be_late: true,
             telemetry: Telemetry::unregistered(),
         };
         let (log, _) = mpsc::channel(1);

@@ -32,6 +32,7 @@ async fn start(wal_dir: &Path, objects: Arc<FaultyStore>, config: Config) -> Run
         cpu: CpuPool::new(1),
         telemetry: Telemetry::unregistered(),
         writer_id: WRITER,
+        puts_may_be_late: true,
     };
     let ingester =
         Ingester::open(config, Log::open(wal_dir).unwrap(), storage, &mut Registry::default()).await.unwrap();

@@ -1,5 +1,6 @@
 //! Up to where the log is in blocks, with certainty: not even a commit of the process before, which died while its put was
-//! under way, changes that any more. Otherwise spans could be replayed and, a moment later, be in a block as well.
+//! under way, changes that any more. Otherwise spans could be replayed and, a moment later, be in a block as well. Where
+//! no put can be late, nothing is written to find out: a process has to start on a full disk, too.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -54,9 +55,9 @@ impl Watermarks {
     }
 
     /// Whether the entries of a tenant in a segment are in blocks. Blocks; the first time that the answer is no, the
-    /// tenant is fenced.
+    /// tenant is fenced if puts may be late.
     pub(crate) fn cover(&mut self, tenant: &TenantId, segment: SegmentSequence) -> Result<bool, Error> {
-        if !self.is_covered(tenant, segment) && !self.fenced.contains(tenant) {
+        if self.storage.puts_may_be_late && !self.is_covered(tenant, segment) && !self.fenced.contains(tenant) {
             let fenced = self.runtime.block_on(self.cancel.run_until_cancelled(fence(&self.storage, tenant)));
             self.known.insert(tenant.clone(), fenced.ok_or(Error::Stopped)??);
             self.fenced.insert(tenant.clone());

@@ -307,6 +307,49 @@ fn a_full_disk_is_not_filled_with_segments_that_could_not_be_started() {
 }
 
 #[test]
+fn a_log_that_is_opened_on_a_full_disk_goes_on_once_there_is_room() {
+    let disk = Disk::default();
+    let mut log = open_on(&disk);
+    log.append_batch(&[entry("a", b"before")]).unwrap();
+    drop(log);
+    disk.set_free_bytes(Some(HEADER_BYTES - 1));
+    let mut log = open_on(&disk);
+    assert_eq!((log.segments(), disk.file_count()), (1, 1));
+    log.append_batch(&[entry("a", b"refused")]).unwrap_err();
+    log.rotate().unwrap_err();
+    disk.set_free_bytes(None);
+    let position = log.append_batch(&[entry("a", b"after")]).unwrap();
+    assert!(position.segment > SegmentSequence(1));
+    drop(log);
+    let events = replay_on(Arc::new(disk), Path::new(DIR));
+    assert_eq!(entries_of(&events), [entry("a", b"before"), entry("a", b"after")]);
+    assert!(!events.iter().any(is_damage));
+}
+
+#[test]
+fn a_log_without_room_keeps_the_segment_that_says_which_is_next() {
+    let disk = Disk::default();
+    for _ in 0..2 {
+        open_on(&disk).append_batch(&[entry("a", b"flushed")]).unwrap();
+    }
+    disk.set_free_bytes(Some(HEADER_BYTES - 1));
+    let (mut log, recovery) = Log::open_on(Arc::new(disk.clone()), Path::new(DIR)).unwrap();
+    let newest = recovery.sizes().into_keys().max().unwrap();
+    log.remove_through(newest).unwrap();
+    assert_eq!(log.segments(), 1);
+    drop(log);
+    disk.set_free_bytes(None);
+    assert!(open_on(&disk).append_batch(&[entry("a", b"new")]).unwrap().segment > newest);
+}
+
+#[test]
+fn a_log_that_cannot_be_opened_for_another_reason_is_an_error() {
+    let disk = Disk::default();
+    disk.faults().plan(1, Fault::Refused);
+    Log::open_on(Arc::new(disk), Path::new(DIR)).unwrap_err();
+}
+
+#[test]
 fn an_entry_that_is_too_large_is_refused_before_anything_is_written() {
     let temp = tempfile::tempdir().unwrap();
     let (mut log, _) = Log::open(temp.path()).unwrap();
@@ -340,7 +383,7 @@ fn segments_rotate_and_go() {
     assert_eq!(on_disk(temp.path()), (1, HEADER_BYTES as u64), "the current segment stays");
     drop(log);
     let (log, recovery) = Log::open(temp.path()).unwrap();
-    assert_eq!(log.current.sequence(), SegmentSequence(5), "sequences go on");
+    assert_eq!(log.newest, SegmentSequence(5), "sequences go on");
     assert_eq!(
         recovery.replay().map(Result::unwrap).collect::<Vec<_>>(),
         [ReplayEvent::SegmentEnd { segment: SegmentSequence(4) }]

@@ -64,6 +64,7 @@ impl Machine {
             cpu: cpu.clone(),
             telemetry: Telemetry::unregistered(),
             writer_id: WRITER,
+            puts_may_be_late: true,
         };
         let log = Log::open_on(Arc::new(disk.clone()), Path::new("/wal"))?;
         let defaults = ingester::Config::default();
