@@ -98,7 +98,7 @@ fn for_unknown(name: &str) -> String {
     }
 }
 
-/// Where a position stands in the text, in bytes; inside attribute names the line is not told.
+/// Where a position stands in the text, in bytes.
 fn offset_of(text: &str, position: Position) -> Option<usize> {
     let line_start = match position.line {
         0 | 1 => 0,

@@ -40,6 +40,17 @@ pub struct NameError {
 }
 
 impl Token {
+    /// Whether the reference's scanner puts it together from several: the name of an attribute and its scope, an operator
+    /// of several characters, a number and its unit.
+    fn is_composed(&self) -> bool {
+        match self {
+            Self::Attribute { prefix, .. } => *prefix != ".",
+            Self::Symbol(text) => text.len() > 1 && !WORDS.contains(text),
+            Self::Duration(_) => true,
+            _ => false,
+        }
+    }
+
     /// How a syntax error names the token.
     pub fn describe(&self) -> &str {
         match self {
@@ -94,9 +105,8 @@ pub fn tokens(text: &str) -> Vec<(Token, Position)> {
             Err(message) => Token::Bad(message.to_owned()),
         };
         let last = matches!(token, Token::End | Token::Bad(_));
-        // The prefix of a scoped attribute is reported like the name that follows it.
-        let in_name = matches!(token, Token::Attribute { prefix, .. } if prefix != ".");
-        tokens.push((token, if in_name { position.in_attribute_name() } else { position }));
+        let position = if token.is_composed() { position.of_composed_token() } else { position };
+        tokens.push((token, position));
         if last {
             return tokens;
         }
@@ -113,7 +123,7 @@ struct Lexer<'t> {
 
 impl<'t> Lexer<'t> {
     fn position(&self) -> Position {
-        if self.text.is_empty() { Position::NONE } else { Position { line: self.line, column: self.column } }
+        if self.text.is_empty() { Position::NONE } else { Position::new(self.line, self.column) }
     }
 
     fn rest(&self) -> &'t str {

@@ -127,7 +127,7 @@ impl Asked {
 
     fn filter(self, config: &QueryConfig) -> Result<SearchFilter, QueryError> {
         let Self { query, tags, min_duration, max_duration, .. } = self;
-        if min_duration.zip(max_duration).is_some_and(|(min, max)| max <= min) {
+        if min_duration.zip(max_duration).is_some_and(|(min, max)| max < min) {
             return Err(QueryError::bad_request("invalid maxDuration: must be greater than minDuration"));
         }
         let Some(query) = query else { return Ok(SearchFilter::Tags { tags, min_duration, max_duration }) };
@@ -291,6 +291,13 @@ mod tests {
         ] {
             assert_eq!(limits(query), Err(problem.to_owned()), "{query}");
         }
+    }
+
+    #[test]
+    fn both_durations_may_be_equal() {
+        let read = read_query("minDuration=1s&maxDuration=1s").unwrap();
+        let SearchFilter::Tags { min_duration, max_duration, .. } = read.filter else { panic!("{:?}", read.filter) };
+        assert_eq!((min_duration, max_duration), (Some(Duration::from_secs(1)), Some(Duration::from_secs(1))));
     }
 
     #[test]

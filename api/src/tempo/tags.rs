@@ -73,13 +73,10 @@ impl NamesAsked {
         Ok(SearchTagsResponse { tag_names: listed.into_iter().collect(), metrics: metrics(&names.metrics) })
     }
 
-    /// Names by scope. A scope that was asked for is there even if it is empty.
+    /// Names by scope.
     pub(super) async fn v2(self, asker: Asker<'_>) -> Result<SearchTagsV2Response, QueryError> {
         let scope = scope(&self.scope)?;
-        let mut names = self.find(scope, asker).await?;
-        if let TagScope::One(asked) = scope {
-            names.scopes.entry(asked).or_default();
-        }
+        let names = self.find(scope, asker).await?;
         let metrics = metrics(&names.metrics);
         Ok(SearchTagsV2Response { scopes: listed_scopes(names), metrics })
     }

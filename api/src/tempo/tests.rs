@@ -24,7 +24,7 @@ async fn an_empty_store_answers_with_empty_lists() {
         ("/api/search?q=%7B%7D", r#"{"traces":[],"#),
         ("/api/search", r#"{"traces":[],"#),
         ("/api/search/tags?scope=span", r#"{"tagNames":[],"#),
-        ("/api/v2/search/tags?scope=span", r#"{"scopes":[{"name":"span","tags":[]}],"#),
+        ("/api/v2/search/tags?scope=span", r#"{"scopes":[],"#),
         ("/api/search/tag/fruit/values", r#"{"tagValues":[],"#),
         ("/api/v2/search/tag/span.fruit/values", r#"{"tagValues":[],"#),
         ("/api/v2/search/tag/span.key%2Fslash/values", r#"{"tagValues":[],"#),

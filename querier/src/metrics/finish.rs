@@ -50,17 +50,16 @@ impl Labels<'_> {
                 .quantiles(quantiles, numbered.map(|((key, counts), found)| (key.labels, key.bucket, counts, found)));
         }
         let series = numbered.map(|((key, mut values), candidates)| {
-            let mut labels = self.of_group(&key.labels);
             match finish {
                 Finish::Rate => values.iter_mut().for_each(|value| *value /= intervals.step_seconds()),
                 Finish::Named(_) | Finish::Histogram | Finish::Quantiles(_) => {}
             }
-            match (finish, key.bucket) {
-                (_, Some(bucket)) => labels.push(("__bucket".to_owned(), self.bucket_end(bucket))),
-                (Finish::Rate, _) if self.by.is_empty() => labels.push(name("rate")),
-                (Finish::Named(function), _) if self.by.is_empty() => labels.push(name(function)),
-                _ => {}
-            }
+            let labels = match (finish, key.bucket) {
+                (_, Some(bucket)) => self.of_group_and(&key.labels, "__bucket", self.bucket_end(bucket)),
+                (Finish::Rate, _) if self.by.is_empty() => vec![name("rate")],
+                (Finish::Named(function), _) if self.by.is_empty() => vec![name(function)],
+                _ => self.of_group(&key.labels),
+            };
             let exemplars = candidates.into_iter().map(|found| self.exemplar(&key.labels, found)).collect();
             Series { labels, values, exemplars }
         });
@@ -90,10 +89,9 @@ impl Labels<'_> {
             let mut series: Vec<Series> = quantiles
                 .iter()
                 .map(|&share| {
-                    let mut of_share = self.of_group(&labels);
-                    of_share.push(("p".to_owned(), Value::Double(share)));
+                    let labels = self.of_group_and(&labels, "p", Value::Double(share));
                     let values = (0..intervals).map(|interval| at(share, interval)).collect();
-                    Series { labels: of_share, values, exemplars: Vec::new() }
+                    Series { labels, values, exemplars: Vec::new() }
                 })
                 .collect();
             candidates.sort_by_key(|found| (found.start_nanos, found.trace_id));
@@ -109,18 +107,23 @@ impl Labels<'_> {
         all
     }
 
-    /// A missing value has no label; where all are missing the first field has the text `nil`.
+    /// A missing value has no label; a series that had none at all has the first field with the text `nil`.
     fn of_group(&self, values: &[Option<Key>]) -> Vec<(String, Value)> {
-        let present = self
-            .by
-            .iter()
-            .zip(values)
-            .filter_map(|(label, value)| value.as_ref().map(|value| ((*label).to_owned(), value.value().into())));
-        let labels: Vec<(String, Value)> = present.collect();
+        let labels: Vec<(String, Value)> = self.present(values).collect();
         match self.by.first() {
             Some(first) if labels.is_empty() => vec![((*first).to_owned(), Value::String("nil".to_owned()))],
             _ => labels,
         }
+    }
+
+    /// The labels of a group, and one that each of its series has.
+    fn of_group_and(&self, values: &[Option<Key>], label: &str, value: Value) -> Vec<(String, Value)> {
+        self.present(values).chain([(label.to_owned(), value)]).collect()
+    }
+
+    fn present(&self, values: &[Option<Key>]) -> impl Iterator<Item = (String, Value)> {
+        let labels = self.by.iter().zip(values);
+        labels.filter_map(|(label, value)| Some(((*label).to_owned(), value.as_ref()?.value().into())))
     }
 
     fn bucket_end(&self, bucket: u8) -> Value {

@@ -159,6 +159,11 @@ async fn values_are_measured_where_they_are_numbers() {
                 "name=root,p=1: 4.294967296 0.001048576 0",
             ],
         ),
+        (
+            "{ name = `root` } | histogram_over_time(duration) by (span.none)",
+            vec!["__bucket=0.001048576: 0 1 0", "__bucket=4.294967296: 1 0 0"],
+        ),
+        ("{ name = `root` } | quantile_over_time(duration, 1) by (span.none)", vec!["p=1: 4.294967296 0.001048576 0"]),
         ("{ } | max_over_time(duration) > 100ms", vec!["__name__=max_over_time: 4 3 -"]),
         ("{ } | count_over_time() by (name) | topk(1)", vec!["name=child: - 2 2", "name=root: 1 - -"]),
     ] {

@@ -108,15 +108,15 @@ fn label(by: &Field, value: Value) -> Option<Static> {
     }
 }
 
-/// A missing value has no label; where all are missing the first field has the text `nil`.
+/// A missing value has no label; a series that had none at all has the first field with the text `nil`.
 fn labels(by: &[Field], group: &Group, more: Option<(&str, answer::Value)>) -> Vec<(String, answer::Value)> {
     let of_value = |(by, value): (&Field, &Option<Static>)| Some((by.to_string(), value.clone()?.into()));
-    let mut labels: Vec<_> = by.iter().zip(group).filter_map(of_value).collect();
+    let more = more.filter(|(name, _)| *name != "__name__" || by.is_empty());
+    let more = more.map(|(name, value)| (name.to_owned(), value));
+    let mut labels: Vec<_> = by.iter().zip(group).filter_map(of_value).chain(more).collect();
     if let (true, Some(first)) = (labels.is_empty(), by.first()) {
         labels.push((first.to_string(), answer::Value::String("nil".to_owned())));
     }
-    let is_name = more.as_ref().is_some_and(|(name, _)| *name == "__name__");
-    labels.extend(more.filter(|_| !is_name || by.is_empty()).map(|(name, value)| (name.to_owned(), value)));
     labels
 }
 

@@ -79,22 +79,19 @@ pub(crate) async fn tag_names(
     let names = Names { scopes: BTreeMap::new(), bytes_left: inner.config.max_bytes_per_tag_answer };
     let names = Arc::new(Mutex::new(names));
     scan.each_source(|source| of_source(&scan, source, scopes.clone(), names.clone()).boxed()).await?;
-    let mut scopes = std::mem::take(&mut names.lock().unwrap_or_else(PoisonError::into_inner).scopes);
+    let mut found = std::mem::take(&mut names.lock().unwrap_or_else(PoisonError::into_inner).scopes);
     let only_well_known = request.scope == TagScope::All && scan.filter.is_some();
-    for names in scopes.values_mut() {
+    for names in found.values_mut() {
         names.retain(|name| !only_well_known || WELL_KNOWN.contains(&name.as_str()));
         *names = std::mem::take(names).into_iter().take(request.limit.unwrap_or(usize::MAX)).collect();
     }
-    match request.scope {
-        TagScope::One(scope) => {
-            scopes.entry(scope).or_default();
-        }
-        TagScope::All | TagScope::Intrinsic => scopes.retain(|scope, names| {
-            let has_well_known = matches!(scope, Scope::Span | Scope::Resource);
-            !names.is_empty() || only_well_known && has_well_known
-        }),
+    found.retain(|_, names| !names.is_empty());
+    if scan.filter.is_some() {
+        // Tempo lists its columns for well-known attributes here, so that these scopes are never missing
+        let has_columns = |scope: &Scope| matches!(scope, Scope::Span | Scope::Resource);
+        scopes.into_iter().filter(has_columns).for_each(|scope| _ = found.entry(scope).or_default());
     }
-    Ok(TagNames { scopes, intrinsics, metrics: scan.reading.budget.spent() })
+    Ok(TagNames { scopes: found, intrinsics, metrics: scan.reading.budget.spent() })
 }
 
 async fn of_source(

@@ -106,6 +106,7 @@ async fn names_are_narrowed_by_a_filter() {
         ("{ event:name = `end` }", Scope::Event, "event: e.b"),
         ("{ event:name = `end` }", Scope::Span, "span: flag fruit mixed"),
         ("{ name = `none` }", Scope::Span, "span: "),
+        ("{ name = `none` }", Scope::Event, ""),
     ] {
         assert_eq!(names(TagScope::One(scope), TimeRange::ALL, Some(query)).await, expected, "{query}");
     }

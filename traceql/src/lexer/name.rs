@@ -11,13 +11,13 @@ pub(crate) fn ends_name(character: char) -> bool {
 impl Lexer<'_> {
     /// The name that follows an attribute's prefix, which is already read.
     pub(super) fn attribute(&mut self, prefix: &'static str) -> Token {
-        let start = Position { line: self.line, column: self.column - prefix.len() };
+        let start = Position::new(self.line, self.column - prefix.len());
         let name_start = self.offset;
-        let name = self.name().map_err(|message| NameError { position: start.in_attribute_name(), message });
+        let name = self.name().map_err(|message| NameError { position: start.of_composed_token(), message });
         if self.offset > name_start {
             return Token::Attribute { prefix, name };
         }
-        let position = if prefix == "." { start } else { start.in_attribute_name() };
+        let position = if prefix == "." { start } else { start.of_composed_token() };
         let message = "syntax error: unexpected END_ATTRIBUTE, expecting IDENTIFIER";
         Token::Attribute { prefix, name: Err(NameError { position, message }) }
     }

@@ -92,3 +92,22 @@ fn positions_count_characters_and_lines() {
     let positions: Vec<String> = tokens("é = /* ä\n */ 5 // x\n").iter().map(|(_, p)| p.to_string()).collect();
     assert_eq!(positions, ["at line 1, col 1", "at line 1, col 3", "at line 2, col 5", "at line 3, col 1"]);
 }
+
+#[test]
+fn some_tokens_print_no_line() {
+    for (text, line) in [
+        ("&&", 0),
+        ("!>>", 0),
+        ("10ms", 0),
+        ("trace:", 0),
+        ("span.a", 0),
+        (".a", 2),
+        ("=", 2),
+        ("10", 2),
+        ("rate", 2),
+        ("`a`", 2),
+    ] {
+        let text = format!("\n {text}");
+        assert_eq!(tokens(&text)[0].1.to_string(), format!("at line {line}, col 2"), "{text}");
+    }
+}
