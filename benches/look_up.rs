@@ -57,7 +57,7 @@ fn querier(stored: &Stored) -> Querier {
         let blocks = BlockSource::all(tenant, &manifest, &objects, &of_sources, &cache);
         async move { Ok(blocks.into_iter().map(|block| Arc::new(block) as Arc<dyn Source>).collect()) }.boxed()
     });
-    Querier::new(Config::default(), sources, cpu, &mut Registry::default())
+    Querier::new(Config::default(), sources, cpu, &Telemetry::unregistered(), &mut Registry::default())
 }
 
 fn look_up(criterion: &mut Criterion) {

@@ -11,7 +11,7 @@ use model::{TenantId, TimeRange};
 use prometheus_client::registry::Registry;
 use querier::request::{MetricsRequest, SearchFilter, SearchRequest};
 use querier::{Config, Intervals, Querier};
-use storage::{CpuPool, Source};
+use storage::{CpuPool, Source, Telemetry};
 
 const BLOCKS: u64 = 4;
 /// Makes some 250,000 spans.
@@ -89,7 +89,7 @@ fn queries(criterion: &mut Criterion) {
     });
     // what is asked again is measured again
     let config = Config { metrics_cache_max_bytes: 0, ..Config::default() };
-    let querier = Querier::new(config, sources, CpuPool::new(2), &mut Registry::default());
+    let querier = Querier::new(config, sources, CpuPool::new(2), &Telemetry::unregistered(), &mut Registry::default());
     for (family, queries) in [("filter", &FILTERS[..]), ("structural", &STRUCTURAL), ("pipeline", &PIPELINES)] {
         bench(criterion, family, queries, spans, async |query| search(&querier, query).await);
     }

@@ -82,9 +82,10 @@ impl App {
         let poller = manifest::Poller::new(manifests.clone(), poll_period, telemetry.clone());
         let compactor =
             Compactor::new(manifests.clone(), objects.clone(), cpu.clone(), &config.compaction(), telemetry.clone());
-        let trace_mapper = TraceMapper::new(manifests.clone(), objects.clone(), cpu.clone(), cache.clone(), telemetry);
+        let trace_mapper =
+            TraceMapper::new(manifests.clone(), objects.clone(), cpu.clone(), cache.clone(), telemetry.clone());
         let sources = sources(ingester.clone(), manifests, objects, cpu.clone(), cache);
-        let querier = Querier::new(config.querier(), sources, cpu.clone(), &mut registry);
+        let querier = Querier::new(config.querier(), sources, cpu.clone(), &telemetry, &mut registry);
         let edge_telemetry = api::Telemetry::register(&mut registry);
         let edge =
             Edge::new(config.api(), ingester.clone(), querier, edge_telemetry, Arc::new(registry), config.to_yaml());

@@ -29,8 +29,8 @@ use model::TraceId;
 use spans::SpanTable;
 use storage::source::Source;
 
-pub(crate) use self::cache::TallyCache;
 use self::cache::TallyKey;
+pub(crate) use self::cache::{TallyCache, tally_cache};
 pub use self::intervals::Intervals;
 pub(crate) use self::query::MetricsQuery;
 use self::query::{Limits, Tally, exemplars_of};
@@ -110,16 +110,12 @@ impl Measuring<'_> {
         let counts_all = !self.query.needs_whole_traces();
         let within = counts_all.then(|| self.intervals.within(&source.time_range())).flatten();
         let (intervals, first_interval) = within.unwrap_or((self.intervals, 0));
-        let (block_id, Inner { tallies, telemetry, .. }) = (source.block_id(), self.reading.inner);
+        let (block_id, tallies) = (source.block_id(), &self.reading.inner.tallies);
         let (query, max_exemplars) = (self.text.clone(), self.limits.max_exemplars);
         let key = within.filter(|_| !source.is_live()).map(|_| TallyKey { block_id, query, intervals, max_exemplars });
-        if let Some(key) = &key {
-            let known = tallies.get(key);
-            telemetry.looked_up_tally(known.is_some());
-            if let Some(tally) = known {
-                self.reading.budget.count_source();
-                return Ok((Tally::Series(Arc::unwrap_or_clone(tally)), first_interval));
-            }
+        if let Some(tally) = key.as_ref().and_then(|key| tallies.get(key)) {
+            self.reading.budget.count_source();
+            return Ok((Tally::Series(Arc::unwrap_or_clone(tally)), first_interval));
         }
         let tally = self.measure_readable(source, split, &intervals).await?;
         if let (Some(key), Tally::Series(tally)) = (key, &tally)

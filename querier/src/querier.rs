@@ -13,7 +13,7 @@ use crate::answer::{Answer, MetricsAnswer, SearchAnswer, TagNames, TagValues, Tr
 use crate::budget::Budget;
 use crate::config::Config;
 use crate::error::Error;
-use crate::metrics::TallyCache;
+use crate::metrics::{TallyCache, tally_cache};
 use crate::question::{Question, Running};
 use crate::request::{MetricsRequest, SearchRequest, TagNamesRequest, TagValuesRequest};
 use crate::telemetry::Telemetry;
@@ -45,8 +45,15 @@ pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Querier {
-    pub fn new(config: Config, sources: Sources, cpu: CpuPool, registry: &mut Registry) -> Self {
-        let (tallies, telemetry) = (TallyCache::new(config.metrics_cache_max_bytes), Telemetry::new(registry));
+    /// What it caches is counted by `storage`.
+    pub fn new(
+        config: Config,
+        sources: Sources,
+        cpu: CpuPool,
+        storage: &storage::Telemetry,
+        registry: &mut Registry,
+    ) -> Self {
+        let (tallies, telemetry) = (tally_cache(config.metrics_cache_max_bytes, storage), Telemetry::new(registry));
         Self { inner: Arc::new(Inner { config, cpu, tallies, telemetry, sources }) }
     }
 

@@ -31,7 +31,7 @@ use hashbrown::HashSet;
 use model::{TimeRange, TraceId};
 use spans::Traces;
 use storage::source::Source;
-use tokio::sync::watch;
+use tokio::sync::{OnceCell, watch};
 
 use self::collect::{Hit, Hits, Place};
 use self::query::SearchQuery;
@@ -44,7 +44,7 @@ use crate::error::Error;
 use crate::finder::{Decided, HitSet};
 use crate::prune::Pruned;
 use crate::querier::{Inner, locked};
-use crate::reading::Reading;
+use crate::reading::{Parts, Reading};
 use crate::request::SearchRequest;
 use crate::scan::{GroupTraces, Opened};
 
@@ -78,6 +78,7 @@ pub(crate) async fn search(
         spans_per_span_set: request.spans_per_span_set,
         certain,
         shown: Mutex::new(budget.hold(0)?),
+        split_parts: OnceCell::new(),
     };
     let split = search.split_traces().await?;
     // Other parts of a match may begin earlier and so move it down the answer; then more matches are needed.
@@ -103,6 +104,8 @@ struct Search<'a> {
     certain: Option<&'a watch::Sender<SearchAnswer>>,
     /// The memory of the entries that are ready.
     shown: Mutex<Held>,
+    /// See [`parts_of_split`](Self::parts_of_split).
+    split_parts: OnceCell<Parts>,
 }
 
 impl Search<'_> {

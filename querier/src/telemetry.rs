@@ -44,11 +44,6 @@ struct BytesLabels {
     tenant: String,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct CacheLabels {
-    result: &'static str,
-}
-
 /// Counts queries. Clones share the counters.
 #[derive(Clone)]
 pub(crate) struct Telemetry {
@@ -59,7 +54,6 @@ struct Counters {
     queries: Family<QueryLabels, Counter>,
     bytes: Family<BytesLabels, Counter>,
     spans: Histogram,
-    tallies: Family<CacheLabels, Counter>,
 }
 
 impl Telemetry {
@@ -68,7 +62,6 @@ impl Telemetry {
             queries: Family::default(),
             bytes: Family::default(),
             spans: Histogram::new(exponential_buckets(100.0, 10.0, 7)),
-            tallies: Family::default(),
         };
         registry.register("tempo_query_frontend_queries", "Queries answered or given up", counters.queries.clone());
         registry.register(
@@ -77,18 +70,7 @@ impl Telemetry {
             counters.bytes.clone(),
         );
         registry.register("tempo_querier_spans_per_query", "Spans that a query looked at", counters.spans.clone());
-        registry.register(
-            "mosso_metrics_cache_lookups",
-            "Blocks that a metrics query had counted before, or not",
-            counters.tallies.clone(),
-        );
         Self { counters: Arc::new(counters) }
-    }
-
-    /// Counts a look for what a block gave to the same metrics query before.
-    pub fn looked_up_tally(&self, is_hit: bool) {
-        let result = if is_hit { "hit" } else { "miss" };
-        self.counters.tallies.get_or_create(&CacheLabels { result }).inc();
     }
 
     /// Counts a query that ended with this outcome.

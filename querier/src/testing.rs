@@ -148,7 +148,7 @@ pub(crate) fn querier_with(config: Config, sources: Vec<Arc<dyn Source>>) -> Que
         let answer: futures::future::BoxFuture<'static, _> = Box::pin(async move { Ok(sources) });
         answer
     });
-    Querier::new(config, sources, CpuPool::new(2), &mut Registry::default())
+    Querier::new(config, sources, CpuPool::new(2), &storage::Telemetry::unregistered(), &mut Registry::default())
 }
 
 /// A source whose small tables cannot be read.

@@ -8,37 +8,40 @@ use quick_cache::{DefaultHashBuilder, Lifecycle, Weighter};
 
 use crate::telemetry::{CacheCounters, Telemetry};
 
-/// What an entry takes besides its own bytes: its key, links, the allocation.
+/// What an entry takes besides its own bytes: links, the allocation.
 const ENTRY_BYTES: usize = 100;
 
+type Entries<K, V> = Cache<K, V, ByBytes<K, V>, DefaultHashBuilder, CountEvictions>;
+
 /// Values by key, within a budget. Those that are asked for least make room for others. Clones share the entries.
-pub(crate) struct ByteCache<K, V> {
-    entries: Arc<Cache<K, V, ByBytes<V>, DefaultHashBuilder, CountEvictions>>,
+pub struct ByteCache<K, V> {
+    entries: Arc<Entries<K, V>>,
     counters: CacheCounters,
 }
 
 /// How much a cache may hold, and of what kind its entries are.
-pub(crate) struct Capacity<V> {
+pub struct Capacity<K, V> {
     /// Names the cache in metrics.
     pub name: &'static str,
     pub bytes: u64,
     /// About how many entries fill it. The budget is divided into a shard for every 32 of them, and an entry that is
     /// larger than its shard is not kept.
     pub entries: usize,
-    pub bytes_of: fn(&V) -> usize,
+    /// What an entry takes, without its share of the cache itself.
+    pub bytes_of: fn(&K, &V) -> usize,
 }
 
-struct ByBytes<V>(fn(&V) -> usize);
+struct ByBytes<K, V>(fn(&K, &V) -> usize);
 
-impl<V> Clone for ByBytes<V> {
+impl<K, V> Clone for ByBytes<K, V> {
     fn clone(&self) -> Self {
         Self(self.0)
     }
 }
 
-impl<K, V> Weighter<K, V> for ByBytes<V> {
-    fn weight(&self, _: &K, value: &V) -> u64 {
-        (ENTRY_BYTES + (self.0)(value)) as u64
+impl<K, V> Weighter<K, V> for ByBytes<K, V> {
+    fn weight(&self, key: &K, value: &V) -> u64 {
+        (ENTRY_BYTES + (self.0)(key, value)) as u64
     }
 }
 
@@ -60,7 +63,7 @@ impl<K, V> Clone for ByteCache<K, V> {
 }
 
 impl<K: Eq + Hash + Clone, V: Clone> ByteCache<K, V> {
-    pub fn new(capacity: &Capacity<V>, telemetry: &Telemetry) -> Self {
+    pub fn new(capacity: &Capacity<K, V>, telemetry: &Telemetry) -> Self {
         let counters = telemetry.cache(capacity.name);
         let (weigh, count) = (ByBytes(capacity.bytes_of), CountEvictions(counters.clone()));
         let entries = Cache::with(capacity.entries, capacity.bytes, weigh, DefaultHashBuilder::default(), count);
@@ -114,7 +117,8 @@ mod tests {
     const BUDGET: u64 = 100_000;
 
     fn cache(registry: &mut Registry) -> ByteCache<u32, Arc<[u8]>> {
-        let capacity = Capacity { name: "test", bytes: BUDGET, entries: 32, bytes_of: |value: &Arc<[u8]>| value.len() };
+        let capacity =
+            Capacity { name: "test", bytes: BUDGET, entries: 32, bytes_of: |_, value: &Arc<[u8]>| value.len() };
         ByteCache::new(&capacity, &Telemetry::register(registry))
     }
 

@@ -31,14 +31,21 @@ impl Parts {
         let store = manifest::Store::open(objects.clone(), telemetry.clone()).await.unwrap();
         let writer_id = WriterId(uuid::Uuid::from_u128(1));
         let manifests = Arc::new(store);
-        let storage =
-            ingester::Storage { objects, manifests, cpu: cpu.clone(), telemetry, writer_id, puts_may_be_late: true };
+        let storage = ingester::Storage {
+            objects,
+            manifests,
+            cpu: cpu.clone(),
+            telemetry: telemetry.clone(),
+            writer_id,
+            puts_may_be_late: true,
+        };
         let log = Log::open_on(Arc::new(disk.clone()), Path::new("wal")).unwrap();
         let ingester = Ingester::open(ingester::Config::default(), log, storage, registry).await.unwrap();
         while ingester.readiness() != Readiness::Ready {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        let querier = Querier::new(querier::Config::default(), live_sources(ingester.clone()), cpu, registry);
+        let querier =
+            Querier::new(querier::Config::default(), live_sources(ingester.clone()), cpu, &telemetry, registry);
         Self { ingester, querier, disk }
     }
 }

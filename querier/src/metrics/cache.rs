@@ -4,17 +4,16 @@
 use std::sync::Arc;
 
 use model::BlockId;
-use quick_cache::Weighter;
-use quick_cache::sync::Cache;
+use storage::cache::{ByteCache, Capacity};
 
 use super::intervals::Intervals;
 use super::meter::SeriesTally;
 
-/// The cache makes a shard of its capacity for about 32 expected entries; few shards leave room for large ones.
+/// Few shards leave room for large tallies.
 const EXPECTED_TALLIES: usize = 256;
 
 /// Tallies of blocks within a byte budget.
-pub(crate) struct TallyCache(Cache<TallyKey, Arc<SeriesTally>, ByBytes>);
+pub(crate) type TallyCache = ByteCache<TallyKey, Arc<SeriesTally>>;
 
 /// Which spans were measured, and how.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -27,25 +26,9 @@ pub(crate) struct TallyKey {
     pub max_exemplars: usize,
 }
 
-#[derive(Clone)]
-struct ByBytes;
-
-impl Weighter<TallyKey, Arc<SeriesTally>> for ByBytes {
-    fn weight(&self, key: &TallyKey, tally: &Arc<SeriesTally>) -> u64 {
-        (size_of::<TallyKey>() + key.query.len() + tally.memory_bytes()) as u64
-    }
-}
-
-impl TallyCache {
-    pub fn new(capacity_bytes: u64) -> Self {
-        Self(Cache::with_weighter(EXPECTED_TALLIES, capacity_bytes, ByBytes))
-    }
-
-    pub fn get(&self, key: &TallyKey) -> Option<Arc<SeriesTally>> {
-        self.0.get(key)
-    }
-
-    pub fn insert(&self, key: TallyKey, tally: Arc<SeriesTally>) {
-        self.0.insert(key, tally);
-    }
+pub(crate) fn tally_cache(capacity_bytes: u64, telemetry: &storage::Telemetry) -> TallyCache {
+    let bytes_of =
+        |key: &TallyKey, tally: &Arc<SeriesTally>| size_of::<TallyKey>() + key.query.len() + tally.memory_bytes();
+    let capacity = Capacity { name: "metrics", bytes: capacity_bytes, entries: EXPECTED_TALLIES, bytes_of };
+    ByteCache::new(&capacity, telemetry)
 }

@@ -19,7 +19,7 @@ impl Search<'_> {
     /// whole, or the page before this one ended between the parts, or a part that may match begins after the range.
     pub(super) async fn split_traces(&self) -> Result<HashSet<TraceId>, Error> {
         if self.query.finder.needs_whole_traces() {
-            return self.reading.split_traces(&self.query.finder).await;
+            return Ok(self.parts_of_split().await?.by_trace.keys().copied().collect());
         }
         if self.after.is_none() && !self.reading.goes_on_after_range() {
             return Ok(HashSet::new());
@@ -53,22 +53,33 @@ impl Search<'_> {
         &self,
         is_wanted: impl Fn(&Parts, &[PartAt], Place) -> Result<bool, Error>,
     ) -> Result<HashSet<TraceId>, Error> {
-        let split = self.reading.split_traces(&self.query.finder).await?;
-        let parts = self.reading.parts_of(&split, &self.reading.range).await?;
+        let parts = self.parts_of_split().await?;
         let mut wanted = HashSet::new();
         for (id, of_trace) in &parts.by_trace {
-            if is_wanted(&parts, of_trace, (Reverse(parts.time_range(of_trace)?.start_nanos), *id))? {
+            if is_wanted(parts, of_trace, (Reverse(parts.time_range(of_trace)?.start_nanos), *id))? {
                 wanted.insert(*id);
             }
         }
         Ok(wanted)
     }
 
+    /// Where the parts of all split traces near the range lie; found when it is asked for the first time.
+    async fn parts_of_split(&self) -> Result<&Parts, Error> {
+        let find = async || {
+            let split = self.reading.split_traces(&self.query.finder).await?;
+            self.reading.parts_of(&split, &self.reading.range).await
+        };
+        self.split_parts.get_or_try_init(find).await
+    }
+
     /// Adds the matches among traces that are evaluated as a whole, the newest first.
     pub(super) async fn find_split(&self, split: &HashSet<TraceId>, hits: &Mutex<Hits>) -> Result<(), Error> {
-        let parts = self.reading.parts_of(split, &self.reading.range).await?;
+        if split.is_empty() {
+            return Ok(());
+        }
+        let parts = self.parts_of_split().await?;
         let mut places: Vec<Place> = Vec::new();
-        for (id, of_trace) in &parts.by_trace {
+        for (id, of_trace) in parts.by_trace.iter().filter(|(id, _)| split.contains(*id)) {
             let time = parts.time_range(of_trace)?;
             let place = (Reverse(time.start_nanos), *id);
             if time.overlaps(&self.reading.range) && self.is_asked(&place) {
@@ -85,7 +96,7 @@ impl Search<'_> {
             if places.is_empty() {
                 break;
             }
-            let whole = self.reading.read_whole(&parts, places.iter().map(|(_, id)| *id)).await?;
+            let whole = self.reading.read_whole(parts, places.iter().map(|(_, id)| *id)).await?;
             let query = self.query.clone();
             let found = move || {
                 let runs = Run::all(&whole.table)?;

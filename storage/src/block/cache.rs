@@ -52,7 +52,7 @@ impl BlockCache {
             name: "block",
             bytes: capacity_bytes - index_bytes - map_bytes,
             entries: EXPECTED_BLOCKS,
-            bytes_of: |opened: &Arc<Opened>| opened.memory_bytes,
+            bytes_of: |_, opened: &Arc<Opened>| opened.memory_bytes,
         };
         Self {
             opened: ByteCache::new(&capacity, &telemetry),
@@ -65,7 +65,8 @@ impl BlockCache {
 
     /// Keeps besides at most `capacity_bytes` of what [`objects::cached`](crate::objects::cached) reads of columns.
     pub(crate) fn with_pages(self, capacity_bytes: u64, telemetry: &Telemetry) -> Self {
-        let capacity = Capacity { name: "page", bytes: capacity_bytes, entries: EXPECTED_PAGES, bytes_of: Bytes::len };
+        let bytes_of = |_: &_, page: &Bytes| page.len();
+        let capacity = Capacity { name: "page", bytes: capacity_bytes, entries: EXPECTED_PAGES, bytes_of };
         Self { pages: Some(ByteCache::new(&capacity, telemetry)), ..self }
     }
 

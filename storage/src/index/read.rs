@@ -78,8 +78,8 @@ impl Entry {
 
 impl IndexCache {
     pub fn new(capacity_bytes: u64, telemetry: Telemetry) -> Self {
-        let capacity =
-            Capacity { name: "index", bytes: capacity_bytes, entries: EXPECTED_ENTRIES, bytes_of: Entry::bytes };
+        let bytes_of = |_: &_, entry: &Entry| entry.bytes();
+        let capacity = Capacity { name: "index", bytes: capacity_bytes, entries: EXPECTED_ENTRIES, bytes_of };
         Self { entries: ByteCache::new(&capacity, &telemetry), telemetry }
     }
 

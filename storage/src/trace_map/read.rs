@@ -45,7 +45,7 @@ struct Opened {
 impl TraceMapCache {
     pub fn new(capacity_bytes: u64, telemetry: Telemetry) -> Self {
         let header_bytes = capacity_bytes / HEADER_SHARE;
-        let opened_bytes = |opened: &Option<Arc<Opened>>| {
+        let opened_bytes = |_: &_, opened: &Option<Arc<Opened>>| {
             let of_opened =
                 |opened: &Arc<Opened>| opened.header.memory_bytes() + opened.whole.as_ref().map_or(0, Bytes::len);
             opened.as_ref().map_or(0, of_opened)
@@ -56,7 +56,7 @@ impl TraceMapCache {
             name: "trace_map_bucket",
             bytes: capacity_bytes - header_bytes,
             entries: EXPECTED_BUCKETS,
-            bytes_of: Bytes::len,
+            bytes_of: |_, bucket: &Bytes| bucket.len(),
         };
         let (opened, buckets) = (ByteCache::new(&headers, &telemetry), ByteCache::new(&buckets, &telemetry));
         Self { opened, buckets, telemetry }

@@ -78,7 +78,8 @@ impl Machine {
         let ingester = Ingester::open(config, log, storage, registry).await?;
         let cache = BlockCache::of(&TraceConfig::default(), &Telemetry::unregistered());
         let sources = app::sources(ingester.clone(), manifests.clone(), objects.clone(), cpu.clone(), cache.clone());
-        let querier = Querier::new(querier::Config::default(), sources, cpu.clone(), registry);
+        let querier =
+            Querier::new(querier::Config::default(), sources, cpu.clone(), &Telemetry::unregistered(), registry);
         let collector = Mutex::new(collector(&manifests, &objects));
         let machine = Self { ingester, querier, collector, manifests, objects, cpu, cache };
         match machine.wait_ready(power).await {
