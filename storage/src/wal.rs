@@ -114,7 +114,7 @@ impl Log {
     /// # Errors
     /// [`Error::SegmentVersion`] when a segment was written by a newer program; nothing is changed then.
     pub fn open(dir: &Path) -> Result<(Self, Recovery), Error> {
-        Self::open_on(Arc::new(LocalFiles), dir)
+        Self::open_on(Arc::new(LocalFiles::default()), dir)
     }
 
     /// As [`open`](Self::open), on other files than those of this machine.

@@ -52,8 +52,25 @@ pub trait OldFile: Read + Seek + Debug + Send {}
 impl<T: Read + Seek + Debug + Send> OldFile for T {}
 
 /// The file system of this machine.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct LocalFiles;
+#[derive(Debug, Clone, Copy)]
+pub struct LocalFiles {
+    /// What appends leave free on the disk. Blocks mostly lie on the same one: retention, which makes room again, has to
+    /// write a manifest first.
+    reserved_bytes: u64,
+}
+
+/// A file of [`LocalFiles`] that is being written.
+#[derive(Debug)]
+struct LocalFile {
+    file: File,
+    reserved_bytes: u64,
+}
+
+impl Default for LocalFiles {
+    fn default() -> Self {
+        Self { reserved_bytes: 64 << 20 }
+    }
+}
 
 impl Files for LocalFiles {
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
@@ -69,7 +86,8 @@ impl Files for LocalFiles {
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn NewFile>> {
-        Ok(Box::new(OpenOptions::new().write(true).create_new(true).open(path)?))
+        let file = OpenOptions::new().write(true).create_new(true).open(path)?;
+        Ok(Box::new(LocalFile { file, reserved_bytes: self.reserved_bytes }))
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn OldFile>> {
@@ -87,11 +105,24 @@ impl Files for LocalFiles {
     }
 }
 
-impl NewFile for File {
+impl LocalFile {
+    fn check_room(&self) -> io::Result<()> {
+        let disk = rustix::fs::fstatvfs(&self.file)?;
+        if disk.f_bavail.saturating_mul(disk.f_frsize) >= self.reserved_bytes {
+            return Ok(());
+        }
+        let reserved_mib = self.reserved_bytes >> 20;
+        let reason = format!("the disk has less than {reserved_mib} MiB left, which are for what makes room again");
+        Err(io::Error::new(io::ErrorKind::StorageFull, reason))
+    }
+}
+
+impl NewFile for LocalFile {
     fn append(&mut self, mut slices: &mut [IoSlice<'_>]) -> io::Result<()> {
+        self.check_room()?;
         IoSlice::advance_slices(&mut slices, 0); // drops empty slices at the front
         while !slices.is_empty() {
-            match self.write_vectored(slices) {
+            match self.file.write_vectored(slices) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(written) => IoSlice::advance_slices(&mut slices, written),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -103,11 +134,30 @@ impl NewFile for File {
 
     /// The size is synced with the content, times are not.
     fn sync(&mut self) -> io::Result<()> {
-        self.sync_data()
+        self.file.sync_data()
     }
 
     fn cut_back(&mut self, bytes: u64) -> io::Result<()> {
-        self.set_len(bytes)?;
-        self.seek(SeekFrom::Start(bytes)).map(drop)
+        self.file.set_len(bytes)?;
+        self.file.seek(SeekFrom::Start(bytes)).map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn appends_leave_room_on_the_disk() {
+        let temp = tempfile::tempdir().unwrap();
+        let append = |reserved_bytes: u64, name: &str| {
+            let mut file = LocalFiles { reserved_bytes }.create(&temp.path().join(name)).unwrap();
+            file.append(&mut [IoSlice::new(b"span")])
+        };
+        append(0, "with").unwrap();
+        let error = append(u64::MAX, "without").unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        assert_eq!(fs::read(temp.path().join("with")).unwrap(), b"span");
+        assert_eq!(fs::read(temp.path().join("without")).unwrap(), b"");
     }
 }

@@ -52,7 +52,7 @@ impl Survey {
     /// # Errors
     /// When the folder cannot be read, or a segment was written by a newer program.
     pub fn open(dir: &Path) -> Result<Self, Error> {
-        Ok(Self { recovery: Recovery::open(Arc::new(LocalFiles), dir)? })
+        Ok(Self { recovery: Recovery::open(Arc::new(LocalFiles::default()), dir)? })
     }
 
     /// Size of all segments.

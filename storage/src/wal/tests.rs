@@ -21,7 +21,7 @@ fn some_entries(count: usize) -> Entries {
 
 /// What a start would find, without starting a new segment.
 fn replay(dir: &Path) -> Vec<ReplayEvent> {
-    replay_on(Arc::new(LocalFiles), dir)
+    replay_on(Arc::new(LocalFiles::default()), dir)
 }
 
 fn replay_on(files: Arc<dyn Files>, dir: &Path) -> Vec<ReplayEvent> {
