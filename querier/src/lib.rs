@@ -37,6 +37,7 @@ mod legacy;
 mod finder;
 mod plan;
 mod reading;
+mod split;
 
 mod budget;
 mod candidates;

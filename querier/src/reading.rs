@@ -1,7 +1,7 @@
 //! The sources that one query reads, and what reading them has cost.
 //!
-//! Owns how traces whose spans lie in several sources are found and put together. What is looked for in them is the
-//! affair of each question.
+//! Owns how the parts of traces that lie in several sources are found and put together; which traces do is in `split.rs`.
+//! What is looked for in them is the affair of each question.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use futures::FutureExt;
 use hashbrown::{HashMap, HashSet};
 use model::{TimeRange, TraceId};
 use spans::SpanTable;
-use storage::source::{Dimensions, Source};
+use storage::source::Source;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::budget::{Budget, Held};
@@ -121,14 +121,6 @@ impl<'a> Reading<'a> {
         self.all_split_traces().await
     }
 
-    /// Traces near the range of which several sources have parts.
-    pub async fn all_split_traces(&self) -> Result<HashSet<TraceId>, Error> {
-        let sources = self.near(&self.range);
-        let dimensions = sources.into_iter().map(|(_, source)| self.dimensions(source).boxed()).collect();
-        let dimensions = try_all(self.inner.config.max_concurrent_reads, dimensions).await?;
-        self.inner.cpu.run(move || repeated_ids(&dimensions.into_iter().flatten().collect::<Vec<_>>())).await?
-    }
-
     /// All parts near the range of these traces, wherever they lie, and the sources that have them.
     pub async fn parts_of(&self, ids: &HashSet<TraceId>, range: &TimeRange) -> Result<Parts, Error> {
         self.open(self.find_parts(ids, range).await?).await
@@ -154,11 +146,6 @@ impl<'a> Reading<'a> {
         };
         let opened = try_all(self.inner.config.max_concurrent_reads, numbers.into_iter().map(open).collect()).await?;
         Ok(Parts { by_trace, opened: opened.into_iter().collect() })
-    }
-
-    /// The small tables of a source; `None` when it is damaged.
-    async fn dimensions(&self, source: Arc<dyn Source>) -> Result<Option<Arc<Dimensions>>, Error> {
-        self.budget.if_readable(source.block_id(), async { Ok(source.dimensions().await?) }).await
     }
 
     /// One table with some of these traces, put together in the order in which their parts arrived. A part that cannot be
@@ -261,16 +248,4 @@ impl Parts {
         let time_range = |part: &PartAt| Ok(self.opened[&part.source].traces()?.time_range(part.trace));
         parts.iter().map(time_range).try_fold(first, |all, of_part: Result<_, Error>| Ok(join(all, of_part?)))
     }
-}
-
-/// The ids that several of the tables have.
-fn repeated_ids(dimensions: &[Arc<Dimensions>]) -> Result<HashSet<TraceId>, Error> {
-    let mut ids: Vec<u128> = Vec::new();
-    for of_source in dimensions {
-        let traces = spans::Traces::of(&of_source.traces)?;
-        ids.extend(of_source.by_id.rows().iter().map(|&row| u128::from_be_bytes(traces.id(row as usize).0)));
-    }
-    ids.sort(); // the stable sort merges what is in order already, as the ids of each table are
-    let repeated = ids.windows(2).filter(|pair| pair[0] == pair[1]);
-    Ok(repeated.map(|pair| TraceId(pair[0].to_be_bytes())).collect())
 }
