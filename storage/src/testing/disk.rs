@@ -186,6 +186,11 @@ struct DiskFile {
 }
 
 impl NewFile for DiskFile {
+    /// All of it may be used.
+    fn check_room(&self) -> io::Result<()> {
+        self.disk.check_power()
+    }
+
     fn append(&mut self, slices: &mut [IoSlice<'_>]) -> io::Result<()> {
         let fault = self.disk.fault()?;
         let mut bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();

@@ -35,6 +35,13 @@ pub trait Files: Debug + Send + Sync {
 
 /// A file that is being written.
 pub trait NewFile: Debug + Send {
+    /// To be asked before spans are appended.
+    ///
+    /// # Errors
+    /// There is only room left for what makes room again, such as the header of a segment: with the next one begun the
+    /// rows of those before can become blocks.
+    fn check_room(&self) -> io::Result<()>;
+
     /// Writes all slices at the end. On an error any part of them may have been written.
     fn append(&mut self, slices: &mut [IoSlice<'_>]) -> io::Result<()>;
 
@@ -54,9 +61,9 @@ impl<T: Read + Seek + Debug + Send> OldFile for T {}
 /// The file system of this machine.
 #[derive(Debug, Clone, Copy)]
 pub struct LocalFiles {
-    /// What appends leave free on the disk. Blocks mostly lie on the same one: retention, which makes room again, has to
-    /// write a manifest first.
-    reserved_bytes: u64,
+    /// What is left free on the disk. Blocks mostly lie on the same one: retention, which makes room again, has to write
+    /// a manifest first.
+    pub(super) reserved_bytes: u64,
 }
 
 /// A file of [`LocalFiles`] that is being written.
@@ -105,7 +112,7 @@ impl Files for LocalFiles {
     }
 }
 
-impl LocalFile {
+impl NewFile for LocalFile {
     fn check_room(&self) -> io::Result<()> {
         let disk = rustix::fs::fstatvfs(&self.file)?;
         if disk.f_bavail.saturating_mul(disk.f_frsize) >= self.reserved_bytes {
@@ -115,11 +122,8 @@ impl LocalFile {
         let reason = format!("the disk has less than {reserved_mib} MiB left, which are for what makes room again");
         Err(io::Error::new(io::ErrorKind::StorageFull, reason))
     }
-}
 
-impl NewFile for LocalFile {
     fn append(&mut self, mut slices: &mut [IoSlice<'_>]) -> io::Result<()> {
-        self.check_room()?;
         IoSlice::advance_slices(&mut slices, 0); // drops empty slices at the front
         while !slices.is_empty() {
             match self.file.write_vectored(slices) {
@@ -140,24 +144,5 @@ impl NewFile for LocalFile {
     fn cut_back(&mut self, bytes: u64) -> io::Result<()> {
         self.file.set_len(bytes)?;
         self.file.seek(SeekFrom::Start(bytes)).map(drop)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn appends_leave_room_on_the_disk() {
-        let temp = tempfile::tempdir().unwrap();
-        let append = |reserved_bytes: u64, name: &str| {
-            let mut file = LocalFiles { reserved_bytes }.create(&temp.path().join(name)).unwrap();
-            file.append(&mut [IoSlice::new(b"span")])
-        };
-        append(0, "with").unwrap();
-        let error = append(u64::MAX, "without").unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
-        assert_eq!(fs::read(temp.path().join("with")).unwrap(), b"span");
-        assert_eq!(fs::read(temp.path().join("without")).unwrap(), b"");
     }
 }

@@ -125,6 +125,7 @@ impl SegmentWriter {
         if entries.is_empty() {
             return Ok(());
         }
+        self.file.check_room()?;
         let headers: Vec<[u8; ENTRY_HEADER_BYTES]> = entries
             .iter()
             .map(|(tenant, payload)| EntryHeader::of(self.salt, tenant, payload).encode(self.salt))

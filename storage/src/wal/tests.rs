@@ -343,6 +343,20 @@ fn a_log_without_room_keeps_the_segment_that_says_which_is_next() {
 }
 
 #[test]
+fn a_log_leaves_room_for_what_makes_room_again() {
+    let temp = tempfile::tempdir().unwrap();
+    Log::open(temp.path()).unwrap().0.append_batch(&[entry("a", b"before")]).unwrap();
+    let nearly_full = Arc::new(LocalFiles { reserved_bytes: u64::MAX });
+    let (mut log, _) = Log::open_on(nearly_full, temp.path()).unwrap();
+    let Err(Error::Io { source, .. }) = log.append_batch(&[entry("a", b"refused")]) else { panic!("room for spans") };
+    assert_eq!(source.kind(), std::io::ErrorKind::StorageFull);
+    assert_eq!((log.segments(), log.rotate().unwrap()), (2, SegmentSequence(1)), "segments are begun all the same");
+    log.remove_through(SegmentSequence(1)).unwrap();
+    drop(log);
+    assert_eq!(entries_of(&replay(temp.path())), []);
+}
+
+#[test]
 fn a_log_that_cannot_be_opened_for_another_reason_is_an_error() {
     let disk = Disk::default();
     disk.faults().plan(1, Fault::Refused);
