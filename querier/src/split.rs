@@ -41,7 +41,7 @@ impl Reading<'_> {
         let (of_live, of_blocks) = (self.dimensions_of(&live).await?, self.dimensions_of(&blocks).await?);
         if count(&of_live) * of_blocks.len() * LOOK_UP_COST < count(&of_blocks) {
             let known = self.split_in_blocks(&blocks).await?;
-            let find = move || Ok(known.iter().copied().chain(parts_in_blocks(&of_live, &of_blocks)?).collect());
+            let find = move || Ok(known.iter().copied().chain(split_with_live(&of_live, &of_blocks)?).collect());
             return self.inner.cpu.run(find).await?;
         }
         let all = of_live.into_iter().chain(of_blocks).collect::<Vec<_>>();
@@ -89,7 +89,7 @@ fn repeated(dimensions: &[Arc<Dimensions>]) -> Result<Vec<TraceId>, Error> {
 }
 
 /// The ids of live traces that other live sources have, too, or blocks.
-fn parts_in_blocks(live: &[Arc<Dimensions>], blocks: &[Arc<Dimensions>]) -> Result<Vec<TraceId>, Error> {
+fn split_with_live(live: &[Arc<Dimensions>], blocks: &[Arc<Dimensions>]) -> Result<Vec<TraceId>, Error> {
     let mut found = repeated(live)?;
     for id in ids(live)?.into_iter().map(|id| TraceId(id.to_be_bytes())) {
         for block in blocks {
@@ -128,7 +128,7 @@ mod tests {
         let live = [with_traces(&[9, 1, 2]).await, with_traces(&[2, 5]).await];
         let blocks = [with_traces(&[3, 1, 4]).await, with_traces(&[5, 4, 6]).await, with_traces(&[1]).await];
         let all: Vec<_> = live.iter().chain(&blocks).cloned().collect();
-        let by_look_up = repeated(&blocks).unwrap().into_iter().chain(parts_in_blocks(&live, &blocks).unwrap());
+        let by_look_up = repeated(&blocks).unwrap().into_iter().chain(split_with_live(&live, &blocks).unwrap());
         let expected: HashSet<_> = repeated(&all).unwrap().into_iter().collect();
         assert_eq!(expected.len(), 4);
         assert_eq!(by_look_up.collect::<HashSet<_>>(), expected);
