@@ -35,7 +35,8 @@ pub fn table(requests: &[Vec<u8>]) -> SpanTable {
 
 /// Encodes a table for the tenant of single-tenant mode.
 pub fn encoded(table: &SpanTable) -> EncodedBlock {
-    encode(BlockId::generate(), &TenantId::single(), table).expect("a table of the builder can be encoded")
+    encode(BlockId::generate(), &TenantId::single(), table, Some(Default::default()))
+        .expect("a table of the builder can be encoded")
 }
 
 /// A block of these spans in an in-memory object store.

@@ -36,7 +36,7 @@ async fn stored() -> Stored {
     let mut blocks = vec![encoded(&different)];
     blocks.extend((1..BLOCKS).map(|_| EncodedBlock {
         meta: BlockMeta { id: BlockId::generate(), ..copied.meta.clone() },
-        files: copied.files.clone(),
+        ..copied.clone()
     }));
     for block in &blocks {
         block.put(&tenant, objects.as_ref()).await.expect("memory takes everything");

@@ -19,21 +19,16 @@ fn write(criterion: &mut Criterion) {
 fn trace_by_id(criterion: &mut Criterion) {
     let (requests, _) = requests(0..60);
     let (block, runtime) = (block(&table(&requests)), tokio_runtime());
-    let dimensions = runtime.block_on(block.dimensions()).expect("a whole block");
-    let traces = Traces::of(&dimensions.traces).expect("a whole block");
+    let traces = runtime.block_on(block.traces(0)).expect("a whole block");
+    let traces = Traces::of(&traces).expect("a whole block");
     let id = traces.id(traces.len() / 2);
     criterion.bench_function("block/trace by id", |bencher| {
         bencher.iter(|| {
             runtime.block_on(async {
-                let row = block.find_trace(&id).await.expect("a whole block").expect("the trace is there");
-                let rows = traces.span_rows(row);
-                let group = dimensions
-                    .row_groups
-                    .iter()
-                    .position(|group| group.contains(&rows.start))
-                    .expect("a group for each row");
+                let at = block.find_trace(&id).await.expect("a whole block").expect("the trace is there");
+                let rows = traces.span_rows(at.trace);
                 block
-                    .read(group, std::slice::from_ref(&rows), &Projection::all())
+                    .read(at.group, std::slice::from_ref(&rows), &Projection::all())
                     .await
                     .expect("a whole block")
                     .batch

@@ -73,6 +73,8 @@ impl App {
             telemetry: telemetry.clone(),
             writer_id: lock::writer_id(&dir)?,
             puts_may_be_late: config.storage.trace.backend.is_remote(),
+            cache: cache.clone(),
+            trace_reach: Duration::from_secs(config.querier().trace_reach_seconds),
         };
         let log = Log::open(dir.wal_dir())?;
         let ingester = Ingester::open(config.ingester(), log, storage, &mut registry).await?;

@@ -10,11 +10,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use model::BlockId;
+use hashbrown::HashSet;
+use model::{TenantId, TraceId};
 use spans::SpanTable;
-use storage::block::EncodedBlock;
+use storage::block::BlockSource;
+use storage::continued::continued;
 use storage::garbage::Begun;
-use storage::manifest::Change;
+use storage::lock::WriterId;
+use storage::manifest::{Change, Manifest};
 use storage::wal::SegmentSequence;
 use storage::{Error as StorageError, block};
 use tokio::sync::{mpsc, oneshot};
@@ -128,17 +131,43 @@ impl Flusher {
         }
         let begun = *pending.begun.get_or_insert_with(Begun::now);
         let (tenant, block_id) = (&pending.head.tenant, pending.head.block.id());
-        let encoding = pending.head.clone();
-        let block = self.storage.cpu.run(move || encode(&encoding, block_id)).await??;
+        let head = pending.head.clone();
+        let table = self.storage.cpu.run(move || combined(&head)).await??;
+        let manifest = self.storage.manifests.load(tenant).await?;
+        let continued = self.continued(tenant, &table, &manifest).await?;
+        let encoded_tenant = tenant.clone();
+        let encode = move || block::encode(block_id, &encoded_tenant, &table, Some(Arc::new(continued)));
+        let block = self.storage.cpu.run(encode).await??;
         block.put(tenant, self.storage.objects.as_ref()).await?;
         let entry = block.entry().written_now();
         let (spans, bytes) = (entry.spans, entry.bytes());
         let watermark = Some((self.storage.writer_id, segment));
         let change = Change { add: vec![entry], begun: Some(begun), watermark, ..Change::default() };
-        self.storage.manifests.commit(tenant, |_| Some(change.clone())).await?;
+        let writer_id = self.storage.writer_id;
+        let change_of = |now: &Manifest| {
+            let mut change = change.clone();
+            if !knows_all_writers(&manifest, now, &writer_id) {
+                change.add.iter_mut().for_each(|entry| entry.continued_traces = None);
+            }
+            Some(change)
+        };
+        self.storage.manifests.commit(tenant, change_of).await?;
         tracing::info!(%tenant, %block_id, spans, bytes, took = ?started.elapsed(), "block published");
         self.metrics.flushed(bytes, started.elapsed());
         Ok(())
+    }
+
+    /// The traces of a table of which published blocks have a part, too.
+    async fn continued(
+        &self,
+        tenant: &TenantId,
+        table: &SpanTable,
+        manifest: &Manifest,
+    ) -> Result<HashSet<TraceId>, StorageError> {
+        let Storage { objects, cpu, cache, trace_reach, .. } = &self.storage;
+        let blocks = BlockSource::all(tenant, manifest, objects, cpu, cache);
+        let reach_nanos = u64::try_from(trace_reach.as_nanos()).unwrap_or(u64::MAX);
+        continued(&table.traces()?, &blocks, reach_nanos).await
     }
 
     /// Gives up a block that was begun too long ago; its head becomes another one. True when it turns out to be published.
@@ -156,10 +185,15 @@ impl Flusher {
     }
 }
 
-fn encode(head: &CutHead, block_id: BlockId) -> Result<EncodedBlock, StorageError> {
+/// Whether no other writer has published a block since: what it holds was not looked at. Compaction adds no traces.
+fn knows_all_writers(then: &Manifest, now: &Manifest, own: &WriterId) -> bool {
+    now.wal_watermarks.iter().all(|(writer, segment)| writer == own || *segment <= then.watermark(writer))
+}
+
+fn combined(head: &CutHead) -> Result<SpanTable, StorageError> {
     let tables = head.chunks.iter().map(|chunk| Ok(chunk.source()?.table()));
     let tables = tables.collect::<Result<Vec<SpanTable>, StorageError>>()?;
-    block::encode(block_id, &head.tenant, &spans::combine(&tables)?)
+    Ok(spans::combine(&tables)?)
 }
 
 #[cfg(test)]

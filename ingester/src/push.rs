@@ -7,6 +7,7 @@ use bytes::Bytes;
 use model::TenantId;
 use object_store::ObjectStore;
 use prometheus_client::registry::Registry;
+use storage::block::BlockCache;
 use storage::cpu::CpuPool;
 use storage::lock::WriterId;
 use storage::manifest;
@@ -64,6 +65,10 @@ pub struct Storage {
     /// Whether a put may still arrive after the death of the process that made it, as it may over a network. The file
     /// system of this machine has done with a process before it frees its lock on the data folder.
     pub puts_may_be_late: bool,
+    /// What is kept of published blocks: a block that is written is told which traces they have, too.
+    pub cache: BlockCache,
+    /// How far apart in time parts of a trace are looked for.
+    pub trace_reach: Duration,
 }
 
 /// Takes spans. Cheap to clone.

@@ -32,6 +32,14 @@ impl TimeRange {
     pub fn union(&self, other: &Self) -> Self {
         Self { start_nanos: self.start_nanos.min(other.start_nanos), end_nanos: self.end_nanos.max(other.end_nanos) }
     }
+
+    /// The range that reaches `by_nanos` further on both sides.
+    pub fn widened(&self, by_nanos: u64) -> Self {
+        Self {
+            start_nanos: self.start_nanos.saturating_sub(by_nanos),
+            end_nanos: self.end_nanos.saturating_add(by_nanos),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -45,5 +53,6 @@ mod tests {
         assert!(!range.overlaps(&TimeRange::new(21, 30)));
         assert!(range.contains(10) && range.contains(20) && !range.contains(21));
         assert_eq!(range.union(&TimeRange::new(5, 12)), TimeRange::new(5, 20));
+        assert_eq!(range.widened(15), TimeRange::new(0, 35));
     }
 }

@@ -1,15 +1,15 @@
-//! Which traces of an opened source a query must look at: what is left by index, small tables and time.
+//! Which traces of a row group are left to be looked at, once its small tables are open.
 
 use model::TimeRange;
 
 use crate::error::Error;
 use crate::finder::{Decided, Finder};
 use crate::prune::Pruned;
-use crate::scan::Opened;
+use crate::scan::OpenGroup;
 
-/// Traces that overlap the range and may have something that the finder finds: rows of `traces`, ascending.
+/// Traces that overlap the range and may have something that the finder finds: rows of the group's `traces`, ascending.
 pub(crate) fn candidates(
-    opened: &Opened,
+    group: &OpenGroup,
     finder: &Finder,
     decided: &Decided,
     pruned: &Pruned,
@@ -18,8 +18,8 @@ pub(crate) fn candidates(
     if decided.is_never() {
         return Ok(Vec::new());
     }
-    let traces = opened.traces()?;
-    let possible = pruned.traces_of(finder, traces.len());
+    let traces = group.traces()?;
+    let possible = pruned.traces_of(finder, &group.row_group().traces);
     let is_candidate = |&trace: &usize| {
         possible.as_ref().is_none_or(|mask| mask.value(trace))
             && decided.traces().is_none_or(|mask| mask.value(trace))

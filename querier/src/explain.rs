@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use model::{BlockId, TimeRange};
 use serde::Serialize;
-use spans::Traces;
 use storage::CpuPool;
 use storage::source::{Projection, Source};
 use traceql::{Condition, Conditions, Query};
@@ -19,7 +18,7 @@ use crate::finder::Finder;
 use crate::metrics::MetricsQuery;
 use crate::plan;
 use crate::prune::Pruned;
-use crate::scan::Opened;
+use crate::scan::OpenSource;
 use crate::search::Shown;
 
 /// What a query would do.
@@ -66,18 +65,22 @@ pub enum Outcome {
     /// By its index nothing matches: the source is not opened.
     NothingByIndex,
     /// These are what is left to read.
-    Read {
-        traces: usize,
-        /// Traces that the index leaves.
-        by_index: usize,
-        /// Of these, traces that the small tables and the range leave.
-        left: usize,
-        left_spans: usize,
-        row_groups: usize,
-        left_row_groups: usize,
-    },
+    Read(Read),
     /// The source is left out, and the answer says that it is partial.
     Unreadable { reason: String },
+}
+
+/// What a query would read of a source.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Read {
+    pub traces: usize,
+    /// Traces that the index leaves.
+    pub by_index: usize,
+    /// Of these, traces that the small tables and the range leave.
+    pub left: usize,
+    pub left_spans: usize,
+    pub row_groups: usize,
+    pub left_row_groups: usize,
 }
 
 /// Explains a search, or a metrics query, in TraceQL.
@@ -129,19 +132,27 @@ async fn plan_source(
     if pruned.leaves_nothing(finder) {
         return Ok(Outcome::NothingByIndex);
     }
-    let opened = Opened::open(source.clone()).await?;
-    let (deciding, small_tables) = (finder.clone(), opened.small_tables());
-    let decided = cpu.run(move || deciding.on_dimensions(&small_tables)).await??;
-    let left = candidates(&opened, finder, &decided, &pruned, range)?;
-    let view = Traces::of(&opened.dimensions.traces)?;
-    Ok(Outcome::Read {
-        traces: view.len(),
-        by_index: pruned.traces_of(finder, view.len()).map_or(view.len(), |mask| mask.count_set_bits()),
-        left: left.len(),
-        left_spans: left.iter().map(|&trace| view.span_rows(trace).len()).sum(),
-        row_groups: opened.dimensions.row_groups.len(),
-        left_row_groups: opened.by_group(left)?.len(),
-    })
+    let source = OpenSource::open(source.clone()).await?;
+    let row_groups = source.dimensions.row_groups.len();
+    let mut read = Read { row_groups, ..Read::default() };
+    for number in 0..row_groups {
+        let traces = source.row_group(number).traces.clone();
+        let by_index = pruned.traces_of(finder, &traces).map_or(traces.len(), |mask| mask.count_set_bits());
+        read.traces += traces.len();
+        read.by_index += by_index;
+        if by_index == 0 || !source.row_group(number).time_range.overlaps(range) {
+            continue;
+        }
+        let group = source.group(number).await?;
+        let (deciding, small_tables) = (finder.clone(), group.small_tables());
+        let decided = cpu.run(move || deciding.on_dimensions(&small_tables)).await??;
+        let left = candidates(&group, finder, &decided, &pruned, range)?;
+        let view = group.traces()?;
+        read.left += left.len();
+        read.left_spans += left.iter().map(|&trace| view.span_rows(trace).len()).sum::<usize>();
+        read.left_row_groups += usize::from(!left.is_empty());
+    }
+    Ok(Outcome::Read(read))
 }
 
 /// What is read to find matches.
@@ -204,7 +215,8 @@ mod tests {
     }
 
     fn left(traces: usize, by_index: usize, left: usize) -> Outcome {
-        Outcome::Read { traces, by_index, left, left_spans: left, row_groups: 1, left_row_groups: left.min(1) }
+        let (row_groups, left_row_groups) = (1, left.min(1));
+        Outcome::Read(Read { traces, by_index, left, left_spans: left, row_groups, left_row_groups })
     }
 
     #[tokio::test]

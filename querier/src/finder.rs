@@ -18,7 +18,7 @@ pub(crate) enum Finder {
     Pipeline(Pipeline),
 }
 
-/// What was decided on the small tables of a source.
+/// What was decided on the small tables of a row group.
 #[derive(Debug)]
 pub(crate) enum Decided {
     Filter(DimensionMasks),
@@ -29,7 +29,7 @@ pub(crate) enum Decided {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct HitSet {
     pub matched: u32,
-    /// The first rows of the source that match.
+    /// The first rows of the row group that match.
     pub rows: Vec<usize>,
     /// Results of the pipeline.
     pub attributes: Vec<(Arc<str>, Cell)>,
@@ -135,7 +135,7 @@ impl Finder {
                 let mut found: Vec<(usize, Vec<HitSet>)> = Vec::new();
                 for set in pipeline.on(table, masks).evaluate(&rows_of(runs))? {
                     let run = &runs[set.run];
-                    let rows = set.rows.iter().take(most_rows).map(|&row| run.in_source(row as usize));
+                    let rows = set.rows.iter().take(most_rows).map(|&row| run.in_group(row as usize));
                     let (matched, rows) = (set.rows.len() as u32, rows.collect());
                     let hit_set = HitSet { matched, rows, attributes: set.attributes };
                     match found.last_mut().filter(|(last, _)| *last == set.run) {
@@ -149,7 +149,7 @@ impl Finder {
         }
     }
 
-    /// The rows of the source in all span sets of the runs; a row that is in two sets is there twice.
+    /// The rows of the row group in all span sets of the runs; a row that is in two sets is there twice.
     pub fn find_rows(&self, table: &SpanTable, runs: &[Run], decided: &Decided) -> Result<Vec<usize>, Error> {
         match (self, decided) {
             (Self::Filter(filter), Decided::Filter(masks)) => {
@@ -164,7 +164,7 @@ impl Finder {
                 let sets = pipeline.on(table, masks).evaluate(&rows_of(runs))?;
                 Ok(sets
                     .iter()
-                    .flat_map(|set| set.rows.iter().map(|&row| runs[set.run].in_source(row as usize)))
+                    .flat_map(|set| set.rows.iter().map(|&row| runs[set.run].in_group(row as usize)))
                     .collect())
             }
             _ => unreachable!("what is decided comes from the finder that asks for it"),

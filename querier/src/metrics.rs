@@ -44,7 +44,7 @@ use crate::prune::Pruned;
 use crate::querier::Inner;
 use crate::reading::Reading;
 use crate::request::MetricsRequest;
-use crate::scan::{GroupTraces, Opened, Run};
+use crate::scan::{OpenGroup, OpenSource, Run};
 
 /// Sources that are measured together: enough to keep all cores at work while one waits for its bytes.
 const SOURCES_AT_ONCE: usize = 4;
@@ -143,69 +143,53 @@ impl Measuring<'_> {
         split: &HashSet<TraceId>,
         intervals: &Intervals,
     ) -> Result<Tally, Error> {
-        let pruned = Pruned::ask(source.as_ref(), &self.query.finder.conditions()).await?;
-        let tally = match pruned.leaves_nothing(&self.query.finder) {
-            true => self.query.meter.nothing(intervals, &self.limits),
-            false => self.scan_opened(Opened::open(source.clone()).await?, &pruned, split, intervals).await?,
-        };
+        let mut tally = self.query.meter.nothing(intervals, &self.limits);
+        let finder = &self.query.finder;
+        let pruned = Pruned::ask(source.as_ref(), &finder.conditions()).await?;
+        if !pruned.leaves_nothing(finder) {
+            let source = OpenSource::open(source.clone()).await?;
+            let mut groups = source.newest_groups(&self.reading.range);
+            groups.retain(|&group| !pruned.leaves_nothing_of(finder, &source.row_group(group).traces));
+            let (budget, block_id) = (&self.reading.budget, source.source.block_id());
+            let measure = |group| {
+                let measure = self.measure_group(&source, group, &pruned, split, intervals);
+                async move { Ok(budget.if_readable(block_id, measure).await?.flatten()) }.boxed()
+            };
+            let merge = |of_group: Option<Tally>| of_group.map_or(Ok(()), |of_group| tally.merge(of_group, 0));
+            let groups = groups.into_iter().map(measure).collect();
+            try_in_order(self.reading.inner.config.max_concurrent_reads, groups, merge).await?;
+        }
         self.reading.budget.count_source();
         Ok(tally)
     }
 
-    async fn scan_opened(
-        &self,
-        opened: Opened,
-        pruned: &Pruned,
-        split: &HashSet<TraceId>,
-        intervals: &Intervals,
-    ) -> Result<Tally, Error> {
-        let (finder, small_tables) = (self.query.finder.clone(), opened.small_tables());
-        let decided = Arc::new(self.reading.inner.cpu.run(move || finder.on_dimensions(&small_tables)).await??);
-        let traces = self.candidates(&opened, &decided, pruned, split)?;
-        self.reading.budget.count_traces(traces.len());
-        let mut tally = self.query.meter.nothing(intervals, &self.limits);
-        let (budget, block_id) = (&self.reading.budget, opened.source.block_id());
-        let measure = |group| {
-            let measure = self.measure_group(&opened, &decided, group, intervals);
-            async move { Ok(budget.if_readable(block_id, measure).await?.flatten()) }.boxed()
-        };
-        let groups = opened.by_group(traces)?.into_iter().map(measure).collect();
-        let merge = |of_group: Option<Tally>| of_group.map_or(Ok(()), |of_group| tally.merge(of_group, 0));
-        try_in_order(self.reading.inner.config.max_concurrent_reads, groups, merge).await?;
-        Ok(tally)
-    }
-
-    /// Traces of a source that may have spans to measure, ascending.
-    fn candidates(
-        &self,
-        opened: &Opened,
-        decided: &Decided,
-        pruned: &Pruned,
-        split: &HashSet<TraceId>,
-    ) -> Result<Vec<usize>, Error> {
-        let mut candidates = candidates(opened, &self.query.finder, decided, pruned, &self.reading.range)?;
-        let traces = opened.traces()?;
-        candidates.retain(|&trace| split.is_empty() || !split.contains(&traces.id(trace)));
-        Ok(candidates)
-    }
-
     async fn measure_group(
         &self,
-        opened: &Opened,
-        decided: &Arc<Decided>,
-        mut wanted: GroupTraces,
+        source: &OpenSource,
+        group: usize,
+        pruned: &Pruned,
+        split: &HashSet<TraceId>,
         intervals: &Intervals,
     ) -> Result<Option<Tally>, Error> {
         let _turn = self.reading.turn().await?;
-        let found = self.find(opened, decided, &mut wanted).await?;
+        let group = source.group(group).await?;
+        let (finder, small_tables) = (self.query.finder.clone(), group.small_tables());
+        let decided = Arc::new(self.reading.inner.cpu.run(move || finder.on_dimensions(&small_tables)).await??);
+        let mut wanted = candidates(&group, &self.query.finder, &decided, pruned, &self.reading.range)?;
+        if !split.is_empty() {
+            let traces = group.traces()?;
+            wanted.retain(|&trace| !split.contains(&traces.id(trace)));
+        }
+        self.reading.budget.count_traces(wanted.len());
+        let found = self.find(&group, &decided, &mut wanted).await?;
         if found.is_empty() {
             return Ok(None);
         }
         let columns = self.query.meter.projection();
         let rows = if self.query.meter.needs_whole_runs() {
-            opened.read_only(&wanted, &columns).await?
+            group.read_only(&wanted, &columns).await?
         } else {
-            opened.read_near(wanted.group, &found, &columns).await?
+            group.read_near(&found, &columns).await?
         };
         self.reading
             .budget
@@ -218,22 +202,22 @@ impl Measuring<'_> {
         Ok(Some(self.reading.inner.cpu.run(measure).await??))
     }
 
-    /// The rows of the source that match; leaves in `wanted` only traces that may.
+    /// The rows of a row group that match; leaves in `wanted` only traces that may.
     async fn find(
         &self,
-        opened: &Opened,
+        group: &OpenGroup,
         decided: &Arc<Decided>,
-        wanted: &mut GroupTraces,
+        wanted: &mut Vec<usize>,
     ) -> Result<Vec<usize>, Error> {
         let finder = self.query.finder.clone();
         if finder.decides_whole_traces() {
-            let traces = opened.traces()?;
-            return Ok(wanted.traces.iter().flat_map(|&trace| traces.span_rows(trace)).collect());
+            let traces = group.traces()?;
+            return Ok(wanted.iter().flat_map(|&trace| traces.span_rows(trace)).collect());
         }
-        let Some(rows) = self.reading.read_candidates(&finder, decided, opened, wanted, |_| Ok(())).await? else {
+        let Some(rows) = self.reading.read_candidates(&finder, decided, group, wanted, |_| Ok(())).await? else {
             return Ok(Vec::new());
         };
-        let (decided, traces) = (decided.clone(), wanted.traces.clone());
+        let (decided, traces) = (decided.clone(), wanted.clone());
         let find = move || {
             let runs = rows.runs(&traces)?;
             finder.find_rows(&rows.table, &runs, &decided)

@@ -9,20 +9,26 @@ use futures::FutureExt;
 use hashbrown::HashMap;
 use model::TraceId;
 use spans::{Copies, SpanTable};
-use storage::source::{Projection, Source};
+use storage::source::{Projection, Source, TraceAt};
 
 use crate::budget::Budget;
 use crate::concurrent::try_all;
 use crate::error::Error;
-use crate::scan::{GroupTraces, Opened, Rows};
+use crate::scan::{OpenGroup, Rows};
 
 /// Where a part of a trace lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PartAt {
     /// Number of the source.
     pub source: usize,
-    /// Row of its `traces`.
-    pub trace: usize,
+    pub at: TraceAt,
+}
+
+impl PartAt {
+    /// The numbers of its source and its row group.
+    pub fn group(&self) -> (usize, usize) {
+        (self.source, self.at.group)
+    }
 }
 
 /// Finds which of the sources have parts of the traces; parts are in the order of the sources. A damaged source is left
@@ -52,17 +58,17 @@ pub(crate) async fn find(
 async fn find_in(number: usize, source: Arc<dyn Source>, ids: &[TraceId]) -> Result<Vec<(TraceId, PartAt)>, Error> {
     let mut parts = Vec::new();
     for id in ids {
-        if let Some(trace) = source.find_trace(id).await? {
-            parts.push((*id, PartAt { source: number, trace }));
+        if let Some(at) = source.find_trace(id).await? {
+            parts.push((*id, PartAt { source: number, at }));
         }
     }
     Ok(parts)
 }
 
 /// Reads the spans of some traces (rows of `traces`, ascending) with all columns, as a table of its own.
-pub(crate) async fn read_whole(opened: &Opened, wanted: &GroupTraces) -> Result<(SpanTable, u64), Error> {
-    let rows = opened.read_only(wanted, &Projection::all()).await?;
-    Ok((cut(&rows, &wanted.traces)?, rows.bytes))
+pub(crate) async fn read_whole(group: &OpenGroup, wanted: &[usize]) -> Result<(SpanTable, u64), Error> {
+    let rows = group.read_only(wanted, &Projection::all()).await?;
+    Ok((cut(&rows, wanted)?, rows.bytes))
 }
 
 /// The table of just these traces, which are all that was read.

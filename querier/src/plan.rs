@@ -28,11 +28,6 @@ pub(crate) fn newest_first_with_arrival(mut sources: Vec<Arc<dyn Source>>) -> Ve
     sources
 }
 
-/// A range that is wider by `reach` on both sides.
-pub(crate) fn widened(range: &TimeRange, reach: u64) -> TimeRange {
-    TimeRange::new(range.start_nanos.saturating_sub(reach), range.end_nanos.saturating_add(reach))
-}
-
 /// What is known of the cost beforehand.
 pub(crate) fn metrics(sources: &[Arc<dyn Source>], range: &TimeRange) -> QueryMetrics {
     let mut metrics = QueryMetrics::default();

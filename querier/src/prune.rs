@@ -34,9 +34,14 @@ impl Pruned {
         is_none_left(finder.possible(&|filter| self.anywhere(filter)).as_ref())
     }
 
-    /// The traces, of so many, that a finder may find; `None` for all.
-    pub fn traces_of(&self, finder: &Finder, trace_count: usize) -> Option<BooleanBuffer> {
-        finder.possible(&|filter| self.traces(filter, trace_count))
+    /// The traces of a part of the source that a finder may find; `None` for all.
+    pub fn traces_of(&self, finder: &Finder, part: &Range<usize>) -> Option<BooleanBuffer> {
+        finder.possible(&|filter| self.traces(filter, part))
+    }
+
+    /// True if a finder finds nothing in a part of the source.
+    pub fn leaves_nothing_of(&self, finder: &Finder, part: &Range<usize>) -> bool {
+        is_none_left(self.traces_of(finder, part).as_ref())
     }
 
     /// Whether a trace of the source may match a filter: one bit, or `None` for "perhaps".
@@ -45,10 +50,13 @@ impl Pruned {
         Some(if is_nowhere { BooleanBuffer::new_unset(1) } else { BooleanBuffer::new_set(1) })
     }
 
-    /// The traces, of so many, that may match a filter; `None` for all.
-    pub fn traces(&self, filter: usize, trace_count: usize) -> Option<BooleanBuffer> {
+    /// The traces of a part of the source that may match a filter; `None` for all.
+    pub fn traces(&self, filter: usize, part: &Range<usize>) -> Option<BooleanBuffer> {
         let ranges = self.of_filters[filter].as_ref()?;
-        Some(mask::of_ranges(trace_count, ranges.iter().cloned()))
+        let first = ranges.partition_point(|range| range.end <= part.start);
+        let inside = ranges[first..].iter().take_while(|range| range.start < part.end);
+        let from_start = |row: usize| row.saturating_sub(part.start);
+        Some(mask::of_ranges(part.len(), inside.map(|range| from_start(range.start)..from_start(range.end))))
     }
 }
 
@@ -99,9 +107,11 @@ mod tests {
     fn ranges_become_masks() {
         let pruned = Pruned { of_filters: vec![Some(vec![1..2, 4..9]), None, Some(Vec::new())] };
         let set = |mask: BooleanBuffer| mask.set_indices().collect::<Vec<_>>();
-        assert_eq!(set(pruned.traces(0, 6).unwrap()), [1, 4, 5]);
-        assert_eq!(pruned.traces(1, 6), None);
-        assert!(is_none_left(pruned.traces(2, 6).as_ref()));
+        assert_eq!(set(pruned.traces(0, &(0..6)).unwrap()), [1, 4, 5]);
+        assert_eq!(set(pruned.traces(0, &(5..8)).unwrap()), [0, 1, 2], "counted from the start of the part");
+        assert!(is_none_left(pruned.traces(0, &(2..4)).as_ref()));
+        assert_eq!(pruned.traces(1, &(0..6)), None);
+        assert!(is_none_left(pruned.traces(2, &(0..6)).as_ref()));
         assert!(is_none_left(pruned.anywhere(2).as_ref()) && !is_none_left(pruned.anywhere(0).as_ref()));
     }
 }

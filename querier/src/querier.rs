@@ -16,7 +16,6 @@ use crate::error::Error;
 use crate::metrics::{TallyCache, tally_cache};
 use crate::question::{Question, Running};
 use crate::request::{MetricsRequest, SearchRequest, TagNamesRequest, TagValuesRequest};
-use crate::split::{SplitCache, split_cache};
 use crate::telemetry::Telemetry;
 use crate::{metrics, search, tags, trace_by_id};
 
@@ -36,7 +35,6 @@ pub(crate) struct Inner {
     pub config: Config,
     pub cpu: CpuPool,
     pub tallies: TallyCache,
-    pub split_traces: SplitCache,
     pub telemetry: Telemetry,
     sources: Sources,
 }
@@ -55,9 +53,9 @@ impl Querier {
         storage: &storage::Telemetry,
         registry: &mut Registry,
     ) -> Self {
-        let (tallies, split_traces) = (tally_cache(config.metrics_cache_max_bytes, storage), split_cache(storage));
+        let tallies = tally_cache(config.metrics_cache_max_bytes, storage);
         let telemetry = Telemetry::new(registry);
-        Self { inner: Arc::new(Inner { config, cpu, tallies, split_traces, telemetry, sources }) }
+        Self { inner: Arc::new(Inner { config, cpu, tallies, telemetry, sources }) }
     }
 
     /// All spans of a trace; none is an empty answer. `range` is a hint where to look.

@@ -21,7 +21,8 @@ use crate::parts::{self, PartAt};
 use crate::plan;
 use crate::prune;
 use crate::querier::Inner;
-use crate::scan::{GroupTraces, Opened, Rows};
+use crate::scan::{OpenGroup, OpenSource, Rows};
+use crate::split::{self, Listed};
 
 /// Traces that are put together at a time, and the spans from which on they are fewer.
 const WHOLE_TRACES_AT_ONCE: usize = 256;
@@ -60,7 +61,7 @@ impl<'a> Reading<'a> {
     }
 
     fn numbers_near(&self, range: &TimeRange) -> impl Iterator<Item = usize> {
-        let range = plan::widened(range, self.inner.config.trace_reach_nanos());
+        let range = range.widened(self.inner.config.trace_reach_nanos());
         (0..self.sources.len()).filter(move |&number| self.sources[number].time_range().overlaps(&range))
     }
 
@@ -87,27 +88,27 @@ impl<'a> Reading<'a> {
         &self,
         finder: &Arc<Finder>,
         decided: &Arc<Decided>,
-        opened: &Opened,
-        wanted: &mut GroupTraces,
-        keep: impl Fn(&mut GroupTraces) -> Result<(), Error>,
+        group: &OpenGroup,
+        wanted: &mut Vec<usize>,
+        keep: impl Fn(&mut Vec<usize>) -> Result<(), Error>,
     ) -> Result<Option<Rows>, Error> {
         keep(wanted)?;
-        let first_columns = finder.first_projection().filter(|_| !wanted.traces.is_empty());
+        let first_columns = finder.first_projection().filter(|_| !wanted.is_empty());
         if let Some(columns) = &first_columns {
-            let rows = opened.read(wanted, columns).await?;
+            let rows = group.read(wanted, columns).await?;
             self.budget.count_read(rows.bytes, rows.table.span_count())?;
-            let (finder, decided, runs) = (finder.clone(), decided.clone(), rows.runs(&wanted.traces)?);
+            let (finder, decided, runs) = (finder.clone(), decided.clone(), rows.runs(wanted)?);
             let narrow = move || {
                 let candidates = finder.narrow(&rows.table, &runs, &decided)?;
                 Ok::<_, Error>(candidates.into_iter().map(|run| runs[run].trace).collect())
             };
-            wanted.traces = self.inner.cpu.run(narrow).await??;
+            *wanted = self.inner.cpu.run(narrow).await??;
             keep(wanted)?;
         }
-        if wanted.traces.is_empty() {
+        if wanted.is_empty() {
             return Ok(None);
         }
-        let rows = opened.read(wanted, &finder.projection()).await?;
+        let rows = group.read(wanted, &finder.projection()).await?;
         self.budget.count_read(rows.bytes, if first_columns.is_some() { 0 } else { rows.table.span_count() })?;
         Ok(Some(rows))
     }
@@ -126,26 +127,38 @@ impl<'a> Reading<'a> {
         self.open(self.find_parts(ids, range).await?).await
     }
 
-    /// All parts near the range of these traces, in the order of the sources.
+    /// All parts near the range of these traces, which lie in some source, in the order of the sources. Blocks are only
+    /// asked for traces that blocks list, or of which a part is live.
     pub async fn find_parts(
         &self,
         ids: &HashSet<TraceId>,
         range: &TimeRange,
     ) -> Result<HashMap<TraceId, Vec<PartAt>>, Error> {
+        let (sources, concurrency) = (self.near(range), self.inner.config.max_concurrent_reads);
+        let Listed { continued, unlisted } = split::listed(&sources, concurrency, &self.budget).await?;
+        let (unlisted, listing): (Vec<_>, Vec<_>) =
+            sources.into_iter().partition(|(number, _)| unlisted.contains(number));
         let mut ids: Vec<TraceId> = ids.iter().copied().collect();
         ids.sort_unstable();
-        parts::find(&self.near(range), &ids, self.inner.config.max_concurrent_reads, &self.budget).await
+        let mut found = parts::find(&unlisted, &ids, concurrency, &self.budget).await?;
+        ids.retain(|id| continued.contains(id) || found.contains_key(id));
+        for (id, of_blocks) in parts::find(&listing, &ids, concurrency, &self.budget).await? {
+            let all = found.entry(id).or_default();
+            all.extend(of_blocks);
+            all.sort_unstable_by_key(|part| part.source);
+        }
+        Ok(found)
     }
 
-    /// Opens the sources that have these parts.
+    /// Opens the row groups that have these parts.
     pub async fn open(&self, by_trace: HashMap<TraceId, Vec<PartAt>>) -> Result<Parts, Error> {
-        let numbers: HashSet<usize> = by_trace.values().flatten().map(|part| part.source).collect();
-        let open = |number: usize| {
-            let source = self.sources[number].clone();
-            async move { Ok((number, Opened::open(source).await?)) }.boxed()
+        let wanted: HashSet<(usize, usize)> = by_trace.values().flatten().map(PartAt::group).collect();
+        let open = |(source, group): (usize, usize)| {
+            let opening = OpenSource::open(self.sources[source].clone());
+            async move { Ok(((source, group), opening.await?.group(group).await?)) }.boxed()
         };
-        let opened = try_all(self.inner.config.max_concurrent_reads, numbers.into_iter().map(open).collect()).await?;
-        Ok(Parts { by_trace, opened: opened.into_iter().collect() })
+        let groups = try_all(self.inner.config.max_concurrent_reads, wanted.into_iter().map(open).collect()).await?;
+        Ok(Parts { by_trace, groups: groups.into_iter().collect() })
     }
 
     /// One table with some of these traces, put together in the order in which their parts arrived. A part that cannot be
@@ -155,20 +168,17 @@ impl<'a> Reading<'a> {
         parts: &Parts,
         traces: impl IntoIterator<Item = TraceId>,
     ) -> Result<WholeTraces, Error> {
-        let mut by_source: HashMap<usize, Vec<usize>> = HashMap::new();
+        let mut by_group: HashMap<(usize, usize), Vec<usize>> = HashMap::new();
         for part in traces.into_iter().flat_map(|id| &parts.by_trace[&id]) {
-            by_source.entry(part.source).or_default().push(part.trace);
+            by_group.entry(part.group()).or_default().push(part.at.trace);
         }
-        let mut reads = Vec::new();
-        let mut by_source: Vec<(usize, Vec<usize>)> = by_source.into_iter().collect();
-        by_source.sort_unstable_by_key(|(source, _)| self.arrival[*source]);
-        for (source, mut traces) in by_source {
+        let mut by_group: Vec<_> = by_group.into_iter().collect();
+        by_group.sort_unstable_by_key(|((source, group), _)| (self.arrival[*source], *group));
+        let read = |(at, mut traces): (_, Vec<usize>)| {
             traces.sort_unstable();
-            let source = &parts.opened[&source];
-            reads.extend(source.by_group(traces)?.into_iter().map(|group| (source, group)));
-        }
-        let read = |(source, group)| self.read_group_whole(source, group).boxed();
-        let tables = reads.into_iter().map(read).collect();
+            self.read_group_whole(&parts.groups[&at], traces).boxed()
+        };
+        let tables = by_group.into_iter().map(read).collect();
         let tables = try_all(self.inner.config.max_concurrent_reads, tables).await?;
         let (tables, held): (Vec<SpanTable>, Vec<Held>) = tables.into_iter().flatten().unzip();
         // until they are together there are the parts and the whole
@@ -178,10 +188,14 @@ impl<'a> Reading<'a> {
         Ok(WholeTraces { table, _held: whole_held })
     }
 
-    async fn read_group_whole(&self, opened: &Opened, group: GroupTraces) -> Result<Option<(SpanTable, Held)>, Error> {
+    async fn read_group_whole(
+        &self,
+        group: &OpenGroup,
+        traces: Vec<usize>,
+    ) -> Result<Option<(SpanTable, Held)>, Error> {
         let _turn = self.turn().await?;
-        let read = parts::read_whole(opened, &group);
-        let Some((table, bytes)) = self.budget.if_readable(opened.source.block_id(), read).await? else {
+        let read = parts::read_whole(group, &traces);
+        let Some((table, bytes)) = self.budget.if_readable(group.source.source.block_id(), read).await? else {
             return Ok(None);
         };
         self.budget.count_read(bytes, table.span_count())?;
@@ -199,8 +213,8 @@ pub(crate) struct WholeTraces {
 /// Where traces lie.
 pub(crate) struct Parts {
     pub by_trace: HashMap<TraceId, Vec<PartAt>>,
-    /// Every source that has one of the parts, by number.
-    pub opened: HashMap<usize, Opened>,
+    /// Every row group that has one of the parts, by the numbers of its source and its own.
+    pub groups: HashMap<(usize, usize), OpenGroup>,
 }
 
 impl Parts {
@@ -225,7 +239,7 @@ impl Parts {
 
     fn span_count(&self, id: &TraceId) -> Result<usize, Error> {
         let parts = self.by_trace.get(id).into_iter().flatten();
-        let counts = parts.map(|part| Ok(self.opened[&part.source].traces()?.span_rows(part.trace).len()));
+        let counts = parts.map(|part| Ok(self.groups[&part.group()].traces()?.span_rows(part.at.trace).len()));
         counts.sum()
     }
 
@@ -245,7 +259,7 @@ impl Parts {
     }
 
     fn fold_times<T>(&self, parts: &[PartAt], first: T, join: impl Fn(T, TimeRange) -> T) -> Result<T, Error> {
-        let time_range = |part: &PartAt| Ok(self.opened[&part.source].traces()?.time_range(part.trace));
+        let time_range = |part: &PartAt| Ok(self.groups[&part.group()].traces()?.time_range(part.at.trace));
         parts.iter().map(time_range).try_fold(first, |all, of_part: Result<_, Error>| Ok(join(all, of_part?)))
     }
 }

@@ -1,4 +1,4 @@
-//! Reading traces from a source: open its small tables once, then read runs of spans by row group.
+//! Reading traces from a source: open it once, open the row groups that matter, then read runs of their spans.
 //!
 //! Owns which rows are asked for and where they stand in what came back. Does not decide which traces are wanted.
 
@@ -7,30 +7,31 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::buffer::BooleanBuffer;
+use model::TimeRange;
 use spans::{SpanTable, Traces};
-use storage::source::{Dimensions, Projection, Source};
+use storage::source::{Dimensions, Projection, RowGroup, Source};
 
 use crate::error::Error;
 use crate::mask;
 
-/// A source with its small tables. Cheap to clone.
+/// A source that was opened. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Opened {
+pub(crate) struct OpenSource {
     pub source: Arc<dyn Source>,
     pub dimensions: Arc<Dimensions>,
 }
 
-/// Traces of one row group.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct GroupTraces {
-    pub group: usize,
-    /// Rows of `traces`, ascending.
-    pub traces: Vec<usize>,
+/// A row group with its traces: a table of its own, without spans until some are read. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct OpenGroup {
+    pub source: OpenSource,
+    pub number: usize,
+    traces: RecordBatch,
 }
 
 /// Spans that were read.
 pub(crate) struct Rows {
-    /// `spans` holds the rows that were read; the small tables are whole.
+    /// `spans` holds the rows that were read; `traces` are those of the row group.
     pub table: SpanTable,
     pub bytes: u64,
     ranges: RowRanges,
@@ -42,27 +43,56 @@ pub(crate) struct Run {
     pub trace: usize,
     /// Rows of the batch that was read.
     pub rows: Range<usize>,
-    /// Row in the source of the first span.
+    /// Row in the row group of the first span.
     pub first_row: usize,
 }
 
 /// One row in so many is few: to pick them out costs less than to decode the others with them.
 const FEW_ROWS: usize = 16;
 
-impl Opened {
+impl OpenSource {
     pub async fn open(source: Arc<dyn Source>) -> Result<Self, Error> {
         let dimensions = source.dimensions().await?;
         Ok(Self { source, dimensions })
     }
 
+    /// The row groups with spans in a range, by number; those that end last come first.
+    pub fn newest_groups(&self, range: &TimeRange) -> Vec<usize> {
+        let groups = &self.dimensions.row_groups;
+        let mut numbers: Vec<usize> =
+            (0..groups.len()).filter(|&number| groups[number].time_range.overlaps(range)).collect();
+        numbers.sort_by_key(|&number| std::cmp::Reverse(groups[number].time_range.end_nanos));
+        numbers
+    }
+
+    pub fn row_group(&self, number: usize) -> &RowGroup {
+        &self.dimensions.row_groups[number]
+    }
+
+    pub async fn group(&self, number: usize) -> Result<OpenGroup, Error> {
+        let traces = self.source.traces(number).await?;
+        let (found, expected) = (traces.num_rows(), self.row_group(number).traces.len());
+        if found != expected {
+            return Err(Error::damaged("number of traces"));
+        }
+        Ok(OpenGroup { source: self.clone(), number, traces })
+    }
+}
+
+impl OpenGroup {
     pub fn traces(&self) -> Result<Traces<'_>, Error> {
-        Ok(Traces::of(&self.dimensions.traces)?)
+        Ok(Traces::of(&self.traces)?)
+    }
+
+    /// Its place in the source.
+    pub fn row_group(&self) -> &RowGroup {
+        self.source.row_group(self.number)
     }
 
     /// The small tables around some spans.
     pub fn table(&self, spans: RecordBatch) -> SpanTable {
-        let Dimensions { traces, resources, scopes, .. } = &*self.dimensions;
-        SpanTable { spans, traces: traces.clone(), resources: resources.clone(), scopes: scopes.clone() }
+        let Dimensions { resources, scopes, .. } = &*self.source.dimensions;
+        SpanTable { spans, traces: self.traces.clone(), resources: resources.clone(), scopes: scopes.clone() }
     }
 
     /// The small tables, without spans.
@@ -70,67 +100,45 @@ impl Opened {
         self.table(RecordBatch::new_empty(Arc::new(arrow::datatypes::Schema::empty())))
     }
 
-    /// Traces (rows of `traces`, ascending) by the row group that holds their spans.
-    ///
-    /// # Errors
-    /// [`Error::Damaged`] when spans of a trace are not in one group.
-    pub fn by_group(&self, traces: impl IntoIterator<Item = usize>) -> Result<Vec<GroupTraces>, Error> {
-        let (view, groups) = (self.traces()?, &self.dimensions.row_groups);
-        let mut by_group: Vec<GroupTraces> = Vec::new();
-        for trace in traces {
-            let rows = view.span_rows(trace);
-            let group = groups.partition_point(|group| group.end <= rows.start);
-            if groups.get(group).is_none_or(|group| rows.start < group.start || rows.end > group.end) {
-                return Err(Error::damaged("first_row"));
-            }
-            match by_group.last_mut().filter(|last| last.group == group) {
-                Some(last) => last.traces.push(trace),
-                None => by_group.push(GroupTraces { group, traces: vec![trace] }),
-            }
-        }
-        Ok(by_group)
-    }
-
-    /// Reads the spans of some traces of a group, perhaps with others between them.
-    pub async fn read(&self, wanted: &GroupTraces, columns: &Projection) -> Result<Rows, Error> {
-        let view = self.traces()?;
-        let ranges = RowRanges::merge(wanted.traces.iter().map(|&trace| view.span_rows(trace)));
+    /// Reads the spans of some traces (rows of `traces`, ascending), perhaps with others between them.
+    pub async fn read(&self, traces: &[usize], columns: &Projection) -> Result<Rows, Error> {
+        let ranges = self.ranges(traces)?;
         let extent = ranges.extent();
         let ranges = if ranges.row_count() * 2 > extent.len() { RowRanges::merge([extent]) } else { ranges };
-        self.read_ranges(wanted.group, ranges, columns).await
+        self.read_ranges(ranges, columns).await
     }
 
-    /// Reads the spans of some traces of a group, and no others.
-    pub async fn read_only(&self, wanted: &GroupTraces, columns: &Projection) -> Result<Rows, Error> {
-        let view = self.traces()?;
-        let ranges = RowRanges::merge(wanted.traces.iter().map(|&trace| view.span_rows(trace)));
-        self.read_ranges(wanted.group, ranges, columns).await
+    /// Reads the spans of some traces (rows of `traces`, ascending), and no others.
+    pub async fn read_only(&self, traces: &[usize], columns: &Projection) -> Result<Rows, Error> {
+        self.read_ranges(self.ranges(traces)?, columns).await
     }
 
-    /// Reads some rows of a group, perhaps with others between them.
-    pub async fn read_near(&self, group: usize, rows: &[usize], columns: &Projection) -> Result<Rows, Error> {
-        let of_group = self.dimensions.row_groups[group].clone();
-        if rows.len() > of_group.len() / FEW_ROWS {
-            return self.read_ranges(group, RowRanges::merge([of_group]), columns).await;
+    /// Reads some rows, perhaps with others between them.
+    pub async fn read_near(&self, rows: &[usize], columns: &Projection) -> Result<Rows, Error> {
+        let all = 0..self.row_group().spans.len();
+        if rows.len() > all.len() / FEW_ROWS {
+            return self.read_ranges(RowRanges::merge([all]), columns).await;
         }
         let mut rows = rows.to_vec();
         rows.sort_unstable();
-        self.read_rows(group, rows, columns).await
+        self.read_rows(rows, columns).await
     }
 
-    /// Reads single rows, ascending, of a group.
-    pub async fn read_rows(
-        &self,
-        group: usize,
-        rows: impl IntoIterator<Item = usize>,
-        columns: &Projection,
-    ) -> Result<Rows, Error> {
+    /// Reads single rows, ascending.
+    pub async fn read_rows(&self, rows: impl IntoIterator<Item = usize>, columns: &Projection) -> Result<Rows, Error> {
         let ranges = RowRanges::merge(rows.into_iter().map(|row| row..row + 1));
-        self.read_ranges(group, ranges, columns).await
+        self.read_ranges(ranges, columns).await
     }
 
-    async fn read_ranges(&self, group: usize, ranges: RowRanges, columns: &Projection) -> Result<Rows, Error> {
-        let read = self.source.read(group, &ranges.ranges, columns).await?;
+    fn ranges(&self, traces: &[usize]) -> Result<RowRanges, Error> {
+        let view = self.traces()?;
+        let ranges = RowRanges::merge(traces.iter().map(|&trace| view.span_rows(trace)));
+        let is_inside = ranges.extent().end <= self.row_group().spans.len();
+        if is_inside { Ok(ranges) } else { Err(Error::damaged("first_row")) }
+    }
+
+    async fn read_ranges(&self, ranges: RowRanges, columns: &Projection) -> Result<Rows, Error> {
+        let read = self.source.source.read(self.number, &ranges.ranges, columns).await?;
         if read.batch.num_rows() != ranges.row_count() {
             return Err(Error::damaged("number of rows"));
         }
@@ -152,8 +160,8 @@ impl Run {
         (0..traces.len()).map(run).collect()
     }
 
-    /// The row in the source of a row of the batch.
-    pub fn in_source(&self, row: usize) -> usize {
+    /// The row in the row group of a row of the batch.
+    pub fn in_group(&self, row: usize) -> usize {
         self.first_row + row - self.rows.start
     }
 }
@@ -175,7 +183,7 @@ impl Rows {
         mask::of_ranges(self.table.span_count(), runs.iter().map(|run| run.rows.clone()))
     }
 
-    /// Where a row of the source stands in the batch.
+    /// Where a row of the row group stands in the batch.
     pub fn position(&self, row: usize) -> Result<usize, Error> {
         self.ranges.position(row).ok_or_else(|| Error::damaged("first_row"))
     }

@@ -30,7 +30,7 @@ use futures::FutureExt;
 use hashbrown::HashSet;
 use model::{TimeRange, TraceId};
 use spans::Traces;
-use storage::source::Source;
+use storage::source::{Source, TraceAt};
 use tokio::sync::{OnceCell, watch};
 
 use self::collect::{Hit, Hits, Place};
@@ -42,11 +42,12 @@ use crate::candidates::candidates;
 use crate::concurrent::try_all;
 use crate::error::Error;
 use crate::finder::{Decided, HitSet};
+use crate::parts::PartAt;
 use crate::prune::Pruned;
 use crate::querier::{Inner, locked};
 use crate::reading::{Parts, Reading};
 use crate::request::SearchRequest;
-use crate::scan::{GroupTraces, Opened};
+use crate::scan::{OpenGroup, OpenSource};
 
 /// Sources that are looked at together. The newest come first, and often make the others needless.
 const SOURCES_AT_ONCE: usize = 4;
@@ -161,33 +162,44 @@ impl Search<'_> {
         if pruned.leaves_nothing(&self.query.finder) {
             return Ok(());
         }
-        self.scan_opened(number, Opened::open(source.clone()).await?, &pruned, split, hits).await
+        let source = OpenSource::open(source.clone()).await?;
+        let mut groups = source.newest_groups(&self.reading.range);
+        groups.retain(|&group| !pruned.leaves_nothing_of(&self.query.finder, &source.row_group(group).traces));
+        let scan = &Scan { number, source: &source, pruned: &pruned, split, hits };
+        let (mut groups, mut most) = (groups.as_slice(), 1);
+        while !groups.is_empty() {
+            let (portion, rest) = groups.split_at(most.min(groups.len()));
+            let work = portion.iter().map(|&group| self.scan_group(scan, group, most == 1).boxed());
+            try_all(self.reading.inner.config.max_concurrent_reads, work.collect()).await?;
+            (groups, most) = (rest, most * PORTION_GROWTH);
+        }
+        Ok(())
     }
 
-    async fn scan_opened(
-        &self,
-        number: usize,
-        opened: Opened,
-        pruned: &Pruned,
-        split: &HashSet<TraceId>,
-        hits: &Mutex<Hits>,
-    ) -> Result<(), Error> {
-        let query = self.query.clone();
-        let small_tables = opened.small_tables();
+    /// Adds the matches of one row group. `is_first`: the newest of its source, which alone may make the others needless.
+    async fn scan_group(&self, scan: &Scan<'_>, group: usize, is_first: bool) -> Result<(), Error> {
+        if !locked(scan.hits).could_keep(scan.source.row_group(group).time_range.end_nanos) {
+            return Ok(());
+        }
+        let scanned = self.scan_readable(scan, group, is_first);
+        self.reading.budget.if_readable(scan.source.source.block_id(), scanned).await?;
+        Ok(())
+    }
+
+    async fn scan_readable(&self, scan: &Scan<'_>, group: usize, is_first: bool) -> Result<(), Error> {
+        let group = scan.source.group(group).await?;
+        let (query, small_tables) = (self.query.clone(), group.small_tables());
         let decided = self.reading.inner.cpu.run(move || query.finder.on_dimensions(&small_tables)).await??;
         let decided = Arc::new(decided);
-        let traces = self.candidates(&opened, &decided, pruned, split, hits)?;
+        let traces = self.candidates(scan, &group, &decided)?;
         self.reading.budget.count_traces(traces.len());
         if self.query.finder.decides_whole_traces() {
-            self.add_whole(number, &opened, &traces, hits)?;
-        } else {
-            let (budget, block_id) = (&self.reading.budget, opened.source.block_id());
-            let scan_group =
-                |group| budget.if_readable(block_id, self.scan_group(number, &opened, &decided, group, hits)).boxed();
-            for portion in portions(opened.by_group(traces)?, opened.traces()?) {
-                let groups = portion.into_iter().map(scan_group).collect();
-                try_all(self.reading.inner.config.max_concurrent_reads, groups).await?;
-            }
+            return self.add_whole(scan, &group, &traces);
+        }
+        let few = if is_first { first_portion(&traces, group.traces()?) } else { 0 };
+        let (first, others) = traces.split_at(few);
+        for portion in [first, others] {
+            self.scan_traces(scan, &group, &decided, portion.to_vec()).await?;
         }
         Ok(())
     }
@@ -197,28 +209,21 @@ impl Search<'_> {
         self.after.is_none_or(|after| *place > after)
     }
 
-    /// Traces of a source that may match and may still enter the answer, ascending.
-    fn candidates(
-        &self,
-        opened: &Opened,
-        decided: &Decided,
-        pruned: &Pruned,
-        split: &HashSet<TraceId>,
-        hits: &Mutex<Hits>,
-    ) -> Result<Vec<usize>, Error> {
-        let mut candidates = candidates(opened, &self.query.finder, decided, pruned, &self.reading.range)?;
-        let (traces, hits) = (opened.traces()?, locked(hits));
+    /// Traces of a row group that may match and may still enter the answer, ascending.
+    fn candidates(&self, scan: &Scan<'_>, group: &OpenGroup, decided: &Decided) -> Result<Vec<usize>, Error> {
+        let mut candidates = candidates(group, &self.query.finder, decided, scan.pruned, &self.reading.range)?;
+        let (traces, hits) = (group.traces()?, locked(scan.hits));
         candidates.retain(|&trace| {
             hits.could_keep(traces.start_nanos(trace))
                 && self.is_asked(&(Reverse(traces.start_nanos(trace)), traces.id(trace)))
-                && (split.is_empty() || !split.contains(&traces.id(trace)))
+                && (scan.split.is_empty() || !scan.split.contains(&traces.id(trace)))
         });
         Ok(candidates)
     }
 
     /// Adds traces of which every span matches.
-    fn add_whole(&self, number: usize, opened: &Opened, traces: &[usize], hits: &Mutex<Hits>) -> Result<(), Error> {
-        let (view, mut hits) = (opened.traces()?, locked(hits));
+    fn add_whole(&self, scan: &Scan<'_>, group: &OpenGroup, traces: &[usize]) -> Result<(), Error> {
+        let (view, mut hits) = (group.traces()?, locked(scan.hits));
         for &trace in traces {
             if !hits.could_keep(view.start_nanos(trace)) {
                 continue;
@@ -227,8 +232,7 @@ impl Search<'_> {
             hits.add(Hit {
                 start_nanos: view.start_nanos(trace),
                 trace_id: view.id(trace),
-                source: number,
-                trace,
+                part: scan.part(group, trace),
                 sets: vec![HitSet {
                     matched: rows.len() as u32,
                     rows: rows.take(self.spans_per_span_set).collect(),
@@ -240,62 +244,61 @@ impl Search<'_> {
     }
 
     /// Reads the filter's columns of some traces, and adds those that match.
-    async fn scan_group(
+    async fn scan_traces(
         &self,
-        number: usize,
-        opened: &Opened,
+        scan: &Scan<'_>,
+        group: &OpenGroup,
         decided: &Arc<Decided>,
-        mut wanted: GroupTraces,
-        hits: &Mutex<Hits>,
+        mut wanted: Vec<usize>,
     ) -> Result<(), Error> {
         let _turn = self.reading.turn().await?;
-        let keep = |wanted: &mut GroupTraces| retain_keepable(wanted, opened, hits);
+        let keep = |wanted: &mut Vec<usize>| {
+            let (traces, hits) = (group.traces()?, locked(scan.hits));
+            wanted.retain(|&trace| hits.could_keep(traces.start_nanos(trace)));
+            Ok(())
+        };
         let finder = &self.query.finder;
-        let Some(rows) = self.reading.read_candidates(finder, decided, opened, &mut wanted, keep).await? else {
+        let Some(rows) = self.reading.read_candidates(finder, decided, group, &mut wanted, keep).await? else {
             return Ok(());
         };
         let (query, decided, most) = (self.query.clone(), decided.clone(), self.spans_per_span_set);
+        let part = scan.part(group, 0);
         let found = move || {
-            let runs = rows.runs(&wanted.traces)?;
-            collect::matches(&query.finder, &rows.table, &runs, &decided, number, most)
+            let runs = rows.runs(&wanted)?;
+            collect::matches(&query.finder, &rows.table, &runs, &decided, part, most)
         };
         let found: Vec<Hit> = self.reading.inner.cpu.run(found).await??;
-        let mut hits = locked(hits);
+        let mut hits = locked(scan.hits);
         found.into_iter().try_for_each(|hit| hits.add(hit))
     }
 }
 
-/// Candidates of a source in portions, of which each is looked at when it is known what the one before has given: a block
-/// has its newest traces first, so a few of them often make the others needless. The first is a part of a row group, the
-/// others are whole ones.
-fn portions(mut groups: Vec<GroupTraces>, view: Traces<'_>) -> Vec<Vec<GroupTraces>> {
-    let mut portions = Vec::new();
-    if let Some(first) = groups.first_mut() {
-        let mut spans = 0;
-        let few = first.traces.iter().take_while(|&&trace| {
-            let is_room = spans < FIRST_PORTION_SPANS;
-            spans += view.span_rows(trace).len();
-            is_room
-        });
-        let others = first.traces.split_off(few.count());
-        let rest_of_group = GroupTraces { group: first.group, traces: others };
-        portions.push(vec![std::mem::replace(first, rest_of_group)]);
-    }
-    groups.retain(|group| !group.traces.is_empty());
-    let mut groups = groups.into_iter().peekable();
-    let mut most = 1;
-    while groups.peek().is_some() {
-        portions.push(groups.by_ref().take(most).collect());
-        most *= PORTION_GROWTH;
-    }
-    portions
+/// One source of a search, while it is looked at.
+struct Scan<'a> {
+    /// Number of the source.
+    number: usize,
+    source: &'a OpenSource,
+    pruned: &'a Pruned,
+    split: &'a HashSet<TraceId>,
+    hits: &'a Mutex<Hits>,
 }
 
-/// Leaves out traces that are too old to enter the answer.
-fn retain_keepable(wanted: &mut GroupTraces, opened: &Opened, hits: &Mutex<Hits>) -> Result<(), Error> {
-    let (traces, hits) = (opened.traces()?, locked(hits));
-    wanted.traces.retain(|&trace| hits.could_keep(traces.start_nanos(trace)));
-    Ok(())
+impl Scan<'_> {
+    fn part(&self, group: &OpenGroup, trace: usize) -> PartAt {
+        PartAt { source: self.number, at: TraceAt { group: group.number, trace } }
+    }
+}
+
+/// How many of the candidates in a row group are looked at before the others: it has its newest traces first, so a few of
+/// them often make the others needless.
+fn first_portion(traces: &[usize], view: Traces<'_>) -> usize {
+    let mut spans = 0;
+    let is_room = |&&trace: &&usize| {
+        let is_room = spans < FIRST_PORTION_SPANS;
+        spans += view.span_rows(trace).len();
+        is_room
+    };
+    traces.iter().take_while(is_room).count()
 }
 
 #[cfg(test)]

@@ -1,136 +1,180 @@
-//! Which traces lie in several sources. Blocks never change, so of them it is remembered: queries ask about the same ones
-//! again and again.
+//! Which traces near the range of a query lie in several sources.
+//!
+//! Blocks know it at rest: of the blocks that have parts of a trace, all but one list it ([`Source::continued`]). What is
+//! live changes all the time, so its traces, which are few, are looked for in the blocks near it.
 
 use std::sync::Arc;
 
 use futures::FutureExt;
 use hashbrown::HashSet;
-use model::{BlockId, TraceId};
+use model::TraceId;
 use spans::Traces;
-use storage::cache::{ByteCache, Capacity};
-use storage::source::{Dimensions, Source};
+use storage::source::Source;
+use storage::{TraceHash, TraceIds};
 
+use crate::budget::Budget;
 use crate::concurrent::try_all;
 use crate::error::Error;
 use crate::reading::Reading;
+use crate::scan::OpenSource;
 
-/// Split traces by the blocks that have them.
-pub(crate) type SplitCache = ByteCache<Arc<[BlockId]>, Arc<[TraceId]>>;
+/// Looking a trace up in a block costs about as much as going past so many of its traces.
+const LOOK_UP_COST: usize = 16;
 
-const CACHE_BYTES: u64 = 8 << 20;
-/// Few shards leave room for many split traces.
-const EXPECTED_ENTRIES: usize = 64;
+/// What sources say of their traces.
+#[derive(Default)]
+pub(crate) struct Listed {
+    /// Traces that sources list, whose other parts lie in others.
+    pub continued: HashSet<TraceId>,
+    /// Numbers of the sources that do not list any: what is live, and blocks of before there were lists.
+    pub unlisted: Vec<usize>,
+}
 
-/// Looking an id up in a block costs about as much as going past so many ids.
-const LOOK_UP_COST: usize = 32;
-
-pub(crate) fn split_cache(telemetry: &storage::Telemetry) -> SplitCache {
-    let bytes_of = |blocks: &Arc<[BlockId]>, ids: &Arc<[TraceId]>| size_of_val(&**blocks) + size_of_val(&**ids);
-    let capacity = Capacity { name: "split_traces", bytes: CACHE_BYTES, entries: EXPECTED_ENTRIES, bytes_of };
-    ByteCache::new(&capacity, telemetry)
+/// What these sources, by number, say of their traces; a damaged one says nothing.
+pub(crate) async fn listed(
+    sources: &[(usize, Arc<dyn Source>)],
+    concurrency: usize,
+    budget: &Budget,
+) -> Result<Listed, Error> {
+    let ask = |(number, source): &(usize, Arc<dyn Source>)| {
+        let (number, source) = (*number, source.clone());
+        async move {
+            let continued = async { Ok(source.continued().await?) };
+            Ok((number, budget.if_readable(source.block_id(), continued).await?))
+        }
+        .boxed()
+    };
+    let mut listed = Listed::default();
+    for (number, continued) in try_all(concurrency, sources.iter().map(ask).collect()).await? {
+        match continued {
+            Some(Some(ids)) => listed.continued.extend(ids.iter().copied()),
+            Some(None) => listed.unlisted.push(number),
+            None => {}
+        }
+    }
+    Ok(listed)
 }
 
 impl Reading<'_> {
     /// Traces near the range of which several sources have parts.
     pub async fn all_split_traces(&self) -> Result<HashSet<TraceId>, Error> {
-        let sources = self.near(&self.range).into_iter().map(|(_, source)| source);
-        let (live, blocks): (Vec<_>, Vec<_>) = sources.partition(|source| source.is_live());
-        if live.is_empty() {
-            return Ok(self.split_in_blocks(&blocks).await?.iter().copied().collect());
+        let sources = self.near(&self.range);
+        if sources.len() < 2 {
+            return Ok(HashSet::new());
         }
-        let (of_live, of_blocks) = (self.dimensions_of(&live).await?, self.dimensions_of(&blocks).await?);
-        if count(&of_live) * of_blocks.len() * LOOK_UP_COST < count(&of_blocks) {
-            let known = self.split_in_blocks(&blocks).await?;
-            let find = move || Ok(known.iter().copied().chain(split_with_live(&of_live, &of_blocks)?).collect());
-            return self.inner.cpu.run(find).await?;
-        }
-        let all = of_live.into_iter().chain(of_blocks).collect::<Vec<_>>();
-        Ok(self.inner.cpu.run(move || repeated(&all)).await??.into_iter().collect())
-    }
-
-    async fn split_in_blocks(&self, blocks: &[Arc<dyn Source>]) -> Result<Arc<[TraceId]>, Error> {
-        let key: Arc<[BlockId]> = blocks.iter().map(|block| block.block_id()).collect();
-        if let Some(known) = self.inner.split_traces.get(&key) {
-            return Ok(known);
-        }
-        let dimensions = self.dimensions_of(blocks).await?;
-        let all_readable = dimensions.len() == blocks.len();
-        let split: Arc<[TraceId]> = self.inner.cpu.run(move || repeated(&dimensions)).await??.into();
-        if all_readable {
-            self.inner.split_traces.insert(key, split.clone());
+        let Listed { continued: mut split, unlisted } =
+            listed(&sources, self.inner.config.max_concurrent_reads, &self.budget).await?;
+        if !unlisted.is_empty() {
+            split.extend(self.split_with(&unlisted, &sources).await?);
         }
         Ok(split)
     }
 
-    /// The small tables of these sources, without those of damaged ones.
-    async fn dimensions_of(&self, sources: &[Arc<dyn Source>]) -> Result<Vec<Arc<Dimensions>>, Error> {
-        let read = |source: Arc<dyn Source>| {
+    /// Traces of some sources, by number, that others near the range have, too.
+    async fn split_with(
+        &self,
+        unlisted: &[usize],
+        sources: &[(usize, Arc<dyn Source>)],
+    ) -> Result<HashSet<TraceId>, Error> {
+        let (of_unlisted, others): (Vec<_>, Vec<_>) = sources.iter().partition(|(number, _)| unlisted.contains(number));
+        let (of_unlisted, others) = (self.traces_of(&of_unlisted).await?, self.traces_of(&others).await?);
+        let shared = move || shared(&of_unlisted, &others);
+        let shared = self.inner.cpu.run(shared).await?;
+        let mut split = HashSet::new();
+        for (number, rows) in shared {
+            self.add_ids(number, &rows, &mut split).await?;
+        }
+        Ok(split)
+    }
+
+    /// The traces of sources by hash, without those of damaged ones.
+    async fn traces_of(&self, sources: &[&(usize, Arc<dyn Source>)]) -> Result<Vec<(usize, Arc<TraceIds>)>, Error> {
+        let read = |(number, source): &(usize, Arc<dyn Source>)| {
+            let (number, source) = (*number, source.clone());
             async move {
-                let read = async { Ok(source.dimensions().await?) };
+                let read = async { Ok((number, source.traces_by_hash().await?)) };
                 self.budget.if_readable(source.block_id(), read).await
             }
             .boxed()
         };
-        let reads = sources.iter().cloned().map(read).collect();
+        let reads = sources.iter().map(|source| read(source)).collect();
         Ok(try_all(self.inner.config.max_concurrent_reads, reads).await?.into_iter().flatten().collect())
     }
-}
 
-fn count(dimensions: &[Arc<Dimensions>]) -> usize {
-    dimensions.iter().map(|of_source| of_source.traces.num_rows()).sum()
-}
-
-/// The ids that several of the tables have.
-fn repeated(dimensions: &[Arc<Dimensions>]) -> Result<Vec<TraceId>, Error> {
-    let mut ids = ids(dimensions)?;
-    ids.sort(); // the stable sort merges what is in order already, as the ids of each table are
-    let repeated = ids.windows(2).filter(|pair| pair[0] == pair[1]);
-    Ok(repeated.map(|pair| TraceId(pair[0].to_be_bytes())).collect())
-}
-
-/// The ids of live traces that other live sources have, too, or blocks.
-fn split_with_live(live: &[Arc<Dimensions>], blocks: &[Arc<Dimensions>]) -> Result<Vec<TraceId>, Error> {
-    let mut found = repeated(live)?;
-    for id in ids(live)?.into_iter().map(|id| TraceId(id.to_be_bytes())) {
-        for block in blocks {
-            if block.find_trace(&id)?.is_some() {
-                found.push(id);
-                break;
+    /// Adds the ids of some traces of a source, counted through its row groups, ascending.
+    async fn add_ids(&self, number: usize, rows: &[u32], ids: &mut HashSet<TraceId>) -> Result<(), Error> {
+        let source = self.sources[number].clone();
+        let block_id = source.block_id();
+        let add = async {
+            let source = OpenSource::open(source).await?;
+            for group in 0..source.dimensions.row_groups.len() {
+                let traces = source.row_group(group).traces.clone();
+                let of_group = || rows.iter().map(|&row| row as usize).filter(|row| traces.contains(row));
+                if of_group().next().is_some() {
+                    let opened = source.group(group).await?;
+                    let view: Traces<'_> = opened.traces()?;
+                    ids.extend(of_group().map(|row| view.id(row - traces.start)));
+                }
             }
+            Ok(())
+        };
+        self.budget.if_readable(block_id, add).await?;
+        Ok(())
+    }
+}
+
+/// The traces (rows, by source) of `some` whose hash several of them have, or one of `others`.
+fn shared(some: &[(usize, Arc<TraceIds>)], others: &[(usize, Arc<TraceIds>)]) -> Vec<(usize, Vec<u32>)> {
+    let mut all: Vec<TraceHash> = some.iter().flat_map(|(_, ids)| ids.hashes()).collect();
+    all.sort_unstable();
+    let mut shared: HashSet<TraceHash> = all.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
+    all.dedup();
+    for (_, ids) in others {
+        add_shared(&all, ids, &mut shared);
+    }
+    let rows_of = |ids: &TraceIds| shared.iter().flat_map(|hash| ids.find(*hash)).collect::<Vec<u32>>();
+    some.iter().map(|(number, ids)| (*number, rows_of(ids))).filter(|(_, rows)| !rows.is_empty()).collect()
+}
+
+/// Adds those of some hashes, ascending, that a source has.
+fn add_shared(hashes: &[TraceHash], ids: &TraceIds, shared: &mut HashSet<TraceHash>) {
+    if hashes.len() * LOOK_UP_COST < ids.len() {
+        shared.extend(hashes.iter().filter(|hash| ids.find(**hash).next().is_some()));
+        return;
+    }
+    let mut of_source = ids.hashes().peekable();
+    for hash in hashes {
+        while of_source.next_if(|other| other < hash).is_some() {}
+        if of_source.peek() == Some(hash) {
+            shared.insert(*hash);
         }
     }
-    Ok(found)
-}
-
-/// The ids in all tables, ascending within each. As numbers they compare faster.
-fn ids(dimensions: &[Arc<Dimensions>]) -> Result<Vec<u128>, Error> {
-    let mut ids = Vec::with_capacity(count(dimensions));
-    for of_source in dimensions {
-        let traces = Traces::of(&of_source.traces)?;
-        ids.extend(of_source.by_id.rows().iter().map(|&row| u128::from_be_bytes(traces.id(row as usize).0)));
-    }
-    Ok(ids)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::testing::{service, source, span};
+    use proptest::prelude::*;
 
-    /// The small tables of a source with these traces.
-    async fn with_traces(numbers: &[u8]) -> Arc<Dimensions> {
-        let spans = numbers.iter().map(|&number| span(number, 1, 0, "span", 0, 1)).collect();
-        source(vec![service("s", spans)]).dimensions().await.unwrap()
+    use super::*;
+
+    fn ids(hashes: &[u32]) -> Arc<TraceIds> {
+        Arc::new(TraceIds::new(hashes.iter().enumerate().map(|(row, hash)| (TraceHash(*hash), row as u32)).collect()))
     }
 
-    #[tokio::test]
-    async fn looking_ids_up_finds_what_going_through_all_finds() {
-        let live = [with_traces(&[9, 1, 2]).await, with_traces(&[2, 5]).await];
-        let blocks = [with_traces(&[3, 1, 4]).await, with_traces(&[5, 4, 6]).await, with_traces(&[1]).await];
-        let all: Vec<_> = live.iter().chain(&blocks).cloned().collect();
-        let by_look_up = repeated(&blocks).unwrap().into_iter().chain(split_with_live(&live, &blocks).unwrap());
-        let expected: HashSet<_> = repeated(&all).unwrap().into_iter().collect();
-        assert_eq!(expected.len(), 4);
-        assert_eq!(by_look_up.collect::<HashSet<_>>(), expected);
+    proptest! {
+        #[test]
+        fn traces_that_others_have_are_found_by_look_up_and_by_merging(
+            live in proptest::collection::vec(proptest::collection::hash_set(0..500_u32, 0..9), 0..4),
+            blocks in proptest::collection::vec(proptest::collection::hash_set(0..500_u32, 0..200), 0..3),
+        ) {
+            let sources = |sets: &[std::collections::HashSet<u32>], first: usize| {
+                let of_set = |set: &std::collections::HashSet<u32>| ids(&set.iter().copied().collect::<Vec<_>>());
+                sets.iter().enumerate().map(|(at, set)| (first + at, of_set(set))).collect::<Vec<_>>()
+            };
+            let holders = |hash: u32| live.iter().chain(&blocks).filter(|set| set.contains(&hash)).count();
+            let expected: usize = live.iter().map(|set| set.iter().filter(|hash| holders(**hash) > 1).count()).sum();
+            let found = shared(&sources(&live, 0), &sources(&blocks, live.len()));
+            prop_assert_eq!(found.iter().map(|(_, rows)| rows.len()).sum::<usize>(), expected);
+        }
     }
 }

@@ -13,6 +13,7 @@
 mod names;
 mod values;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::buffer::BooleanBuffer;
@@ -28,11 +29,11 @@ pub(crate) use self::values::tag_values;
 use crate::budget::Budget;
 use crate::concurrent::{Work, try_all};
 use crate::error::Error;
-use crate::eval::{DimensionMasks, Evaluation, FieldUse, Filter, Home, Selection};
+use crate::eval::{Evaluation, FieldUse, Filter, Home, Selection};
 use crate::prune::{Pruned, is_none_left};
 use crate::querier::Inner;
 use crate::reading::Reading;
-use crate::scan::{GroupTraces, Opened, Rows};
+use crate::scan::{OpenGroup, OpenSource, Rows};
 
 /// The spans that tags are taken from.
 struct TagScan<'a> {
@@ -45,10 +46,11 @@ struct TagScan<'a> {
     whole_id: BlockId,
 }
 
-/// A source that was opened, and its traces (rows of `traces`, ascending) that may count.
+/// A source that was opened, and its row groups that may have spans that count.
 struct Candidates {
-    opened: Opened,
-    traces: Vec<usize>,
+    source: OpenSource,
+    groups: Vec<usize>,
+    pruned: Pruned,
 }
 
 /// Spans that were read, and those of them that count.
@@ -114,28 +116,35 @@ impl<'a> TagScan<'a> {
         Ok(())
     }
 
-    /// Traces of a source that the filter may keep spans of, and the source opened; `None` when there are none.
+    /// The row groups of a source that the filter may keep spans of, and the source opened; `None` when there are none.
     async fn open(&self, source: Arc<dyn Source>) -> Result<Option<Candidates>, Error> {
         let conditions: Vec<Conditions> = self.filter.iter().map(|filter| filter.conditions().clone()).collect();
         let pruned = Pruned::ask(source.as_ref(), &conditions).await?;
         if !conditions.is_empty() && is_none_left(pruned.anywhere(0).as_ref()) {
             return Ok(None);
         }
-        let opened = Opened::open(source).await?;
-        let possible = self.filter.as_ref().and_then(|_| pruned.traces(0, opened.dimensions.traces.num_rows()));
-        let is_possible = |trace: &usize| possible.as_ref().is_none_or(|mask| mask.value(*trace));
-        let traces: Vec<usize> = self.traces_in_range(&opened)?.filter(is_possible).collect();
-        Ok((!traces.is_empty()).then_some(Candidates { opened, traces }))
+        let source = OpenSource::open(source).await?;
+        let mut groups = source.newest_groups(&self.reading.range);
+        groups.retain(|&group| !is_none_left(self.possible(&pruned, &source.row_group(group).traces).as_ref()));
+        Ok((!groups.is_empty()).then_some(Candidates { source, groups, pruned }))
     }
 
-    /// Those that are put together count only there.
-    fn traces_in_range<'o>(&'o self, opened: &'o Opened) -> Result<impl Iterator<Item = usize> + use<'o, 'a>, Error> {
-        let (traces, range) = (opened.traces()?, self.reading.range);
-        let is_elsewhere = !self.split.is_empty() && opened.source.block_id() != self.whole_id;
-        let is_wanted = move |&trace: &usize| {
-            traces.time_range(trace).overlaps(&range) && !(is_elsewhere && self.split.contains(&traces.id(trace)))
+    /// Those of some traces that the filter may keep spans of; `None` for all.
+    fn possible(&self, pruned: &Pruned, traces: &Range<usize>) -> Option<BooleanBuffer> {
+        self.filter.as_ref().and_then(|_| pruned.traces(0, traces))
+    }
+
+    /// The traces of a row group, by row, that may count. Those that are put together count only there.
+    fn traces_in_range(&self, group: &OpenGroup, pruned: &Pruned) -> Result<Vec<usize>, Error> {
+        let traces = group.traces()?;
+        let possible = self.possible(pruned, &group.row_group().traces);
+        let is_elsewhere = !self.split.is_empty() && group.source.source.block_id() != self.whole_id;
+        let is_wanted = |&trace: &usize| {
+            possible.as_ref().is_none_or(|mask| mask.value(trace))
+                && traces.time_range(trace).overlaps(&self.reading.range)
+                && !(is_elsewhere && self.split.contains(&traces.id(trace)))
         };
-        Ok((0..traces.len()).filter(is_wanted))
+        Ok((0..traces.len()).filter(is_wanted).collect())
     }
 
     /// Reads the spans of a source that may count, and gives those that do to `take`.
@@ -149,41 +158,42 @@ impl<'a> TagScan<'a> {
             Some(filter) => filter.clone(),
             None => Arc::new(Filter::compile(&FieldExpr::TRUE)?),
         };
-        let Candidates { opened, traces } = candidates;
-        let masks = {
-            let (filter, table) = (filter.clone(), opened.small_tables());
-            Arc::new(self.reading.inner.cpu.run(move || filter.on_dimensions(&table)).await??)
-        };
-        if masks.is_never {
-            return Ok(());
-        }
-        let passes = |&trace: &usize| masks.traces.as_ref().is_none_or(|mask| mask.value(trace));
-        let groups = opened.by_group(traces.iter().copied().filter(passes))?;
         let mut columns = columns.clone();
         columns.merge(&filter.projection());
         let (take, columns) = (Arc::new(take), &columns);
-        let select = |group| {
-            let select = self.select(opened, group, columns, filter.clone(), masks.clone(), take.clone());
-            self.reading.budget.if_readable(opened.source.block_id(), select).boxed()
+        let block_id = candidates.source.source.block_id();
+        let select = |&group: &usize| {
+            let select = self.select(candidates, group, columns, filter.clone(), take.clone());
+            self.reading.budget.if_readable(block_id, select).boxed()
         };
-        try_all(self.reading.inner.config.max_concurrent_reads, groups.into_iter().map(select).collect()).await?;
+        let groups = candidates.groups.iter().map(select).collect();
+        try_all(self.reading.inner.config.max_concurrent_reads, groups).await?;
         Ok(())
     }
 
     async fn select(
         &self,
-        opened: &Opened,
-        wanted: GroupTraces,
+        candidates: &Candidates,
+        group: usize,
         columns: &Projection,
         filter: Arc<Filter>,
-        masks: Arc<DimensionMasks>,
         take: Arc<impl Fn(&Selected<'_>) -> Result<(), Error> + Send + Sync + 'static>,
     ) -> Result<(), Error> {
         let _turn = self.reading.turn().await?;
-        let rows = opened.read(&wanted, columns).await?;
+        let group = candidates.source.group(group).await?;
+        let masks = {
+            let (filter, table) = (filter.clone(), group.small_tables());
+            self.reading.inner.cpu.run(move || filter.on_dimensions(&table)).await??
+        };
+        let mut wanted = self.traces_in_range(&group, &candidates.pruned)?;
+        wanted.retain(|&trace| masks.traces.as_ref().is_none_or(|mask| mask.value(trace)));
+        if masks.is_never || wanted.is_empty() {
+            return Ok(());
+        }
+        let rows = group.read(&wanted, columns).await?;
         self.reading.budget.count_read(rows.bytes, rows.table.span_count())?;
         let work = move || {
-            let in_range = rows.mask(&rows.runs(&wanted.traces)?);
+            let in_range = rows.mask(&rows.runs(&wanted)?);
             let evaluation = Evaluation::new(&rows.table, &masks)?;
             let mut selection = evaluation.select(&filter)?;
             selection.spans = &selection.spans & &in_range;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use model::{BlockId, SpanId, TenantId, TimeRange, TraceId};
 use object_store::memory::InMemory;
@@ -11,13 +12,13 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status, span};
 use prometheus_client::registry::Registry;
 use prost::Message;
-use spans::{SpanTable, TableBuilder, Traces};
+use spans::{SpanTable, TableBuilder};
 use storage::block::{self, BlockCache, BlockSource};
 use storage::index::{IndexBuilder, Limits};
 use storage::memory::MemorySource;
 use storage::paths::BlockFile;
-use storage::source::{Dimensions, Projection, Read, Source};
-use storage::{CpuPool, Telemetry};
+use storage::source::{Dimensions, Projection, Read, RowGroup, Source, TraceAt};
+use storage::{CpuPool, Telemetry, TraceIds};
 use tokio::sync::Semaphore;
 
 use crate::{Config, Querier};
@@ -125,7 +126,7 @@ pub(crate) const SMALL_PAGES: Limits = Limits {
 /// The table as a block in memory, with an index under these limits.
 pub(crate) async fn indexed_block(table: &SpanTable, limits: Limits) -> BlockSource {
     let (objects, tenant) = (Arc::new(InMemory::new()), TenantId::single());
-    let mut block = block::encode(BlockId::generate(), &tenant, table).unwrap();
+    let mut block = block::encode(BlockId::generate(), &tenant, table, None).unwrap();
     let mut index = IndexBuilder::new(limits);
     index.add(table).unwrap();
     let index = index.finish().unwrap();
@@ -180,7 +181,15 @@ impl Source for Damaged {
         Err(damage())
     }
 
-    async fn find_trace(&self, _: &TraceId) -> Result<Option<usize>, storage::Error> {
+    async fn traces_by_hash(&self) -> Result<Arc<TraceIds>, storage::Error> {
+        Err(damage())
+    }
+
+    async fn find_trace(&self, _: &TraceId) -> Result<Option<TraceAt>, storage::Error> {
+        Err(damage())
+    }
+
+    async fn traces(&self, _: usize) -> Result<RecordBatch, storage::Error> {
         Err(damage())
     }
 
@@ -194,12 +203,31 @@ fn damage() -> storage::Error {
 }
 
 /// A source of two row groups, half of the traces each, of which the second cannot be read.
-pub(crate) struct HalfDamaged(pub Arc<dyn Source>);
+pub(crate) struct HalfDamaged {
+    readable: MemorySource,
+    dimensions: Dimensions,
+    time_range: TimeRange,
+}
+
+impl HalfDamaged {
+    pub fn of(table: &SpanTable) -> Self {
+        let half = table.trace_count() / 2;
+        let readable = table.slice_traces(0..half).unwrap();
+        let (spans, traces, time_range) = (readable.span_count(), half, table.time_range().unwrap().unwrap());
+        let group = |spans, traces| RowGroup { spans, traces, time_range };
+        let row_groups =
+            vec![group(0..spans, 0..traces), group(spans..table.span_count(), traces..table.trace_count())];
+        let (resources, scopes) = (table.resources.clone(), table.scopes.clone());
+        let keys = spans::attribute_keys(table).unwrap();
+        let readable = MemorySource::new(BlockId::generate(), readable).unwrap();
+        Self { readable, dimensions: Dimensions { resources, scopes, row_groups, keys }, time_range }
+    }
+}
 
 #[async_trait]
 impl Source for HalfDamaged {
     fn block_id(&self) -> BlockId {
-        self.0.block_id()
+        self.readable.block_id()
     }
 
     fn is_live(&self) -> bool {
@@ -207,26 +235,31 @@ impl Source for HalfDamaged {
     }
 
     fn time_range(&self) -> TimeRange {
-        self.0.time_range()
+        self.time_range
     }
 
     fn span_count(&self) -> usize {
-        self.0.span_count()
+        self.dimensions.row_groups[1].spans.end
     }
 
     fn size_bytes(&self) -> u64 {
-        self.0.size_bytes()
+        0
     }
 
     async fn dimensions(&self) -> Result<Arc<Dimensions>, storage::Error> {
-        let whole = self.0.dimensions().await?;
-        let view = Traces::of(&whole.traces)?;
-        let middle = view.span_rows(view.len() / 2).start;
-        Ok(Arc::new(Dimensions { row_groups: vec![0..middle, middle..self.span_count()], ..(*whole).clone() }))
+        Ok(Arc::new(self.dimensions.clone()))
     }
 
-    async fn find_trace(&self, id: &TraceId) -> Result<Option<usize>, storage::Error> {
-        self.0.find_trace(id).await
+    async fn traces_by_hash(&self) -> Result<Arc<TraceIds>, storage::Error> {
+        self.readable.traces_by_hash().await
+    }
+
+    async fn find_trace(&self, id: &TraceId) -> Result<Option<TraceAt>, storage::Error> {
+        self.readable.find_trace(id).await
+    }
+
+    async fn traces(&self, group: usize) -> Result<RecordBatch, storage::Error> {
+        if group > 0 { Err(damage()) } else { self.readable.traces(group).await }
     }
 
     async fn read(
@@ -235,7 +268,7 @@ impl Source for HalfDamaged {
         rows: &[std::ops::Range<usize>],
         columns: &Projection,
     ) -> Result<Read, storage::Error> {
-        if group > 0 { Err(damage()) } else { self.0.read(group, rows, columns).await }
+        if group > 0 { Err(damage()) } else { self.readable.read(group, rows, columns).await }
     }
 }
 
@@ -281,8 +314,20 @@ impl Source for Gated {
         self.source.dimensions().await
     }
 
-    async fn find_trace(&self, id: &TraceId) -> Result<Option<usize>, storage::Error> {
+    async fn continued(&self) -> Result<Option<Arc<[TraceId]>>, storage::Error> {
+        self.source.continued().await
+    }
+
+    async fn traces_by_hash(&self) -> Result<Arc<TraceIds>, storage::Error> {
+        self.source.traces_by_hash().await
+    }
+
+    async fn find_trace(&self, id: &TraceId) -> Result<Option<TraceAt>, storage::Error> {
         self.source.find_trace(id).await
+    }
+
+    async fn traces(&self, group: usize) -> Result<RecordBatch, storage::Error> {
+        self.source.traces(group).await
     }
 
     async fn read(

@@ -18,7 +18,7 @@ use crate::merge::{merge_copies, part_shared_ids, sort_by_start};
 use crate::parts;
 use crate::plan;
 use crate::querier::Inner;
-use crate::scan::Opened;
+use crate::scan::OpenSource;
 
 /// All spans of a trace, or the first of one that is too large. A source that cannot be read makes the answer partial, if
 /// others can.
@@ -84,10 +84,9 @@ async fn read_part(
     source: Arc<dyn Source>,
     id: TraceId,
 ) -> Result<Option<(Vec<ResourceSpans>, Held)>, Error> {
-    let Some(trace) = source.find_trace(&id).await? else { return Ok(None) };
-    let opened = Opened::open(source).await?;
-    let group = opened.by_group([trace])?.pop().ok_or_else(|| Error::damaged("first_row"))?;
-    let (table, bytes) = parts::read_whole(&opened, &group).await?;
+    let Some(at) = source.find_trace(&id).await? else { return Ok(None) };
+    let group = OpenSource::open(source).await?.group(at.group).await?;
+    let (table, bytes) = parts::read_whole(&group, &[at.trace]).await?;
     budget.count_read(bytes, table.span_count())?;
     let held = budget.hold(parts::memory_bytes(&table))?;
     Ok(Some((inner.cpu.run(move || spans::encode(&table)).await??, held)))

@@ -6,6 +6,7 @@
 //!                            resources.parquet  one row a distinct resource
 //!                            scopes.parquet     one row a distinct instrumentation scope
 //!                            index.bundle       which pages hold which values; see [`crate::index`]
+//!                            directory.bundle   where row groups and traces stand; see `directory`
 //!                            meta.json          what the block holds, size and checksum of each file
 //! ```
 //!
@@ -13,15 +14,18 @@
 //! first, in the order above, then the manifest is committed; see [`crate::manifest`].
 
 mod cache;
+mod directory;
 mod fetch;
 mod footer;
 mod inspect;
 mod meta;
+mod portion;
 mod properties;
 mod reader;
 mod row_group;
 mod trace_ids;
 mod verify;
+mod version1;
 mod whole;
 mod writer;
 
@@ -30,10 +34,11 @@ mod tests;
 
 pub use cache::BlockCache;
 pub(crate) use cache::PageCache;
+pub use directory::TraceIds;
 pub use inspect::{Column, Inspection, RowGroup, inspect};
 pub use meta::{BlockMeta, FileMeta};
 pub use reader::BlockSource;
 pub use verify::Verifier;
 pub(crate) use whole::WholeBlock;
 pub(crate) use writer::{BlockWriter, ROW_GROUP_ROWS, SpansLayout};
-pub use writer::{EncodedBlock, encode};
+pub use writer::{Continued, EncodedBlock, encode};

@@ -76,9 +76,9 @@ impl<K: Eq + Hash + Clone, V: Clone> ByteCache<K, V> {
         value
     }
 
-    /// Whether there is an entry; not counted as a question.
-    pub fn contains(&self, key: &K) -> bool {
-        self.entries.contains_key(key)
+    /// The entry, if there is one; not counted as a question.
+    pub fn peek(&self, key: &K) -> Option<V> {
+        self.entries.peek(key)
     }
 
     /// The entry, or what `load` gives, which is kept. Of many that ask at once one loads; when it fails, the next one does.

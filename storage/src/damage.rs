@@ -57,9 +57,9 @@ impl From<Damage> for Error {
 /// What of a block is read as one, and fails as one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Part {
-    /// Footer and small tables: without them nothing of the block can be read.
+    /// Directory and dimensions: without them nothing of the block can be read.
     Tables,
-    /// `meta.json`: without it the small tables are read unchecked.
+    /// `meta.json`: without it the tables of a block of version 1 are read unchecked.
     Meta,
     RowGroup(usize),
 }

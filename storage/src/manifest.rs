@@ -62,6 +62,11 @@ pub struct BlockEntry {
     /// of before there was this field, when the block's id was made.
     #[serde(default)]
     pub written_nanos: u64,
+    /// How many of its traces older blocks had a part of when it was written; `directory.bundle` lists them. Of the blocks
+    /// that have parts of a trace, all but one at most list it: so queries know which traces are split without looking at
+    /// the others. `None` where that is not known.
+    #[serde(default)]
+    pub continued_traces: Option<u64>,
     pub files: BlockFiles,
 }
 
@@ -76,6 +81,9 @@ pub struct BlockFiles {
     /// 0 for a block without an index.
     #[serde(default)]
     pub index_bytes: u64,
+    /// 0 for a block of version 1, which has none.
+    #[serde(default)]
+    pub directory_bytes: u64,
 }
 
 /// What the manifest knows of a trace map.
@@ -117,6 +125,7 @@ impl BlockFiles {
             BlockFile::Resources => Some(self.resources_bytes),
             BlockFile::Scopes => Some(self.scopes_bytes),
             BlockFile::Index => Some(self.index_bytes),
+            BlockFile::Directory => Some(self.directory_bytes),
             BlockFile::Meta => None,
         }
     }
@@ -140,8 +149,7 @@ impl BlockEntry {
 
     /// Size at rest.
     pub fn bytes(&self) -> u64 {
-        let BlockFiles { spans_bytes, traces_bytes, resources_bytes, scopes_bytes, index_bytes } = self.files;
-        [spans_bytes, traces_bytes, resources_bytes, scopes_bytes, index_bytes].into_iter().fold(0, u64::saturating_add)
+        BlockFile::ALL.into_iter().filter_map(|file| self.files.bytes_of(file)).fold(0, u64::saturating_add)
     }
 }
 

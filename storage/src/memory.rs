@@ -10,8 +10,9 @@ use async_trait::async_trait;
 use model::{BlockId, TimeRange, TraceId};
 use spans::{ById, SpanTable};
 
+use crate::block::TraceIds;
 use crate::error::Error;
-use crate::source::{Dimensions, Projection, Read, Source};
+use crate::source::{Dimensions, Projection, Read, RowGroup, Source, TraceAt};
 
 /// The block that rows in memory are to become: another one, when a block has to be written anew. Clones agree.
 #[derive(Debug, Clone)]
@@ -43,6 +44,10 @@ impl From<BlockId> for FutureBlock {
 pub struct MemorySource {
     block: FutureBlock,
     spans: RecordBatch,
+    traces: RecordBatch,
+    /// Rows of `traces` by id.
+    by_id: ById,
+    by_hash: Arc<TraceIds>,
     dimensions: Arc<Dimensions>,
     time_range: TimeRange,
 }
@@ -54,21 +59,19 @@ impl MemorySource {
     /// [`spans::Error::Damaged`] when the table does not have the shape of [`spans::schema`].
     pub fn new(block: impl Into<FutureBlock>, table: SpanTable) -> Result<Self, Error> {
         let time_range = table.time_range()?.unwrap_or(TimeRange::new(u64::MAX, 0));
-        let dimensions = Dimensions {
-            keys: spans::attribute_keys(&table)?,
-            by_id: ById::of(&table.traces()?),
-            row_groups: std::iter::once(0..table.span_count()).collect(),
-            traces: table.traces,
-            resources: table.resources,
-            scopes: table.scopes,
-        };
-        Ok(Self { block: block.into(), spans: table.spans, dimensions: Arc::new(dimensions), time_range })
+        let by_id = ById::of(&table.traces()?);
+        let by_hash = Arc::new(TraceIds::of(&table.traces()?));
+        let row_group = RowGroup { spans: 0..table.span_count(), traces: 0..table.trace_count(), time_range };
+        let keys = spans::attribute_keys(&table)?;
+        let SpanTable { spans, traces, resources, scopes } = table;
+        let dimensions = Arc::new(Dimensions { resources, scopes, row_groups: vec![row_group], keys });
+        Ok(Self { block: block.into(), spans, traces, by_id, by_hash, dimensions, time_range })
     }
 
     /// The table, without a copy.
     pub fn table(&self) -> SpanTable {
-        let Dimensions { traces, resources, scopes, .. } = self.dimensions.as_ref().clone();
-        SpanTable { spans: self.spans.clone(), traces, resources, scopes }
+        let Dimensions { resources, scopes, .. } = self.dimensions.as_ref().clone();
+        SpanTable { spans: self.spans.clone(), traces: self.traces.clone(), resources, scopes }
     }
 }
 
@@ -98,8 +101,17 @@ impl Source for MemorySource {
         Ok(self.dimensions.clone())
     }
 
-    async fn find_trace(&self, id: &TraceId) -> Result<Option<usize>, Error> {
-        self.dimensions.find_trace(id)
+    async fn find_trace(&self, id: &TraceId) -> Result<Option<TraceAt>, Error> {
+        let found = self.by_id.find(&spans::Traces::of(&self.traces)?, id);
+        Ok(found.map(|trace| TraceAt { group: 0, trace }))
+    }
+
+    async fn traces_by_hash(&self) -> Result<Arc<TraceIds>, Error> {
+        Ok(self.by_hash.clone())
+    }
+
+    async fn traces(&self, _group: usize) -> Result<RecordBatch, Error> {
+        Ok(self.traces.clone())
     }
 
     async fn read(&self, _group: usize, rows: &[Range<usize>], columns: &Projection) -> Result<Read, Error> {

@@ -3,7 +3,7 @@
 //! ```text
 //! objects                                                        data folder
 //! <tenant>/blocks/<block-id>/{spans,traces,resources,scopes}.parquet   lock        held by the process that uses the folder
-//! <tenant>/blocks/<block-id>/{index.bundle,meta.json}                  writer-id   identity of the log's writer
+//! <tenant>/blocks/<block-id>/{index,directory}.bundle, meta.json       writer-id   identity of the log's writer
 //! <tenant>/trace-maps/<trace-map-id>.map                               wal/<20-digit sequence>.wal
 //! <tenant>/manifest/<20-digit sequence>.json
 //! create-if-absent                 see [`crate::objects::probe`]       blocks/     root of the local object store
@@ -30,11 +30,13 @@ pub enum BlockFile {
     Resources,
     Scopes,
     Index,
+    Directory,
     Meta,
 }
 
 impl BlockFile {
-    pub const ALL: [Self; 6] = [Self::Spans, Self::Traces, Self::Resources, Self::Scopes, Self::Index, Self::Meta];
+    pub const ALL: [Self; 7] =
+        [Self::Spans, Self::Traces, Self::Resources, Self::Scopes, Self::Index, Self::Directory, Self::Meta];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -43,6 +45,7 @@ impl BlockFile {
             Self::Resources => "resources.parquet",
             Self::Scopes => "scopes.parquet",
             Self::Index => "index.bundle",
+            Self::Directory => "directory.bundle",
             Self::Meta => "meta.json",
         }
     }
@@ -55,6 +58,7 @@ impl BlockFile {
             Self::Resources => "resources",
             Self::Scopes => "scopes",
             Self::Index => "index",
+            Self::Directory => "directory",
             Self::Meta => "meta",
         }
     }

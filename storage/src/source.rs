@@ -7,15 +7,17 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use model::{BlockId, Scope, TimeRange, TraceId};
-use spans::{ById, Traces};
 use traceql::{Conditions, Field};
 
+use crate::block::TraceIds;
 use crate::error::Error;
 use crate::index::ValueCount;
 
 /// Spans of one tenant that can be read by column, in the shape of [`spans::schema`].
 ///
-/// A trace that lies in a source is one run of rows there; other parts of it may lie in other sources.
+/// A source consists of row groups, each a table of its own: a trace lies in one of them, as one run of rows, and rows of
+/// `traces` and of `spans` are numbered from 0 in each. Only resources and scopes are shared. Other parts of a trace may
+/// lie in other sources.
 #[async_trait]
 pub trait Source: Send + Sync {
     /// The block that this source is or is about to become; the same spans are never in two sources with one block id.
@@ -33,11 +35,11 @@ pub trait Source: Send + Sync {
     /// Size at rest, in bytes; 0 for live data.
     fn size_bytes(&self) -> u64;
 
-    /// The small tables, whole.
+    /// What is known of the source without reading its traces: costs the same whatever their number.
     async fn dimensions(&self) -> Result<Arc<Dimensions>, Error>;
 
-    /// For each of the filters the traces outside of which no span satisfies it: ranges of rows of `traces`, ascending
-    /// and apart; `None` where that cannot be said. Costs little, whatever the size of the source.
+    /// For each of the filters the traces outside of which no span satisfies it: ranges of traces, counted through all
+    /// row groups, ascending and apart; `None` where that cannot be said. Costs little, whatever the size of the source.
     async fn may_match(&self, filters: &[Conditions]) -> Result<Vec<Option<Vec<Range<usize>>>>, Error> {
         Ok(vec![None; filters.len()])
     }
@@ -52,13 +54,25 @@ pub trait Source: Send + Sync {
         Ok(None)
     }
 
-    /// The row of a trace in the `traces` table.
-    async fn find_trace(&self, id: &TraceId) -> Result<Option<usize>, Error>;
+    /// The traces of which sources that are older have a part, too: of all that have parts of a trace, all but one at most
+    /// list it. `None` where that is not known.
+    async fn continued(&self) -> Result<Option<Arc<[TraceId]>>, Error> {
+        Ok(None)
+    }
+
+    /// Its traces by hash.
+    async fn traces_by_hash(&self) -> Result<Arc<TraceIds>, Error>;
+
+    /// Where a trace lies.
+    async fn find_trace(&self, id: &TraceId) -> Result<Option<TraceAt>, Error>;
+
+    /// The `traces` of a row group.
+    async fn traces(&self, group: usize) -> Result<RecordBatch, Error>;
 
     /// Columns of some rows of one row group, in row order.
     ///
     /// Columns that the source does not have are left out. `attributes` is there when an attribute of the projection
-    /// may stand in it. `rows` are table rows, ascending, not overlapping, inside the group.
+    /// may stand in it. `rows` are those of the group, ascending, not overlapping.
     async fn read(&self, group: usize, rows: &[Range<usize>], columns: &Projection) -> Result<Read, Error>;
 }
 
@@ -70,28 +84,33 @@ pub struct Read {
     pub bytes: u64,
 }
 
-/// A source's small tables and what it knows of its rows.
+/// Where a trace lies in a source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TraceAt {
+    pub group: usize,
+    /// Row of the group's `traces`.
+    pub trace: usize,
+}
+
+/// What is known of a source that was opened.
 #[derive(Debug, Clone)]
 pub struct Dimensions {
-    pub traces: RecordBatch,
     pub resources: RecordBatch,
     pub scopes: RecordBatch,
-    /// Rows of `traces` by id.
-    pub by_id: ById,
-    /// Rows of each row group; together all rows of `spans`, in order. A group never splits a trace.
-    pub row_groups: Vec<Range<usize>>,
+    /// Newest traces first in what a writer of today wrote; readers do not rely on it.
+    pub row_groups: Vec<RowGroup>,
     /// Every attribute key that occurs, by scope.
     pub keys: BTreeSet<(Scope, String)>,
 }
 
-impl Dimensions {
-    /// The row of a trace in `traces`.
-    ///
-    /// # Errors
-    /// [`spans::Error::Damaged`] when `traces` lacks a column.
-    pub fn find_trace(&self, id: &TraceId) -> Result<Option<usize>, Error> {
-        Ok(self.by_id.find(&Traces::of(&self.traces)?, id))
-    }
+/// A part of a source that is read as one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowGroup {
+    /// Its spans among all spans of the source, and its traces among all traces.
+    pub spans: Range<usize>,
+    pub traces: Range<usize>,
+    /// From the earliest start to the latest end of a span.
+    pub time_range: TimeRange,
 }
 
 /// Which columns of `spans` are wanted.

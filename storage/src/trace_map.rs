@@ -31,6 +31,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+pub use format::TraceHash;
 pub(crate) use read::{TraceMap, TraceMapCache};
 pub use whole::{Fault, fault};
 pub use worker::TraceMapper;

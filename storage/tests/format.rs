@@ -23,7 +23,8 @@ use storage::config::TraceConfig;
 use storage::lock::WriterId;
 use storage::manifest::{BlockEntry, Change, Manifest, Store};
 use storage::paths::{self, BlockFile, DataDir};
-use storage::source::{Projection, Source};
+use storage::source::Source;
+use storage::testing::whole_table;
 use storage::trace_map::{self, TraceMapper};
 use storage::wal::{Log, ReplayEvent, SegmentSequence};
 use storage::{CpuPool, Telemetry, objects};
@@ -76,16 +77,7 @@ impl Opened {
 
 /// Everything in a block.
 async fn read(source: &BlockSource) -> SpanTable {
-    let dimensions = source.dimensions().await.expect("the block can be opened");
-    let mut groups = Vec::new();
-    for (group, rows) in dimensions.row_groups.iter().enumerate() {
-        let read = source.read(group, std::slice::from_ref(rows), &Projection::all()).await;
-        groups.push(read.expect("the row group can be read").batch);
-    }
-    let spans = arrow::compute::concat_batches(&groups[0].schema(), &groups).expect("row groups have the same columns");
-    let (traces, resources, scopes) =
-        (dimensions.traces.clone(), dimensions.resources.clone(), dimensions.scopes.clone());
-    SpanTable { spans, traces, resources, scopes }
+    whole_table(source).await.expect("the block can be read")
 }
 
 #[tokio::test]
@@ -171,7 +163,7 @@ async fn write_the_fixture() {
     let publish = async |name: &str, watermark: Option<SegmentSequence>| {
         let mut builder = TableBuilder::default();
         builder.append(&otlp(name)).unwrap();
-        let block = block::encode(BlockId::generate(), &tenant, &builder.snapshot().unwrap()).unwrap();
+        let block = block::encode(BlockId::generate(), &tenant, &builder.snapshot().unwrap(), None).unwrap();
         block.put(&tenant, objects.as_ref()).await.unwrap();
         let watermark = watermark.map(|segment| (WRITER, segment));
         let change = Change { add: vec![block.entry()], watermark, ..Change::default() };

@@ -9,6 +9,7 @@ use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use prometheus_client::registry::Registry;
 use querier::{Querier, Sources};
+use storage::block::BlockCache;
 use storage::lock::WriterId;
 use storage::testing::Disk;
 use storage::wal::Log;
@@ -38,6 +39,8 @@ impl Parts {
             telemetry: telemetry.clone(),
             writer_id,
             puts_may_be_late: true,
+            cache: BlockCache::new(8 << 20, storage::Telemetry::unregistered()),
+            trace_reach: Duration::from_secs(3_600),
         };
         let log = Log::open_on(Arc::new(disk.clone()), Path::new("wal")).unwrap();
         let ingester = Ingester::open(ingester::Config::default(), log, storage, registry).await.unwrap();

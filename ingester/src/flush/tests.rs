@@ -2,13 +2,14 @@
 
 use std::time::SystemTime;
 
-use model::TenantId;
+use model::{BlockId, TenantId};
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use prometheus_client::registry::Registry;
 use prost::Message;
 use spans::testing::shop_request;
 use storage::Telemetry;
+use storage::block::BlockCache;
 use storage::cpu::CpuPool;
 use storage::lock::WriterId;
 use storage::manifest::{BlockEntry, Store};
@@ -40,6 +41,8 @@ impl Bucket {
             cpu: CpuPool::new(1),
             writer_id: WRITER,
             puts_may_be_late: true,
+            cache: BlockCache::new(8 << 20, Telemetry::unregistered()),
+            trace_reach: Duration::from_secs(3_600),
             telemetry: Telemetry::unregistered(),
         };
         let (log, _) = mpsc::channel(1);
@@ -88,7 +91,8 @@ async fn a_commit_without_a_clear_outcome_is_not_made_twice() {
         let flusher = bucket.flusher().await;
         let mut pending = bucket.cut(&flusher.live, begun);
         // the commit was made, though the flusher was told that it failed; then others have compacted the block
-        let entry = encode(&pending.head, pending.head.block.id()).unwrap().entry();
+        let table = combined(&pending.head).unwrap();
+        let entry = block::encode(pending.head.block.id(), &bucket.tenant, &table, None).unwrap().entry();
         let published = Change { add: vec![entry.clone()], watermark: Some((WRITER, SEGMENT)), ..Change::default() };
         let compacted = BlockEntry { id: BlockId::generate(), level: 1, ..entry.clone() };
         let replaced = Change { add: vec![compacted.clone()], remove: vec![entry.id], ..Change::default() };

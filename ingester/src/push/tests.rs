@@ -9,6 +9,7 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use prost::Message;
 use spans::testing::shop_request;
 use storage::Telemetry;
+use storage::block::BlockCache;
 use storage::testing::{Call, Fault, FaultyStore, Power};
 
 use super::*;
@@ -33,6 +34,8 @@ async fn start(wal_dir: &Path, objects: Arc<FaultyStore>, config: Config) -> Run
         telemetry: Telemetry::unregistered(),
         writer_id: WRITER,
         puts_may_be_late: true,
+        cache: BlockCache::new(8 << 20, Telemetry::unregistered()),
+        trace_reach: Duration::from_secs(3_600),
     };
     let ingester =
         Ingester::open(config, Log::open(wal_dir).unwrap(), storage, &mut Registry::default()).await.unwrap();

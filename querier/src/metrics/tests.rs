@@ -9,6 +9,8 @@ use storage::index::Limits;
 use storage::source::Source;
 
 use super::Intervals;
+use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
+
 use crate::answer::{MetricsAnswer, Series, Value};
 use crate::error::Error;
 use crate::request::MetricsRequest;
@@ -66,13 +68,17 @@ fn with(span: Span, pairs: &[(&str, opentelemetry_proto::tonic::common::v1::AnyV
 
 /// Six spans of two traces: in the first interval one, in the second three, in the third two.
 fn example() -> Vec<Arc<dyn Source>> {
+    vec![source(example_spans())]
+}
+
+fn example_spans() -> Vec<ResourceSpans> {
     let one = with(span(1, 1, 0, "root", 0, 4000), &[("n", int(-5)), ("lane", text("a"))]);
     let two = with(span(1, 2, 1, "child", SECOND, 3000), &[("n", int(-7)), ("lane", text("b"))]);
     let three = with(span(1, 3, 1, "child", 10 * SECOND, 100), &[("n", int(2)), ("x", float(1.5))]);
     let four = with(span(2, 4, 0, "root", 5 * SECOND, 1), &[("n", text("7")), ("tags", array([text("a"), text("b")]))]);
     let five = with(span(2, 5, 4, "child", 11 * SECOND, 50), &[("n", int(9)), ("lane", text("a"))]);
     let six = Span { status: status(2, "boom"), ..span(2, 6, 4, "child", 20 * SECOND, 60) };
-    vec![source(vec![service("front", vec![one, two, three]), service("back", vec![four, five, six])])]
+    vec![service("front", vec![one, two, three]), service("back", vec![four, five, six])]
 }
 
 #[tokio::test]
@@ -278,7 +284,7 @@ async fn an_answer_that_is_not_whole_says_so() {
 
 #[tokio::test]
 async fn a_damaged_row_group_leaves_the_others() {
-    let half: Arc<dyn Source> = Arc::new(HalfDamaged(example().swap_remove(0)));
+    let half: Arc<dyn Source> = Arc::new(HalfDamaged::of(&table(example_spans())));
     let answer = ask(&[half], request("{ } | count_over_time() by (trace:id)", 20, 10)).await.unwrap();
     assert_eq!(answer.series.len(), 1, "of two traces");
     assert_eq!(answer.partial.as_deref(), Some("1 blocks could not be read, a partial response is returned"));
@@ -337,7 +343,7 @@ async fn what_a_block_gave_is_remembered_if_all_of_it_was_counted() {
         }
     }
     // half of it may be back the next time
-    let querier = querier(vec![Arc::new(HalfDamaged(block))]);
+    let querier = querier(vec![Arc::new(HalfDamaged::of(&table))]);
     for _ in 0..2 {
         let answer = querier.metrics(&TenantId::single(), over("{ } | rate()", 0, 60)).await.unwrap();
         assert!(answer.metrics.inspected_spans > 0 && answer.partial.is_some());

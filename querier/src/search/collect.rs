@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 
 use model::TraceId;
 use spans::{SpanTable, Traces};
+use storage::source::TraceAt;
 
 use crate::budget::Held;
 use crate::error::Error;
 use crate::finder::{Decided, Finder, HitSet};
+use crate::parts::PartAt;
 use crate::request::Cursor;
 use crate::scan::Run;
 
@@ -17,10 +19,8 @@ use crate::scan::Run;
 pub(crate) struct Hit {
     pub start_nanos: u64,
     pub trace_id: TraceId,
-    /// Number of the source.
-    pub source: usize,
-    /// Row of its `traces`.
-    pub trace: usize,
+    /// Where it lies.
+    pub part: PartAt,
     /// At least one.
     pub sets: Vec<HitSet>,
 }
@@ -73,7 +73,7 @@ impl Hits {
     /// When the query may not hold so many.
     pub fn add(&mut self, hit: Hit) -> Result<(), Error> {
         self.held.grow(hit.memory_bytes())?;
-        let replaced = self.kept.insert(((Reverse(hit.start_nanos), hit.trace_id), hit.source), hit);
+        let replaced = self.kept.insert(((Reverse(hit.start_nanos), hit.trace_id), hit.part.source), hit);
         let is_full = self.kept.len() > self.keep;
         let left_out = is_full.then(|| self.kept.pop_last()).flatten();
         self.is_cut |= is_full;
@@ -112,19 +112,20 @@ impl Hits {
     }
 }
 
-/// The runs that match.
+/// The runs that match; all lie in the row group of `place`.
 pub(super) fn matches(
     finder: &Finder,
     table: &SpanTable,
     runs: &[Run],
     decided: &Decided,
-    source: usize,
+    place: PartAt,
     most_rows: usize,
 ) -> Result<Vec<Hit>, Error> {
     let traces = Traces::of(&table.traces)?;
     let hit = |(number, sets): (usize, Vec<HitSet>)| {
         let trace = runs[number].trace;
-        Hit { start_nanos: traces.start_nanos(trace), trace_id: traces.id(trace), source, trace, sets }
+        let part = PartAt { at: TraceAt { trace, ..place.at }, ..place };
+        Hit { start_nanos: traces.start_nanos(trace), trace_id: traces.id(trace), part, sets }
     };
     Ok(finder.find(table, runs, decided, most_rows)?.into_iter().map(hit).collect())
 }
@@ -139,7 +140,8 @@ mod tests {
     }
 
     fn hit(start_nanos: u64, id: u8, source: usize) -> Hit {
-        Hit { start_nanos, trace_id: TraceId([id; 16]), source, trace: 0, sets: vec![] }
+        let part = PartAt { source, at: TraceAt { group: 0, trace: 0 } };
+        Hit { start_nanos, trace_id: TraceId([id; 16]), part, sets: vec![] }
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::finder::HitSet;
 use crate::parts::PartAt;
 use crate::querier::locked;
 use crate::reading::Parts;
-use crate::scan::{GroupTraces, Opened, Run};
+use crate::scan::{OpenGroup, Run};
 
 /// Matches with their places in the answer, and all that is needed to show them.
 pub(super) struct Placed {
@@ -79,10 +79,9 @@ impl Search<'_> {
         let time = times.reduce(|all, one| all.union(&one)).unwrap_or(self.reading.range);
         let mut found = self.reading.find_parts(&ids, &time).await?;
         for hit in hits {
-            let part = PartAt { source: hit.source, trace: hit.trace };
             let parts = found.entry(hit.trace_id).or_default();
-            if !parts.contains(&part) {
-                parts.push(part);
+            if !parts.contains(&hit.part) {
+                parts.push(hit.part);
             }
         }
         self.reading.open(found).await
@@ -91,45 +90,41 @@ impl Search<'_> {
     /// Traces that lie in one source: the matches are known, only what is shown is read.
     async fn show_whole(&self, parts: &Parts, hits: Vec<Hit>) -> Result<Vec<FoundTrace>, Error> {
         let mut by_group: BTreeMap<(usize, usize), Vec<Hit>> = BTreeMap::new();
-        for hit in hits {
-            for group in parts.opened[&hit.source].by_group([hit.trace])? {
-                by_group.entry((hit.source, group.group)).or_default().push(hit.clone());
-            }
-        }
-        let show = |((source, group), mut hits): ((usize, usize), Vec<Hit>)| {
-            hits.sort_by_key(|hit| hit.trace);
-            self.show_group(&parts.opened[&source], group, hits).boxed()
+        hits.into_iter().for_each(|hit| by_group.entry(hit.part.group()).or_default().push(hit));
+        let show = |(at, mut hits): ((usize, usize), Vec<Hit>)| {
+            hits.sort_by_key(|hit| hit.part.at.trace);
+            self.show_group(&parts.groups[&at], hits).boxed()
         };
         let groups = by_group.into_iter().map(show).collect();
         Ok(try_all(self.reading.inner.config.max_concurrent_reads, groups).await?.into_iter().flatten().collect())
     }
 
     /// Traces of one row group, by row; none when it cannot be read.
-    async fn show_group(&self, opened: &Opened, group: usize, hits: Vec<Hit>) -> Result<Vec<FoundTrace>, Error> {
+    async fn show_group(&self, group: &OpenGroup, hits: Vec<Hit>) -> Result<Vec<FoundTrace>, Error> {
         let query = self.query.clone();
         let Some(shown) = &query.shown else {
-            let nothing = |hit: &Hit| ToShow { trace: hit.trace, sets: Vec::new() };
+            let nothing = |hit: &Hit| ToShow { trace: hit.part.at.trace, sets: Vec::new() };
             let to_show = hits.iter().map(nothing).collect::<Vec<_>>();
-            return render::traces(&opened.small_tables(), &to_show, None);
+            return render::traces(&group.small_tables(), &to_show, None);
         };
         let _turn = self.reading.turn().await?;
         let columns = shown.projection();
         let read = async {
             if shown.needs_whole_runs() {
-                let wanted = GroupTraces { group, traces: hits.iter().map(|hit| hit.trace).collect() };
-                opened.read_only(&wanted, &columns).await
+                let wanted: Vec<usize> = hits.iter().map(|hit| hit.part.at.trace).collect();
+                group.read_only(&wanted, &columns).await
             } else {
-                opened.read_rows(group, hits.iter().flat_map(rows_of), &columns).await
+                group.read_rows(hits.iter().flat_map(rows_of), &columns).await
             }
         };
-        let block_id = opened.source.block_id();
+        let block_id = group.source.source.block_id();
         let Some(rows) = self.reading.budget.if_readable(block_id, read).await? else { return Ok(Vec::new()) };
         self.reading.budget.count_read(rows.bytes, 0)?;
         let positions = |mut hit: Hit| {
             for row in hit.sets.iter_mut().flat_map(|set| &mut set.rows) {
                 *row = rows.position(*row)?;
             }
-            Ok(ToShow { trace: hit.trace, sets: hit.sets })
+            Ok(ToShow { trace: hit.part.at.trace, sets: hit.sets })
         };
         let to_show = hits.into_iter().map(positions).collect::<Result<Vec<_>, Error>>()?;
         let render = move || render::traces(&rows.table, &to_show, query.shown.as_ref());

@@ -20,7 +20,7 @@ use crate::error::Error;
 use crate::request::{SearchFilter, SearchRequest};
 use crate::testing::{
     Damaged, Gated, HalfDamaged, MS, START, array, attributes, event, int, querier, querier_with, service, source,
-    span, span_id, status, text, trace_id,
+    span, span_id, status, table, text, trace_id,
 };
 
 fn request(query: &str) -> SearchRequest {
@@ -314,7 +314,7 @@ async fn a_damaged_source_is_left_out() {
 #[tokio::test]
 async fn a_damaged_row_group_leaves_the_others() {
     let spans = (1..=4).map(|trace| span(trace, 1, 0, "op", u64::from(trace) * 1000, 10)).collect();
-    let half: Arc<dyn Source> = Arc::new(HalfDamaged(source(vec![service("s", spans)])));
+    let half: Arc<dyn Source> = Arc::new(HalfDamaged::of(&table(vec![service("s", spans)])));
     let ids = |answer: &SearchAnswer| answer.traces.iter().map(|trace| trace.trace_id.0[0]).collect::<Vec<_>>();
     // the last finds all on the small tables, and meets the damage when it reads what is shown
     for query in ["{ name = `op` }", "{ name = `op` } | count() > 0", "{ rootName = `op` } | select(name)"] {

@@ -6,6 +6,7 @@ use std::sync::Mutex;
 
 use hashbrown::HashSet;
 use model::TraceId;
+use storage::source::TraceAt;
 
 use super::collect::{self, Hits, Place};
 use super::{Search, locked};
@@ -13,6 +14,9 @@ use crate::error::Error;
 use crate::parts::PartAt;
 use crate::reading::Parts;
 use crate::scan::Run;
+
+/// Stands for the place of a trace that was put together, until it is named by its first part.
+const NOWHERE: PartAt = PartAt { source: 0, at: TraceAt { group: 0, trace: 0 } };
 
 impl Search<'_> {
     /// Traces that are evaluated as a whole from the start: several sources have parts, and either the query looks at the
@@ -101,13 +105,13 @@ impl Search<'_> {
             let found = move || {
                 let runs = Run::all(&whole.table)?;
                 let decided = query.finder.on_dimensions(&whole.table)?;
-                collect::matches(&query.finder, &whole.table, &runs, &decided, 0, 0)
+                collect::matches(&query.finder, &whole.table, &runs, &decided, NOWHERE, 0)
             };
             let found = self.reading.inner.cpu.run(found).await??;
             let mut hits = locked(hits);
             for mut hit in found {
                 let Some(first) = parts.by_trace.get(&hit.trace_id).and_then(|parts| parts.first()) else { continue };
-                (hit.source, hit.trace) = (first.source, first.trace);
+                hit.part = *first;
                 hits.add(hit)?;
             }
         }

@@ -15,7 +15,7 @@ use crate::answer::TagValueKind;
 use crate::request::{Tag, TagNamesRequest, TagScope, TagValuesRequest};
 use crate::testing::{
     HalfDamaged, MS, START, array, attributes, bool, event, float, indexed_block, int, querier, resource, service,
-    source, span, text,
+    source, span, table, text,
 };
 
 fn sources() -> Vec<Arc<dyn Source>> {
@@ -48,7 +48,7 @@ async fn names(scope: TagScope, range: TimeRange, query: Option<&str>) -> String
 #[tokio::test]
 async fn a_damaged_row_group_leaves_the_others() {
     let spans = [span(1, 1, 0, "first", 0, 10), span(2, 1, 0, "second", 0, 10)];
-    let half: Arc<dyn Source> = Arc::new(HalfDamaged(source(vec![service("s", spans.into())])));
+    let half: Arc<dyn Source> = Arc::new(HalfDamaged::of(&table(vec![service("s", spans.into())])));
     let tag = Tag::Field(traceql::parse_field("name").unwrap());
     let request =
         TagValuesRequest { tag, range: TimeRange::ALL, query: Some("{ kind = unspecified }".to_owned()), limit: None };

@@ -74,8 +74,7 @@ async fn of_source(
     for field in unlisted {
         let home = home(field).ok_or(traceql::Error::ParentScope)?;
         if home.is_dimension() && scan.filter.is_none() {
-            let found = of_small_table(&candidates, field, home)?;
-            locked(values).extend(found);
+            of_small_tables(scan, &candidates, field, home, values).await?;
         } else {
             of_spans(scan, &candidates, field, home, values).await?;
         }
@@ -167,16 +166,28 @@ impl Values {
     }
 }
 
-fn of_small_table(candidates: &Candidates, field: &Field, home: Home) -> Result<HashSet<TagValue>, Error> {
-    let table = candidates.opened.small_tables();
-    let column = Evaluation::new(&table, &DimensionMasks::NONE)?.field(field)?;
-    let mut values = HashSet::new();
-    if home == Home::Traces {
-        add_values(&column, &mask::of_rows(column.rows, candidates.traces.iter().copied()), &mut values);
-    } else {
-        add_values(&column, &BooleanBuffer::new_set(column.rows), &mut values);
+/// The values in small tables: those of resources and scopes are the same for all row groups.
+async fn of_small_tables(
+    scan: &TagScan<'_>,
+    candidates: &Candidates,
+    field: &Field,
+    home: Home,
+    values: &Arc<Mutex<Values>>,
+) -> Result<(), Error> {
+    let groups = if home == Home::Traces { &candidates.groups[..] } else { &candidates.groups[..1] };
+    for &group in groups {
+        let group = candidates.source.group(group).await?;
+        let table = group.small_tables();
+        let column = Evaluation::new(&table, &DimensionMasks::NONE)?.field(field)?;
+        let rows = match home {
+            Home::Traces => mask::of_rows(column.rows, scan.traces_in_range(&group, &candidates.pruned)?),
+            _ => BooleanBuffer::new_set(column.rows),
+        };
+        let mut found = HashSet::new();
+        add_values(&column, &rows, &mut found);
+        locked(values).extend(found);
     }
-    Ok(values)
+    Ok(())
 }
 
 async fn of_spans(

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use clap::Args;
 use model::{TenantId, TimeRange};
-use querier::explain::{Explanation, Outcome, SourcePlan, explain};
+use querier::explain::{Explanation, Outcome, Read, SourcePlan, explain};
 use serde::Serialize;
 use storage::Telemetry;
 use storage::block::{BlockCache, BlockSource};
@@ -107,7 +107,7 @@ fn blocks(sources: &[SourcePlan]) -> Table {
             Outcome::OutsideRange => note = "outside the range",
             Outcome::NothingByIndex => note = "nothing, by its index",
             Outcome::Unreadable { reason } => note = reason,
-            Outcome::Read { traces, by_index, left, left_spans, row_groups, left_row_groups } => {
+            Outcome::Read(Read { traces, by_index, left, left_spans, row_groups, left_row_groups }) => {
                 let groups = format!("{left_row_groups} of {row_groups}");
                 let [traces, by_index, left, left_spans] = [traces, by_index, left, left_spans].map(usize::to_string);
                 figures = [traces, by_index, left, left_spans, groups];
@@ -124,7 +124,7 @@ fn summary(sources: &[SourcePlan]) -> String {
     let number_of = |is_so: fn(&Outcome) -> bool| sources.iter().filter(|source| is_so(&source.outcome)).count();
     let (mut opened, mut left, mut spans) = (0, 0, 0);
     for source in sources {
-        if let Outcome::Read { left: left_here, left_spans, .. } = source.outcome {
+        if let Outcome::Read(Read { left: left_here, left_spans, .. }) = source.outcome {
             (opened, left, spans) = (opened + 1, left + left_here, spans + left_spans);
         }
     }

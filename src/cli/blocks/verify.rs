@@ -170,7 +170,7 @@ fn mend(file: BlockFile) -> &'static str {
         BlockFile::Meta => {
             "put the file back from a backup: queries read the block without it, unchecked, and compaction leaves it alone"
         }
-        BlockFile::Spans | BlockFile::Traces | BlockFile::Resources | BlockFile::Scopes => {
+        BlockFile::Spans | BlockFile::Traces | BlockFile::Resources | BlockFile::Scopes | BlockFile::Directory => {
             "put the file back from a backup: until then answers say that they are partial, and the block stays until its \
              retention ends. See docs/operations.md, \"A damaged block\""
         }

@@ -5,35 +5,43 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use model::BlockId;
+use model::{BlockId, TraceId};
 
-use super::reader::Opened;
+use super::directory::TraceIds;
+use super::reader::{Opened, OpenedGroup};
 use crate::cache::{ByteCache, Capacity};
 use crate::config::TraceConfig;
 use crate::damage::Quarantine;
 use crate::index::IndexCache;
+use crate::paths::BlockFile;
 use crate::telemetry::Telemetry;
 use crate::trace_map::TraceMapCache;
 
-/// The share of the budget that is for indexes, and that for trace maps; the rest is for tables and footers.
+/// One share in so many of the budget is for indexes, and so on; the rest is for row groups.
 const INDEX_SHARE: u64 = 4;
 const TRACE_MAP_SHARE: u64 = 8;
-/// Few shards leave room for large blocks.
+const OPENED_SHARE: u64 = 8;
+const TRACE_IDS_SHARE: u64 = 8;
+const CONTINUED_SHARE: u64 = 16;
+/// Few shards leave room for large entries.
 const EXPECTED_BLOCKS: usize = 64;
 const EXPECTED_PAGES: usize = 1_024;
 
-/// Small tables, footers, indexes, trace maps and pages of columns, and what is known to be damaged. Cheap to clone.
+/// Opened blocks and row groups, indexes, trace maps and pages of columns, and what is known to be damaged. Cheap to clone.
 #[derive(Clone)]
 pub struct BlockCache {
     pub(super) opened: ByteCache<BlockId, Arc<Opened>>,
+    pub(super) groups: ByteCache<(BlockId, usize), Arc<OpenedGroup>>,
+    pub(super) trace_ids: ByteCache<BlockId, Arc<TraceIds>>,
+    pub(super) continued: ByteCache<BlockId, Arc<[TraceId]>>,
     pub(super) indexes: IndexCache,
     pub(super) trace_maps: TraceMapCache,
     pub(super) quarantine: Quarantine,
     pages: Option<PageCache>,
 }
 
-/// Ranges of `spans.parquet`, as they are stored.
-pub(crate) type PageCache = ByteCache<(BlockId, Range<u64>), Bytes>;
+/// Ranges of files, as they are stored.
+pub(crate) type PageCache = ByteCache<((BlockId, BlockFile), Range<u64>), Bytes>;
 
 impl BlockCache {
     /// As the settings say: with pages, where reading them again takes a network.
@@ -47,15 +55,38 @@ impl BlockCache {
 
     /// Keeps at most `capacity_bytes` of decoded tables, footers, parts of indexes and of trace maps.
     pub fn new(capacity_bytes: u64, telemetry: Telemetry) -> Self {
-        let (index_bytes, map_bytes) = (capacity_bytes / INDEX_SHARE, capacity_bytes / TRACE_MAP_SHARE);
-        let capacity = Capacity {
+        let share = |of: u64| capacity_bytes / of;
+        let shares = [INDEX_SHARE, TRACE_MAP_SHARE, OPENED_SHARE, TRACE_IDS_SHARE, CONTINUED_SHARE].map(share);
+        let [index_bytes, map_bytes, opened_bytes, ids_bytes, continued_bytes] = shares;
+        let opened = Capacity {
             name: "block",
-            bytes: capacity_bytes - index_bytes - map_bytes,
+            bytes: opened_bytes,
             entries: EXPECTED_BLOCKS,
-            bytes_of: |_, opened: &Arc<Opened>| opened.memory_bytes,
+            bytes_of: |_: &BlockId, opened: &Arc<Opened>| opened.memory_bytes,
+        };
+        let groups = Capacity {
+            name: "row_group",
+            bytes: capacity_bytes - shares.iter().sum::<u64>(),
+            entries: EXPECTED_BLOCKS,
+            bytes_of: |_: &(BlockId, usize), group: &Arc<OpenedGroup>| group.memory_bytes,
+        };
+        let trace_ids = Capacity {
+            name: "trace_ids",
+            bytes: ids_bytes,
+            entries: 1, // as large as the block has traces
+            bytes_of: |_: &BlockId, ids: &Arc<TraceIds>| ids.memory_bytes(),
+        };
+        let continued = Capacity {
+            name: "continued",
+            bytes: continued_bytes,
+            entries: 1,
+            bytes_of: |_: &BlockId, ids: &Arc<[TraceId]>| size_of_val(&**ids),
         };
         Self {
-            opened: ByteCache::new(&capacity, &telemetry),
+            opened: ByteCache::new(&opened, &telemetry),
+            groups: ByteCache::new(&groups, &telemetry),
+            trace_ids: ByteCache::new(&trace_ids, &telemetry),
+            continued: ByteCache::new(&continued, &telemetry),
             trace_maps: TraceMapCache::new(map_bytes, telemetry.clone()),
             indexes: IndexCache::new(index_bytes, telemetry.clone()),
             quarantine: Quarantine::new(telemetry),
@@ -77,9 +108,12 @@ impl BlockCache {
     /// Drops what was read of a block: it is gone, or what was read cannot be right.
     pub(crate) fn forget(&self, block_id: &BlockId) {
         self.opened.retain(|kept| kept != block_id);
+        self.groups.retain(|(kept, _)| kept != block_id);
+        self.trace_ids.retain(|kept| kept != block_id);
+        self.continued.retain(|kept| kept != block_id);
         self.indexes.forget(block_id);
         if let Some(pages) = &self.pages {
-            pages.retain(|(kept, _)| kept != block_id);
+            pages.retain(|((kept, _), _)| kept != block_id);
         }
     }
 }

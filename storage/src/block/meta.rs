@@ -11,7 +11,9 @@ use crate::manifest::BlockEntry;
 use crate::paths::{self, BlockFile};
 
 /// Version of the block format that this code writes.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
+/// The version before, which this code reads: it has no `directory.bundle`.
+const VERSION_WITHOUT_DIRECTORY: u32 = 1;
 
 /// What a block holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,8 +73,9 @@ impl BlockMeta {
     fn decode(bytes: &[u8], key: &Path, tenant: &TenantId, entry: &BlockEntry) -> Result<Self, Error> {
         let damaged = |reason: String| Error::block_damaged(key.as_ref(), reason);
         let meta: Self = serde_json::from_slice(bytes).map_err(|error| damaged(error.to_string()))?;
-        if meta.version != VERSION {
-            return Err(damaged(format!("it has version {}, this program knows version {VERSION}", meta.version)));
+        let expected = if entry.files.directory_bytes == 0 { VERSION_WITHOUT_DIRECTORY } else { VERSION };
+        if meta.version != expected {
+            return Err(damaged(format!("it has version {}, the manifest says {expected}", meta.version)));
         }
         let of_meta = (meta.id, meta.start_nanos, meta.end_nanos, meta.trace_count, meta.span_count);
         let of_entry = (entry.id, entry.start_nanos, entry.end_nanos, entry.traces, entry.spans);

@@ -66,8 +66,9 @@ fn is_constant(array: &ArrayRef) -> bool {
     }
 }
 
+/// Row groups of traces are read whole, so nobody asks where their pages are.
 pub(super) fn traces_properties() -> WriterProperties {
-    let mut properties = base_properties();
+    let mut properties = base_properties().set_offset_index_disabled(true);
     for delta in [trace_column::START_NANOS, trace_column::END_NANOS, trace_column::FIRST_ROW] {
         properties = with_delta(properties, delta.into());
     }

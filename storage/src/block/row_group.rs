@@ -3,24 +3,23 @@
 //! The writer of each column has a compressor of about a megabyte. Only one of them works at a time here: writing a batch
 //! to all hundred at once would cost a hundred times that memory, all of it touched for the first time.
 
-use std::io::Write;
-
 use arrow::array::RecordBatch;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::{ArrowRowGroupWriterFactory, compute_leaves};
 use parquet::errors::ParquetError;
+use parquet::file::metadata::{KeyValue, ParquetMetaData};
 use parquet::file::writer::SerializedFileWriter;
 
 use crate::error::Error;
 
-/// A Parquet file that is written in whole row groups.
-pub(super) struct FileWriter<W: Write + Send> {
-    file: SerializedFileWriter<W>,
+/// A Parquet file that is written in whole row groups, into memory.
+pub(super) struct FileWriter {
+    file: SerializedFileWriter<Vec<u8>>,
     columns: ArrowRowGroupWriterFactory,
 }
 
-impl<W: Write + Send> FileWriter<W> {
-    pub(super) fn of(writer: ArrowWriter<W>) -> Result<Self, Error> {
+impl FileWriter {
+    pub(super) fn of(writer: ArrowWriter<Vec<u8>>) -> Result<Self, Error> {
         let (file, columns) = writer.into_serialized_writer()?;
         Ok(Self { file, columns })
     }
@@ -42,12 +41,19 @@ impl<W: Write + Send> FileWriter<W> {
         Ok(())
     }
 
-    pub(super) fn file(&mut self) -> &mut SerializedFileWriter<W> {
-        &mut self.file
+    /// Adds an entry to the footer.
+    pub(super) fn add_entry(&mut self, entry: KeyValue) {
+        self.file.append_key_value_metadata(entry);
     }
 
-    /// Writes the footer.
-    pub(super) fn finish(self) -> Result<W, Error> {
-        Ok(self.file.into_inner()?)
+    /// The bytes that were written since they were last taken.
+    pub(super) fn take_bytes(&mut self) -> Vec<u8> {
+        std::mem::take(self.file.inner_mut())
+    }
+
+    /// Writes the footer. Returns the last bytes, and what the footer says.
+    pub(super) fn finish(mut self) -> Result<(Vec<u8>, ParquetMetaData), Error> {
+        let metadata = self.file.finish()?;
+        Ok((self.take_bytes(), metadata))
     }
 }

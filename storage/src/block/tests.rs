@@ -14,9 +14,10 @@ use spans::{SpanTable, TableBuilder, Traces};
 
 use super::{BlockCache, BlockSource, encode};
 use crate::cpu::CpuPool;
-use crate::source::{Projection, Source};
+use crate::source::{Projection, Source, TraceAt};
 use crate::telemetry::Telemetry;
 use crate::telemetry::tests::sum;
+use crate::testing::whole_table;
 
 pub(super) fn table_of(seeds: &[u64]) -> SpanTable {
     let mut builder = TableBuilder::default();
@@ -30,23 +31,10 @@ pub(super) fn table_of(seeds: &[u64]) -> SpanTable {
 async fn stored(table: &SpanTable) -> BlockSource {
     let (objects, tenant, id): (Arc<dyn ObjectStore>, _, _) =
         (Arc::new(InMemory::new()), TenantId::single(), BlockId::generate());
-    let block = encode(id, &tenant, table).unwrap();
+    let block = encode(id, &tenant, table, None).unwrap();
     block.put(&tenant, objects.as_ref()).await.unwrap();
     let entry = block.entry();
     BlockSource::new(tenant, entry, objects, CpuPool::new(1), BlockCache::new(1 << 20, Telemetry::unregistered()))
-}
-
-/// Everything in the block, as one table.
-async fn read_back(block: &BlockSource) -> SpanTable {
-    let dimensions = block.dimensions().await.unwrap();
-    let mut parts = Vec::new();
-    for (group, rows) in dimensions.row_groups.iter().enumerate() {
-        parts.push(block.read(group, std::slice::from_ref(rows), &Projection::all()).await.unwrap().batch);
-    }
-    let spans = arrow::compute::concat_batches(&parts[0].schema(), &parts).unwrap();
-    let (traces, resources, scopes) =
-        (dimensions.traces.clone(), dimensions.resources.clone(), dimensions.scopes.clone());
-    SpanTable { spans, traces, resources, scopes }
 }
 
 fn runtime() -> tokio::runtime::Runtime {
@@ -62,7 +50,7 @@ proptest! {
         prop_assume!(table.span_count() > 0);
         let block = runtime().block_on(async {
             let block = stored(&table).await;
-            let read = read_back(&block).await;
+            let read = whole_table(&block).await.unwrap();
             // resources and scopes without spans are not stored
             assert_eq!(block.dimensions().await.unwrap().keys, spans::attribute_keys(&read).unwrap());
             read
@@ -80,13 +68,13 @@ async fn one_trace_is_read_without_the_rest() {
     let block = stored(&table).await;
     let traces = Traces::of(&table.traces).unwrap();
     for row in (0..traces.len()).step_by(17) {
-        assert_eq!(block.find_trace(&traces.id(row)).await.unwrap(), Some(row));
+        assert_eq!(block.find_trace(&traces.id(row)).await.unwrap(), Some(TraceAt { group: 0, trace: row }));
         let rows = traces.span_rows(row);
         let read = block.read(0, std::slice::from_ref(&rows), &Projection::all()).await.unwrap();
         let expected = SpanTable { spans: table.spans.slice(rows.start, rows.len()), ..table.clone() };
         let dimensions = block.dimensions().await.unwrap();
-        let (traces, resources, scopes) =
-            (dimensions.traces.clone(), dimensions.resources.clone(), dimensions.scopes.clone());
+        let traces = block.traces(0).await.unwrap();
+        let (resources, scopes) = (dimensions.resources.clone(), dimensions.scopes.clone());
         let got = SpanTable { spans: read.batch, traces, resources, scopes };
         assert_eq!(canonical(&spans::encode(&got).unwrap()), canonical(&spans::encode(&expected).unwrap()));
     }
@@ -97,8 +85,7 @@ async fn one_trace_is_read_without_the_rest() {
 async fn attributes_become_columns_by_themselves() {
     let block = stored(&table_of(&(0..50).collect::<Vec<_>>())).await;
     let projection = Projection { columns: [column::NAME].into(), attributes: ["key.0".to_owned()].into() };
-    let rows = block.dimensions().await.unwrap().row_groups[0].clone();
-    let read = block.read(0, &[rows.start..rows.start + 2, rows.start + 5..rows.start + 9], &projection).await.unwrap();
+    let read = block.read(0, &[0..2, 5..9], &projection).await.unwrap();
     assert_eq!(read.batch.num_rows(), 6);
     let schema = read.batch.schema();
     let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
@@ -119,7 +106,7 @@ async fn any_number_of_opened_blocks_stays_within_the_budget() {
     let (tenant, cpu, telemetry) = (TenantId::single(), CpuPool::new(1), Telemetry::register(&mut registry));
     let cache = BlockCache::new(BUDGET, telemetry);
     for seed in 0..100 {
-        let block = encode(BlockId::generate(), &tenant, &table_of(&[seed, seed + 1_000])).unwrap();
+        let block = encode(BlockId::generate(), &tenant, &table_of(&[seed, seed + 1_000]), None).unwrap();
         block.put(&tenant, objects.as_ref()).await.unwrap();
         let block = BlockSource::new(tenant.clone(), block.entry(), objects.clone(), cpu.clone(), cache.clone());
         block.dimensions().await.unwrap();

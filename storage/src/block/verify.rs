@@ -15,6 +15,8 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use spans::schema::column;
 use spans::{ById, Traces};
 
+use super::directory::Directory;
+use super::fetch::StoredFile;
 use super::meta::BlockMeta;
 use super::whole::WholeBlock;
 use crate::cpu::CpuPool;
@@ -24,6 +26,7 @@ use crate::exact;
 use crate::index;
 use crate::manifest::BlockEntry;
 use crate::paths::{self, BlockFile};
+use crate::trace_map::TraceHash;
 
 /// A block to be looked at as a whole.
 #[derive(Clone, Copy)]
@@ -44,16 +47,21 @@ impl Verifier<'_> {
     pub async fn damages(self) -> Result<Vec<Damage>, Error> {
         let mut found = Found::default();
         let meta = found.take(BlockMeta::read(self.objects.as_ref(), self.tenant, self.entry).await)?;
-        for file in [BlockFile::Traces, BlockFile::Resources, BlockFile::Scopes, BlockFile::Index] {
+        let small =
+            [BlockFile::Traces, BlockFile::Resources, BlockFile::Scopes, BlockFile::Index, BlockFile::Directory];
+        for file in small {
             found.take(self.check_file(file, meta.as_ref()).await)?;
         }
-        let index_is_whole = !found.names(BlockFile::Index);
-        match found.damages.iter().all(|damage| damage.file == BlockFile::Index) {
+        let rows_need = |damage: &Damage| !matches!(damage.file, BlockFile::Index | BlockFile::Directory);
+        match !found.damages.iter().any(rows_need) {
             true => found.take(self.check_rows().await)?,
             false => found.take(self.check_file(BlockFile::Spans, meta.as_ref()).await)?,
         };
-        if index_is_whole {
+        if !found.names(BlockFile::Index) {
             found.take(self.check_index().await)?;
+        }
+        if !found.names(BlockFile::Directory) && !found.names(BlockFile::Traces) {
+            found.take(self.check_directory().await)?;
         }
         Ok(found.damages)
     }
@@ -139,6 +147,37 @@ impl Verifier<'_> {
             true => Ok(()),
             false => Err(damaged("its traces have another time range than the manifest says".to_owned())),
         }
+    }
+
+    /// Opens every row group by the directory, and looks every trace up in it.
+    async fn check_directory(self) -> Result<(), Error> {
+        let (path, bytes) = (self.path(BlockFile::Directory), self.entry.files.directory_bytes);
+        if bytes == 0 {
+            return Ok(()); // a block of version 1
+        }
+        let file = |path, bytes| StoredFile { objects: self.objects.clone(), path, bytes };
+        let traces_file = file(self.path(BlockFile::Traces), self.entry.files.traces_bytes);
+        let file = file(path, bytes);
+        let directory = Directory::open(file.clone(), self.cpu).await?;
+        let damaged = |reason: &str| Error::block_damaged(file.path.as_ref(), reason);
+        let ids = directory.ids(self.cpu).await?;
+        if directory.trace_count() as u64 != self.entry.traces {
+            return Err(damaged("it has another number of traces than the manifest says"));
+        }
+        for (number, group) in directory.row_groups.iter().enumerate() {
+            let stored = directory.row_group(number, &traces_file).await?;
+            let decoded = file.decode(self.cpu, move || stored.decode()).await?;
+            let (_, traces) = decoded.map_err(|error| file.damaged(&error))?;
+            let view = Traces::of(&traces)?;
+            let is_found = |row: usize| {
+                let of_hash = ids.find(TraceHash::of(&view.id(row)));
+                of_hash.into_iter().any(|found| found as usize == group.traces.start + row)
+            };
+            if view.len() != group.traces.len() || !(0..view.len()).all(is_found) {
+                return Err(damaged("a row group has other traces than it says"));
+            }
+        }
+        Ok(())
     }
 
     /// Opens the index and compares it with the manifest.

@@ -5,20 +5,20 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::compute::concat_batches;
 use arrow::datatypes::FieldRef;
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use model::TenantId;
 use object_store::ObjectStore;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReaderBuilder, RowSelection};
-use parquet::errors::ParquetError;
 use parquet::file::metadata::ColumnChunkMetaData;
-use parquet::file::reader::{ChunkReader, Length};
 use spans::schema::AttributeColumn;
 
+use super::directory::Directory;
 use super::fetch::StoredFile;
 use super::footer::row_groups;
 use super::meta::{BlockMeta, FileMeta};
+use super::portion::{Portion, one_batch};
+use super::writer::Continued;
 use crate::cpu::CpuPool;
 use crate::error::Error;
 use crate::manifest::BlockEntry;
@@ -30,6 +30,7 @@ pub(crate) struct WholeBlock {
     pub traces: RecordBatch,
     pub resources: RecordBatch,
     pub scopes: RecordBatch,
+    pub continued: Continued,
     /// Rows of each row group.
     pub row_groups: Vec<Range<usize>>,
     file: StoredFile,
@@ -69,12 +70,34 @@ impl WholeBlock {
             read_small(BlockFile::Resources),
             read_small(BlockFile::Scopes),
         )?;
+        let continued = match entry.continued_traces {
+            None => None,
+            Some(0) => Some(Arc::default()),
+            Some(_) => {
+                let directory = Directory::open(stored(BlockFile::Directory)?.0, &cpu).await?;
+                Some(Arc::new(directory.continued().await?.into_iter().collect()))
+            }
+        };
         let (file, crc32) = stored(BlockFile::Spans)?;
         let metadata = file.load_metadata(entry.spans, &cpu).await?;
         let row_groups = row_groups(metadata.metadata());
         let checked = crc32fast::Hasher::new();
         let (read_to, current) = (0, None);
-        Ok(Self { entry, traces, resources, scopes, row_groups, file, metadata, cpu, crc32, checked, read_to, current })
+        Ok(Self {
+            entry,
+            traces,
+            resources,
+            scopes,
+            continued,
+            row_groups,
+            file,
+            metadata,
+            cpu,
+            crc32,
+            checked,
+            read_to,
+            current,
+        })
     }
 
     /// Attribute columns of `spans`, and how many values each has.
@@ -201,53 +224,5 @@ fn constant_value(chunk: &ColumnChunkMetaData) -> Option<Option<Vec<u8>>> {
             (least == greatest).then(|| Some(least.to_vec()))
         }
         _ => None,
-    }
-}
-
-fn one_batch(builder: ParquetRecordBatchReaderBuilder<Portion>) -> Result<RecordBatch, ParquetError> {
-    let schema = builder.schema().clone();
-    let batches = builder.build()?.collect::<Result<Vec<_>, _>>()?;
-    match batches.as_slice() {
-        [batch] => Ok(batch.clone()),
-        batches => Ok(concat_batches(&schema, batches)?),
-    }
-}
-
-/// Consecutive bytes of a file.
-#[derive(Clone)]
-struct Portion {
-    start: u64,
-    bytes: Bytes,
-    file_bytes: u64,
-}
-
-impl Portion {
-    fn from(&self, start: u64) -> Result<Bytes, ParquetError> {
-        let skipped = start.checked_sub(self.start).and_then(|skipped| usize::try_from(skipped).ok());
-        let skipped = skipped.filter(|&skipped| skipped <= self.bytes.len());
-        skipped.map(|skipped| self.bytes.slice(skipped..)).ok_or_else(|| outside(start))
-    }
-}
-
-fn outside(start: u64) -> ParquetError {
-    ParquetError::General(format!("byte {start} is not in its row group"))
-}
-
-impl Length for Portion {
-    fn len(&self) -> u64 {
-        self.file_bytes
-    }
-}
-
-impl ChunkReader for Portion {
-    type T = bytes::buf::Reader<Bytes>;
-
-    fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
-        Ok(self.from(start)?.reader())
-    }
-
-    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
-        let bytes = self.from(start)?;
-        if length > bytes.len() { Err(outside(start + length as u64)) } else { Ok(bytes.slice(..length)) }
     }
 }

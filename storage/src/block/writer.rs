@@ -5,12 +5,14 @@
 
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::sync::Arc;
 
 use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
-use model::{BlockId, Scope, TenantId, TimeRange};
+use hashbrown::HashSet;
+use model::{BlockId, Scope, TenantId, TimeRange, TraceId};
 use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::arrow::ArrowWriter;
 use parquet::file::metadata::KeyValue;
@@ -18,6 +20,7 @@ use parquet::file::properties::WriterProperties;
 use spans::schema::{column, trace_column};
 use spans::{Promotion, SpanTable};
 
+use super::directory::{DirectoryBuilder, WrittenFiles};
 use super::footer::{KEYS_METADATA, LIST_KEYS_METADATA, keys_to_json};
 use super::meta::{BlockMeta, FileMeta};
 use super::properties::{base_properties, constant_columns, spans_properties, traces_properties};
@@ -30,13 +33,19 @@ use crate::paths::{self, BlockFile};
 /// A row group ends with the first trace that reaches this many rows.
 pub(crate) const ROW_GROUP_ROWS: usize = 65_536;
 
-/// The files of a block, ready to be stored.
+/// The files of a block, ready to be stored. Contents are shared between clones.
+#[derive(Debug, Clone)]
 pub struct EncodedBlock {
     pub meta: BlockMeta,
     /// File and content, in the order in which they must be written; without `meta.json`, and without `spans.parquet`
     /// where that was stored while it was written.
     pub files: Vec<(BlockFile, Bytes)>,
+    /// As in the block's [`BlockEntry`].
+    pub continued_traces: Option<u64>,
 }
+
+/// The traces of a block that older blocks have, too; `None` where that is not known.
+pub type Continued = Option<Arc<HashSet<TraceId>>>;
 
 impl EncodedBlock {
     /// What a manifest says of this block: as of a new one, written when its id was made.
@@ -52,6 +61,7 @@ impl EncodedBlock {
             traces: self.meta.trace_count,
             spans: self.meta.span_count,
             level: 0,
+            continued_traces: self.continued_traces,
             written_nanos: self.meta.id.created_nanos(),
             files: BlockFiles {
                 spans_bytes: bytes_of(BlockFile::Spans),
@@ -59,6 +69,7 @@ impl EncodedBlock {
                 resources_bytes: bytes_of(BlockFile::Resources),
                 scopes_bytes: bytes_of(BlockFile::Scopes),
                 index_bytes: bytes_of(BlockFile::Index),
+                directory_bytes: bytes_of(BlockFile::Directory),
             },
         }
     }
@@ -79,13 +90,13 @@ impl EncodedBlock {
 ///
 /// # Errors
 /// [`Error`] of kind `Internal` when a column cannot be encoded; `Corrupt` when the table lacks a column.
-pub fn encode(id: BlockId, tenant: &TenantId, table: &SpanTable) -> Result<EncodedBlock, Error> {
+pub fn encode(id: BlockId, tenant: &TenantId, table: &SpanTable, continued: Continued) -> Result<EncodedBlock, Error> {
     let promotion = Promotion::plan(&table.spans, Scope::Span)?;
     let layout = SpansLayout {
         schema: promotion.schema(table.spans.schema_ref()).into(),
         constant_columns: constant_columns(&table.spans),
     };
-    let mut writer = BlockWriter::new(id, tenant, &layout, &table.resources, &table.scopes)?;
+    let mut writer = BlockWriter::new(id, tenant, &layout, &table.resources, &table.scopes, continued)?;
     let mut content = Vec::new();
     for traces in row_groups(table)? {
         let group = table.slice_traces(traces)?;
@@ -122,8 +133,10 @@ pub(crate) struct SpansLayout {
 /// A block that is being written.
 pub(crate) struct BlockWriter {
     meta: BlockMeta,
-    spans: FileWriter<Vec<u8>>,
-    traces: ArrowWriter<Vec<u8>>,
+    spans: FileWriter,
+    traces: FileWriter,
+    directory: DirectoryBuilder,
+    continued: Continued,
     resources: UsedRows,
     scopes: UsedRows,
     keys: BTreeSet<(Scope, String)>,
@@ -134,13 +147,15 @@ pub(crate) struct BlockWriter {
 }
 
 impl BlockWriter {
-    /// `resources` and `scopes` are those of all spans to come, without attribute columns; what no span refers to is left out.
+    /// `resources` and `scopes` are those of all spans to come, without attribute columns; what no span refers to is left
+    /// out. `continued`: see [`BlockEntry::continued_traces`].
     pub fn new(
         id: BlockId,
         tenant: &TenantId,
         layout: &SpansLayout,
         resources: &RecordBatch,
         scopes: &RecordBatch,
+        continued: Continued,
     ) -> Result<Self, Error> {
         let properties = spans_properties(&layout.schema, &layout.constant_columns)?;
         let spans = ArrowWriter::try_new(Vec::new(), layout.schema.clone(), Some(properties))?;
@@ -148,7 +163,9 @@ impl BlockWriter {
         Ok(Self {
             meta: BlockMeta::new(id, tenant, TimeRange::new(0, 0), 0, 0),
             spans: FileWriter::of(spans)?,
-            traces,
+            traces: FileWriter::of(traces)?,
+            directory: DirectoryBuilder::default(),
+            continued,
             resources: UsedRows::of(resources),
             scopes: UsedRows::of(scopes),
             keys: BTreeSet::new(),
@@ -161,8 +178,6 @@ impl BlockWriter {
 
     /// Adds traces and their spans as one row group; rows are numbered from 0 in both. Returns the next bytes of
     /// `spans.parquet`.
-    ///
-    /// Ids must be greater than those of the traces before.
     pub fn write(&mut self, spans: &RecordBatch, traces: &RecordBatch) -> Result<Bytes, Error> {
         let (traces_before, spans_before) = (self.meta.trace_count as u32, self.meta.span_count as u32);
         self.keys.extend(spans::span_keys(spans)?);
@@ -176,10 +191,12 @@ impl BlockWriter {
         let batch = self.resources.renumber(&batch, column::RESOURCE)?;
         let batch = self.scopes.renumber(&batch, column::SCOPE)?;
         self.spans.write_row_group(&batch)?;
-        self.traces.write(&shifted(traces, trace_column::FIRST_ROW, spans_before)?)?;
+        self.traces.write_row_group(&shifted(traces, trace_column::FIRST_ROW, spans_before)?)?;
+        let none = HashSet::new();
+        self.directory.add(&view, spans.num_rows(), self.continued.as_deref().unwrap_or(&none));
         self.meta.trace_count += traces.num_rows() as u64;
         self.meta.span_count += spans.num_rows() as u64;
-        let content = std::mem::take(self.spans.file().inner_mut());
+        let content = self.spans.take_bytes();
         self.spans_bytes += content.len() as u64;
         self.spans_crc32.update(&content);
         Ok(content.into())
@@ -187,22 +204,36 @@ impl BlockWriter {
 
     /// The last bytes of `spans.parquet`, and the other files; `index` is that of all tables that were written.
     pub fn finish(self, index: Bytes) -> Result<(Bytes, EncodedBlock), Error> {
-        let Self { mut meta, mut spans, traces, resources, scopes, mut keys, list_keys, .. } = self;
+        let continued_traces = self.continued.as_ref().map(|_| self.directory.continued_count() as u64);
+        let Self { mut meta, mut spans, traces, directory, resources, scopes, mut keys, list_keys, .. } = self;
         let (resources, scopes) = (resources.used()?, scopes.used()?);
         keys.extend(spans::list_keys(&resources, Scope::Resource)?);
         keys.extend(spans::list_keys(&scopes, Scope::Instrumentation)?);
         for (name, keys) in [(KEYS_METADATA, &keys), (LIST_KEYS_METADATA, &list_keys)] {
-            spans.file().append_key_value_metadata(KeyValue::new(name.to_owned(), keys_to_json(keys)));
+            spans.add_entry(KeyValue::new(name.to_owned(), keys_to_json(keys)));
         }
-        let rest: Bytes = spans.finish()?.into();
+        let (rest, of_spans) = spans.finish()?;
         let (bytes, mut crc32) = (self.spans_bytes + rest.len() as u64, self.spans_crc32);
         crc32.update(&rest);
         meta.files.push(FileMeta { name: BlockFile::Spans.name().to_owned(), bytes, crc32: crc32.finalize() });
+        let (traces, of_traces) = traces.finish()?;
+        let resources = encode_dimension(&resources, Scope::Resource)?;
+        let scopes = encode_dimension(&scopes, Scope::Instrumentation)?;
+        let directory = directory.finish(&WrittenFiles {
+            spans: &of_spans,
+            traces: &of_traces,
+            traces_content: &traces,
+            resources_content: &resources,
+            scopes_content: &scopes,
+            keys: &keys,
+            list_keys: &list_keys,
+        })?;
         let files = vec![
-            (BlockFile::Traces, traces.into_inner()?.into()),
-            (BlockFile::Resources, encode_dimension(&resources, Scope::Resource)?),
-            (BlockFile::Scopes, encode_dimension(&scopes, Scope::Instrumentation)?),
+            (BlockFile::Traces, traces.into()),
+            (BlockFile::Resources, resources),
+            (BlockFile::Scopes, scopes),
             (BlockFile::Index, index),
+            (BlockFile::Directory, directory),
         ];
         let file_meta = |(file, content): &(BlockFile, Bytes)| FileMeta {
             name: file.name().to_owned(),
@@ -212,7 +243,7 @@ impl BlockWriter {
         meta.files.extend(files.iter().map(file_meta));
         let range = self.time_range.unwrap_or(TimeRange::new(0, 0));
         (meta.start_nanos, meta.end_nanos) = (range.start_nanos, range.end_nanos);
-        Ok((rest, EncodedBlock { meta, files }))
+        Ok((rest.into(), EncodedBlock { meta, files, continued_traces }))
     }
 }
 

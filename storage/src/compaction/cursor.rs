@@ -12,7 +12,7 @@ use arrow::compute::take_record_batch;
 use spans::schema::column;
 use spans::{Promotion, SharedDimensions, SpanTable, Traces};
 
-use crate::block::WholeBlock;
+use crate::block::{Continued, WholeBlock};
 use crate::cpu::CpuPool;
 use crate::error::Error;
 
@@ -49,6 +49,8 @@ pub(super) struct Target {
     pub dimensions: SharedDimensions,
     /// Spans that are read of one input at a time, if a trace does not have more.
     pub window_rows: usize,
+    /// The traces that blocks besides the inputs have, too.
+    pub continued: Continued,
 }
 
 impl Cursor {

@@ -7,17 +7,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use model::{BlockId, TenantId};
+use hashbrown::HashSet;
+use model::{BlockId, TenantId, TraceId};
 use object_store::ObjectStore;
 use object_store::buffered::BufWriter;
 use object_store::path::Path;
-use spans::{ById, Copies, Joined, Promotion, SharedDimensions, SpanTable, Traces};
+use spans::{ById, Copies, Joined, Promotion, SpanTable, Traces};
 use tokio::io::AsyncWriteExt;
 
 use super::cursor::{Cursor, Target};
 use super::division::{RowGroup, Share, divide};
 use super::planner::{Job, Limits};
-use crate::block::{BlockWriter, EncodedBlock, ROW_GROUP_ROWS, SpansLayout, WholeBlock};
+use crate::block::{BlockWriter, Continued, EncodedBlock, ROW_GROUP_ROWS, SpansLayout, WholeBlock};
 use crate::cpu::CpuPool;
 use crate::error::Error;
 use crate::index::IndexBuilder;
@@ -86,7 +87,7 @@ impl Merger<'_> {
         for share in shares {
             let id = job.newest_id().another();
             started.push(id);
-            let block = NewBlock::begin(self, id, &layout, &target.dimensions)?;
+            let block = NewBlock::begin(self, id, &layout, &target)?;
             let entry = self.write(block, share, &mut inputs, &target, &mut merged, &go_on).await?;
             merged.blocks.push(BlockEntry { level, written_nanos, ..entry });
         }
@@ -126,6 +127,7 @@ impl Merger<'_> {
         };
         let tables: Vec<_> = inputs.iter().map(|input| input.traces.clone()).collect();
         let dimensions: Vec<_> = inputs.iter().map(|input| (input.resources.clone(), input.scopes.clone())).collect();
+        let lists: Vec<_> = inputs.iter().map(|input| input.continued.clone()).collect();
         let (group, written_nanos, limits) = (job.group, job.written_nanos(), *self.limits);
         let window_rows = (budget_rows / 2 / inputs.len().max(1)).max(1);
         let decide = move || -> Result<_, Error> {
@@ -134,7 +136,8 @@ impl Merger<'_> {
             let shares = divide(&traces, group, written_nanos, &limits, row_group_rows as u64)?;
             let pairs: Vec<_> = dimensions.iter().map(|(resources, scopes)| (resources, scopes)).collect();
             let dimensions = spans::merge_dimensions(&pairs)?;
-            Ok((shares, Target { promotion, dimensions, window_rows }))
+            let continued = still_continued(&traces, &lists);
+            Ok((shares, Target { promotion, dimensions, window_rows, continued }))
         };
         let (shares, target) = self.cpu.run(decide).await??;
         Ok((shares, layout, Arc::new(target)))
@@ -192,6 +195,18 @@ fn of_input<T>(id: BlockId, result: Result<T, Error>) -> Result<T, Failure> {
     result.map_err(|error| Failure { input: Some(id), error: Box::new(error) })
 }
 
+/// The traces that blocks besides the inputs have, too: those that all inputs list that have them, for of all blocks that
+/// have a trace one may not list it.
+fn still_continued(inputs: &[(Traces<'_>, ById)], lists: &[Continued]) -> Continued {
+    let lists = lists.iter().map(Option::as_deref).collect::<Option<Vec<_>>>()?;
+    let listed: HashSet<TraceId> = lists.iter().copied().flatten().copied().collect();
+    let is_listed_by_all = |id: &TraceId| {
+        let mut holders = inputs.iter().zip(&lists).filter(|((traces, by_id), _)| by_id.find(traces, id).is_some());
+        holders.all(|(_, list)| list.contains(id))
+    };
+    Some(Arc::new(listed.into_iter().filter(is_listed_by_all).collect()))
+}
+
 /// Columns with one value in all rows of all inputs.
 fn constant_everywhere(inputs: &[WholeBlock]) -> BTreeSet<String> {
     let constant: Vec<BTreeMap<String, Option<Vec<u8>>>> = inputs.iter().map(WholeBlock::constant_columns).collect();
@@ -216,13 +231,9 @@ struct Added {
 }
 
 impl NewBlock {
-    fn begin(
-        merger: &Merger<'_>,
-        id: BlockId,
-        layout: &SpansLayout,
-        dimensions: &SharedDimensions,
-    ) -> Result<Self, Error> {
-        let writer = BlockWriter::new(id, merger.tenant, layout, &dimensions.resources, &dimensions.scopes)?;
+    fn begin(merger: &Merger<'_>, id: BlockId, layout: &SpansLayout, target: &Target) -> Result<Self, Error> {
+        let (resources, scopes) = (&target.dimensions.resources, &target.dimensions.scopes);
+        let writer = BlockWriter::new(id, merger.tenant, layout, resources, scopes, target.continued.clone())?;
         let path = paths::block_file(merger.tenant, &id, BlockFile::Spans);
         let spans = BufWriter::with_capacity(merger.objects.clone(), path.clone(), PART_BYTES)
             .with_max_concurrency(PARTS_AT_ONCE);

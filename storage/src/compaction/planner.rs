@@ -170,6 +170,7 @@ mod tests {
             traces: bytes,
             spans: bytes,
             level,
+            continued_traces: Some(0),
             written_nanos: end,
             files,
         }

@@ -45,7 +45,18 @@ impl Bucket {
             self.objects.put(&paths::block_file(&self.tenant, &id, file), file.name().into()).await.unwrap();
         }
         let files = BlockFiles::default();
-        BlockEntry { id, start_nanos: 1, end_nanos: 2, traces: 1, spans: 1, level: 0, written_nanos: 3, files }
+        let (traces, spans, continued_traces) = (1, 1, None);
+        BlockEntry {
+            id,
+            start_nanos: 1,
+            end_nanos: 2,
+            traces,
+            spans,
+            level: 0,
+            written_nanos: 3,
+            continued_traces,
+            files,
+        }
     }
 
     async fn commit(&self, change: Change) {

@@ -43,7 +43,7 @@ fn index(table: &SpanTable, limits: Limits) -> bytes::Bytes {
 async fn stored(table: &SpanTable, index: bytes::Bytes, claimed: usize) -> BlockSource {
     let (objects, tenant, id): (Arc<dyn ObjectStore>, _, _) =
         (Arc::new(InMemory::new()), TenantId::single(), BlockId::generate());
-    let block: EncodedBlock = block::encode(id, &tenant, table).unwrap();
+    let block: EncodedBlock = block::encode(id, &tenant, table, None).unwrap();
     block.put(&tenant, objects.as_ref()).await.unwrap();
     objects.put(&paths::block_file(&tenant, &id, BlockFile::Index), index.into()).await.unwrap();
     let mut entry = block.entry();

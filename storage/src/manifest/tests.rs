@@ -19,9 +19,17 @@ fn tenant() -> TenantId {
 }
 
 fn block() -> BlockEntry {
-    let files = BlockFiles { spans_bytes: 1, traces_bytes: 2, resources_bytes: 3, scopes_bytes: 4, index_bytes: 5 };
+    let files = BlockFiles {
+        spans_bytes: 1,
+        traces_bytes: 2,
+        resources_bytes: 3,
+        scopes_bytes: 4,
+        index_bytes: 5,
+        directory_bytes: 6,
+    };
     let id = BlockId::generate();
-    BlockEntry { id, start_nanos: 5, end_nanos: 6, traces: 7, spans: 8, level: 0, written_nanos: 9, files }
+    let (start_nanos, end_nanos, written_nanos, continued_traces) = (5, 6, 9, Some(10));
+    BlockEntry { id, start_nanos, end_nanos, traces: 7, spans: 8, level: 0, written_nanos, continued_traces, files }
 }
 
 fn add(block: &BlockEntry) -> Change {
@@ -58,7 +66,7 @@ async fn what_is_committed_is_there_after_a_restart() {
     assert_eq!(manifest, committed);
     assert_eq!((manifest.sequence, ids(&manifest)), (1, vec![first.id, second.id]));
     assert_eq!(manifest.watermark(&writer), SegmentSequence(3));
-    assert_eq!(manifest.bytes(), 30);
+    assert_eq!(manifest.bytes(), 42);
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! A store that keeps what is read of columns in memory, and forgets blocks whose files are deleted.
 //!
-//! Only ranges of `spans.parquet` are kept, and only of stores beyond a network: the system keeps local files, and what
-//! is read of other objects is kept decoded. A block's files never change, so nothing that is kept can be out of date.
+//! Only ranges of `spans.parquet` and `directory.bundle` are kept, and only of stores beyond a network: the system keeps
+//! local files, and what is read of other objects is kept decoded. A block's files never change, so nothing that is kept can be out of date.
 
 use std::fmt;
 use std::ops::Range;
@@ -37,10 +37,12 @@ impl Cached {
     }
 
     /// Where ranges of this object are kept, if they are.
-    fn pages(&self, location: &Path) -> Option<(&PageCache, BlockId)> {
+    fn pages(&self, location: &Path) -> Option<(&PageCache, (BlockId, BlockFile))> {
         let pages = self.cache.pages()?;
         match ObjectKey::parse(location)? {
-            ObjectKey::BlockFile { block_id, file: BlockFile::Spans, .. } => Some((pages, block_id)),
+            ObjectKey::BlockFile { block_id, file, .. } => {
+                matches!(file, BlockFile::Spans | BlockFile::Directory).then_some((pages, (block_id, file)))
+            }
             _ => None,
         }
     }
@@ -68,10 +70,10 @@ impl ObjectStore for Cached {
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        let Some((pages, block_id)) = self.pages(location) else {
+        let Some((pages, file)) = self.pages(location) else {
             return self.inner.get_ranges(location, ranges).await;
         };
-        let key = |range: &Range<u64>| (block_id, range.clone());
+        let key = |range: &Range<u64>| (file, range.clone());
         let kept: Vec<Option<Bytes>> = ranges.iter().map(|range| pages.get(&key(range))).collect();
         let missing = ranges.iter().zip(&kept).filter(|(_, kept)| kept.is_none());
         let missing: Vec<Range<u64>> = missing.map(|(range, _)| range.clone()).collect();

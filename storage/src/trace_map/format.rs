@@ -34,9 +34,9 @@ const PLACE_BYTES: usize = 8;
 pub(super) const HEADER_BYTES: usize = START_BYTES + BUCKETS * PLACE_BYTES + 4;
 const ENTRY_BYTES: usize = 4;
 
-/// By what a map knows a trace.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct TraceHash(u32);
+/// By what maps and directories know a trace: 32 bits of a hash of its id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TraceHash(pub u32);
 
 /// That a block has a trace; sorts as the map does.
 ///
@@ -49,7 +49,7 @@ impl TraceHash {
         Self((hash_bytes(&id.0, SEED) >> 32) as u32)
     }
 
-    pub fn in_block(self, number: usize) -> Pair {
+    pub(super) fn in_block(self, number: usize) -> Pair {
         debug_assert!(number < MAX_BLOCKS);
         Pair(u64::from(self.0) << BLOCK_BITS | number as u64)
     }

@@ -102,6 +102,7 @@ mod tests {
             spans: traces,
             level: 0,
             written_nanos: 0,
+            continued_traces: None,
             files: BlockFiles::default(),
         };
         (0..count).map(block).collect()

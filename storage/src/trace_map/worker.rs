@@ -19,6 +19,7 @@ use crate::error::Error;
 use crate::garbage::{Begun, delete_trace_map};
 use crate::manifest::{BlockEntry, Change, Manifest, Store, TraceMapEntry};
 use crate::paths;
+use crate::source::Source;
 use crate::telemetry::Telemetry;
 
 /// How often the manifests are looked at.
@@ -160,8 +161,8 @@ impl TraceMapper {
         for entry in new_blocks {
             let (objects, cpu, cache) = (self.objects.clone(), self.cpu.clone(), self.cache.clone());
             let block_id = entry.id;
-            match BlockSource::new(tenant.clone(), entry, objects, cpu, cache).trace_ids().await {
-                Ok(ids) => members.add_block(block_id, ids.iter().map(TraceHash::of)),
+            match BlockSource::new(tenant.clone(), entry, objects, cpu, cache).traces_by_hash().await {
+                Ok(ids) => members.add_block(block_id, ids.hashes()),
                 // it was named where it was met
                 Err(error) if Damage::of(&error).is_some() => {
                     tracing::warn!(%tenant, %block_id, "a block is left out of trace maps");

@@ -65,6 +65,8 @@ impl Machine {
             telemetry: Telemetry::unregistered(),
             writer_id: WRITER,
             puts_may_be_late: true,
+            cache: BlockCache::new(8 << 20, Telemetry::unregistered()),
+            trace_reach: Duration::from_secs(3_600),
         };
         let log = Log::open_on(Arc::new(disk.clone()), Path::new("/wal"))?;
         let defaults = ingester::Config::default();

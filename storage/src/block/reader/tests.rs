@@ -35,7 +35,7 @@ impl Changeable {
         let promotion = Promotion::plan(&table.spans, Scope::Span).unwrap();
         let schema = promotion.schema(table.spans.schema_ref()).into();
         let layout = SpansLayout { schema, constant_columns: Default::default() };
-        let mut writer = BlockWriter::new(id, &tenant, &layout, &table.resources, &table.scopes).unwrap();
+        let mut writer = BlockWriter::new(id, &tenant, &layout, &table.resources, &table.scopes, None).unwrap();
         let (half, mut spans) = (table.trace_count() / 2, Vec::new());
         for traces in [0..half, half..table.trace_count()] {
             let group = table.slice_traces(traces).unwrap();
@@ -96,7 +96,7 @@ impl Changeable {
     }
 
     async fn read_group(&self, group: usize) -> Result<usize, Error> {
-        let rows = self.source.dimensions().await?.row_groups[group].clone();
+        let rows = 0..self.source.dimensions().await?.row_groups[group].spans.len();
         Ok(self.source.read(group, std::slice::from_ref(&rows), &Projection::all()).await?.batch.num_rows())
     }
 }
@@ -104,7 +104,7 @@ impl Changeable {
 #[tokio::test]
 async fn a_block_with_a_damaged_table_is_named_once_and_left_alone() {
     let mut block = Changeable::new().await;
-    for file in [BlockFile::Spans, BlockFile::Traces, BlockFile::Resources, BlockFile::Scopes] {
+    for file in [BlockFile::Directory, BlockFile::Resources, BlockFile::Scopes] {
         for way in 0.. {
             block = block.reopened();
             let whole = block.content(file).await;
@@ -121,27 +121,44 @@ async fn a_block_with_a_damaged_table_is_named_once_and_left_alone() {
 }
 
 #[tokio::test]
-async fn a_damaged_meta_or_index_is_named_and_costs_no_answer() {
+async fn a_row_group_with_damaged_traces_is_named_once_and_left_alone() {
+    let mut block = Changeable::new().await;
+    let whole = block.content(BlockFile::Traces).await;
+    let mut changed = whole.clone();
+    changed[20] ^= 1; // the first row group's
+    for (damaged, is_readable) in [(Some(changed), true), (Some(whole[..10].to_vec()), false), (None, false)] {
+        block = block.reopened();
+        match damaged {
+            Some(content) => block.put(BlockFile::Traces, content).await,
+            None => block.objects.delete(&block.path(BlockFile::Traces)).await.unwrap(),
+        }
+        let error = block.source.traces(0).await.unwrap_err();
+        assert_eq!(Damage::of(&error).unwrap().file, BlockFile::Traces, "{error}");
+        assert_eq!(block.source.traces(1).await.is_ok(), is_readable, "the other row group");
+        block.put(BlockFile::Traces, whole.clone()).await;
+        let again = block.source.traces(0).await.unwrap_err();
+        assert_eq!(again.kind(), ErrorKind::Corrupt, "not read again: {again}");
+        assert_eq!(block.counted(BlockFile::Traces), if is_readable { 1 } else { 2 }, "once for each row group");
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_index_is_named_and_costs_no_answer() {
     let conditions = Conditions::of(&FieldExpr::Literal(Static::Bool(false)));
     let mut block = Changeable::new().await;
-    for file in [BlockFile::Meta, BlockFile::Index] {
-        let whole = block.content(file).await;
-        for way in 0.. {
-            block.put(file, whole.clone()).await;
-            block = block.reopened();
-            if !block.damage(file, way).await {
-                break;
-            }
-            for _ in 0..2 {
-                assert_eq!(
-                    block.read_group(0).await.unwrap(),
-                    block.source.dimensions().await.unwrap().row_groups[0].len()
-                );
-                let pruned = block.source.may_match(std::slice::from_ref(&conditions)).await.unwrap();
-                assert_eq!(pruned[0].is_none(), file == BlockFile::Index);
-            }
-            assert_eq!(block.counted(file), 1, "{} {way}", file.name());
+    let whole = block.content(BlockFile::Index).await;
+    for way in 0.. {
+        block.put(BlockFile::Index, whole.clone()).await;
+        block = block.reopened();
+        if !block.damage(BlockFile::Index, way).await {
+            break;
         }
+        for _ in 0..2 {
+            let rows = block.source.dimensions().await.unwrap().row_groups[0].spans.len();
+            assert_eq!(block.read_group(0).await.unwrap(), rows);
+            assert_eq!(block.source.may_match(std::slice::from_ref(&conditions)).await.unwrap(), [None]);
+        }
+        assert_eq!(block.counted(BlockFile::Index), 1, "{way}");
     }
 }
 

@@ -15,7 +15,7 @@ struct Stored {
 
 async fn stored() -> Stored {
     let (objects, tenant): (Arc<dyn ObjectStore>, _) = (Arc::new(InMemory::new()), TenantId::single());
-    let block = encode(BlockId::generate(), &tenant, &table_of(&(0..20).collect::<Vec<_>>())).unwrap();
+    let block = encode(BlockId::generate(), &tenant, &table_of(&(0..20).collect::<Vec<_>>()), None).unwrap();
     block.put(&tenant, objects.as_ref()).await.unwrap();
     Stored { tenant, entry: block.entry(), objects }
 }
@@ -104,5 +104,5 @@ async fn files_of_another_block_are_found_by_what_they_say() {
     stored.objects = other.objects;
     assert_eq!(stored.damaged().await, []);
     stored.entry.traces += 1;
-    assert_eq!(stored.damaged().await, [BlockFile::Meta, BlockFile::Index]);
+    assert_eq!(stored.damaged().await, [BlockFile::Meta, BlockFile::Index, BlockFile::Directory]);
 }

@@ -1,0 +1,114 @@
+//! Where things stand in a block: read to open it, and then to find a trace or a row group without the others.
+//!
+//! One object, `directory.bundle`, that is read in parts. Each part has a checksum:
+//!
+//! ```text
+//! groups   for each row group Parquet's metadata of its rows in spans.parquet and in traces.parquet, zstd
+//! ids      for each trace, ascending: 32 bits of a hash of its id │ its row in traces.parquet; see `ids`
+//! continued  ids of the traces that older blocks have, too: 16 bytes each
+//! schema   Parquet's metadata of the columns of spans.parquet, without row groups, zstd
+//! head     JSON: the row groups, the attribute keys, where the parts stand, checksums of the dimensions
+//! tail     start of the head u64 │ its length u32 │ its CRC-32 u32 │ "mosso-dr" │ version u32
+//! ```
+//!
+//! Binary numbers are little-endian. A block is opened by one read of the last 64 KiB, whatever is in it, beside its
+//! resources and scopes: a row group takes about 150 bytes of the head.
+
+mod encode;
+mod ids;
+mod read;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+use model::{Scope, TimeRange};
+use serde::{Deserialize, Serialize};
+
+pub(super) use encode::{DirectoryBuilder, WrittenFiles};
+pub use ids::TraceIds;
+pub(super) use read::Directory;
+
+/// Version of the directory that this code writes and reads.
+const VERSION: u32 = 1;
+const MAGIC: [u8; 8] = *b"mosso-dr";
+const TAIL_BYTES: usize = 8 + 4 + 4 + MAGIC.len() + 4;
+
+/// Attribute keys by the name of their scope.
+type KeysByScope = BTreeMap<String, Vec<String>>;
+
+/// What a directory says of its block.
+#[derive(Debug, Serialize, Deserialize)]
+struct Head {
+    row_groups: Vec<RowGroupEntry>,
+    ids: Part,
+    continued: Part,
+    schema: Part,
+    /// Every attribute key of the block.
+    keys: KeysByScope,
+    /// The span attributes of which a value stands in the list `attributes`: a query for another key need not read it.
+    list_keys: KeysByScope,
+    /// CRC-32 of `resources.parquet` and `scopes.parquet`.
+    resources_crc32: u32,
+    scopes_crc32: u32,
+}
+
+/// One row group, and where it is described.
+#[derive(Debug, Serialize, Deserialize)]
+struct RowGroupEntry {
+    spans: u32,
+    traces: u32,
+    /// Earliest start and latest end of its spans.
+    start_nanos: u64,
+    end_nanos: u64,
+    /// In the directory: Parquet's metadata of its rows in `spans.parquet`.
+    metadata: Part,
+    /// In `traces.parquet`: its traces.
+    trace_rows: Part,
+}
+
+/// A range of bytes of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Part {
+    start: u64,
+    bytes: u64,
+    /// Of these bytes; of the ids 0, for they have checksums of their own.
+    crc32: u32,
+}
+
+impl Part {
+    fn of(start: u64, content: &[u8]) -> Self {
+        Self { start, bytes: content.len() as u64, crc32: crc32fast::hash(content) }
+    }
+
+    pub(super) fn range(&self) -> Range<u64> {
+        self.start..self.start.saturating_add(self.bytes)
+    }
+
+    pub(super) fn is_whole(&self, content: &[u8]) -> bool {
+        content.len() as u64 == self.bytes && crc32fast::hash(content) == self.crc32
+    }
+}
+
+impl RowGroupEntry {
+    fn time_range(&self) -> TimeRange {
+        TimeRange::new(self.start_nanos, self.end_nanos)
+    }
+}
+
+fn by_scope(keys: &BTreeSet<(Scope, String)>) -> KeysByScope {
+    let mut by_scope = KeysByScope::new();
+    for (scope, key) in keys {
+        by_scope.entry(scope.name().to_owned()).or_default().push(key.clone());
+    }
+    by_scope
+}
+
+/// The inverse of [`by_scope`]; `None` for a scope that does not exist.
+fn from_scopes(by_scope: KeysByScope) -> Option<BTreeSet<(Scope, String)>> {
+    let mut keys = BTreeSet::new();
+    for (scope, names) in by_scope {
+        let scope = Scope::from_name(&scope)?;
+        keys.extend(names.into_iter().map(|name| (scope, name)));
+    }
+    Some(keys)
+}

@@ -1,0 +1,172 @@
+//! A block that was written → its directory.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hashbrown::HashSet;
+use model::{Scope, TimeRange, TraceId};
+use parquet::file::metadata::page_index::PageIndexBuilder;
+use parquet::file::metadata::{
+    FileMetaData, ParquetMetaData, ParquetMetaDataBuilder, ParquetMetaDataWriter, RowGroupMetaData,
+};
+use spans::Traces;
+
+use super::{Head, MAGIC, Part, RowGroupEntry, TraceIds, VERSION, by_scope};
+use crate::error::Error;
+use crate::trace_map::TraceHash;
+
+const ZSTD_LEVEL: i32 = 3;
+
+/// Gathers what a directory says, while row groups are written.
+#[derive(Default)]
+pub(in crate::block) struct DirectoryBuilder {
+    row_groups: Vec<(u32, u32, TimeRange)>,
+    ids: Vec<(TraceHash, u32)>,
+    continued: Vec<u8>,
+}
+
+/// The other files of a block.
+pub(in crate::block) struct WrittenFiles<'a> {
+    pub spans: &'a ParquetMetaData,
+    pub traces: &'a ParquetMetaData,
+    pub traces_content: &'a [u8],
+    pub resources_content: &'a [u8],
+    pub scopes_content: &'a [u8],
+    pub keys: &'a BTreeSet<(Scope, String)>,
+    pub list_keys: &'a BTreeSet<(Scope, String)>,
+}
+
+impl DirectoryBuilder {
+    /// Adds a row group that has these traces and no others, and so many spans; `continued` are those that older blocks
+    /// have, too.
+    pub fn add(&mut self, traces: &Traces<'_>, span_count: usize, continued: &HashSet<TraceId>) {
+        let first_row = self.ids.len();
+        let rows = 0..traces.len();
+        self.ids.extend(rows.clone().map(|row| (TraceHash::of(&traces.id(row)), (first_row + row) as u32)));
+        if !continued.is_empty() {
+            let ids = rows.clone().map(|row| traces.id(row)).filter(|id| continued.contains(id));
+            ids.for_each(|id| self.continued.extend(id.0));
+        }
+        let range = rows.map(|row| traces.time_range(row)).reduce(|all, one| all.union(&one));
+        self.row_groups.push((span_count as u32, traces.len() as u32, range.unwrap_or(TimeRange::new(0, 0))));
+    }
+
+    /// How many traces older blocks have, too.
+    pub fn continued_count(&self) -> usize {
+        self.continued.len() / size_of::<TraceId>()
+    }
+
+    /// The object.
+    ///
+    /// # Errors
+    /// [`Error::Parquet`] when the files have other row groups than were added.
+    pub fn finish(self, files: &WrittenFiles<'_>) -> Result<Bytes, Error> {
+        let mut object = Object::default();
+        let mut entries = Vec::with_capacity(self.row_groups.len());
+        for (group, (spans, traces, range)) in self.row_groups.into_iter().enumerate() {
+            let of_spans = of_row_group(files.spans, group)?;
+            let of_traces = of_row_group(files.traces, group)?;
+            let mut metadata = (of_spans.len() as u32).to_le_bytes().to_vec();
+            metadata.extend(of_spans);
+            metadata.extend(of_traces);
+            entries.push(RowGroupEntry {
+                spans,
+                traces,
+                start_nanos: range.start_nanos,
+                end_nanos: range.end_nanos,
+                metadata: object.add(&compressed(&metadata)?),
+                trace_rows: trace_rows(files.traces.row_group(group), files.traces_content)?,
+            });
+        }
+        let ids = Part { crc32: 0, ..object.add(&TraceIds::new(self.ids).encode()) };
+        let continued = object.add(&self.continued);
+        let schema = object.add(&compressed(&of_schema(files.spans)?)?);
+        let head = Head {
+            row_groups: entries,
+            ids,
+            continued,
+            schema,
+            keys: by_scope(files.keys),
+            list_keys: by_scope(files.list_keys),
+            resources_crc32: crc32fast::hash(files.resources_content),
+            scopes_crc32: crc32fast::hash(files.scopes_content),
+        };
+        let head = object.add(&serde_json::to_vec(&head).expect("a head has string keys and no floats"));
+        Ok(object.closed(head))
+    }
+}
+
+/// The parts that were added, one after another.
+#[derive(Default)]
+struct Object(Vec<u8>);
+
+impl Object {
+    fn add(&mut self, content: &[u8]) -> Part {
+        let part = Part::of(self.0.len() as u64, content);
+        self.0.extend_from_slice(content);
+        part
+    }
+
+    fn closed(mut self, head: Part) -> Bytes {
+        self.0.extend(head.start.to_le_bytes());
+        self.0.extend((head.bytes as u32).to_le_bytes());
+        self.0.extend(head.crc32.to_le_bytes());
+        self.0.extend(MAGIC);
+        self.0.extend(VERSION.to_le_bytes());
+        self.0.into()
+    }
+}
+
+/// Parquet's metadata of one row group, as that of a file that has no other; without the entries of the file's footer.
+fn of_row_group(file: &ParquetMetaData, group: usize) -> Result<Vec<u8>, Error> {
+    let row_group = file.row_groups().get(group).ok_or_else(|| missing(group))?;
+    let mut pages = PageIndexBuilder::default();
+    pages.allocate_offset_indexes(1, row_group.num_columns());
+    for column in 0..row_group.num_columns() {
+        let of_column = file.page_index().and_then(|index| index.offset_index(group, column)).cloned();
+        of_column.into_iter().for_each(|of_column| pages.put_offset_index(of_column, 0, column));
+    }
+    let metadata = ParquetMetaDataBuilder::new(file_metadata(file, row_group.num_rows(), false))
+        .add_row_group(row_group.clone())
+        .set_page_index(Some(Arc::new(pages.build())))
+        .build();
+    written(&metadata)
+}
+
+/// Parquet's metadata of a file with these columns and the entries of the footer, which has no row groups.
+fn of_schema(file: &ParquetMetaData) -> Result<Vec<u8>, Error> {
+    written(&ParquetMetaData::new(file_metadata(file, 0, true), Vec::new()))
+}
+
+fn file_metadata(file: &ParquetMetaData, rows: i64, with_entries: bool) -> FileMetaData {
+    let file = file.file_metadata();
+    let entries = file.key_value_metadata().filter(|_| with_entries).cloned();
+    FileMetaData::new(file.version(), rows, None, entries, file.schema_descr_ptr(), file.column_orders().cloned())
+}
+
+fn written(metadata: &ParquetMetaData) -> Result<Vec<u8>, Error> {
+    let mut bytes = Vec::new();
+    ParquetMetaDataWriter::new(&mut bytes, metadata)
+        .with_preserve_page_index_locations(false)
+        .with_write_path_in_schema(false)
+        .finish()?;
+    Ok(bytes)
+}
+
+fn compressed(content: &[u8]) -> Result<Vec<u8>, Error> {
+    zstd::bulk::compress(content, ZSTD_LEVEL).map_err(|error| Error::Parquet(error.into()))
+}
+
+/// Where a row group stands in `traces.parquet`.
+fn trace_rows(row_group: &RowGroupMetaData, content: &[u8]) -> Result<Part, Error> {
+    let ranges = || row_group.columns().iter().map(|column| column.byte_range());
+    let start = ranges().map(|(start, _)| start).min().unwrap_or_default();
+    let end = ranges().map(|(start, bytes)| start + bytes).max().unwrap_or_default();
+    let rows = content.get(start as usize..end as usize).ok_or_else(|| missing(0))?;
+    Ok(Part::of(start, rows))
+}
+
+fn missing(group: usize) -> Error {
+    Error::Parquet(parquet::errors::ParquetError::General(format!("row group {group} was not written")))
+}
