@@ -57,6 +57,16 @@ struct Pending {
     head: Arc<CutHead>,
     /// When the files of its block were begun, if they were.
     begun: Option<Begun>,
+    /// Which of its traces older blocks have, as of when the files were begun: another attempt writes the same bytes, for a
+    /// put of the first may still arrive.
+    continued: Option<KnownParts>,
+}
+
+/// The traces that published blocks have, too, and the manifest that names these.
+#[derive(Clone)]
+struct KnownParts {
+    traces: Arc<HashSet<TraceId>>,
+    manifest: Arc<Manifest>,
 }
 
 pub(crate) struct Flusher {
@@ -74,7 +84,8 @@ impl Flusher {
     pub(crate) async fn run(self, mut jobs: mpsc::Receiver<FlushJob>) {
         let mut must_hold_through = None;
         while let Some(FlushJob { segment, heads, mut done }) = jobs.recv().await {
-            let mut pending: Vec<Pending> = heads.into_iter().map(|head| Pending { head, begun: None }).collect();
+            let mut pending: Vec<Pending> =
+                heads.into_iter().map(|head| Pending { head, begun: None, continued: None }).collect();
             let mut wait = FIRST_RETRY;
             loop {
                 if self.flush_all(&mut pending, segment, &mut done).await == Kept::InLog {
@@ -130,13 +141,16 @@ impl Flusher {
             return Ok(());
         }
         let begun = *pending.begun.get_or_insert_with(Begun::now);
-        let (tenant, block_id) = (&pending.head.tenant, pending.head.block.id());
         let head = pending.head.clone();
         let table = self.storage.cpu.run(move || combined(&head)).await??;
-        let manifest = self.storage.manifests.load(tenant).await?;
-        let continued = self.continued(tenant, &table, &manifest).await?;
-        let encoded_tenant = tenant.clone();
-        let encode = move || block::encode(block_id, &encoded_tenant, &table, Some(Arc::new(continued)));
+        let known = match pending.continued.take() {
+            Some(known) => known,
+            None => self.known_parts(&pending.head.tenant, &table).await?,
+        };
+        pending.continued = Some(known.clone());
+        let (tenant, block_id) = (&pending.head.tenant, pending.head.block.id());
+        let (encoded_tenant, continued) = (tenant.clone(), known.traces.clone());
+        let encode = move || block::encode(block_id, &encoded_tenant, &table, Some(continued));
         let block = self.storage.cpu.run(encode).await??;
         block.put(tenant, self.storage.objects.as_ref()).await?;
         let entry = block.entry().written_now();
@@ -146,7 +160,7 @@ impl Flusher {
         let writer_id = self.storage.writer_id;
         let change_of = |now: &Manifest| {
             let mut change = change.clone();
-            if !knows_all_writers(&manifest, now, &writer_id) {
+            if !knows_all_writers(&known.manifest, now, &writer_id) {
                 change.add.iter_mut().for_each(|entry| entry.continued_traces = None);
             }
             Some(change)
@@ -158,16 +172,13 @@ impl Flusher {
     }
 
     /// The traces of a table of which published blocks have a part, too.
-    async fn continued(
-        &self,
-        tenant: &TenantId,
-        table: &SpanTable,
-        manifest: &Manifest,
-    ) -> Result<HashSet<TraceId>, StorageError> {
-        let Storage { objects, cpu, cache, trace_reach, .. } = &self.storage;
-        let blocks = BlockSource::all(tenant, manifest, objects, cpu, cache);
+    async fn known_parts(&self, tenant: &TenantId, table: &SpanTable) -> Result<KnownParts, StorageError> {
+        let Storage { objects, manifests, cpu, cache, trace_reach, .. } = &self.storage;
+        let manifest = manifests.load(tenant).await?;
+        let blocks = BlockSource::all(tenant, &manifest, objects, cpu, cache);
         let reach_nanos = u64::try_from(trace_reach.as_nanos()).unwrap_or(u64::MAX);
-        continued(&table.traces()?, &blocks, reach_nanos).await
+        let traces = Arc::new(continued(&table.traces()?, &blocks, reach_nanos).await?);
+        Ok(KnownParts { traces, manifest })
     }
 
     /// Gives up a block that was begun too long ago; its head becomes another one. True when it turns out to be published.
@@ -180,7 +191,7 @@ impl Flusher {
         }
         tracing::warn!(tenant = %head.tenant, block_id = %head.block.id(), "a block was not published in time and is written anew");
         head.block.renew();
-        pending.begun = None;
+        (pending.begun, pending.continued) = (None, None);
         Ok(false)
     }
 }

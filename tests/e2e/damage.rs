@@ -12,9 +12,9 @@ use crate::traffic::{send, window};
 /// Blocks stay as they are flushed.
 const NO_COMPACTION: &str = "compactor: {compaction: {max_compaction_objects: 1}}";
 const FILES: [&str; 6] =
-    ["spans.parquet", "traces.parquet", "resources.parquet", "scopes.parquet", "index.bundle", "meta.json"];
-/// Without these files a block can be read all the same.
-const HELPFUL: [&str; 2] = ["index.bundle", "meta.json"];
+    ["spans.parquet", "traces.parquet", "resources.parquet", "scopes.parquet", "index.bundle", "directory.bundle"];
+/// Without this file a block can be read all the same.
+const HELPFUL: [&str; 1] = ["index.bundle"];
 
 async fn json(target: &Target, path: &str) -> Result<Value> {
     let answer = target.get(path).await?;

@@ -8,9 +8,9 @@ use serde_json::Value;
 /// How a file is damaged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Damage {
-    /// A bit near the end: where footers, checksums and closing brackets are.
+    /// A bit in every eight bytes.
     Flip,
-    /// The second half is gone.
+    /// All but the first bytes is gone.
     Cut,
     Delete,
 }
@@ -23,13 +23,12 @@ impl Damage {
         match self {
             Self::Flip => {
                 let mut content = content()?;
-                let at = content.len().checked_sub(3).context("the file has three bytes")?;
-                content[at] ^= 0x10;
+                content.iter_mut().step_by(8).for_each(|byte| *byte ^= 0x10);
                 std::fs::write(path, content)?;
             }
             Self::Cut => {
                 let content = content()?;
-                std::fs::write(path, &content[..content.len() / 2])?;
+                std::fs::write(path, &content[..content.len().min(16)])?;
             }
             Self::Delete => std::fs::remove_file(path)?,
         }

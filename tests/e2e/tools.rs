@@ -69,7 +69,7 @@ async fn tools_work_beside_a_running_process_and_change_nothing() -> Result<()> 
     assert!(list.contains(id) && list.contains("2 blocks of 1 tenant"), "{list}");
 
     let (inspected, _) = document(dir.path(), &["blocks", "inspect", id])?;
-    assert_eq!(inspected["meta"]["files"].as_array().map(Vec::len), Some(5), "{inspected}");
+    assert_eq!(inspected["meta"]["files"].as_array().map(Vec::len), Some(6), "{inspected}");
     assert_eq!(inspected["row_groups"][0]["rows"].as_u64(), Some(10), "{inspected}");
     assert_eq!(inspected["index"]["traces"].as_u64(), Some(1), "{inspected}");
     let inspect = shown(dir.path(), &["blocks", "inspect", id])?;

@@ -54,7 +54,7 @@ impl Bucket {
     fn cut(&self, live: &Live, begun: Begun) -> Pending {
         live.stage(&self.tenant, &shop_request(1, 5, 1).encode_to_vec()).unwrap();
         live.show(&self.tenant);
-        Pending { head: live.cut().remove(0), begun: Some(begun) }
+        Pending { head: live.cut().remove(0), begun: Some(begun), continued: None }
     }
 
     async fn blocks(&self) -> Vec<BlockEntry> {
