@@ -5,13 +5,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use api::{Addresses, Edge, Servers};
-use futures::FutureExt;
 use ingester::Ingester;
-use model::TenantId;
 use object_store::ObjectStore;
 use prometheus_client::registry::Registry;
-use querier::{Querier, Sources};
-use storage::block::{BlockCache, BlockSource};
+use querier::Querier;
+use storage::block::BlockCache;
 use storage::compaction::Compactor;
 use storage::config::TraceConfig;
 use storage::cpu::CpuPool;
@@ -19,8 +17,8 @@ use storage::garbage::Collector;
 use storage::lock::{self, DataDirLock};
 use storage::paths::DataDir;
 use storage::retention::Retention;
-use storage::source::Source;
 use storage::trace_map::TraceMapper;
+use storage::view::LocalViews;
 use storage::wal::Log;
 use storage::{Telemetry, manifest, objects};
 use tokio::sync::watch;
@@ -84,8 +82,8 @@ impl App {
             Compactor::new(manifests.clone(), objects.clone(), cpu.clone(), &config.compaction(), telemetry.clone());
         let trace_mapper =
             TraceMapper::new(manifests.clone(), objects.clone(), cpu.clone(), cache.clone(), telemetry.clone());
-        let sources = sources(ingester.clone(), manifests, objects, cpu.clone(), cache);
-        let querier = Querier::new(config.querier(), sources, cpu.clone(), &telemetry, &mut registry);
+        let views = LocalViews { live: Arc::new(ingester.clone()), manifests, objects, cpu: cpu.clone(), cache };
+        let querier = Querier::new(config.querier(), Arc::new(views), cpu.clone(), &telemetry, &mut registry);
         let edge_telemetry = api::Telemetry::register(&mut registry);
         let edge =
             Edge::new(config.api(), ingester.clone(), querier, edge_telemetry, Arc::new(registry), config.to_yaml());
@@ -143,30 +141,4 @@ async fn open_store(
     }
     let manifests = manifest::Store::open(objects.clone(), telemetry).await?;
     Ok((objects, Arc::new(manifests)))
-}
-
-/// Live rows first, then the manifest: a block that is published in between is then in both, and taken once.
-pub fn sources(
-    ingester: Ingester,
-    manifests: Arc<manifest::Store>,
-    objects: Arc<dyn ObjectStore>,
-    cpu: CpuPool,
-    cache: BlockCache,
-) -> Sources {
-    Arc::new(move |tenant: &TenantId| {
-        let (ingester, manifests, objects, cpu) = (ingester.clone(), manifests.clone(), objects.clone(), cpu.clone());
-        let (tenant, cache) = (tenant.clone(), cache.clone());
-        async move {
-            let (live_tenant, live_ingester) = (tenant.clone(), ingester);
-            let live = cpu.run(move || live_ingester.live_sources(&live_tenant)).await?;
-            let live = live.map_err(|error| storage::Error::LiveSpans { reason: error.to_string() })?;
-            let manifest = manifests.load(&tenant).await?;
-            let mut sources: Vec<Arc<dyn Source>> =
-                live.into_iter().filter(|source| manifest.block(&source.block_id()).is_none()).collect();
-            let blocks = BlockSource::all(&tenant, &manifest, &objects, &cpu, &cache);
-            sources.extend(blocks.into_iter().map(|block| Arc::new(block) as Arc<dyn Source>));
-            Ok(sources)
-        }
-        .boxed()
-    })
 }

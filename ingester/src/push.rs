@@ -10,7 +10,7 @@ use prometheus_client::registry::Registry;
 use storage::cpu::CpuPool;
 use storage::lock::WriterId;
 use storage::manifest;
-use storage::source::Source;
+use storage::view::{LiveRows, LiveTable};
 use storage::wal::{Log, MAX_PAYLOAD_BYTES, Recovery};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -74,6 +74,7 @@ pub struct Ingester {
 
 pub(crate) struct Inner {
     pub config: Config,
+    writer_id: WriterId,
     pub live: Arc<Live>,
     pub metrics: Metrics,
     pub unavailable: Arc<Unavailable>,
@@ -105,6 +106,7 @@ impl Ingester {
         let inner = Arc::new(Inner {
             queued_bytes: Arc::new(Semaphore::new(config.max_queued_bytes)),
             config,
+            writer_id: storage.writer_id,
             live: Arc::new(Live::default()),
             metrics: Metrics::register(registry),
             unavailable: Arc::new(Unavailable::new(unavailable)),
@@ -187,14 +189,6 @@ impl Ingester {
         self.inner.readiness.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The live spans of a tenant; see [`Live::sources`] for what it costs.
-    ///
-    /// # Errors
-    /// [`Error::Table`] when the spans that came last cannot be put in columns.
-    pub fn live_sources(&self, tenant: &TenantId) -> Result<Vec<Arc<dyn Source>>, Error> {
-        self.inner.live.sources(tenant)
-    }
-
     /// Refuses new requests from now on; those under way are finished.
     pub fn refuse(&self) {
         self.inner.set_readiness(Readiness::Stopping);
@@ -215,6 +209,17 @@ impl Ingester {
         if tokio::time::timeout(CLOSE_TIMEOUT, close).await.is_err() {
             tracing::warn!(timeout = ?CLOSE_TIMEOUT, "the write-ahead log is still busy, stopping without it");
         }
+    }
+}
+
+impl LiveRows for Ingester {
+    fn writer(&self) -> WriterId {
+        self.inner.writer_id
+    }
+
+    fn tables(&self, tenant: &TenantId) -> Result<Vec<LiveTable>, storage::Error> {
+        let tables = self.inner.live.tables(tenant);
+        tables.map_err(|error| storage::Error::LiveSpans { reason: error.to_string() })
     }
 }
 

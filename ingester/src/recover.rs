@@ -114,7 +114,7 @@ fn replay(
 /// Only between segments, because the watermark counts whole segments.
 fn cut_if_due(inner: &Inner, segment: SegmentSequence, flush_jobs: &mpsc::Sender<FlushJob>) -> Result<(), Error> {
     if cut::due(&inner.live.size(), &inner.config, Instant::now()) == Some(cut::Due::Size) {
-        let job = FlushJob { segment, heads: inner.live.cut(), done: None };
+        let job = FlushJob { segment, heads: inner.live.cut(segment), done: None };
         flush_jobs.blocking_send(job).map_err(|_| Error::Stopped)?;
     }
     Ok(())

@@ -31,6 +31,7 @@ pub mod telemetry;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod trace_map;
+pub mod view;
 pub mod wal;
 
 pub use config::Config;

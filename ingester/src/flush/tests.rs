@@ -51,7 +51,7 @@ impl Bucket {
     fn cut(&self, live: &Live, begun: Begun) -> Pending {
         live.stage(&self.tenant, &shop_request(1, 5, 1).encode_to_vec()).unwrap();
         live.show(&self.tenant);
-        Pending { head: live.cut().remove(0), begun: Some(begun) }
+        Pending { head: live.cut(SEGMENT).remove(0), begun: Some(begun) }
     }
 
     async fn blocks(&self) -> Vec<BlockEntry> {
@@ -70,12 +70,11 @@ async fn a_block_that_was_not_published_in_time_is_written_anew() {
     for (begun, is_another) in [(Begun::now(), false), (too_long_ago(), true)] {
         let mut pending = bucket.cut(&flusher.live, begun);
         let first = pending.head.block.id();
-        let live = flusher.live.sources(&bucket.tenant).unwrap();
+        let live = flusher.live.tables(&bucket.tenant).unwrap();
         let segment = SegmentSequence(1 + u64::from(is_another));
         flusher.flush(&mut pending, segment).await.unwrap();
-        let published = live[0].block_id();
+        let published = live[0].source.block_id();
         assert_eq!(published != first, is_another);
-        // so a query that took the live rows before the commit knows that they are in a block
         assert!(bucket.blocks().await.iter().any(|block| block.id == published));
         flusher.live.published(&pending.head);
     }

@@ -8,8 +8,12 @@ use object_store::path::Path as ObjectPath;
 use object_store::{ObjectStore, ObjectStoreExt};
 use prost::Message;
 use spans::testing::shop_request;
-use storage::Telemetry;
+use storage::block::BlockCache;
+use storage::compaction::{self, Compactor};
 use storage::testing::{Call, Fault, FaultyStore, Power};
+use storage::view::{LocalViews, Views};
+use storage::{Source, Telemetry};
+use tokio::sync::watch;
 
 use super::*;
 use crate::apply::ApplyCommand;
@@ -17,6 +21,15 @@ use crate::apply::ApplyCommand;
 struct Running {
     ingester: Ingester,
     manifests: Arc<manifest::Store>,
+    objects: Arc<dyn ObjectStore>,
+}
+
+/// Spans that a query would find in published blocks, and live.
+async fn seen(views: &LocalViews, tenant: &TenantId) -> (usize, usize) {
+    let view = views.view(tenant).await.unwrap();
+    let (live, stored): (Vec<_>, Vec<_>) = view.sources.iter().partition(|source| source.is_live());
+    let count = |sources: Vec<&Arc<dyn Source>>| sources.iter().map(|source| source.span_count()).sum();
+    (count(stored), count(live))
 }
 
 /// A start that takes longer has failed for good.
@@ -27,7 +40,7 @@ const WRITER: WriterId = WriterId(uuid::Uuid::from_u128(7));
 async fn start(wal_dir: &Path, objects: Arc<FaultyStore>, config: Config) -> Running {
     let manifests = Arc::new(manifest::Store::open(objects.clone(), Telemetry::unregistered()).await.unwrap());
     let storage = Storage {
-        objects,
+        objects: objects.clone(),
         manifests: manifests.clone(),
         cpu: CpuPool::new(1),
         telemetry: Telemetry::unregistered(),
@@ -43,7 +56,7 @@ async fn start(wal_dir: &Path, objects: Arc<FaultyStore>, config: Config) -> Run
     };
     let late = |_| panic!("not ready in time: {:?}", ingester.readiness());
     tokio::time::timeout(START_TIMEOUT, is_ready).await.unwrap_or_else(late);
-    Running { ingester, manifests }
+    Running { ingester, manifests, objects }
 }
 
 impl Running {
@@ -51,12 +64,29 @@ impl Running {
         self.ingester.push(tenant, shop_request(seed, 5, seed * 1_000_000).encode_to_vec().into()).await.unwrap().spans
     }
 
+    fn views(&self, live: Arc<dyn LiveRows>) -> LocalViews {
+        let cache = BlockCache::new(0, Telemetry::unregistered());
+        let (manifests, objects, cpu) = (self.manifests.clone(), self.objects.clone(), CpuPool::new(1));
+        LocalViews { live, manifests, objects, cpu, cache }
+    }
+
     /// Spans in published blocks, and live ones that are in none of them.
     async fn spans(&self, tenant: &TenantId) -> (usize, usize) {
-        let live = self.ingester.live_sources(tenant).unwrap();
-        let manifest = self.manifests.load(tenant).await.unwrap();
-        let live = live.iter().filter(|source| manifest.block(&source.block_id()).is_none());
-        (manifest.blocks.iter().map(|block| block.spans as usize).sum(), live.map(|source| source.span_count()).sum())
+        seen(&self.views(Arc::new(self.ingester.clone())), tenant).await
+    }
+
+    /// Merges blocks, if there are several.
+    async fn compact(&self) {
+        let config = compaction::Config {
+            cycle: Duration::from_secs(30),
+            window: Duration::from_secs(3600),
+            max_traces: 1_000,
+            max_block_bytes: 1 << 30,
+        };
+        let (manifests, objects) = (self.manifests.clone(), self.objects.clone());
+        let mut compactor = Compactor::new(manifests, objects, CpuPool::new(1), &config, Telemetry::unregistered());
+        let (_stop, running) = watch::channel(false);
+        compactor.round(&running).await;
     }
 }
 
@@ -74,6 +104,44 @@ async fn spans_are_live_at_once_and_in_a_block_after_a_flush() {
     assert_eq!(running.spans(&tenant).await, (spans, 0));
     running.ingester.flush().await.unwrap();
     assert_eq!(running.spans(&tenant).await, (spans, 0), "nothing to flush");
+}
+
+/// Live rows after whose taking the rows are published, and their block is merged with others.
+struct Overtaken {
+    running: Running,
+    runtime: tokio::runtime::Handle,
+}
+
+impl LiveRows for Overtaken {
+    fn writer(&self) -> WriterId {
+        self.running.ingester.writer()
+    }
+
+    fn tables(&self, tenant: &TenantId) -> Result<Vec<LiveTable>, storage::Error> {
+        let tables = self.running.ingester.tables(tenant)?;
+        self.runtime.block_on(async {
+            self.running.ingester.flush().await.unwrap();
+            self.running.compact().await;
+        });
+        Ok(tables)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_finds_spans_once_that_are_published_and_merged_while_it_begins() {
+    let (dir, tenant) = (tempfile::tempdir().unwrap(), TenantId::single());
+    let running = start(dir.path(), Arc::default(), Config::default()).await;
+    let mut sent = running.push(&tenant, 1).await;
+    running.ingester.flush().await.unwrap();
+    sent += running.push(&tenant, 2).await;
+    let (manifests, objects) = (running.manifests.clone(), running.objects.clone());
+    let (ingester, cpu) = (running.ingester.clone(), CpuPool::new(1));
+    let overtaken = Overtaken { running, runtime: tokio::runtime::Handle::current() };
+    let cache = BlockCache::new(0, Telemetry::unregistered());
+    let views = LocalViews { live: Arc::new(overtaken), manifests: manifests.clone(), objects, cpu, cache };
+    assert_eq!(seen(&views, &tenant).await, (sent, 0));
+    assert_eq!(manifests.load(&tenant).await.unwrap().blocks.len(), 1, "they were merged");
+    ingester.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

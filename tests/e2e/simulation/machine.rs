@@ -9,7 +9,6 @@ use anyhow::{Result, bail, ensure};
 use futures::TryStreamExt;
 use ingester::{Ingester, Readiness};
 use model::TenantId;
-use mosso::app;
 use object_store::ObjectStore;
 use object_store::path::Path as ObjectPath;
 use prometheus_client::registry::Registry;
@@ -24,6 +23,7 @@ use storage::paths::{self, BlockFile, ObjectKey};
 use storage::retention::{self, Retention};
 use storage::testing::{Disk, FaultyStore, Power};
 use storage::trace_map::TraceMapper;
+use storage::view::LocalViews;
 use storage::wal::Log;
 use storage::{CpuPool, Telemetry, manifest};
 use tokio::sync::{Mutex, watch};
@@ -77,9 +77,20 @@ impl Machine {
         let registry = &mut Registry::default();
         let ingester = Ingester::open(config, log, storage, registry).await?;
         let cache = BlockCache::of(&TraceConfig::default(), &Telemetry::unregistered());
-        let sources = app::sources(ingester.clone(), manifests.clone(), objects.clone(), cpu.clone(), cache.clone());
-        let querier =
-            Querier::new(querier::Config::default(), sources, cpu.clone(), &Telemetry::unregistered(), registry);
+        let views = LocalViews {
+            live: Arc::new(ingester.clone()),
+            manifests: manifests.clone(),
+            objects: objects.clone(),
+            cpu: cpu.clone(),
+            cache: cache.clone(),
+        };
+        let querier = Querier::new(
+            querier::Config::default(),
+            Arc::new(views),
+            cpu.clone(),
+            &Telemetry::unregistered(),
+            registry,
+        );
         let collector = Mutex::new(collector(&manifests, &objects));
         let machine = Self { ingester, querier, collector, manifests, objects, cpu, cache };
         match machine.wait_ready(power).await {
