@@ -14,7 +14,8 @@ use storage::compaction::Compactor;
 use storage::config::TraceConfig;
 use storage::cpu::CpuPool;
 use storage::garbage::Collector;
-use storage::lock::{self, DataDirLock};
+use storage::incarnation::Lineage;
+use storage::lock::DataDirLock;
 use storage::paths::DataDir;
 use storage::retention::Retention;
 use storage::trace_map::TraceMapper;
@@ -69,7 +70,7 @@ impl App {
             manifests: manifests.clone(),
             cpu: cpu.clone(),
             telemetry: telemetry.clone(),
-            writer_id: lock::writer_id(&dir)?,
+            lineage: Arc::new(Lineage::open(&dir)?),
             puts_may_be_late: config.storage.trace.backend.is_remote(),
         };
         let log = Log::open(dir.wal_dir())?;

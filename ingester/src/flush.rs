@@ -14,7 +14,7 @@ use model::BlockId;
 use spans::SpanTable;
 use storage::block::EncodedBlock;
 use storage::garbage::Begun;
-use storage::manifest::Change;
+use storage::manifest::{Change, Watermark};
 use storage::wal::SegmentSequence;
 use storage::{Error as StorageError, block};
 use tokio::sync::{mpsc, oneshot};
@@ -68,13 +68,16 @@ impl Flusher {
     /// One job after another, each until all its blocks are published. A block that cannot be does not hold up the others
     /// of its job, but the jobs behind it; unless its tenant's manifest is damaged, which no attempt mends: the tenant is
     /// then unavailable, its rows stay as they are, and the log is kept for the next start.
-    pub(crate) async fn run(self, mut jobs: mpsc::Receiver<FlushJob>) {
+    ///
+    /// # Errors
+    /// [`StorageError::WriterElsewhere`]: no block is published any more, and nothing is deleted from the log.
+    pub(crate) async fn run(self, mut jobs: mpsc::Receiver<FlushJob>) -> Result<(), StorageError> {
         let mut must_hold_through = None;
         while let Some(FlushJob { segment, heads, mut done }) = jobs.recv().await {
             let mut pending: Vec<Pending> = heads.into_iter().map(|head| Pending { head, begun: None }).collect();
             let mut wait = FIRST_RETRY;
             loop {
-                if self.flush_all(&mut pending, segment, &mut done).await == Kept::InLog {
+                if self.flush_all(&mut pending, segment, &mut done).await? == Kept::InLog {
                     must_hold_through = Some(segment);
                 }
                 if pending.is_empty() {
@@ -93,14 +96,26 @@ impl Flusher {
                 _ = done.send(Ok(()));
             }
         }
+        Ok(())
     }
 
     /// Tries each head once; those that failed stay, but for those whose tenant has become unavailable.
-    async fn flush_all(&self, pending: &mut Vec<Pending>, segment: SegmentSequence, done: &mut Option<Done>) -> Kept {
+    async fn flush_all(
+        &self,
+        pending: &mut Vec<Pending>,
+        segment: SegmentSequence,
+        done: &mut Option<Done>,
+    ) -> Result<Kept, StorageError> {
         let mut kept = Kept::Nothing;
         for mut one in std::mem::take(pending) {
             match self.flush(&mut one, segment).await {
                 Ok(()) => self.live.published(&one.head),
+                Err(error @ StorageError::WriterElsewhere { .. }) => {
+                    if let Some(done) = done.take() {
+                        _ = done.send(Err(Error::NotReady { reason: error.to_string() }));
+                    }
+                    return Err(error);
+                }
                 Err(error) => {
                     let (tenant, block_id) = (&one.head.tenant, one.head.block.id());
                     self.metrics.flush_failed();
@@ -118,7 +133,7 @@ impl Flusher {
                 }
             }
         }
-        kept
+        Ok(kept)
     }
 
     async fn flush(&self, pending: &mut Pending, segment: SegmentSequence) -> Result<(), StorageError> {
@@ -133,7 +148,8 @@ impl Flusher {
         block.put(tenant, self.storage.objects.as_ref()).await?;
         let entry = block.entry().written_now();
         let (spans, bytes) = (entry.spans, entry.bytes());
-        let watermark = Some((self.storage.writer_id, segment));
+        self.storage.record_incarnation().await?;
+        let watermark = Some(Watermark { by: self.storage.lineage.clone(), segment });
         let change = Change { add: vec![entry], begun: Some(begun), watermark, ..Change::default() };
         self.storage.manifests.commit(tenant, |_| Some(change.clone())).await?;
         tracing::info!(%tenant, %block_id, spans, bytes, took = ?started.elapsed(), "block published");
@@ -146,7 +162,7 @@ impl Flusher {
         let head = &pending.head;
         // an earlier attempt without a clear outcome has published it before the fence, or never will
         let manifest = self.storage.manifests.fence(&head.tenant).await?;
-        if manifest.watermark(&self.storage.writer_id) >= segment {
+        if manifest.published_by(&self.storage.lineage.writer()) >= segment {
             return Ok(true);
         }
         tracing::warn!(tenant = %head.tenant, block_id = %head.block.id(), "a block was not published in time and is written anew");

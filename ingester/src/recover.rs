@@ -35,6 +35,9 @@ pub(crate) fn spawn(
             tracing::info!(requests = counts.applied, skipped = counts.skipped, held = counts.held, damaged = counts.damaged, took = ?counts.started.elapsed(), "write-ahead log replayed");
             guard.inner.set_readiness(Readiness::Ready);
         }
+        Err(Error::Storage { source, .. }) if matches!(*source, storage::Error::WriterElsewhere { .. }) => {
+            guard.inner.fail(source.to_string());
+        }
         Err(error) => {
             tracing::error!(%error, "the write-ahead log could not be replayed, no spans are taken until it can be");
             guard.inner.set_readiness(Readiness::Replaying {

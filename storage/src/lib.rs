@@ -19,6 +19,7 @@ mod durable;
 pub mod error;
 mod exact;
 pub mod garbage;
+pub mod incarnation;
 pub mod index;
 pub mod lock;
 pub mod manifest;

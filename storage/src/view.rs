@@ -18,7 +18,7 @@ use object_store::ObjectStore;
 use crate::block::{BlockCache, BlockSource};
 use crate::cpu::CpuPool;
 use crate::error::Error;
-use crate::lock::WriterId;
+use crate::incarnation::Writer;
 use crate::manifest::{self, Manifest};
 use crate::source::Source;
 use crate::wal::SegmentSequence;
@@ -48,7 +48,7 @@ pub struct LiveTable {
 /// The rows of one log that are not yet in a published block.
 pub trait LiveRows: Send + Sync {
     /// Whose log it is.
-    fn writer(&self) -> WriterId;
+    fn writer(&self) -> Writer;
 
     /// All live rows of a tenant, oldest first. They stay until the commit that publishes them can be seen. CPU work.
     ///
@@ -65,8 +65,8 @@ pub struct TenantView {
 
 impl TenantView {
     /// `manifest` was read after `tables` were taken from `writer`.
-    fn new(writer: &WriterId, tables: Vec<LiveTable>, manifest: &Manifest, blocks: Vec<BlockSource>) -> Self {
-        let watermark = manifest.watermark(writer);
+    fn new(writer: &Writer, tables: Vec<LiveTable>, manifest: &Manifest, blocks: Vec<BlockSource>) -> Self {
+        let watermark = manifest.published_by(writer);
         let is_live = |table: &LiveTable| table.cut.get().is_none_or(|segment| segment > watermark);
         let live = tables.into_iter().filter(is_live).map(|table| table.source);
         let blocks = blocks.into_iter().map(|block| Arc::new(block) as Arc<dyn Source>);

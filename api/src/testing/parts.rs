@@ -10,6 +10,7 @@ use object_store::memory::InMemory;
 use prometheus_client::registry::Registry;
 use querier::Querier;
 use storage::block::BlockCache;
+use storage::incarnation::Lineage;
 use storage::lock::WriterId;
 use storage::testing::Disk;
 use storage::view::LocalViews;
@@ -31,14 +32,14 @@ impl Parts {
         let cpu = CpuPool::new(1);
         let telemetry = storage::Telemetry::unregistered();
         let store = manifest::Store::open(objects.clone(), telemetry.clone()).await.unwrap();
-        let writer_id = WriterId(uuid::Uuid::from_u128(1));
+        let lineage = Arc::new(Lineage::new(WriterId(uuid::Uuid::from_u128(1)), Vec::new()));
         let manifests = Arc::new(store);
         let storage = ingester::Storage {
             objects: objects.clone(),
             manifests: manifests.clone(),
             cpu: cpu.clone(),
             telemetry: telemetry.clone(),
-            writer_id,
+            lineage,
             puts_may_be_late: true,
         };
         let log = Log::open_on(Arc::new(disk.clone()), Path::new("wal")).unwrap();

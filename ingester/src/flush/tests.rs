@@ -10,13 +10,17 @@ use prost::Message;
 use spans::testing::shop_request;
 use storage::Telemetry;
 use storage::cpu::CpuPool;
+use storage::incarnation::Lineage;
 use storage::lock::WriterId;
 use storage::manifest::{BlockEntry, Store};
 
 use super::*;
 
 const SEGMENT: SegmentSequence = SegmentSequence(1);
-const WRITER: WriterId = WriterId(uuid::Uuid::from_u128(7));
+
+fn writer() -> Arc<Lineage> {
+    Arc::new(Lineage::new(WriterId(uuid::Uuid::from_u128(7)), Vec::new()))
+}
 
 struct Bucket {
     objects: Arc<dyn ObjectStore>,
@@ -38,7 +42,7 @@ impl Bucket {
             objects: self.objects.clone(),
             manifests: self.manifests().await,
             cpu: CpuPool::new(1),
-            writer_id: WRITER,
+            lineage: writer(),
             puts_may_be_late: true,
             telemetry: Telemetry::unregistered(),
         };
@@ -88,7 +92,8 @@ async fn a_commit_without_a_clear_outcome_is_not_made_twice() {
         let mut pending = bucket.cut(&flusher.live, begun);
         // the commit was made, though the flusher was told that it failed; then others have compacted the block
         let entry = encode(&pending.head, pending.head.block.id()).unwrap().entry();
-        let published = Change { add: vec![entry.clone()], watermark: Some((WRITER, SEGMENT)), ..Change::default() };
+        let raised = Some(Watermark { by: flusher.storage.lineage.clone(), segment: SEGMENT });
+        let published = Change { add: vec![entry.clone()], watermark: raised, ..Change::default() };
         let compacted = BlockEntry { id: BlockId::generate(), level: 1, ..entry.clone() };
         let replaced = Change { add: vec![compacted.clone()], remove: vec![entry.id], ..Change::default() };
         let others = bucket.manifests().await;

@@ -10,6 +10,7 @@ use prost::Message;
 use spans::testing::shop_request;
 use storage::block::BlockCache;
 use storage::compaction::{self, Compactor};
+use storage::paths::DataDir;
 use storage::testing::{Call, Fault, FaultyStore, Power};
 use storage::view::{LocalViews, Views};
 use storage::{Source, Telemetry};
@@ -35,20 +36,27 @@ async fn seen(views: &LocalViews, tenant: &TenantId) -> (usize, usize) {
 /// A start that takes longer has failed for good.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 
-const WRITER: WriterId = WriterId(uuid::Uuid::from_u128(7));
-
-async fn start(wal_dir: &Path, objects: Arc<FaultyStore>, config: Config) -> Running {
+/// A process on a data folder that has no more than the log.
+async fn open(wal_dir: &Path, objects: Arc<FaultyStore>, config: Config) -> Result<Running, Error> {
+    let dir = DataDir::new(wal_dir).with_wal_dir(wal_dir);
     let manifests = Arc::new(manifest::Store::open(objects.clone(), Telemetry::unregistered()).await.unwrap());
     let storage = Storage {
         objects: objects.clone(),
         manifests: manifests.clone(),
         cpu: CpuPool::new(1),
         telemetry: Telemetry::unregistered(),
-        writer_id: WRITER,
+        lineage: Arc::new(Lineage::open(&dir).unwrap()),
         puts_may_be_late: true,
     };
-    let ingester =
-        Ingester::open(config, Log::open(wal_dir).unwrap(), storage, &mut Registry::default()).await.unwrap();
+    let log = Log::open(wal_dir).unwrap();
+    let ingester = Ingester::open(config, log, storage, &mut Registry::default()).await?;
+    Ok(Running { ingester, manifests, objects })
+}
+
+/// As [`open`], ready.
+async fn start(wal_dir: &Path, objects: Arc<FaultyStore>, config: Config) -> Running {
+    let running = open(wal_dir, objects, config).await.unwrap();
+    let ingester = &running.ingester;
     let is_ready = async {
         while ingester.readiness() != Readiness::Ready {
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -56,7 +64,7 @@ async fn start(wal_dir: &Path, objects: Arc<FaultyStore>, config: Config) -> Run
     };
     let late = |_| panic!("not ready in time: {:?}", ingester.readiness());
     tokio::time::timeout(START_TIMEOUT, is_ready).await.unwrap_or_else(late);
-    Running { ingester, manifests, objects }
+    running
 }
 
 impl Running {
@@ -113,7 +121,7 @@ struct Overtaken {
 }
 
 impl LiveRows for Overtaken {
-    fn writer(&self) -> WriterId {
+    fn writer(&self) -> Writer {
         self.running.ingester.writer()
     }
 
@@ -208,6 +216,42 @@ async fn a_block_that_is_published_after_a_restart_is_not_there_twice() {
         running.ingester.flush().await.unwrap();
         assert_eq!(running.spans(&tenant).await, (spans, 0), "call {call}");
     }
+}
+
+/// A data folder and a copy of it have one writer id, and so one watermark.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_processes_on_copies_of_a_data_folder_one_stops_and_keeps_its_log() {
+    let (dir, copied, objects) =
+        (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), Arc::<FaultyStore>::default());
+    let (tenant, is_copy) = (TenantId::single(), "this data folder is a copy");
+    let original = start(dir.path(), objects.clone(), Config::default()).await;
+    let writer_id = |dir: &Path| DataDir::new(dir).writer_id_file();
+    std::fs::copy(writer_id(dir.path()), writer_id(copied.path())).unwrap();
+    let copy = start(copied.path(), objects.clone(), Config::default()).await;
+
+    let (mut sent, mut flushes) = (0, 0..4);
+    while flushes.next().is_some() {
+        sent += original.push(&tenant, flushes.start).await;
+        original.ingester.flush().await.unwrap();
+    }
+    let kept = copy.push(&tenant, 100).await;
+    assert_eq!(copy.spans(&tenant).await, (sent, kept));
+    let refused = copy.ingester.flush().await.unwrap_err().to_string();
+    assert!(refused.contains(is_copy), "{refused}");
+    assert!(copy.ingester.failed().await.contains(is_copy));
+    assert_eq!(copy.spans(&tenant).await, (sent, kept), "what it has acknowledged is found until it ends");
+    copy.ingester.push(&tenant, shop_request(5, 5, 1).encode_to_vec().into()).await.unwrap_err();
+    copy.ingester.close().await;
+    let refused = open(copied.path(), objects.clone(), Config::default()).await.err().unwrap().to_string();
+    assert!(refused.contains(is_copy), "{refused}");
+
+    std::fs::remove_file(writer_id(copied.path())).unwrap();
+    let copy = start(copied.path(), objects.clone(), Config::default()).await;
+    assert_eq!(copy.spans(&tenant).await, (sent, kept), "under an id of its own nothing is lost");
+    copy.ingester.flush().await.unwrap();
+    sent += kept + original.push(&tenant, 200).await;
+    original.ingester.flush().await.unwrap();
+    assert_eq!(original.spans(&tenant).await, (sent, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,9 +15,11 @@ use object_store::{ObjectStore, ObjectStoreExt, PutMode};
 use tokio::sync::Mutex;
 use tracing::{debug, error};
 
-use super::{Change, Manifest, format};
+use super::{Change, Manifest, Refused, format};
 use crate::error::Error;
 use crate::exact;
+use crate::incarnation::Incarnation;
+use crate::lock::WriterId;
 use crate::paths::{self, ObjectKey};
 use crate::telemetry::Telemetry;
 
@@ -94,6 +96,13 @@ impl Store {
         }
     }
 
+    /// The incarnations of a writer that the manifests of all tenants name; `None` when not all of them could be read.
+    pub fn incarnations_of(&self, writer_id: &WriterId) -> Option<BTreeSet<Incarnation>> {
+        let manifests = self.tenants().into_iter().map(|tenant| self.snapshot(&tenant));
+        let named = manifests.map(|manifest| Some(manifest?.incarnations.get(writer_id).copied()));
+        named.collect::<Option<Vec<_>>>().map(|named| named.into_iter().flatten().collect())
+    }
+
     /// What [`Store::load`] would return without reading the store.
     pub fn snapshot(&self, tenant: &TenantId) -> Option<Arc<Manifest>> {
         let tenant = self.tenants.read().unwrap_or_else(PoisonError::into_inner).get(tenant)?.clone();
@@ -142,7 +151,8 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::BlocksGone`] when blocks to replace are no longer there; [`Error::TooLate`] when blocks were to be added
-    /// that were begun too long ago. After any other error the change may have been made or not.
+    /// that were begun too long ago; [`Error::WriterElsewhere`] when others write under the id of a writer. After any other
+    /// error the change may have been made or not.
     pub async fn commit(
         &self,
         tenant: &TenantId,
@@ -150,8 +160,7 @@ impl Store {
     ) -> Result<Arc<Manifest>, Error> {
         let next = |newest: &Manifest, is_unclear: bool| {
             let Some(change) = change(newest) else { return Ok(None) };
-            let gone = |block_id| Error::BlocksGone { tenant: tenant.clone(), block_id };
-            match newest.apply(&change).map_err(gone)? {
+            match newest.apply(&change).map_err(|refused| refused.of(tenant))? {
                 Some(_) if change.begun.is_some_and(|begun| !begun.may_publish()) => {
                     Err(Error::TooLate { tenant: tenant.clone() })
                 }
@@ -257,6 +266,16 @@ impl Store {
         }
         let mut tenants = self.tenants.write().unwrap_or_else(PoisonError::into_inner);
         tenants.entry(tenant.clone()).or_default().clone()
+    }
+}
+
+impl Refused {
+    fn of(self, tenant: &TenantId) -> Error {
+        let tenant = tenant.clone();
+        match self {
+            Self::BlockGone(block_id) => Error::BlocksGone { tenant, block_id },
+            Self::WriterElsewhere(writer_id) => Error::WriterElsewhere { tenant, writer_id },
+        }
     }
 }
 

@@ -28,6 +28,17 @@ fn add(block: &BlockEntry) -> Change {
     Change { add: vec![block.clone()], ..Change::default() }
 }
 
+const WRITER: WriterId = WriterId(uuid::Uuid::from_u128(1));
+
+/// A writer that has just started.
+fn writer() -> Arc<Lineage> {
+    Arc::new(Lineage::new(WRITER, Vec::new()))
+}
+
+fn raised(by: &Arc<Lineage>, segment: u64) -> Option<Watermark> {
+    Some(Watermark { by: by.clone(), segment: SegmentSequence(segment) })
+}
+
 async fn open(objects: &Arc<dyn ObjectStore>) -> Store {
     Store::open(objects.clone(), Telemetry::unregistered()).await.unwrap()
 }
@@ -43,11 +54,11 @@ fn ids(manifest: &Manifest) -> Vec<BlockId> {
 #[tokio::test]
 async fn what_is_committed_is_there_after_a_restart() {
     let objects = memory();
-    let (first, second, writer) = (block(), block(), WriterId(uuid::Uuid::from_u128(1)));
+    let (first, second, writer) = (block(), block(), writer());
     let store = open(&objects).await;
     assert_eq!(*store.load(&tenant()).await.unwrap(), Manifest::default());
     assert!(store.tenants().is_empty(), "asking for a tenant does not make one");
-    let watermark = Some((writer, SegmentSequence(3)));
+    let watermark = raised(&writer, 3);
     let change = Change { add: vec![second.clone(), first.clone()], watermark, ..Change::default() };
     let committed = store.commit(&tenant(), |_| Some(change.clone())).await.unwrap();
     assert_eq!(store.snapshot(&tenant()).unwrap(), committed);
@@ -57,7 +68,7 @@ async fn what_is_committed_is_there_after_a_restart() {
     let manifest = reopened.snapshot(&tenant()).unwrap();
     assert_eq!(manifest, committed);
     assert_eq!((manifest.sequence, ids(&manifest)), (1, vec![first.id, second.id]));
-    assert_eq!(manifest.watermark(&writer), SegmentSequence(3));
+    assert_eq!(manifest.watermark(&writer.writer().id), SegmentSequence(3));
     assert_eq!(manifest.bytes(), 30);
 }
 
@@ -75,11 +86,11 @@ async fn a_change_that_is_there_already_is_not_made_again() {
 #[tokio::test]
 async fn a_watermark_never_sinks() {
     let store = open(&memory()).await;
-    let writer = WriterId(uuid::Uuid::from_u128(1));
-    for (raised, expected) in [(4, 4), (2, 4), (5, 5)] {
-        let change = Change { watermark: Some((writer, SegmentSequence(raised))), ..Change::default() };
+    let writer = writer();
+    for (segment, expected) in [(4, 4), (2, 4), (5, 5)] {
+        let change = Change { watermark: raised(&writer, segment), ..Change::default() };
         let manifest = store.commit(&tenant(), |_| Some(change.clone())).await.unwrap();
-        assert_eq!(manifest.watermark(&writer), SegmentSequence(expected));
+        assert_eq!(manifest.watermark(&writer.writer().id), SegmentSequence(expected));
     }
 }
 
@@ -233,7 +244,8 @@ async fn a_manifest_of_version_1_still_opens() {
     objects.put(&paths::manifest(&tenant(), 1), text.into()).await.unwrap();
     let manifest = open(&objects).await.load(&tenant()).await.unwrap();
     assert_eq!((manifest.blocks[0].spans, manifest.blocks[0].bytes()), (8, 10));
-    assert_eq!(manifest.watermark(&WriterId(uuid::Uuid::from_u128(1))), SegmentSequence(3));
+    assert_eq!(manifest.watermark(&WRITER), SegmentSequence(3));
+    assert!(manifest.is_of(&writer()), "whoever raised it");
     assert_eq!(manifest.blocks[0].written_nanos, 1_718_360_049_300_000_000, "when its id was made");
 }
 
@@ -258,13 +270,40 @@ async fn a_fence_makes_who_decided_before_it_decide_again() {
 #[tokio::test]
 async fn what_a_writer_has_published_is_not_added_again_after_it_was_replaced() {
     let store = open(&memory()).await;
-    let (published, compacted, writer) = (block(), block(), WriterId(uuid::Uuid::from_u128(1)));
-    let publish = Change { watermark: Some((writer, SegmentSequence(3))), ..add(&published) };
+    let (published, compacted) = (block(), block());
+    let publish = Change { watermark: raised(&writer(), 3), ..add(&published) };
     store.commit(&tenant(), |_| Some(publish.clone())).await.unwrap();
     let replace = Change { remove: vec![published.id], ..add(&compacted) };
     store.commit(&tenant(), |_| Some(replace.clone())).await.unwrap();
     let manifest = store.commit(&tenant(), |_| Some(publish.clone())).await.unwrap();
     assert_eq!(ids(&manifest), [compacted.id]);
+}
+
+#[tokio::test]
+async fn a_watermark_that_another_process_has_raised_is_not_taken_for_ones_own() {
+    let (store, before) = (open(&memory()).await, writer());
+    let after = |start: &Lineage| Arc::new(Lineage::new(WRITER, vec![start.writer().incarnation]));
+    let (original, copy) = (after(&before), after(&before));
+    let raise = async |by: &Arc<Lineage>, segment| {
+        let change = Change { watermark: raised(by, segment), ..add(&block()) };
+        store.commit(&tenant(), |_| Some(change.clone())).await
+    };
+    raise(&before, 1).await.unwrap();
+    let manifest = raise(&original, 4).await.unwrap();
+    assert_eq!(manifest.published_by(&original.writer()), SegmentSequence(4));
+    for other in [&before, &copy] {
+        assert_eq!(manifest.published_by(&other.writer()), SegmentSequence::NONE);
+        assert!(!manifest.is_of(other));
+        for segment in [2, 4, 5] {
+            let error = raise(other, segment).await.unwrap_err();
+            assert!(matches!(error, Error::WriterElsewhere { writer_id: WRITER, .. }), "{error}");
+        }
+    }
+    let next = after(&original);
+    assert!(manifest.is_of(&next));
+    raise(&next, 4).await.expect_err("no rows of its own can lie there");
+    assert_eq!(raise(&next, 5).await.unwrap().published_by(&next.writer()), SegmentSequence(5));
+    assert_eq!(store.incarnations_of(&WRITER), Some(BTreeSet::from([next.writer().incarnation])));
 }
 
 /// Requests that were made so far: LIST and GET.

@@ -10,12 +10,11 @@ use spans::testing::shop_request;
 
 use super::*;
 use crate::block::{EncodedBlock, encode};
-use crate::manifest::{Change, Store};
+use crate::incarnation::{Incarnation, Lineage};
+use crate::lock::WriterId;
+use crate::manifest::{Change, Store, Watermark};
 use crate::memory::{FutureBlock, MemorySource};
 use crate::telemetry::Telemetry;
-
-const WRITER: WriterId = WriterId(uuid::Uuid::from_u128(7));
-const OTHER: WriterId = WriterId(uuid::Uuid::from_u128(8));
 
 /// What happens after a view has taken live rows, and before it reads the manifest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,8 +30,13 @@ enum Meanwhile {
     Expired,
 }
 
-/// A writer with one head of live rows.
-struct Writer {
+fn start(id: u128, before: Vec<Incarnation>) -> Arc<Lineage> {
+    Arc::new(Lineage::new(WriterId(uuid::Uuid::from_u128(id)), before))
+}
+
+/// One head of live rows.
+struct Log {
+    lineage: Arc<Lineage>,
     manifests: Arc<Store>,
     objects: Arc<dyn ObjectStore>,
     block: FutureBlock,
@@ -43,15 +47,15 @@ struct Writer {
 
 const SEGMENT: SegmentSequence = SegmentSequence(3);
 
-impl Writer {
+impl Log {
     async fn new(meanwhile: Meanwhile) -> Arc<Self> {
         let objects: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
         let manifests = Arc::new(Store::open(objects.clone(), Telemetry::unregistered()).await.unwrap());
         let mut builder = TableBuilder::default();
         builder.append(&shop_request(1, 5, 1).encode_to_vec()).unwrap();
         let (block, table) = (FutureBlock::generate(), builder.snapshot().unwrap());
-        let meanwhile = Mutex::new(meanwhile);
-        Arc::new(Self { manifests, objects, block, cut: CutPosition::default(), table, meanwhile })
+        let (lineage, meanwhile) = (start(7, Vec::new()), Mutex::new(meanwhile));
+        Arc::new(Self { lineage, manifests, objects, block, cut: CutPosition::default(), table, meanwhile })
     }
 
     fn block(&self, block: &FutureBlock) -> EncodedBlock {
@@ -71,7 +75,7 @@ impl Writer {
             return;
         }
         let published = self.block(&self.block).entry();
-        let watermark = Some((WRITER, SEGMENT));
+        let watermark = Some(Watermark { by: self.lineage.clone(), segment: SEGMENT });
         self.commit(Change { add: vec![published.clone()], watermark, ..Change::default() }).await;
         let replace = |add| Change { add, remove: vec![published.id], ..Change::default() };
         match until {
@@ -92,9 +96,9 @@ impl Writer {
     }
 }
 
-impl LiveRows for Writer {
-    fn writer(&self) -> WriterId {
-        WRITER
+impl LiveRows for Log {
+    fn writer(&self) -> Writer {
+        self.lineage.writer()
     }
 
     fn tables(&self, _tenant: &TenantId) -> Result<Vec<LiveTable>, Error> {
@@ -123,17 +127,19 @@ async fn spans_are_seen_once_whatever_happens_between_the_live_rows_and_the_mani
         (Meanwhile::Compacted, 0, 1),
         (Meanwhile::Expired, 0, 0),
     ] {
-        let writer = Writer::new(meanwhile).await;
-        let spans = writer.table.span_count();
-        assert_eq!(seen(&writer.views()).await, (live * spans, stored * spans), "{meanwhile:?}");
+        let log = Log::new(meanwhile).await;
+        let spans = log.table.span_count();
+        assert_eq!(seen(&log.views()).await, (live * spans, stored * spans), "{meanwhile:?}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn live_rows_stay_whatever_the_watermarks_of_others() {
-    let writer = Writer::new(Meanwhile::Cut).await;
-    for (of, segment) in [(OTHER, SegmentSequence(100)), (WRITER, SegmentSequence(SEGMENT.0 - 1))] {
-        writer.commit(Change { watermark: Some((of, segment)), ..Change::default() }).await;
+async fn live_rows_stay_whatever_others_publish() {
+    let log = Log::new(Meanwhile::Cut).await;
+    let (writer, copy) = (log.lineage.clone(), start(7, vec![log.lineage.writer().incarnation]));
+    for (by, segment) in [(writer, SEGMENT.0 - 1), (start(8, Vec::new()), 100), (copy, 100)] {
+        let watermark = Some(Watermark { by, segment: SegmentSequence(segment) });
+        log.commit(Change { watermark, ..Change::default() }).await;
     }
-    assert_eq!(seen(&writer.views()).await, (writer.table.span_count(), 0));
+    assert_eq!(seen(&log.views()).await, (log.table.span_count(), 0));
 }

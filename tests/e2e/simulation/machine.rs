@@ -17,7 +17,7 @@ use storage::block::BlockCache;
 use storage::compaction::{self, Compactor};
 use storage::config::TraceConfig;
 use storage::garbage::Collector;
-use storage::lock::WriterId;
+use storage::incarnation::Lineage;
 use storage::manifest::BlockEntry;
 use storage::paths::{self, BlockFile, ObjectKey};
 use storage::retention::{self, Retention};
@@ -31,7 +31,6 @@ use tokio::time::Instant;
 
 use super::plan::Start;
 
-const WRITER: WriterId = WriterId(uuid::Uuid::from_u128(1));
 /// How far ahead retention looks, and how long blocks are kept: what was written now and is old by its time goes.
 const AHEAD: Duration = Duration::from_secs(10 * 24 * 3600);
 const KEEP: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -54,7 +53,13 @@ pub struct Machine {
 
 impl Machine {
     /// Returns when the log is replayed.
-    pub async fn start(start: Start, disk: &Disk, objects: &FaultyStore, power: &Power) -> Result<Self> {
+    pub async fn start(
+        start: Start,
+        lineage: Arc<Lineage>,
+        disk: &Disk,
+        objects: &FaultyStore,
+        power: &Power,
+    ) -> Result<Self> {
         let objects: Arc<dyn ObjectStore> = Arc::new(objects.clone());
         let manifests = Arc::new(manifest::Store::open(objects.clone(), Telemetry::unregistered()).await?);
         let cpu = CpuPool::new(1);
@@ -63,7 +68,7 @@ impl Machine {
             manifests: manifests.clone(),
             cpu: cpu.clone(),
             telemetry: Telemetry::unregistered(),
-            writer_id: WRITER,
+            lineage,
             puts_may_be_late: true,
         };
         let log = Log::open_on(Arc::new(disk.clone()), Path::new("/wal"))?;
