@@ -23,10 +23,10 @@ use storage::view::LocalViews;
 use storage::wal::Log;
 use storage::{Telemetry, manifest, objects};
 use tokio::sync::watch;
-use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::tasks::Tasks;
 
 /// How long requests under way may take once the process is asked to stop; a stop as a whole stays below 5 s.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
@@ -38,10 +38,10 @@ pub struct App {
     addresses: Addresses,
     ingester: Ingester,
     stop_serving: CancellationToken,
-    serving: JoinHandle<()>,
+    serving: Tasks,
     /// Polls manifests, makes trace maps, drops what has expired, deletes what has no name; each may stop at any point.
-    upkeep: JoinSet<()>,
-    compaction: JoinHandle<()>,
+    upkeep: Tasks,
+    compaction: Tasks,
     stop_compaction: watch::Sender<bool>,
     cpu: CpuPool,
     _lock: DataDirLock,
@@ -91,14 +91,14 @@ impl App {
 
         let addresses = servers.addresses()?;
         let stop_serving = CancellationToken::new();
-        let serving = tokio::spawn(servers.serve(edge, stop_serving.clone()));
-        let mut upkeep = JoinSet::new();
-        upkeep.spawn(poller.run());
-        upkeep.spawn(trace_mapper.run());
-        upkeep.spawn(retention.run());
-        upkeep.spawn(collector.run());
+        let (mut serving, mut upkeep, mut compaction) = (Tasks::default(), Tasks::default(), Tasks::default());
+        serving.spawn("server", servers.serve(edge, stop_serving.clone()));
+        upkeep.spawn("manifest poller", poller.run());
+        upkeep.spawn("trace mapper", trace_mapper.run());
+        upkeep.spawn("retention", retention.run());
+        upkeep.spawn("collector", collector.run());
         let (stop_compaction, running) = watch::channel(false);
-        let compaction = tokio::spawn(compactor.run(running));
+        compaction.spawn("compactor", compactor.run(running));
         Ok(Self { addresses, ingester, stop_serving, serving, upkeep, compaction, stop_compaction, cpu, _lock: lock })
     }
 
@@ -111,7 +111,23 @@ impl App {
         &self.cpu
     }
 
-    /// Refuse, drain, close: what was acknowledged is in the log.
+    /// Runs a task beside the others until the process stops; its end is a failure like theirs.
+    pub fn run_beside(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        self.upkeep.spawn(name, task);
+    }
+
+    /// Waits until a part has died that the process needs; says which, and why. It must be stopped then, so that whoever
+    /// supervises it starts it anew.
+    pub async fn failed(&mut self) -> String {
+        tokio::select! {
+            reason = self.ingester.failed() => reason,
+            reason = self.serving.ended() => reason,
+            reason = self.upkeep.ended() => reason,
+            reason = self.compaction.ended() => reason,
+        }
+    }
+
+    /// Refuse, drain, close: what was acknowledged is in the log, synced.
     ///
     /// # Errors
     /// When serving ended by a panic.
@@ -119,14 +135,11 @@ impl App {
         self.ingester.refuse();
         self.stop_serving.cancel();
         self.stop_compaction.send_replace(true);
-        let served = self.serving.await;
-        self.upkeep.shutdown().await;
-        let abort_compaction = self.compaction.abort_handle();
-        if tokio::time::timeout(COMPACTION_STOP_TIMEOUT, self.compaction).await.is_err() {
-            abort_compaction.abort();
-        }
+        let served = self.serving.all_ended().await;
+        self.upkeep.abort().await;
+        self.compaction.all_ended_within(COMPACTION_STOP_TIMEOUT).await;
         self.ingester.close().await;
-        served.context("serve")
+        served.map_err(anyhow::Error::msg)
     }
 }
 

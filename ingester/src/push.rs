@@ -139,20 +139,19 @@ impl Ingester {
             unavailable: inner.unavailable.clone(),
         };
         let (flush_jobs, flush_receiver) = mpsc::channel(flush::MAX_QUEUED_CUTS);
-        let (guard, flush) = (inner.guard("flusher"), flusher.run(flush_receiver));
-        let flush = async move {
-            if let Err(error) = flush.await {
-                guard.inner.fail(error.to_string());
+        let of_flusher = inner.clone();
+        inner.spawn("flusher", async move {
+            if let Err(error) = flusher.run(flush_receiver).await {
+                of_flusher.fail(error.to_string());
             }
-        };
-        inner.tasks.spawn(inner.cancel.clone().run_until_cancelled_owned(flush));
+        });
 
         let (full_chunks, chunk_receiver) = mpsc::channel(sort::MAX_QUEUED_CHUNKS);
-        inner.tasks.spawn(inner.cancel.clone().run_until_cancelled_owned(sort::run(cpu, chunk_receiver)));
+        inner.spawn("sorter", sort::run(cpu, chunk_receiver));
 
         let apply_commands = apply::spawn(inner.clone(), flush_jobs.clone(), full_chunks);
         log_writer::spawn(log, log_receiver, apply_commands, inner.metrics.clone(), inner.guard("log writer"));
-        inner.tasks.spawn(inner.cancel.clone().run_until_cancelled_owned(cut_by_age(inner.clone())));
+        inner.spawn("cutter", cut_by_age(inner.clone()));
         recover::spawn(&inner, recovery, watermarks, flush_jobs, telemetry);
         Ok(Self { inner })
     }
@@ -273,6 +272,16 @@ impl Inner {
     pub(crate) fn fail(&self, reason: String) {
         tracing::error!(reason, "no spans can be taken any more");
         self.set_readiness(Readiness::Failed { reason });
+    }
+
+    /// Runs a task until the ingester is closed.
+    fn spawn(self: &Arc<Self>, part: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let guard = self.guard(part);
+        let guarded = async move {
+            let _guard = guard;
+            task.await;
+        };
+        self.tasks.spawn(self.cancel.clone().run_until_cancelled_owned(guarded));
     }
 
     /// Makes the process refuse spans when the thread or task that holds the guard panics, rather than acknowledge

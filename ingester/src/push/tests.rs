@@ -255,6 +255,18 @@ async fn of_two_processes_on_copies_of_a_data_folder_one_stops_and_keeps_its_log
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_death_of_a_part_is_told_and_spans_are_refused() {
+    let (dir, tenant) = (tempfile::tempdir().unwrap(), TenantId::single());
+    let running = start(dir.path(), Arc::default(), Config::default()).await;
+    running.ingester.inner.spawn("cutter", async { panic!("no luck") });
+    assert_eq!(running.ingester.failed().await, "the cutter has died");
+    let refused = running.ingester.push(&tenant, shop_request(1, 5, 1).encode_to_vec().into()).await.unwrap_err();
+    assert!(refused.to_string().contains("the cutter has died"), "{refused}");
+    running.ingester.close().await;
+    assert!(running.ingester.inner.log.is_closed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_cut_before_the_log_is_replayed() {
     let (dir, tenant) = (tempfile::tempdir().unwrap(), TenantId::single());
     let running = start(dir.path(), Arc::default(), small_blocks()).await;

@@ -321,7 +321,7 @@ async fn a_poll_takes_over_what_others_commit_and_costs_little_when_there_is_not
     let config = TraceConfig { backend: crate::config::Backend::Memory, ..TraceConfig::default() };
     let objects = crate::objects::open(&config, &DataDir::new(""), &telemetry).unwrap();
     let (ours, others) = (Arc::new(open(&objects).await), open(&objects).await);
-    let mut poller = Poller::new(ours.clone(), Duration::from_secs(60), telemetry);
+    let poller = Poller::new(ours.clone(), Duration::from_secs(60), telemetry);
     let (first, second) = (block(), block());
     for (tenant, block, count) in [(tenant(), first, 1), (TenantId::parse("new").unwrap(), second, 2)] {
         others.commit(&tenant, |_| Some(add(&block))).await.unwrap();
@@ -340,7 +340,7 @@ async fn a_poll_that_fails_keeps_what_was_known() {
     let objects = memory();
     let (ours, others) = (Arc::new(open(&objects).await), open(&objects).await);
     let mut registry = Registry::default();
-    let mut poller = Poller::new(ours.clone(), Duration::from_secs(60), Telemetry::register(&mut registry));
+    let poller = Poller::new(ours.clone(), Duration::from_secs(60), Telemetry::register(&mut registry));
     let known = others.commit(&tenant(), |_| Some(add(&block()))).await.unwrap();
     poller.poll().await;
     others.commit(&tenant(), |_| Some(add(&block()))).await.unwrap();
@@ -363,4 +363,23 @@ async fn a_commit_without_a_clear_outcome_is_written_again_when_it_is_repeated()
     assert_eq!((manifest.sequence, ids(&manifest)), (2, vec![block.id]));
     let manifest = store.commit(&tenant(), |_| Some(add(&block))).await.unwrap();
     assert_eq!(manifest.sequence, 2, "now the outcome is clear");
+}
+
+#[tokio::test]
+async fn the_age_of_what_is_known_grows_also_when_nobody_polls_any_more() {
+    let (objects, mut registry) = (memory(), Registry::default());
+    let (ours, telemetry) = (Arc::new(open(&objects).await), Telemetry::register(&mut registry));
+    open(&objects).await.commit(&tenant(), |_| Some(add(&block()))).await.unwrap();
+    let poller = Poller::new(ours, Duration::from_secs(60), telemetry);
+    poller.poll().await;
+    drop(poller);
+    let age = || -> f64 {
+        let text = crate::telemetry::tests::text(&registry);
+        let line = "tempodb_blocklist_tenant_index_age_seconds{tenant=\"team*a\"} ";
+        text.lines().find_map(|text| text.strip_prefix(line)).expect(&text).parse().unwrap()
+    };
+    let first = age();
+    while age() <= first {
+        std::thread::yield_now();
+    }
 }
