@@ -119,7 +119,7 @@ impl Flusher {
                 Err(error) => {
                     let (tenant, block_id) = (&one.head.tenant, one.head.block.id());
                     self.metrics.flush_failed();
-                    if let StorageError::ManifestDamaged { .. } = error {
+                    if let StorageError::ManifestDamaged { .. } | StorageError::ManifestVersion { .. } = error {
                         tracing::error!(%tenant, %block_id, %error, "spans of this tenant are refused, what the log has of it is kept");
                         self.unavailable.add(tenant.clone(), error.to_string());
                         kept = Kept::InLog;

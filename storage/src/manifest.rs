@@ -34,9 +34,12 @@ use crate::wal::SegmentSequence;
 pub use poll::Poller;
 pub use store::Store;
 
+/// Fields that a later program of the same version has added. They are kept, and written again by the next commit, so that
+/// old and new programs can work on one store while it is upgraded.
+pub type UnknownFields = BTreeMap<String, serde_json::Value>;
+
 /// The live blocks of a tenant.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Manifest {
     /// Counts the commits; 0 for a tenant that has none.
     pub sequence: u64,
@@ -50,11 +53,12 @@ pub struct Manifest {
     /// Which start of a writer raised its watermark last; not of those that did so before there was this field.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub incarnations: BTreeMap<WriterId, Incarnation>,
+    #[serde(flatten)]
+    pub unknown: UnknownFields,
 }
 
 /// What the manifest knows of a block: enough to plan a query and to read a file without asking for its size.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct BlockEntry {
     pub id: BlockId,
     pub start_nanos: u64,
@@ -68,11 +72,12 @@ pub struct BlockEntry {
     #[serde(default)]
     pub written_nanos: u64,
     pub files: BlockFiles,
+    #[serde(flatten)]
+    pub unknown: UnknownFields,
 }
 
 /// Sizes of a block's files.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlockFiles {
     pub spans_bytes: u64,
     pub traces_bytes: u64,
@@ -81,17 +86,20 @@ pub struct BlockFiles {
     /// 0 for a block without an index.
     #[serde(default)]
     pub index_bytes: u64,
+    #[serde(flatten)]
+    pub unknown: UnknownFields,
 }
 
 /// What the manifest knows of a trace map.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct TraceMapEntry {
     pub id: TraceMapId,
     /// Size of the object.
     pub bytes: u64,
     /// By their number in the map. Those that are gone keep their place.
     pub blocks: Vec<BlockId>,
+    #[serde(flatten)]
+    pub unknown: UnknownFields,
 }
 
 /// What a commit does, as a whole or not at all.
@@ -160,7 +168,7 @@ impl BlockEntry {
 
     /// Size at rest.
     pub fn bytes(&self) -> u64 {
-        let BlockFiles { spans_bytes, traces_bytes, resources_bytes, scopes_bytes, index_bytes } = self.files;
+        let BlockFiles { spans_bytes, traces_bytes, resources_bytes, scopes_bytes, index_bytes, .. } = self.files;
         [spans_bytes, traces_bytes, resources_bytes, scopes_bytes, index_bytes].into_iter().fold(0, u64::saturating_add)
     }
 }

@@ -91,7 +91,17 @@ mod tests {
 
     fn entry(end_nanos: u64, written_nanos: u64) -> BlockEntry {
         let (id, files) = (BlockId::generate(), BlockFiles::default());
-        BlockEntry { id, start_nanos: 0, end_nanos, traces: 1, spans: 1, level: 0, written_nanos, files }
+        BlockEntry {
+            id,
+            start_nanos: 0,
+            end_nanos,
+            traces: 1,
+            spans: 1,
+            level: 0,
+            written_nanos,
+            files,
+            unknown: Default::default(),
+        }
     }
 
     fn hours(hours: u64) -> Duration {

@@ -59,7 +59,9 @@ impl EncodedBlock {
                 resources_bytes: bytes_of(BlockFile::Resources),
                 scopes_bytes: bytes_of(BlockFile::Scopes),
                 index_bytes: bytes_of(BlockFile::Index),
+                unknown: Default::default(),
             },
+            unknown: Default::default(),
         }
     }
 

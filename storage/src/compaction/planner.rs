@@ -172,6 +172,7 @@ mod tests {
             level,
             written_nanos: end,
             files,
+            unknown: Default::default(),
         }
     }
 

@@ -45,7 +45,17 @@ impl Bucket {
             self.objects.put(&paths::block_file(&self.tenant, &id, file), file.name().into()).await.unwrap();
         }
         let files = BlockFiles::default();
-        BlockEntry { id, start_nanos: 1, end_nanos: 2, traces: 1, spans: 1, level: 0, written_nanos: 3, files }
+        BlockEntry {
+            id,
+            start_nanos: 1,
+            end_nanos: 2,
+            traces: 1,
+            spans: 1,
+            level: 0,
+            written_nanos: 3,
+            files,
+            unknown: Default::default(),
+        }
     }
 
     async fn commit(&self, change: Change) {
@@ -62,7 +72,7 @@ impl Bucket {
     async fn write_trace_map(&self, of: &BlockEntry) -> TraceMapEntry {
         let id = TraceMapId::generate();
         self.objects.put(&paths::trace_map(&self.tenant, &id), "a map".into()).await.unwrap();
-        TraceMapEntry { id, bytes: 5, blocks: vec![of.id] }
+        TraceMapEntry { id, bytes: 5, blocks: vec![of.id], unknown: Default::default() }
     }
 
     async fn has_trace_map(&self, map: &TraceMapEntry) -> bool {

@@ -8,12 +8,14 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
 use model::{ErrorKind, TenantId};
 use object_store::{ObjectStore, ObjectStoreExt, PutMode};
 use tokio::sync::Mutex;
 use tracing::{debug, error};
+use uuid::Uuid;
 
 use super::{Change, Manifest, Refused, format};
 use crate::error::Error;
@@ -26,6 +28,10 @@ use crate::telemetry::Telemetry;
 /// How many manifests of a tenant stay. All processes on a store must agree on it: see the consistency note above.
 const KEPT: u64 = 8;
 const COMMIT_ATTEMPTS: usize = 64;
+/// Between two attempts a writer waits for a random part of a time that doubles from this …
+const FIRST_CONTENTION_WAIT: Duration = Duration::from_millis(4);
+/// … to this.
+const LONGEST_CONTENTION_WAIT: Duration = Duration::from_millis(512);
 const READ_ATTEMPTS: usize = 8;
 /// Tenants that are read at once.
 const READ_CONCURRENCY: usize = 16;
@@ -191,7 +197,7 @@ impl Store {
         let slot = self.tenant(tenant);
         let mut state = slot.commits.lock().await;
         let mut newest = self.load(tenant).await?;
-        for _ in 0..COMMIT_ATTEMPTS {
+        for attempt in 0..COMMIT_ATTEMPTS {
             let Some(next) = next(&newest, state.unclear)? else { return Ok(newest) };
             let was_unclear = std::mem::replace(&mut state.unclear, true);
             let created = self.create(tenant, &next).await?;
@@ -200,6 +206,7 @@ impl Store {
                 return Ok(self.publish(tenant, Arc::new(next)));
             }
             self.telemetry.commit_conflict();
+            tokio::time::sleep(contention_wait(attempt)).await;
             newest = self.refresh(tenant).await?;
         }
         Err(Error::CommitContention { tenant: tenant.clone(), attempts: COMMIT_ATTEMPTS })
@@ -269,6 +276,14 @@ impl Store {
     }
 }
 
+/// How long to wait after an attempt that others were faster than. Random, so that those who wait do not meet again.
+fn contention_wait(attempt: usize) -> Duration {
+    let doublings = u32::try_from(attempt).unwrap_or(u32::MAX).min(u32::BITS - 1);
+    let longest = FIRST_CONTENTION_WAIT.saturating_mul(1 << doublings).min(LONGEST_CONTENTION_WAIT);
+    let random = u32::try_from(Uuid::new_v4().as_u128() & u128::from(u32::MAX)).unwrap_or_default();
+    longest.mul_f64(f64::from(random) / f64::from(u32::MAX))
+}
+
 impl Refused {
     fn of(self, tenant: &TenantId) -> Error {
         let tenant = tenant.clone();
@@ -282,5 +297,17 @@ impl Refused {
 impl Tenant {
     fn snapshot(&self) -> Option<Arc<Manifest>> {
         self.snapshot.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writers_that_meet_wait_for_different_and_bounded_times() {
+        let waits: BTreeSet<Duration> = (0..100).map(|_| contention_wait(COMMIT_ATTEMPTS)).collect();
+        assert!(waits.len() > 90 && waits.iter().all(|wait| *wait <= LONGEST_CONTENTION_WAIT), "{waits:?}");
+        assert!((0..100).all(|_| contention_wait(0) <= FIRST_CONTENTION_WAIT));
     }
 }
