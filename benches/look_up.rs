@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use benches::{encoded, requests, table, tokio_runtime};
 use criterion::{BatchSize, Criterion, SamplingMode, criterion_group, criterion_main};
-use futures::FutureExt;
 use model::{BlockId, TenantId, TraceId};
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
@@ -14,6 +13,7 @@ use querier::{Config, Querier};
 use storage::block::{BlockCache, BlockMeta, BlockSource, EncodedBlock};
 use storage::manifest::{Change, Manifest, Store};
 use storage::trace_map::TraceMapper;
+use storage::view::TenantView;
 use storage::{CpuPool, Source, Telemetry};
 
 const BLOCKS: usize = 2_000;
@@ -53,11 +53,15 @@ async fn stored() -> Stored {
 fn querier(stored: &Stored) -> Querier {
     let (objects, manifest, cpu) = (stored.objects.clone(), stored.manifest.clone(), CpuPool::new(2));
     let (cache, of_sources) = (BlockCache::new(CACHE_BYTES, Telemetry::unregistered()), cpu.clone());
-    let sources: querier::Sources = Arc::new(move |tenant: &TenantId| {
-        let blocks = BlockSource::all(tenant, &manifest, &objects, &of_sources, &cache);
-        async move { Ok(blocks.into_iter().map(|block| Arc::new(block) as Arc<dyn Source>).collect()) }.boxed()
-    });
-    Querier::new(Config::default(), sources, cpu, &Telemetry::unregistered(), &mut Registry::default())
+    let blocks = BlockSource::all(&TenantId::single(), &manifest, &objects, &of_sources, &cache);
+    let sources = blocks.into_iter().map(|block| Arc::new(block) as Arc<dyn Source>).collect();
+    Querier::new(
+        Config::default(),
+        Arc::new(TenantView { sources }),
+        cpu,
+        &Telemetry::unregistered(),
+        &mut Registry::default(),
+    )
 }
 
 fn look_up(criterion: &mut Criterion) {

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use benches::{START_NANOS, block, process_cpu, requests, table, tokio_runtime};
 use criterion::{Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
-use futures::FutureExt;
 use model::{TenantId, TimeRange};
 use prometheus_client::registry::Registry;
 use querier::request::{MetricsRequest, SearchFilter, SearchRequest};
 use querier::{Config, Intervals, Querier};
+use storage::view::TenantView;
 use storage::{CpuPool, Source, Telemetry};
 
 const BLOCKS: u64 = 4;
@@ -83,13 +83,10 @@ fn queries(criterion: &mut Criterion) {
         spans += count;
         blocks.push(Arc::new(block(&table(&requests))));
     }
-    let sources: querier::Sources = Arc::new(move |_: &TenantId| {
-        let blocks = blocks.clone();
-        async move { Ok(blocks) }.boxed()
-    });
+    let view = Arc::new(TenantView { sources: blocks });
     // what is asked again is measured again
     let config = Config { metrics_cache_max_bytes: 0, ..Config::default() };
-    let querier = Querier::new(config, sources, CpuPool::new(2), &Telemetry::unregistered(), &mut Registry::default());
+    let querier = Querier::new(config, view, CpuPool::new(2), &Telemetry::unregistered(), &mut Registry::default());
     for (family, queries) in [("filter", &FILTERS[..]), ("structural", &STRUCTURAL), ("pipeline", &PIPELINES)] {
         bench(criterion, family, queries, spans, async |query| search(&querier, query).await);
     }

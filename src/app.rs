@@ -5,29 +5,28 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use api::{Addresses, Edge, Servers};
-use futures::FutureExt;
 use ingester::Ingester;
-use model::TenantId;
 use object_store::ObjectStore;
 use prometheus_client::registry::Registry;
-use querier::{Querier, Sources};
-use storage::block::{BlockCache, BlockSource};
+use querier::Querier;
+use storage::block::BlockCache;
 use storage::compaction::Compactor;
 use storage::config::TraceConfig;
 use storage::cpu::CpuPool;
 use storage::garbage::Collector;
-use storage::lock::{self, DataDirLock};
+use storage::incarnation::Lineage;
+use storage::lock::DataDirLock;
 use storage::paths::DataDir;
 use storage::retention::Retention;
-use storage::source::Source;
 use storage::trace_map::TraceMapper;
+use storage::view::LocalViews;
 use storage::wal::Log;
 use storage::{Telemetry, manifest, objects};
 use tokio::sync::watch;
-use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::tasks::Tasks;
 
 /// How long requests under way may take once the process is asked to stop; a stop as a whole stays below 5 s.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
@@ -39,10 +38,10 @@ pub struct App {
     addresses: Addresses,
     ingester: Ingester,
     stop_serving: CancellationToken,
-    serving: JoinHandle<()>,
+    serving: Tasks,
     /// Polls manifests, makes trace maps, drops what has expired, deletes what has no name; each may stop at any point.
-    upkeep: JoinSet<()>,
-    compaction: JoinHandle<()>,
+    upkeep: Tasks,
+    compaction: Tasks,
     stop_compaction: watch::Sender<bool>,
     cpu: CpuPool,
     _lock: DataDirLock,
@@ -71,7 +70,7 @@ impl App {
             manifests: manifests.clone(),
             cpu: cpu.clone(),
             telemetry: telemetry.clone(),
-            writer_id: lock::writer_id(&dir)?,
+            lineage: Arc::new(Lineage::open(&dir)?),
             puts_may_be_late: config.storage.trace.backend.is_remote(),
             cache: cache.clone(),
             trace_reach: Duration::from_secs(config.querier().trace_reach_seconds),
@@ -86,22 +85,22 @@ impl App {
             Compactor::new(manifests.clone(), objects.clone(), cpu.clone(), &config.compaction(), telemetry.clone());
         let trace_mapper =
             TraceMapper::new(manifests.clone(), objects.clone(), cpu.clone(), cache.clone(), telemetry.clone());
-        let sources = sources(ingester.clone(), manifests, objects, cpu.clone(), cache);
-        let querier = Querier::new(config.querier(), sources, cpu.clone(), &telemetry, &mut registry);
+        let views = LocalViews { live: Arc::new(ingester.clone()), manifests, objects, cpu: cpu.clone(), cache };
+        let querier = Querier::new(config.querier(), Arc::new(views), cpu.clone(), &telemetry, &mut registry);
         let edge_telemetry = api::Telemetry::register(&mut registry);
         let edge =
             Edge::new(config.api(), ingester.clone(), querier, edge_telemetry, Arc::new(registry), config.to_yaml());
 
         let addresses = servers.addresses()?;
         let stop_serving = CancellationToken::new();
-        let serving = tokio::spawn(servers.serve(edge, stop_serving.clone()));
-        let mut upkeep = JoinSet::new();
-        upkeep.spawn(poller.run());
-        upkeep.spawn(trace_mapper.run());
-        upkeep.spawn(retention.run());
-        upkeep.spawn(collector.run());
+        let (mut serving, mut upkeep, mut compaction) = (Tasks::default(), Tasks::default(), Tasks::default());
+        serving.spawn("server", servers.serve(edge, stop_serving.clone()));
+        upkeep.spawn("manifest poller", poller.run());
+        upkeep.spawn("trace mapper", trace_mapper.run());
+        upkeep.spawn("retention", retention.run());
+        upkeep.spawn("collector", collector.run());
         let (stop_compaction, running) = watch::channel(false);
-        let compaction = tokio::spawn(compactor.run(running));
+        compaction.spawn("compactor", compactor.run(running));
         Ok(Self { addresses, ingester, stop_serving, serving, upkeep, compaction, stop_compaction, cpu, _lock: lock })
     }
 
@@ -114,7 +113,23 @@ impl App {
         &self.cpu
     }
 
-    /// Refuse, drain, close: what was acknowledged is in the log.
+    /// Runs a task beside the others until the process stops; its end is a failure like theirs.
+    pub fn run_beside(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        self.upkeep.spawn(name, task);
+    }
+
+    /// Waits until a part has died that the process needs; says which, and why. It must be stopped then, so that whoever
+    /// supervises it starts it anew.
+    pub async fn failed(&mut self) -> String {
+        tokio::select! {
+            reason = self.ingester.failed() => reason,
+            reason = self.serving.ended() => reason,
+            reason = self.upkeep.ended() => reason,
+            reason = self.compaction.ended() => reason,
+        }
+    }
+
+    /// Refuse, drain, close: what was acknowledged is in the log, synced.
     ///
     /// # Errors
     /// When serving ended by a panic.
@@ -122,14 +137,11 @@ impl App {
         self.ingester.refuse();
         self.stop_serving.cancel();
         self.stop_compaction.send_replace(true);
-        let served = self.serving.await;
-        self.upkeep.shutdown().await;
-        let abort_compaction = self.compaction.abort_handle();
-        if tokio::time::timeout(COMPACTION_STOP_TIMEOUT, self.compaction).await.is_err() {
-            abort_compaction.abort();
-        }
+        let served = self.serving.all_ended().await;
+        self.upkeep.abort().await;
+        self.compaction.all_ended_within(COMPACTION_STOP_TIMEOUT).await;
         self.ingester.close().await;
-        served.context("serve")
+        served.map_err(anyhow::Error::msg)
     }
 }
 
@@ -145,30 +157,4 @@ async fn open_store(
     }
     let manifests = manifest::Store::open(objects.clone(), telemetry).await?;
     Ok((objects, Arc::new(manifests)))
-}
-
-/// Live rows first, then the manifest: a block that is published in between is then in both, and taken once.
-pub fn sources(
-    ingester: Ingester,
-    manifests: Arc<manifest::Store>,
-    objects: Arc<dyn ObjectStore>,
-    cpu: CpuPool,
-    cache: BlockCache,
-) -> Sources {
-    Arc::new(move |tenant: &TenantId| {
-        let (ingester, manifests, objects, cpu) = (ingester.clone(), manifests.clone(), objects.clone(), cpu.clone());
-        let (tenant, cache) = (tenant.clone(), cache.clone());
-        async move {
-            let (live_tenant, live_ingester) = (tenant.clone(), ingester);
-            let live = cpu.run(move || live_ingester.live_sources(&live_tenant)).await?;
-            let live = live.map_err(|error| storage::Error::LiveSpans { reason: error.to_string() })?;
-            let manifest = manifests.load(&tenant).await?;
-            let mut sources: Vec<Arc<dyn Source>> =
-                live.into_iter().filter(|source| manifest.block(&source.block_id()).is_none()).collect();
-            let blocks = BlockSource::all(&tenant, &manifest, &objects, &cpu, &cache);
-            sources.extend(blocks.into_iter().map(|block| Arc::new(block) as Arc<dyn Source>));
-            Ok(sources)
-        }
-        .boxed()
-    })
 }

@@ -4,13 +4,13 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
 use clap::Parser;
 use mosso::app::App;
 use mosso::config::Config;
 use mosso::{cli, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 mod memory;
 
@@ -73,7 +73,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
 
 async fn serve(config: &Config) -> Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let app = tokio::select! {
+    let mut app = tokio::select! {
         app = App::start(config) => app?,
         _ = terminate.recv() => return Ok(()),
         _ = interrupt.recv() => return Ok(()),
@@ -86,12 +86,22 @@ async fn serve(config: &Config) -> Result<()> {
     if let Some(address) = addresses.otlp_http {
         info!(listener = "otlp_http", %address, "listening");
     }
-    tokio::select! {
-        _ = terminate.recv() => info!("stopping: SIGTERM"),
-        _ = interrupt.recv() => info!("stopping: SIGINT"),
-        () = memory::give_back(app.cpu().clone()) => {}
-    }
+    app.run_beside("memory keeper", memory::give_back(app.cpu().clone()));
+    let failure = tokio::select! {
+        _ = terminate.recv() => {
+            info!("stopping: SIGTERM");
+            None
+        }
+        _ = interrupt.recv() => {
+            info!("stopping: SIGINT");
+            None
+        }
+        reason = app.failed() => {
+            error!(reason, "stopping: the process cannot go on");
+            Some(reason)
+        }
+    };
     app.stop().await?;
     info!("stopped");
-    Ok(())
+    failure.map_or(Ok(()), |reason| Err(Error::msg(reason)))
 }

@@ -77,6 +77,9 @@ impl Servers {
     }
 
     /// Answers until `shutdown` is cancelled and all connections are closed, which takes the drain timeout at most.
+    ///
+    /// # Panics
+    /// When one of the ports has panicked: a process must not go on with some of its ports.
     pub async fn serve(self, edge: Arc<Edge>, shutdown: CancellationToken) {
         let mut ports = JoinSet::new();
         let config = edge.config.clone();
@@ -90,8 +93,10 @@ impl Servers {
         open("otlp grpc", self.otlp_grpc, otlp::grpc::router(edge.clone()));
         open("otlp http", self.otlp_http, otlp::http::router(edge));
         while let Some(ended) = ports.join_next().await {
-            if let Err(error) = ended {
-                warn!(%error, "a server task failed");
+            if let Err(error) = ended
+                && let Ok(panic) = error.try_into_panic()
+            {
+                std::panic::resume_unwind(panic);
             }
         }
     }

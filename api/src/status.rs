@@ -54,7 +54,7 @@ impl Edge {
             Readiness::Ready => None,
             Readiness::Replaying { detail } => Some(format!("Ingester not ready: replaying the log: {detail}")),
             Readiness::Stopping => Some("Application is stopping".to_owned()),
-            Readiness::Failed { part } => Some(format!("Ingester failed: the {part} has died, restart the process")),
+            Readiness::Failed { reason } => Some(format!("Ingester failed: {reason}")),
         }
     }
 }

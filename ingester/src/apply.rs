@@ -106,7 +106,7 @@ impl Applier {
 
     fn cut(&mut self, segment: SegmentSequence, done: Option<oneshot::Sender<Result<(), Error>>>) {
         self.cut_requested = false;
-        let heads = self.inner.live.cut();
+        let heads = self.inner.live.cut(segment);
         _ = self.flush_jobs.blocking_send(FlushJob { segment, heads, done });
     }
 }

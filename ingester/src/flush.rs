@@ -17,7 +17,7 @@ use storage::block::BlockSource;
 use storage::continued::continued;
 use storage::garbage::Begun;
 use storage::lock::WriterId;
-use storage::manifest::{Change, Manifest};
+use storage::manifest::{Change, Manifest, Watermark};
 use storage::wal::SegmentSequence;
 use storage::{Error as StorageError, block};
 use tokio::sync::{mpsc, oneshot};
@@ -81,14 +81,17 @@ impl Flusher {
     /// One job after another, each until all its blocks are published. A block that cannot be does not hold up the others
     /// of its job, but the jobs behind it; unless its tenant's manifest is damaged, which no attempt mends: the tenant is
     /// then unavailable, its rows stay as they are, and the log is kept for the next start.
-    pub(crate) async fn run(self, mut jobs: mpsc::Receiver<FlushJob>) {
+    ///
+    /// # Errors
+    /// [`StorageError::WriterElsewhere`]: no block is published any more, and nothing is deleted from the log.
+    pub(crate) async fn run(self, mut jobs: mpsc::Receiver<FlushJob>) -> Result<(), StorageError> {
         let mut must_hold_through = None;
         while let Some(FlushJob { segment, heads, mut done }) = jobs.recv().await {
             let mut pending: Vec<Pending> =
                 heads.into_iter().map(|head| Pending { head, begun: None, continued: None }).collect();
             let mut wait = FIRST_RETRY;
             loop {
-                if self.flush_all(&mut pending, segment, &mut done).await == Kept::InLog {
+                if self.flush_all(&mut pending, segment, &mut done).await? == Kept::InLog {
                     must_hold_through = Some(segment);
                 }
                 if pending.is_empty() {
@@ -107,18 +110,30 @@ impl Flusher {
                 _ = done.send(Ok(()));
             }
         }
+        Ok(())
     }
 
     /// Tries each head once; those that failed stay, but for those whose tenant has become unavailable.
-    async fn flush_all(&self, pending: &mut Vec<Pending>, segment: SegmentSequence, done: &mut Option<Done>) -> Kept {
+    async fn flush_all(
+        &self,
+        pending: &mut Vec<Pending>,
+        segment: SegmentSequence,
+        done: &mut Option<Done>,
+    ) -> Result<Kept, StorageError> {
         let mut kept = Kept::Nothing;
         for mut one in std::mem::take(pending) {
             match self.flush(&mut one, segment).await {
                 Ok(()) => self.live.published(&one.head),
+                Err(error @ StorageError::WriterElsewhere { .. }) => {
+                    if let Some(done) = done.take() {
+                        _ = done.send(Err(Error::NotReady { reason: error.to_string() }));
+                    }
+                    return Err(error);
+                }
                 Err(error) => {
                     let (tenant, block_id) = (&one.head.tenant, one.head.block.id());
                     self.metrics.flush_failed();
-                    if let StorageError::ManifestDamaged { .. } = error {
+                    if let StorageError::ManifestDamaged { .. } | StorageError::ManifestVersion { .. } = error {
                         tracing::error!(%tenant, %block_id, %error, "spans of this tenant are refused, what the log has of it is kept");
                         self.unavailable.add(tenant.clone(), error.to_string());
                         kept = Kept::InLog;
@@ -132,7 +147,7 @@ impl Flusher {
                 }
             }
         }
-        kept
+        Ok(kept)
     }
 
     async fn flush(&self, pending: &mut Pending, segment: SegmentSequence) -> Result<(), StorageError> {
@@ -155,9 +170,10 @@ impl Flusher {
         block.put(tenant, self.storage.objects.as_ref()).await?;
         let entry = block.entry().written_now();
         let (spans, bytes) = (entry.spans, entry.bytes());
-        let watermark = Some((self.storage.writer_id, segment));
+        self.storage.record_incarnation().await?;
+        let watermark = Some(Watermark { by: self.storage.lineage.clone(), segment });
         let change = Change { add: vec![entry], begun: Some(begun), watermark, ..Change::default() };
-        let writer_id = self.storage.writer_id;
+        let writer_id = self.storage.lineage.writer().id;
         let change_of = |now: &Manifest| {
             let mut change = change.clone();
             if !knows_all_writers(&known.manifest, now, &writer_id) {
@@ -186,7 +202,7 @@ impl Flusher {
         let head = &pending.head;
         // an earlier attempt without a clear outcome has published it before the fence, or never will
         let manifest = self.storage.manifests.fence(&head.tenant).await?;
-        if manifest.watermark(&self.storage.writer_id) >= segment {
+        if manifest.published_by(&self.storage.lineage.writer()) >= segment {
             return Ok(true);
         }
         tracing::warn!(tenant = %head.tenant, block_id = %head.block.id(), "a block was not published in time and is written anew");

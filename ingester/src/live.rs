@@ -17,7 +17,8 @@ use std::time::Instant;
 use model::TenantId;
 use spans::{Mark, TableBuilder};
 use storage::memory::{FutureBlock, MemorySource};
-use storage::source::Source;
+use storage::view::{CutPosition, LiveTable};
+use storage::wal::SegmentSequence;
 
 use crate::cut::LiveSize;
 use crate::error::Error;
@@ -45,6 +46,7 @@ struct TenantLive {
 /// Rows that the next cut takes.
 struct Head {
     block: FutureBlock,
+    cut: CutPosition,
     since: Instant,
     chunks: Vec<Arc<Chunk>>,
     chunk_bytes: usize,
@@ -59,6 +61,7 @@ struct Head {
 pub(crate) struct CutHead {
     pub tenant: TenantId,
     pub block: FutureBlock,
+    cut: CutPosition,
     pub chunks: Vec<Arc<Chunk>>,
 }
 
@@ -103,13 +106,15 @@ impl Live {
     }
 
     /// Takes all shown rows of all tenants out of the heads; they stay findable until [`published`](Self::published).
-    /// To be called when no row is staged.
-    pub(crate) fn cut(&self) -> Vec<Arc<CutHead>> {
+    /// To be called when no row is staged, and all of them lie in segments up to `segment`.
+    pub(crate) fn cut(&self, segment: SegmentSequence) -> Vec<Arc<CutHead>> {
         let (mut tenants, mut cut) = (self.lock(), Vec::new());
         for (tenant, live) in tenants.iter_mut() {
             let Some(mut head) = live.head.take() else { continue };
             head.close_chunk();
-            let head = Arc::new(CutHead { tenant: tenant.clone(), block: head.block, chunks: head.chunks });
+            head.cut.set(segment);
+            let Head { block, cut: position, chunks, .. } = head;
+            let head = Arc::new(CutHead { tenant: tenant.clone(), block, cut: position, chunks });
             live.flushing.push(head.clone());
             cut.push(head);
         }
@@ -128,20 +133,23 @@ impl Live {
     }
 
     /// All live rows of a tenant, oldest first. CPU work of some milliseconds when rows have come since the last call.
-    pub(crate) fn sources(&self, tenant: &TenantId) -> Result<Vec<Arc<dyn Source>>, Error> {
-        let mut chunks: Vec<Arc<Chunk>> = Vec::new();
+    pub(crate) fn tables(&self, tenant: &TenantId) -> Result<Vec<LiveTable>, Error> {
+        let mut chunks: Vec<(CutPosition, Arc<Chunk>)> = Vec::new();
         let mut open = None;
         if let Some(live) = self.lock().get_mut(tenant) {
-            chunks.extend(live.flushing.iter().flat_map(|head| &head.chunks).cloned());
+            let with_cut = |cut: &CutPosition, chunk: &Arc<Chunk>| (cut.clone(), chunk.clone());
+            for head in &live.flushing {
+                chunks.extend(head.chunks.iter().map(|chunk| with_cut(&head.cut, chunk)));
+            }
             if let Some(head) = &mut live.head {
-                chunks.extend(head.chunks.iter().cloned());
-                open = head.snapshot()?;
+                chunks.extend(head.chunks.iter().map(|chunk| with_cut(&head.cut, chunk)));
+                open = head.snapshot()?.map(|source| LiveTable { cut: head.cut.clone(), source });
             }
         }
-        let chunks = chunks.into_iter().map(|chunk| chunk.source());
-        let mut sources = chunks.collect::<Result<Vec<_>, _>>().map_err(Error::storage("sort live spans"))?;
-        sources.extend(open);
-        Ok(sources.into_iter().map(|source| source as Arc<dyn Source>).collect())
+        let chunks = chunks.into_iter().map(|(cut, chunk)| Ok(LiveTable { cut, source: chunk.source()? }));
+        let mut tables = chunks.collect::<Result<Vec<_>, _>>().map_err(Error::storage("sort live spans"))?;
+        tables.extend(open);
+        Ok(tables)
     }
 }
 
@@ -155,6 +163,7 @@ impl Head {
     fn new() -> Self {
         Self {
             block: FutureBlock::generate(),
+            cut: CutPosition::default(),
             since: Instant::now(),
             chunks: Vec::new(),
             chunk_bytes: 0,

@@ -1,6 +1,6 @@
 //! The write path on one screen: [`Ingester::push`].
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -9,11 +9,11 @@ use object_store::ObjectStore;
 use prometheus_client::registry::Registry;
 use storage::block::BlockCache;
 use storage::cpu::CpuPool;
-use storage::lock::WriterId;
+use storage::incarnation::{Lineage, Writer};
 use storage::manifest;
-use storage::source::Source;
+use storage::view::{LiveRows, LiveTable};
 use storage::wal::{Log, MAX_PAYLOAD_BYTES, Recovery};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -42,9 +42,9 @@ pub enum Readiness {
         detail: String,
     },
     Stopping,
-    /// A part of the process has died; a restart reads everything acknowledged back from the log.
+    /// It cannot go on; a restart reads everything acknowledged back from the log.
     Failed {
-        part: &'static str,
+        reason: String,
     },
 }
 
@@ -61,7 +61,8 @@ pub struct Storage {
     pub manifests: Arc<manifest::Store>,
     pub cpu: CpuPool,
     pub telemetry: storage::Telemetry,
-    pub writer_id: WriterId,
+    /// Whose log it is.
+    pub lineage: Arc<Lineage>,
     /// Whether a put may still arrive after the death of the process that made it, as it may over a network. The file
     /// system of this machine has done with a process before it frees its lock on the data folder.
     pub puts_may_be_late: bool,
@@ -69,6 +70,18 @@ pub struct Storage {
     pub cache: BlockCache,
     /// How far apart in time parts of a trace are looked for.
     pub trace_reach: Duration,
+}
+
+impl Storage {
+    /// Has the data folder know this start before a manifest does.
+    pub(crate) async fn record_incarnation(&self) -> Result<(), storage::Error> {
+        if self.lineage.is_recorded() {
+            return Ok(());
+        }
+        let named = self.manifests.incarnations_of(&self.lineage.writer().id);
+        let lineage = self.lineage.clone();
+        self.cpu.run(move || lineage.record(named.as_ref())).await?
+    }
 }
 
 /// Takes spans. Cheap to clone.
@@ -79,10 +92,11 @@ pub struct Ingester {
 
 pub(crate) struct Inner {
     pub config: Config,
+    writer: Writer,
     pub live: Arc<Live>,
     pub metrics: Metrics,
     pub unavailable: Arc<Unavailable>,
-    readiness: RwLock<Readiness>,
+    readiness: watch::Sender<Readiness>,
     pub log: mpsc::Sender<LogCommand>,
     queued_bytes: Arc<Semaphore>,
     cancel: CancellationToken,
@@ -110,10 +124,13 @@ impl Ingester {
         let inner = Arc::new(Inner {
             queued_bytes: Arc::new(Semaphore::new(config.max_queued_bytes)),
             config,
+            writer: storage.lineage.writer(),
             live: Arc::new(Live::default()),
             metrics: Metrics::register(registry),
             unavailable: Arc::new(Unavailable::new(unavailable)),
-            readiness: RwLock::new(Readiness::Replaying { detail: "the write-ahead log is being read".to_owned() }),
+            readiness: watch::Sender::new(Readiness::Replaying {
+                detail: "the write-ahead log is being read".to_owned(),
+            }),
             log: log_commands,
             cancel,
             tasks: TaskTracker::new(),
@@ -127,19 +144,19 @@ impl Ingester {
             unavailable: inner.unavailable.clone(),
         };
         let (flush_jobs, flush_receiver) = mpsc::channel(flush::MAX_QUEUED_CUTS);
-        let (guard, flush) = (inner.guard("flusher"), flusher.run(flush_receiver));
-        let flush = async move {
-            let _guard = guard;
-            flush.await;
-        };
-        inner.tasks.spawn(inner.cancel.clone().run_until_cancelled_owned(flush));
+        let of_flusher = inner.clone();
+        inner.spawn("flusher", async move {
+            if let Err(error) = flusher.run(flush_receiver).await {
+                of_flusher.fail(error.to_string());
+            }
+        });
 
         let (full_chunks, chunk_receiver) = mpsc::channel(sort::MAX_QUEUED_CHUNKS);
-        inner.tasks.spawn(inner.cancel.clone().run_until_cancelled_owned(sort::run(cpu, chunk_receiver)));
+        inner.spawn("sorter", sort::run(cpu, chunk_receiver));
 
         let apply_commands = apply::spawn(inner.clone(), flush_jobs.clone(), full_chunks);
         log_writer::spawn(log, log_receiver, apply_commands, inner.metrics.clone(), inner.guard("log writer"));
-        inner.tasks.spawn(inner.cancel.clone().run_until_cancelled_owned(cut_by_age(inner.clone())));
+        inner.spawn("cutter", cut_by_age(inner.clone()));
         recover::spawn(&inner, recovery, watermarks, flush_jobs, telemetry);
         Ok(Self { inner })
     }
@@ -189,15 +206,17 @@ impl Ingester {
     }
 
     pub fn readiness(&self) -> Readiness {
-        self.inner.readiness.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.inner.readiness.borrow().clone()
     }
 
-    /// The live spans of a tenant; see [`Live::sources`] for what it costs.
-    ///
-    /// # Errors
-    /// [`Error::Table`] when the spans that came last cannot be put in columns.
-    pub fn live_sources(&self, tenant: &TenantId) -> Result<Vec<Arc<dyn Source>>, Error> {
-        self.inner.live.sources(tenant)
+    /// Waits until spans can no longer be taken, for a reason that only a new start can mend; says which.
+    pub async fn failed(&self) -> String {
+        let mut readiness = self.inner.readiness.subscribe();
+        let failed = readiness.wait_for(|readiness| matches!(readiness, Readiness::Failed { .. })).await;
+        match failed.as_deref() {
+            Ok(Readiness::Failed { reason }) => reason.clone(),
+            _ => std::future::pending().await,
+        }
     }
 
     /// Refuses new requests from now on; those under way are finished.
@@ -223,23 +242,51 @@ impl Ingester {
     }
 }
 
+impl LiveRows for Ingester {
+    fn writer(&self) -> Writer {
+        self.inner.writer
+    }
+
+    fn tables(&self, tenant: &TenantId) -> Result<Vec<LiveTable>, storage::Error> {
+        let tables = self.inner.live.tables(tenant);
+        tables.map_err(|error| storage::Error::LiveSpans { reason: error.to_string() })
+    }
+}
+
 impl Inner {
     fn check_ready(&self) -> Result<(), Error> {
-        match &*self.readiness.read().unwrap_or_else(PoisonError::into_inner) {
+        match &*self.readiness.borrow() {
             Readiness::Ready => Ok(()),
             Readiness::Replaying { detail } => Err(Error::NotReady { reason: detail.clone() }),
             Readiness::Stopping => Err(Error::NotReady { reason: "the process is stopping".to_owned() }),
-            Readiness::Failed { part } => {
-                Err(Error::NotReady { reason: format!("the {part} has died, restart the process") })
-            }
+            Readiness::Failed { reason } => Err(Error::NotReady { reason: reason.clone() }),
         }
     }
 
     pub(crate) fn set_readiness(&self, readiness: Readiness) {
-        let mut current = self.readiness.write().unwrap_or_else(PoisonError::into_inner);
-        if !matches!(*current, Readiness::Stopping | Readiness::Failed { .. }) {
-            *current = readiness;
-        }
+        self.readiness.send_if_modified(|current| {
+            let may_change = !matches!(current, Readiness::Stopping | Readiness::Failed { .. });
+            if may_change {
+                *current = readiness;
+            }
+            may_change
+        });
+    }
+
+    /// From now on spans are refused, and [`Ingester::failed`] says why.
+    pub(crate) fn fail(&self, reason: String) {
+        tracing::error!(reason, "no spans can be taken any more");
+        self.set_readiness(Readiness::Failed { reason });
+    }
+
+    /// Runs a task until the ingester is closed.
+    fn spawn(self: &Arc<Self>, part: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let guard = self.guard(part);
+        let guarded = async move {
+            let _guard = guard;
+            task.await;
+        };
+        self.tasks.spawn(self.cancel.clone().run_until_cancelled_owned(guarded));
     }
 
     /// Makes the process refuse spans when the thread or task that holds the guard panics, rather than acknowledge
@@ -249,7 +296,7 @@ impl Inner {
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
-        *self.readiness.read().unwrap_or_else(PoisonError::into_inner) == Readiness::Stopping
+        *self.readiness.borrow() == Readiness::Stopping
     }
 
     /// Asks for a cut unless one is on its way through a full queue; the next check asks again.
@@ -284,8 +331,7 @@ pub(crate) struct Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            tracing::error!(part = self.part, "a part of the way in has died, spans are refused until a restart");
-            self.inner.set_readiness(Readiness::Failed { part: self.part });
+            self.inner.fail(format!("the {} has died", self.part));
         }
     }
 }

@@ -35,6 +35,9 @@ pub(crate) fn spawn(
             tracing::info!(requests = counts.applied, skipped = counts.skipped, held = counts.held, damaged = counts.damaged, took = ?counts.started.elapsed(), "write-ahead log replayed");
             guard.inner.set_readiness(Readiness::Ready);
         }
+        Err(Error::Storage { source, .. }) if matches!(*source, storage::Error::WriterElsewhere { .. }) => {
+            guard.inner.fail(source.to_string());
+        }
         Err(error) => {
             tracing::error!(%error, "the write-ahead log could not be replayed, no spans are taken until it can be");
             guard.inner.set_readiness(Readiness::Replaying {
@@ -114,7 +117,7 @@ fn replay(
 /// Only between segments, because the watermark counts whole segments.
 fn cut_if_due(inner: &Inner, segment: SegmentSequence, flush_jobs: &mpsc::Sender<FlushJob>) -> Result<(), Error> {
     if cut::due(&inner.live.size(), &inner.config, Instant::now()) == Some(cut::Due::Size) {
-        let job = FlushJob { segment, heads: inner.live.cut(), done: None };
+        let job = FlushJob { segment, heads: inner.live.cut(segment), done: None };
         flush_jobs.blocking_send(job).map_err(|_| Error::Stopped)?;
     }
     Ok(())

@@ -62,4 +62,4 @@ mod testing;
 pub use config::Config;
 pub use error::Error;
 pub use metrics::Intervals;
-pub use querier::{Querier, Sources};
+pub use querier::Querier;

@@ -3,13 +3,12 @@
 use std::cmp::Reverse;
 use std::sync::Arc;
 
-use hashbrown::HashSet;
-use model::{BlockId, TimeRange};
+use model::TimeRange;
 use storage::source::Source;
 
 use crate::answer::QueryMetrics;
 
-/// The sources whose newest spans are newest come first. Live data that is already in a published block is left out.
+/// The sources whose newest spans are newest come first.
 pub(crate) fn newest_first(sources: Vec<Arc<dyn Source>>) -> Vec<Arc<dyn Source>> {
     newest_first_with_arrival(sources).into_iter().map(|(_, source)| source).collect()
 }
@@ -18,9 +17,6 @@ pub(crate) fn newest_first(sources: Vec<Arc<dyn Source>>) -> Vec<Arc<dyn Source>
 ///
 /// Blocks are numbered by when they were begun, and the live tables that are to become one block are given oldest first.
 pub(crate) fn newest_first_with_arrival(mut sources: Vec<Arc<dyn Source>>) -> Vec<(usize, Arc<dyn Source>)> {
-    let published: HashSet<BlockId> =
-        sources.iter().filter(|source| !source.is_live()).map(|source| source.block_id()).collect();
-    sources.retain(|source| !source.is_live() || !published.contains(&source.block_id()));
     // cached: the id of live spans may change meanwhile
     sources.sort_by_cached_key(|source| source.block_id());
     let mut sources: Vec<_> = sources.into_iter().enumerate().collect();

@@ -2,11 +2,11 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use futures::future::BoxFuture;
 use model::{TenantId, TimeRange, TraceId};
 use prometheus_client::registry::Registry;
 use storage::CpuPool;
 use storage::source::Source;
+use storage::view::Views;
 use tokio::sync::watch;
 
 use crate::answer::{Answer, MetricsAnswer, SearchAnswer, TagNames, TagValues, TraceAnswer};
@@ -18,10 +18,6 @@ use crate::question::{Question, Running};
 use crate::request::{MetricsRequest, SearchRequest, TagNamesRequest, TagValuesRequest};
 use crate::telemetry::Telemetry;
 use crate::{metrics, search, tags, trace_by_id};
-
-/// Where a tenant's spans lie: live data and blocks, a consistent snapshot each time it is asked.
-pub type Sources =
-    Arc<dyn Fn(&TenantId) -> BoxFuture<'static, Result<Vec<Arc<dyn Source>>, storage::Error>> + Send + Sync>;
 
 /// Answers questions about stored traces. Cheap to clone.
 ///
@@ -36,7 +32,7 @@ pub(crate) struct Inner {
     pub cpu: CpuPool,
     pub tallies: TallyCache,
     pub telemetry: Telemetry,
-    sources: Sources,
+    views: Arc<dyn Views>,
 }
 
 /// The mutexes of a query guard plain values that are whole at every moment.
@@ -48,14 +44,14 @@ impl Querier {
     /// What it caches is counted by `storage`.
     pub fn new(
         config: Config,
-        sources: Sources,
+        views: Arc<dyn Views>,
         cpu: CpuPool,
         storage: &storage::Telemetry,
         registry: &mut Registry,
     ) -> Self {
         let tallies = tally_cache(config.metrics_cache_max_bytes, storage);
         let telemetry = Telemetry::new(registry);
-        Self { inner: Arc::new(Inner { config, cpu, tallies, telemetry, sources }) }
+        Self { inner: Arc::new(Inner { config, cpu, tallies, telemetry, views }) }
     }
 
     /// All spans of a trace; none is an empty answer. `range` is a hint where to look.
@@ -108,7 +104,7 @@ impl Querier {
     }
 
     async fn sources(&self, tenant: &TenantId) -> Result<Vec<Arc<dyn Source>>, Error> {
-        Ok((self.inner.sources)(tenant).await?)
+        Ok(self.inner.views.view(tenant).await?.sources)
     }
 
     /// Waits for the answer up to the deadline. However the question ends, it is counted and logged.

@@ -18,6 +18,7 @@ use storage::index::{IndexBuilder, Limits};
 use storage::memory::MemorySource;
 use storage::paths::BlockFile;
 use storage::source::{Dimensions, Projection, Read, RowGroup, Source, TraceAt};
+use storage::view::TenantView;
 use storage::{CpuPool, Telemetry, TraceIds};
 use tokio::sync::Semaphore;
 
@@ -144,12 +145,8 @@ pub(crate) fn querier(sources: Vec<Arc<dyn Source>>) -> Querier {
 }
 
 pub(crate) fn querier_with(config: Config, sources: Vec<Arc<dyn Source>>) -> Querier {
-    let sources = Arc::new(move |_: &TenantId| {
-        let sources = sources.clone();
-        let answer: futures::future::BoxFuture<'static, _> = Box::pin(async move { Ok(sources) });
-        answer
-    });
-    Querier::new(config, sources, CpuPool::new(2), &storage::Telemetry::unregistered(), &mut Registry::default())
+    let view = Arc::new(TenantView { sources });
+    Querier::new(config, view, CpuPool::new(2), &storage::Telemetry::unregistered(), &mut Registry::default())
 }
 
 /// A source whose small tables cannot be read.

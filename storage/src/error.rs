@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use model::{BlockId, ErrorKind, TenantId};
 
 use crate::garbage::MAX_UNPUBLISHED;
+use crate::lock::WriterId;
 
 /// The error of this crate.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +29,14 @@ pub enum Error {
     DataDirInUse { path: PathBuf },
     #[error("writer id {} is damaged: {reason}", path.display())]
     WriterIdDamaged { path: PathBuf, reason: String },
+    #[error("incarnations {} is damaged: {reason}", path.display())]
+    IncarnationsDamaged { path: PathBuf, reason: String },
+    /// Who goes on would take for published what the other has published, and delete it from its log.
+    #[error(
+        "another process writes as {writer_id}, as the manifest of tenant {tenant} shows: this data folder is a copy, or \
+         there is one of it; to go on with this one, delete its file writer-id, and its log is published under a new id"
+    )]
+    WriterElsewhere { tenant: TenantId, writer_id: WriterId },
     #[error("log segment {} has version {found}, this program knows version {known}", path.display())]
     SegmentVersion { path: PathBuf, found: u32, known: u32 },
     #[error("a log entry of tenant {tenant} has {bytes} bytes, at most {max_bytes} are allowed")]
@@ -105,7 +114,9 @@ impl Error {
             Self::CommitContention { .. } | Self::TooLate { .. } => ErrorKind::Unavailable,
             Self::EntryTooLarge { .. } | Self::Setting { .. } => ErrorKind::InvalidInput,
             Self::BlocksGone { .. } => ErrorKind::NotFound,
-            Self::WriterIdDamaged { .. } | Self::SegmentVersion { .. } => ErrorKind::Corrupt,
+            Self::WriterIdDamaged { .. } | Self::IncarnationsDamaged { .. } | Self::SegmentVersion { .. } => {
+                ErrorKind::Corrupt
+            }
             Self::ManifestDamaged { .. } | Self::ManifestVersion { .. } | Self::BlockDamaged { .. } => {
                 ErrorKind::Corrupt
             }
@@ -114,6 +125,7 @@ impl Error {
             Self::Arrow(_)
             | Self::Panicked { .. }
             | Self::CreateOverwrites
+            | Self::WriterElsewhere { .. }
             | Self::LiveSpans { .. }
             | Self::Index(_)
             | Self::SpansMissing { .. } => ErrorKind::Internal,

@@ -20,6 +20,7 @@ mod durable;
 pub mod error;
 mod exact;
 pub mod garbage;
+pub mod incarnation;
 pub mod index;
 pub mod lock;
 pub mod manifest;
@@ -32,6 +33,7 @@ pub mod telemetry;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod trace_map;
+pub mod view;
 pub mod wal;
 
 pub use block::TraceIds;

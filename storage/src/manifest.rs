@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! {"version": 1, "checksum": CRC-32 of the text of the value of "manifest",
-//!  "manifest": {"sequence", "blocks", "trace_maps", "wal_watermarks"}}
+//!  "manifest": {"sequence", "blocks", "trace_maps", "wal_watermarks", "incarnations"}}
 //! ```
 //!
 //! The newest counts. A commit reads it, changes it and creates the next one, which succeeds for one of many; the others
@@ -18,12 +18,14 @@ mod poll;
 mod store;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
 
 use model::{BlockId, TimeRange};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::unix_nanos;
 use crate::garbage::Begun;
+use crate::incarnation::{Incarnation, Lineage, Writer};
 use crate::lock::WriterId;
 use crate::paths::BlockFile;
 use crate::trace_map::TraceMapId;
@@ -32,9 +34,12 @@ use crate::wal::SegmentSequence;
 pub use poll::Poller;
 pub use store::Store;
 
+/// Fields that a later program of the same version has added. They are kept, and written again by the next commit, so that
+/// old and new programs can work on one store while it is upgraded.
+pub type UnknownFields = BTreeMap<String, serde_json::Value>;
+
 /// The live blocks of a tenant.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Manifest {
     /// Counts the commits; 0 for a tenant that has none.
     pub sequence: u64,
@@ -45,11 +50,15 @@ pub struct Manifest {
     pub trace_maps: Vec<TraceMapEntry>,
     /// Up to which segment a writer's log is in blocks, as far as this tenant is concerned.
     pub wal_watermarks: BTreeMap<WriterId, SegmentSequence>,
+    /// Which start of a writer raised its watermark last; not of those that did so before there was this field.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub incarnations: BTreeMap<WriterId, Incarnation>,
+    #[serde(flatten)]
+    pub unknown: UnknownFields,
 }
 
 /// What the manifest knows of a block: enough to plan a query and to read a file without asking for its size.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct BlockEntry {
     pub id: BlockId,
     pub start_nanos: u64,
@@ -68,11 +77,12 @@ pub struct BlockEntry {
     #[serde(default)]
     pub continued_traces: Option<u64>,
     pub files: BlockFiles,
+    #[serde(flatten)]
+    pub unknown: UnknownFields,
 }
 
 /// Sizes of a block's files.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlockFiles {
     pub spans_bytes: u64,
     pub traces_bytes: u64,
@@ -84,17 +94,20 @@ pub struct BlockFiles {
     /// 0 for a block of version 1, which has none.
     #[serde(default)]
     pub directory_bytes: u64,
+    #[serde(flatten)]
+    pub unknown: UnknownFields,
 }
 
 /// What the manifest knows of a trace map.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct TraceMapEntry {
     pub id: TraceMapId,
     /// Size of the object.
     pub bytes: u64,
     /// By their number in the map. Those that are gone keep their place.
     pub blocks: Vec<BlockId>,
+    #[serde(flatten)]
+    pub unknown: UnknownFields,
 }
 
 /// What a commit does, as a whole or not at all.
@@ -111,9 +124,24 @@ pub struct Change {
     /// When the writing of the first object of what is added began; what comes too late is not added. `None` sets no
     /// limit: for a store without a collector.
     pub begun: Option<Begun>,
-    /// Raises the watermark of a writer. Where it is as high already, the change was made before, whatever has become of
-    /// its blocks since.
-    pub watermark: Option<(WriterId, SegmentSequence)>,
+    pub watermark: Option<Watermark>,
+}
+
+/// Raises the watermark of a writer. Where the same start of it has raised it as high already, the change was made before,
+/// whatever has become of its blocks since.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Watermark {
+    pub by: Arc<Lineage>,
+    pub segment: SegmentSequence,
+}
+
+/// Why a change is not made.
+#[derive(Debug, PartialEq, Eq)]
+enum Refused {
+    /// The first of the blocks to replace that is gone.
+    BlockGone(BlockId),
+    /// Another process writes under the id of this writer.
+    WriterElsewhere(WriterId),
 }
 
 impl BlockFiles {
@@ -173,6 +201,20 @@ impl Manifest {
         self.wal_watermarks.get(writer).copied().unwrap_or(SegmentSequence::NONE)
     }
 
+    /// Up to which segment this start of a writer has published its log. What starts before it have published was never
+    /// among its live rows, and what others publish under its id says nothing about them.
+    pub fn published_by(&self, writer: &Writer) -> SegmentSequence {
+        match self.incarnations.get(&writer.id) {
+            Some(incarnation) if *incarnation == writer.incarnation => self.watermark(&writer.id),
+            _ => SegmentSequence::NONE,
+        }
+    }
+
+    /// False when another process has raised the writer's watermark: what it says is not about this writer's log.
+    pub fn is_of(&self, lineage: &Lineage) -> bool {
+        self.incarnations.get(&lineage.writer().id).is_none_or(|incarnation| lineage.includes(incarnation))
+    }
+
     /// Size at rest of all blocks.
     pub fn bytes(&self) -> u64 {
         self.blocks.iter().map(BlockEntry::bytes).fold(0, u64::saturating_add)
@@ -181,14 +223,16 @@ impl Manifest {
     /// The next manifest; `None` when the change is already in this one.
     ///
     /// # Errors
-    /// The first of the blocks to replace that is gone.
-    fn apply(&self, change: &Change) -> Result<Option<Self>, BlockId> {
-        if change.watermark.is_some_and(|(writer, segment)| segment <= self.watermark(&writer)) {
+    /// When the change was decided on something else than this manifest.
+    fn apply(&self, change: &Change) -> Result<Option<Self>, Refused> {
+        if let Some(watermark) = &change.watermark
+            && self.has_raised(watermark)?
+        {
             return Ok(None);
         }
         let adds_something = change.add.iter().any(|block| self.block(&block.id).is_none());
         if let Some(gone) = change.remove.iter().find(|id| adds_something && self.block(id).is_none()) {
-            return Err(*gone);
+            return Err(Refused::BlockGone(*gone));
         }
         let mut next = self.clone();
         let removed: BTreeSet<&BlockId> = change.remove.iter().collect();
@@ -201,10 +245,24 @@ impl Manifest {
         next.trace_maps.extend(new_map);
         let live: HashSet<BlockId> = next.blocks.iter().map(|block| block.id).collect();
         next.trace_maps.retain(|map| map.blocks.iter().any(|block_id| live.contains(block_id)));
-        if let Some((writer, segment)) = change.watermark {
-            next.wal_watermarks.insert(writer, segment);
+        if let Some(Watermark { by, segment }) = &change.watermark {
+            let Writer { id, incarnation } = by.writer();
+            next.wal_watermarks.insert(id, *segment);
+            next.incarnations.insert(id, incarnation);
         }
         Ok((next != *self).then(|| next.following()))
+    }
+
+    /// Whether this start of the writer has raised its watermark so far. Nobody else may have: a writer's rows lie in
+    /// segments beyond the watermark that it found when it started.
+    fn has_raised(&self, watermark: &Watermark) -> Result<bool, Refused> {
+        let (writer, segment) = (watermark.by.writer(), watermark.segment);
+        let is_raised = segment <= self.published_by(&writer);
+        let is_raised_by_others = !is_raised && segment <= self.watermark(&writer.id);
+        if is_raised_by_others || !self.is_of(&watermark.by) {
+            return Err(Refused::WriterElsewhere(writer.id));
+        }
+        Ok(is_raised)
     }
 
     /// The same content under the next sequence.

@@ -4,8 +4,8 @@
 //! objects                                                        data folder
 //! <tenant>/blocks/<block-id>/{spans,traces,resources,scopes}.parquet   lock        held by the process that uses the folder
 //! <tenant>/blocks/<block-id>/{index,directory}.bundle, meta.json       writer-id   identity of the log's writer
-//! <tenant>/trace-maps/<trace-map-id>.map                               wal/<20-digit sequence>.wal
-//! <tenant>/manifest/<20-digit sequence>.json
+//! <tenant>/trace-maps/<trace-map-id>.map                               incarnations   starts of that writer
+//! <tenant>/manifest/<20-digit sequence>.json                           wal/<20-digit sequence>.wal
 //! create-if-absent                 see [`crate::objects::probe`]       blocks/     root of the local object store
 //! ```
 
@@ -178,6 +178,11 @@ impl DataDir {
 
     pub fn writer_id_file(&self) -> PathBuf {
         self.root.join("writer-id")
+    }
+
+    /// See [`crate::incarnation`].
+    pub fn incarnations_file(&self) -> PathBuf {
+        self.root.join("incarnations")
     }
 
     /// Where the log's segments lie.

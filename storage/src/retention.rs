@@ -91,8 +91,18 @@ mod tests {
 
     fn entry(end_nanos: u64, written_nanos: u64) -> BlockEntry {
         let (id, files) = (BlockId::generate(), BlockFiles::default());
-        let (traces, spans, continued_traces) = (1, 1, None);
-        BlockEntry { id, start_nanos: 0, end_nanos, traces, spans, level: 0, written_nanos, continued_traces, files }
+        BlockEntry {
+            id,
+            start_nanos: 0,
+            end_nanos,
+            traces: 1,
+            spans: 1,
+            level: 0,
+            written_nanos,
+            continued_traces: None,
+            files,
+            unknown: Default::default(),
+        }
     }
 
     fn hours(hours: u64) -> Duration {

@@ -20,8 +20,9 @@ use spans::{SpanTable, TableBuilder};
 use storage::block::{self, BlockCache, BlockSource, Verifier};
 use storage::compaction::{self, Compactor};
 use storage::config::TraceConfig;
+use storage::incarnation::Lineage;
 use storage::lock::WriterId;
-use storage::manifest::{BlockEntry, Change, Manifest, Store};
+use storage::manifest::{BlockEntry, Change, Manifest, Store, Watermark};
 use storage::paths::{self, BlockFile, DataDir};
 use storage::source::Source;
 use storage::testing::whole_table;
@@ -160,12 +161,13 @@ async fn write_the_fixture() {
     let (tenant, telemetry, cpu) = (TenantId::single(), Telemetry::unregistered(), CpuPool::new(1));
     let objects = objects::open(&TraceConfig::default(), &dir, &telemetry).unwrap();
     let manifests = Arc::new(Store::open(objects.clone(), telemetry.clone()).await.unwrap());
+    let writer = Arc::new(Lineage::new(WRITER, Vec::new()));
     let publish = async |name: &str, watermark: Option<SegmentSequence>| {
         let mut builder = TableBuilder::default();
         builder.append(&otlp(name)).unwrap();
         let block = block::encode(BlockId::generate(), &tenant, &builder.snapshot().unwrap(), None).unwrap();
         block.put(&tenant, objects.as_ref()).await.unwrap();
-        let watermark = watermark.map(|segment| (WRITER, segment));
+        let watermark = watermark.map(|segment| Watermark { by: writer.clone(), segment });
         let change = Change { add: vec![block.entry()], watermark, ..Change::default() };
         manifests.commit(&tenant, |_| Some(change.clone())).await.unwrap();
     };

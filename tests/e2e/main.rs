@@ -5,6 +5,7 @@ mod conformance_suite;
 mod damage;
 mod disk_full;
 mod durability;
+mod failure;
 mod language;
 mod retention;
 mod server;

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -16,10 +16,22 @@ const MOSSO: &str = env!("CARGO_BIN_EXE_mosso");
 
 pub struct Server {
     process: Child,
-    log: Arc<Mutex<Vec<String>>>,
+    log: Log,
     pub api: String,
     pub otlp: String,
     pub grpc: String,
+}
+
+/// What a process has said so far.
+#[derive(Clone, Default)]
+pub struct Log(Arc<Mutex<Vec<String>>>);
+
+impl Log {
+    /// Lines that hold all of these words.
+    pub fn lines(&self, words: &[&str]) -> Vec<String> {
+        let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.iter().filter(|line| words.iter().all(|word| line.contains(word))).cloned().collect()
+    }
 }
 
 /// Settings that let every test run beside the others.
@@ -67,12 +79,12 @@ impl Server {
         let mut process = program.arg("-config.file").arg(config).stderr(Stdio::piped()).spawn()?;
         let stderr = process.stderr.take().context("stderr is piped")?;
         let (lines, log) = std::sync::mpsc::channel();
-        let all_lines = Arc::<Mutex<Vec<String>>>::default();
+        let all_lines = Log::default();
         let kept = all_lines.clone();
         std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 eprintln!("mosso| {line}");
-                kept.lock().unwrap_or_else(PoisonError::into_inner).push(line.clone());
+                kept.0.lock().unwrap_or_else(PoisonError::into_inner).push(line.clone());
                 _ = lines.send(line);
             }
         });
@@ -97,8 +109,12 @@ impl Server {
 
     /// Lines of the log so far that hold all of these words.
     pub fn log_lines(&self, words: &[&str]) -> Vec<String> {
-        let lines = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.iter().filter(|line| words.iter().all(|word| line.contains(word))).cloned().collect()
+        self.log.lines(words)
+    }
+
+    /// The log, also of after the end.
+    pub fn log(&self) -> Log {
+        self.log.clone()
     }
 
     pub fn target(&self) -> Target {
@@ -141,6 +157,20 @@ impl Server {
         self.process.kill()?;
         self.process.wait()?;
         Ok(())
+    }
+
+    /// Waits until the process ends by itself.
+    pub async fn ended(mut self) -> Result<ExitStatus> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.process.try_wait()? {
+                return Ok(status);
+            }
+            if Instant::now() > deadline {
+                bail!("mosso did not end within {PATIENCE:?}");
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// SIGTERM; returns how long the stop took.

@@ -1,4 +1,4 @@
-//! The real ingester and querier over a store and a log in memory. Blocks are never read: what a test sends is live.
+//! The real ingester and querier over a store and a log in memory.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,10 +8,12 @@ use ingester::{Ingester, Readiness};
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use prometheus_client::registry::Registry;
-use querier::{Querier, Sources};
+use querier::Querier;
 use storage::block::BlockCache;
+use storage::incarnation::Lineage;
 use storage::lock::WriterId;
 use storage::testing::Disk;
+use storage::view::LocalViews;
 use storage::wal::Log;
 use storage::{CpuPool, manifest};
 
@@ -30,14 +32,14 @@ impl Parts {
         let cpu = CpuPool::new(1);
         let telemetry = storage::Telemetry::unregistered();
         let store = manifest::Store::open(objects.clone(), telemetry.clone()).await.unwrap();
-        let writer_id = WriterId(uuid::Uuid::from_u128(1));
+        let lineage = Arc::new(Lineage::new(WriterId(uuid::Uuid::from_u128(1)), Vec::new()));
         let manifests = Arc::new(store);
         let storage = ingester::Storage {
-            objects,
-            manifests,
+            objects: objects.clone(),
+            manifests: manifests.clone(),
             cpu: cpu.clone(),
             telemetry: telemetry.clone(),
-            writer_id,
+            lineage,
             puts_may_be_late: true,
             cache: BlockCache::new(8 << 20, storage::Telemetry::unregistered()),
             trace_reach: Duration::from_secs(3_600),
@@ -47,15 +49,9 @@ impl Parts {
         while ingester.readiness() != Readiness::Ready {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        let querier =
-            Querier::new(querier::Config::default(), live_sources(ingester.clone()), cpu, &telemetry, registry);
+        let cache = BlockCache::new(0, telemetry.clone());
+        let views = LocalViews { live: Arc::new(ingester.clone()), manifests, objects, cpu: cpu.clone(), cache };
+        let querier = Querier::new(querier::Config::default(), Arc::new(views), cpu, &telemetry, registry);
         Self { ingester, querier, disk }
     }
-}
-
-fn live_sources(ingester: Ingester) -> Sources {
-    Arc::new(move |tenant| {
-        let sources = ingester.live_sources(tenant).expect("live spans can be put in columns");
-        Box::pin(async move { Ok(sources) })
-    })
 }

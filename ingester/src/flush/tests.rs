@@ -11,13 +11,17 @@ use spans::testing::shop_request;
 use storage::Telemetry;
 use storage::block::BlockCache;
 use storage::cpu::CpuPool;
+use storage::incarnation::Lineage;
 use storage::lock::WriterId;
 use storage::manifest::{BlockEntry, Store};
 
 use super::*;
 
 const SEGMENT: SegmentSequence = SegmentSequence(1);
-const WRITER: WriterId = WriterId(uuid::Uuid::from_u128(7));
+
+fn writer() -> Arc<Lineage> {
+    Arc::new(Lineage::new(WriterId(uuid::Uuid::from_u128(7)), Vec::new()))
+}
 
 struct Bucket {
     objects: Arc<dyn ObjectStore>,
@@ -39,7 +43,7 @@ impl Bucket {
             objects: self.objects.clone(),
             manifests: self.manifests().await,
             cpu: CpuPool::new(1),
-            writer_id: WRITER,
+            lineage: writer(),
             puts_may_be_late: true,
             cache: BlockCache::new(8 << 20, Telemetry::unregistered()),
             trace_reach: Duration::from_secs(3_600),
@@ -54,7 +58,7 @@ impl Bucket {
     fn cut(&self, live: &Live, begun: Begun) -> Pending {
         live.stage(&self.tenant, &shop_request(1, 5, 1).encode_to_vec()).unwrap();
         live.show(&self.tenant);
-        Pending { head: live.cut().remove(0), begun: Some(begun), continued: None }
+        Pending { head: live.cut(SEGMENT).remove(0), begun: Some(begun), continued: None }
     }
 
     async fn blocks(&self) -> Vec<BlockEntry> {
@@ -73,12 +77,11 @@ async fn a_block_that_was_not_published_in_time_is_written_anew() {
     for (begun, is_another) in [(Begun::now(), false), (too_long_ago(), true)] {
         let mut pending = bucket.cut(&flusher.live, begun);
         let first = pending.head.block.id();
-        let live = flusher.live.sources(&bucket.tenant).unwrap();
+        let live = flusher.live.tables(&bucket.tenant).unwrap();
         let segment = SegmentSequence(1 + u64::from(is_another));
         flusher.flush(&mut pending, segment).await.unwrap();
-        let published = live[0].block_id();
+        let published = live[0].source.block_id();
         assert_eq!(published != first, is_another);
-        // so a query that took the live rows before the commit knows that they are in a block
         assert!(bucket.blocks().await.iter().any(|block| block.id == published));
         flusher.live.published(&pending.head);
     }
@@ -93,7 +96,8 @@ async fn a_commit_without_a_clear_outcome_is_not_made_twice() {
         // the commit was made, though the flusher was told that it failed; then others have compacted the block
         let table = combined(&pending.head).unwrap();
         let entry = block::encode(pending.head.block.id(), &bucket.tenant, &table, None).unwrap().entry();
-        let published = Change { add: vec![entry.clone()], watermark: Some((WRITER, SEGMENT)), ..Change::default() };
+        let raised = Some(Watermark { by: flusher.storage.lineage.clone(), segment: SEGMENT });
+        let published = Change { add: vec![entry.clone()], watermark: raised, ..Change::default() };
         let compacted = BlockEntry { id: BlockId::generate(), level: 1, ..entry.clone() };
         let replaced = Change { add: vec![compacted.clone()], remove: vec![entry.id], ..Change::default() };
         let others = bucket.manifests().await;

@@ -10,7 +10,7 @@ fn request(seed: u64) -> Vec<u8> {
 }
 
 fn found(live: &Live) -> usize {
-    live.sources(&TenantId::single()).unwrap().iter().map(|source| source.span_count()).sum()
+    live.tables(&TenantId::single()).unwrap().iter().map(|table| table.source.span_count()).sum()
 }
 
 #[test]
@@ -32,7 +32,7 @@ fn rows_whose_log_entry_was_not_synced_are_gone() {
     live.stage(&tenant, &request(1)).unwrap();
     live.discard(&tenant);
     assert_eq!(live.size(), LiveSize { memory_bytes: 0, oldest: None });
-    assert!(live.cut().is_empty());
+    assert!(live.cut(SegmentSequence(1)).is_empty());
     let kept = live.stage(&tenant, &request(2)).unwrap();
     live.show(&tenant);
     live.stage(&tenant, &request(3)).unwrap();
@@ -55,7 +55,7 @@ fn rows_are_found_once_while_they_go_from_open_to_chunk_to_flushing() {
             assert_eq!(found(&live), sent);
         }
     }
-    let cut = live.cut();
+    let cut = live.cut(SegmentSequence(1));
     assert_eq!(found(&live), sent);
     chunks[0].source().unwrap();
     assert_eq!(found(&live), sent);

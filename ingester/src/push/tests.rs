@@ -8,9 +8,13 @@ use object_store::path::Path as ObjectPath;
 use object_store::{ObjectStore, ObjectStoreExt};
 use prost::Message;
 use spans::testing::shop_request;
-use storage::Telemetry;
 use storage::block::BlockCache;
+use storage::compaction::{self, Compactor};
+use storage::paths::DataDir;
 use storage::testing::{Call, Fault, FaultyStore, Power};
+use storage::view::{LocalViews, Views};
+use storage::{Source, Telemetry};
+use tokio::sync::watch;
 
 use super::*;
 use crate::apply::ApplyCommand;
@@ -18,27 +22,43 @@ use crate::apply::ApplyCommand;
 struct Running {
     ingester: Ingester,
     manifests: Arc<manifest::Store>,
+    objects: Arc<dyn ObjectStore>,
+}
+
+/// Spans that a query would find in published blocks, and live.
+async fn seen(views: &LocalViews, tenant: &TenantId) -> (usize, usize) {
+    let view = views.view(tenant).await.unwrap();
+    let (live, stored): (Vec<_>, Vec<_>) = view.sources.iter().partition(|source| source.is_live());
+    let count = |sources: Vec<&Arc<dyn Source>>| sources.iter().map(|source| source.span_count()).sum();
+    (count(stored), count(live))
 }
 
 /// A start that takes longer has failed for good.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 
-const WRITER: WriterId = WriterId(uuid::Uuid::from_u128(7));
-
-async fn start(wal_dir: &Path, objects: Arc<FaultyStore>, config: Config) -> Running {
+/// A process on a data folder that has no more than the log.
+async fn open(wal_dir: &Path, objects: Arc<FaultyStore>, config: Config) -> Result<Running, Error> {
+    let dir = DataDir::new(wal_dir).with_wal_dir(wal_dir);
     let manifests = Arc::new(manifest::Store::open(objects.clone(), Telemetry::unregistered()).await.unwrap());
     let storage = Storage {
-        objects,
+        objects: objects.clone(),
         manifests: manifests.clone(),
         cpu: CpuPool::new(1),
         telemetry: Telemetry::unregistered(),
-        writer_id: WRITER,
+        lineage: Arc::new(Lineage::open(&dir).unwrap()),
         puts_may_be_late: true,
         cache: BlockCache::new(8 << 20, Telemetry::unregistered()),
         trace_reach: Duration::from_secs(3_600),
     };
-    let ingester =
-        Ingester::open(config, Log::open(wal_dir).unwrap(), storage, &mut Registry::default()).await.unwrap();
+    let log = Log::open(wal_dir).unwrap();
+    let ingester = Ingester::open(config, log, storage, &mut Registry::default()).await?;
+    Ok(Running { ingester, manifests, objects })
+}
+
+/// As [`open`], ready.
+async fn start(wal_dir: &Path, objects: Arc<FaultyStore>, config: Config) -> Running {
+    let running = open(wal_dir, objects, config).await.unwrap();
+    let ingester = &running.ingester;
     let is_ready = async {
         while ingester.readiness() != Readiness::Ready {
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -46,7 +66,7 @@ async fn start(wal_dir: &Path, objects: Arc<FaultyStore>, config: Config) -> Run
     };
     let late = |_| panic!("not ready in time: {:?}", ingester.readiness());
     tokio::time::timeout(START_TIMEOUT, is_ready).await.unwrap_or_else(late);
-    Running { ingester, manifests }
+    running
 }
 
 impl Running {
@@ -54,12 +74,29 @@ impl Running {
         self.ingester.push(tenant, shop_request(seed, 5, seed * 1_000_000).encode_to_vec().into()).await.unwrap().spans
     }
 
+    fn views(&self, live: Arc<dyn LiveRows>) -> LocalViews {
+        let cache = BlockCache::new(0, Telemetry::unregistered());
+        let (manifests, objects, cpu) = (self.manifests.clone(), self.objects.clone(), CpuPool::new(1));
+        LocalViews { live, manifests, objects, cpu, cache }
+    }
+
     /// Spans in published blocks, and live ones that are in none of them.
     async fn spans(&self, tenant: &TenantId) -> (usize, usize) {
-        let live = self.ingester.live_sources(tenant).unwrap();
-        let manifest = self.manifests.load(tenant).await.unwrap();
-        let live = live.iter().filter(|source| manifest.block(&source.block_id()).is_none());
-        (manifest.blocks.iter().map(|block| block.spans as usize).sum(), live.map(|source| source.span_count()).sum())
+        seen(&self.views(Arc::new(self.ingester.clone())), tenant).await
+    }
+
+    /// Merges blocks, if there are several.
+    async fn compact(&self) {
+        let config = compaction::Config {
+            cycle: Duration::from_secs(30),
+            window: Duration::from_secs(3600),
+            max_traces: 1_000,
+            max_block_bytes: 1 << 30,
+        };
+        let (manifests, objects) = (self.manifests.clone(), self.objects.clone());
+        let mut compactor = Compactor::new(manifests, objects, CpuPool::new(1), &config, Telemetry::unregistered());
+        let (_stop, running) = watch::channel(false);
+        compactor.round(&running).await;
     }
 }
 
@@ -77,6 +114,44 @@ async fn spans_are_live_at_once_and_in_a_block_after_a_flush() {
     assert_eq!(running.spans(&tenant).await, (spans, 0));
     running.ingester.flush().await.unwrap();
     assert_eq!(running.spans(&tenant).await, (spans, 0), "nothing to flush");
+}
+
+/// Live rows after whose taking the rows are published, and their block is merged with others.
+struct Overtaken {
+    running: Running,
+    runtime: tokio::runtime::Handle,
+}
+
+impl LiveRows for Overtaken {
+    fn writer(&self) -> Writer {
+        self.running.ingester.writer()
+    }
+
+    fn tables(&self, tenant: &TenantId) -> Result<Vec<LiveTable>, storage::Error> {
+        let tables = self.running.ingester.tables(tenant)?;
+        self.runtime.block_on(async {
+            self.running.ingester.flush().await.unwrap();
+            self.running.compact().await;
+        });
+        Ok(tables)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_finds_spans_once_that_are_published_and_merged_while_it_begins() {
+    let (dir, tenant) = (tempfile::tempdir().unwrap(), TenantId::single());
+    let running = start(dir.path(), Arc::default(), Config::default()).await;
+    let mut sent = running.push(&tenant, 1).await;
+    running.ingester.flush().await.unwrap();
+    sent += running.push(&tenant, 2).await;
+    let (manifests, objects) = (running.manifests.clone(), running.objects.clone());
+    let (ingester, cpu) = (running.ingester.clone(), CpuPool::new(1));
+    let overtaken = Overtaken { running, runtime: tokio::runtime::Handle::current() };
+    let cache = BlockCache::new(0, Telemetry::unregistered());
+    let views = LocalViews { live: Arc::new(overtaken), manifests: manifests.clone(), objects, cpu, cache };
+    assert_eq!(seen(&views, &tenant).await, (sent, 0));
+    assert_eq!(manifests.load(&tenant).await.unwrap().blocks.len(), 1, "they were merged");
+    ingester.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -143,6 +218,54 @@ async fn a_block_that_is_published_after_a_restart_is_not_there_twice() {
         running.ingester.flush().await.unwrap();
         assert_eq!(running.spans(&tenant).await, (spans, 0), "call {call}");
     }
+}
+
+/// A data folder and a copy of it have one writer id, and so one watermark.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_processes_on_copies_of_a_data_folder_one_stops_and_keeps_its_log() {
+    let (dir, copied, objects) =
+        (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), Arc::<FaultyStore>::default());
+    let (tenant, is_copy) = (TenantId::single(), "this data folder is a copy");
+    let original = start(dir.path(), objects.clone(), Config::default()).await;
+    let writer_id = |dir: &Path| DataDir::new(dir).writer_id_file();
+    std::fs::copy(writer_id(dir.path()), writer_id(copied.path())).unwrap();
+    let copy = start(copied.path(), objects.clone(), Config::default()).await;
+
+    let (mut sent, mut flushes) = (0, 0..4);
+    while flushes.next().is_some() {
+        sent += original.push(&tenant, flushes.start).await;
+        original.ingester.flush().await.unwrap();
+    }
+    let kept = copy.push(&tenant, 100).await;
+    assert_eq!(copy.spans(&tenant).await, (sent, kept));
+    let refused = copy.ingester.flush().await.unwrap_err().to_string();
+    assert!(refused.contains(is_copy), "{refused}");
+    assert!(copy.ingester.failed().await.contains(is_copy));
+    assert_eq!(copy.spans(&tenant).await, (sent, kept), "what it has acknowledged is found until it ends");
+    copy.ingester.push(&tenant, shop_request(5, 5, 1).encode_to_vec().into()).await.unwrap_err();
+    copy.ingester.close().await;
+    let refused = open(copied.path(), objects.clone(), Config::default()).await.err().unwrap().to_string();
+    assert!(refused.contains(is_copy), "{refused}");
+
+    std::fs::remove_file(writer_id(copied.path())).unwrap();
+    let copy = start(copied.path(), objects.clone(), Config::default()).await;
+    assert_eq!(copy.spans(&tenant).await, (sent, kept), "under an id of its own nothing is lost");
+    copy.ingester.flush().await.unwrap();
+    sent += kept + original.push(&tenant, 200).await;
+    original.ingester.flush().await.unwrap();
+    assert_eq!(original.spans(&tenant).await, (sent, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_death_of_a_part_is_told_and_spans_are_refused() {
+    let (dir, tenant) = (tempfile::tempdir().unwrap(), TenantId::single());
+    let running = start(dir.path(), Arc::default(), Config::default()).await;
+    running.ingester.inner.spawn("cutter", async { panic!("no luck") });
+    assert_eq!(running.ingester.failed().await, "the cutter has died");
+    let refused = running.ingester.push(&tenant, shop_request(1, 5, 1).encode_to_vec().into()).await.unwrap_err();
+    assert!(refused.to_string().contains("the cutter has died"), "{refused}");
+    running.ingester.close().await;
+    assert!(running.ingester.inner.log.is_closed());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use model::{ErrorKind, TenantId};
 use storage::Error as StorageError;
+use storage::manifest::Manifest;
 use storage::wal::SegmentSequence;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
@@ -37,7 +38,11 @@ impl Watermarks {
         let (mut known, mut unavailable) = (HashMap::new(), HashMap::new());
         for tenant in storage.manifests.tenants() {
             match storage.manifests.load(&tenant).await {
-                Ok(manifest) => _ = known.insert(tenant, manifest.watermark(&storage.writer_id)),
+                Ok(manifest) => {
+                    let covered =
+                        watermark(&storage, &tenant, &manifest).map_err(Error::storage("take over the log"))?;
+                    known.insert(tenant, covered);
+                }
                 Err(error) if error.kind() == ErrorKind::Corrupt => {
                     tracing::error!(%tenant, %error, "spans of this tenant are refused, what the log has of it is kept");
                     unavailable.insert(tenant, error.to_string());
@@ -73,13 +78,23 @@ impl Watermarks {
 async fn fence(storage: &Storage, tenant: &TenantId) -> Result<SegmentSequence, Error> {
     loop {
         match storage.manifests.fence(tenant).await {
-            Ok(manifest) => return Ok(manifest.watermark(&storage.writer_id)),
+            Ok(manifest) => return watermark(storage, tenant, &manifest).map_err(Error::storage("take over the log")),
             Err(error) if is_passing(&error) => {
                 tracing::warn!(%tenant, %error, "the log cannot be replayed before a manifest is written, will retry");
                 tokio::time::sleep(FENCE_RETRY).await;
             }
             Err(error) => return Err(Error::storage("write a manifest")(error)),
         }
+    }
+}
+
+/// # Errors
+/// [`StorageError::WriterElsewhere`] when it is about another log.
+fn watermark(storage: &Storage, tenant: &TenantId, manifest: &Manifest) -> Result<SegmentSequence, StorageError> {
+    let writer_id = storage.lineage.writer().id;
+    match manifest.is_of(&storage.lineage) {
+        true => Ok(manifest.watermark(&writer_id)),
+        false => Err(StorageError::WriterElsewhere { tenant: tenant.clone(), writer_id }),
     }
 }
 

@@ -70,7 +70,9 @@ impl EncodedBlock {
                 scopes_bytes: bytes_of(BlockFile::Scopes),
                 index_bytes: bytes_of(BlockFile::Index),
                 directory_bytes: bytes_of(BlockFile::Directory),
+                unknown: Default::default(),
             },
+            unknown: Default::default(),
         }
     }
 

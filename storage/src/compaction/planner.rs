@@ -173,6 +173,7 @@ mod tests {
             continued_traces: Some(0),
             written_nanos: end,
             files,
+            unknown: Default::default(),
         }
     }
 

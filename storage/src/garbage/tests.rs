@@ -56,6 +56,7 @@ impl Bucket {
             written_nanos: 3,
             continued_traces,
             files,
+            unknown: Default::default(),
         }
     }
 
@@ -73,7 +74,7 @@ impl Bucket {
     async fn write_trace_map(&self, of: &BlockEntry) -> TraceMapEntry {
         let id = TraceMapId::generate();
         self.objects.put(&paths::trace_map(&self.tenant, &id), "a map".into()).await.unwrap();
-        TraceMapEntry { id, bytes: 5, blocks: vec![of.id] }
+        TraceMapEntry { id, bytes: 5, blocks: vec![of.id], unknown: Default::default() }
     }
 
     async fn has_trace_map(&self, map: &TraceMapEntry) -> bool {

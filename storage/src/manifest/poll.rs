@@ -1,10 +1,8 @@
 //! The task that takes over what other processes commit.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use model::TenantId;
 use tokio::time::MissedTickBehavior;
 use tracing::warn;
 
@@ -16,20 +14,18 @@ pub struct Poller {
     manifests: Arc<Store>,
     period: Duration,
     telemetry: Telemetry,
-    /// When a tenant's manifest was last known to be the newest.
-    confirmed: HashMap<TenantId, Instant>,
 }
 
 impl Poller {
     /// `period` is not 0.
     pub fn new(manifests: Arc<Store>, period: Duration, telemetry: Telemetry) -> Self {
         let now = Instant::now();
-        let confirmed = manifests.tenants().into_iter().map(|tenant| (tenant, now)).collect();
-        Self { manifests, period, telemetry, confirmed }
+        manifests.tenants().into_iter().for_each(|tenant| telemetry.polls.confirmed(tenant, now));
+        Self { manifests, period, telemetry }
     }
 
     /// Works until it is dropped. What cannot be read stays as it was last known.
-    pub async fn run(mut self) {
+    pub async fn run(self) {
         let mut polls = tokio::time::interval(self.period);
         polls.set_missed_tick_behavior(MissedTickBehavior::Delay);
         polls.tick().await; // at once: the store has just been opened
@@ -39,14 +35,14 @@ impl Poller {
         }
     }
 
-    pub(super) async fn poll(&mut self) {
+    pub(super) async fn poll(&self) {
         let started = Instant::now();
         match self.manifests.refresh_all().await {
             Ok(tenants) => {
                 for (tenant, result) in tenants {
                     match result {
                         Ok(manifest) if manifest.sequence == 0 => {} // a folder of others
-                        Ok(_) => _ = self.confirmed.insert(tenant, started),
+                        Ok(_) => self.telemetry.polls.confirmed(tenant, started),
                         Err(error) => {
                             warn!(%tenant, %error, "manifest could not be polled, the last known one stays");
                             self.telemetry.polls.failed(Some(&tenant));
@@ -59,10 +55,6 @@ impl Poller {
                 self.telemetry.polls.failed(None);
             }
         }
-        let now = Instant::now();
-        self.telemetry.polls.took(now.saturating_duration_since(started));
-        for (tenant, confirmed) in &self.confirmed {
-            self.telemetry.polls.set_age(tenant, now.saturating_duration_since(*confirmed));
-        }
+        self.telemetry.polls.took(started.elapsed());
     }
 }

@@ -8,22 +8,30 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
 use model::{ErrorKind, TenantId};
 use object_store::{ObjectStore, ObjectStoreExt, PutMode};
 use tokio::sync::Mutex;
 use tracing::{debug, error};
+use uuid::Uuid;
 
-use super::{Change, Manifest, format};
+use super::{Change, Manifest, Refused, format};
 use crate::error::Error;
 use crate::exact;
+use crate::incarnation::Incarnation;
+use crate::lock::WriterId;
 use crate::paths::{self, ObjectKey};
 use crate::telemetry::Telemetry;
 
 /// How many manifests of a tenant stay. All processes on a store must agree on it: see the consistency note above.
 const KEPT: u64 = 8;
 const COMMIT_ATTEMPTS: usize = 64;
+/// Between two attempts a writer waits for a random part of a time that doubles from this …
+const FIRST_CONTENTION_WAIT: Duration = Duration::from_millis(4);
+/// … to this.
+const LONGEST_CONTENTION_WAIT: Duration = Duration::from_millis(512);
 const READ_ATTEMPTS: usize = 8;
 /// Tenants that are read at once.
 const READ_CONCURRENCY: usize = 16;
@@ -94,6 +102,13 @@ impl Store {
         }
     }
 
+    /// The incarnations of a writer that the manifests of all tenants name; `None` when not all of them could be read.
+    pub fn incarnations_of(&self, writer_id: &WriterId) -> Option<BTreeSet<Incarnation>> {
+        let manifests = self.tenants().into_iter().map(|tenant| self.snapshot(&tenant));
+        let named = manifests.map(|manifest| Some(manifest?.incarnations.get(writer_id).copied()));
+        named.collect::<Option<Vec<_>>>().map(|named| named.into_iter().flatten().collect())
+    }
+
     /// What [`Store::load`] would return without reading the store.
     pub fn snapshot(&self, tenant: &TenantId) -> Option<Arc<Manifest>> {
         let tenant = self.tenants.read().unwrap_or_else(PoisonError::into_inner).get(tenant)?.clone();
@@ -142,7 +157,8 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::BlocksGone`] when blocks to replace are no longer there; [`Error::TooLate`] when blocks were to be added
-    /// that were begun too long ago. After any other error the change may have been made or not.
+    /// that were begun too long ago; [`Error::WriterElsewhere`] when others write under the id of a writer. After any other
+    /// error the change may have been made or not.
     pub async fn commit(
         &self,
         tenant: &TenantId,
@@ -150,8 +166,7 @@ impl Store {
     ) -> Result<Arc<Manifest>, Error> {
         let next = |newest: &Manifest, is_unclear: bool| {
             let Some(change) = change(newest) else { return Ok(None) };
-            let gone = |block_id| Error::BlocksGone { tenant: tenant.clone(), block_id };
-            match newest.apply(&change).map_err(gone)? {
+            match newest.apply(&change).map_err(|refused| refused.of(tenant))? {
                 Some(_) if change.begun.is_some_and(|begun| !begun.may_publish()) => {
                     Err(Error::TooLate { tenant: tenant.clone() })
                 }
@@ -182,7 +197,7 @@ impl Store {
         let slot = self.tenant(tenant);
         let mut state = slot.commits.lock().await;
         let mut newest = self.load(tenant).await?;
-        for _ in 0..COMMIT_ATTEMPTS {
+        for attempt in 0..COMMIT_ATTEMPTS {
             let Some(next) = next(&newest, state.unclear)? else { return Ok(newest) };
             let was_unclear = std::mem::replace(&mut state.unclear, true);
             let created = self.create(tenant, &next).await?;
@@ -191,6 +206,7 @@ impl Store {
                 return Ok(self.publish(tenant, Arc::new(next)));
             }
             self.telemetry.commit_conflict();
+            tokio::time::sleep(contention_wait(attempt)).await;
             newest = self.refresh(tenant).await?;
         }
         Err(Error::CommitContention { tenant: tenant.clone(), attempts: COMMIT_ATTEMPTS })
@@ -260,8 +276,38 @@ impl Store {
     }
 }
 
+/// How long to wait after an attempt that others were faster than. Random, so that those who wait do not meet again.
+fn contention_wait(attempt: usize) -> Duration {
+    let doublings = u32::try_from(attempt).unwrap_or(u32::MAX).min(u32::BITS - 1);
+    let longest = FIRST_CONTENTION_WAIT.saturating_mul(1 << doublings).min(LONGEST_CONTENTION_WAIT);
+    let random = u32::try_from(Uuid::new_v4().as_u128() & u128::from(u32::MAX)).unwrap_or_default();
+    longest.mul_f64(f64::from(random) / f64::from(u32::MAX))
+}
+
+impl Refused {
+    fn of(self, tenant: &TenantId) -> Error {
+        let tenant = tenant.clone();
+        match self {
+            Self::BlockGone(block_id) => Error::BlocksGone { tenant, block_id },
+            Self::WriterElsewhere(writer_id) => Error::WriterElsewhere { tenant, writer_id },
+        }
+    }
+}
+
 impl Tenant {
     fn snapshot(&self) -> Option<Arc<Manifest>> {
         self.snapshot.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writers_that_meet_wait_for_different_and_bounded_times() {
+        let waits: BTreeSet<Duration> = (0..100).map(|_| contention_wait(COMMIT_ATTEMPTS)).collect();
+        assert!(waits.len() > 90 && waits.iter().all(|wait| *wait <= LONGEST_CONTENTION_WAIT), "{waits:?}");
+        assert!((0..100).all(|_| contention_wait(0) <= FIRST_CONTENTION_WAIT));
     }
 }

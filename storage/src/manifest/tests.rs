@@ -26,14 +26,36 @@ fn block() -> BlockEntry {
         scopes_bytes: 4,
         index_bytes: 5,
         directory_bytes: 6,
+        unknown: Default::default(),
     };
     let id = BlockId::generate();
-    let (start_nanos, end_nanos, written_nanos, continued_traces) = (5, 6, 9, Some(10));
-    BlockEntry { id, start_nanos, end_nanos, traces: 7, spans: 8, level: 0, written_nanos, continued_traces, files }
+    BlockEntry {
+        id,
+        start_nanos: 5,
+        end_nanos: 6,
+        traces: 7,
+        spans: 8,
+        level: 0,
+        written_nanos: 9,
+        continued_traces: Some(10),
+        files,
+        unknown: Default::default(),
+    }
 }
 
 fn add(block: &BlockEntry) -> Change {
     Change { add: vec![block.clone()], ..Change::default() }
+}
+
+const WRITER: WriterId = WriterId(uuid::Uuid::from_u128(1));
+
+/// A writer that has just started.
+fn writer() -> Arc<Lineage> {
+    Arc::new(Lineage::new(WRITER, Vec::new()))
+}
+
+fn raised(by: &Arc<Lineage>, segment: u64) -> Option<Watermark> {
+    Some(Watermark { by: by.clone(), segment: SegmentSequence(segment) })
 }
 
 async fn open(objects: &Arc<dyn ObjectStore>) -> Store {
@@ -51,11 +73,11 @@ fn ids(manifest: &Manifest) -> Vec<BlockId> {
 #[tokio::test]
 async fn what_is_committed_is_there_after_a_restart() {
     let objects = memory();
-    let (first, second, writer) = (block(), block(), WriterId(uuid::Uuid::from_u128(1)));
+    let (first, second, writer) = (block(), block(), writer());
     let store = open(&objects).await;
     assert_eq!(*store.load(&tenant()).await.unwrap(), Manifest::default());
     assert!(store.tenants().is_empty(), "asking for a tenant does not make one");
-    let watermark = Some((writer, SegmentSequence(3)));
+    let watermark = raised(&writer, 3);
     let change = Change { add: vec![second.clone(), first.clone()], watermark, ..Change::default() };
     let committed = store.commit(&tenant(), |_| Some(change.clone())).await.unwrap();
     assert_eq!(store.snapshot(&tenant()).unwrap(), committed);
@@ -65,7 +87,7 @@ async fn what_is_committed_is_there_after_a_restart() {
     let manifest = reopened.snapshot(&tenant()).unwrap();
     assert_eq!(manifest, committed);
     assert_eq!((manifest.sequence, ids(&manifest)), (1, vec![first.id, second.id]));
-    assert_eq!(manifest.watermark(&writer), SegmentSequence(3));
+    assert_eq!(manifest.watermark(&writer.writer().id), SegmentSequence(3));
     assert_eq!(manifest.bytes(), 42);
 }
 
@@ -83,11 +105,11 @@ async fn a_change_that_is_there_already_is_not_made_again() {
 #[tokio::test]
 async fn a_watermark_never_sinks() {
     let store = open(&memory()).await;
-    let writer = WriterId(uuid::Uuid::from_u128(1));
-    for (raised, expected) in [(4, 4), (2, 4), (5, 5)] {
-        let change = Change { watermark: Some((writer, SegmentSequence(raised))), ..Change::default() };
+    let writer = writer();
+    for (segment, expected) in [(4, 4), (2, 4), (5, 5)] {
+        let change = Change { watermark: raised(&writer, segment), ..Change::default() };
         let manifest = store.commit(&tenant(), |_| Some(change.clone())).await.unwrap();
-        assert_eq!(manifest.watermark(&writer), SegmentSequence(expected));
+        assert_eq!(manifest.watermark(&writer.writer().id), SegmentSequence(expected));
     }
 }
 
@@ -241,7 +263,8 @@ async fn a_manifest_of_version_1_still_opens() {
     objects.put(&paths::manifest(&tenant(), 1), text.into()).await.unwrap();
     let manifest = open(&objects).await.load(&tenant()).await.unwrap();
     assert_eq!((manifest.blocks[0].spans, manifest.blocks[0].bytes()), (8, 10));
-    assert_eq!(manifest.watermark(&WriterId(uuid::Uuid::from_u128(1))), SegmentSequence(3));
+    assert_eq!(manifest.watermark(&WRITER), SegmentSequence(3));
+    assert!(manifest.is_of(&writer()), "whoever raised it");
     assert_eq!(manifest.blocks[0].written_nanos, 1_718_360_049_300_000_000, "when its id was made");
 }
 
@@ -266,13 +289,40 @@ async fn a_fence_makes_who_decided_before_it_decide_again() {
 #[tokio::test]
 async fn what_a_writer_has_published_is_not_added_again_after_it_was_replaced() {
     let store = open(&memory()).await;
-    let (published, compacted, writer) = (block(), block(), WriterId(uuid::Uuid::from_u128(1)));
-    let publish = Change { watermark: Some((writer, SegmentSequence(3))), ..add(&published) };
+    let (published, compacted) = (block(), block());
+    let publish = Change { watermark: raised(&writer(), 3), ..add(&published) };
     store.commit(&tenant(), |_| Some(publish.clone())).await.unwrap();
     let replace = Change { remove: vec![published.id], ..add(&compacted) };
     store.commit(&tenant(), |_| Some(replace.clone())).await.unwrap();
     let manifest = store.commit(&tenant(), |_| Some(publish.clone())).await.unwrap();
     assert_eq!(ids(&manifest), [compacted.id]);
+}
+
+#[tokio::test]
+async fn a_watermark_that_another_process_has_raised_is_not_taken_for_ones_own() {
+    let (store, before) = (open(&memory()).await, writer());
+    let after = |start: &Lineage| Arc::new(Lineage::new(WRITER, vec![start.writer().incarnation]));
+    let (original, copy) = (after(&before), after(&before));
+    let raise = async |by: &Arc<Lineage>, segment| {
+        let change = Change { watermark: raised(by, segment), ..add(&block()) };
+        store.commit(&tenant(), |_| Some(change.clone())).await
+    };
+    raise(&before, 1).await.unwrap();
+    let manifest = raise(&original, 4).await.unwrap();
+    assert_eq!(manifest.published_by(&original.writer()), SegmentSequence(4));
+    for other in [&before, &copy] {
+        assert_eq!(manifest.published_by(&other.writer()), SegmentSequence::NONE);
+        assert!(!manifest.is_of(other));
+        for segment in [2, 4, 5] {
+            let error = raise(other, segment).await.unwrap_err();
+            assert!(matches!(error, Error::WriterElsewhere { writer_id: WRITER, .. }), "{error}");
+        }
+    }
+    let next = after(&original);
+    assert!(manifest.is_of(&next));
+    raise(&next, 4).await.expect_err("no rows of its own can lie there");
+    assert_eq!(raise(&next, 5).await.unwrap().published_by(&next.writer()), SegmentSequence(5));
+    assert_eq!(store.incarnations_of(&WRITER), Some(BTreeSet::from([next.writer().incarnation])));
 }
 
 /// Requests that were made so far: LIST and GET.
@@ -290,7 +340,7 @@ async fn a_poll_takes_over_what_others_commit_and_costs_little_when_there_is_not
     let config = TraceConfig { backend: crate::config::Backend::Memory, ..TraceConfig::default() };
     let objects = crate::objects::open(&config, &DataDir::new(""), &telemetry).unwrap();
     let (ours, others) = (Arc::new(open(&objects).await), open(&objects).await);
-    let mut poller = Poller::new(ours.clone(), Duration::from_secs(60), telemetry);
+    let poller = Poller::new(ours.clone(), Duration::from_secs(60), telemetry);
     let (first, second) = (block(), block());
     for (tenant, block, count) in [(tenant(), first, 1), (TenantId::parse("new").unwrap(), second, 2)] {
         others.commit(&tenant, |_| Some(add(&block))).await.unwrap();
@@ -309,7 +359,7 @@ async fn a_poll_that_fails_keeps_what_was_known() {
     let objects = memory();
     let (ours, others) = (Arc::new(open(&objects).await), open(&objects).await);
     let mut registry = Registry::default();
-    let mut poller = Poller::new(ours.clone(), Duration::from_secs(60), Telemetry::register(&mut registry));
+    let poller = Poller::new(ours.clone(), Duration::from_secs(60), Telemetry::register(&mut registry));
     let known = others.commit(&tenant(), |_| Some(add(&block()))).await.unwrap();
     poller.poll().await;
     others.commit(&tenant(), |_| Some(add(&block()))).await.unwrap();
@@ -332,4 +382,55 @@ async fn a_commit_without_a_clear_outcome_is_written_again_when_it_is_repeated()
     assert_eq!((manifest.sequence, ids(&manifest)), (2, vec![block.id]));
     let manifest = store.commit(&tenant(), |_| Some(add(&block))).await.unwrap();
     assert_eq!(manifest.sequence, 2, "now the outcome is clear");
+}
+
+#[tokio::test]
+async fn the_age_of_what_is_known_grows_also_when_nobody_polls_any_more() {
+    let (objects, mut registry) = (memory(), Registry::default());
+    let (ours, telemetry) = (Arc::new(open(&objects).await), Telemetry::register(&mut registry));
+    open(&objects).await.commit(&tenant(), |_| Some(add(&block()))).await.unwrap();
+    let poller = Poller::new(ours, Duration::from_secs(60), telemetry);
+    poller.poll().await;
+    drop(poller);
+    let age = || -> f64 {
+        let text = crate::telemetry::tests::text(&registry);
+        let line = "tempodb_blocklist_tenant_index_age_seconds{tenant=\"team*a\"} ";
+        text.lines().find_map(|text| text.strip_prefix(line)).expect(&text).parse().unwrap()
+    };
+    let first = age();
+    while age() <= first {
+        std::thread::yield_now();
+    }
+}
+
+/// A program of the same version that is newer may know more; both work on the store while it is upgraded.
+#[tokio::test]
+async fn fields_that_are_not_known_are_passed_on_by_the_next_commit() {
+    let objects = memory();
+    let map = TraceMapId::generate();
+    let block_id = BlockId::generate();
+    let content = format!(
+        r#"{{"sequence":1,"blocks":[{{"id":"{block_id}","start_nanos":5,"end_nanos":6,"traces":7,"spans":8,"level":0,"written_nanos":9,"files":{{"spans_bytes":1,"traces_bytes":2,"resources_bytes":3,"scopes_bytes":4,"index_bytes":5,"bloom_bytes":12}},"zone":"a"}}],"trace_maps":[{{"id":"{map}","bytes":3,"blocks":["{block_id}"],"depth":2}}],"wal_watermarks":{{}},"parts":[{{"id":18446744073709551615}}]}}"#
+    );
+    let checksum = crc32fast::hash(content.as_bytes());
+    let text = format!(r#"{{"version":1,"checksum":{checksum},"manifest":{content}}}"#);
+    objects.put(&paths::manifest(&tenant(), 1), text.into()).await.unwrap();
+    let store = open(&objects).await;
+    store.commit(&tenant(), |_| Some(Change { watermark: raised(&writer(), 3), ..add(&block()) })).await.unwrap();
+    let written = objects.get(&paths::manifest(&tenant(), 2)).await.unwrap().bytes().await.unwrap();
+    let written = serde_json::from_slice::<serde_json::Value>(&written).unwrap()["manifest"].take();
+    assert_eq!(written["parts"][0]["id"], u64::MAX);
+    assert_eq!((&written["blocks"][0]["zone"], &written["trace_maps"][0]["depth"]), (&"a".into(), &2.into()));
+    assert_eq!(written["blocks"][0]["files"]["bloom_bytes"], 12);
+    assert_eq!(open(&objects).await.load(&tenant()).await.unwrap().blocks.len(), 2);
+}
+
+#[tokio::test]
+async fn a_manifest_of_a_later_version_is_refused_as_that() {
+    let objects = memory();
+    open(&objects).await.commit(&tenant(), |_| Some(add(&block()))).await.unwrap();
+    let text = r#"{"version":2,"checksum":0,"manifest":{},"more":1}"#;
+    objects.put(&paths::manifest(&tenant(), 2), text.into()).await.unwrap();
+    let error = open(&objects).await.load(&tenant()).await.unwrap_err();
+    assert!(error.to_string().ends_with("2.json has version 2, this program knows version 1"), "{error}");
 }

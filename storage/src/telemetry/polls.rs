@@ -1,12 +1,17 @@
 //! Counters of the look for what other processes have committed.
 
-use std::sync::atomic::AtomicU64;
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use model::TenantId;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
@@ -16,7 +21,31 @@ use super::TenantLabels;
 pub(crate) struct PollCounters {
     duration: Histogram,
     errors: Family<TenantLabels, Counter>,
-    age: Family<TenantLabels, Gauge<f64, AtomicU64>>,
+    ages: Ages,
+}
+
+/// When each tenant's manifest was last known to be the newest. How long ago that is, is computed when somebody asks: so
+/// it grows also when nobody polls any more.
+#[derive(Debug, Clone, Default)]
+struct Ages(Arc<Mutex<BTreeMap<TenantId, Instant>>>);
+
+impl Ages {
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<TenantId, Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Collector for Ages {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let help = "Time since the manifest was known to be the newest";
+        let name = "tempodb_blocklist_tenant_index_age_seconds";
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (tenant, confirmed) in self.lock().iter() {
+            let age = ConstGauge::new(confirmed.elapsed().as_secs_f64());
+            age.encode(family.encode_family(&TenantLabels::of(tenant))?)?;
+        }
+        Ok(())
+    }
 }
 
 impl PollCounters {
@@ -24,7 +53,7 @@ impl PollCounters {
         let counters = Self {
             duration: Histogram::new(exponential_buckets(0.001, 4.0, 10)),
             errors: Family::default(),
-            age: Family::default(),
+            ages: Ages::default(),
         };
         registry.register(
             "tempodb_blocklist_poll_duration_seconds",
@@ -36,11 +65,7 @@ impl PollCounters {
             "Manifests that could not be polled; without a tenant when tenants could not be listed",
             counters.errors.clone(),
         );
-        registry.register(
-            "tempodb_blocklist_tenant_index_age_seconds",
-            "At the last poll, time since the manifest was known to be the newest",
-            counters.age.clone(),
-        );
+        registry.register_collector(Box::new(counters.ages.clone()));
         counters
     }
 
@@ -54,7 +79,8 @@ impl PollCounters {
         self.errors.get_or_create(&labels).inc();
     }
 
-    pub(crate) fn set_age(&self, tenant: &TenantId, age: Duration) {
-        self.age.get_or_create(&TenantLabels::of(tenant)).set(age.as_secs_f64());
+    /// The known manifest of a tenant was the newest `at` this time.
+    pub(crate) fn confirmed(&self, tenant: TenantId, at: Instant) {
+        self.ages.lock().insert(tenant, at);
     }
 }

@@ -104,13 +104,14 @@ mod tests {
             written_nanos: 0,
             continued_traces: None,
             files: BlockFiles::default(),
+            unknown: Default::default(),
         };
         (0..count).map(block).collect()
     }
 
     fn map(blocks: &[BlockEntry]) -> TraceMapEntry {
         let blocks = blocks.iter().map(|block| block.id).collect();
-        TraceMapEntry { id: TraceMapId::generate(), bytes: 0, blocks }
+        TraceMapEntry { id: TraceMapId::generate(), bytes: 0, blocks, unknown: Default::default() }
     }
 
     /// The manifest after a job.

@@ -194,6 +194,7 @@ async fn of_a_large_map_a_header_and_a_bucket_are_read() {
         id: TraceMapId::generate(),
         bytes: object.len() as u64,
         blocks: (0..MAX_BLOCKS).map(|_| BlockId::generate()).collect(),
+        unknown: Default::default(),
     };
     fixture.objects.put(&paths::trace_map(&fixture.tenant, &entry.id), object.into()).await.unwrap();
     let cache = TraceMapCache::new(CACHE_BYTES, Telemetry::unregistered());

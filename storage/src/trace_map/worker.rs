@@ -114,7 +114,7 @@ impl TraceMapper {
         let object = self.cpu.run(move || format::encode(pairs, block_count)).await?;
         let (key, bytes, begun) = (paths::trace_map(tenant, &id), object.len() as u64, Begun::now());
         self.objects.put(&key, object.into()).await.map_err(Error::objects("write", &key))?;
-        let map = TraceMapEntry { id, bytes, blocks };
+        let map = TraceMapEntry { id, bytes, blocks, unknown: Default::default() };
         let change = |manifest: &Manifest| {
             is_due(manifest, &map, &replaced).then(|| Change {
                 add_trace_map: Some(map.clone()),

@@ -9,7 +9,6 @@ use anyhow::{Result, bail, ensure};
 use futures::TryStreamExt;
 use ingester::{Ingester, Readiness};
 use model::TenantId;
-use mosso::app;
 use object_store::ObjectStore;
 use object_store::path::Path as ObjectPath;
 use prometheus_client::registry::Registry;
@@ -18,12 +17,13 @@ use storage::block::BlockCache;
 use storage::compaction::{self, Compactor};
 use storage::config::TraceConfig;
 use storage::garbage::Collector;
-use storage::lock::WriterId;
+use storage::incarnation::Lineage;
 use storage::manifest::BlockEntry;
 use storage::paths::{self, BlockFile, ObjectKey};
 use storage::retention::{self, Retention};
 use storage::testing::{Disk, FaultyStore, Power};
 use storage::trace_map::TraceMapper;
+use storage::view::LocalViews;
 use storage::wal::Log;
 use storage::{CpuPool, Telemetry, manifest};
 use tokio::sync::{Mutex, watch};
@@ -31,7 +31,6 @@ use tokio::time::Instant;
 
 use super::plan::Start;
 
-const WRITER: WriterId = WriterId(uuid::Uuid::from_u128(1));
 /// How far ahead retention looks, and how long blocks are kept: what was written now and is old by its time goes.
 const AHEAD: Duration = Duration::from_secs(10 * 24 * 3600);
 const KEEP: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -54,7 +53,13 @@ pub struct Machine {
 
 impl Machine {
     /// Returns when the log is replayed.
-    pub async fn start(start: Start, disk: &Disk, objects: &FaultyStore, power: &Power) -> Result<Self> {
+    pub async fn start(
+        start: Start,
+        lineage: Arc<Lineage>,
+        disk: &Disk,
+        objects: &FaultyStore,
+        power: &Power,
+    ) -> Result<Self> {
         let objects: Arc<dyn ObjectStore> = Arc::new(objects.clone());
         let manifests = Arc::new(manifest::Store::open(objects.clone(), Telemetry::unregistered()).await?);
         let cpu = CpuPool::new(1);
@@ -63,7 +68,7 @@ impl Machine {
             manifests: manifests.clone(),
             cpu: cpu.clone(),
             telemetry: Telemetry::unregistered(),
-            writer_id: WRITER,
+            lineage,
             puts_may_be_late: true,
             cache: BlockCache::new(8 << 20, Telemetry::unregistered()),
             trace_reach: Duration::from_secs(3_600),
@@ -79,9 +84,20 @@ impl Machine {
         let registry = &mut Registry::default();
         let ingester = Ingester::open(config, log, storage, registry).await?;
         let cache = BlockCache::of(&TraceConfig::default(), &Telemetry::unregistered());
-        let sources = app::sources(ingester.clone(), manifests.clone(), objects.clone(), cpu.clone(), cache.clone());
-        let querier =
-            Querier::new(querier::Config::default(), sources, cpu.clone(), &Telemetry::unregistered(), registry);
+        let views = LocalViews {
+            live: Arc::new(ingester.clone()),
+            manifests: manifests.clone(),
+            objects: objects.clone(),
+            cpu: cpu.clone(),
+            cache: cache.clone(),
+        };
+        let querier = Querier::new(
+            querier::Config::default(),
+            Arc::new(views),
+            cpu.clone(),
+            &Telemetry::unregistered(),
+            registry,
+        );
         let collector = Mutex::new(collector(&manifests, &objects));
         let machine = Self { ingester, querier, collector, manifests, objects, cpu, cache };
         match machine.wait_ready(power).await {

@@ -1,6 +1,7 @@
 //! Runs a plan, step by step, and asks for everything after each.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -8,6 +9,8 @@ use futures::future::join_all;
 use model::TenantId;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
+use storage::incarnation::{Incarnation, Lineage};
+use storage::lock::WriterId;
 use storage::testing::{Disk, FaultyStore, Power};
 
 use super::check::{Asking, Question};
@@ -16,6 +19,7 @@ use super::model::Model;
 use super::plan::{Operation, Plan, Request, Start, Step, TENANTS, Trouble};
 use super::spans;
 
+const WRITER: WriterId = WriterId(uuid::Uuid::from_u128(1));
 /// While something is waited for, so much time passes there …
 const TICK: Duration = Duration::from_millis(100);
 /// … in so much time here.
@@ -30,6 +34,8 @@ pub struct World {
     power: Power,
     disk: Disk,
     objects: FaultyStore,
+    /// Every start so far.
+    incarnations: Vec<Incarnation>,
     machine: Option<Machine>,
     model: RefCell<Model>,
     /// What was done and how it ended, for the report.
@@ -59,6 +65,7 @@ impl World {
             disk: Disk::default().after_crash(power.clone(), &mut SmallRng::seed_from_u64(0)),
             objects: FaultyStore::default().on(power.clone()),
             power,
+            incarnations: Vec::new(),
             machine: None,
             model: RefCell::default(),
             history: RefCell::default(),
@@ -209,7 +216,9 @@ impl World {
         self.machine = None;
         self.plan(troubles);
         for _ in 0..MOST_STARTS {
-            let started = passing_time(Machine::start(start, &self.disk, &self.objects, &self.power)).await;
+            let lineage = Arc::new(Lineage::new(WRITER, self.incarnations.clone()));
+            self.incarnations.push(lineage.writer().incarnation);
+            let started = passing_time(Machine::start(start, lineage, &self.disk, &self.objects, &self.power)).await;
             self.nothing_fails_any_more();
             match started {
                 Ok(machine) => self.machine = Some(machine),
