@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use model::BlockId;
-use spans::SpanTable;
+use spans::{Copies, SpanTable};
 use storage::block::EncodedBlock;
 use storage::garbage::Begun;
 use storage::manifest::Change;
@@ -138,6 +138,7 @@ impl Flusher {
         self.storage.manifests.commit(tenant, |_| Some(change.clone())).await?;
         tracing::info!(%tenant, %block_id, spans, bytes, took = ?started.elapsed(), "block published");
         self.metrics.flushed(bytes, started.elapsed());
+        self.metrics.copies_dropped(tenant, pending.head.received_spans().saturating_sub(spans));
         Ok(())
     }
 
@@ -159,7 +160,7 @@ impl Flusher {
 fn encode(head: &CutHead, block_id: BlockId) -> Result<EncodedBlock, StorageError> {
     let tables = head.chunks.iter().map(|chunk| Ok(chunk.source()?.table()));
     let tables = tables.collect::<Result<Vec<SpanTable>, StorageError>>()?;
-    block::encode(block_id, &head.tenant, &spans::combine(&tables)?)
+    block::encode(block_id, &head.tenant, &spans::join(&tables, Copies::DropAll)?.table)
 }
 
 #[cfg(test)]

@@ -160,6 +160,7 @@ impl TableBuilder {
         }
     }
 
+    /// Spans that were added, copies among them.
     pub fn span_count(&self) -> usize {
         self.spans.span_id.len()
     }
@@ -182,7 +183,7 @@ impl TableBuilder {
             + self.others.byte_count()
     }
 
-    /// The table of all spans added so far; the builder stays as it is.
+    /// The table of all spans added so far, each once however often it was sent; the builder stays as it is.
     ///
     /// # Errors
     /// [`Error::Arrow`] when a column would not fit its type (2 GiB of text).
