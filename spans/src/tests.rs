@@ -100,7 +100,7 @@ proptest! {
     ) {
         let requests: Vec<_> = seeds.into_iter().map(odd_request).collect();
         let mut sent = requests.clone();
-        let mut of_tables = vec![requests.clone(), Vec::new(), Vec::new()];
+        let mut of_tables = [requests.clone(), Vec::new(), Vec::new()];
         for (again, table) in sends {
             sent.insert(again.index(sent.len()), again.get(&requests).clone());
             of_tables[table].push(again.get(&requests).clone());
