@@ -167,6 +167,16 @@ fn a_batch_that_is_sent_three_times_counts_once() {
 }
 
 #[test]
+fn rows_are_counted_with_the_memory_that_their_table_takes() {
+    let mut builder = TableBuilder::default();
+    builder.append(&shop_request(1, 800, 1_000).encode_to_vec()).unwrap();
+    let counted = builder.memory_bytes();
+    let SpanTable { spans, traces, resources, scopes } = builder.snapshot().unwrap();
+    let taken = crate::batch_memory_bytes(&[&spans, &traces, &resources, &scopes]);
+    assert!((taken * 4 / 5..taken * 6 / 5).contains(&counted), "{counted} for {taken}");
+}
+
+#[test]
 fn one_id_with_another_kind_or_another_start_is_another_span() {
     use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
     let call = Span {
