@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use hashbrown::HashSet;
 use model::{TenantId, TraceId};
-use spans::SpanTable;
+use spans::{Copies, SpanTable};
 use storage::block::BlockSource;
 use storage::continued::continued;
 use storage::garbage::Begun;
@@ -184,6 +184,7 @@ impl Flusher {
         self.storage.manifests.commit(tenant, change_of).await?;
         tracing::info!(%tenant, %block_id, spans, bytes, took = ?started.elapsed(), "block published");
         self.metrics.flushed(bytes, started.elapsed());
+        self.metrics.copies_dropped(tenant, pending.head.received_spans().saturating_sub(spans));
         Ok(())
     }
 
@@ -220,7 +221,7 @@ fn knows_all_writers(then: &Manifest, now: &Manifest, own: &WriterId) -> bool {
 fn combined(head: &CutHead) -> Result<SpanTable, StorageError> {
     let tables = head.chunks.iter().map(|chunk| Ok(chunk.source()?.table()));
     let tables = tables.collect::<Result<Vec<SpanTable>, StorageError>>()?;
-    Ok(spans::combine(&tables)?)
+    Ok(spans::join(&tables, Copies::DropAll)?.table)
 }
 
 #[cfg(test)]

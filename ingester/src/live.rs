@@ -65,6 +65,13 @@ pub(crate) struct CutHead {
     pub chunks: Vec<Arc<Chunk>>,
 }
 
+impl CutHead {
+    /// Spans that were received, copies among them.
+    pub(crate) fn received_spans(&self) -> u64 {
+        self.chunks.iter().map(|chunk| chunk.received_spans as u64).sum()
+    }
+}
+
 impl Live {
     fn lock(&self) -> MutexGuard<'_, HashMap<TenantId, TenantLive>> {
         // a panic while the lock was held can only have come from a table that could not be built; rows stay usable

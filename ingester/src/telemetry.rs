@@ -31,6 +31,7 @@ pub(crate) struct Metrics {
     log_bytes: Gauge,
     log_segments: Gauge,
     log_failures: Counter,
+    span_copies: Family<TenantLabel, Counter>,
     blocks_flushed: Counter<u64, AtomicU64>,
     failed_flushes: Counter,
     flush_duration: Histogram,
@@ -48,6 +49,7 @@ impl Metrics {
             log_bytes: Gauge::default(),
             log_segments: Gauge::default(),
             log_failures: Counter::default(),
+            span_copies: Family::default(),
             blocks_flushed: Counter::default(),
             failed_flushes: Counter::default(),
             flush_duration: Histogram::new(exponential_buckets(0.01, 2.0, 14)),
@@ -77,6 +79,11 @@ impl Metrics {
             "mosso_ingester_log_failures",
             "Appends to the write-ahead log that failed",
             m.log_failures.clone(),
+        );
+        registry.register(
+            "mosso_ingester_span_copies",
+            "Spans that were received again and are in their block once",
+            m.span_copies.clone(),
         );
         registry.register("tempo_ingester_blocks_flushed", "Blocks published", m.blocks_flushed.clone());
         registry.register(
@@ -122,6 +129,12 @@ impl Metrics {
         self.blocks_flushed.inc();
         self.flush_duration.observe(took.as_secs_f64());
         self.flush_size.observe(bytes as f64);
+    }
+
+    pub(crate) fn copies_dropped(&self, tenant: &TenantId, spans: u64) {
+        if spans > 0 {
+            self.span_copies.get_or_create(&TenantLabel { tenant: tenant.to_string() }).inc_by(spans);
+        }
     }
 
     pub(crate) fn flush_failed(&self) {

@@ -14,29 +14,28 @@ use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, SchemaRef, UInt32T
 use arrow::row::{RowConverter, SortField};
 use hashbrown::HashMap;
 
-mod copies;
 mod gather;
 mod texts;
 
 use crate::builder::{Values, dictionary_column};
+use crate::copies::{CopyFilter, SpanIdentity};
 use crate::demote::{demote, demote_batch, demote_dimensions};
 use crate::error::Error;
 use crate::schema::{self, column};
 use crate::table::{self, SpanTable, Traces, wrong_type};
 use crate::traces::{SpanForTrace, TracesBuilder};
 use crate::tree::{self, Node};
-use copies::CopyFilter;
 use gather::{Gather, Runs};
 use texts::{NewNumbers, Texts, dictionary};
 
-/// Which spans are left out because they are there several times.
+/// Which copies of spans are left out. What a copy is, [`crate::copies`] says; the first of them stays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Copies {
     /// None.
     Keep,
-    /// Of the spans of a trace with the same id and kind that are in several tables, all but those of the earliest.
+    /// Those in traces of which several tables have a part. A trace that lies in one table is taken as it is.
     DropFromLater,
-    /// … and of the spans of one table that are equal in every field, all but the first.
+    /// All.
     DropAll,
 }
 
@@ -60,7 +59,7 @@ pub fn combine(tables: &[SpanTable]) -> Result<SpanTable, Error> {
     Ok(join(tables, Copies::Keep)?.table)
 }
 
-/// As [`combine`], without copies, and without spans to which no trace refers.
+/// As [`combine`], without `copies`, and without spans to which no trace refers.
 ///
 /// # Errors
 /// [`Error::Damaged`] when a table lacks a column of [`crate::schema`].
@@ -76,7 +75,7 @@ pub fn join(tables: &[SpanTable], copies: Copies) -> Result<Joined, Error> {
         .zip(resources.new_rows.iter().zip(&scopes.new_rows))
         .map(|(table, (resource_rows, scope_rows))| Part::of(table, &texts, resource_rows, scope_rows))
         .collect::<Result<Vec<_>, Error>>()?;
-    let order = sort(&parts, &services, &mut CopyFilter::new(copies, &tables))?;
+    let order = sort(&parts, &services, copies);
     let values = texts.interner.values();
     let schema = tables.first().map_or_else(schema::spans, |table| table.spans.schema());
     let table = SpanTable {
@@ -294,9 +293,17 @@ impl<'a> Part<'a> {
         array.is_valid(at).then(|| array.value(at).try_into().ok()).flatten()
     }
 
+    fn id(&self, row: usize) -> [u8; 8] {
+        self.span_id.value(row).try_into().unwrap_or_default()
+    }
+
     fn node(&self, row: usize) -> Node {
-        let span_id = self.span_id.value(row).try_into().unwrap_or_default();
-        Node { span_id, parent_id: self.parent_id(row), kind: self.kind.value(row) }
+        Node { span_id: self.id(row), parent_id: self.parent_id(row), kind: self.kind.value(row) }
+    }
+
+    fn identity(&self, trace: usize, row: usize) -> SpanIdentity {
+        let (kind, start_nanos) = (self.kind.value(row), self.start_nanos(trace, row));
+        SpanIdentity { span_id: self.id(row), kind, start_nanos }
     }
 
     fn start_nanos(&self, trace: usize, row: usize) -> u64 {
@@ -317,7 +324,7 @@ struct Order {
     joined_traces: usize,
 }
 
-fn sort(parts: &[Part<'_>], services: &[Option<i32>], copies: &mut CopyFilter<'_>) -> Result<Order, Error> {
+fn sort(parts: &[Part<'_>], services: &[Option<i32>], copies: Copies) -> Order {
     let mut runs: Vec<(u128, usize, usize)> = Vec::new();
     for (part_at, part) in parts.iter().enumerate() {
         runs.extend((0..part.traces.len()).map(|trace| (u128::from_be_bytes(part.traces.id(trace).0), part_at, trace)));
@@ -328,7 +335,7 @@ fn sort(parts: &[Part<'_>], services: &[Option<i32>], copies: &mut CopyFilter<'_
     };
     let mut newest_first: Vec<_> = runs.chunk_by(|a, b| a.0 == b.0).collect();
     newest_first.sort_by_cached_key(|runs| Reverse(start_of(runs)));
-    let mut order = Order::default();
+    let (mut order, mut filter) = (Order::default(), CopyFilter::default());
     let (mut nodes, mut sources, mut placed) = (Vec::new(), Vec::new(), Vec::new());
     for runs in newest_first {
         nodes.clear();
@@ -336,7 +343,11 @@ fn sort(parts: &[Part<'_>], services: &[Option<i32>], copies: &mut CopyFilter<'_
         for &(_, part, trace) in runs {
             sources.extend(parts[part].traces.span_rows(trace).map(|row| (part, trace, row)));
         }
-        let dropped = copies.drop_copies(parts, &mut sources)?;
+        let dropped = match copies {
+            Copies::Keep => 0,
+            Copies::DropFromLater if runs.len() == 1 => 0,
+            _ => filter.drop_copies(&mut sources, |&(part, trace, row)| parts[part].identity(trace, row)),
+        };
         order.dropped_spans += dropped;
         order.joined_traces += usize::from(runs.len() > 1);
         nodes.extend(sources.iter().map(|&(part, _, row)| parts[part].node(row)));
@@ -372,7 +383,7 @@ fn sort(parts: &[Part<'_>], services: &[Option<i32>], copies: &mut CopyFilter<'_
         }
         order.traces.close(runs[0].0.to_be_bytes());
     }
-    Ok(order)
+    order
 }
 
 /// Every column of the new `spans`.

@@ -20,6 +20,7 @@ mod builder;
 mod by_id;
 mod combine;
 mod conform;
+mod copies;
 mod demote;
 mod encode;
 mod error;

@@ -8,8 +8,8 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use proptest::prelude::*;
 use prost::Message;
 
-use crate::testing::{canonical, odd_request};
-use crate::{ById, SpanTable, TableBuilder, check, combine, encode};
+use crate::testing::{canonical, odd_request, shop_request};
+use crate::{ById, Copies, SpanTable, TableBuilder, check, combine, encode, join};
 
 fn table_of(requests: &[ExportTraceServiceRequest]) -> SpanTable {
     let mut builder = TableBuilder::default();
@@ -94,6 +94,27 @@ proptest! {
     }
 
     #[test]
+    fn what_is_sent_again_counts_once_whatever_the_order(
+        seeds in prop::collection::vec(any::<u64>(), 1..4),
+        sends in prop::collection::vec((any::<prop::sample::Index>(), 0usize..3), 0..8),
+    ) {
+        let requests: Vec<_> = seeds.into_iter().map(odd_request).collect();
+        let mut sent = requests.clone();
+        let mut of_tables = [requests.clone(), Vec::new(), Vec::new()];
+        for (again, table) in sends {
+            sent.insert(again.index(sent.len()), again.get(&requests).clone());
+            of_tables[table].push(again.get(&requests).clone());
+        }
+        let once = all(&requests);
+        let table = table_of(&sent);
+        assert_runs(&table);
+        prop_assert_eq!(canonical(&encode(&table).unwrap()), once.clone());
+        let joined = join(&of_tables.iter().map(|sent| table_of(sent)).collect::<Vec<_>>(), Copies::DropAll).unwrap();
+        assert_runs(&joined.table);
+        prop_assert_eq!(canonical(&encode(&joined.table).unwrap()), once);
+    }
+
+    #[test]
     fn any_bytes_are_refused_or_stored(mut bytes in prop::collection::vec(any::<u8>(), 0..200), seed in any::<u64>(), cut in any::<prop::sample::Index>()) {
         let mut request = odd_request(seed).encode_to_vec();
         let at = cut.index(request.len() + 1);
@@ -134,6 +155,50 @@ fn bad_ids_are_refused_with_the_words_that_clients_know() {
         message(|span| span.parent_span_id = vec![1; 3]),
         "parent span ids must be 64 bit or empty, received 24 bits"
     );
+}
+
+#[test]
+fn a_batch_that_is_sent_three_times_counts_once() {
+    let batch = shop_request(1, 5, 1_000);
+    let table = table_of(&[batch.clone(), batch.clone(), batch.clone()]);
+    assert_eq!(canonical(&encode(&table).unwrap()), all(std::slice::from_ref(&batch)));
+    let once = table_of(&[batch]);
+    assert_eq!(table.traces, once.traces, "its traces are summed up once");
+}
+
+#[test]
+fn rows_are_counted_with_the_memory_that_their_table_takes() {
+    let mut builder = TableBuilder::default();
+    builder.append(&shop_request(1, 800, 1_000).encode_to_vec()).unwrap();
+    let counted = builder.memory_bytes();
+    let SpanTable { spans, traces, resources, scopes } = builder.snapshot().unwrap();
+    let taken = crate::batch_memory_bytes(&[&spans, &traces, &resources, &scopes]);
+    assert!((taken * 4 / 5..taken * 6 / 5).contains(&counted), "{counted} for {taken}");
+}
+
+#[test]
+fn one_id_with_another_kind_or_another_start_is_another_span() {
+    use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
+    let call = Span {
+        trace_id: vec![1; 16],
+        span_id: vec![1; 8],
+        kind: 3,
+        start_time_unix_nano: 10,
+        end_time_unix_nano: 20,
+        ..Default::default()
+    };
+    let server = Span { kind: 2, ..call.clone() };
+    let later = Span { start_time_unix_nano: 11, ..call.clone() };
+    let request = |spans: Vec<Span>| {
+        let scope_spans = vec![ScopeSpans { spans, ..Default::default() }];
+        ExportTraceServiceRequest { resource_spans: vec![ResourceSpans { scope_spans, ..Default::default() }] }
+    };
+    let three = request(vec![call.clone(), server.clone(), later.clone()]);
+    let again = request(vec![server.clone(), call, later, server]);
+    let table = table_of(&[three.clone(), again.clone()]);
+    assert_eq!(canonical(&encode(&table).unwrap()), all(std::slice::from_ref(&three)));
+    let joined = join(&[table_of(std::slice::from_ref(&three)), table_of(&[again])], Copies::DropAll).unwrap();
+    assert_eq!((joined.table.span_count(), joined.dropped_spans, joined.joined_traces), (3, 3, 1));
 }
 
 #[test]

@@ -104,7 +104,8 @@ impl IndexBuilder {
     /// Adds the spans of some whole traces, in the order of the block's rows.
     ///
     /// # Errors
-    /// [`Error::Spans`] when the table has another shape than [`spans::schema`], or attribute columns.
+    /// [`Error::Spans`] when the table has another shape than [`spans::schema`], or its resources or scopes have attribute
+    /// columns.
     pub fn add(&mut self, table: &SpanTable) -> Result<(), Error> {
         self.collected.add(table)
     }

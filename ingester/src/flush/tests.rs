@@ -88,6 +88,25 @@ async fn a_block_that_was_not_published_in_time_is_written_anew() {
 }
 
 #[tokio::test]
+async fn spans_that_were_sent_again_are_in_the_block_once_and_counted() {
+    let (bucket, mut registry) = (Bucket::new(), Registry::default());
+    let flusher = Flusher { metrics: Metrics::register(&mut registry), ..bucket.flusher().await };
+    let batch = shop_request(1, 5, 1).encode_to_vec();
+    let spans = spans::check(&batch).unwrap().spans as u64;
+    for _ in 0..3 {
+        flusher.live.stage(&bucket.tenant, &batch).unwrap();
+        flusher.live.show(&bucket.tenant);
+    }
+    let mut pending = Pending { head: flusher.live.cut(SEGMENT).remove(0), begun: None, continued: None };
+    flusher.flush(&mut pending, SEGMENT).await.unwrap();
+    assert_eq!(bucket.blocks().await[0].spans, spans);
+    let mut counters = String::new();
+    prometheus_client::encoding::text::encode(&mut counters, &registry).unwrap();
+    let copies = format!("mosso_ingester_span_copies_total{{tenant=\"single-tenant\"}} {}", 2 * spans);
+    assert!(counters.contains(&copies), "{counters}");
+}
+
+#[tokio::test]
 async fn a_commit_without_a_clear_outcome_is_not_made_twice() {
     for begun in [Begun::now(), too_long_ago()] {
         let bucket = Bucket::new();

@@ -10,6 +10,8 @@ use storage::memory::{FutureBlock, MemorySource};
 pub(crate) struct Chunk {
     block: FutureBlock,
     rows: Mutex<Rows>,
+    /// Spans that were received, copies among them.
+    pub(crate) received_spans: usize,
 }
 
 enum Rows {
@@ -20,7 +22,9 @@ enum Rows {
 impl Chunk {
     /// `snapshot` is the table of all rows, if there is one already.
     pub(super) fn new(block: FutureBlock, rows: TableBuilder, snapshot: Option<Arc<MemorySource>>) -> Self {
-        Self { block, rows: Mutex::new(snapshot.map_or_else(|| Rows::AsTheyCame(Box::new(rows)), Rows::Sorted)) }
+        let received_spans = rows.span_count();
+        let rows = snapshot.map_or_else(|| Rows::AsTheyCame(Box::new(rows)), Rows::Sorted);
+        Self { block, rows: Mutex::new(rows), received_spans }
     }
 
     /// The sorted rows. The first call is CPU work of some 20 ms.

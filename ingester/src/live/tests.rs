@@ -27,6 +27,19 @@ fn staged_rows_are_found_once_they_are_shown() {
 }
 
 #[test]
+fn a_batch_that_is_sent_again_is_found_once() {
+    let (live, tenant) = (Live::default(), TenantId::single());
+    let mut sent = 0;
+    for _ in 0..3 {
+        sent = live.stage(&tenant, &request(1)).unwrap();
+        live.show(&tenant);
+        assert_eq!(found(&live), sent);
+    }
+    let cut = live.cut(SegmentSequence(1));
+    assert_eq!((found(&live), cut[0].received_spans()), (sent, 3 * sent as u64));
+}
+
+#[test]
 fn rows_whose_log_entry_was_not_synced_are_gone() {
     let (live, tenant) = (Live::default(), TenantId::single());
     live.stage(&tenant, &request(1)).unwrap();

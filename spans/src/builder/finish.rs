@@ -11,7 +11,8 @@ use arrow::buffer::{BooleanBuffer, NullBuffer, OffsetBuffer};
 use arrow::datatypes::Fields;
 
 use super::columns::{Attributes, Lists, Tag};
-use super::{Mark, NO_TEXT, TableBuilder, Values, dictionary_column};
+use super::{Mark, NO_TEXT, Spans, TableBuilder, Values, dictionary_column};
+use crate::copies::{CopyFilter, SpanIdentity};
 use crate::error::Error;
 use crate::schema;
 use crate::table::SpanTable;
@@ -27,7 +28,17 @@ struct Row {
     trace: u32,
 }
 
-/// The table of the rows before `mark`.
+impl Spans {
+    fn identity(&self, row: usize) -> SpanIdentity {
+        SpanIdentity { span_id: self.span_id[row], kind: self.kind[row], start_nanos: self.start_nanos[row] }
+    }
+
+    fn node(&self, row: usize) -> Node {
+        Node { span_id: self.span_id[row], parent_id: self.parent_span_id[row], kind: self.kind[row] }
+    }
+}
+
+/// The table of the rows before `mark`, without copies.
 pub(super) fn finish(builder: &TableBuilder, mark: &Mark) -> Result<SpanTable, Error> {
     let values = builder.string_values();
     let (rows, traces) = sort(builder, mark, &values)?;
@@ -39,7 +50,7 @@ pub(super) fn finish(builder: &TableBuilder, mark: &Mark) -> Result<SpanTable, E
     })
 }
 
-/// Puts rows in table order and sums up each trace.
+/// Puts rows in table order, without copies, and sums up each trace.
 fn sort(builder: &TableBuilder, mark: &Mark, values: &Values) -> Result<(Vec<Row>, RecordBatch), Error> {
     let columns = &builder.spans;
     let ids = columns.trace_id[..mark.spans].iter();
@@ -54,17 +65,16 @@ fn sort(builder: &TableBuilder, mark: &Mark, values: &Values) -> Result<(Vec<Row
     let services = service_names(builder, mark);
     let mut rows = Vec::with_capacity(by_trace.len());
     let mut traces = TracesBuilder::default();
-    let (mut nodes, mut placed) = (Vec::new(), Vec::new());
+    let (mut spans, mut nodes, mut placed, mut copies) = (Vec::new(), Vec::new(), Vec::new(), CopyFilter::default());
     for (Reverse(trace_start_nanos), run) in newest_first {
+        spans.clear();
+        spans.extend(run.iter().map(|&(_, row)| row as usize));
+        copies.drop_copies(&mut spans, |&row| columns.identity(row));
         nodes.clear();
-        nodes.extend(run.iter().map(|&(_, row)| Node {
-            span_id: columns.span_id[row as usize],
-            parent_id: columns.parent_span_id[row as usize],
-            kind: columns.kind[row as usize],
-        }));
+        nodes.extend(spans.iter().map(|&row| columns.node(row)));
         tree::order(&nodes, &mut placed);
         for place in &placed {
-            let at = run[place.node].1 as usize;
+            let at = spans[place.node];
             rows.push(Row { at, parent_offset: place.parent_offset, trace_start_nanos, trace: traces.len() as u32 });
             traces.span(&SpanForTrace {
                 start_nanos: columns.start_nanos[at],

@@ -11,7 +11,7 @@ use model::{Intrinsic, Scope};
 use spans::{ArrayElement, SpanTable, array_elements};
 
 use super::Limits;
-use super::columns::{Columns, Items, Texts, wrong};
+use super::columns::{AttributeValues, Columns, Items, Texts, Values, wrong};
 use super::directory::{INTRINSICS, IndexedField};
 use super::fingerprint::Hashes;
 use super::term::{self, Scalar};
@@ -50,7 +50,8 @@ impl Collected {
     /// Adds the spans of some whole traces.
     ///
     /// # Errors
-    /// [`Error::Spans`] when the table has another shape than [`spans::schema`], or attribute columns.
+    /// [`Error::Spans`] when the table has another shape than [`spans::schema`], or its resources or scopes have attribute
+    /// columns.
     pub fn add(&mut self, table: &SpanTable) -> Result<(), Error> {
         self.fields.iter_mut().for_each(|(_, values)| values.begin_table());
         let columns = Columns::of(table)?;
@@ -94,6 +95,9 @@ impl Collected {
         for item in columns.attributes.range(&rows) {
             self.add_item(&columns.attributes.items, numbers, Scope::Span, item, page, 1);
         }
+        for (attribute, &field) in columns.attribute_columns.iter().zip(&numbers.attribute_columns) {
+            self.add_column(attribute, field, page, &rows);
+        }
         self.add_events(columns, numbers, page, &rows);
         self.add_links(columns, numbers, page, &rows);
         for (resource, spans) in count(columns.resource, &rows, columns.resources.len())? {
@@ -130,6 +134,41 @@ impl Collected {
             for run in codes[rows.clone()].chunk_by(|left, right| left == right) {
                 values.add_few(Scalar::Code(run[0]), page, run.len() as u32);
             }
+        }
+    }
+
+    /// Adds the values that a page has of an attribute with a column of its own.
+    fn add_column(&mut self, attribute: &AttributeValues<'_>, field: usize, page: u32, rows: &Range<usize>) {
+        if field == NO_FIELD {
+            return;
+        }
+        let (values, hashes) = (&mut self.fields[field].1, &mut self.hashes);
+        let count = match &attribute.values {
+            Values::Coded(texts) => for_each_valid(texts.keys, rows, |row| {
+                if let Some((number, text)) = texts.get(row) {
+                    values.add_coded_text(number, text, page, 1, hashes);
+                }
+            }),
+            Values::OtherwiseCoded(texts) => for_each_valid(texts.keys, rows, |row| {
+                if let Some((_, text)) = texts.get(row) {
+                    values.add_text(text, page, 1, hashes);
+                }
+            }),
+            Values::Texts(texts) => {
+                for_each_valid(*texts, rows, |row| _ = values.add_text(texts.value(row), page, 1, hashes))
+            }
+            Values::Ints(ints) => for_each_valid(*ints, rows, |row| {
+                values.add_number(Number::Int(ints.value(row)), page, 1, hashes);
+            }),
+            Values::Doubles(doubles) => for_each_valid(*doubles, rows, |row| {
+                values.add_number(float(doubles.value(row)), page, 1, hashes);
+            }),
+            Values::Bools(bools) => for_each_valid(*bools, rows, |row| {
+                values.add_few(Scalar::Bool(bools.value(row)), page, 1);
+            }),
+        };
+        if count > 0 {
+            values.add_present(page, count);
         }
     }
 
@@ -249,6 +288,16 @@ fn float(number: f64) -> Number {
     Number::Float(number.to_bits())
 }
 
+/// Does this for the rows that have a value; returns how many those are.
+fn for_each_valid(column: &dyn Array, rows: &Range<usize>, mut add: impl FnMut(usize)) -> u32 {
+    let mut count = 0;
+    for row in rows.clone().filter(|&row| column.is_valid(row)) {
+        add(row);
+        count += 1;
+    }
+    count
+}
+
 /// How many of the rows refer to each row of a small table.
 fn count(references: &[u32], rows: &Range<usize>, table_rows: usize) -> Result<Vec<(usize, u32)>, Error> {
     let mut sorted = references[rows.clone()].to_vec();
@@ -266,6 +315,8 @@ struct FieldNumbers {
     intrinsics: [usize; INTRINSICS.len()],
     /// For each scope, by number of the key; `None` for those not yet met.
     keys: [Vec<Option<usize>>; Scope::ALL.len()],
+    /// In their order.
+    attribute_columns: Vec<usize>,
 }
 
 impl FieldNumbers {
@@ -273,7 +324,11 @@ impl FieldNumbers {
         let number = |intrinsic| collected.field(IndexedField::Intrinsic(intrinsic));
         let intrinsics = INTRINSICS.map(number);
         let keys = Scope::ALL.map(|scope| vec![None; columns.items(scope).key_texts.len()]);
-        Self { intrinsics, keys }
+        let attribute_columns = columns
+            .attribute_columns
+            .iter()
+            .map(|attribute| collected.field(IndexedField::Attribute(attribute.of.scope, attribute.of.key.clone())));
+        Self { intrinsics, keys, attribute_columns: attribute_columns.collect() }
     }
 
     fn of(&self, intrinsic: Intrinsic) -> usize {

@@ -6,7 +6,7 @@ use arrow::array::{
     Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryArray, BooleanArray, Float64Array, Int32Array, Int64Array,
     ListArray, PrimitiveArray, RecordBatch, StringArray, StructArray, UInt32Array,
 };
-use arrow::datatypes::{Float64Type, Int32Type, Int64Type, UInt32Type};
+use arrow::datatypes::{DataType, Float64Type, Int32Type, Int64Type, UInt32Type};
 use model::Scope;
 use spans::SpanTable;
 use spans::schema::{AttributeColumn, column, dimension, trace_column};
@@ -26,6 +26,7 @@ pub(super) struct Columns<'a> {
     pub resource: &'a [u32],
     pub scope: &'a [u32],
     pub attributes: Lists<'a>,
+    pub attribute_columns: Vec<AttributeValues<'a>>,
     pub resources: Lists<'a>,
     pub scopes: Lists<'a>,
     pub scope_names: Texts<'a>,
@@ -50,6 +51,7 @@ impl<'a> Columns<'a> {
         };
         let (events, event_items) = lists(spans, column::EVENTS)?;
         let (links, link_items) = lists(spans, column::LINKS)?;
+        let attributes = Lists::of_array(column_of(spans, column::ATTRIBUTES)?)?;
         let binary = |name: &'static str| child(link_items, name)?.as_binary_opt::<i32>().ok_or_else(|| wrong(name));
         Ok(Self {
             traces: spans::Traces::of(traces)?,
@@ -63,7 +65,8 @@ impl<'a> Columns<'a> {
             statuses: i32s(column::STATUS_CODE)?,
             resource: u32s(column::RESOURCE)?,
             scope: u32s(column::SCOPE)?,
-            attributes: Lists::of(spans)?,
+            attribute_columns: attribute_columns(spans, &attributes.items.strings)?,
+            attributes,
             resources: Lists::of(resources)?,
             scopes: Lists::of(scopes)?,
             scope_names: Texts::of(column_of(scopes, dimension::NAME)?)?,
@@ -158,9 +161,51 @@ impl<'a> Items<'a> {
     }
 }
 
+/// An attribute that has a column of its own.
+pub(super) struct AttributeValues<'a> {
+    pub of: AttributeColumn,
+    pub values: Values<'a>,
+}
+
+/// The values of an attribute column.
+pub(super) enum Values<'a> {
+    /// Numbered as the texts of the lists are.
+    Coded(Texts<'a>),
+    OtherwiseCoded(Texts<'a>),
+    Texts(&'a StringArray),
+    Ints(&'a Int64Array),
+    Doubles(&'a Float64Array),
+    Bools(&'a BooleanArray),
+}
+
+fn attribute_columns<'a>(spans: &'a RecordBatch, of_lists: &Texts<'a>) -> Result<Vec<AttributeValues<'a>>, Error> {
+    let columns = spans.schema_ref().fields().iter().zip(spans.columns());
+    // a column without a value, as one row group of many may have, is no field
+    let with_values = columns.filter(|(_, array)| array.null_count() < array.len());
+    let attributes = with_values.filter_map(|(field, array)| AttributeColumn::of(field).map(|of| (of, array)));
+    attributes.map(|(of, array)| Ok(AttributeValues { of, values: Values::of(array, of_lists)? })).collect()
+}
+
+impl<'a> Values<'a> {
+    fn of(array: &'a ArrayRef, of_lists: &Texts<'a>) -> Result<Self, Error> {
+        Ok(match array.data_type() {
+            DataType::Dictionary(_, _) => {
+                let texts = Texts::of(array)?;
+                let is_shared = texts.values.value_offsets().as_ptr() == of_lists.values.value_offsets().as_ptr();
+                if is_shared { Self::Coded(texts) } else { Self::OtherwiseCoded(texts) }
+            }
+            DataType::Utf8 => Self::Texts(array.as_string()),
+            DataType::Int64 => Self::Ints(array.as_primitive()),
+            DataType::Float64 => Self::Doubles(array.as_primitive()),
+            DataType::Boolean => Self::Bools(array.as_boolean()),
+            _ => return Err(wrong("an attribute column")),
+        })
+    }
+}
+
 /// Texts with their numbers in a dictionary.
 pub(super) struct Texts<'a> {
-    keys: &'a Int32Array,
+    pub keys: &'a Int32Array,
     values: &'a StringArray,
 }
 

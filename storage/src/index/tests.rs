@@ -8,7 +8,7 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use proptest::prelude::*;
 use prost::Message;
 use spans::testing::{odd_request, shop_request};
-use spans::{SpanTable, TableBuilder};
+use spans::{Copies, Promotion, SpanTable, TableBuilder};
 use traceql::{CompareOp, Condition, Conditions, Field, Static};
 
 use super::{BlockIndex, IndexBuilder, IndexCache, Limits, encode};
@@ -37,6 +37,18 @@ fn index(table: &SpanTable, limits: Limits) -> bytes::Bytes {
     let mut builder = IndexBuilder::new(limits);
     builder.add(table).unwrap();
     builder.finish().unwrap()
+}
+
+#[test]
+fn attributes_with_columns_of_their_own_are_indexed_as_those_in_lists() {
+    let of_lists = table(0..60);
+    let promotion = Promotion::plan(&of_lists.spans, Scope::Span).unwrap();
+    let of_columns = SpanTable { spans: promotion.apply(&of_lists.spans).unwrap(), ..of_lists.clone() };
+    let expected = index(&of_lists, Limits::default());
+    assert_eq!(index(&of_columns, Limits::default()), expected);
+    // put together with others, columns may be empty, and their texts are numbered anew
+    let joined = spans::join(&[of_columns.slice_traces(0..30).unwrap(), of_columns], Copies::DropAll).unwrap();
+    assert_eq!(index(&joined.table, Limits::default()), expected);
 }
 
 /// A stored block whose index is these bytes, which the manifest takes for `claimed` bytes long.
