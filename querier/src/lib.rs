@@ -62,4 +62,6 @@ mod testing;
 pub use config::Config;
 pub use error::Error;
 pub use metrics::Intervals;
+#[cfg(feature = "testing")]
+pub use metrics::aggregation;
 pub use querier::{Querier, Sources};

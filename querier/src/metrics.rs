@@ -10,6 +10,8 @@
 //! in the order of the sources, so that the same data gives the same sums to the last digit. What looks at the trace as a
 //! whole is found and measured on whole traces, wherever several sources have parts of one.
 
+#[cfg(feature = "testing")]
+pub mod aggregation;
 mod cache;
 mod compare;
 mod exemplars;
