@@ -10,18 +10,21 @@
 //! in the order of the sources, so that the same data gives the same sums to the last digit. What looks at the trace as a
 //! whole is found and measured on whole traces, wherever several sources have parts of one.
 
+mod accumulators;
 #[cfg(feature = "testing")]
 pub mod aggregation;
 mod cache;
 mod compare;
 mod exemplars;
 mod finish;
+mod group_codes;
 mod intervals;
-mod measured;
 mod meter;
 mod quantile;
 mod query;
 mod second_stage;
+mod timeline;
+mod values;
 
 use std::sync::Arc;
 
@@ -38,6 +41,7 @@ pub(crate) use self::query::MetricsQuery;
 use self::query::{Limits, Tally, exemplars_of};
 use crate::answer::{MetricsAnswer, Series, Value};
 use crate::budget::Budget;
+use crate::cancellation::Cancellation;
 use crate::candidates::candidates;
 use crate::concurrent::try_in_order;
 use crate::error::Error;
@@ -47,6 +51,7 @@ use crate::querier::Inner;
 use crate::reading::Reading;
 use crate::request::MetricsRequest;
 use crate::scan::{GroupTraces, Opened, Run};
+use crate::selection::SelectedSpans;
 
 /// Sources that are measured together: enough to keep all cores at work while one waits for its bytes.
 const SOURCES_AT_ONCE: usize = 4;
@@ -60,6 +65,8 @@ pub(crate) async fn metrics(
 ) -> Result<MetricsAnswer, Error> {
     let query = Arc::new(MetricsQuery::of(&request.query)?);
     let intervals = request.intervals;
+    let cancellation = Cancellation::default();
+    let _cancel = cancellation.on_drop();
     let measuring = Measuring {
         text: request.query.to_string().into(),
         reading: Reading::new(inner, budget, sources, intervals.time_range()),
@@ -68,6 +75,7 @@ pub(crate) async fn metrics(
         limits: Limits {
             max_samples: inner.config.max_metrics_samples,
             max_exemplars: exemplars_of(&request.query, request.max_exemplars),
+            cancellation,
         },
     };
     // A filter that is false whatever the spans are has no series at all if it looks at none of their fields, as in Tempo.
@@ -212,10 +220,11 @@ impl Measuring<'_> {
         self.reading
             .budget
             .count_read(rows.bytes, if self.query.finder.decides_whole_traces() { found.len() } else { 0 })?;
-        let (query, intervals, limits) = (self.query.clone(), *intervals, self.limits);
+        let (query, intervals, limits) = (self.query.clone(), *intervals, self.limits.clone());
         let measure = move || {
             let positions = found.into_iter().map(|row| Ok(rows.position(row)? as u32));
-            query.meter.measure(&rows.table, &positions.collect::<Result<Vec<_>, Error>>()?, &intervals, &limits)
+            let spans = selected(positions.collect::<Result<_, Error>>()?);
+            query.meter.measure(&rows.table, &spans, &intervals, &limits)
         };
         Ok(Some(self.reading.inner.cpu.run(measure).await??))
     }
@@ -250,7 +259,7 @@ impl Measuring<'_> {
         ids.sort_unstable();
         for batch in parts.batches(&ids)? {
             let whole = self.reading.read_whole(&parts, ids[batch].iter().copied()).await?;
-            let (query, intervals, limits) = (self.query.clone(), self.intervals, self.limits);
+            let (query, intervals, limits) = (self.query.clone(), self.intervals, self.limits.clone());
             let measure = move || measure_table(&query, &whole.table, &intervals, &limits);
             tally.merge(self.reading.inner.cpu.run(measure).await??, 0)?;
         }
@@ -301,8 +310,13 @@ fn measure_table(
 ) -> Result<Tally, Error> {
     let decided = query.finder.on_dimensions(table)?;
     let found = query.finder.find_rows(table, &Run::all(table)?, &decided)?;
-    let rows: Vec<u32> = found.into_iter().map(|row| row as u32).collect();
-    query.meter.measure(table, &rows, intervals, limits)
+    let spans = selected(found.into_iter().map(|row| row as u32).collect());
+    query.meter.measure(table, &spans, intervals, limits)
+}
+
+fn selected(mut rows: Vec<u32>) -> SelectedSpans {
+    rows.sort_unstable();
+    SelectedSpans::Rows(rows)
 }
 
 /// Fewer labels first, then by their names, then by the texts of their values.

@@ -6,7 +6,9 @@ use traceql::Query;
 
 use super::intervals::Intervals;
 use super::query::{Limits, MetricsQuery};
+use crate::cancellation::Cancellation;
 use crate::error::Error;
+use crate::selection::SelectedSpans;
 
 /// A metrics query of which every span counts, whatever its filter says.
 pub struct Aggregation {
@@ -19,7 +21,7 @@ impl Aggregation {
     /// # Errors
     /// [`Error::Query`] for a query without a metrics part.
     pub fn of(query: &Query, intervals: Intervals, max_exemplars: usize) -> Result<Self, Error> {
-        let limits = Limits { max_samples: usize::MAX, max_exemplars };
+        let limits = Limits { max_samples: usize::MAX, max_exemplars, cancellation: Cancellation::default() };
         Ok(Self { query: MetricsQuery::of(query)?, intervals, limits })
     }
 
@@ -36,8 +38,7 @@ impl Aggregation {
         let meter = &self.query.meter;
         let mut all = meter.nothing(&self.intervals, &self.limits);
         for table in batches {
-            let rows: Vec<u32> = (0..table.span_count() as u32).collect();
-            all.merge(meter.measure(table, &rows, &self.intervals, &self.limits)?, 0)?;
+            all.merge(meter.measure(table, &SelectedSpans::All, &self.intervals, &self.limits)?, 0)?;
         }
         Ok(meter.finish(all, &self.intervals).len())
     }

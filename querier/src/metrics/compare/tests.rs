@@ -1,0 +1,1 @@
+//! What `compare()` costs, and how it ends.
