@@ -113,7 +113,10 @@ impl IntervalCursor {
         if nanos < self.first_nanos || nanos > self.end_nanos {
             self.interval = self.intervals.of(nanos)?;
             self.end_nanos = self.intervals.end_nanos(self.interval);
-            self.first_nanos = self.end_nanos.saturating_sub(self.intervals.step_nanos.get() - 1);
+            self.first_nanos = match self.interval.checked_sub(1) {
+                Some(before) => self.intervals.end_nanos(before).saturating_add(1),
+                None => self.intervals.time_range().start_nanos,
+            };
         }
         Some(self.interval)
     }
