@@ -35,6 +35,9 @@ pub enum Error {
          step, a shorter range, or fewer fields in by()"
     )]
     TooManySamples { max: usize },
+    /// Nobody waits for the answer any more.
+    #[error("the query was given up")]
+    Cancelled,
     #[error("a span has too many pairs of events and links to compare")]
     TooManyPairs,
     /// A table read from a source does not have the shape that [`spans::schema`] describes.
@@ -74,7 +77,7 @@ impl Error {
             | Self::TooManySamples { .. }
             | Self::TooManyBytes { .. }
             | Self::TooMuchMemory { .. } => ErrorKind::InvalidInput,
-            Self::TooMuchTime { .. } => ErrorKind::Timeout,
+            Self::TooMuchTime { .. } | Self::Cancelled => ErrorKind::Timeout,
             Self::TooManyPairs => ErrorKind::LimitExceeded,
             Self::Damaged { .. } => ErrorKind::Corrupt,
             Self::Storage(error) => error.kind(),

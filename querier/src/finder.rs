@@ -9,7 +9,9 @@ use traceql::{Conditions, FieldExpr, Query, Static};
 
 use crate::error::Error;
 use crate::eval::{Cell, DimensionMasks, Filter, Pipeline, PipelineMasks};
+use crate::mask;
 use crate::scan::Run;
+use crate::selection::SelectedSpans;
 
 /// What decides which spans match.
 #[derive(Debug)]
@@ -172,6 +174,29 @@ impl Finder {
     }
 }
 
+impl Finder {
+    /// The rows of a table in all span sets of some runs, which are all that count; a row that is in two sets is there twice.
+    pub fn select(&self, table: &SpanTable, runs: &[Run], decided: &Decided) -> Result<SelectedSpans, Error> {
+        match (self, decided) {
+            (Self::Filter(filter), Decided::Filter(masks)) => {
+                let of_runs = of_runs(table.span_count(), runs);
+                // what is decided on whole traces was decided when the runs were chosen
+                if filter.decides_whole_traces() {
+                    return Ok(of_runs);
+                }
+                Ok(of_runs.and(&filter.select(table, masks)?.spans))
+            }
+            (Self::Pipeline(pipeline), Decided::Pipeline(masks)) => {
+                let sets = pipeline.on(table, masks).evaluate(&rows_of(runs))?;
+                let mut rows: Vec<u32> = sets.into_iter().flat_map(|set| set.rows).collect();
+                rows.sort_unstable();
+                Ok(SelectedSpans::Rows(rows))
+            }
+            _ => unreachable!("what is decided comes from the finder that asks for it"),
+        }
+    }
+}
+
 impl Decided {
     /// Traces that may match; `None` for all.
     pub fn traces(&self) -> Option<&BooleanBuffer> {
@@ -185,6 +210,15 @@ impl Decided {
     pub fn is_never(&self) -> bool {
         matches!(self, Self::Filter(masks) if masks.is_never)
     }
+}
+
+/// The rows of some runs.
+fn of_runs(row_count: usize, runs: &[Run]) -> SelectedSpans {
+    let covered: usize = runs.iter().map(|run| run.rows.len()).sum();
+    if covered == row_count {
+        return SelectedSpans::All;
+    }
+    SelectedSpans::Mask(mask::of_ranges(row_count, runs.iter().map(|run| run.rows.clone())))
 }
 
 fn of_mask(selected: &BooleanBuffer, run: &Run, most_rows: usize) -> Option<HitSet> {

@@ -12,7 +12,8 @@
 //! - `budget`: what a query spends, and what it could not read; `question`: how it is counted and logged;
 //! - `concurrent`: several reads at a time;
 //! - `prune`, `candidates`: what a source says before it is opened, and which of its traces are left;
-//! - `series`: accumulators of metrics;
+//! - `selection`, `series`: which spans of a batch count, and the numbers that metrics make of them;
+//! - `cancellation`: how evaluation ends when nobody waits any more;
 //! - `scan`: which rows of a source are read, and where they stand;
 //! - `parts`, `merge`: putting the parts of a trace together.
 //!
@@ -40,6 +41,7 @@ mod reading;
 mod split;
 
 mod budget;
+mod cancellation;
 mod candidates;
 mod concurrent;
 mod eval;
@@ -48,6 +50,7 @@ mod merge;
 mod parts;
 mod prune;
 mod scan;
+mod selection;
 mod series;
 
 mod config;
@@ -62,4 +65,6 @@ mod testing;
 pub use config::Config;
 pub use error::Error;
 pub use metrics::Intervals;
+#[cfg(feature = "testing")]
+pub use metrics::aggregation;
 pub use querier::Querier;

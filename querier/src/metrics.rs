@@ -10,16 +10,22 @@
 //! in the order of the sources, so that the same data gives the same sums to the last digit. What looks at the trace as a
 //! whole is found and measured on whole traces, wherever several sources have parts of one.
 
+mod accumulators;
+#[cfg(feature = "testing")]
+pub mod aggregation;
 mod cache;
 mod compare;
 mod exemplars;
 mod finish;
+mod group_codes;
 mod intervals;
-mod measured;
 mod meter;
 mod quantile;
 mod query;
+mod row_group;
 mod second_stage;
+mod timeline;
+mod values;
 
 use std::sync::Arc;
 
@@ -27,6 +33,7 @@ use futures::FutureExt;
 use hashbrown::HashSet;
 use model::TraceId;
 use spans::SpanTable;
+use storage::TraceHash;
 use storage::source::Source;
 
 use self::cache::TallyKey;
@@ -36,15 +43,14 @@ pub(crate) use self::query::MetricsQuery;
 use self::query::{Limits, Tally, exemplars_of};
 use crate::answer::{MetricsAnswer, Series, Value};
 use crate::budget::Budget;
-use crate::candidates::candidates;
+use crate::cancellation::Cancellation;
 use crate::concurrent::try_in_order;
 use crate::error::Error;
-use crate::finder::Decided;
 use crate::prune::Pruned;
 use crate::querier::Inner;
 use crate::reading::Reading;
 use crate::request::MetricsRequest;
-use crate::scan::{OpenGroup, OpenSource, Run};
+use crate::scan::{OpenSource, Run};
 
 /// Sources that are measured together: enough to keep all cores at work while one waits for its bytes.
 const SOURCES_AT_ONCE: usize = 4;
@@ -58,6 +64,8 @@ pub(crate) async fn metrics(
 ) -> Result<MetricsAnswer, Error> {
     let query = Arc::new(MetricsQuery::of(&request.query)?);
     let intervals = request.intervals;
+    let cancellation = Cancellation::default();
+    let _cancel = cancellation.on_drop();
     let measuring = Measuring {
         text: request.query.to_string().into(),
         reading: Reading::new(inner, budget, sources, intervals.time_range()),
@@ -66,6 +74,7 @@ pub(crate) async fn metrics(
         limits: Limits {
             max_samples: inner.config.max_metrics_samples,
             max_exemplars: exemplars_of(&request.query, request.max_exemplars),
+            cancellation,
         },
     };
     // A filter that is false whatever the spans are has no series at all if it looks at none of their fields, as in Tempo.
@@ -89,8 +98,8 @@ struct Measuring<'a> {
 
 impl Measuring<'_> {
     async fn measure(&self) -> Result<Tally, Error> {
-        let needs_whole = self.query.needs_whole_traces();
-        let split = if needs_whole { self.reading.split_traces(&self.query.finder).await? } else { HashSet::new() };
+        // also where the query looks at single spans: a span that was sent again may lie in another source
+        let split = self.reading.split_traces(&self.query.finder).await?;
         let mut tally = self.query.meter.nothing(&self.intervals, &self.limits);
         self.measure_split(&split, &mut tally).await?;
         let measure = |(_, source)| self.measure_source(source, &split).boxed();
@@ -107,12 +116,19 @@ impl Measuring<'_> {
         source: &Arc<dyn Source>,
         split: &HashSet<TraceId>,
     ) -> Result<(Tally, usize), Error> {
-        let counts_all = !self.query.needs_whole_traces();
-        let within = counts_all.then(|| self.intervals.within(&source.time_range())).flatten();
+        let within = self.intervals.within(&source.time_range());
         let (intervals, first_interval) = within.unwrap_or((self.intervals, 0));
         let (block_id, tallies) = (source.block_id(), &self.reading.inner.tallies);
-        let (query, max_exemplars) = (self.text.clone(), self.limits.max_exemplars);
-        let key = within.filter(|_| !source.is_live()).map(|_| TallyKey { block_id, query, intervals, max_exemplars });
+        let key = match within.filter(|_| !source.is_live()) {
+            Some(_) => Some(TallyKey {
+                block_id,
+                query: self.text.clone(),
+                intervals,
+                max_exemplars: self.limits.max_exemplars,
+                without: self.split_of(source, split).await?,
+            }),
+            None => None,
+        };
         if let Some(tally) = key.as_ref().and_then(|key| tallies.get(key)) {
             self.reading.budget.count_source();
             return Ok((Tally::Series(Arc::unwrap_or_clone(tally)), first_interval));
@@ -124,6 +140,21 @@ impl Measuring<'_> {
             tallies.insert(key, Arc::new(tally.clone()));
         }
         Ok((tally, first_interval))
+    }
+
+    /// Those of the split traces that a block may have, ascending.
+    async fn split_of(&self, block: &Arc<dyn Source>, split: &HashSet<TraceId>) -> Result<Arc<[TraceId]>, Error> {
+        if split.is_empty() {
+            return Ok(Arc::default());
+        }
+        let ids = async { Ok(block.traces_by_hash().await?) };
+        let Some(ids) = self.reading.budget.if_readable(block.block_id(), ids).await? else {
+            return Ok(Arc::default());
+        };
+        let may_have = |id: &&TraceId| ids.find(TraceHash::of(id)).next().is_some();
+        let mut of_block: Vec<TraceId> = split.iter().filter(may_have).copied().collect();
+        of_block.sort_unstable();
+        Ok(of_block.into())
     }
 
     /// A damaged source has nothing, and the answer says so.
@@ -163,68 +194,6 @@ impl Measuring<'_> {
         Ok(tally)
     }
 
-    async fn measure_group(
-        &self,
-        source: &OpenSource,
-        group: usize,
-        pruned: &Pruned,
-        split: &HashSet<TraceId>,
-        intervals: &Intervals,
-    ) -> Result<Option<Tally>, Error> {
-        let _turn = self.reading.turn().await?;
-        let group = source.group(group).await?;
-        let (finder, small_tables) = (self.query.finder.clone(), group.small_tables());
-        let decided = Arc::new(self.reading.inner.cpu.run(move || finder.on_dimensions(&small_tables)).await??);
-        let mut wanted = candidates(&group, &self.query.finder, &decided, pruned, &self.reading.range)?;
-        if !split.is_empty() {
-            let traces = group.traces()?;
-            wanted.retain(|&trace| !split.contains(&traces.id(trace)));
-        }
-        self.reading.budget.count_traces(wanted.len());
-        let found = self.find(&group, &decided, &mut wanted).await?;
-        if found.is_empty() {
-            return Ok(None);
-        }
-        let columns = self.query.meter.projection();
-        let rows = if self.query.meter.needs_whole_runs() {
-            group.read_only(&wanted, &columns).await?
-        } else {
-            group.read_near(&found, &columns).await?
-        };
-        self.reading
-            .budget
-            .count_read(rows.bytes, if self.query.finder.decides_whole_traces() { found.len() } else { 0 })?;
-        let (query, intervals, limits) = (self.query.clone(), *intervals, self.limits);
-        let measure = move || {
-            let positions = found.into_iter().map(|row| Ok(rows.position(row)? as u32));
-            query.meter.measure(&rows.table, &positions.collect::<Result<Vec<_>, Error>>()?, &intervals, &limits)
-        };
-        Ok(Some(self.reading.inner.cpu.run(measure).await??))
-    }
-
-    /// The rows of a row group that match; leaves in `wanted` only traces that may.
-    async fn find(
-        &self,
-        group: &OpenGroup,
-        decided: &Arc<Decided>,
-        wanted: &mut Vec<usize>,
-    ) -> Result<Vec<usize>, Error> {
-        let finder = self.query.finder.clone();
-        if finder.decides_whole_traces() {
-            let traces = group.traces()?;
-            return Ok(wanted.iter().flat_map(|&trace| traces.span_rows(trace)).collect());
-        }
-        let Some(rows) = self.reading.read_candidates(&finder, decided, group, wanted, |_| Ok(())).await? else {
-            return Ok(Vec::new());
-        };
-        let (decided, traces) = (decided.clone(), wanted.clone());
-        let find = move || {
-            let runs = rows.runs(&traces)?;
-            finder.find_rows(&rows.table, &runs, &decided)
-        };
-        self.reading.inner.cpu.run(find).await?
-    }
-
     /// Measures the traces that are put together first.
     async fn measure_split(&self, split: &HashSet<TraceId>, tally: &mut Tally) -> Result<(), Error> {
         let parts = self.reading.parts_of(split, &self.reading.range).await?;
@@ -232,7 +201,7 @@ impl Measuring<'_> {
         ids.sort_unstable();
         for batch in parts.batches(&ids)? {
             let whole = self.reading.read_whole(&parts, ids[batch].iter().copied()).await?;
-            let (query, intervals, limits) = (self.query.clone(), self.intervals, self.limits);
+            let (query, intervals, limits) = (self.query.clone(), self.intervals, self.limits.clone());
             let measure = move || measure_table(&query, &whole.table, &intervals, &limits);
             tally.merge(self.reading.inner.cpu.run(measure).await??, 0)?;
         }
@@ -282,9 +251,8 @@ fn measure_table(
     limits: &Limits,
 ) -> Result<Tally, Error> {
     let decided = query.finder.on_dimensions(table)?;
-    let found = query.finder.find_rows(table, &Run::all(table)?, &decided)?;
-    let rows: Vec<u32> = found.into_iter().map(|row| row as u32).collect();
-    query.meter.measure(table, &rows, intervals, limits)
+    let spans = query.finder.select(table, &Run::all(table)?, &decided)?;
+    query.meter.measure(table, &spans, intervals, limits)
 }
 
 /// Fewer labels first, then by their names, then by the texts of their values.

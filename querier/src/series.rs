@@ -1,6 +1,9 @@
 //! Accumulators of metrics: numbers by [series][interval], merged in any order.
 
-use hashbrown::HashMap;
+use std::hash::BuildHasher;
+use std::ops::Range;
+
+use hashbrown::{DefaultHashBuilder, HashTable};
 
 use crate::error::Error;
 use crate::eval::Key;
@@ -14,6 +17,13 @@ pub(crate) enum Fold {
     Min,
     Max,
     Average,
+}
+
+impl Fold {
+    /// The number of an interval without values.
+    pub fn nothing(self) -> f64 {
+        if matches!(self, Self::Count | Self::Average) { 0.0 } else { f64::NAN }
+    }
 }
 
 /// What the spans of a series have in common, and no spans of other series.
@@ -30,24 +40,58 @@ pub(crate) struct SeriesKey {
 pub(crate) struct SeriesSet {
     fold: Fold,
     intervals: usize,
-    /// Most numbers that are held.
+    /// The intervals of which numbers are held: a part of the data has few, and costs no more than these.
+    held: Range<usize>,
+    /// Most numbers that series may have in all intervals.
     max_cells: usize,
-    by_key: HashMap<SeriesKey, u32>,
     keys: Vec<SeriesKey>,
+    /// Places in `keys`; made when the first is looked up.
+    by_key: Option<KeyIndex>,
     /// Numbers of the first series, then of the second, ...; of an average the sums.
     cells: Vec<f64>,
     /// Of an average: how many values each cell has.
     counts: Vec<u64>,
 }
 
+#[derive(Debug, Clone, Default)]
+struct KeyIndex {
+    hashes: DefaultHashBuilder,
+    numbers: HashTable<u32>,
+}
+
+impl KeyIndex {
+    fn find(&self, key: &SeriesKey, keys: &[SeriesKey]) -> Option<u32> {
+        self.numbers.find(self.hashes.hash_one(key), |&number| keys[number as usize] == *key).copied()
+    }
+
+    fn insert(&mut self, number: u32, keys: &[SeriesKey]) {
+        let hash = |&number: &u32| self.hashes.hash_one(&keys[number as usize]);
+        self.numbers.insert_unique(hash(&number), number, hash);
+    }
+}
+
 impl SeriesSet {
     pub fn new(fold: Fold, intervals: usize, max_cells: usize) -> Self {
-        let (by_key, keys, cells, counts) = Default::default();
-        Self { fold, intervals, max_cells, by_key, keys, cells, counts }
+        Self::within(fold, intervals, 0..intervals, max_cells)
+    }
+
+    /// Holds numbers of some of the intervals.
+    pub fn within(fold: Fold, intervals: usize, held: Range<usize>, max_cells: usize) -> Self {
+        let (keys, by_key, cells, counts) = Default::default();
+        Self { fold, intervals, held, max_cells, keys, by_key, cells, counts }
     }
 
     pub fn len(&self) -> usize {
         self.keys.len()
+    }
+
+    /// Whether so many series have more numbers than may be held.
+    ///
+    /// # Errors
+    /// [`Error::TooManySamples`] then.
+    pub fn check_room(&self, series: usize) -> Result<(), Error> {
+        let has_room = series.saturating_mul(self.intervals) <= self.max_cells;
+        if has_room { Ok(()) } else { Err(Error::TooManySamples { max: self.max_cells }) }
     }
 
     /// The number of a series, which is made if it is not there.
@@ -55,59 +99,92 @@ impl SeriesSet {
     /// # Errors
     /// [`Error::TooManySamples`] when there is no room for another series.
     pub fn series(&mut self, key: SeriesKey) -> Result<u32, Error> {
-        if let Some(&number) = self.by_key.get(&key) {
+        let keys = &self.keys;
+        let by_key = self.by_key.get_or_insert_with(|| {
+            let mut index = KeyIndex::default();
+            (0..keys.len() as u32).for_each(|number| index.insert(number, keys));
+            index
+        });
+        if let Some(number) = by_key.find(&key, keys) {
             return Ok(number);
         }
-        if (self.keys.len() + 1).saturating_mul(self.intervals) > self.max_cells {
-            return Err(Error::TooManySamples { max: self.max_cells });
-        }
-        let number = self.keys.len() as u32;
-        self.by_key.insert(key.clone(), number);
-        self.keys.push(key);
-        let nothing = if matches!(self.fold, Fold::Count | Fold::Average) { 0.0 } else { f64::NAN };
-        self.cells.resize(self.keys.len() * self.intervals, nothing);
+        let number = self.push_key(key)?;
+        self.cells.resize(self.keys.len() * self.held.len(), self.fold.nothing());
         if self.fold == Fold::Average {
             self.counts.resize(self.cells.len(), 0);
         }
         Ok(number)
     }
 
-    /// Adds values: each belongs to a series (by number) and an interval. A count needs no values.
-    pub fn add(&mut self, series: &[u32], intervals: &[u32], values: &[f64]) {
-        let width = self.intervals;
-        let at = series.iter().zip(intervals).map(|(&series, &interval)| series as usize * width + interval as usize);
-        match self.fold {
-            Fold::Count => at.for_each(|at| self.cells[at] += 1.0),
-            Fold::Average => at.zip(values).for_each(|(at, value)| {
-                self.cells[at] += value;
-                self.counts[at] += 1;
-            }),
-            fold => at.zip(values).for_each(|(at, value)| join(fold, &mut self.cells[at], *value)),
+    /// Adds a series that is not there yet, with the number of each interval that is held and, of an average, the count.
+    ///
+    /// # Errors
+    /// [`Error::TooManySamples`] when there is no room for another series.
+    pub fn push(&mut self, key: SeriesKey, cells: impl Iterator<Item = (f64, u64)>) -> Result<u32, Error> {
+        let number = self.push_key(key)?;
+        for (cell, count) in cells {
+            self.cells.push(cell);
+            if self.fold == Fold::Average {
+                self.counts.push(count);
+            }
         }
+        debug_assert_eq!(self.cells.len(), self.keys.len() * self.held.len());
+        Ok(number)
+    }
+
+    fn push_key(&mut self, key: SeriesKey) -> Result<u32, Error> {
+        self.check_room(self.keys.len() + 1)?;
+        let number = self.keys.len() as u32;
+        self.keys.push(key);
+        if let Some(by_key) = &mut self.by_key {
+            by_key.insert(number, &self.keys);
+        }
+        Ok(number)
     }
 
     /// Adds the series of another set of the same kind, whose first interval is that of this number here, and returns which
     /// number each series has here.
     pub fn merge(&mut self, other: Self, first_interval: usize) -> Result<Vec<u32>, Error> {
+        let held = other.held.start + first_interval..other.held.end + first_interval;
+        self.hold(&held);
+        let (width, other_width) = (self.held.len(), held.len());
+        let offset = held.start.saturating_sub(self.held.start);
         let mut numbers = Vec::with_capacity(other.keys.len());
         for (from, key) in other.keys.into_iter().enumerate() {
             let number = self.series(key)?;
-            let (from, to) = (from * other.intervals, number as usize * self.intervals + first_interval);
-            for interval in 0..other.intervals {
-                join(self.fold, &mut self.cells[to + interval], other.cells[from + interval]);
-                if self.fold == Fold::Average {
-                    self.counts[to + interval] += other.counts[from + interval];
-                }
+            let (from, to) = (from * other_width, number as usize * width + offset);
+            let cells = self.cells[to..to + other_width].iter_mut().zip(&other.cells[from..from + other_width]);
+            cells.for_each(|(cell, &value)| join(self.fold, cell, value));
+            if self.fold == Fold::Average {
+                let counts = self.counts[to..to + other_width].iter_mut().zip(&other.counts[from..from + other_width]);
+                counts.for_each(|(count, more)| *count += more);
             }
             numbers.push(number);
         }
         Ok(numbers)
     }
 
+    /// Makes room for the numbers of other intervals.
+    fn hold(&mut self, held: &Range<usize>) {
+        if held.is_empty() || self.held.start <= held.start && held.end <= self.held.end {
+            return;
+        }
+        let all = match self.held.is_empty() {
+            true => held.clone(),
+            false => self.held.start.min(held.start)..self.held.end.max(held.end),
+        };
+        self.cells = widened(&self.cells, self.keys.len(), &self.held, &all, self.fold.nothing());
+        if self.fold == Fold::Average {
+            self.counts = widened(&self.counts, self.keys.len(), &self.held, &all, 0);
+        }
+        self.held = all;
+    }
+
     pub fn memory_bytes(&self) -> usize {
         let labels = self.keys.iter().flat_map(|key| &key.labels).flatten();
         let keys = labels.map(Key::memory_bytes).sum::<usize>() + self.keys.len() * size_of::<SeriesKey>();
-        2 * keys + size_of_val(self.cells.as_slice()) + size_of_val(self.counts.as_slice())
+        let index = self.by_key.as_ref().map_or(0, |index| index.numbers.allocation_size());
+        keys + index + size_of_val(self.cells.as_slice()) + size_of_val(self.counts.as_slice())
     }
 
     /// Each series with its numbers; NaN where an interval has no value.
@@ -116,18 +193,34 @@ impl SeriesSet {
             let counted = self.cells.iter_mut().zip(&self.counts);
             counted.for_each(|(sum, &count)| *sum = if count == 0 { f64::NAN } else { *sum / count as f64 });
         }
-        let (width, cells) = (self.intervals, self.cells);
+        let cells = widened(&self.cells, self.keys.len(), &self.held, &(0..self.intervals), self.nothing_at_end());
+        let width = self.intervals;
         let numbers = move |(number, key): (usize, SeriesKey)| {
             let from = number * width;
             (key, cells[from..from + width].to_vec())
         };
         self.keys.into_iter().enumerate().map(numbers)
     }
+
+    /// In the end an interval without values has a count and nothing else.
+    fn nothing_at_end(&self) -> f64 {
+        if self.fold == Fold::Average { f64::NAN } else { self.fold.nothing() }
+    }
+}
+
+/// Rows of cells, one for each series, with places for more intervals.
+fn widened<T: Copy>(cells: &[T], series: usize, held: &Range<usize>, wanted: &Range<usize>, nothing: T) -> Vec<T> {
+    let mut widened = vec![nothing; series * wanted.len()];
+    for number in 0..series {
+        let (from, to) = (number * held.len(), number * wanted.len() + held.start.saturating_sub(wanted.start));
+        widened[to..to + held.len()].copy_from_slice(&cells[from..from + held.len()]);
+    }
+    widened
 }
 
 /// Joins a number to another of the same cell; NaN stands for none.
 #[inline]
-fn join(fold: Fold, cell: &mut f64, value: f64) {
+pub(crate) fn join(fold: Fold, cell: &mut f64, value: f64) {
     match fold {
         Fold::Count | Fold::Average => *cell += value,
         _ if value.is_nan() => {}
@@ -152,10 +245,18 @@ mod tests {
 
     fn set_of(fold: Fold, values: &[(i64, u32, i32)]) -> SeriesSet {
         let mut set = SeriesSet::new(fold, INTERVALS, 1000);
-        for (series, interval, value) in values {
-            let number = set.series(key(*series)).unwrap();
-            set.add(&[number], &[*interval], &[f64::from(*value)]);
+        for value in values {
+            set.merge(set_of_one(fold, value), 0).unwrap();
         }
+        set
+    }
+
+    /// Holds one interval only.
+    fn set_of_one(fold: Fold, (series, interval, value): &(i64, u32, i32)) -> SeriesSet {
+        let interval = *interval as usize;
+        let mut set = SeriesSet::within(fold, INTERVALS, interval..interval + 1, 1000);
+        let value = if fold == Fold::Count { 1.0 } else { f64::from(*value) };
+        set.push(key(*series), [(value, 1)].into_iter()).unwrap();
         set
     }
 
@@ -181,7 +282,8 @@ mod tests {
                 if reversed {
                     of_part.reverse();
                 }
-                let mut merged = SeriesSet::new(fold, INTERVALS, 1000);
+                // what holds no interval yet makes room for those of its parts
+                let mut merged = SeriesSet::within(fold, INTERVALS, 0..0, 1000);
                 for part in of_part {
                     merged.merge(set_of(fold, &part), 0).unwrap();
                 }

@@ -81,7 +81,7 @@ pub mod trace_column {
     pub const TRACE_ID: &str = "trace_id";
     /// u64 unix nanoseconds: earliest start of a span.
     pub const START_NANOS: &str = "start_nanos";
-    /// u64 unix nanoseconds: latest end of a span, not before `start_nanos`.
+    /// u64 unix nanoseconds: latest end of a span, not before the start of any.
     pub const END_NANOS: &str = "end_nanos";
     /// text or null: `service.name` of the root span's resource (null without a root or without a name).
     pub const ROOT_SERVICE: &str = "root_service";

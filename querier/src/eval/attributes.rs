@@ -2,6 +2,8 @@
 //!
 //! Where a key was sent twice the first value counts: a column of its own goes before the list.
 
+mod by_key;
+
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, BooleanArray, BooleanBufferBuilder, Float64Array, Int32Array, Int64Array,
     ListArray, RecordBatch, StringArray, StructArray,
@@ -16,6 +18,8 @@ use super::column::{Column, Lists, Part, Texts, sparse};
 use crate::error::Error;
 use crate::mask;
 
+pub(crate) use self::by_key::ItemsByKey;
+
 /// The values of `key` at each row of `batch`.
 pub(crate) fn of_rows(batch: &RecordBatch, scope: Scope, key: &str) -> Result<Column, Error> {
     let mut values = Column::missing(batch.num_rows());
@@ -24,13 +28,7 @@ pub(crate) fn of_rows(batch: &RecordBatch, scope: Scope, key: &str) -> Result<Co
         if of.scope != scope || of.key != key {
             continue;
         }
-        let part = match of.kind {
-            AttributeType::String => Texts::of(array).map(Part::Text),
-            AttributeType::Int => array.as_primitive_opt::<Int64Type>().cloned().map(Part::Int),
-            AttributeType::Double => array.as_primitive_opt::<Float64Type>().cloned().map(Part::Float),
-            AttributeType::Bool => array.as_boolean_opt().cloned().map(Part::Bool),
-        };
-        values.parts.push(part.ok_or_else(|| Error::damaged(field.name()))?);
+        values.parts.push(own_part(&of, array)?);
     }
     match batch.column_by_name(column::ATTRIBUTES) {
         None => Ok(values),
@@ -40,6 +38,17 @@ pub(crate) fn of_rows(batch: &RecordBatch, scope: Scope, key: &str) -> Result<Co
             if values.parts.is_empty() { Ok(in_list) } else { values.or_else(&in_list) }
         }
     }
+}
+
+/// The values in a column of its own.
+pub(crate) fn own_part(of: &AttributeColumn, array: &ArrayRef) -> Result<Part, Error> {
+    let part = match of.kind {
+        AttributeType::String => Texts::of(array).map(Part::Text),
+        AttributeType::Int => array.as_primitive_opt::<Int64Type>().cloned().map(Part::Int),
+        AttributeType::Double => array.as_primitive_opt::<Float64Type>().cloned().map(Part::Float),
+        AttributeType::Bool => array.as_boolean_opt().cloned().map(Part::Bool),
+    };
+    part.ok_or_else(|| Error::damaged(&of.key))
 }
 
 /// The values of `key` in each list of attributes.
@@ -131,7 +140,7 @@ impl<'a> Items<'a> {
     }
 
     #[inline]
-    fn has_value(&self, item: usize) -> bool {
+    pub(super) fn has_value(&self, item: usize) -> bool {
         self.strings.is_valid(item)
             || self.ints.is_valid(item)
             || self.doubles.is_valid(item)
@@ -140,7 +149,7 @@ impl<'a> Items<'a> {
     }
 
     /// The values at `found`, at most one for each row.
-    fn values(&self, rows: usize, found: &[Found]) -> Column {
+    pub(super) fn values(&self, rows: usize, found: &[Found]) -> Column {
         let mut values = Column::missing(rows);
         let (texts, ints) = (valid(found, &self.strings), valid(found, self.ints));
         let (doubles, bools) = (valid(found, self.doubles), valid(found, self.bools));

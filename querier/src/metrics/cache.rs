@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use model::BlockId;
+use model::{BlockId, TraceId};
 use storage::cache::{ByteCache, Capacity};
 
 use super::intervals::Intervals;
@@ -24,11 +24,14 @@ pub(crate) struct TallyKey {
     /// Those that the block's spans fall into.
     pub intervals: Intervals,
     pub max_exemplars: usize,
+    /// Traces of the block that were measured elsewhere, because other sources have parts of them.
+    pub without: Arc<[TraceId]>,
 }
 
 pub(crate) fn tally_cache(capacity_bytes: u64, telemetry: &storage::Telemetry) -> TallyCache {
-    let bytes_of =
-        |key: &TallyKey, tally: &Arc<SeriesTally>| size_of::<TallyKey>() + key.query.len() + tally.memory_bytes();
+    let bytes_of = |key: &TallyKey, tally: &Arc<SeriesTally>| {
+        size_of::<TallyKey>() + key.query.len() + size_of_val(&*key.without) + tally.memory_bytes()
+    };
     let capacity = Capacity { name: "metrics", bytes: capacity_bytes, entries: EXPECTED_TALLIES, bytes_of };
     ByteCache::new(&capacity, telemetry)
 }

@@ -3,8 +3,14 @@
 //! Every trace has a number drawn from its id, and a series keeps the spans of the traces with the smallest numbers. So
 //! parts merge in any order, and a series with few spans has its exemplars beside one with many.
 
+mod lowest;
+
 use model::TraceId;
 use traceql::Static;
+
+#[cfg(test)]
+use self::lowest::draw;
+pub(super) use self::lowest::{NO_SERIES, lowest_rows};
 
 /// Most exemplars of a series in one interval.
 const MOST_IN_INTERVAL: usize = 2;
@@ -13,6 +19,8 @@ const MOST_IN_INTERVAL: usize = 2;
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Candidate {
     pub trace_id: TraceId,
+    /// What [`draw`] gives for the trace.
+    pub drawn: u64,
     pub start_nanos: u64,
     pub interval: u32,
     /// What was measured, as a number; NaN where spans are only counted.
@@ -38,19 +46,20 @@ impl Exemplars {
         if self.limit == 0 { 0 } else { (self.limit / series.max(1)).max(1) }
     }
 
-    /// Adds candidates of a series; at most one of each trace is kept.
+    /// Adds candidates of a series, ascending by draw; at most one of each trace is kept.
     pub fn add(&mut self, series: u32, candidates: Vec<Candidate>, series_count: usize) {
         let share = self.share(series_count);
-        if share == 0 || candidates.is_empty() {
-            return;
-        }
+        let Some(first) = candidates.first().filter(|_| share > 0) else { return };
         if self.by_series.len() <= series as usize {
             self.by_series.resize(series as usize + 1, Vec::new());
         }
         let kept = &mut self.by_series[series as usize];
-        kept.extend(candidates);
-        kept.sort_by_key(|candidate| (draw(&candidate.trace_id), candidate.start_nanos));
-        kept.dedup_by_key(|candidate| candidate.trace_id);
+        // once a series has its share, most parts have nothing for it
+        if kept.get(share - 1).is_none_or(|last| first.drawn <= last.drawn) {
+            kept.extend(candidates);
+            kept.sort_by_key(|candidate| (candidate.drawn, candidate.start_nanos));
+            kept.dedup_by_key(|candidate| candidate.trace_id);
+        }
         kept.truncate(share);
     }
 
@@ -86,51 +95,14 @@ impl Exemplars {
     }
 }
 
-/// The smallest draws of a series seen so far, each with where it was seen.
-#[derive(Debug, Default)]
-pub(crate) struct Lowest {
-    /// Ascending by draw; a draw once.
-    drawn: Vec<(u64, u32)>,
-}
-
-impl Lowest {
-    #[inline]
-    pub fn offer(&mut self, drawn: u64, at: u32, most: usize) {
-        if self.drawn.len() >= most && self.drawn.last().is_none_or(|(last, _)| drawn >= *last) {
-            return;
-        }
-        if let Err(place) = self.drawn.binary_search_by_key(&drawn, |(other, _)| *other) {
-            self.drawn.truncate(most - 1);
-            self.drawn.insert(place, (drawn, at));
-        }
-    }
-
-    pub fn places(&self) -> impl Iterator<Item = u32> {
-        self.drawn.iter().map(|(_, at)| *at)
-    }
-}
-
-/// The number drawn for a trace: as good as random, but the same every time.
-pub(crate) fn draw(trace_id: &TraceId) -> u64 {
-    let (high, low) = trace_id.0.split_at(8);
-    let word = |bytes: &[u8]| bytes.iter().fold(0_u64, |word, byte| word << 8 | u64::from(*byte));
-    mixed(mixed(word(high)).wrapping_add(word(low)))
-}
-
-/// The finalizer of SplitMix64.
-fn mixed(mut number: u64) -> u64 {
-    number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    number ^ (number >> 31)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn candidate(trace: u8, interval: u32) -> Candidate {
         let trace_id = TraceId([trace; 16]);
-        Candidate { trace_id, start_nanos: u64::from(interval) * 100, interval, value: 1.0, measured: None }
+        let (drawn, start_nanos) = (draw(&trace_id), u64::from(interval) * 100);
+        Candidate { trace_id, drawn, start_nanos, interval, value: 1.0, measured: None }
     }
 
     fn traces(exemplars: Exemplars, series: usize) -> Vec<Vec<u8>> {
@@ -166,14 +138,5 @@ mod tests {
         let mut none = Exemplars::new(0);
         none.add(0, vec![candidate(1, 0)], 1);
         assert_eq!(traces(none, 1), [Vec::<u8>::new()]);
-    }
-
-    #[test]
-    fn the_lowest_draws_are_kept_once() {
-        let mut lowest = Lowest::default();
-        for (at, drawn) in [5, 9, 5, 7, 1, 8].into_iter().enumerate() {
-            lowest.offer(drawn, at as u32, 3);
-        }
-        assert_eq!(lowest.places().collect::<Vec<_>>(), [4, 0, 3]);
     }
 }

@@ -89,6 +89,37 @@ impl Intervals {
         let interval = ((nanos - self.first_end_nanos - 1) / step) as usize + 1;
         (interval < self.count).then_some(interval)
     }
+
+    /// Finds intervals of times that often fall into the same one.
+    pub(crate) fn cursor(&self) -> IntervalCursor {
+        IntervalCursor { intervals: *self, interval: 0, first_nanos: u64::MAX, end_nanos: 0 }
+    }
+}
+
+/// Remembers the borders of the last interval, so that only a time in another one costs a division.
+#[derive(Debug)]
+pub(crate) struct IntervalCursor {
+    intervals: Intervals,
+    interval: usize,
+    /// The interval holds the times from the first to the second; none, to begin with.
+    first_nanos: u64,
+    end_nanos: u64,
+}
+
+impl IntervalCursor {
+    /// The interval of a time.
+    #[inline]
+    pub fn of(&mut self, nanos: u64) -> Option<usize> {
+        if nanos < self.first_nanos || nanos > self.end_nanos {
+            self.interval = self.intervals.of(nanos)?;
+            self.end_nanos = self.intervals.end_nanos(self.interval);
+            self.first_nanos = match self.interval.checked_sub(1) {
+                Some(before) => self.intervals.end_nanos(before).saturating_add(1),
+                None => self.intervals.time_range().start_nanos,
+            };
+        }
+        Some(self.interval)
+    }
 }
 
 #[cfg(test)]
@@ -109,6 +140,19 @@ mod tests {
         assert_eq!([at(1000, 1), at(1010, 0), at(1010, 1)], [Some(1), Some(1), Some(2)]);
         assert_eq!([at(1020, 0), at(1020, 1)], [Some(2), None]);
         assert_eq!(intervals.time_range(), TimeRange::new(990 * SECOND + 1, 1020 * SECOND));
+    }
+
+    #[test]
+    fn a_cursor_finds_what_a_division_finds() {
+        let edge = TimeRange::new(u64::MAX - 25, u64::MAX);
+        for (range, step_nanos) in [(TimeRange::new(100, 140), 10), (TimeRange::new(3, 40), 10), (edge, 7)] {
+            let intervals = Intervals::of_range(range, NonZeroU64::new(step_nanos).unwrap());
+            let mut cursor = intervals.cursor();
+            let around = range.start_nanos.saturating_sub(30)..=range.end_nanos.saturating_add(30);
+            for nanos in around.clone().chain(around.rev()) {
+                assert_eq!(cursor.of(nanos), intervals.of(nanos), "{nanos} in {range:?}");
+            }
+        }
     }
 
     #[test]

@@ -1,31 +1,36 @@
 //! The functions that make one number of the spans of an interval: `rate()`, `max_over_time(x) by (y)`, ...
 //!
 //! ```text
-//! rows ─▶ interval of each ─▶ value or bucket of each ─▶ series of each ─▶ [series][interval]
+//! rows ─▶ runs in one interval ─┐
+//!      ─▶ value of each ────────┼─▶ accumulators [interval][code] ─▶ series
+//!      ─▶ code of its group ────┘                                └─▶ candidates for exemplars
 //! ```
 //!
 //! All of it works on columns; a series is a number until the answer is made.
 
-use arrow::array::Array;
+use std::mem;
+
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::UInt32Type;
 use hashbrown::HashMap;
-use model::{Intrinsic, Scope, TraceId};
+use model::{Intrinsic, Scope};
+use spans::SpanTable;
 use spans::schema::column;
-use spans::{SpanTable, Traces};
 use storage::source::Projection;
-use traceql::{Field, FieldExpr, Static};
+use traceql::{Field, FieldExpr};
 
-use super::exemplars::{Candidate, Exemplars, Lowest, draw};
+use super::accumulators::Accumulators;
+use super::exemplars::{Candidate, Exemplars, NO_SERIES, lowest_rows};
 use super::finish;
+use super::group_codes::GroupCodes;
 use super::intervals::Intervals;
-use super::measured::{Measured, TIME_COLUMNS, primitive};
-use super::quantile::bucket;
 use super::query::Limits;
+use super::timeline::{TIME_COLUMNS, Timeline, primitive};
+use super::values::{BUCKET_COUNT, Form, Values, with_bucket};
 use crate::answer::Series;
 use crate::error::Error;
-use crate::eval::column::Part;
-use crate::eval::{Cell, Column, DimensionMasks, Evaluation, FieldUse, Filter, Groups, Key};
+use crate::eval::{Cell, Column, DimensionMasks, Evaluation, FieldUse, Filter, Groups, Home, Key, home};
+use crate::selection::SelectedSpans;
 use crate::series::{Fold, SeriesKey, SeriesSet};
 
 /// One of the functions, compiled.
@@ -94,49 +99,58 @@ impl SeriesMeter {
     pub fn measure(
         &self,
         table: &SpanTable,
-        rows: &[u32],
+        selected: &SelectedSpans,
         intervals: &Intervals,
         limits: &Limits,
     ) -> Result<SeriesTally, Error> {
+        let timeline = Timeline::of(table, intervals)?;
+        let mut batch = Batch { table, timeline, selected: selected.simplified(table.span_count()) };
         let mut tally = self.nothing(intervals, limits);
-        let mut spans = Measured::of(table, rows, intervals)?;
-        let nothing = DimensionMasks::NONE;
-        let evaluation = Evaluation::new(table, &nothing)?;
-        let column_of =
-            |field: &MeteredField, spans: &Measured| evaluation.values(&field.expr, &spans.mask(table.span_count()));
-        let values = self.value.as_ref().map(|value| column_of(value, &spans)).transpose()?;
-        let values = values.map(|column| self.values_of(&column, &mut spans));
-        if spans.rows.is_empty() {
+        if !batch.has_spans() {
             return Ok(tally);
         }
-        let mask = spans.mask(table.span_count());
-        let groups = self.by.iter().map(|field| Ok(field.groups(&*column_of(field, &spans)?, &mask)));
-        let groups = groups.collect::<Result<Vec<Groups>, Error>>()?;
-        let buckets = values.as_ref().and_then(|values| values.buckets.as_deref());
-        let series = number_series(&mut tally.set, &spans.rows, &groups, buckets)?;
+        let nothing = DimensionMasks::NONE;
+        let evaluation = Evaluation::new(table, &nothing)?;
+        let values = self.values_of(&evaluation, &mut batch)?;
+        let buckets = values.as_ref().and_then(Values::buckets);
+        if let Some(with_bucket) = buckets.as_deref().and_then(with_bucket) {
+            batch.leave_only(&with_bucket);
+        }
+        if !batch.has_spans() {
+            return Ok(tally);
+        }
+        let held = batch.timeline.intervals.clone();
+        tally.set = SeriesSet::within(self.fold, intervals.count(), held.clone(), limits.max_samples);
+        let mut groups = Grouping::of(&self.by, buckets, &evaluation, &batch)?;
+        if groups.codes.count().saturating_mul(held.len()) > MAX_SPARSE_CELLS {
+            groups.codes.keep_occurring(batch.timeline.runs(), &batch.selected);
+            tally.set.check_room(groups.codes.count())?;
+        }
         let numbers = values.as_ref().map_or(&[][..], |values| &values.numbers);
-        tally.set.add(&series, &spans.intervals, if self.fold == Fold::Count { &[] } else { numbers });
+        let accumulators = Accumulators::of(self.fold, &batch.timeline, &batch.selected, &groups.codes, numbers);
+        let mut series_of_code = vec![NO_SERIES; groups.codes.count()];
+        for code in accumulators.occurring() {
+            series_of_code[code as usize] = tally.set.push(groups.key(code), accumulators.cells(code))?;
+        }
         if limits.max_exemplars > 0 {
-            add_exemplars(&mut tally, table, &spans, &series, values.as_ref())?;
+            tally.add_exemplars(&batch, intervals, &groups.codes, &series_of_code, values.as_ref());
         }
         Ok(tally)
     }
 
-    /// The values of the spans; spans without one are taken out.
-    fn values_of(&self, column: &Column, spans: &mut Measured) -> Values {
-        let in_seconds = matches!(&self.value, Some(value) if value.field == Field::Intrinsic(Intrinsic::Duration));
-        let numbers = numbers(column, in_seconds || self.is_in_buckets());
-        if !self.is_in_buckets() {
-            spans.retain(|row| !numbers[row as usize].is_nan());
-            return Values { numbers: at_rows(&numbers, &spans.rows), buckets: None, column: column.clone() };
+    /// The values of the spans; spans without a number are taken out.
+    fn values_of(&self, evaluation: &Evaluation<'_>, batch: &mut Batch<'_>) -> Result<Option<Values>, Error> {
+        let Some(value) = &self.value else { return Ok(None) };
+        let form = match value.field == Field::Intrinsic(Intrinsic::Duration) {
+            _ if self.is_in_buckets() => Form::Buckets,
+            true => Form::NumbersInSeconds,
+            false => Form::Numbers,
+        };
+        let values = Values::of(evaluation.values(&value.expr, &batch.mask())?, form);
+        if let Some(with_number) = values.with_number() {
+            batch.leave_only(&with_number);
         }
-        let buckets = buckets(column);
-        spans.retain(|row| buckets[row as usize] != NO_BUCKET);
-        Values {
-            numbers: at_rows(&numbers, &spans.rows),
-            buckets: Some(at_rows(&buckets, &spans.rows)),
-            column: column.clone(),
-        }
+        Ok(Some(values))
     }
 
     fn is_in_buckets(&self) -> bool {
@@ -165,14 +179,40 @@ impl MeteredField {
         Ok(Self { label: field.to_string(), field: field.clone(), expr })
     }
 
-    /// A resource without a service name has the empty one: the language knows no nil there.
-    fn groups(&self, column: &Column, rows: &BooleanBuffer) -> Groups {
-        let mut groups = Groups::of(column, rows);
-        if self.field == Field::attribute(Scope::Resource, "service.name") {
-            let missing = groups.values.iter_mut().filter(|value| **value == Cell::Missing);
-            missing.for_each(|value| *value = Cell::One(Static::String(String::new())));
+    /// The number of each span's group, and the label of each group.
+    fn groups(&self, evaluation: &Evaluation<'_>, batch: &Batch<'_>) -> Result<(Vec<u32>, Labels), Error> {
+        let (mut numbers, groups) = match home(&self.field).and_then(|home| Some((home, dimension_column(home)?))) {
+            Some((home, name)) => {
+                let dimension = evaluation.field(&self.field)?;
+                let groups = Groups::of(&dimension, &referred_rows(evaluation, &dimension, home, batch)?);
+                let rows = primitive::<UInt32Type>(&batch.table.spans, name)?.values();
+                (rows.iter().map(|&row| groups.numbers[row as usize]).collect(), groups.values)
+            }
+            None => {
+                let mask = batch.mask();
+                let groups = Groups::of(&*evaluation.values(&self.expr, &mask)?, &mask);
+                (groups.numbers, groups.values)
+            }
+        };
+        let labels = groups.iter().map(|value| self.label(value)).collect();
+        let labels = if groups.iter().all(|value| matches!(value, Cell::One(_))) {
+            labels
+        } else {
+            joined(&mut numbers, labels)
+        };
+        Ok((numbers, labels))
+    }
+
+    /// Arrays and what cannot be compared have no label. A resource without a service name has the empty one: the language
+    /// knows no nil there.
+    fn label(&self, value: &Cell) -> Option<Key> {
+        match value {
+            Cell::One(value) => Key::of(value),
+            Cell::Missing if self.field == Field::attribute(Scope::Resource, "service.name") => {
+                Some(Key::Text(String::new()))
+            }
+            _ => None,
         }
-        groups
     }
 }
 
@@ -184,144 +224,137 @@ impl SeriesTally {
         Ok(())
     }
 
+    /// Keeps spans of each series that may become exemplars.
+    fn add_exemplars(
+        &mut self,
+        batch: &Batch<'_>,
+        intervals: &Intervals,
+        codes: &GroupCodes,
+        series_of_code: &[u32],
+        values: Option<&Values>,
+    ) {
+        let (timeline, series_count) = (&batch.timeline, self.set.len());
+        let share = self.exemplars.share(series_count);
+        let candidate = |(drawn, row): (u64, u32)| {
+            let start_nanos = timeline.start_nanos(row as usize);
+            Candidate {
+                trace_id: timeline.trace_id(row as usize),
+                drawn,
+                start_nanos,
+                interval: intervals.of(start_nanos).unwrap_or_default() as u32,
+                value: values.map_or(f64::NAN, |values| values.number(row as usize)),
+                measured: values.and_then(|values| values.static_value(row as usize)),
+            }
+        };
+        let lowest = lowest_rows(timeline, &batch.selected, codes, series_of_code, series_count, share);
+        for (series, lowest) in lowest.into_iter().enumerate() {
+            self.exemplars.add(series as u32, lowest.rows().map(candidate).collect(), series_count);
+        }
+    }
+
     pub fn memory_bytes(&self) -> usize {
         self.set.memory_bytes() + self.exemplars.memory_bytes()
     }
 }
 
-/// What was measured, for each span that is counted.
-struct Values {
-    /// In the unit of the answer.
-    numbers: Vec<f64>,
-    buckets: Option<Vec<u8>>,
-    /// Over all rows of the batch.
-    column: Column,
+/// The spans of a batch that count.
+struct Batch<'a> {
+    table: &'a SpanTable,
+    timeline: Timeline<'a>,
+    selected: SelectedSpans,
 }
 
-fn at_rows<T: Copy>(values: &[T], rows: &[u32]) -> Vec<T> {
-    rows.iter().map(|&row| values[row as usize]).collect()
+impl Batch<'_> {
+    fn has_spans(&self) -> bool {
+        self.timeline.runs().iter().any(|run| self.selected.count(run.rows.clone()) > 0)
+    }
+
+    /// Those of other intervals are among them.
+    fn mask(&self) -> BooleanBuffer {
+        self.selected.mask(self.table.span_count())
+    }
+
+    fn leave_only(&mut self, rows: &BooleanBuffer) {
+        self.selected = mem::replace(&mut self.selected, SelectedSpans::All).and(rows);
+    }
 }
 
-/// The numbers of a column; NaN where there is none. Durations are in nanoseconds unless `in_seconds`.
-fn numbers(column: &Column, in_seconds: bool) -> Vec<f64> {
-    let mut numbers = vec![f64::NAN; column.rows];
-    let unit = if in_seconds { 1e9 } else { 1.0 };
-    for part in &column.parts {
-        match part {
-            Part::Int(array) => fill(&mut numbers, array.nulls(), |row| array.value(row) as f64),
-            Part::Duration(array) => fill(&mut numbers, array.nulls(), |row| array.value(row) as f64 / unit),
-            Part::Float(array) => fill(&mut numbers, array.nulls(), |row| array.value(row)),
-            _ => {}
+/// More accumulators than these are only made for codes that spans have.
+const MAX_SPARSE_CELLS: usize = 1 << 18;
+
+/// So many spans for each row of a small table are many.
+const FEW_SPANS_OF_A_ROW: usize = 64;
+
+/// Labels by number.
+type Labels = Vec<Option<Key>>;
+
+/// What spans are grouped by: the fields of `by()` and, last, the bucket.
+struct Grouping {
+    codes: GroupCodes,
+    labels: Vec<Labels>,
+    has_buckets: bool,
+}
+
+impl Grouping {
+    fn of(
+        by: &[MeteredField],
+        buckets: Option<Vec<u32>>,
+        evaluation: &Evaluation<'_>,
+        batch: &Batch<'_>,
+    ) -> Result<Self, Error> {
+        let mut grouping = Self { codes: GroupCodes::one(), labels: Vec::new(), has_buckets: buckets.is_some() };
+        for field in by {
+            let (numbers, labels) = field.groups(evaluation, batch)?;
+            grouping.codes.add(numbers, labels.len());
+            grouping.labels.push(labels);
         }
-    }
-    numbers
-}
-
-/// Stands for a value without a bucket.
-const NO_BUCKET: u8 = 0;
-
-fn buckets(column: &Column) -> Vec<u8> {
-    let mut buckets = vec![NO_BUCKET; column.rows];
-    for part in &column.parts {
-        if let Part::Int(array) | Part::Duration(array) = part {
-            fill(&mut buckets, array.nulls(), |row| bucket(array.value(row)).unwrap_or(NO_BUCKET));
+        if let Some(buckets) = buckets {
+            grouping.codes.add(buckets, BUCKET_COUNT);
         }
+        Ok(grouping)
     }
-    buckets
+
+    fn key(&self, code: u32) -> SeriesKey {
+        let numbers = self.codes.numbers(code);
+        let labels = self.labels.iter().zip(&numbers).map(|(labels, &number)| labels[number as usize].clone());
+        let bucket = numbers.last().filter(|_| self.has_buckets).map(|&bucket| bucket as u8);
+        SeriesKey { labels: labels.collect(), bucket }
+    }
 }
 
-fn fill<T>(values: &mut [T], nulls: Option<&arrow::buffer::NullBuffer>, value: impl Fn(usize) -> T) {
-    match nulls {
-        Some(nulls) => nulls.valid_indices().for_each(|row| values[row] = value(row)),
-        None => values.iter_mut().enumerate().for_each(|(row, slot)| *slot = value(row)),
-    }
-}
-
-/// The series of each span, by its groups and its bucket.
-fn number_series(
-    set: &mut SeriesSet,
-    rows: &[u32],
-    groups: &[Groups],
-    buckets: Option<&[u8]>,
-) -> Result<Vec<u32>, Error> {
-    if groups.is_empty() && buckets.is_none() {
-        let series = set.series(SeriesKey::default())?;
-        return Ok(vec![series; rows.len()]);
-    }
-    let mut known: HashMap<u128, u32> = HashMap::new();
-    let mut last = None;
-    let mut series = Vec::with_capacity(rows.len());
-    for (at, &row) in rows.iter().enumerate() {
-        let bucket = buckets.map(|buckets| buckets[at]);
-        let code = groups.iter().fold(u128::from(bucket.unwrap_or_default()), |code, groups| {
-            code * groups.values.len() as u128 + u128::from(groups.numbers[row as usize])
-        });
-        let number = match last {
-            Some((last_code, number)) if last_code == code => number,
-            _ => match known.get(&code) {
-                Some(&number) => number,
-                None => {
-                    let labels =
-                        groups.iter().map(|groups| label(&groups.values[groups.numbers[row as usize] as usize]));
-                    let number = set.series(SeriesKey { labels: labels.collect(), bucket })?;
-                    known.insert(code, number);
-                    number
-                }
-            },
-        };
-        last = Some((code, number));
-        series.push(number);
-    }
-    Ok(series)
-}
-
-/// Arrays and what cannot be compared have no label.
-fn label(cell: &Cell) -> Option<Key> {
-    match cell {
-        Cell::One(value) => Key::of(value),
+/// The column of spans that refers to a small table.
+fn dimension_column(home: Home) -> Option<&'static str> {
+    match home {
+        Home::Resources => Some(column::RESOURCE),
+        Home::Scopes => Some(column::SCOPE),
+        Home::Traces => Some(column::TRACE),
         _ => None,
     }
 }
 
-fn add_exemplars(
-    tally: &mut SeriesTally,
-    table: &SpanTable,
-    spans: &Measured,
-    series: &[u32],
-    values: Option<&Values>,
-) -> Result<(), Error> {
-    let (traces, trace_rows) = (Traces::of(&table.traces)?, primitive::<UInt32Type>(&table.spans, column::TRACE)?);
-    let share = tally.exemplars.share(tally.set.len());
-    let mut lowest: Vec<Lowest> = (0..tally.set.len()).map(|_| Lowest::default()).collect();
-    let (mut last_trace, mut drawn) = (None, 0);
-    for (at, (&row, &series)) in spans.rows.iter().zip(series).enumerate() {
-        let trace = trace_rows.value(row as usize);
-        if last_trace != Some(trace) {
-            (last_trace, drawn) = (Some(trace), draw(&traces.id(trace as usize)));
-        }
-        lowest[series as usize].offer(drawn, at as u32, share);
+/// The rows of a small table that spans refer to; all of them where that costs less than to find out.
+fn referred_rows(
+    evaluation: &Evaluation<'_>,
+    dimension: &Column,
+    home: Home,
+    batch: &Batch<'_>,
+) -> Result<BooleanBuffer, Error> {
+    if dimension.rows <= batch.table.span_count() / FEW_SPANS_OF_A_ROW {
+        return Ok(BooleanBuffer::new_set(dimension.rows));
     }
-    let candidate = |at: u32| {
-        let at = at as usize;
-        let row = spans.rows[at] as usize;
-        let trace_id: TraceId = traces.id(trace_rows.value(row) as usize);
-        Candidate {
-            trace_id,
-            start_nanos: spans.start_nanos[at],
-            interval: spans.intervals[at],
-            value: values.map_or(f64::NAN, |values| values.numbers[at]),
-            measured: values.and_then(|values| measured(values.column.cell(row))),
-        }
+    evaluation.referred_rows(home, &batch.mask())
+}
+
+/// Gives groups with the same label one number.
+fn joined(numbers: &mut [u32], labels: Labels) -> Labels {
+    let (mut known, mut joined) = (HashMap::new(), Labels::new());
+    let number_of_label = |label: Option<Key>| {
+        *known.entry(label).or_insert_with_key(|label| {
+            joined.push(label.clone());
+            joined.len() as u32 - 1
+        })
     };
-    for (series, lowest) in lowest.iter().enumerate() {
-        tally.exemplars.add(series as u32, lowest.places().map(candidate).collect(), tally.set.len());
-    }
-    Ok(())
-}
-
-fn measured(cell: Cell) -> Option<Static> {
-    match cell {
-        Cell::One(value) => Some(value),
-        _ => None,
-    }
+    let new_numbers: Vec<u32> = labels.into_iter().map(number_of_label).collect();
+    numbers.iter_mut().for_each(|number| *number = new_numbers[*number as usize]);
+    joined
 }

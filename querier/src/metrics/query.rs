@@ -10,8 +10,10 @@ use super::compare::{CompareMeter, CompareTally};
 use super::intervals::Intervals;
 use super::meter::{Finish, SeriesMeter, SeriesTally};
 use crate::answer::Series;
+use crate::cancellation::Cancellation;
 use crate::error::Error;
 use crate::finder::Finder;
+use crate::selection::SelectedSpans;
 use crate::series::Fold;
 
 /// What a metrics query computes.
@@ -37,12 +39,14 @@ pub(crate) enum Tally {
 }
 
 /// What measuring may take.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Limits {
     /// Most numbers that are held: series times intervals.
     pub max_samples: usize,
     /// Most exemplars in the answer.
     pub max_exemplars: usize,
+    /// Ends measuring when nobody waits for it any more.
+    pub cancellation: Cancellation,
 }
 
 impl MetricsQuery {
@@ -120,17 +124,21 @@ impl Meter {
         }
     }
 
-    /// Measures spans by their rows; one that is given twice counts twice.
+    /// Measures spans of a batch.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`] soon after `limits.cancellation` says that nobody waits any more.
     pub fn measure(
         &self,
         table: &SpanTable,
-        rows: &[u32],
+        spans: &SelectedSpans,
         intervals: &Intervals,
         limits: &Limits,
     ) -> Result<Tally, Error> {
+        limits.cancellation.count_work(table.span_count())?;
         Ok(match self {
-            Self::Series(meter) => Tally::Series(meter.measure(table, rows, intervals, limits)?),
-            Self::Compare(meter) => Tally::Compare(meter.measure(table, rows, intervals, limits)?),
+            Self::Series(meter) => Tally::Series(meter.measure(table, spans, intervals, limits)?),
+            Self::Compare(meter) => Tally::Compare(meter.measure(table, spans, intervals, limits)?),
         })
     }
 

@@ -303,7 +303,7 @@ fn join_and_write(
     tables: &[SpanTable],
 ) -> Result<(Bytes, Added), Error> {
     let Joined { table, dropped_spans, joined_traces } = spans::join(tables, Copies::DropAll)?;
-    index.add(&spans::demote(&table)?)?;
+    index.add(&table)?;
     let bytes = writer.write(&table.spans, &table.traces)?;
     Ok((bytes, Added { dropped_spans, joined_traces }))
 }

@@ -58,6 +58,24 @@ impl Texts {
         self.values.is_valid(number).then_some(number)
     }
 
+    /// The text that a number means.
+    pub fn of_number(&self, number: usize) -> Option<&str> {
+        match self.values.is_valid(number) {
+            true => Some(self.values.value(number)),
+            false => self.null_is_empty.then_some(""),
+        }
+    }
+
+    /// The number of each row, where rows do not simply number their own texts.
+    pub fn keys(&self) -> Option<&Int32Array> {
+        self.keys.as_ref()
+    }
+
+    /// Whether null stands for the empty text.
+    pub fn is_null_empty(&self) -> bool {
+        self.null_is_empty
+    }
+
     /// How many numbers there are.
     pub fn number_count(&self) -> usize {
         self.values.len()

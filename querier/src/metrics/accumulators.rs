@@ -1,0 +1,101 @@
+//! Accumulators of one batch: a number for each interval and code, in arrays without gaps.
+
+use crate::selection::SelectedSpans;
+use crate::series::{Fold, join};
+
+use super::group_codes::GroupCodes;
+use super::timeline::Timeline;
+
+/// Numbers by [interval][code].
+pub(super) struct Accumulators {
+    fold: Fold,
+    code_count: usize,
+    /// Of everything but a count: sums, least or greatest values.
+    numbers: Vec<f64>,
+    /// Of a count and of an average: how many values there are.
+    counts: Vec<u32>,
+    /// By code: whether any span has it.
+    occurs: Vec<bool>,
+}
+
+impl Accumulators {
+    /// Adds up the selected spans; `values` by row, none for a count. Values are added in the order of the rows, so that
+    /// sums are the same to the last digit.
+    pub fn of(
+        fold: Fold,
+        timeline: &Timeline<'_>,
+        selected: &SelectedSpans,
+        codes: &GroupCodes,
+        values: &[f64],
+    ) -> Self {
+        let cell_count = timeline.intervals.len() * codes.count();
+        let counts = matches!(fold, Fold::Count | Fold::Average);
+        let mut accumulators = Self {
+            fold,
+            code_count: codes.count(),
+            numbers: if fold == Fold::Count { Vec::new() } else { vec![fold.nothing(); cell_count] },
+            counts: if counts { vec![0; cell_count] } else { Vec::new() },
+            occurs: vec![false; codes.count()],
+        };
+        match codes.codes() {
+            Some(codes) => accumulators.add_all(timeline, selected, values, |row| codes[row] as usize),
+            None if fold == Fold::Count => accumulators.count_runs(timeline, selected),
+            None => accumulators.add_all(timeline, selected, values, |_| 0),
+        }
+        accumulators
+    }
+
+    /// Counts spans of one code, a run at a time.
+    fn count_runs(&mut self, timeline: &Timeline<'_>, selected: &SelectedSpans) {
+        for run in timeline.runs() {
+            self.counts[run.interval] += selected.count(run.rows.clone()) as u32;
+        }
+        self.occurs[0] = self.counts.iter().any(|&count| count > 0);
+    }
+
+    fn add_all(
+        &mut self,
+        timeline: &Timeline<'_>,
+        selected: &SelectedSpans,
+        values: &[f64],
+        code: impl Fn(usize) -> usize,
+    ) {
+        let (fold, code_count, occurs) = (self.fold, self.code_count, &mut self.occurs[..]);
+        for run in timeline.runs() {
+            let (start, rows) = (run.interval * code_count, run.rows.clone());
+            let counts = self.counts.get_mut(start..start + code_count).unwrap_or_default();
+            let numbers = self.numbers.get_mut(start..start + code_count).unwrap_or_default();
+            match fold {
+                Fold::Count => selected.for_each(rows, |row| counts[code(row)] += 1),
+                Fold::Average => selected.for_each(rows, |row| {
+                    let code = code(row);
+                    numbers[code] += values[row];
+                    counts[code] += 1;
+                }),
+                Fold::Sum | Fold::Min | Fold::Max => selected.for_each(rows, |row| {
+                    let code = code(row);
+                    join(fold, &mut numbers[code], values[row]);
+                    occurs[code] = true;
+                }),
+            }
+        }
+        for (at, _) in self.counts.iter().enumerate().filter(|(_, count)| **count > 0) {
+            self.occurs[at % code_count] = true;
+        }
+    }
+
+    /// The codes that spans have, ascending.
+    pub fn occurring(&self) -> impl Iterator<Item = u32> {
+        self.occurs.iter().enumerate().filter(|(_, occurs)| **occurs).map(|(code, _)| code as u32)
+    }
+
+    /// The number of each interval and, of an average, the count.
+    pub fn cells(&self, code: u32) -> impl Iterator<Item = (f64, u64)> {
+        let intervals = self.counts.len().max(self.numbers.len()) / self.code_count;
+        (0..intervals).map(move |interval| {
+            let at = interval * self.code_count + code as usize;
+            let count = self.counts.get(at).copied().unwrap_or_default();
+            (self.numbers.get(at).copied().unwrap_or(f64::from(count)), u64::from(count))
+        })
+    }
+}

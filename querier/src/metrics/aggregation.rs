@@ -1,0 +1,45 @@
+//! Aggregation alone, without sources and without a driver: what benches measure.
+
+use spans::SpanTable;
+use storage::source::Projection;
+use traceql::Query;
+
+use super::intervals::Intervals;
+use super::query::{Limits, MetricsQuery};
+use crate::cancellation::Cancellation;
+use crate::error::Error;
+use crate::selection::SelectedSpans;
+
+/// A metrics query of which every span counts, whatever its filter says.
+pub struct Aggregation {
+    query: MetricsQuery,
+    intervals: Intervals,
+    limits: Limits,
+}
+
+impl Aggregation {
+    /// # Errors
+    /// [`Error::Query`] for a query without a metrics part.
+    pub fn of(query: &Query, intervals: Intervals, max_exemplars: usize) -> Result<Self, Error> {
+        let limits = Limits { max_samples: usize::MAX, max_exemplars, cancellation: Cancellation::default() };
+        Ok(Self { query: MetricsQuery::of(query)?, intervals, limits })
+    }
+
+    /// The columns of `spans` that it reads.
+    pub fn projection(&self) -> Projection {
+        self.query.meter.projection()
+    }
+
+    /// Aggregates batches one after another, and returns how many series they make.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] for a table of another shape.
+    pub fn run(&self, batches: &[SpanTable]) -> Result<usize, Error> {
+        let meter = &self.query.meter;
+        let mut all = meter.nothing(&self.intervals, &self.limits);
+        for table in batches {
+            all.merge(meter.measure(table, &SelectedSpans::All, &self.intervals, &self.limits)?, 0)?;
+        }
+        Ok(meter.finish(all, &self.intervals).len())
+    }
+}

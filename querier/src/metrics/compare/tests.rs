@@ -1,0 +1,65 @@
+//! What `compare()` costs, and how it ends.
+
+use std::num::NonZeroU64;
+
+use model::TimeRange;
+use opentelemetry_proto::tonic::trace::v1::Span;
+use traceql::Static;
+
+use super::*;
+use crate::cancellation::Cancellation;
+use crate::testing::{MS, START, attributes, int, service, span, table};
+
+/// Two spans with so many attributes each, half of them of keys that the other has too.
+fn with_keys(keys: i64) -> SpanTable {
+    let of_span = |id: i64| {
+        let names: Vec<String> = (0..keys).map(|key| format!("key.{}", key + id * keys / 2)).collect();
+        let pairs: Vec<_> = names.iter().map(|name| (name.as_str(), int(id))).collect();
+        Span { attributes: attributes(&pairs), ..span(1, id as u64 + 1, 0, "x", 1, 1) }
+    };
+    table(vec![service("s", vec![of_span(0), of_span(1)])])
+}
+
+fn measure(table: &SpanTable, spans: &SelectedSpans, cancellation: Cancellation) -> Result<CompareTally, Error> {
+    let selection = FieldExpr::Literal(Static::Bool(true));
+    let meter = CompareMeter::compile(&selection, 10, None).unwrap();
+    let second = NonZeroU64::new(1000 * MS).unwrap();
+    let intervals = Intervals::of_range(TimeRange::new(START, START + 1000 * MS), second);
+    let limits = Limits { max_samples: usize::MAX, max_exemplars: 0, cancellation };
+    meter.measure(table, spans, &intervals, &limits)
+}
+
+#[test]
+fn the_work_grows_with_the_number_of_keys_and_not_with_its_square() {
+    let work = |keys: i64| {
+        let cancellation = Cancellation::default();
+        let tally = measure(&with_keys(keys), &SelectedSpans::All, cancellation.clone()).unwrap();
+        let fields = tally.into_fields();
+        let with_attribute = fields.keys().filter(|field| field.to_string().starts_with("span.key"));
+        assert_eq!(with_attribute.count() as i64, keys + keys / 2);
+        cancellation.work()
+    };
+    let (few, many) = (work(10_000), work(40_000));
+    assert!(many < 5 * few && many < 10 * 2 * 40_000, "{few} values for 10,000 keys, {many} for 40,000");
+}
+
+#[test]
+fn a_span_that_is_there_twice_counts_twice() {
+    let tally = measure(&with_keys(2), &SelectedSpans::Rows(vec![0, 1, 1]), Cancellation::default()).unwrap();
+    let totals = tally
+        .into_fields()
+        .into_iter()
+        .map(|(field, of_field)| (field.to_string(), of_field.totals.total(Side::Selection)));
+    let mut totals: Vec<_> = totals.filter(|(field, _)| field.starts_with("span.")).collect();
+    totals.sort();
+    assert_eq!(totals, [("span.key.0".into(), 1), ("span.key.1".into(), 3), ("span.key.2".into(), 2)]);
+}
+
+#[test]
+fn it_ends_soon_after_nobody_waits_any_more() {
+    let (cancellation, table) = (Cancellation::default(), with_keys(100));
+    cancellation.cancel();
+    let ended = measure(&table, &SelectedSpans::All, cancellation.clone());
+    assert!(matches!(ended, Err(Error::Cancelled)));
+    assert!(cancellation.work() < 10, "{} values were looked at", cancellation.work());
+}

@@ -1,0 +1,105 @@
+//! Which spans of a batch become candidates: of each series those of the traces with the smallest draws.
+//!
+//! A draw is made once for each trace. Most draws are too large for every series, and then no span of the trace is looked at.
+
+use model::TraceId;
+
+use super::super::group_codes::GroupCodes;
+use super::super::timeline::Timeline;
+use crate::selection::SelectedSpans;
+
+/// Stands for a code that is no series.
+pub(crate) const NO_SERIES: u32 = u32::MAX;
+
+/// After so many runs, and twice as many each time, it is looked up which draws are too large for every series.
+const FIRST_LOOK: usize = 64;
+
+/// For each series up to `most` rows, of the traces with the smallest draws, ascending by draw; of a trace the first row.
+pub(crate) fn lowest_rows(
+    timeline: &Timeline<'_>,
+    selected: &SelectedSpans,
+    codes: &GroupCodes,
+    series_of_code: &[u32],
+    series_count: usize,
+    most: usize,
+) -> Vec<Lowest> {
+    let mut of_series = vec![Lowest::default(); series_count];
+    let mut bounds = vec![u64::MAX; series_count];
+    let (mut bound_of_all, mut next_look) = (u64::MAX, FIRST_LOOK);
+    for (number, (trace, run)) in timeline.runs_of_traces().enumerate() {
+        let drawn = draw(&timeline.traces().id(trace));
+        if drawn > bound_of_all {
+            continue;
+        }
+        selected.for_each(run.rows, |row| {
+            let series = series_of_code[codes.code(row) as usize] as usize;
+            if bounds.get(series).is_some_and(|&bound| drawn <= bound) {
+                of_series[series].offer(drawn, row as u32, most);
+                bounds[series] = of_series[series].bound(most);
+            }
+        });
+        if number >= next_look {
+            (bound_of_all, next_look) = (bounds.iter().copied().max().unwrap_or(0), 2 * number);
+        }
+    }
+    of_series
+}
+
+/// The smallest draws of a series seen so far, each with the row where it was seen.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Lowest {
+    /// Ascending by draw; a draw once.
+    drawn: Vec<(u64, u32)>,
+}
+
+impl Lowest {
+    #[inline]
+    fn offer(&mut self, drawn: u64, row: u32, most: usize) {
+        if self.drawn.len() >= most && self.drawn.last().is_none_or(|(last, _)| drawn >= *last) {
+            return;
+        }
+        if let Err(place) = self.drawn.binary_search_by_key(&drawn, |(other, _)| *other) {
+            self.drawn.truncate(most - 1);
+            self.drawn.insert(place, (drawn, row));
+        }
+    }
+
+    /// The largest draw that would be taken.
+    fn bound(&self, most: usize) -> u64 {
+        let last = self.drawn.last().filter(|_| self.drawn.len() >= most);
+        last.map_or(u64::MAX, |(last, _)| last.saturating_sub(1))
+    }
+
+    /// The draws, ascending, and the rows.
+    pub fn rows(self) -> impl Iterator<Item = (u64, u32)> {
+        self.drawn.into_iter()
+    }
+}
+
+/// The number drawn for a trace: as good as random, but the same every time.
+pub(crate) fn draw(trace_id: &TraceId) -> u64 {
+    let (high, low) = trace_id.0.split_at(8);
+    let word = |bytes: &[u8]| bytes.iter().fold(0_u64, |word, byte| word << 8 | u64::from(*byte));
+    mixed(mixed(word(high)).wrapping_add(word(low)))
+}
+
+/// The finalizer of SplitMix64.
+fn mixed(mut number: u64) -> u64 {
+    number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    number ^ (number >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lowest_draws_are_kept_once() {
+        let mut lowest = Lowest::default();
+        for (at, drawn) in [5, 9, 5, 7, 1, 8].into_iter().enumerate() {
+            lowest.offer(drawn, at as u32, 3);
+        }
+        assert_eq!(lowest.rows().map(|(_, row)| row).collect::<Vec<_>>(), [4, 0, 3]);
+    }
+}

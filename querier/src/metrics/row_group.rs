@@ -1,0 +1,139 @@
+//! One row group: which of its spans match, and what is measured of them.
+
+use std::sync::Arc;
+
+use hashbrown::HashSet;
+use model::TraceId;
+use spans::schema::column;
+
+use super::Measuring;
+use super::intervals::Intervals;
+use super::query::Tally;
+use crate::candidates::candidates;
+use crate::error::Error;
+use crate::finder::Decided;
+use crate::prune::Pruned;
+use crate::scan::{OpenGroup, OpenSource, Rows};
+use crate::selection::SelectedSpans;
+
+/// When one in so many spans of a row group may match, all columns are read at once: to come back for the measured ones
+/// would decode the same pages.
+const DENSE: usize = 4;
+
+impl Measuring<'_> {
+    /// What is measured in a row group, without the traces in `split`; `None` when nothing matches.
+    pub(super) async fn measure_group(
+        &self,
+        source: &OpenSource,
+        group: usize,
+        pruned: &Pruned,
+        split: &HashSet<TraceId>,
+        intervals: &Intervals,
+    ) -> Result<Option<Tally>, Error> {
+        let _turn = self.reading.turn().await?;
+        let group = source.group(group).await?;
+        let (finder, small_tables) = (self.query.finder.clone(), group.small_tables());
+        let decided = Arc::new(self.reading.inner.cpu.run(move || finder.on_dimensions(&small_tables)).await??);
+        let mut wanted = candidates(&group, &self.query.finder, &decided, pruned, &self.reading.range)?;
+        if !split.is_empty() {
+            let traces = group.traces()?;
+            wanted.retain(|&trace| !split.contains(&traces.id(trace)));
+        }
+        self.reading.budget.count_traces(wanted.len());
+        if wanted.is_empty() {
+            return Ok(None);
+        }
+        match self.is_read_at_once(&group, &wanted)? {
+            true => self.measure_at_once(&group, &decided, wanted, intervals).await.map(Some),
+            false => self.find_and_measure(&group, &decided, wanted, intervals).await,
+        }
+    }
+
+    fn is_read_at_once(&self, group: &OpenGroup, wanted: &[usize]) -> Result<bool, Error> {
+        if self.query.finder.decides_whole_traces() {
+            return Ok(true);
+        }
+        let reads_everything = self.query.meter.projection().columns.contains(column::ATTRIBUTES);
+        if self.query.finder.first_projection().is_some() || reads_everything {
+            return Ok(false);
+        }
+        let traces = group.traces()?;
+        let spans: usize = wanted.iter().map(|&trace| traces.span_rows(trace).len()).sum();
+        Ok(spans * DENSE >= group.row_group().spans.len())
+    }
+
+    /// Reads the columns of the filter and the measured ones together.
+    async fn measure_at_once(
+        &self,
+        group: &OpenGroup,
+        decided: &Arc<Decided>,
+        wanted: Vec<usize>,
+        intervals: &Intervals,
+    ) -> Result<Tally, Error> {
+        let mut columns = self.query.meter.projection();
+        if !self.query.finder.decides_whole_traces() {
+            columns.merge(&self.query.finder.projection());
+        }
+        let rows = group.read(&wanted, &columns).await?;
+        self.reading.budget.count_read(rows.bytes, rows.table.span_count())?;
+        let (query, decided) = (self.query.clone(), decided.clone());
+        let (intervals, limits) = (*intervals, self.limits.clone());
+        let measure = move || {
+            let runs = rows.runs(&wanted)?;
+            let spans = query.finder.select(&rows.table, &runs, &decided)?;
+            query.meter.measure(&rows.table, &spans, &intervals, &limits)
+        };
+        self.reading.inner.cpu.run(measure).await?
+    }
+
+    /// Reads the columns of the filter, and the measured ones only where something matches.
+    async fn find_and_measure(
+        &self,
+        group: &OpenGroup,
+        decided: &Arc<Decided>,
+        mut wanted: Vec<usize>,
+        intervals: &Intervals,
+    ) -> Result<Option<Tally>, Error> {
+        let found = self.find(group, decided, &mut wanted).await?;
+        if found.is_empty() {
+            return Ok(None);
+        }
+        let columns = self.query.meter.projection();
+        let rows = if self.query.meter.needs_whole_runs() {
+            group.read_only(&wanted, &columns).await?
+        } else {
+            group.read_near(&found, &columns).await?
+        };
+        self.reading.budget.count_read(rows.bytes, 0)?;
+        let (query, intervals, limits) = (self.query.clone(), *intervals, self.limits.clone());
+        let measure = move || query.meter.measure(&rows.table, &at_positions(found, &rows)?, &intervals, &limits);
+        Ok(Some(self.reading.inner.cpu.run(measure).await??))
+    }
+
+    /// The rows of a row group that match; leaves in `wanted` only traces that may.
+    async fn find(
+        &self,
+        group: &OpenGroup,
+        decided: &Arc<Decided>,
+        wanted: &mut Vec<usize>,
+    ) -> Result<Vec<usize>, Error> {
+        let finder = self.query.finder.clone();
+        let Some(rows) = self.reading.read_candidates(&finder, decided, group, wanted, |_| Ok(())).await? else {
+            return Ok(Vec::new());
+        };
+        let (decided, traces) = (decided.clone(), wanted.clone());
+        let find = move || {
+            let runs = rows.runs(&traces)?;
+            finder.find_rows(&rows.table, &runs, &decided)
+        };
+        self.reading.inner.cpu.run(find).await?
+    }
+}
+
+/// Rows of the row group, as rows of what was read.
+fn at_positions(found: Vec<usize>, rows: &Rows) -> Result<SelectedSpans, Error> {
+    let positions = found.into_iter().map(|row| Ok(rows.position(row)? as u32));
+    let mut positions = positions.collect::<Result<Vec<u32>, Error>>()?;
+    positions.sort_unstable();
+    Ok(SelectedSpans::Rows(positions))
+}
