@@ -105,7 +105,8 @@ impl Bucket {
         let (mut earlier, mut answer) = (HashSet::new(), BTreeSet::new());
         for entry in blocks {
             let spans = singly(&spans::encode(&self.read(&entry).await).unwrap());
-            let identity = |span: &Span| (span.trace_id.clone(), span.span_id.clone(), span.kind);
+            let identity =
+                |span: &Span| (span.trace_id.clone(), span.span_id.clone(), span.kind, span.start_time_unix_nano);
             let of_block: HashSet<_> = spans.iter().map(|(span, _)| identity(span)).collect();
             let new = spans.into_iter().filter(|(span, _)| !earlier.contains(&identity(span)));
             answer.extend(new.flat_map(|(_, alone)| canonical(&[alone])));
