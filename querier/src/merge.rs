@@ -1,30 +1,8 @@
-//! OTLP spans of one trace from several sources: copies dropped, ids made unique, in order of start.
+//! OTLP spans of one trace: ids made unique, in order of start.
 
 use hashbrown::{HashMap, HashSet};
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, Span};
-
-/// All parts in one. A span of a later part that an earlier part has, by trace, id and kind, is dropped.
-pub(crate) fn merge_copies(parts: Vec<Vec<ResourceSpans>>) -> Vec<ResourceSpans> {
-    let mut earlier: HashSet<(Vec<u8>, Vec<u8>, i32)> = HashSet::new();
-    let mut merged = Vec::new();
-    for mut part in parts {
-        for resource in &mut part {
-            for scope in &mut resource.scope_spans {
-                scope.spans.retain(|span| !earlier.contains(&identity(span)));
-            }
-            resource.scope_spans.retain(|scope| !scope.spans.is_empty());
-        }
-        part.retain(|resource| !resource.scope_spans.is_empty());
-        earlier.extend(spans_of(&part).map(identity));
-        merged.extend(part);
-    }
-    merged
-}
-
-fn identity(span: &Span) -> (Vec<u8>, Vec<u8>, i32) {
-    (span.trace_id.clone(), span.span_id.clone(), span.kind)
-}
 
 fn spans_of(resources: &[ResourceSpans]) -> impl Iterator<Item = &Span> {
     resources.iter().flat_map(|resource| &resource.scope_spans).flat_map(|scope| &scope.spans)
@@ -113,18 +91,6 @@ mod tests {
     fn ids(resources: &[ResourceSpans]) -> Vec<(u8, u8, i32)> {
         let last = |id: &[u8]| id.last().copied().unwrap_or_default();
         spans_of(resources).map(|span| (last(&span.span_id), last(&span.parent_span_id), span.kind)).collect()
-    }
-
-    #[test]
-    fn a_copy_from_another_part_is_dropped_and_one_from_the_same_part_stays() {
-        let one = span(1, 0, SpanKind::Server, 5);
-        let merged = merge_copies(vec![
-            vec![resource(vec![one.clone(), one.clone()])],
-            vec![resource(vec![one.clone(), span(1, 0, SpanKind::Client, 5)])],
-            vec![resource(vec![one])],
-        ]);
-        assert_eq!(ids(&merged), [(1, 0, 2), (1, 0, 2), (1, 0, 3)]);
-        assert_eq!(merged.len(), 2);
     }
 
     #[test]

@@ -97,7 +97,7 @@ fn array_bytes(array: &dyn Array) -> usize {
     }
 }
 
-/// One table from the parts. Of spans with the same id and kind that came from different tables one is kept.
+/// One table from the parts; copies of spans are left out.
 pub(crate) fn put_together(tables: &[SpanTable]) -> Result<SpanTable, Error> {
-    Ok(spans::join(tables, Copies::DropFromLater)?.table)
+    Ok(spans::join(tables, Copies::DropAll)?.table)
 }

@@ -13,13 +13,18 @@ pub(crate) fn newest_first(sources: Vec<Arc<dyn Source>>) -> Vec<Arc<dyn Source>
     newest_first_with_arrival(sources).into_iter().map(|(_, source)| source).collect()
 }
 
-/// As [`newest_first`], each with its place in the order of arrival.
+/// In the order of arrival.
 ///
 /// Blocks are numbered by when they were begun, and the live tables that are to become one block are given oldest first.
-pub(crate) fn newest_first_with_arrival(mut sources: Vec<Arc<dyn Source>>) -> Vec<(usize, Arc<dyn Source>)> {
+pub(crate) fn by_arrival(mut sources: Vec<Arc<dyn Source>>) -> Vec<Arc<dyn Source>> {
     // cached: the id of live spans may change meanwhile
     sources.sort_by_cached_key(|source| source.block_id());
-    let mut sources: Vec<_> = sources.into_iter().enumerate().collect();
+    sources
+}
+
+/// As [`newest_first`], each with its place in the order of arrival.
+pub(crate) fn newest_first_with_arrival(sources: Vec<Arc<dyn Source>>) -> Vec<(usize, Arc<dyn Source>)> {
+    let mut sources: Vec<_> = by_arrival(sources).into_iter().enumerate().collect();
     sources.sort_by_key(|(_, source)| Reverse(source.time_range().end_nanos));
     sources
 }

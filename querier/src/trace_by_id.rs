@@ -1,4 +1,4 @@
-//! The read path of `/api/traces/{id}`: find the parts, read them whole, encode, merge.
+//! The read path of `/api/traces/{id}`: find the parts, read them whole, put them together, encode.
 
 mod fit;
 
@@ -7,6 +7,7 @@ use std::sync::Arc;
 use futures::FutureExt;
 use model::{ErrorKind, TimeRange, TraceId};
 use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
+use spans::SpanTable;
 use storage::source::Source;
 
 use self::fit::fit;
@@ -14,7 +15,7 @@ use crate::answer::{TraceAnswer, TracePartial};
 use crate::budget::{Budget, Held};
 use crate::concurrent::try_all;
 use crate::error::Error;
-use crate::merge::{merge_copies, part_shared_ids, sort_by_start};
+use crate::merge::{part_shared_ids, sort_by_start};
 use crate::parts;
 use crate::plan;
 use crate::querier::Inner;
@@ -33,13 +34,13 @@ pub(crate) async fn trace_by_id(
     range: Option<TimeRange>,
 ) -> Result<TraceAnswer, Error> {
     let range = range.unwrap_or(TimeRange::ALL);
-    let mut sources = plan::newest_first(sources);
+    // in the order of arrival, so that of the copies of a span the first one stays
+    let mut sources = plan::by_arrival(sources);
     sources.retain(|source| source.time_range().overlaps(&range));
     budget.plan(plan::metrics(&sources, &range));
     let budget = &budget;
-    let read = |source: Arc<dyn Source>| {
-        async move { Ok((source.block_id(), read_part(inner, budget, source, id).await)) }.boxed()
-    };
+    let read =
+        |source: Arc<dyn Source>| async move { Ok((source.block_id(), read_part(budget, source, id).await)) }.boxed();
     let parts = try_all(inner.config.max_concurrent_reads, sources.into_iter().map(read).collect()).await?;
 
     let (mut found, mut failures) = (Vec::new(), Vec::new());
@@ -62,8 +63,8 @@ pub(crate) async fn trace_by_id(
         _ => return Err(failures.swap_remove(0)),
     };
     budget.count_traces(usize::from(!found.is_empty()));
-    let (found, _held): (Vec<Vec<ResourceSpans>>, Vec<Held>) = found.into_iter().unzip();
-    let mut resource_spans = merge_copies(found);
+    let (tables, _held): (Vec<SpanTable>, Vec<Held>) = found.into_iter().unzip();
+    let mut resource_spans = inner.cpu.run(move || encode(&tables)).await??;
     part_shared_ids(&mut resource_spans);
     sort_by_start(&mut resource_spans);
     let max_bytes = inner.config.max_bytes_per_trace;
@@ -79,17 +80,25 @@ fn may_be_left_out(error: &Error) -> bool {
 
 /// The spans of the trace in one source.
 async fn read_part(
-    inner: &Inner,
     budget: &Arc<Budget>,
     source: Arc<dyn Source>,
     id: TraceId,
-) -> Result<Option<(Vec<ResourceSpans>, Held)>, Error> {
+) -> Result<Option<(SpanTable, Held)>, Error> {
     let Some(at) = source.find_trace(&id).await? else { return Ok(None) };
     let group = OpenSource::open(source).await?.group(at.group).await?;
     let (table, bytes) = parts::read_whole(&group, &[at.trace]).await?;
     budget.count_read(bytes, table.span_count())?;
     let held = budget.hold(parts::memory_bytes(&table))?;
-    Ok(Some((inner.cpu.run(move || spans::encode(&table)).await??, held)))
+    Ok(Some((table, held)))
+}
+
+/// The spans of all parts, each once.
+fn encode(parts: &[SpanTable]) -> Result<Vec<ResourceSpans>, Error> {
+    Ok(match parts {
+        [] => Vec::new(),
+        [whole] => spans::encode(whole)?,
+        parts => spans::encode(&parts::put_together(parts)?)?,
+    })
 }
 
 #[cfg(test)]
@@ -127,7 +136,7 @@ mod tests {
     #[tokio::test]
     async fn parts_are_merged_in_order_of_start() {
         let answer = ask(sources(), 1).await.unwrap();
-        assert_eq!(names(&answer), ["root", "second", "last"]);
+        assert_eq!(names(&answer), ["root", "last", "second"], "by resource");
         assert_eq!(answer.partial, None);
         assert_eq!(names(&ask(sources(), 9).await.unwrap()), [""; 0]);
     }

@@ -33,8 +33,6 @@ use texts::{NewNumbers, Texts, dictionary};
 pub enum Copies {
     /// None.
     Keep,
-    /// Those in traces of which several tables have a part. A trace that lies in one table is taken as it is.
-    DropFromLater,
     /// All.
     DropAll,
 }
@@ -345,8 +343,7 @@ fn sort(parts: &[Part<'_>], services: &[Option<i32>], copies: Copies) -> Order {
         }
         let dropped = match copies {
             Copies::Keep => 0,
-            Copies::DropFromLater if runs.len() == 1 => 0,
-            _ => filter.drop_copies(&mut sources, |&(part, trace, row)| parts[part].identity(trace, row)),
+            Copies::DropAll => filter.drop_copies(&mut sources, |&(part, trace, row)| parts[part].identity(trace, row)),
         };
         order.dropped_spans += dropped;
         order.joined_traces += usize::from(runs.len() > 1);
