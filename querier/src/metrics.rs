@@ -116,7 +116,8 @@ impl Measuring<'_> {
         source: &Arc<dyn Source>,
         split: &HashSet<TraceId>,
     ) -> Result<(Tally, usize), Error> {
-        let within = self.intervals.within(&source.time_range());
+        let counts_all = !self.query.needs_whole_traces();
+        let within = counts_all.then(|| self.intervals.within(&source.time_range())).flatten();
         let (intervals, first_interval) = within.unwrap_or((self.intervals, 0));
         let (block_id, tallies) = (source.block_id(), &self.reading.inner.tallies);
         let key = match within.filter(|_| !source.is_live()) {
