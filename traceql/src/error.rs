@@ -34,7 +34,7 @@ pub enum Error {
     InvalidRegex(String),
     /// With its length.
     #[error(
-        "regex of {0} bytes is too large: compiled it would take more than {MAX_COMPILED_BYTES} bytes; \
+        "invalid regex: its {0} bytes would take more than {MAX_COMPILED_BYTES} bytes compiled; \
          use fewer alternatives or smaller repetitions"
     )]
     RegexTooLarge(usize),

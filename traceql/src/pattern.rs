@@ -114,14 +114,8 @@ mod tests {
     fn what_is_too_large_says_so_and_names_the_limit() {
         let pattern = r"\pL{1000}";
         let error = anchored_regex(pattern).unwrap_err().to_string();
-        assert_eq!(
-            error,
-            format!(
-                "regex of {} bytes is too large: compiled it would take more than 1048576 bytes; \
-                 use fewer alternatives or smaller repetitions",
-                pattern.len()
-            )
-        );
+        let limit = "invalid regex: its 9 bytes would take more than 1048576 bytes compiled; ";
+        assert_eq!(error, format!("{limit}use fewer alternatives or smaller repetitions"));
     }
 
     #[test]

@@ -6,9 +6,7 @@ use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use crate::status::TEXT;
-
-/// Answers a path that is not clean with the clean one.
+/// Answers a path that is not clean with the clean one, and with no body, as Tempo does.
 pub(crate) async fn redirect_to_clean(request: Request, next: Next) -> Response {
     let clean = clean(request.uri().path());
     if clean == request.uri().path() {
@@ -21,7 +19,7 @@ pub(crate) async fn redirect_to_clean(request: Request, next: Next) -> Response 
         Method::GET | Method::HEAD => StatusCode::MOVED_PERMANENTLY,
         _ => StatusCode::PERMANENT_REDIRECT,
     };
-    let mut response = (status, [(header::CONTENT_TYPE, TEXT)], format!("the path is {clean}\n")).into_response();
+    let mut response = status.into_response();
     if let Ok(location) = HeaderValue::from_str(&location) {
         response.headers_mut().insert(header::LOCATION, location);
     }

@@ -150,7 +150,6 @@ async fn a_base_url_that_ends_in_a_slash_leads_to_the_clean_path() {
     for (method, status) in [("GET", 301), ("HEAD", 301), ("POST", 308)] {
         let answer = send(Config::default(), method, "//api/search?q=%7B%7D&limit=5", &[]).await;
         assert_eq!((answer.status, answer.header("location")), (status, "/api/search?q=%7B%7D&limit=5"), "{method}");
-        assert!(method == "HEAD" || !answer.text().is_empty());
     }
     assert_eq!(send(Config::default(), "GET", "//ready", &[]).await.header("location"), "/ready");
 }
