@@ -1,26 +1,34 @@
 //! The configuration file: Tempo's keys where the meaning is the same, `data_dir` of our own.
 //!
-//! Unknown keys are errors that name them. Tempo's keys that do not apply here are read over with a warning. The file
-//! is parsed once, checked once, and turned into the settings of each crate.
+//! A key without a value is left to its default. Unknown keys are errors that name the nearest known one. Tempo's keys that
+//! do not apply here are read over with a warning. The file is parsed once, checked once (what `check-config` calls ok can
+//! start), and turned into the settings of each crate.
 
 mod overrides;
 mod sections;
 
+mod yaml;
+
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
+use api::{ApiPrefix, ListenAddress};
 use model::NotApplicable;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+
+use self::yaml::Parsed;
 
 pub use overrides::Overrides;
 pub use sections::{
-    Compaction, Compactor, Distributor, IngesterSection, LogFormat, QuerierSection, QueryFrontend, Server,
+    Compaction, Compactor, Distributor, IngesterSection, LogFormat, LogLevel, QuerierSection, QueryFrontend, Server,
 };
 
 /// Columns of live spans hold less than 2 GiB of text.
 const MAX_BLOCK_BYTES: usize = 1 << 30;
+/// A gRPC message states its length in 32 bits, and is held in memory as a whole.
+const GRPC_MESSAGE_MIB: RangeInclusive<usize> = 1..=2048;
 
 /// The whole configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,7 +41,7 @@ pub struct Config {
     /// Whether `X-Scope-OrgID` names the tenant; off, everything belongs to `single-tenant`.
     pub multitenancy_enabled: bool,
     /// Put before `/api`, for a reverse proxy.
-    pub http_api_prefix: String,
+    pub http_api_prefix: ApiPrefix,
     pub server: Server,
     pub distributor: Distributor,
     pub ingester: IngesterSection,
@@ -62,6 +70,16 @@ pub struct Config {
     pub cache: NotApplicable,
     #[serde(skip_serializing)]
     pub memory: NotApplicable,
+
+    /// Tempo's keys in the file that change nothing here.
+    #[serde(skip)]
+    not_applicable: Vec<String>,
+}
+
+/// A key whose value cannot be used, and why.
+struct Unusable {
+    key: &'static str,
+    reason: String,
 }
 
 impl Default for Config {
@@ -70,7 +88,7 @@ impl Default for Config {
             data_dir: PathBuf::from("./data"),
             target: "all".to_owned(),
             multitenancy_enabled: false,
-            http_api_prefix: String::new(),
+            http_api_prefix: ApiPrefix::default(),
             server: Server::default(),
             distributor: Distributor::default(),
             ingester: IngesterSection::default(),
@@ -88,6 +106,7 @@ impl Default for Config {
             live_store_client: NotApplicable::default(),
             cache: NotApplicable::default(),
             memory: NotApplicable::default(),
+            not_applicable: Vec::new(),
         }
     }
 }
@@ -96,77 +115,74 @@ impl Config {
     /// Reads and checks a file.
     ///
     /// # Errors
-    /// One that names the file and the key or value that is wrong.
+    /// One that names the file, the place in it, and the key or value that is wrong.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).with_context(|| format!("read config {}", path.display()))?;
-        Self::parse(&text).with_context(|| format!("config {}", path.display()))
+        Self::checked(yaml::read(path)?).map_err(|error| error.in_file(path))
     }
 
     /// Parses and checks YAML; an empty text is the default configuration.
     ///
     /// # Errors
-    /// One that names the key or value that is wrong, with its line.
+    /// One that names the key or value that is wrong, with its line and column.
     pub fn parse(yaml: &str) -> Result<Self> {
-        let config: Self = parse_yaml(yaml)?;
-        config.validate()?;
-        Ok(config)
+        Ok(Self::checked(yaml::parse(yaml)?)?)
     }
 
-    fn validate(&self) -> Result<()> {
-        if self.target != "all" {
-            bail!("target {:?} is not known, the only target so far is \"all\"", self.target);
-        }
-        if !(1..=MAX_BLOCK_BYTES).contains(&self.ingester.max_block_bytes) {
-            bail!("ingester.max_block_bytes must be between 1 and {MAX_BLOCK_BYTES}");
-        }
-        storage::objects::check(&self.storage.trace)?;
-        let Compaction { compaction_window, compaction_cycle, .. } = &self.compactor.compaction;
-        for (key, value) in [("compaction_window", compaction_window), ("compaction_cycle", compaction_cycle)] {
-            if value.get().is_zero() {
-                bail!("compactor.compaction.{key} must be longer than 0s");
+    fn checked(parsed: Parsed<Self>) -> Result<Self, yaml::Error> {
+        match parsed.value.check() {
+            Ok(ignored_of_tenants) => {
+                let not_applicable = [parsed.ignored, ignored_of_tenants].concat();
+                Ok(Self { not_applicable, ..parsed.value })
             }
+            Err(Unusable { key, reason }) => Err(parsed.error_at(key, format!("{key}: {reason}"))),
         }
+    }
+
+    /// Whether a process can be started with these values; gives the keys that the file with the limits of tenants has
+    /// for nothing.
+    fn check(&self) -> Result<Vec<String>, Unusable> {
+        let ensure = |holds: bool, key, reason: String| if holds { Ok(()) } else { Err(Unusable { key, reason }) };
+        let longer_than_nothing =
+            |key, duration: Duration| ensure(!duration.is_zero(), key, "must be longer than 0s".into());
+
+        let only_all = format!("{:?} is not known, the only target so far is \"all\"", self.target);
+        ensure(self.target == "all", "target", only_all)?;
+        let block_bytes = format!("must be between 1 and {MAX_BLOCK_BYTES}");
+        let has_block_bytes = (1..=MAX_BLOCK_BYTES).contains(&self.ingester.max_block_bytes);
+        ensure(has_block_bytes, "ingester.max_block_bytes", block_bytes)?;
+        let otlp = &self.distributor.receivers.otlp.protocols;
+        let message_mib = format!("must be between {} and {}", GRPC_MESSAGE_MIB.start(), GRPC_MESSAGE_MIB.end());
+        ensure(
+            otlp.grpc.as_ref().is_none_or(|grpc| GRPC_MESSAGE_MIB.contains(&grpc.max_recv_msg_size_mib)),
+            "distributor.receivers.otlp.protocols.grpc.max_recv_msg_size_mib",
+            message_mib,
+        )?;
+        storage::objects::check(&self.storage.trace)
+            .map_err(|error| Unusable { key: "storage.trace", reason: error.to_string() })?;
+
+        let Compaction { compaction_window, compaction_cycle, .. } = &self.compactor.compaction;
+        longer_than_nothing("compactor.compaction.compaction_window", compaction_window.get())?;
+        longer_than_nothing("compactor.compaction.compaction_cycle", compaction_cycle.get())?;
         let (query_timeout, poll) = (self.querier.search.query_timeout.get(), self.storage.trace.blocklist_poll.get());
-        if poll.is_zero() {
-            bail!("storage.trace.blocklist_poll must be longer than 0s");
-        }
+        longer_than_nothing("storage.trace.blocklist_poll", poll)?;
         let least_grace = storage::garbage::least_grace(query_timeout, poll);
-        if self.garbage_grace() < least_grace {
-            bail!(
-                "compactor.compaction.compacted_block_retention must be at least {least_grace:?} with this \
-                 querier.search.query_timeout and storage.trace.blocklist_poll: blocks are read and written for so long"
-            );
-        }
-        self.retention().map(drop)
+        ensure(
+            self.garbage_grace() >= least_grace,
+            "compactor.compaction.compacted_block_retention",
+            format!(
+                "must be at least {least_grace:?} with this querier.search.query_timeout and \
+                 storage.trace.blocklist_poll: blocks are read and written for so long"
+            ),
+        )?;
+        let retention = self.overrides.retention(self.block_retention());
+        retention
+            .map(|retention| retention.ignored)
+            .map_err(|error| Unusable { key: "overrides.per_tenant_override_config", reason: format!("{error:#}") })
     }
 
     /// Tempo's keys in this file that change nothing here.
-    pub fn not_applicable(&self) -> Vec<&'static str> {
-        let keys = [
-            ("stream_over_http_enabled", &self.stream_over_http_enabled),
-            ("usage_report", &self.usage_report),
-            ("memberlist", &self.memberlist),
-            ("metrics_generator", &self.metrics_generator),
-            ("metrics_generator_client", &self.metrics_generator_client),
-            ("ingester_client", &self.ingester_client),
-            ("live_store_client", &self.live_store_client),
-            ("overrides.defaults", &self.overrides.others_of_defaults()),
-            ("overrides.per_tenant_override_period", &self.overrides.per_tenant_override_period),
-            ("overrides.user_configurable_overrides", &self.overrides.user_configurable_overrides),
-            ("cache", &self.cache),
-            ("memory", &self.memory),
-            ("server.grpc_listen_port", &self.server.grpc_listen_port),
-            ("server.grpc_listen_address", &self.server.grpc_listen_address),
-            ("ingester.trace_idle_period", &self.ingester.trace_idle_period),
-            ("ingester.flush_check_period", &self.ingester.flush_check_period),
-            ("ingester.complete_block_timeout", &self.ingester.complete_block_timeout),
-            ("querier.max_concurrent_queries", &self.querier.max_concurrent_queries),
-            ("querier.trace_by_id", &self.querier.trace_by_id),
-            ("querier.frontend_worker", &self.querier.frontend_worker),
-            ("query_frontend.search", &self.query_frontend.search.others()),
-        ];
-        let own = keys.into_iter().filter(|(_, key)| key.is_present()).map(|(name, _)| name);
-        own.chain(self.storage.trace.not_applicable()).collect()
+    pub fn not_applicable(&self) -> &[String] {
+        &self.not_applicable
     }
 
     /// The effective configuration as YAML.
@@ -180,8 +196,7 @@ impl Config {
         let search = &self.query_frontend.search;
         let defaults = api::Config::default();
         api::Config {
-            http_listen_address: self.server.http_listen_address.clone(),
-            http_listen_port: self.server.http_listen_port,
+            http_listen: ListenAddress::new(self.server.http_listen_address.clone(), self.server.http_listen_port),
             http_api_prefix: self.http_api_prefix.clone(),
             otlp_grpc: otlp.grpc.as_ref().map(|grpc| api::OtlpGrpcConfig {
                 endpoint: grpc.endpoint.clone(),
@@ -223,7 +238,11 @@ impl Config {
     /// # Errors
     /// One that names the file and what is wrong in it.
     pub fn retention(&self) -> Result<storage::retention::Config> {
-        self.overrides.retention(self.compactor.compaction.block_retention.get())
+        Ok(self.overrides.retention(self.block_retention())?.config)
+    }
+
+    fn block_retention(&self) -> Duration {
+        self.compactor.compaction.block_retention.get()
     }
 
     /// How long files of blocks stay that no manifest names.
@@ -254,12 +273,6 @@ impl Config {
             ..ingester::Config::default()
         }
     }
-}
-
-/// A text without content is the default, which is no YAML of a map.
-fn parse_yaml<T: DeserializeOwned + Default>(yaml: &str) -> Result<T> {
-    let has_content = yaml.lines().any(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#'));
-    Ok(if has_content { serde_saphyr::from_str(yaml)? } else { T::default() })
 }
 
 #[cfg(test)]

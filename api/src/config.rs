@@ -1,19 +1,23 @@
 //! What can be set at the edge: addresses, limits, timeouts.
 
+mod listen;
+mod prefix;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+pub use listen::{ListenAddress, ListenError, ListenHost};
+pub use prefix::{ApiPrefix, PrefixError};
 
 /// Settings of the servers and their handlers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Address of the query API, `/metrics` and `/status`. All interfaces, as Tempo.
-    pub http_listen_address: String,
-    /// Port of the query API; 0 picks a free one. Tempo's 3200.
-    pub http_listen_port: u16,
+    /// Address of the query API, `/metrics` and `/status`. All interfaces and port 3200, as Tempo.
+    pub http_listen: ListenAddress,
     /// Prefix of the query routes, such as `/tempo`; probes stay at the root. Empty, as Tempo.
-    pub http_api_prefix: String,
+    pub http_api_prefix: ApiPrefix,
     /// OTLP over gRPC; `null` closes the port.
     pub otlp_grpc: Option<OtlpGrpcConfig>,
     /// OTLP over HTTP; `null` closes the port.
@@ -25,12 +29,18 @@ pub struct Config {
     pub retry_after_seconds: u64,
     /// Connections open at a time on each port; more wait to be accepted.
     pub max_connections: usize,
-    /// OTLP requests in work at a time; more wait. It bounds memory: each may hold a whole body.
+    /// OTLP requests in work at a time; more wait. It bounds memory: each may hold an unpacked body.
     pub max_concurrent_pushes: usize,
+    /// Bytes of all OTLP bodies that have arrived, whole or in part, and are not stored yet; more are refused for now.
+    pub max_bytes_of_bodies: usize,
+    /// How long a new connection may wait with its first request, in seconds.
+    pub first_request_timeout_seconds: u64,
     /// How long a connection may wait for the next head of a request, in seconds; idle clients are closed after it too.
     pub header_read_timeout_seconds: u64,
     /// How long the body of a request may take to arrive, in seconds; over gRPC, to be stored as well. Tempo's 30.
     pub body_read_timeout_seconds: u64,
+    /// Over so many seconds the body of an OTLP request must bring 1 KiB a second on average.
+    pub body_stall_timeout_seconds: u64,
     /// How long a stop waits for requests in flight, in seconds, before it closes their connections.
     pub drain_timeout_seconds: u64,
     /// The query API.
@@ -41,8 +51,7 @@ pub struct Config {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct OtlpGrpcConfig {
-    /// Address and port; port 0 picks a free one.
-    pub endpoint: String,
+    pub endpoint: ListenAddress,
     /// Largest message in MiB, compressed or not. 4, as in Tempo.
     pub max_recv_msg_size_mib: usize,
 }
@@ -51,8 +60,7 @@ pub struct OtlpGrpcConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct OtlpHttpConfig {
-    /// Address and port; port 0 picks a free one.
-    pub endpoint: String,
+    pub endpoint: ListenAddress,
     /// Largest body in bytes, before and after decompression. 20 MiB, as in Tempo.
     pub max_request_body_size: usize,
 }
@@ -87,32 +95,38 @@ pub struct QueryConfig {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            http_listen_address: "0.0.0.0".to_owned(),
-            http_listen_port: 3200,
-            http_api_prefix: String::new(),
+            http_listen: all_interfaces(3200),
+            http_api_prefix: ApiPrefix::default(),
             otlp_grpc: Some(OtlpGrpcConfig::default()),
             otlp_http: Some(OtlpHttpConfig::default()),
             multitenancy_enabled: false,
             retry_after_seconds: 5,
             max_connections: 4096,
             max_concurrent_pushes: 128,
+            max_bytes_of_bodies: 256 << 20,
+            first_request_timeout_seconds: 30,
             header_read_timeout_seconds: 120,
             body_read_timeout_seconds: 30,
+            body_stall_timeout_seconds: 5,
             drain_timeout_seconds: 10,
             query: QueryConfig::default(),
         }
     }
 }
 
+fn all_interfaces(port: u16) -> ListenAddress {
+    ListenAddress::new(ListenHost::all_interfaces(), port)
+}
+
 impl Default for OtlpGrpcConfig {
     fn default() -> Self {
-        Self { endpoint: "0.0.0.0:4317".to_owned(), max_recv_msg_size_mib: 4 }
+        Self { endpoint: all_interfaces(4317), max_recv_msg_size_mib: 4 }
     }
 }
 
 impl Default for OtlpHttpConfig {
     fn default() -> Self {
-        Self { endpoint: "0.0.0.0:4318".to_owned(), max_request_body_size: 20 << 20 }
+        Self { endpoint: all_interfaces(4318), max_request_body_size: 20 << 20 }
     }
 }
 
@@ -141,6 +155,17 @@ impl Config {
 
     pub(crate) fn body_read_timeout(&self) -> Duration {
         Duration::from_secs(self.body_read_timeout_seconds)
+    }
+}
+
+impl Config {
+    /// At least a second: a rate over no time is none.
+    pub(crate) fn body_stall_timeout(&self) -> Duration {
+        Duration::from_secs(self.body_stall_timeout_seconds.max(1))
+    }
+
+    pub(crate) fn first_request_timeout(&self) -> Duration {
+        Duration::from_secs(self.first_request_timeout_seconds)
     }
 }
 

@@ -11,15 +11,12 @@ use tonic::Code;
 pub enum Error {
     #[error("listen on {address} for {service}: {source}")]
     Listen { service: &'static str, address: String, source: io::Error },
-    #[error("http_api_prefix {0:?} must begin with a slash, must not end with one, and must not hold {{ or *")]
-    ApiPrefix(String),
 }
 
 impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Listen { .. } => ErrorKind::Unavailable,
-            Self::ApiPrefix(_) => ErrorKind::InvalidInput,
         }
     }
 }

@@ -11,6 +11,7 @@ use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use bytes::{Buf, BufMut, Bytes};
 use futures::Stream;
+use http_body_util::{BodyExt, Limited};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder};
@@ -19,6 +20,7 @@ use tonic::{Code, Status};
 use tower::service_fn;
 
 use crate::Edge;
+use crate::otlp::encoding::{self, Encoding};
 
 const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
 
@@ -85,8 +87,13 @@ where
         let answered = answer(message.into_inner());
         async { answered.await.map(tonic::Response::new) }
     };
-    let mut server = server(limits);
-    within(limits, server.unary(service_fn(answer), request)).await
+    let call = async {
+        match without_snappy(request, limits).await {
+            Ok(request) => server(limits).unary(service_fn(answer), request).await.map(Body::new),
+            Err(status) => status.into_http(),
+        }
+    };
+    within(limits, call).await
 }
 
 /// A call of one message that is answered with a stream. `start` gives the work that sends the answer's messages and says
@@ -104,8 +111,49 @@ where
         let work = start(message.into_inner(), sender);
         async { work.map(|work| tonic::Response::new(Answer::of(messages, work))) }
     };
-    let mut server = server(limits);
-    within(limits, server.server_streaming(service_fn(start), request)).await
+    let call = async {
+        match without_snappy(request, limits).await {
+            Ok(request) => server(limits).server_streaming(service_fn(start), request).await.map(Body::new),
+            Err(status) => status.into_http(),
+        }
+    };
+    within(limits, call).await
+}
+
+/// A flag and a length stand before each message.
+pub(crate) const FRAME_HEAD_BYTES: usize = 5;
+
+const ENCODING: &str = "grpc-encoding";
+
+/// The request as it would be without snappy, which tonic does not know and collectors may be set to. A request is one
+/// message.
+async fn without_snappy(request: Request, limits: Limits) -> Result<Request, Status> {
+    if request.headers().get(ENCODING).is_none_or(|encoding| encoding != "snappy") {
+        return Ok(request);
+    }
+    let (mut head, body) = request.into_parts();
+    let max_bytes = limits.bytes.saturating_add(FRAME_HEAD_BYTES);
+    let packed = Limited::new(body, max_bytes).collect().await;
+    let packed = packed.map_err(|_| Status::resource_exhausted(too_large(limits.bytes)))?.to_bytes();
+    head.headers.remove(ENCODING);
+    let body = unpack_frame(packed, limits)?;
+    Ok(Request::from_parts(head, Body::from(body)))
+}
+
+/// A frame whose message is not compressed. What is no frame is left for tonic to refuse.
+fn unpack_frame(packed: Bytes, limits: Limits) -> Result<Bytes, Status> {
+    let Some((&[1, _, _, _, _], message)) = packed.split_first_chunk::<FRAME_HEAD_BYTES>() else { return Ok(packed) };
+    let message = packed.slice_ref(message);
+    let plain = Encoding::Snappy.decode(message, limits.bytes).map_err(|error| match error {
+        encoding::Error::TooLarge => Status::resource_exhausted(too_large(limits.bytes)),
+        error => Status::invalid_argument(error.to_string()),
+    })?;
+    let length = u32::try_from(plain.len()).map_err(|_| Status::resource_exhausted(too_large(limits.bytes)))?;
+    Ok([&[0], &length.to_be_bytes()[..], &plain].concat().into())
+}
+
+pub(crate) fn too_large(max_bytes: usize) -> String {
+    format!("the message is larger than {max_bytes} bytes, plain or compressed: send smaller batches")
 }
 
 /// gzip and zstd are understood.
@@ -116,11 +164,10 @@ fn server(limits: Limits) -> Grpc<BytesCodec> {
         .max_decoding_message_size(limits.bytes)
 }
 
-async fn within(limits: Limits, call: impl Future<Output = http::Response<tonic::body::Body>>) -> Response {
-    let Ok(response) = tokio::time::timeout(limits.time, call).await else {
+async fn within(limits: Limits, call: impl Future<Output = Response>) -> Response {
+    let Ok(mut response) = tokio::time::timeout(limits.time, call).await else {
         return Status::deadline_exceeded("the request took too long to arrive and to be worked on").into_http();
     };
-    let mut response = response.map(Body::new);
     forbid_retry_of_large_messages(&mut response);
     response
 }

@@ -48,7 +48,9 @@ use prometheus_client::registry::Registry;
 use querier::Querier;
 use tokio::sync::Semaphore;
 
-pub use config::{Config, OtlpGrpcConfig, OtlpHttpConfig, QueryConfig};
+pub use config::{
+    ApiPrefix, Config, ListenAddress, ListenError, ListenHost, OtlpGrpcConfig, OtlpHttpConfig, PrefixError, QueryConfig,
+};
 pub use error::Error;
 pub use server::{Addresses, Servers};
 pub use telemetry::Telemetry;
@@ -69,8 +71,10 @@ pub struct Edge {
     config_text: String,
     /// One permit for each query being answered.
     queries: Semaphore,
-    /// One permit for each OTLP request being read and stored.
+    /// One permit for each OTLP request being unpacked and stored.
     pushes: Semaphore,
+    /// Memory of the bodies of OTLP requests, in pieces.
+    bodies: Semaphore,
 }
 
 impl Edge {
@@ -84,6 +88,7 @@ impl Edge {
     ) -> Arc<Self> {
         let queries = Semaphore::new(config.query.max_concurrent);
         let pushes = Semaphore::new(config.max_concurrent_pushes);
-        Arc::new(Self { config, ingester, querier, telemetry, registry, config_text, queries, pushes })
+        let bodies = otlp::body::room(config.max_bytes_of_bodies);
+        Arc::new(Self { config, ingester, querier, telemetry, registry, config_text, queries, pushes, bodies })
     }
 }

@@ -1,15 +1,16 @@
 //! The way in: whatever the transport, a request becomes one `Bytes` of OTLP protobuf, which the ingester decodes itself.
 //!
 //! ```text
-//! grpc.rs  4317: message → bytes ─────────────┐
-//! http.rs  4318: body → encoding.rs ┬ protobuf ┤→ push → Ok, or a Refusal (refusal.rs) in the words of the transport
-//!                                   └ json.rs ─┘
+//! grpc.rs  4317: body.rs → message → bytes ─────────────┐
+//! http.rs  4318: body.rs → encoding.rs ┬ protobuf ┤→ push → Ok, or a Refusal (refusal.rs) in the words of the transport
+//!                                      └ json.rs ─┘
 //! ```
 
 pub(crate) mod grpc;
 pub(crate) mod http;
 
-mod encoding;
+pub(crate) mod body;
+pub(crate) mod encoding;
 mod json;
 
 mod refusal;
@@ -33,14 +34,18 @@ const ACCEPTED: &[u8] = &[0x0a, 0x00];
 /// How long a request waits for its turn before it is refused.
 const TURN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What must hold before a body is worth reading: a ready process, a tenant, and a turn.
-async fn admit<'e>(edge: &'e Edge, headers: &HeaderMap) -> Result<(TenantId, SemaphorePermit<'e>), Refusal> {
-    if let Some(reason) = edge.not_ready() {
-        return Err(Refusal::new(Code::Unavailable, reason));
+/// What must hold before a body is worth reading: a ready process and a tenant.
+fn admit(edge: &Edge, headers: &HeaderMap) -> Result<TenantId, Refusal> {
+    match edge.not_ready() {
+        Some(reason) => Err(Refusal::new(Code::Unavailable, reason)),
+        None => Ok(tenant::of(headers, edge.config.multitenancy_enabled)?),
     }
-    let tenant = tenant::of(headers, edge.config.multitenancy_enabled)?;
+}
+
+/// The turn of a request whose body is here.
+async fn turn(edge: &Edge) -> Result<SemaphorePermit<'_>, Refusal> {
     match tokio::time::timeout(TURN_TIMEOUT, edge.pushes.acquire()).await {
-        Ok(Ok(turn)) => Ok((tenant, turn)),
+        Ok(Ok(turn)) => Ok(turn),
         Ok(Err(_closed)) => Err(Refusal::new(Code::Unavailable, "Application is stopping")),
         Err(_elapsed) => Err(Refusal::new(Code::ResourceExhausted, "too many requests in work")),
     }

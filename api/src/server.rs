@@ -1,6 +1,9 @@
 //! Sockets, connections, and the ordered stop: stop accepting, let requests in flight finish, close what is left.
 
+mod lenient;
+
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,13 +15,14 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use tracing::{debug, warn};
 
-use crate::{Config, Edge, Error, otlp, tempo};
+use self::lenient::Lenient;
+use crate::{Config, Edge, Error, ListenAddress, otlp, tempo};
 
 /// How long accepting pauses when the system has no socket to give.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -48,12 +52,7 @@ pub struct Addresses {
 impl Servers {
     /// Opens the sockets that the config names.
     pub async fn bind(config: &Config) -> Result<Self, Error> {
-        let prefix = &config.http_api_prefix;
-        if !prefix.is_empty() && (!prefix.starts_with('/') || prefix.ends_with('/') || prefix.contains(['{', '*'])) {
-            return Err(Error::ApiPrefix(prefix.clone()));
-        }
-        let http_address = socket_text(&config.http_listen_address, config.http_listen_port);
-        let http = listen("http", &http_address).await?;
+        let http = listen("http", &config.http_listen).await?;
         let otlp_grpc = match &config.otlp_grpc {
             Some(grpc) => Some(listen("otlp grpc", &grpc.endpoint).await?),
             None => None,
@@ -85,7 +84,13 @@ impl Servers {
         let config = edge.config.clone();
         let mut open = |service: &'static str, listener: Option<TcpListener>, router: Router| {
             if let Some(listener) = listener {
-                let port = Port { service, router, builder: builder(&config), drain_timeout: drain_timeout(&config) };
+                let port = Port {
+                    service,
+                    router,
+                    builder: builder(&config),
+                    drain_timeout: drain_timeout(&config),
+                    first_request_timeout: config.first_request_timeout(),
+                };
                 ports.spawn(port.serve(listener, config.max_connections, shutdown.clone()));
             }
         };
@@ -102,19 +107,8 @@ impl Servers {
     }
 }
 
-fn socket_text(address: &str, port: u16) -> String {
-    // An IPv6 address needs brackets before a port.
-    if address.contains(':') && !address.starts_with('[') {
-        format!("[{address}]:{port}")
-    } else {
-        format!("{address}:{port}")
-    }
-}
-
-async fn listen(service: &'static str, address: &str) -> Result<TcpListener, Error> {
-    let to_error = |source| Error::Listen { service, address: address.to_owned(), source };
-    let listener = TcpListener::bind(address).await.map_err(to_error)?;
-    Ok(listener)
+async fn listen(service: &'static str, address: &ListenAddress) -> Result<TcpListener, Error> {
+    address.bind().await.map_err(|source| Error::Listen { service, address: address.to_string(), source })
 }
 
 fn local_address(service: &'static str, listener: &TcpListener) -> Result<SocketAddr, Error> {
@@ -147,6 +141,7 @@ struct Port {
     router: Router,
     builder: auto::Builder<TokioExecutor>,
     drain_timeout: Duration,
+    first_request_timeout: Duration,
 }
 
 impl Port {
@@ -196,13 +191,27 @@ impl Port {
         if let Err(error) = stream.set_nodelay(true) {
             debug!(service, %error, "set nodelay failed");
         }
-        let router = self.router.clone().map_request(|request: hyper::Request<Incoming>| request.map(Body::new));
-        let io = TokioIo::new(stream);
+        let (asked, first_request_timeout) = (Arc::new(Notify::new()), self.first_request_timeout);
+        let first_request = asked.clone();
+        let router = self.router.clone().map_request(move |request: hyper::Request<Incoming>| {
+            asked.notify_one();
+            request.map(Body::new)
+        });
+        let io = TokioIo::new(Lenient::new(stream));
         let connection = self.builder.serve_connection(io, TowerToHyperService::new(router)).into_owned();
         let watched = graceful.watch(connection);
         async move {
             let _place = place;
-            if let Err(error) = watched.await {
+            let mut watched = pin!(watched);
+            // hyper's own deadlines begin when it knows which version of HTTP is spoken
+            let ended = tokio::select! {
+                ended = &mut watched => ended,
+                () = first_request.notified() => watched.await,
+                () = tokio::time::sleep(first_request_timeout) => {
+                    return debug!(service, "closing a connection without a request");
+                }
+            };
+            if let Err(error) = ended {
                 debug!(service, %error, "connection ended with an error");
             }
         }

@@ -26,6 +26,10 @@ pub(crate) async fn not_found() -> Response {
     plain_error(StatusCode::NOT_FOUND, "404 page not found")
 }
 
+pub(crate) async fn method_not_allowed(method: Method) -> Response {
+    plain_error(StatusCode::METHOD_NOT_ALLOWED, &format!("405 method {method} not allowed here, use GET"))
+}
+
 pub(crate) async fn echo() -> Response {
     ([(header::CONTENT_TYPE, "text/plain")], "echo\n").into_response()
 }

@@ -23,13 +23,15 @@ mod reply;
 mod packets;
 mod streaming;
 
+pub(crate) mod paths;
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, Uri};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{MethodRouter, any, get};
 use model::TenantId;
@@ -86,7 +88,12 @@ pub(crate) fn router(edge: Arc<Edge>) -> Router {
     for Route { path, label, handler } in routes(&edge.config.http_api_prefix) {
         router = router.route(&path, handler.layer(from_fn_with_state((edge.clone(), label), observe)));
     }
-    router.fallback(status::not_found).layer(from_fn_with_state(edge.clone(), divert_grpc)).with_state(edge)
+    router
+        .fallback(status::not_found)
+        .method_not_allowed_fallback(status::method_not_allowed)
+        .layer(from_fn(paths::redirect_to_clean))
+        .layer(from_fn_with_state(edge.clone(), divert_grpc))
+        .with_state(edge)
 }
 
 async fn observe(State((edge, label)): State<(Arc<Edge>, &'static str)>, request: Request, next: Next) -> Response {

@@ -4,7 +4,7 @@ use axum::http::HeaderMap;
 use model::TenantId;
 use model::tenant::ParseTenantError;
 
-const HEADER: &str = "x-scope-orgid";
+pub(crate) const HEADER: &str = "x-scope-orgid";
 
 /// Why a request belongs to no tenant.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

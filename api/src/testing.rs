@@ -14,7 +14,7 @@ use storage::testing::Disk;
 use tower::ServiceExt;
 
 use self::parts::Parts;
-use crate::{Config, Edge, Telemetry};
+use crate::{Config, Edge, ListenAddress, ListenHost, Telemetry};
 
 /// An edge, and the disk of its log.
 pub(crate) struct TestEdge {
@@ -32,10 +32,11 @@ pub(crate) async fn edge(config: Config) -> TestEdge {
 
 /// Ports that the system chooses, on the loopback interface.
 pub(crate) fn local_config() -> Config {
-    let mut config = Config { http_listen_address: "127.0.0.1".to_owned(), http_listen_port: 0, ..Config::default() };
+    let free_port = ListenAddress::new(ListenHost::loopback(), 0);
+    let mut config = Config { http_listen: free_port.clone(), ..Config::default() };
     if let (Some(grpc), Some(http)) = (&mut config.otlp_grpc, &mut config.otlp_http) {
-        grpc.endpoint = "127.0.0.1:0".to_owned();
-        http.endpoint = "127.0.0.1:0".to_owned();
+        grpc.endpoint = free_port.clone();
+        http.endpoint = free_port;
     }
     config
 }

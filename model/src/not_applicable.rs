@@ -13,11 +13,6 @@ impl NotApplicable {
     pub fn is_present(&self) -> bool {
         self.present
     }
-
-    /// Present when one of them is: for a section that is reported as one key.
-    pub fn any<'a>(keys: impl IntoIterator<Item = &'a Self>) -> Self {
-        Self { present: keys.into_iter().any(Self::is_present) }
-    }
 }
 
 impl<'de> Deserialize<'de> for NotApplicable {

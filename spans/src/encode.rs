@@ -14,6 +14,7 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Sta
 use prost::Message;
 
 use crate::error::Error;
+use crate::nested;
 use crate::schema::{AttributeColumn, AttributeType, column, dimension};
 use crate::table::{self, SpanTable, Traces, wrong_type};
 
@@ -125,19 +126,11 @@ impl<'a> AttributeItems<'a> {
         } else if self.bool.is_valid(item) {
             Some(any_value::Value::BoolValue(self.bool.value(item)))
         } else if self.other.is_valid(item) {
-            other_value(self.other.value(item))
+            nested::read(self.other.value(item))
         } else {
             None
         };
         key_value(self.key.text(item), value)
-    }
-}
-
-/// A serialized `AnyValue`. One that holds broken UTF-8 deep inside comes back as its bytes, so that nothing is lost.
-fn other_value(message: &[u8]) -> Option<any_value::Value> {
-    match AnyValue::decode(message) {
-        Ok(value) => value.value,
-        Err(_) => Some(any_value::Value::BytesValue(message.to_vec())),
     }
 }
 

@@ -25,6 +25,7 @@ mod demote;
 mod encode;
 mod error;
 mod keys;
+mod nested;
 mod promote;
 mod table;
 mod traces;

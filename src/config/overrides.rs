@@ -1,7 +1,7 @@
 //! `overrides`: what differs by tenant.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -9,6 +9,8 @@ use model::{NotApplicable, TenantId};
 use serde::{Deserialize, Serialize};
 use storage::config::GoDuration;
 use storage::retention;
+
+use super::yaml::{self, Parsed};
 
 /// Stands for every tenant that the file does not name.
 const ANY_TENANT: &str = "*";
@@ -67,51 +69,35 @@ struct PerTenant {
     overrides: BTreeMap<String, Limits>,
 }
 
+/// What follows from the section and its file.
+pub(super) struct Retention {
+    pub config: retention::Config,
+    /// Keys of the file that are read over.
+    pub ignored: Vec<String>,
+}
+
 impl Overrides {
     /// How long spans are kept, `otherwise` where nothing is said here. Reads the file.
     ///
     /// # Errors
     /// One that names the file and what is wrong in it.
-    pub(super) fn retention(&self, otherwise: Duration) -> Result<retention::Config> {
+    pub(super) fn retention(&self, otherwise: Duration) -> Result<Retention> {
         let keep = |limits: &Limits| match limits.compaction.block_retention.get() {
             Duration::ZERO => otherwise,
             retention => retention,
         };
         let mut config = retention::Config { default: keep(&self.defaults), per_tenant: HashMap::new() };
-        let Some(path) = &self.per_tenant_override_config else { return Ok(config) };
-        for (name, limits) in read(path).with_context(|| of_file(path))?.overrides {
+        let Some(path) = &self.per_tenant_override_config else { return Ok(Retention { config, ignored: Vec::new() }) };
+        let file: Parsed<PerTenant> = yaml::read(path)?;
+        for (name, limits) in file.value.overrides {
             if name == ANY_TENANT {
                 config.default = keep(&limits);
             } else {
-                let tenant = TenantId::parse(&name).with_context(|| of_file(path))?;
+                let tenant = TenantId::parse(&name).with_context(|| path.display().to_string())?;
                 config.per_tenant.insert(tenant, keep(&limits));
             }
         }
-        Ok(config)
+        let ignored = file.ignored.into_iter().map(|key| format!("{key} of {}", path.display())).collect();
+        Ok(Retention { config, ignored })
     }
-
-    /// Keys of `defaults` that change nothing here.
-    pub(super) fn others_of_defaults(&self) -> NotApplicable {
-        let Limits { compaction, ingestion, read, global, metrics_generator, forwarders, storage, cost_attribution } =
-            &self.defaults;
-        NotApplicable::any([
-            &compaction.compaction_window,
-            &compaction.compaction_disabled,
-            ingestion,
-            read,
-            global,
-            metrics_generator,
-            forwarders,
-            storage,
-            cost_attribution,
-        ])
-    }
-}
-
-fn read(path: &Path) -> Result<PerTenant> {
-    super::parse_yaml(&std::fs::read_to_string(path)?)
-}
-
-fn of_file(path: &Path) -> String {
-    format!("overrides.per_tenant_override_config {}", path.display())
 }

@@ -1,7 +1,12 @@
 //! The sections of the file, as Tempo names them.
 
+use std::fmt;
+use std::str::FromStr;
+
+use api::{ListenAddress, ListenHost};
 use model::NotApplicable;
-use serde::{Deserialize, Serialize};
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use storage::config::GoDuration;
 
 /// `server`
@@ -9,10 +14,10 @@ use storage::config::GoDuration;
 #[serde(default, deny_unknown_fields)]
 pub struct Server {
     /// Where the HTTP API listens. Loopback unless told otherwise: there is no authentication.
-    pub http_listen_address: String,
+    pub http_listen_address: ListenHost,
     pub http_listen_port: u16,
-    /// error, warn, info, debug or trace; the environment variable `RUST_LOG` goes before it.
-    pub log_level: String,
+    /// The environment variable `RUST_LOG` goes before it.
+    pub log_level: LogLevel,
     pub log_format: LogFormat,
     #[serde(skip_serializing)]
     pub grpc_listen_port: NotApplicable,
@@ -29,12 +34,53 @@ pub enum LogFormat {
     Json,
 }
 
+/// The least severe lines that are written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", try_from = "String")]
+pub enum LogLevel {
+    Error,
+    /// Also `warning`.
+    Warn,
+    #[default]
+    Info,
+    Debug,
+    Trace,
+}
+
+/// A text that is no level.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no log level; write error, warn, info, debug or trace")]
+pub struct LogLevelError(String);
+
+impl FromStr for LogLevel {
+    type Err = LogLevelError;
+
+    fn from_str(text: &str) -> Result<Self, LogLevelError> {
+        Ok(match text.to_ascii_lowercase().as_str() {
+            "error" => Self::Error,
+            "warn" | "warning" => Self::Warn,
+            "info" => Self::Info,
+            "debug" => Self::Debug,
+            "trace" => Self::Trace,
+            _ => return Err(LogLevelError(text.to_owned())),
+        })
+    }
+}
+
+impl TryFrom<String> for LogLevel {
+    type Error = LogLevelError;
+
+    fn try_from(text: String) -> Result<Self, LogLevelError> {
+        text.parse()
+    }
+}
+
 impl Default for Server {
     fn default() -> Self {
         Self {
-            http_listen_address: "127.0.0.1".to_owned(),
+            http_listen_address: ListenHost::loopback(),
             http_listen_port: 3200,
-            log_level: "info".to_owned(),
+            log_level: LogLevel::default(),
             log_format: LogFormat::default(),
             grpc_listen_port: NotApplicable::default(),
             grpc_listen_address: NotApplicable::default(),
@@ -61,14 +107,48 @@ pub struct Otlp {
     pub protocols: OtlpProtocols,
 }
 
-/// A protocol that is named listens; without this section both do.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// A protocol that is named listens, with or without settings; without this section both do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct OtlpProtocols {
-    #[serde(default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub grpc: Option<GrpcReceiver>,
-    #[serde(default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub http: Option<HttpReceiver>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum OtlpProtocol {
+    Grpc,
+    Http,
+}
+
+/// Read as a map, in which a key counts that has no value: `grpc:` alone means that OTLP comes over gRPC.
+impl<'de> Deserialize<'de> for OtlpProtocols {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(OtlpProtocolsVisitor)
+    }
+}
+
+struct OtlpProtocolsVisitor;
+
+impl<'de> Visitor<'de> for OtlpProtocolsVisitor {
+    type Value = OtlpProtocols;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("grpc and http")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<OtlpProtocols, A::Error> {
+        let mut protocols = OtlpProtocols { grpc: None, http: None };
+        while let Some(protocol) = entries.next_key()? {
+            match protocol {
+                OtlpProtocol::Grpc => protocols.grpc = Some(entries.next_value()?),
+                OtlpProtocol::Http => protocols.http = Some(entries.next_value()?),
+            }
+        }
+        Ok(protocols)
+    }
 }
 
 impl Default for OtlpProtocols {
@@ -80,28 +160,28 @@ impl Default for OtlpProtocols {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct GrpcReceiver {
-    pub endpoint: String,
+    pub endpoint: ListenAddress,
     /// Largest request, in MiB, after decompression (Tempo's default).
     pub max_recv_msg_size_mib: usize,
 }
 
 impl Default for GrpcReceiver {
     fn default() -> Self {
-        Self { endpoint: "127.0.0.1:4317".to_owned(), max_recv_msg_size_mib: 4 }
+        Self { endpoint: ListenAddress::new(ListenHost::loopback(), 4317), max_recv_msg_size_mib: 4 }
     }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HttpReceiver {
-    pub endpoint: String,
+    pub endpoint: ListenAddress,
     /// Largest body, in bytes, after decompression (Tempo's default).
     pub max_request_body_size: usize,
 }
 
 impl Default for HttpReceiver {
     fn default() -> Self {
-        Self { endpoint: "127.0.0.1:4318".to_owned(), max_request_body_size: 20 << 20 }
+        Self { endpoint: ListenAddress::new(ListenHost::loopback(), 4318), max_request_body_size: 20 << 20 }
     }
 }
 
@@ -300,19 +380,5 @@ impl Default for FrontendSearch {
             throughput_bytes_slo: NotApplicable::default(),
             metadata_slo: NotApplicable::default(),
         }
-    }
-}
-
-impl FrontendSearch {
-    pub(super) fn others(&self) -> NotApplicable {
-        NotApplicable::any([
-            &self.concurrent_jobs,
-            &self.target_bytes_per_job,
-            &self.query_backend_after,
-            &self.query_ingesters_until,
-            &self.duration_slo,
-            &self.throughput_bytes_slo,
-            &self.metadata_slo,
-        ])
     }
 }

@@ -31,6 +31,14 @@ fn help_version_and_check_config() -> Result<()> {
     std::fs::write(dir.path().join("bad.yaml"), "server: {http_listen_prt: 1234}")?;
     assert_refused(&mosso(dir.path(), &["check-config", "bad.yaml"])?, "http_listen_prt");
     assert_refused(&mosso(dir.path(), &["-config.file=bad.yaml"])?, "http_listen_prt");
+    assert_refused(
+        &mosso(dir.path(), &["check-config", "bad.yaml"])?,
+        "bad.yaml:1:10: server: unknown key `http_listen_prt`; did you mean `http_listen_port`?",
+    );
+    let ignored = "query_frontend: {max_outstanding_per_tenant: 2000, metrics: {max_response_series: 5}}";
+    std::fs::write(dir.path().join("ignored.yaml"), ignored)?;
+    let said = text(mosso(dir.path(), &["check-config", "ignored.yaml"])?);
+    assert_eq!(said.lines().filter(|line| line.contains("is ignored")).count(), 2, "{said}");
     std::fs::write(dir.path().join("tenants.yaml"), "overrides: {a: {compaction: {block_retentoin: 1h}}}")?;
     std::fs::write(dir.path().join("bad.yaml"), "overrides: {per_tenant_override_config: tenants.yaml}")?;
     for arguments in [&["check-config", "bad.yaml"][..], &["-config.file=bad.yaml"]] {

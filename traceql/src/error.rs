@@ -6,6 +6,7 @@ use model::ErrorKind;
 
 use crate::MAX_QUERY_BYTES;
 use crate::advice;
+use crate::pattern::MAX_COMPILED_BYTES;
 use crate::tag_filter::MAX_GROUPS;
 
 /// Why a query is refused, or why a value cannot be computed.
@@ -31,6 +32,12 @@ pub enum Error {
     PatternNotLiteral(String),
     #[error("invalid regex: {0}")]
     InvalidRegex(String),
+    /// With its length.
+    #[error(
+        "invalid regex: its {0} bytes would take more than {MAX_COMPILED_BYTES} bytes compiled; \
+         use fewer alternatives or smaller repetitions"
+    )]
+    RegexTooLarge(usize),
     #[error("operator not supported for IDs: {0}")]
     IdOperator(String),
     #[error("span filter field expressions must resolve to a boolean: {0}")]

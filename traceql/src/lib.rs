@@ -53,7 +53,7 @@ pub use duration::{ParseDurationError, format_go_duration, parse_go_duration};
 pub use error::{Error, Position};
 pub use field::parse_field;
 pub use parts::{Part, SpanFilter};
-pub use pattern::anchored_regex;
+pub use pattern::{Pattern, anchored_regex};
 pub use prune::{Condition, Conditions};
 pub use tag_filter::{TagFilter, parse_tag_filter};
 pub use value::{Kind, Static, Status};

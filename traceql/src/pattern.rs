@@ -1,120 +1,70 @@
-//! Patterns of `=~` and `!~`: RE2's syntax in, a compiled [`Regex`] out.
+//! Patterns of `=~` and `!~`: RE2's syntax and meaning in, something that tests values out.
 //!
-//! The `regex` crate descends from RE2 and reads nearly the same syntax. Where the two differ in what a pattern that
-//! both read would match, or where users write what only RE2 reads, the pattern is respelled:
-//!
-//! | RE2 | here |
-//! |---|---|
-//! | `\d \w \s` are ASCII | spelled out as classes |
-//! | `{` that begins no repetition is a brace (`/users/{id}`) | `\{` |
-//! | `[`, `&&`, `--`, `~~` in a class are characters | escaped |
-//! | `\Q...\E` quotes | escaped |
+//! A list of literal texts (`cart|checkout|pay`, as Grafana writes a variable with several values) is a set; all else is an
+//! automaton of the `regex` crate, for which `re2.rs` respells the pattern.
+
+mod re2;
+
+use std::collections::HashSet;
 
 use regex::{Regex, RegexBuilder};
 
 use crate::error::Error;
 use crate::value::Static;
 
-/// How large a compiled pattern may be, in bytes.
-const MAX_COMPILED_BYTES: usize = 1 << 20;
+/// How large a compiled pattern may be, in bytes. A set of literal texts has no limit but that of the query.
+pub(crate) const MAX_COMPILED_BYTES: usize = 1 << 20;
+
+/// A compiled pattern, which matches whole values.
+#[derive(Debug, Clone)]
+pub enum Pattern {
+    /// One of these texts.
+    Set(HashSet<Box<str>>),
+    Automaton(Regex),
+}
+
+impl Pattern {
+    pub fn is_match(&self, text: &str) -> bool {
+        match self {
+            Self::Set(texts) => texts.contains(text),
+            Self::Automaton(regex) => regex.is_match(text),
+        }
+    }
+}
 
 /// Compiles a pattern that must match a whole value, in which `.` matches a line break, too.
-pub fn anchored_regex(pattern: &str) -> Result<Regex, Error> {
-    let invalid = || Error::InvalidRegex(Static::String(pattern.to_owned()).to_string());
-    let respelled = respell(pattern).ok_or_else(invalid)?;
-    RegexBuilder::new(&format!(r"\A(?s:{respelled})\z")).size_limit(MAX_COMPILED_BYTES).build().map_err(|_| invalid())
+pub fn anchored_regex(pattern: &str) -> Result<Pattern, Error> {
+    if let Some(texts) = literal_texts(pattern) {
+        return Ok(Pattern::Set(texts));
+    }
+    let shown = || Static::String(pattern.to_owned()).to_string();
+    let respelled = re2::respell(pattern).ok_or_else(|| Error::InvalidRegex(shown()))?;
+    let compiled = RegexBuilder::new(&format!(r"\A(?s:{respelled})\z")).size_limit(MAX_COMPILED_BYTES).build();
+    compiled.map(Pattern::Automaton).map_err(|error| match error {
+        regex::Error::CompiledTooBig(_) => Error::RegexTooLarge(pattern.len()),
+        _ => Error::InvalidRegex(shown()),
+    })
 }
 
-/// The pattern as the `regex` crate wants it; `None` if it closes a group that it did not open, which would end ours.
-fn respell(pattern: &str) -> Option<String> {
-    let mut out = String::with_capacity(pattern.len() + 16);
-    let mut rest = pattern;
-    let mut open_groups = 0_usize;
-    while let Some(character) = rest.chars().next() {
-        rest = match character {
-            '\\' => escape(rest, &mut out),
-            '[' => class(rest, &mut out),
-            '{' if !is_repetition(rest) => literal(rest, &mut out),
-            _ => {
-                match character {
-                    '(' => open_groups += 1,
-                    ')' => open_groups = open_groups.checked_sub(1)?,
-                    _ => {}
-                }
-                copy(rest, &mut out)
+/// The texts of a pattern that is nothing but texts between bars, in one group or in none.
+fn literal_texts(pattern: &str) -> Option<HashSet<Box<str>>> {
+    let inner = pattern.strip_prefix('(').and_then(|inner| inner.strip_suffix(')'));
+    let inner = inner.map(|inner| inner.strip_prefix("?:").unwrap_or(inner)).unwrap_or(pattern);
+    let mut texts = HashSet::new();
+    let mut text = String::new();
+    let mut characters = inner.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '|' => {
+                texts.insert(std::mem::take(&mut text).into_boxed_str());
             }
-        };
+            '\\' => text.push(characters.next().filter(char::is_ascii_punctuation)?),
+            '.' | '[' | ']' | '(' | ')' | '{' | '}' | '*' | '+' | '?' | '^' | '$' => return None,
+            _ => text.push(character),
+        }
     }
-    Some(out)
-}
-
-/// Copies the first character; returns the text after it.
-fn copy<'p>(text: &'p str, out: &mut String) -> &'p str {
-    let mut characters = text.chars();
-    out.extend(characters.next());
-    characters.as_str()
-}
-
-/// Copies the first character, escaped.
-fn literal<'p>(text: &'p str, out: &mut String) -> &'p str {
-    out.push('\\');
-    copy(text, out)
-}
-
-/// Copies an escape; classes that are Unicode's here and ASCII's in RE2 are spelled out.
-fn escape<'p>(text: &'p str, out: &mut String) -> &'p str {
-    if let Some(quoted) = text.strip_prefix(r"\Q") {
-        let (quoted, rest) = quoted.split_once(r"\E").unwrap_or((quoted, ""));
-        out.push_str(&regex::escape(quoted));
-        return rest;
-    }
-    let ascii_class = match text.as_bytes().get(1) {
-        Some(b'd') => "[0-9]",
-        Some(b'D') => "[^0-9]",
-        Some(b'w') => "[0-9A-Za-z_]",
-        Some(b'W') => "[^0-9A-Za-z_]",
-        Some(b's') => r"[\t\n\f\r ]",
-        Some(b'S') => r"[^\t\n\f\r ]",
-        _ => return copy(copy(text, out), out),
-    };
-    out.push_str(ascii_class);
-    &text[2..]
-}
-
-/// Copies a class up to its closing bracket.
-fn class<'p>(text: &'p str, out: &mut String) -> &'p str {
-    let mut rest = copy(text, out);
-    if rest.starts_with('^') {
-        rest = copy(rest, out);
-    }
-    if rest.starts_with(']') {
-        rest = literal(rest, out); // a closing bracket that comes first is a member
-    }
-    while let Some(character) = rest.chars().next() {
-        rest = match character {
-            ']' => return copy(rest, out),
-            '\\' => escape(rest, out),
-            '[' if rest.starts_with("[:") && rest.contains(":]") => {
-                let end = rest.find(":]").map_or(rest.len(), |end| end + 2);
-                out.push_str(&rest[..end]);
-                &rest[end..]
-            }
-            '[' | '&' | '~' => literal(rest, out),
-            '-' if rest.starts_with("--") => literal(rest, out),
-            _ => copy(rest, out),
-        };
-    }
-    rest
-}
-
-/// Whether the brace at the start of the text begins `{2}`, `{2,}` or `{2,5}`.
-fn is_repetition(text: &str) -> bool {
-    let Some((bounds, _)) = text[1..].split_once('}') else { return false };
-    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    match bounds.split_once(',') {
-        Some((least, most)) => is_number(least) && (most.is_empty() || is_number(most)),
-        None => is_number(bounds),
-    }
+    texts.insert(text.into_boxed_str());
+    Some(texts)
 }
 
 #[cfg(test)]
@@ -137,24 +87,35 @@ mod tests {
         assert!(!matches("", "x"));
         assert!(matches("", ""));
         assert!(matches("k{1000}k{1000}", &"k".repeat(2000)));
-    }
-
-    #[test]
-    fn classes_are_those_of_re2() {
-        assert!(!matches(r"\d", "٣"));
-        assert!(!matches(r"\w+", "größe"));
-        assert!(matches(r"[^\s\d]+", "größe"));
-        assert!(matches(r"[[:alpha:][]+", "a[b"));
-        assert!(matches("[&&a~~--]+", "&a~-"));
-        assert!(matches("[]a]+", "]a"));
-        assert!(matches(r"\Qa.b(\E.", "a.b(c"));
-    }
-
-    #[test]
-    fn braces_that_repeat_nothing_are_characters() {
         assert!(matches("/users/{id}/.*", "/users/{id}/cart"));
-        assert!(matches("a{2,3}", "aaa"));
-        assert!(matches("a{,3}", "a{,3}"));
+    }
+
+    #[test]
+    fn lists_of_texts_are_sets_however_they_are_written() {
+        for pattern in [r"a\.b|c d|/x-y", r"(a\.b|c d|/x-y)", r"(?:a\.b|c d|/x-y)"] {
+            assert!(matches!(anchored_regex(pattern).unwrap(), Pattern::Set(texts) if texts.len() == 3), "{pattern}");
+            assert!(matches(pattern, "a.b") && matches(pattern, "c d") && matches(pattern, "/x-y"), "{pattern}");
+            assert!(!matches(pattern, "axb") && !matches(pattern, ""), "{pattern}");
+        }
+        assert!(matches("a|", "") && matches("()", "") && matches("(|a)", "a"));
+        for pattern in ["(a|b)c", "(a)|(b)", "a.b|c", r"\d|a", r"a|\Q.\E"] {
+            assert!(matches!(anchored_regex(pattern).unwrap(), Pattern::Automaton(_)), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn a_variable_with_two_thousand_long_values_is_a_pattern() {
+        let names: Vec<String> = (0..2000).map(|number| format!("{number:k>60}")).collect();
+        let pattern = names.join("|");
+        assert!(names.iter().all(|name| matches(&pattern, name)) && !matches(&pattern, &names[0][1..]));
+    }
+
+    #[test]
+    fn what_is_too_large_says_so_and_names_the_limit() {
+        let pattern = r"\pL{1000}";
+        let error = anchored_regex(pattern).unwrap_err().to_string();
+        let limit = "invalid regex: its 9 bytes would take more than 1048576 bytes compiled; ";
+        assert_eq!(error, format!("{limit}use fewer alternatives or smaller repetitions"));
     }
 
     #[test]
@@ -167,8 +128,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_pattern_panics(pattern in "\\PC*|[\\[\\](){}\\\\dQE^&:a,0-9-]{0,20}") {
-            let _ = anchored_regex(&pattern);
+        fn no_pattern_panics(pattern in "\\PC*|[\\[\\](){}\\\\dQEpPx^&:a,0-9?<*-]{0,20}") {
+            if let Ok(compiled) = anchored_regex(&pattern) {
+                compiled.is_match("a");
+            }
         }
     }
 }

@@ -8,10 +8,16 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use bytes::Bytes;
+use model::TenantId;
+use tokio::sync::SemaphorePermit;
+use tonic::Code;
 
 use crate::Edge;
-use crate::grpc::{Limits, is_grpc, observed, serve_common, unary};
-use crate::otlp::{ACCEPTED, admit, push};
+use crate::grpc::{FRAME_HEAD_BYTES, Limits, is_grpc, observed, serve_common, too_large, unary};
+use crate::otlp::body::{self, ReadError, Received};
+use crate::otlp::refusal::Refusal;
+use crate::otlp::{ACCEPTED, admit, push, turn};
+use crate::status::plain_error;
 
 pub(super) const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 
@@ -22,9 +28,8 @@ pub(crate) fn router(edge: Arc<Edge>) -> Router {
 
 async fn serve(State(edge): State<Arc<Edge>>, request: Request) -> Response {
     if !is_grpc(&request) {
-        let mut response = Response::new(Body::empty());
-        *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-        return response;
+        let text = "this port speaks gRPC: send content-type application/grpc, or OTLP over HTTP to its own port";
+        return plain_error(StatusCode::UNSUPPORTED_MEDIA_TYPE, text);
     }
     match request.uri().path() {
         EXPORT => observed(&edge.clone(), EXPORT, export(edge, request)).await,
@@ -33,14 +38,38 @@ async fn serve(State(edge): State<Arc<Edge>>, request: Request) -> Response {
 }
 
 async fn export(edge: Arc<Edge>, request: Request) -> Response {
-    let (tenant, _turn) = match admit(&edge, request.headers()).await {
-        Ok(admitted) => admitted,
-        Err(refusal) => return refusal.or_retry_after(edge.config.retry_after()).to_grpc().into_http(),
-    };
     let bytes = edge.config.otlp_grpc.as_ref().map_or(0, |config| config.max_recv_msg_size_mib << 20);
     let limits = Limits { bytes, time: edge.config.body_read_timeout() };
+    match receive(&edge, limits, request).await {
+        Ok(received) => store(&edge, limits, received).await,
+        Err(refusal) => refusal.or_retry_after(edge.config.retry_after()).to_grpc().into_http(),
+    }
+}
+
+/// A request whose body is here, and what it holds until it is answered.
+struct Export<'e> {
+    tenant: TenantId,
+    request: Request,
+    _room: Option<SemaphorePermit<'e>>,
+    _turn: SemaphorePermit<'e>,
+}
+
+async fn receive(edge: &Edge, limits: Limits, request: Request) -> Result<Export<'_>, Refusal> {
+    let tenant = admit(edge, request.headers())?;
+    let (head, body) = request.into_parts();
+    let max_bytes = limits.bytes.saturating_add(FRAME_HEAD_BYTES);
+    let Received { bytes, room } = body::read(edge, body, max_bytes).await.map_err(|error| match error {
+        // exporters drop it, because nothing says when to try again
+        ReadError::TooLarge => Refusal::for_good(Code::ResourceExhausted, too_large(limits.bytes)),
+        ReadError::Refused(refusal) => refusal,
+    })?;
+    let turn = turn(edge).await?;
+    Ok(Export { tenant, request: Request::from_parts(head, Body::from(bytes)), _room: room, _turn: turn })
+}
+
+async fn store(edge: &Edge, limits: Limits, Export { tenant, request, _room, _turn }: Export<'_>) -> Response {
     let store = |message| async {
-        let stored = push(&edge, "grpc", &tenant, message).await;
+        let stored = push(edge, "grpc", &tenant, message).await;
         stored.map(|()| Bytes::from_static(ACCEPTED)).map_err(|refusal| refusal.to_grpc())
     };
     unary(request, limits, store).await

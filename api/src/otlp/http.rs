@@ -3,19 +3,20 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::{Body, HttpBody};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
-use bytes::{Bytes, BytesMut};
-use http_body_util::BodyExt;
+use bytes::Bytes;
 use tonic::Code;
 
+use crate::otlp::body::{self, ReadError, Received};
 use crate::otlp::encoding::{self, Encoding};
 use crate::otlp::refusal::Refusal;
-use crate::otlp::{ACCEPTED, admit, json, push};
+use crate::otlp::{ACCEPTED, admit, json, push, turn};
 use crate::status::{TEXT, method_label, not_found};
+use crate::tempo::paths;
 use crate::{Edge, OtlpHttpConfig};
 
 const ROUTE: &str = "v1_traces";
@@ -23,16 +24,10 @@ const ROUTE: &str = "v1_traces";
 /// Bodies up to this size are unpacked where they arrive; larger ones would hold up other requests on the same thread.
 const INLINE_BYTES: usize = 64 << 10;
 
-/// So much memory is taken at once for a body because its headers state its length; more when it has come.
-const TRUSTED_BYTES: usize = 1 << 20;
-
-/// A body that is too large is read on to this many times the limit, because many clients read the answer only when
-/// they have sent everything.
-const DRAIN_FACTOR: usize = 4;
-
 /// The routes of the OTLP port.
 pub(crate) fn router(edge: Arc<Edge>) -> Router {
-    Router::new().route("/v1/traces", any(traces)).fallback(not_found).with_state(edge)
+    let router = Router::new().route("/v1/traces", any(traces)).fallback(not_found);
+    router.layer(from_fn(paths::redirect_to_clean)).with_state(edge)
 }
 
 /// The two forms of a request; the answer has the same.
@@ -96,39 +91,18 @@ fn unsupported_media_type() -> Response {
 }
 
 async fn receive(edge: &Edge, form: Form, request: Request) -> Result<(), Refusal> {
-    let (tenant, _turn) = admit(edge, request.headers()).await?;
+    let tenant = admit(edge, request.headers())?;
     let encoding = Encoding::of(request.headers()).map_err(|error| Refusal::invalid(error.to_string()))?;
     let max_bytes =
         edge.config.otlp_http.as_ref().map_or(0, |OtlpHttpConfig { max_request_body_size, .. }| *max_request_body_size);
-    let patience = edge.config.body_read_timeout();
-    let body = tokio::time::timeout(patience, read_body(request.into_body(), max_bytes))
-        .await
-        .map_err(|_elapsed| Refusal::new(Code::DeadlineExceeded, "the request body took too long to arrive"))??;
-    let message = unpack(form, encoding, body, max_bytes).await?;
+    let body = body::read(edge, request.into_body(), max_bytes).await.map_err(|error| match error {
+        ReadError::TooLarge => Refusal::invalid(encoding::Error::TooLarge.to_string()),
+        ReadError::Refused(refusal) => refusal,
+    })?;
+    let Received { bytes, room: _room } = body;
+    let _turn = turn(edge).await?;
+    let message = unpack(form, encoding, bytes, max_bytes).await?;
     push(edge, "http", &tenant, message).await
-}
-
-/// The whole body, unless it is larger than `max_bytes`.
-async fn read_body(mut body: Body, max_bytes: usize) -> Result<Bytes, Refusal> {
-    let stated_bytes = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
-    let mut buffer = BytesMut::with_capacity(stated_bytes.min(max_bytes).min(TRUSTED_BYTES));
-    let mut seen_bytes = 0_usize;
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| Refusal::invalid(format!("read the request body: {error}")))?;
-        let Ok(data) = frame.into_data() else { continue };
-        seen_bytes = seen_bytes.saturating_add(data.len());
-        if seen_bytes <= max_bytes {
-            buffer.extend_from_slice(&data);
-        } else if seen_bytes > max_bytes.saturating_mul(DRAIN_FACTOR) {
-            break;
-        } else {
-            buffer = BytesMut::new();
-        }
-    }
-    if seen_bytes > max_bytes {
-        return Err(Refusal::invalid(encoding::Error::TooLarge.to_string()));
-    }
-    Ok(buffer.freeze())
 }
 
 /// Body bytes → OTLP protobuf.

@@ -1,7 +1,8 @@
 //! OTLP/JSON → OTLP protobuf. Lenient where exporters differ: hex ids of any case, enums by number or name, 64-bit
-//! integers as text or number, unknown fields, `null`, snake_case names. A wrong type is an error that names the field.
+//! integers as text or number, unknown fields, `null`, snake_case names, damaged text. A wrong type is an error that names the field.
 
 mod fields;
+mod text;
 
 use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -27,7 +28,10 @@ pub(crate) enum Error {
 
 /// A serialized `ExportTraceServiceRequest`. Whether ids make sense is not looked at.
 pub(crate) fn to_protobuf(text: &[u8]) -> Result<Bytes, Error> {
-    let value: Value = serde_json::from_slice(text)?;
+    let value: Value = match serde_json::from_slice(text) {
+        Ok(value) => value,
+        Err(_) => serde_json::from_slice(&text::mended(text))?,
+    };
     let resource_spans = Object::of(&value)?.list("resourceSpans", resource_spans)?;
     Ok(Bytes::from(ExportTraceServiceRequest { resource_spans }.encode_to_vec()))
 }

@@ -11,7 +11,7 @@ use tonic::Code;
 
 use crate::error::{grpc_code, otlp_http_status};
 use crate::otlp::http::Form;
-use crate::tenant::TenantError;
+use crate::tenant::{self, TenantError};
 
 pub(super) const RETRY_INFO: &str = "type.googleapis.com/google.rpc.RetryInfo";
 
@@ -22,11 +22,13 @@ pub(crate) struct Refusal {
     message: String,
     /// When to try again.
     retry_after: Option<Duration>,
+    /// Trying again changes nothing, whatever the code says.
+    is_for_good: bool,
 }
 
 impl Refusal {
     pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), retry_after: None }
+        Self { code, message: message.into(), retry_after: None, is_for_good: false }
     }
 
     /// The request is wrong and will be wrong again.
@@ -34,9 +36,14 @@ impl Refusal {
         Self::new(Code::InvalidArgument, message)
     }
 
+    /// A limit that the request itself is over.
+    pub(crate) fn for_good(code: Code, message: impl Into<String>) -> Self {
+        Self { is_for_good: true, ..Self::new(code, message) }
+    }
+
     /// Says when to try again, where a limit was hit and nothing said so yet.
     pub(crate) fn or_retry_after(mut self, delay: Option<Duration>) -> Self {
-        if self.code == Code::ResourceExhausted {
+        if self.code == Code::ResourceExhausted && !self.is_for_good {
             self.retry_after = self.retry_after.or(delay);
         }
         self
@@ -92,18 +99,17 @@ fn whole_seconds(delay: Duration) -> u64 {
 
 impl From<ingester::Error> for Refusal {
     fn from(error: ingester::Error) -> Self {
-        Self { code: grpc_code(error.kind()), message: error.to_string(), retry_after: error.retry_after() }
+        Self { retry_after: error.retry_after(), ..Self::new(grpc_code(error.kind()), error.to_string()) }
     }
 }
 
 impl From<TenantError> for Refusal {
-    /// A missing tenant is answered as a passing fault, as Tempo does: a misrouted exporter keeps its spans.
+    /// A passing fault would be retried for ever: what names no tenant now names none later.
     fn from(error: TenantError) -> Self {
-        let code = match error {
-            TenantError::Missing => Code::Unavailable,
-            TenantError::Multiple | TenantError::Invalid(_) => Code::InvalidArgument,
-        };
-        Self::new(code, error.to_string())
+        Self::invalid(match error {
+            TenantError::Missing => format!("{error}: set the header {}", tenant::HEADER),
+            TenantError::Multiple | TenantError::Invalid(_) => error.to_string(),
+        })
     }
 }
 
@@ -181,8 +187,8 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_tenant_may_be_retried_and_two_tenants_may_not() {
-        assert_eq!(Refusal::from(TenantError::Missing).http_status(), StatusCode::SERVICE_UNAVAILABLE);
+    fn neither_a_missing_tenant_nor_two_tenants_may_be_retried() {
+        assert_eq!(Refusal::from(TenantError::Missing).http_status(), StatusCode::BAD_REQUEST);
         assert_eq!(Refusal::from(TenantError::Multiple).http_status(), StatusCode::BAD_REQUEST);
     }
 }

@@ -102,6 +102,8 @@ impl Asked {
             (None, Some(tags)) => logfmt::parse_tags(tags)
                 .map_err(|problem| QueryError::bad_request(format!("invalid tags: {problem}")))?,
             (Some(_), None) => Vec::new(),
+            // a range is what clients of today send, which name tags in `tags` or `q`
+            (None, None) if params.get("start").is_some() && params.get("end").is_some() => Vec::new(),
             (None, None) => tags_in_url(params),
         };
         Ok(Self {
@@ -144,7 +146,7 @@ fn refused(error: querier::Error) -> QueryError {
     }
 }
 
-/// The oldest form of all: every parameter that means nothing else is a tag.
+/// The oldest form of all: every parameter that means nothing else is a tag, where there is no range.
 fn tags_in_url(params: &Params) -> Vec<(String, String)> {
     let tags = params.iter().filter(|(name, value)| !RESERVED.contains(name) && !value.is_empty());
     tags.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
@@ -325,6 +327,7 @@ mod tests {
         assert_eq!(tags("tags=a%3Db+c%3D%22d+e%22&colour=green"), [tag("a", "b"), tag("c", "d e")]);
         assert_eq!(tags("http.method=GET&limit=5&start=&end="), [tag("http.method", "GET")]);
         assert_eq!(tags(""), []);
+        assert_eq!(tags("orgId=1&start=1699999000&end=1700000000"), [], "of a proxy, not of the search");
     }
 
     #[test]

@@ -96,8 +96,7 @@ async fn queries_take_any_method_and_status_pages_only_get() {
         assert_eq!(send(Config::default(), method, "/api/search", &[]).await.status, 200, "{method}");
         assert_eq!(send(Config::default(), method, "/ready", &[]).await.status, 200, "{method}");
     }
-    let answer = send(Config::default(), "POST", "/api/status/buildinfo", &[]).await;
-    assert_eq!((answer.status, answer.text()), (405, ""));
+    assert_eq!(send(Config::default(), "POST", "/api/status/buildinfo", &[]).await.status, 405);
 }
 
 #[tokio::test]
@@ -137,13 +136,29 @@ async fn tenants_are_asked_for_only_with_multitenancy() {
 
 #[tokio::test]
 async fn the_prefix_moves_the_api_and_nothing_else() {
-    let config = || Config { http_api_prefix: "/tempo".to_owned(), ..Config::default() };
+    let config = || Config { http_api_prefix: "/tempo/".parse().unwrap(), ..Config::default() };
     for (path, status) in
         [("/tempo/api/search", 200), ("/tempo/api/search/tag/a/values", 200), ("/tempo/api/echo", 200), ("/ready", 200)]
     {
         assert_eq!(send(config(), "GET", path, &[]).await.status, status, "{path}");
     }
     assert_eq!(send(config(), "GET", "/api/search", &[]).await.status, 404);
+}
+
+#[tokio::test]
+async fn a_base_url_that_ends_in_a_slash_leads_to_the_clean_path() {
+    for (method, status) in [("GET", 301), ("HEAD", 301), ("POST", 308)] {
+        let answer = send(Config::default(), method, "//api/search?q=%7B%7D&limit=5", &[]).await;
+        assert_eq!((answer.status, answer.header("location")), (status, "/api/search?q=%7B%7D&limit=5"), "{method}");
+    }
+    assert_eq!(send(Config::default(), "GET", "//ready", &[]).await.header("location"), "/ready");
+}
+
+#[tokio::test]
+async fn a_method_that_is_not_allowed_is_told_what_is() {
+    let answer = send(Config::default(), "POST", "/api/status/buildinfo", &[]).await;
+    assert_eq!((answer.status, answer.text()), (405, "405 method POST not allowed here, use GET\n"));
+    assert!(answer.header("allow").contains("GET"));
 }
 
 #[tokio::test]

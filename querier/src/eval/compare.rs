@@ -5,8 +5,7 @@
 
 use arrow::array::{Array, ArrowPrimitiveType, PrimitiveArray};
 use arrow::buffer::{BooleanBuffer, NullBuffer};
-use regex::Regex;
-use traceql::{CompareOp, Static};
+use traceql::{CompareOp, Pattern, Static};
 
 use super::column::{Column, Part, Texts, and_valid};
 use crate::error::Error;
@@ -46,7 +45,7 @@ pub(crate) fn with_literal(column: &Column, op: CompareOp, literal: &Static) -> 
 }
 
 /// Rows whose text matches the pattern (or does not, if `negated`). Other types do neither.
-pub(crate) fn with_pattern(column: &Column, pattern: &Regex, negated: bool) -> BooleanBuffer {
+pub(crate) fn with_pattern(column: &Column, pattern: &Pattern, negated: bool) -> BooleanBuffer {
     any_part(column, |part| match part {
         Part::Text(texts) => Some(texts.test(|value| pattern.is_match(value) != negated)),
         Part::Lists(lists) => {

@@ -1,10 +1,9 @@
 //! A span filter made ready: patterns compiled, literals on the right, and for each part the table it is decided in.
 
 use model::Intrinsic;
-use regex::Regex;
 use storage::source::Projection;
 use traceql::{
-    ArithmeticOp, BinaryOp, CompareOp, Conditions, Field, FieldExpr, LogicOp, Static, UnaryOp, anchored_regex,
+    ArithmeticOp, BinaryOp, CompareOp, Conditions, Field, FieldExpr, LogicOp, Pattern, Static, UnaryOp, anchored_regex,
 };
 
 use super::fields::{FieldUse, Home, home};
@@ -57,7 +56,7 @@ pub(super) enum NodeKind {
     Pattern {
         negated: bool,
         text: Box<Node>,
-        pattern: Regex,
+        pattern: Pattern,
     },
     /// `= nil`, or `!= nil` if `present`.
     Nil {

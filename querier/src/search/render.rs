@@ -12,11 +12,10 @@ use std::collections::BTreeMap;
 use arrow::array::{Array, AsArray, ListArray, RecordBatch, StructArray, UInt32Array};
 use arrow::datatypes::{Int64Type, UInt32Type};
 use model::{Intrinsic, Scope, SpanId};
-use regex::Regex;
 use spans::schema::{column, trace_column};
 use spans::{SpanTable, Traces};
 use storage::source::Projection;
-use traceql::{BinaryOp, CompareOp, Field, FieldExpr, Pipeline, SpansetExpr, Stage, Static, anchored_regex};
+use traceql::{BinaryOp, CompareOp, Field, FieldExpr, Pattern, Pipeline, SpansetExpr, Stage, Static, anchored_regex};
 
 use crate::answer::{FoundSpan, FoundTrace, ServiceStats, SpanSet, Value};
 use crate::error::Error;
@@ -47,7 +46,7 @@ struct ShownField {
 enum Test {
     Present,
     Compare(CompareOp, Static),
-    Pattern { pattern: Regex, negated: bool },
+    Pattern { pattern: Pattern, negated: bool },
 }
 
 /// A trace to show, with rows of its spans.

@@ -266,6 +266,7 @@ fn tenant(number: usize) -> TenantId {
 async fn passing_time<T>(waited_for: impl Future<Output = T>) -> T {
     let mut waited_for = std::pin::pin!(waited_for);
     loop {
+        #[allow(clippy::disallowed_methods, reason = "real time has to pass while the runtime's stands still")]
         let tick = tokio::task::spawn_blocking(|| std::thread::sleep(REAL_TICK));
         tokio::select! {
             biased;

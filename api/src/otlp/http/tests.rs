@@ -90,9 +90,15 @@ async fn everything_else_is_answered_as_tempo_does() {
 }
 
 #[tokio::test]
-async fn without_a_tenant_exporters_are_told_to_retry() {
-    let config = Config { multitenancy_enabled: true, ..Config::default() };
-    let request = Request::builder().method("POST").uri("/v1/traces").header(JSON.0, JSON.1);
-    let answer = send_with(config, request, SPAN).await;
-    assert_eq!((answer.status, answer.text()), (503, r#"{"code":14,"message":"no org id"}"#));
+async fn without_a_tenant_exporters_are_told_not_to_retry() {
+    for empty in [&[][..], &[("x-scope-orgid", "")]] {
+        let config = Config { multitenancy_enabled: true, ..Config::default() };
+        let mut request = Request::builder().method("POST").uri("/v1/traces").header(JSON.0, JSON.1);
+        for (name, value) in empty {
+            request = request.header(*name, *value);
+        }
+        let answer = send_with(config, request, SPAN).await;
+        let text = r#"{"code":3,"message":"no org id: set the header x-scope-orgid"}"#;
+        assert_eq!((answer.status, answer.text()), (400, text));
+    }
 }

@@ -69,6 +69,23 @@ fn values_are_read_as_what_they_are() {
 }
 
 #[test]
+fn a_damaged_text_costs_one_character_and_no_span() {
+    let text = |value: &[u8]| {
+        let before = br#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"name":"good"},{"name":"#;
+        let request = to_protobuf(&[before, value, b"}]}]}]}"].concat()).unwrap();
+        let request = ExportTraceServiceRequest::decode(request).unwrap();
+        let spans = &request.resource_spans[0].scope_spans[0].spans;
+        assert_eq!((spans.len(), spans[0].name.as_str()), (2, "good"));
+        spans[1].name.clone()
+    };
+    assert_eq!(text(br#""cut \ud83d""#), "cut \u{fffd}");
+    assert_eq!(text(b"\"cut \xf0\x9f\""), "cut \u{fffd}");
+    let list = read_attribute(r#"{"arrayValue":{"values":[{"stringValue":"whole"},{"stringValue":"\udc00"}]}}"#);
+    let Some(Any::ArrayValue(list)) = list else { panic!("{list:?}") };
+    assert_eq!(list.values[1].value, Some(Any::StringValue("\u{fffd}".to_owned())));
+}
+
+#[test]
 fn what_is_absent_null_or_unknown_does_no_harm() {
     assert!(read("{}").resource_spans.is_empty());
     assert!(read(r#"{"resource_spans":[]}"#).resource_spans.is_empty());

@@ -12,8 +12,12 @@ use crate::QueryConfig;
 
 const SECOND: u64 = 1_000_000_000;
 
-/// How far back a search and a list of tags look when the client does not say.
+/// How far back a search looks when the client does not say.
 const DEFAULT_RANGE: Duration = Duration::from_secs(15 * 60);
+
+/// How far back tags and values are looked for when the client does not say, where Tempo has a quarter of an hour: a
+/// drop-down that is empty says that there is nothing, and this is cheap.
+const DEFAULT_TAGS_RANGE: Duration = Duration::from_secs(3600);
 
 /// How far back a metrics query looks when the client does not say.
 const DEFAULT_METRICS_RANGE: Duration = Duration::from_secs(3600);
@@ -73,7 +77,7 @@ pub(in crate::tempo) fn of_tags(bounds: Bounds, config: &QueryConfig, now_nanos:
     let range = match (bounds.since_nanos, bounds.start_nanos, bounds.end_nanos) {
         (Some(since_nanos), ..) => back_from(now_nanos, since_nanos),
         (None, Some(start), Some(end)) => TimeRange::new(start, end),
-        (None, None, None) => back_from(now_nanos, nanos(DEFAULT_RANGE)),
+        (None, None, None) => back_from(now_nanos, nanos(DEFAULT_TAGS_RANGE)),
         _ => return Err(QueryError::bad_request(ONLY_ONE)),
     };
     checked(range, config, now_nanos)
@@ -207,7 +211,11 @@ mod tests {
         assert_eq!(read(search, "start=0&end=0"), Ok((1_699_999_100, 1_700_000_000)));
         assert_eq!(read(search, "since=1h&start=5&end=6"), Ok((1_699_996_400, 1_700_000_000)));
         assert_eq!(read(search, "start=100&end=200"), Ok((100, 200)));
-        assert_eq!(read(tags, ""), Ok((1_699_999_100, 1_700_000_000)));
+    }
+
+    #[test]
+    fn tags_and_values_look_back_an_hour_by_default() {
+        assert_eq!(read(tags, ""), Ok((1_699_996_400, 1_700_000_000)));
     }
 
     #[test]

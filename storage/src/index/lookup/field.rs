@@ -2,9 +2,8 @@
 
 use std::io;
 
-use regex::Regex;
 use tantivy::postings::TermInfo;
-use traceql::{CompareOp, Static, anchored_regex};
+use traceql::{CompareOp, Pattern, Static, anchored_regex};
 
 use super::super::bundle::damaged;
 use super::super::directory::Flags;
@@ -173,7 +172,7 @@ pub(super) fn compare(scalar: Option<Scalar<'_>>, op: CompareOp, literal: &Stati
     }
 }
 
-fn matches(scalar: Option<Scalar<'_>>, op: CompareOp, pattern: &Regex) -> bool {
+fn matches(scalar: Option<Scalar<'_>>, op: CompareOp, pattern: &Pattern) -> bool {
     match scalar {
         None => true,
         Some(Scalar::Text(text)) => pattern.is_match(text) == (op == CompareOp::Match),
