@@ -179,12 +179,14 @@ impl Finder {
     pub fn select(&self, table: &SpanTable, runs: &[Run], decided: &Decided) -> Result<SelectedSpans, Error> {
         match (self, decided) {
             (Self::Filter(filter), Decided::Filter(masks)) => {
-                let of_runs = of_runs(table.span_count(), runs);
-                // what is decided on whole traces was decided when the runs were chosen
                 if filter.decides_whole_traces() {
-                    return Ok(of_runs);
+                    let passes = |trace: usize| masks.traces.as_ref().is_none_or(|traces| traces.value(trace));
+                    return Ok(of_runs(
+                        table.span_count(),
+                        runs.iter().filter(|run| !masks.is_never && passes(run.trace)),
+                    ));
                 }
-                Ok(of_runs.and(&filter.select(table, masks)?.spans))
+                Ok(of_runs(table.span_count(), runs.iter()).and(&filter.select(table, masks)?.spans))
             }
             (Self::Pipeline(pipeline), Decided::Pipeline(masks)) => {
                 let sets = pipeline.on(table, masks).evaluate(&rows_of(runs))?;
@@ -213,12 +215,11 @@ impl Decided {
 }
 
 /// The rows of some runs.
-fn of_runs(row_count: usize, runs: &[Run]) -> SelectedSpans {
-    let covered: usize = runs.iter().map(|run| run.rows.len()).sum();
-    if covered == row_count {
-        return SelectedSpans::All;
+fn of_runs<'a>(row_count: usize, runs: impl Iterator<Item = &'a Run> + Clone) -> SelectedSpans {
+    match runs.clone().map(|run| run.rows.len()).sum::<usize>() == row_count {
+        true => SelectedSpans::All,
+        false => SelectedSpans::Mask(mask::of_ranges(row_count, runs.map(|run| run.rows.clone()))),
     }
-    SelectedSpans::Mask(mask::of_ranges(row_count, runs.iter().map(|run| run.rows.clone())))
 }
 
 fn of_mask(selected: &BooleanBuffer, run: &Run, most_rows: usize) -> Option<HitSet> {
