@@ -1,5 +1,5 @@
-//! Files that version 1 of the format wrote are still read: `fixtures/v1` is a data folder with a manifest, a block as
-//! flushed, a compacted block, a trace map of both and a log segment, beside the OTLP that they were made from.
+//! Files that each version of the format wrote are still read: `fixtures/v1` and so on are data folders with a manifest, a
+//! block as flushed, a compacted block, a trace map of both and a log segment, beside the OTLP that they were made from.
 //!
 //! The fixture of a version is written once and never again. A change that cannot read it any more needs a new version
 //! and a way to read the old one; then write the new version's fixture under its own name:
@@ -37,17 +37,22 @@ const COMPACTED: [&str; 2] = ["compacted-1", "compacted-2"];
 const LOGGED: [&str; 2] = ["logged-1", "logged-2"];
 const WRITER: WriterId = WriterId(uuid::Uuid::from_u128(1));
 
-fn fixture() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v1")
+/// The versions, the one that is written today last.
+const VERSIONS: [&str; 2] = ["v1", "v2"];
+
+fn fixture(version: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(version)
 }
 
-fn otlp(name: &str) -> Bytes {
-    std::fs::read(fixture().join("otlp").join(name).with_extension("pb")).expect("the fixture has its OTLP").into()
+fn otlp(version: &str, name: &str) -> Bytes {
+    let file = fixture(version).join("otlp").join(name).with_extension("pb");
+    std::fs::read(file).expect("the fixture has its OTLP").into()
 }
 
 /// The spans of requests, comparable.
-fn spans_of(requests: &[&str]) -> Vec<String> {
-    let decoded = requests.iter().map(|name| ExportTraceServiceRequest::decode(otlp(name)).expect("it is OTLP"));
+fn spans_of(version: &str, requests: &[&str]) -> Vec<String> {
+    let decode = |name: &&str| ExportTraceServiceRequest::decode(otlp(version, name)).expect("it is OTLP");
+    let decoded = requests.iter().map(decode);
     let resource_spans: Vec<ResourceSpans> = decoded.flat_map(|request| request.resource_spans).collect();
     canonical(&resource_spans)
 }
@@ -58,8 +63,8 @@ struct Opened {
     cpu: CpuPool,
 }
 
-async fn open() -> Opened {
-    let (dir, telemetry) = (DataDir::new(fixture()), Telemetry::unregistered());
+async fn open(version: &str) -> Opened {
+    let (dir, telemetry) = (DataDir::new(fixture(version)), Telemetry::unregistered());
     let objects = objects::open_to_read(&TraceConfig::default(), &dir, &telemetry).expect("the fixture has blocks");
     let manifests = Store::open(objects.clone(), telemetry).await.expect("it can be listed");
     let manifest = manifests.load(&TenantId::single()).await.expect("its manifest can be read");
@@ -82,8 +87,14 @@ async fn read(source: &BlockSource) -> SpanTable {
 }
 
 #[tokio::test]
-async fn blocks_of_version_1_hold_what_was_sent() {
-    let opened = open().await;
+async fn blocks_of_each_version_hold_what_was_sent() {
+    for version in VERSIONS {
+        blocks_hold_what_was_sent(version).await;
+    }
+}
+
+async fn blocks_hold_what_was_sent(version: &str) {
+    let opened = open(version).await;
     assert_eq!(opened.manifest.blocks.len(), 2);
     for (level, requests) in [(0, [FLUSHED].as_slice()), (1, &COMPACTED)] {
         let (entry, source) = opened.block(level);
@@ -94,14 +105,24 @@ async fn blocks_of_version_1_hold_what_was_sent() {
             cpu: &opened.cpu,
             read: &|_| {},
         };
-        assert_eq!(verifier.damages().await.unwrap(), [], "level {level}");
-        assert_eq!(canonical(&spans::encode(&read(&source).await).unwrap()), spans_of(requests), "level {level}");
+        assert_eq!(verifier.damages().await.unwrap(), [], "{version}, level {level}");
+        assert_eq!(
+            canonical(&spans::encode(&read(&source).await).unwrap()),
+            spans_of(version, requests),
+            "{version}, level {level}"
+        );
     }
 }
 
 #[tokio::test]
-async fn an_index_of_version_1_answers() {
-    let (_, source) = open().await.block(1);
+async fn an_index_of_each_version_answers() {
+    for version in VERSIONS {
+        an_index_answers(version).await;
+    }
+}
+
+async fn an_index_answers(version: &str) {
+    let (_, source) = open(version).await.block(1);
     let asked = [r#"name = "GET /api/v1/nowhere""#, r#"resource.service.name = "checkout""#].map(|filter| {
         let query = traceql::parse(&format!("{{ {filter} }}")).unwrap();
         let expr: &FieldExpr = query.span_filter().unwrap().filter;
@@ -116,25 +137,29 @@ async fn an_index_of_version_1_answers() {
 }
 
 #[tokio::test]
-async fn a_trace_map_of_version_1_has_the_traces_of_its_blocks() {
-    let Opened { objects, manifest, cpu } = open().await;
-    let [map] = manifest.trace_maps.as_slice() else { panic!("{:?}", manifest.trace_maps) };
-    assert_eq!(map.blocks.len(), 2);
-    assert_eq!(trace_map::fault(&TenantId::single(), map, &manifest, &objects, &cpu).await.unwrap(), None);
+async fn a_trace_map_of_each_version_has_the_traces_of_its_blocks() {
+    for version in VERSIONS {
+        let Opened { objects, manifest, cpu } = open(version).await;
+        let [map] = manifest.trace_maps.as_slice() else { panic!("{:?}", manifest.trace_maps) };
+        assert_eq!(map.blocks.len(), 2);
+        assert_eq!(trace_map::fault(&TenantId::single(), map, &manifest, &objects, &cpu).await.unwrap(), None);
+    }
 }
 
 #[test]
-fn a_log_of_version_1_is_replayed() {
-    let dir = tempfile::tempdir().unwrap();
-    for segment in std::fs::read_dir(fixture().join("wal")).unwrap() {
-        let segment = segment.unwrap();
-        std::fs::copy(segment.path(), dir.path().join(segment.file_name())).unwrap();
+fn a_log_of_each_version_is_replayed() {
+    for version in VERSIONS {
+        let dir = tempfile::tempdir().unwrap();
+        for segment in std::fs::read_dir(fixture(version).join("wal")).unwrap() {
+            let segment = segment.unwrap();
+            std::fs::copy(segment.path(), dir.path().join(segment.file_name())).unwrap();
+        }
+        let (_, recovery) = Log::open(dir.path()).unwrap();
+        let events: Vec<ReplayEvent> = recovery.replay().map(Result::unwrap).collect();
+        let segment = SegmentSequence(2);
+        let entry = |name| ReplayEvent::Entry { segment, tenant: TenantId::single(), payload: otlp(version, name) };
+        assert_eq!(events, [entry(LOGGED[0]), entry(LOGGED[1]), ReplayEvent::SegmentEnd { segment }], "{version}");
     }
-    let (_, recovery) = Log::open(dir.path()).unwrap();
-    let events: Vec<ReplayEvent> = recovery.replay().map(Result::unwrap).collect();
-    let segment = SegmentSequence(2);
-    let entry = |name| ReplayEvent::Entry { segment, tenant: TenantId::single(), payload: otlp(name) };
-    assert_eq!(events, [entry(LOGGED[0]), entry(LOGGED[1]), ReplayEvent::SegmentEnd { segment }]);
 }
 
 /// Writes the fixture of today's format.
@@ -142,11 +167,12 @@ fn a_log_of_version_1_is_replayed() {
 #[ignore = "writes into the source tree"]
 async fn write_the_fixture() {
     const START_NANOS: u64 = 1_700_000_000_000_000_000;
-    let dir = DataDir::new(fixture());
-    _ = std::fs::remove_dir_all(fixture()); // the one before
-    std::fs::create_dir_all(fixture().join("otlp")).unwrap();
+    let newest = VERSIONS[VERSIONS.len() - 1];
+    let dir = DataDir::new(fixture(newest));
+    _ = std::fs::remove_dir_all(fixture(newest)); // the one before
+    std::fs::create_dir_all(fixture(newest).join("otlp")).unwrap();
     let write = |name: &str, request: &ExportTraceServiceRequest| {
-        std::fs::write(fixture().join("otlp").join(name).with_extension("pb"), request.encode_to_vec()).unwrap();
+        std::fs::write(fixture(newest).join("otlp").join(name).with_extension("pb"), request.encode_to_vec()).unwrap();
     };
     let odd = (0..8).flat_map(|seed| odd_request(seed).resource_spans);
     write(FLUSHED, &ExportTraceServiceRequest { resource_spans: odd.collect() });
@@ -164,8 +190,9 @@ async fn write_the_fixture() {
     let writer = Arc::new(Lineage::new(WRITER, Vec::new()));
     let publish = async |name: &str, watermark: Option<SegmentSequence>| {
         let mut builder = TableBuilder::default();
-        builder.append(&otlp(name)).unwrap();
-        let block = block::encode(BlockId::generate(), &tenant, &builder.snapshot().unwrap(), None).unwrap();
+        builder.append(&otlp(newest, name)).unwrap();
+        let block =
+            block::encode(BlockId::generate(), &tenant, &builder.snapshot().unwrap(), Some(Arc::default())).unwrap();
         block.put(&tenant, objects.as_ref()).await.unwrap();
         let watermark = watermark.map(|segment| Watermark { by: writer.clone(), segment });
         let change = Change { add: vec![block.entry()], watermark, ..Change::default() };
@@ -201,6 +228,6 @@ async fn write_the_fixture() {
 
     let (mut log, _) = Log::open(dir.wal_dir()).unwrap();
     log.start_after(SegmentSequence(1)).unwrap();
-    log.append_batch(&LOGGED.map(|name| (tenant.clone(), otlp(name)))).unwrap();
+    log.append_batch(&LOGGED.map(|name| (tenant.clone(), otlp(newest, name)))).unwrap();
     std::fs::remove_file(paths::segment(dir.wal_dir(), SegmentSequence(1))).unwrap();
 }
