@@ -223,14 +223,12 @@ impl<'a> Grouping<'a> {
         if let Some(left_out) = self.left_out {
             return left_out;
         }
-        match self.by_text.get(text) {
-            Some(&number) => number,
-            None => {
-                let number = self.new_number(Cell::One(Static::String(text.to_owned())));
-                self.by_text.insert(text, number);
-                number
-            }
+        let next = self.values.len() as u32;
+        let number = *self.by_text.entry(text).or_insert(next);
+        if number == next {
+            self.new_number(Cell::One(Static::String(text.to_owned())));
         }
+        number
     }
 
     fn number(&mut self, cell: Cell) -> u32 {

@@ -61,12 +61,17 @@ impl Accumulators {
         code: impl Fn(usize) -> usize,
     ) {
         let (fold, code_count, occurs) = (self.fold, self.code_count, &mut self.occurs[..]);
+        // spans beside each other often have one code: counted in one place, each would wait for the one before
+        let mut odd_counts = if fold == Fold::Count { vec![0; self.counts.len()] } else { Vec::new() };
         for run in timeline.runs() {
             let (start, rows) = (run.interval * code_count, run.rows.clone());
             let counts = self.counts.get_mut(start..start + code_count).unwrap_or_default();
             let numbers = self.numbers.get_mut(start..start + code_count).unwrap_or_default();
             match fold {
-                Fold::Count => selected.for_each(rows, |row| counts[code(row)] += 1),
+                Fold::Count => {
+                    let counts = [counts, &mut odd_counts[start..start + code_count]];
+                    selected.for_each(rows, |row| counts[row % 2][code(row)] += 1);
+                }
                 Fold::Average => selected.for_each(rows, |row| {
                     let code = code(row);
                     numbers[code] += values[row];
@@ -79,6 +84,7 @@ impl Accumulators {
                 }),
             }
         }
+        self.counts.iter_mut().zip(odd_counts).for_each(|(count, odd)| *count += odd);
         for (at, _) in self.counts.iter().enumerate().filter(|(_, count)| **count > 0) {
             self.occurs[at % code_count] = true;
         }

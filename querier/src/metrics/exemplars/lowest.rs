@@ -11,8 +11,8 @@ use crate::selection::SelectedSpans;
 /// Stands for a code that is no series.
 pub(crate) const NO_SERIES: u32 = u32::MAX;
 
-/// After so many runs, and twice as many each time, it is looked up which draws are too large for every series.
-const FIRST_LOOK: usize = 64;
+/// After so many runs, or as many as there are series, it is looked up which draws are too large for every series.
+const RUNS_OF_A_LOOK: usize = 64;
 
 /// For each series up to `most` rows, of the traces with the smallest draws, ascending by draw; of a trace the first row.
 pub(crate) fn lowest_rows(
@@ -24,8 +24,9 @@ pub(crate) fn lowest_rows(
     most: usize,
 ) -> Vec<Lowest> {
     let mut of_series = vec![Lowest::default(); series_count];
-    let mut bounds = vec![u64::MAX; series_count];
-    let (mut bound_of_all, mut next_look) = (u64::MAX, FIRST_LOOK);
+    // by series: the largest draw that would be taken, and the last that was offered
+    let mut bounds = vec![(u64::MAX, None); series_count];
+    let (mut bound_of_all, mut next_look) = (u64::MAX, RUNS_OF_A_LOOK);
     for (number, (trace, run)) in timeline.runs_of_traces().enumerate() {
         let drawn = draw(&timeline.traces().id(trace));
         if drawn > bound_of_all {
@@ -33,13 +34,15 @@ pub(crate) fn lowest_rows(
         }
         selected.for_each(run.rows, |row| {
             let series = series_of_code[codes.code(row) as usize] as usize;
-            if bounds.get(series).is_some_and(|&bound| drawn <= bound) {
+            let Some((bound, last)) = bounds.get_mut(series) else { return };
+            if drawn <= *bound && *last != Some(drawn) {
                 of_series[series].offer(drawn, row as u32, most);
-                bounds[series] = of_series[series].bound(most);
+                (*bound, *last) = (of_series[series].bound(most), Some(drawn));
             }
         });
         if number >= next_look {
-            (bound_of_all, next_look) = (bounds.iter().copied().max().unwrap_or(0), 2 * number);
+            bound_of_all = bounds.iter().map(|(bound, _)| *bound).max().unwrap_or(0);
+            next_look = number + RUNS_OF_A_LOOK.max(series_count);
         }
     }
     of_series
@@ -78,9 +81,8 @@ impl Lowest {
 
 /// The number drawn for a trace: as good as random, but the same every time.
 pub(crate) fn draw(trace_id: &TraceId) -> u64 {
-    let (high, low) = trace_id.0.split_at(8);
-    let word = |bytes: &[u8]| bytes.iter().fold(0_u64, |word, byte| word << 8 | u64::from(*byte));
-    mixed(mixed(word(high)).wrapping_add(word(low)))
+    let number = u128::from_be_bytes(trace_id.0);
+    mixed(mixed((number >> 64) as u64).wrapping_add(number as u64))
 }
 
 /// The finalizer of SplitMix64.
