@@ -35,8 +35,6 @@ const ROW_GROUPS_FRACTION: u64 = 3;
 
 /// Live rows, rows that wait for their block, rows whose block is written, and that block: each up to `max_block_bytes`.
 const LIVE_COPIES: u64 = 4;
-/// Decoded spans of a merge, and the `traces` tables of its inputs.
-const COMPACTION_HALVES: u64 = 2;
 /// One query may hold one in so many bytes of what all queries may.
 const QUERY_FRACTION: u64 = 2;
 
@@ -85,7 +83,7 @@ const METRICS_CACHE: Share = Share { percent: 2, most_bytes: 16 * MIB };
 const QUERIES: Share = Share { percent: 24, most_bytes: 512 * MIB };
 const LIVE_ROWS: Share = Share { percent: 26, most_bytes: LIVE_COPIES * 64 * MIB };
 const LOG_QUEUE: Share = Share { percent: 6, most_bytes: 64 * MIB };
-const COMPACTION: Share = Share { percent: 20, most_bytes: COMPACTION_HALVES * 96 * MIB };
+const COMPACTION: Share = Share { percent: 20, most_bytes: 192 * MIB };
 const TRACE_MAPS: Share = Share { percent: 4, most_bytes: 64 * MIB };
 
 impl MemoryBudget {
@@ -182,11 +180,6 @@ impl Parts {
     /// Memory of live rows at which they become a block.
     pub fn live_block_bytes(&self) -> usize {
         to_usize(self.live_rows / LIVE_COPIES)
-    }
-
-    /// Memory for the decoded spans of a merge.
-    pub fn compaction_span_bytes(&self) -> usize {
-        to_usize(self.compaction / COMPACTION_HALVES)
     }
 
     /// With so many row groups at a time.
