@@ -3,6 +3,7 @@
 //! Unknown keys are errors that name them. Tempo's keys that do not apply here are read over with a warning. The file
 //! is parsed once, checked once, and turned into the settings of each crate.
 
+mod memory;
 mod overrides;
 mod sections;
 
@@ -14,6 +15,7 @@ use model::NotApplicable;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+pub use memory::Memory;
 pub use overrides::Overrides;
 pub use sections::{
     Compaction, Compactor, Distributor, IngesterSection, LogFormat, QuerierSection, QueryFrontend, Server,
@@ -42,6 +44,7 @@ pub struct Config {
     pub query_frontend: QueryFrontend,
     pub storage: storage::config::Config,
     pub overrides: Overrides,
+    pub memory: Memory,
 
     /// HTTP/1.1 and gRPC always share the port.
     #[serde(skip_serializing)]
@@ -60,8 +63,6 @@ pub struct Config {
     pub live_store_client: NotApplicable,
     #[serde(skip_serializing)]
     pub cache: NotApplicable,
-    #[serde(skip_serializing)]
-    pub memory: NotApplicable,
 }
 
 impl Default for Config {
@@ -79,6 +80,7 @@ impl Default for Config {
             query_frontend: QueryFrontend::default(),
             storage: storage::config::Config::default(),
             overrides: Overrides::default(),
+            memory: Memory::default(),
             stream_over_http_enabled: NotApplicable::default(),
             usage_report: NotApplicable::default(),
             memberlist: NotApplicable::default(),
@@ -87,7 +89,6 @@ impl Default for Config {
             ingester_client: NotApplicable::default(),
             live_store_client: NotApplicable::default(),
             cache: NotApplicable::default(),
-            memory: NotApplicable::default(),
         }
     }
 }
@@ -116,9 +117,10 @@ impl Config {
         if self.target != "all" {
             bail!("target {:?} is not known, the only target so far is \"all\"", self.target);
         }
-        if !(1..=MAX_BLOCK_BYTES).contains(&self.ingester.max_block_bytes) {
+        if self.ingester.max_block_bytes.is_some_and(|bytes| !(1..=MAX_BLOCK_BYTES).contains(&bytes)) {
             bail!("ingester.max_block_bytes must be between 1 and {MAX_BLOCK_BYTES}");
         }
+        self.memory.validate()?;
         storage::objects::check(&self.storage.trace)?;
         let Compaction { compaction_window, compaction_cycle, .. } = &self.compactor.compaction;
         for (key, value) in [("compaction_window", compaction_window), ("compaction_cycle", compaction_cycle)] {
@@ -154,7 +156,8 @@ impl Config {
             ("overrides.per_tenant_override_period", &self.overrides.per_tenant_override_period),
             ("overrides.user_configurable_overrides", &self.overrides.user_configurable_overrides),
             ("cache", &self.cache),
-            ("memory", &self.memory),
+            ("memory.automemlimit_enabled", &self.memory.automemlimit_enabled),
+            ("memory.automemlimit_ratio", &self.memory.automemlimit_ratio),
             ("server.grpc_listen_port", &self.server.grpc_listen_port),
             ("server.grpc_listen_address", &self.server.grpc_listen_address),
             ("ingester.trace_idle_period", &self.ingester.trace_idle_period),
@@ -233,25 +236,32 @@ impl Config {
 
     /// Settings of the way out.
     pub fn querier(&self) -> querier::Config {
+        let defaults = querier::Config::default();
         querier::Config {
-            max_concurrent_reads: self.querier.max_concurrent_reads,
+            max_concurrent_reads: self.querier.max_concurrent_reads.unwrap_or(defaults.max_concurrent_reads),
             max_query_time: self.querier.search.query_timeout.get(),
             max_bytes_per_query: self.querier.max_bytes_per_query,
-            max_memory_bytes_per_query: self.querier.max_memory_bytes_per_query,
+            max_memory_bytes_per_query: self
+                .querier
+                .max_memory_bytes_per_query
+                .unwrap_or(defaults.max_memory_bytes_per_query),
             max_metrics_samples: self.querier.max_metrics_samples,
-            metrics_cache_max_bytes: self.querier.metrics_cache_max_bytes,
+            metrics_cache_max_bytes: self.querier.metrics_cache_max_bytes.unwrap_or(defaults.metrics_cache_max_bytes),
             max_bytes_per_trace: self.querier.max_bytes_per_trace,
             max_bytes_per_tag_answer: self.querier.max_bytes_per_tag_answer,
             trace_reach_seconds: self.querier.trace_reach_seconds,
+            ..defaults // what all queries together may: of `memory`
         }
     }
 
     /// Settings of the way in.
     pub fn ingester(&self) -> ingester::Config {
+        let defaults = ingester::Config::default();
         ingester::Config {
-            max_block_bytes: self.ingester.max_block_bytes,
+            max_block_bytes: self.ingester.max_block_bytes.unwrap_or(defaults.max_block_bytes),
+            max_queued_bytes: self.ingester.max_queued_bytes.unwrap_or(defaults.max_queued_bytes),
             max_block_duration: self.ingester.max_block_duration.get(),
-            ..ingester::Config::default()
+            ..defaults
         }
     }
 }

@@ -65,6 +65,9 @@ struct FieldTally {
     values: Option<HashMap<Key, HashMap<Slot, u64>>>,
 }
 
+/// Memory of a sample with its share of the value that it belongs to.
+const SAMPLE_BYTES: usize = 64;
+
 /// An interval and a side.
 type Slot = (u32, Side);
 
@@ -268,6 +271,11 @@ impl CompareTally {
             return Err(Error::TooManySamples { max: self.max_samples });
         }
         Ok(())
+    }
+
+    /// About how much memory it takes.
+    pub fn memory_bytes(&self) -> usize {
+        self.samples * SAMPLE_BYTES
     }
 
     pub fn merge(&mut self, other: Self) -> Result<(), Error> {
