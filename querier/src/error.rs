@@ -81,11 +81,12 @@ impl Error {
             | Self::TooManyBytes { .. }
             | Self::TooMuchMemory { .. } => ErrorKind::InvalidInput,
             Self::TooMuchTime { .. } => ErrorKind::Timeout,
-            Self::TooManyPairs | Self::NoMemoryFree { .. } => ErrorKind::LimitExceeded,
+            Self::TooManyPairs => ErrorKind::LimitExceeded,
             Self::Damaged { .. } => ErrorKind::Corrupt,
             Self::Storage(error) => error.kind(),
             Self::Spans(error) => error.kind(),
             Self::Arrow(_) => ErrorKind::Internal,
+            Self::NoMemoryFree { .. } => ErrorKind::LimitExceeded,
         }
     }
 }

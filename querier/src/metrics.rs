@@ -113,6 +113,12 @@ impl Measuring<'_> {
         Ok(tally)
     }
 
+    /// Holds the memory of what was measured until it is merged.
+    fn hold(&self, tally: Tally) -> Result<(Tally, Held), Error> {
+        let held = self.reading.budget.hold(tally.memory_bytes())?;
+        Ok((tally, held))
+    }
+
     /// What one source has, and which of all intervals its first is. Of a block that lies in the range whole, that is
     /// remembered.
     async fn measure_source(
@@ -137,12 +143,6 @@ impl Measuring<'_> {
             tallies.insert(key, Arc::new(tally.clone()));
         }
         Ok((tally, first_interval))
-    }
-
-    /// Holds the memory of what was measured until it is merged.
-    fn hold(&self, tally: Tally) -> Result<(Tally, Held), Error> {
-        let held = self.reading.budget.hold(tally.memory_bytes())?;
-        Ok((tally, held))
     }
 
     /// A damaged source has nothing, and the answer says so.
