@@ -55,6 +55,11 @@ impl App {
     /// When the data folder cannot be used, an address cannot be bound, or stored data cannot be opened.
     pub async fn start(config: &Config) -> Result<Self> {
         let mut registry = Registry::default();
+        let cpu = CpuPool::of_all_cores();
+        let memory = config.memory_budget(cpu.threads());
+        memory.log();
+        memory.register(&mut registry);
+        let config = &config.clone().with_parts(&memory.parts);
         let servers = Servers::bind(&config.api()).await?;
         let dir = config.storage.trace.data_dir(&config.data_dir);
         let lock = DataDirLock::acquire(&dir)?;
@@ -64,7 +69,6 @@ impl App {
             .with_context(|| format!("open {}", config.storage.trace.store_name()))?;
         let cache = BlockCache::of(&config.storage.trace, &telemetry);
         let objects = objects::cached(objects, cache.clone());
-        let cpu = CpuPool::of_all_cores();
         let storage = ingester::Storage {
             objects: objects.clone(),
             manifests: manifests.clone(),
@@ -82,11 +86,18 @@ impl App {
         let poll_period = config.storage.trace.blocklist_poll.get();
         let poller = manifest::Poller::new(manifests.clone(), poll_period, telemetry.clone());
         let compactor =
-            Compactor::new(manifests.clone(), objects.clone(), cpu.clone(), &config.compaction(), telemetry.clone());
+            Compactor::new(manifests.clone(), objects.clone(), cpu.clone(), &config.compaction(), telemetry.clone())
+                .within(memory.parts.compaction);
         let trace_mapper =
-            TraceMapper::new(manifests.clone(), objects.clone(), cpu.clone(), cache.clone(), telemetry.clone());
+            TraceMapper::new(manifests.clone(), objects.clone(), cpu.clone(), cache.clone(), telemetry.clone())
+                .within(memory.parts.trace_maps);
         let views = LocalViews { live: Arc::new(ingester.clone()), manifests, objects, cpu: cpu.clone(), cache };
-        let querier = Querier::new(config.querier(), Arc::new(views), cpu.clone(), &telemetry, &mut registry);
+        let of_all_queries = querier::Config {
+            max_memory_bytes: memory.parts.queries,
+            max_row_groups: memory.parts.concurrent_row_groups(),
+            ..config.querier()
+        };
+        let querier = Querier::new(of_all_queries, Arc::new(views), cpu.clone(), &telemetry, &mut registry);
         let edge_telemetry = api::Telemetry::register(&mut registry);
         let edge =
             Edge::new(config.api(), ingester.clone(), querier, edge_telemetry, Arc::new(registry), config.to_yaml());

@@ -4,6 +4,7 @@
 //! do not apply here are read over with a warning. The file is parsed once, checked once (what `check-config` calls ok can
 //! start), and turned into the settings of each crate.
 
+mod memory;
 mod overrides;
 mod sections;
 
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use self::yaml::Parsed;
 
+pub use memory::Memory;
 pub use overrides::Overrides;
 pub use sections::{
     Compaction, Compactor, Distributor, IngesterSection, LogFormat, LogLevel, QuerierSection, QueryFrontend, Server,
@@ -50,6 +52,7 @@ pub struct Config {
     pub query_frontend: QueryFrontend,
     pub storage: storage::config::Config,
     pub overrides: Overrides,
+    pub memory: Memory,
 
     /// HTTP/1.1 and gRPC always share the port.
     #[serde(skip_serializing)]
@@ -68,8 +71,6 @@ pub struct Config {
     pub live_store_client: NotApplicable,
     #[serde(skip_serializing)]
     pub cache: NotApplicable,
-    #[serde(skip_serializing)]
-    pub memory: NotApplicable,
 
     /// Tempo's keys in the file that change nothing here.
     #[serde(skip)]
@@ -97,6 +98,7 @@ impl Default for Config {
             query_frontend: QueryFrontend::default(),
             storage: storage::config::Config::default(),
             overrides: Overrides::default(),
+            memory: Memory::default(),
             stream_over_http_enabled: NotApplicable::default(),
             usage_report: NotApplicable::default(),
             memberlist: NotApplicable::default(),
@@ -105,7 +107,6 @@ impl Default for Config {
             ingester_client: NotApplicable::default(),
             live_store_client: NotApplicable::default(),
             cache: NotApplicable::default(),
-            memory: NotApplicable::default(),
             not_applicable: Vec::new(),
         }
     }
@@ -148,8 +149,9 @@ impl Config {
         let only_all = format!("{:?} is not known, the only target so far is \"all\"", self.target);
         ensure(self.target == "all", "target", only_all)?;
         let block_bytes = format!("must be between 1 and {MAX_BLOCK_BYTES}");
-        let has_block_bytes = (1..=MAX_BLOCK_BYTES).contains(&self.ingester.max_block_bytes);
+        let has_block_bytes = self.ingester.max_block_bytes.is_none_or(|bytes| (1..=MAX_BLOCK_BYTES).contains(&bytes));
         ensure(has_block_bytes, "ingester.max_block_bytes", block_bytes)?;
+        self.memory.validate().map_err(|error| Unusable { key: "memory", reason: error.to_string() })?;
         let otlp = &self.distributor.receivers.otlp.protocols;
         let message_mib = format!("must be between {} and {}", GRPC_MESSAGE_MIB.start(), GRPC_MESSAGE_MIB.end());
         ensure(
@@ -252,25 +254,32 @@ impl Config {
 
     /// Settings of the way out.
     pub fn querier(&self) -> querier::Config {
+        let defaults = querier::Config::default();
         querier::Config {
-            max_concurrent_reads: self.querier.max_concurrent_reads,
+            max_concurrent_reads: self.querier.max_concurrent_reads.unwrap_or(defaults.max_concurrent_reads),
             max_query_time: self.querier.search.query_timeout.get(),
             max_bytes_per_query: self.querier.max_bytes_per_query,
-            max_memory_bytes_per_query: self.querier.max_memory_bytes_per_query,
+            max_memory_bytes_per_query: self
+                .querier
+                .max_memory_bytes_per_query
+                .unwrap_or(defaults.max_memory_bytes_per_query),
             max_metrics_samples: self.querier.max_metrics_samples,
-            metrics_cache_max_bytes: self.querier.metrics_cache_max_bytes,
+            metrics_cache_max_bytes: self.querier.metrics_cache_max_bytes.unwrap_or(defaults.metrics_cache_max_bytes),
             max_bytes_per_trace: self.querier.max_bytes_per_trace,
             max_bytes_per_tag_answer: self.querier.max_bytes_per_tag_answer,
             trace_reach_seconds: self.querier.trace_reach_seconds,
+            ..defaults // what all queries together may: of `memory`
         }
     }
 
     /// Settings of the way in.
     pub fn ingester(&self) -> ingester::Config {
+        let defaults = ingester::Config::default();
         ingester::Config {
-            max_block_bytes: self.ingester.max_block_bytes,
+            max_block_bytes: self.ingester.max_block_bytes.unwrap_or(defaults.max_block_bytes),
+            max_queued_bytes: self.ingester.max_queued_bytes.unwrap_or(defaults.max_queued_bytes),
             max_block_duration: self.ingester.max_block_duration.get(),
-            ..ingester::Config::default()
+            ..defaults
         }
     }
 }

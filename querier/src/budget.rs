@@ -1,13 +1,13 @@
 //! What one query may spend, what it has spent (bytes read and memory), and what it could not read. Its time is kept in
-//! `querier.rs`.
+//! `querier.rs`, the memory of all queries in `memory.rs`.
 //!
 //! Kept apart from the query, so that it can be told of one that failed or that nobody waits for any more.
 //!
-//! Memory is counted where a query could gather without end: matches, whole traces that are put together, what is shown.
-//! Row groups under way are not counted; `max_concurrent_reads` bounds them.
+//! Memory is counted where a query could gather without end: matches, whole traces that are put together, numbers of
+//! metrics, what is shown. Row groups under way are not counted; they take turns (`turns.rs`).
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use hashbrown::HashSet;
 use model::BlockId;
@@ -16,26 +16,42 @@ use tracing::{debug, warn};
 use crate::answer::QueryMetrics;
 use crate::config::Config;
 use crate::error::Error;
+use crate::memory::{Account, Memory};
 use crate::querier::locked;
+use crate::turns::{QueryTurns, Turn, Turns};
+
+/// What all queries of the process share.
+#[derive(Debug)]
+pub(crate) struct Shares {
+    pub memory: Memory,
+    turns: Turns,
+}
+
+impl Shares {
+    pub fn new(config: &Config) -> Self {
+        Self { memory: Memory::new(config), turns: Turns::new(config.max_row_groups) }
+    }
+}
 
 /// The account of one query, shared by all that work on it.
 #[derive(Debug)]
 pub(crate) struct Budget {
     max_bytes: u64,
-    max_memory_bytes: u64,
+    memory: Account,
+    turns: QueryTurns,
     spent: Mutex<QueryMetrics>,
     left_out: Mutex<HashSet<BlockId>>,
-    held_bytes: AtomicU64,
 }
 
 impl Budget {
-    pub fn new(config: &Config) -> Arc<Self> {
+    /// For a query that begins now.
+    pub fn new(config: &Config, shares: &Shares) -> Arc<Self> {
         Arc::new(Self {
             max_bytes: config.max_bytes_per_query,
-            max_memory_bytes: config.max_memory_bytes_per_query,
+            memory: shares.memory.open(),
+            turns: shares.turns.join(config.max_concurrent_reads),
             spent: Mutex::default(),
             left_out: Mutex::default(),
-            held_bytes: AtomicU64::new(0),
         })
     }
 
@@ -115,6 +131,18 @@ impl Budget {
         locked(&self.left_out).len()
     }
 
+    /// Waits for the turn to read and evaluate a row group, and for room for what it may give. Whoever has a turn must not
+    /// wait for another.
+    pub async fn turn(&self) -> Turn {
+        self.memory.room().await;
+        self.turns.turn().await
+    }
+
+    /// Why the query has no answer at its deadline.
+    pub fn out_of_time(&self, deadline: Duration) -> Error {
+        self.memory.out_of_time(deadline)
+    }
+
     /// Holds so much memory until the result is dropped.
     ///
     /// # Errors
@@ -139,22 +167,31 @@ impl Held {
     /// # Errors
     /// [`Error::TooMuchMemory`], as [`Budget::hold`].
     pub fn grow(&mut self, bytes: usize) -> Result<(), Error> {
-        let (bytes, max) = (bytes as u64, self.budget.max_memory_bytes);
+        let bytes = bytes as u64;
         self.bytes += bytes;
-        let needed = self.budget.held_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        if needed > max { Err(Error::TooMuchMemory { needed, max }) } else { Ok(()) }
+        self.budget.memory.grow(bytes)
     }
 
     pub fn shrink(&mut self, bytes: usize) {
         let bytes = (bytes as u64).min(self.bytes);
         self.bytes -= bytes;
-        self.budget.held_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.budget.memory.shrink(bytes);
+    }
+
+    /// Holds so much, whatever it was before.
+    ///
+    /// # Errors
+    /// [`Error::TooMuchMemory`], as [`Budget::hold`].
+    pub fn resize(&mut self, bytes: usize) -> Result<(), Error> {
+        let held = usize::try_from(self.bytes).unwrap_or(usize::MAX);
+        self.shrink(held.saturating_sub(bytes));
+        self.grow(bytes.saturating_sub(held))
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.budget.held_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.budget.memory.shrink(self.bytes);
     }
 }
 
@@ -162,7 +199,16 @@ impl Drop for Held {
 impl Budget {
     /// One that is never spent.
     pub fn unlimited() -> Arc<Self> {
-        Self::new(&Config { max_bytes_per_query: u64::MAX, max_memory_bytes_per_query: u64::MAX, ..Config::default() })
+        Self::alone(&Config {
+            max_bytes_per_query: u64::MAX,
+            max_memory_bytes_per_query: u64::MAX,
+            ..Config::default()
+        })
+    }
+
+    /// The one of the only query.
+    pub fn alone(config: &Config) -> Arc<Self> {
+        Self::new(config, &Shares::new(config))
     }
 }
 
@@ -172,7 +218,7 @@ mod tests {
 
     #[test]
     fn memory_that_is_given_back_can_be_held_again() {
-        let budget = Budget::new(&Config { max_memory_bytes_per_query: 10, ..Config::default() });
+        let budget = Budget::alone(&Config { max_memory_bytes_per_query: 10, ..Config::default() });
         let mut held = budget.hold(6).unwrap();
         let error = budget.hold(5).unwrap_err();
         assert!(error.to_string().contains("11 bytes of memory, more than the 10 "), "{error}");
@@ -180,12 +226,14 @@ mod tests {
         drop(budget.hold(6).unwrap());
         held.grow(6).unwrap();
         drop(held);
-        assert!(budget.hold(10).is_ok());
+        let mut held = budget.hold(10).unwrap();
+        held.resize(3).unwrap();
+        assert!(held.resize(11).is_err() && held.resize(10).is_ok());
     }
 
     #[test]
     fn reading_ends_when_the_bytes_are_spent() {
-        let budget = Budget::new(&Config { max_bytes_per_query: 10, ..Config::default() });
+        let budget = Budget::alone(&Config { max_bytes_per_query: 10, ..Config::default() });
         budget.count_read(10, 1).unwrap();
         let error = budget.count_read(1, 1).unwrap_err();
         assert!(error.to_string().contains("read 11 bytes of blocks, more than the 10 "), "{error}");

@@ -8,17 +8,20 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Row groups (or small tables) that one query reads at the same time. Enough to hide the latency of an object store;
-    /// each may hold a row group in memory.
+    /// Row groups (or small tables) that one query reads at the same time. Enough to hide the latency of an object store.
     pub max_concurrent_reads: usize,
+    /// Row groups that all queries together read and evaluate at the same time; each may take some 8 MiB of memory.
+    pub max_row_groups: usize,
     /// How long a query may take before it is given up. One minute is longer than any client waits.
     pub max_query_time: Duration,
     /// Compressed bytes of blocks that one query may read. As many in the time of a query would be more than a gigabyte a
     /// second, so the time usually ends first; set it lower where reading from the object store costs money.
     pub max_bytes_per_query: u64,
-    /// Bytes that one query may gather: matches, whole traces that are put together, what it answers with. 512 bytes for each
-    /// of a million spans; only the largest limits that a client may ask for go beyond. The message that leaves
-    /// is made beside it, and is not counted.
+    /// Bytes that all queries together may gather. A query waits while the others leave no room.
+    pub max_memory_bytes: u64,
+    /// Bytes that one query may gather: matches, whole traces that are put together, numbers of metrics, what it answers
+    /// with. 512 bytes for each of half a million spans; only the largest limits that a client may ask for go beyond. The
+    /// message that leaves is made beside it, and is not counted.
     pub max_memory_bytes_per_query: u64,
     /// Size of a trace, in bytes of OTLP, from which on only its first spans are given (Tempo's default).
     pub max_bytes_per_trace: usize,
@@ -38,9 +41,11 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             max_concurrent_reads: 16,
+            max_row_groups: 16,
             max_query_time: Duration::from_secs(60),
             max_bytes_per_query: 64 << 30,
-            max_memory_bytes_per_query: 512 << 20,
+            max_memory_bytes: 512 << 20,
+            max_memory_bytes_per_query: 256 << 20,
             max_bytes_per_trace: 5_000_000,
             max_bytes_per_tag_answer: 1_000_000,
             max_metrics_samples: 5_000_000,

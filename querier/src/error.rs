@@ -31,6 +31,12 @@ pub enum Error {
     )]
     TooMuchMemory { needed: u64, max: u64 },
     #[error(
+        "the query waited for memory until its {deadline:?} were over: it holds {own} bytes and needs more, and all queries \
+         together hold {held} of the {max} bytes that they may (memory.budget_bytes): ask again when fewer queries run, or \
+         for less at a time"
+    )]
+    NoMemoryFree { deadline: Duration, own: u64, held: u64, max: u64 },
+    #[error(
         "the query makes more than {max} samples, series times intervals (querier.max_metrics_samples): take a longer \
          step, a shorter range, or fewer fields in by()"
     )]
@@ -83,6 +89,7 @@ impl Error {
             Self::Storage(error) => error.kind(),
             Self::Spans(error) => error.kind(),
             Self::Arrow(_) => ErrorKind::Internal,
+            Self::NoMemoryFree { .. } => ErrorKind::LimitExceeded,
         }
     }
 }

@@ -10,6 +10,7 @@
 //! - `finder`: which spans match, for a filter or a pipeline;
 //! - `plan`, `reading`: the sources of a query, and traces that lie in several of them;
 //! - `budget`: what a query spends, and what it could not read; `question`: how it is counted and logged;
+//! - `memory`, `turns`: what all queries share, and how they wait for each other;
 //! - `concurrent`: several reads at a time;
 //! - `prune`, `candidates`: what a source says before it is opened, and which of its traces are left;
 //! - `selection`, `series`: which spans of a batch count, and the numbers that metrics make of them;
@@ -46,12 +47,14 @@ mod candidates;
 mod concurrent;
 mod eval;
 mod mask;
+mod memory;
 mod merge;
 mod parts;
 mod prune;
 mod scan;
 mod selection;
 mod series;
+mod turns;
 
 mod config;
 mod error;

@@ -27,7 +27,7 @@ mod second_stage;
 mod timeline;
 mod values;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use futures::FutureExt;
 use hashbrown::HashSet;
@@ -42,12 +42,12 @@ pub use self::intervals::Intervals;
 pub(crate) use self::query::MetricsQuery;
 use self::query::{Limits, Tally, exemplars_of};
 use crate::answer::{MetricsAnswer, Series, Value};
-use crate::budget::Budget;
+use crate::budget::{Budget, Held};
 use crate::cancellation::Cancellation;
 use crate::concurrent::try_in_order;
 use crate::error::Error;
 use crate::prune::Pruned;
-use crate::querier::Inner;
+use crate::querier::{Inner, locked};
 use crate::reading::Reading;
 use crate::request::MetricsRequest;
 use crate::scan::{OpenSource, Run};
@@ -67,6 +67,7 @@ pub(crate) async fn metrics(
     let cancellation = Cancellation::default();
     let _cancel = cancellation.on_drop();
     let measuring = Measuring {
+        held: Mutex::new(budget.hold(0)?),
         text: request.query.to_string().into(),
         reading: Reading::new(inner, budget, sources, intervals.time_range()),
         query: query.clone(),
@@ -90,6 +91,8 @@ pub(crate) async fn metrics(
 /// A metrics query, while it runs.
 struct Measuring<'a> {
     reading: Reading<'a>,
+    /// The memory of what is measured of all sources.
+    held: Mutex<Held>,
     text: Arc<str>,
     query: Arc<MetricsQuery>,
     intervals: Intervals,
@@ -102,11 +105,27 @@ impl Measuring<'_> {
         let split = self.reading.split_traces(&self.query.finder).await?;
         let mut tally = self.query.meter.nothing(&self.intervals, &self.limits);
         self.measure_split(&split, &mut tally).await?;
-        let measure = |(_, source)| self.measure_source(source, &split).boxed();
+        let measure = |(_, source)| {
+            let measure = self.measure_source(source, &split);
+            async move {
+                let (of_source, first_interval) = measure.await?;
+                Ok((self.hold(of_source)?, first_interval))
+            }
+            .boxed()
+        };
         let sources = self.reading.in_range().map(measure).collect();
-        let merge = |(of_source, first_interval)| tally.merge(of_source, first_interval);
+        let merge = |((of_source, _held), first_interval): ((Tally, Held), usize)| {
+            tally.merge(of_source, first_interval)?;
+            locked(&self.held).resize(tally.memory_bytes())
+        };
         try_in_order(SOURCES_AT_ONCE, sources, merge).await?;
         Ok(tally)
+    }
+
+    /// Holds the memory of what was measured until it is merged.
+    fn hold(&self, tally: Tally) -> Result<(Tally, Held), Error> {
+        let held = self.reading.budget.hold(tally.memory_bytes())?;
+        Ok((tally, held))
     }
 
     /// What one source has, and which of all intervals its first is. Of a block that lies in the range whole, that is
@@ -185,9 +204,17 @@ impl Measuring<'_> {
             let (budget, block_id) = (&self.reading.budget, source.source.block_id());
             let measure = |group| {
                 let measure = self.measure_group(&source, group, &pruned, split, intervals);
-                async move { Ok(budget.if_readable(block_id, measure).await?.flatten()) }.boxed()
+                async move {
+                    budget.if_readable(block_id, measure).await?.flatten().map(|tally| self.hold(tally)).transpose()
+                }
+                .boxed()
             };
-            let merge = |of_group: Option<Tally>| of_group.map_or(Ok(()), |of_group| tally.merge(of_group, 0));
+            let mut held = budget.hold(0)?;
+            let merge = |of_group: Option<(Tally, Held)>| {
+                let Some((of_group, _held)) = of_group else { return Ok(()) };
+                tally.merge(of_group, 0)?;
+                held.resize(tally.memory_bytes())
+            };
             let groups = groups.into_iter().map(measure).collect();
             try_in_order(self.reading.inner.config.max_concurrent_reads, groups, merge).await?;
         }

@@ -10,7 +10,7 @@ use storage::view::Views;
 use tokio::sync::watch;
 
 use crate::answer::{Answer, MetricsAnswer, SearchAnswer, TagNames, TagValues, TraceAnswer};
-use crate::budget::Budget;
+use crate::budget::{Budget, Shares};
 use crate::config::Config;
 use crate::error::Error;
 use crate::metrics::{TallyCache, tally_cache};
@@ -32,6 +32,7 @@ pub(crate) struct Inner {
     pub cpu: CpuPool,
     pub tallies: TallyCache,
     pub telemetry: Telemetry,
+    shares: Shares,
     views: Arc<dyn Views>,
 }
 
@@ -50,8 +51,8 @@ impl Querier {
         registry: &mut Registry,
     ) -> Self {
         let tallies = tally_cache(config.metrics_cache_max_bytes, storage);
-        let telemetry = Telemetry::new(registry);
-        Self { inner: Arc::new(Inner { config, cpu, tallies, telemetry, views }) }
+        let (telemetry, shares) = (Telemetry::new(registry), Shares::new(&config));
+        Self { inner: Arc::new(Inner { config, cpu, tallies, telemetry, shares, views }) }
     }
 
     /// All spans of a trace; none is an empty answer. `range` is a hint where to look.
@@ -113,12 +114,15 @@ impl Querier {
         question: Question,
         answer: impl FnOnce(Arc<Budget>) -> F,
     ) -> Result<T, Error> {
-        let budget = Budget::new(&self.inner.config);
+        let budget = Budget::new(&self.inner.config, &self.inner.shares);
         let running = Running::start(question, budget.clone(), self.inner.telemetry.clone());
         let deadline = self.inner.config.max_query_time;
-        let answer = tokio::time::timeout(deadline, answer(budget)).await;
-        let answer = answer.unwrap_or(Err(Error::TooMuchTime { max: deadline }));
+        let answer = tokio::time::timeout(deadline, answer(budget.clone())).await;
+        let answer = answer.unwrap_or_else(|_| Err(budget.out_of_time(deadline)));
         running.ended(&answer);
         answer
     }
 }
+
+#[cfg(test)]
+mod tests;

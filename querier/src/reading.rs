@@ -11,7 +11,6 @@ use hashbrown::{HashMap, HashSet};
 use model::{TimeRange, TraceId};
 use spans::SpanTable;
 use storage::source::Source;
-use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::budget::{Budget, Held};
 use crate::concurrent::try_all;
@@ -23,10 +22,13 @@ use crate::prune;
 use crate::querier::Inner;
 use crate::scan::{OpenGroup, OpenSource, Rows};
 use crate::split::{self, Listed};
+use crate::turns::Turn;
 
 /// Traces that are put together at a time, and the spans from which on they are fewer.
 const WHOLE_TRACES_AT_ONCE: usize = 256;
 const WHOLE_SPANS_AT_ONCE: usize = 1 << 17;
+/// Share of a query's memory for each of these spans: 512 bytes, twice while they are put together, and as much beside.
+const MEMORY_BYTES_PER_SPAN: u64 = 2_048;
 
 /// Sources of a query, while it runs.
 pub(crate) struct Reading<'a> {
@@ -38,16 +40,13 @@ pub(crate) struct Reading<'a> {
     /// What the query asks about.
     pub range: TimeRange,
     pub budget: Arc<Budget>,
-    /// Limits the reads of all sources together.
-    reads: Semaphore,
 }
 
 impl<'a> Reading<'a> {
     pub fn new(inner: &'a Inner, budget: Arc<Budget>, sources: Vec<Arc<dyn Source>>, range: TimeRange) -> Self {
         let (arrival, sources): (Vec<_>, Vec<_>) = plan::newest_first_with_arrival(sources).into_iter().unzip();
         budget.plan(plan::metrics(&sources, &range));
-        let reads = Semaphore::new(inner.config.max_concurrent_reads.max(1));
-        Self { inner, sources, arrival, range, reads, budget }
+        Self { inner, sources, arrival, range, budget }
     }
 
     /// The sources with spans in the range, by number.
@@ -77,9 +76,9 @@ impl<'a> Reading<'a> {
         starts.any(|start_nanos| start_nanos < self.range.start_nanos)
     }
 
-    /// Waits for the turn to read.
-    pub async fn turn(&self) -> Result<SemaphorePermit<'_>, Error> {
-        Ok(self.reads.acquire().await.map_err(|_| storage::Error::Stopping)?)
+    /// Waits for the turn to read and evaluate a row group. Whoever has one must not wait for another.
+    pub async fn turn(&self) -> Result<Turn, Error> {
+        Ok(self.budget.turn().await)
     }
 
     /// Reads what the finder needs of some traces of a row group: where it pays, first the columns of its filters and then
@@ -158,7 +157,10 @@ impl<'a> Reading<'a> {
             async move { Ok(((source, group), opening.await?.group(group).await?)) }.boxed()
         };
         let groups = try_all(self.inner.config.max_concurrent_reads, wanted.into_iter().map(open).collect()).await?;
-        Ok(Parts { by_trace, groups: groups.into_iter().collect() })
+        let fitting = self.inner.config.max_memory_bytes_per_query / MEMORY_BYTES_PER_SPAN;
+        let spans_at_once =
+            usize::try_from(fitting).map_or(WHOLE_SPANS_AT_ONCE, |spans| spans.min(WHOLE_SPANS_AT_ONCE));
+        Ok(Parts { by_trace, groups: groups.into_iter().collect(), spans_at_once })
     }
 
     /// One table with some of these traces, put together in the order in which their parts arrived. A part that cannot be
@@ -215,6 +217,7 @@ pub(crate) struct Parts {
     pub by_trace: HashMap<TraceId, Vec<PartAt>>,
     /// Every row group that has one of the parts, by the numbers of its source and its own.
     pub groups: HashMap<(usize, usize), OpenGroup>,
+    spans_at_once: usize,
 }
 
 impl Parts {
@@ -229,7 +232,7 @@ impl Parts {
                 Some(batch) => batch.end += 1,
                 None => {
                     batches.push(number..number + 1);
-                    room = WHOLE_SPANS_AT_ONCE;
+                    room = self.spans_at_once;
                 }
             }
             room = room.saturating_sub(span_count);

@@ -86,6 +86,7 @@ async fn read_part(
 ) -> Result<Option<(SpanTable, Held)>, Error> {
     let Some(at) = source.find_trace(&id).await? else { return Ok(None) };
     let group = OpenSource::open(source).await?.group(at.group).await?;
+    let _turn = budget.turn().await;
     let (table, bytes) = parts::read_whole(&group, &[at.trace]).await?;
     budget.count_read(bytes, table.span_count())?;
     let held = budget.hold(parts::memory_bytes(&table))?;

@@ -191,8 +191,10 @@ impl Default for HttpReceiver {
 pub struct IngesterSection {
     /// See [`ingester::Config::max_block_duration`].
     pub max_block_duration: GoDuration,
-    /// See [`ingester::Config::max_block_bytes`].
-    pub max_block_bytes: usize,
+    /// See [`ingester::Config::max_block_bytes`]. Not set: from the memory of the process.
+    pub max_block_bytes: Option<usize>,
+    /// See [`ingester::Config::max_queued_bytes`]. Not set: from the memory of the process.
+    pub max_queued_bytes: Option<usize>,
     #[serde(skip_serializing)]
     pub trace_idle_period: NotApplicable,
     #[serde(skip_serializing)]
@@ -206,7 +208,8 @@ impl Default for IngesterSection {
         let defaults = ingester::Config::default();
         Self {
             max_block_duration: GoDuration::from_secs(defaults.max_block_duration.as_secs()),
-            max_block_bytes: defaults.max_block_bytes,
+            max_block_bytes: None,
+            max_queued_bytes: None,
             trace_idle_period: NotApplicable::default(),
             flush_check_period: NotApplicable::default(),
             complete_block_timeout: NotApplicable::default(),
@@ -257,16 +260,16 @@ impl Default for Compaction {
 #[serde(default, deny_unknown_fields)]
 pub struct QuerierSection {
     pub search: QuerierSearch,
-    /// See [`querier::Config::max_concurrent_reads`].
-    pub max_concurrent_reads: usize,
+    /// See [`querier::Config::max_concurrent_reads`]. Not set: as many as all queries together may.
+    pub max_concurrent_reads: Option<usize>,
     /// See [`querier::Config::max_bytes_per_query`].
     pub max_bytes_per_query: u64,
-    /// See [`querier::Config::max_memory_bytes_per_query`].
-    pub max_memory_bytes_per_query: u64,
+    /// See [`querier::Config::max_memory_bytes_per_query`]. Not set: from the memory of the process.
+    pub max_memory_bytes_per_query: Option<u64>,
     /// See [`querier::Config::max_metrics_samples`].
     pub max_metrics_samples: usize,
-    /// See [`querier::Config::metrics_cache_max_bytes`].
-    pub metrics_cache_max_bytes: u64,
+    /// See [`querier::Config::metrics_cache_max_bytes`]. Not set: from the memory of the process.
+    pub metrics_cache_max_bytes: Option<u64>,
     /// See [`querier::Config::max_bytes_per_trace`].
     pub max_bytes_per_trace: usize,
     /// See [`querier::Config::max_bytes_per_tag_answer`].
@@ -293,11 +296,11 @@ impl Default for QuerierSection {
         let defaults = querier::Config::default();
         Self {
             search: QuerierSearch::default(),
-            max_concurrent_reads: defaults.max_concurrent_reads,
+            max_concurrent_reads: None,
             max_bytes_per_query: defaults.max_bytes_per_query,
-            max_memory_bytes_per_query: defaults.max_memory_bytes_per_query,
+            max_memory_bytes_per_query: None,
             max_metrics_samples: defaults.max_metrics_samples,
-            metrics_cache_max_bytes: defaults.metrics_cache_max_bytes,
+            metrics_cache_max_bytes: None,
             max_bytes_per_trace: defaults.max_bytes_per_trace,
             max_bytes_per_tag_answer: defaults.max_bytes_per_tag_answer,
             trace_reach_seconds: defaults.trace_reach_seconds,

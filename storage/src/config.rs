@@ -102,20 +102,15 @@ pub struct FolderConfig {
     pub path: Option<PathBuf>,
 }
 
-/// What is kept in memory of stored blocks between queries.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// What is kept in memory of stored blocks between queries. What is not set follows from the memory of the process
+/// ([`MemoryBudget`](crate::MemoryBudget)).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BlockCacheConfig {
-    /// Bytes of small tables, footers, indexes and trace maps. Default 96 MiB: the tables of some 500,000 traces.
-    pub max_bytes: u64,
-    /// Bytes of pages of columns, besides. Not with `backend: local`: there the system keeps them. Default 64 MiB.
-    pub max_page_bytes: u64,
-}
-
-impl Default for BlockCacheConfig {
-    fn default() -> Self {
-        Self { max_bytes: 96 << 20, max_page_bytes: 64 << 20 }
-    }
+    /// Bytes of small tables, footers, indexes and trace maps. 96 MiB hold the tables of some 500,000 traces.
+    pub max_bytes: Option<u64>,
+    /// Bytes of pages of columns, besides. Not with `backend: local`: there the system keeps them.
+    pub max_page_bytes: Option<u64>,
 }
 
 impl Default for TraceConfig {

@@ -162,4 +162,11 @@ impl Tally {
             _ => unreachable!("both tallies come from one meter"),
         }
     }
+
+    pub fn memory_bytes(&self) -> usize {
+        match self {
+            Self::Series(tally) => tally.memory_bytes(),
+            Self::Compare(tally) => tally.memory_bytes(),
+        }
+    }
 }

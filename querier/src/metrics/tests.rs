@@ -11,12 +11,13 @@ use storage::source::Source;
 use super::Intervals;
 use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 
+use crate::Config;
 use crate::answer::{MetricsAnswer, Series, Value};
 use crate::error::Error;
 use crate::request::MetricsRequest;
 use crate::testing::{
-    Damaged, HalfDamaged, MS, START, array, attributes, event, float, indexed_block, int, querier, resource, service,
-    source, span, status, table, text,
+    Damaged, HalfDamaged, MS, START, array, attributes, event, float, indexed_block, int, querier, querier_with,
+    resource, service, source, span, status, table, text,
 };
 
 mod agreement;
@@ -79,6 +80,23 @@ fn example_spans() -> Vec<ResourceSpans> {
     let five = with(span(2, 5, 4, "child", 11 * SECOND, 50), &[("n", int(9)), ("lane", text("a"))]);
     let six = Span { status: status(2, "boom"), ..span(2, 6, 4, "child", 20 * SECOND, 60) };
     vec![service("front", vec![one, two, three]), service("back", vec![four, five, six])]
+}
+
+#[tokio::test]
+async fn numbers_count_among_the_memory_of_a_query() {
+    let sources = || vec![source(vec![service("s", vec![span(1, 1, 0, "op", 0, 1)])])];
+    let config = Config { max_memory_bytes_per_query: 50, ..Config::default() };
+    for query in ["{} | rate() by (name)", "{} | compare({ name = `op` })"] {
+        let querier = querier_with(config.clone(), sources());
+        let error = querier.metrics(&TenantId::single(), request(query, 20, 10)).await.unwrap_err();
+        assert!(error.to_string().contains("(querier.max_memory_bytes_per_query)"), "{error}");
+        assert!(
+            querier_with(Config::default(), sources())
+                .metrics(&TenantId::single(), request(query, 20, 10))
+                .await
+                .is_ok()
+        );
+    }
 }
 
 #[tokio::test]

@@ -26,6 +26,9 @@ const CONTINUED_SHARE: u64 = 16;
 /// Few shards leave room for large entries.
 const EXPECTED_BLOCKS: usize = 64;
 const EXPECTED_PAGES: usize = 1_024;
+/// Where the settings say nothing.
+const DEFAULT_BYTES: u64 = 96 << 20;
+const DEFAULT_PAGE_BYTES: u64 = 64 << 20;
 
 /// Opened blocks and row groups, indexes, trace maps and pages of columns, and what is known to be damaged. Cheap to clone.
 #[derive(Clone)]
@@ -46,9 +49,9 @@ pub(crate) type PageCache = ByteCache<((BlockId, BlockFile), Range<u64>), Bytes>
 impl BlockCache {
     /// As the settings say: with pages, where reading them again takes a network.
     pub fn of(config: &TraceConfig, telemetry: &Telemetry) -> Self {
-        let cache = Self::new(config.block_cache.max_bytes, telemetry.clone());
+        let cache = Self::new(config.block_cache.max_bytes.unwrap_or(DEFAULT_BYTES), telemetry.clone());
         match config.backend.is_remote() {
-            true => cache.with_pages(config.block_cache.max_page_bytes, telemetry),
+            true => cache.with_pages(config.block_cache.max_page_bytes.unwrap_or(DEFAULT_PAGE_BYTES), telemetry),
             false => cache,
         }
     }

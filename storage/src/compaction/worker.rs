@@ -20,7 +20,7 @@ use crate::telemetry::{Compacted, Telemetry};
 
 /// Most inputs of a job: each has an open file and a window of decoded spans.
 const MAX_INPUTS: usize = 16;
-/// Memory for decoded spans; as much again may hold the `traces` tables of the inputs.
+/// Memory for decoded spans, unless told otherwise; as much again may hold the `traces` tables of the inputs.
 const BUDGET_BYTES: usize = 96 << 20;
 /// Memory of a row of `traces`.
 const TRACE_BYTES: u64 = 128;
@@ -90,6 +90,15 @@ impl Compactor {
     #[must_use]
     pub fn with_budget_bytes(self, budget_bytes: usize) -> Self {
         Self { budget_bytes, ..self }
+    }
+
+    /// Stays within this much memory: half is for decoded spans, half for the `traces` tables of the inputs, so that blocks
+    /// with more traces than fit are not merged.
+    #[must_use]
+    pub fn within(mut self, memory_bytes: u64) -> Self {
+        let half = memory_bytes / 2;
+        self.limits.max_traces = self.limits.max_traces.min((half / TRACE_BYTES).max(1));
+        self.with_budget_bytes(usize::try_from(half).unwrap_or(usize::MAX))
     }
 
     /// Works until `stop` says so; a job under way ends at its next row group.

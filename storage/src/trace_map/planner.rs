@@ -17,6 +17,16 @@ pub(super) struct Limits {
     pub max_traces: u64,
 }
 
+/// Memory for each trace of a map while it is made.
+const TRACE_BYTES: u64 = 16;
+
+impl Limits {
+    /// With maps that are made within so much memory.
+    pub fn within(self, memory_bytes: u64) -> Self {
+        Self { max_traces: self.max_traces.min((memory_bytes / TRACE_BYTES).max(1)), ..self }
+    }
+}
+
 impl Default for Limits {
     /// A map of the most traces is an object of 16 MiB, and takes four times that to make.
     fn default() -> Self {
@@ -148,7 +158,7 @@ mod tests {
 
     #[test]
     fn limits_are_kept_and_everything_is_mapped_in_the_end() {
-        let limits = Limits { max_blocks: 10, max_traces: 1_000, ..Limits::default() };
+        let limits = Limits { max_blocks: 10, ..Limits::default() }.within(16_000);
         let mut manifest = Manifest { blocks: blocks(500, 1), ..Manifest::default() };
         manifest.blocks.extend(blocks(12, 400));
         while let Some(job) = plan(&manifest, &limits, |_| false) {

@@ -62,6 +62,12 @@ impl TraceMapper {
         Self { limits: Limits { least_new_blocks, ..self.limits }, ..self }
     }
 
+    /// Stays within this much memory: what would be larger while it is made becomes several maps.
+    #[must_use]
+    pub fn within(self, memory_bytes: u64) -> Self {
+        Self { limits: self.limits.within(memory_bytes), ..self }
+    }
+
     /// Works until it is dropped. What fails is tried again with the next round.
     pub async fn run(mut self) {
         let mut rounds = tokio::time::interval(PERIOD);

@@ -52,6 +52,9 @@ pub(crate) struct CompareTally {
     fields: HashMap<Field, FieldTally>,
 }
 
+/// Memory of a sample with its share of the value that it belongs to.
+const SAMPLE_BYTES: usize = 64;
+
 /// Spans that have a field, and those that have each of its values.
 #[derive(Debug)]
 pub(super) struct FieldTally {
@@ -157,6 +160,11 @@ impl FieldTally {
 }
 
 impl CompareTally {
+    /// About how much memory it takes.
+    pub fn memory_bytes(&self) -> usize {
+        self.samples * SAMPLE_BYTES
+    }
+
     pub fn new(intervals: &Intervals, limits: &Limits) -> Self {
         Self { intervals: intervals.count(), max_samples: limits.max_samples, samples: 0, fields: HashMap::new() }
     }

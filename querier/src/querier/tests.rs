@@ -1,0 +1,67 @@
+//! How queries that run at the same time share memory and turns.
+
+use std::num::NonZeroU64;
+use std::time::Duration;
+
+use futures::FutureExt;
+use model::ErrorKind;
+
+use super::*;
+use crate::metrics::Intervals;
+use crate::testing::{Gated, MS, START, querier_with, service, source, span};
+
+fn rate() -> MetricsRequest {
+    let range = TimeRange::new(START, START + 1_000 * MS);
+    MetricsRequest {
+        query: traceql::parse("{ name = `op` } | rate()").unwrap(),
+        intervals: Intervals::of_range(range, NonZeroU64::new(1_000 * MS).unwrap()),
+        max_exemplars: 0,
+        max_series: None,
+    }
+}
+
+fn one_span() -> Arc<dyn Source> {
+    source(vec![service("s", vec![span(1, 1, 0, "op", 0, 1)])])
+}
+
+#[tokio::test]
+async fn a_query_waits_for_memory_that_others_give_back_and_at_its_deadline_says_so() {
+    let (tenant, config) = (TenantId::single(), Config { max_memory_bytes: 64 << 20, ..Config::default() });
+    let config = Config { max_memory_bytes_per_query: 32 << 20, ..config };
+    let hold_all = |querier: &Querier| {
+        let others = [(); 2].map(|()| querier.inner.shares.memory.open());
+        others.iter().for_each(|other| other.grow(32 << 20).unwrap());
+        others
+    };
+
+    let querier = querier_with(config.clone(), vec![one_span()]);
+    let others = hold_all(&querier);
+    let mut waiting = querier.metrics(&tenant, rate()).boxed();
+    assert!((&mut waiting).now_or_never().is_none());
+    drop(others);
+    assert_eq!(waiting.await.unwrap().series.len(), 1);
+
+    let querier = querier_with(Config { max_query_time: Duration::from_millis(5), ..config }, vec![one_span()]);
+    let _others = hold_all(&querier);
+    let error = querier.metrics(&tenant, rate()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::LimitExceeded);
+    assert!(
+        error.to_string().contains("hold 67108864 of the 67108864 bytes that they may (memory.budget_bytes)"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn row_groups_of_all_queries_take_turns() {
+    let (tenant, gated) = (TenantId::single(), Gated::closed(one_span()));
+    let querier = querier_with(Config { max_row_groups: 1, ..Config::default() }, vec![gated.clone()]);
+    let ask = || querier.metrics(&tenant, rate()).boxed();
+    let mut queries: Vec<_> = (0..3).map(|_| ask()).collect();
+    assert!(queries.iter_mut().all(|query| query.now_or_never().is_none()));
+    // one that is given up makes way for the others
+    drop(queries.remove(0));
+    gated.open();
+    for answer in futures::future::join_all(queries).await {
+        assert_eq!(answer.unwrap().series.len(), 1);
+    }
+}
