@@ -57,11 +57,12 @@ fn read(block: &BlockSource, aggregation: &Aggregation) -> Vec<SpanTable> {
     tokio_runtime().block_on(async {
         let dimensions = block.dimensions().await.expect("a whole block");
         let mut batches = Vec::new();
-        for (number, rows) in dimensions.row_groups.iter().enumerate() {
-            let read = block.read(number, std::slice::from_ref(rows), &aggregation.projection()).await;
+        for (number, group) in dimensions.row_groups.iter().enumerate() {
+            let rows = 0..group.spans.len();
+            let read = block.read(number, std::slice::from_ref(&rows), &aggregation.projection()).await;
             batches.push(SpanTable {
                 spans: read.expect("a whole block").batch,
-                traces: dimensions.traces.clone(),
+                traces: block.traces(number).await.expect("a whole block"),
                 resources: dimensions.resources.clone(),
                 scopes: dimensions.scopes.clone(),
             });

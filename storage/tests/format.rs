@@ -89,51 +89,43 @@ async fn read(source: &BlockSource) -> SpanTable {
 #[tokio::test]
 async fn blocks_of_each_version_hold_what_was_sent() {
     for version in VERSIONS {
-        blocks_hold_what_was_sent(version).await;
-    }
-}
-
-async fn blocks_hold_what_was_sent(version: &str) {
-    let opened = open(version).await;
-    assert_eq!(opened.manifest.blocks.len(), 2);
-    for (level, requests) in [(0, [FLUSHED].as_slice()), (1, &COMPACTED)] {
-        let (entry, source) = opened.block(level);
-        let verifier = Verifier {
-            tenant: &TenantId::single(),
-            entry: &entry,
-            objects: &opened.objects,
-            cpu: &opened.cpu,
-            read: &|_| {},
-        };
-        assert_eq!(verifier.damages().await.unwrap(), [], "{version}, level {level}");
-        assert_eq!(
-            canonical(&spans::encode(&read(&source).await).unwrap()),
-            spans_of(version, requests),
-            "{version}, level {level}"
-        );
+        let opened = open(version).await;
+        assert_eq!(opened.manifest.blocks.len(), 2);
+        for (level, requests) in [(0, [FLUSHED].as_slice()), (1, &COMPACTED)] {
+            let (entry, source) = opened.block(level);
+            let verifier = Verifier {
+                tenant: &TenantId::single(),
+                entry: &entry,
+                objects: &opened.objects,
+                cpu: &opened.cpu,
+                read: &|_| {},
+            };
+            assert_eq!(verifier.damages().await.unwrap(), [], "{version}, level {level}");
+            assert_eq!(
+                canonical(&spans::encode(&read(&source).await).unwrap()),
+                spans_of(version, requests),
+                "{version}, level {level}"
+            );
+        }
     }
 }
 
 #[tokio::test]
 async fn an_index_of_each_version_answers() {
     for version in VERSIONS {
-        an_index_answers(version).await;
+        let (_, source) = open(version).await.block(1);
+        let asked = [r#"name = "GET /api/v1/nowhere""#, r#"resource.service.name = "checkout""#].map(|filter| {
+            let query = traceql::parse(&format!("{{ {filter} }}")).unwrap();
+            let expr: &FieldExpr = query.span_filter().unwrap().filter;
+            Conditions::of(expr)
+        });
+        let possible = source.may_match(&asked).await.unwrap();
+        assert_eq!(possible[0], Some(Vec::new()));
+        assert!(possible[1].as_ref().is_some_and(|traces| !traces.is_empty()));
+        let services = source.values(&traceql::parse_field("resource.service.name").unwrap()).await.unwrap().unwrap();
+        assert_eq!(services.len(), 8);
+        assert_eq!(source.keys().await.unwrap(), spans::attribute_keys(&read(&source).await).unwrap());
     }
-}
-
-async fn an_index_answers(version: &str) {
-    let (_, source) = open(version).await.block(1);
-    let asked = [r#"name = "GET /api/v1/nowhere""#, r#"resource.service.name = "checkout""#].map(|filter| {
-        let query = traceql::parse(&format!("{{ {filter} }}")).unwrap();
-        let expr: &FieldExpr = query.span_filter().unwrap().filter;
-        Conditions::of(expr)
-    });
-    let possible = source.may_match(&asked).await.unwrap();
-    assert_eq!(possible[0], Some(Vec::new()));
-    assert!(possible[1].as_ref().is_some_and(|traces| !traces.is_empty()));
-    let services = source.values(&traceql::parse_field("resource.service.name").unwrap()).await.unwrap().unwrap();
-    assert_eq!(services.len(), 8);
-    assert_eq!(source.keys().await.unwrap(), spans::attribute_keys(&read(&source).await).unwrap());
 }
 
 #[tokio::test]
