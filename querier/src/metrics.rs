@@ -139,21 +139,20 @@ impl Measuring<'_> {
         let within = counts_all.then(|| self.intervals.within(&source.time_range())).flatten();
         let (intervals, first_interval) = within.unwrap_or((self.intervals, 0));
         let (block_id, tallies) = (source.block_id(), &self.reading.inner.tallies);
-        let key = match within.filter(|_| !source.is_live()) {
-            Some(_) => Some(TallyKey {
-                block_id,
-                query: self.text.clone(),
-                intervals,
-                max_exemplars: self.limits.max_exemplars,
-                without: self.split_of(source, split).await?,
-            }),
-            None => None,
-        };
+        let without = self.split_of(source, split).await?;
+        let key = within.filter(|_| !source.is_live()).map(|_| TallyKey {
+            block_id,
+            query: self.text.clone(),
+            intervals,
+            max_exemplars: self.limits.max_exemplars,
+            without: without.clone(),
+        });
         if let Some(tally) = key.as_ref().and_then(|key| tallies.get(key)) {
             self.reading.budget.count_source();
             return Ok((Tally::Series(Arc::unwrap_or_clone(tally)), first_interval));
         }
-        let tally = self.measure_readable(source, split, &intervals).await?;
+        let without = without.iter().copied().collect();
+        let tally = self.measure_readable(source, &without, &intervals).await?;
         if let (Some(key), Tally::Series(tally)) = (key, &tally)
             && !self.reading.budget.is_left_out(block_id)
         {
@@ -162,19 +161,19 @@ impl Measuring<'_> {
         Ok((tally, first_interval))
     }
 
-    /// Those of the split traces that a block may have, ascending.
-    async fn split_of(&self, block: &Arc<dyn Source>, split: &HashSet<TraceId>) -> Result<Arc<[TraceId]>, Error> {
+    /// Those of the split traces that a source may have, ascending.
+    async fn split_of(&self, source: &Arc<dyn Source>, split: &HashSet<TraceId>) -> Result<Arc<[TraceId]>, Error> {
         if split.is_empty() {
             return Ok(Arc::default());
         }
-        let ids = async { Ok(block.traces_by_hash().await?) };
-        let Some(ids) = self.reading.budget.if_readable(block.block_id(), ids).await? else {
+        let ids = async { Ok(source.traces_by_hash().await?) };
+        let Some(ids) = self.reading.budget.if_readable(source.block_id(), ids).await? else {
             return Ok(Arc::default());
         };
         let may_have = |id: &&TraceId| ids.find(TraceHash::of(id)).next().is_some();
-        let mut of_block: Vec<TraceId> = split.iter().filter(may_have).copied().collect();
-        of_block.sort_unstable();
-        Ok(of_block.into())
+        let mut of_source: Vec<TraceId> = split.iter().filter(may_have).copied().collect();
+        of_source.sort_unstable();
+        Ok(of_source.into())
     }
 
     /// A damaged source has nothing, and the answer says so.
