@@ -2,12 +2,12 @@
 //! answers that lack something say so.
 
 use anyhow::{Context, Result};
-use conformance::{Target, post};
+use conformance::post;
 use serde_json::Value;
 
 use crate::server::{Server, metric};
 use crate::stored::{self, Damage};
-use crate::traffic::{send, window};
+use crate::traffic::{json, send, window};
 
 /// Blocks stay as they are flushed.
 const NO_COMPACTION: &str = "compactor: {compaction: {max_compaction_objects: 1}}";
@@ -15,13 +15,6 @@ const FILES: [&str; 6] =
     ["spans.parquet", "traces.parquet", "resources.parquet", "scopes.parquet", "index.bundle", "directory.bundle"];
 /// Without this file a block can be read all the same.
 const HELPFUL: [&str; 1] = ["index.bundle"];
-
-async fn json(target: &Target, path: &str) -> Result<Value> {
-    let answer = target.get(path).await?;
-    let text = String::from_utf8_lossy(&answer.body).into_owned();
-    assert_eq!(answer.status, 200, "{path}: {text}");
-    serde_json::from_str(&text).with_context(|| format!("{path}: {text}"))
-}
 
 /// Each block holds the trace whose id is the block's number, from 1 on.
 async fn one_block_for_each(server: &Server, count: usize) -> Result<()> {

@@ -2,6 +2,7 @@
 //! linking is the slow part.
 
 mod conformance_suite;
+mod copies;
 mod damage;
 mod disk_full;
 mod durability;

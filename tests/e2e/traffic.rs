@@ -1,10 +1,11 @@
 //! Traces that tests send, and the time in which they lie.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use conformance::{Response, Target};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message;
+use serde_json::Value;
 
 /// One trace of ten spans.
 pub fn trace(id: u128) -> Vec<u8> {
@@ -26,8 +27,13 @@ pub fn trace(id: u128) -> Vec<u8> {
 
 /// Sends [`trace`].
 pub async fn post(target: &Target, id: u128) -> Result<Response> {
+    post_request(target, &trace(id)).await
+}
+
+/// Sends a request in protobuf.
+pub async fn post_request(target: &Target, request: &[u8]) -> Result<Response> {
     let headers = [("Content-Type".to_owned(), "application/x-protobuf".to_owned())];
-    target.http(&target.otlp, "POST", "/v1/traces", &headers, Some(&trace(id))).await
+    target.http(&target.otlp, "POST", "/v1/traces", &headers, Some(request)).await
 }
 
 /// Sends [`trace`]; true when it is acknowledged.
@@ -39,4 +45,12 @@ pub async fn send(target: &Target, id: u128) -> Result<bool> {
 pub fn window() -> String {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |now| now.as_secs());
     format!("&start={}&end={}", now - 3600, now + 3600)
+}
+
+/// What a path of the query API answers, which must be JSON.
+pub async fn json(target: &Target, path: &str) -> Result<Value> {
+    let answer = target.get(path).await?;
+    let text = String::from_utf8_lossy(&answer.body).into_owned();
+    assert_eq!(answer.status, 200, "{path}: {text}");
+    serde_json::from_str(&text).with_context(|| format!("{path}: {text}"))
 }

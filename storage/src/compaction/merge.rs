@@ -307,3 +307,33 @@ fn join_and_write(
     let bytes = writer.write(&table.spans, &table.traces)?;
     Ok((bytes, Added { dropped_spans, joined_traces }))
 }
+
+#[cfg(test)]
+mod tests {
+    use prost::Message;
+    use spans::TableBuilder;
+    use spans::testing::shop_request;
+
+    use super::*;
+
+    #[test]
+    fn a_trace_stays_listed_if_all_inputs_that_have_it_list_it() {
+        let table = |seed| {
+            let mut builder = TableBuilder::default();
+            builder.append(&shop_request(seed, 3, 1).encode_to_vec()).unwrap();
+            builder.snapshot().unwrap()
+        };
+        let tables = [table(1), table(1), table(2)];
+        let inputs = tables.each_ref().map(|table| {
+            let traces = table.traces().unwrap();
+            (traces, ById::of(&traces))
+        });
+        let shared = [0, 1].map(|row| inputs[0].0.id(row));
+        let alone = inputs[2].0.id(0);
+        let list = |ids: &[TraceId]| Some(Arc::new(ids.iter().copied().collect::<HashSet<_>>()));
+        let lists = [list(&shared), list(&[shared[1]]), list(&[alone])];
+        assert_eq!(still_continued(&inputs, &lists), list(&[shared[1], alone]));
+        let unknown = [list(&shared), None, list(&[alone])];
+        assert_eq!(still_continued(&inputs, &unknown), None, "nor is it known of the new block");
+    }
+}
