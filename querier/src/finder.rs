@@ -172,9 +172,7 @@ impl Finder {
             _ => unreachable!("what is decided comes from the finder that asks for it"),
         }
     }
-}
 
-impl Finder {
     /// The rows of a table in all span sets of some runs, which are all that count; a row that is in two sets is there twice.
     pub fn select(&self, table: &SpanTable, runs: &[Run], decided: &Decided) -> Result<SelectedSpans, Error> {
         match (self, decided) {

@@ -18,11 +18,12 @@ mod encode;
 mod ids;
 mod read;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use model::{Scope, TimeRange};
+use model::TimeRange;
 use serde::{Deserialize, Serialize};
+
+use super::footer::KeysByScope;
 
 pub(super) use encode::{DirectoryBuilder, WrittenFiles};
 pub use ids::TraceIds;
@@ -32,9 +33,6 @@ pub(super) use read::Directory;
 const VERSION: u32 = 1;
 const MAGIC: [u8; 8] = *b"mosso-dr";
 const TAIL_BYTES: usize = 8 + 4 + 4 + MAGIC.len() + 4;
-
-/// Attribute keys by the name of their scope.
-type KeysByScope = BTreeMap<String, Vec<String>>;
 
 /// What a directory says of its block.
 #[derive(Debug, Serialize, Deserialize)]
@@ -93,22 +91,4 @@ impl RowGroupEntry {
     fn time_range(&self) -> TimeRange {
         TimeRange::new(self.start_nanos, self.end_nanos)
     }
-}
-
-fn by_scope(keys: &BTreeSet<(Scope, String)>) -> KeysByScope {
-    let mut by_scope = KeysByScope::new();
-    for (scope, key) in keys {
-        by_scope.entry(scope.name().to_owned()).or_default().push(key.clone());
-    }
-    by_scope
-}
-
-/// The inverse of [`by_scope`]; `None` for a scope that does not exist.
-fn from_scopes(by_scope: KeysByScope) -> Option<BTreeSet<(Scope, String)>> {
-    let mut keys = BTreeSet::new();
-    for (scope, names) in by_scope {
-        let scope = Scope::from_name(&scope)?;
-        keys.extend(names.into_iter().map(|name| (scope, name)));
-    }
-    Some(keys)
 }

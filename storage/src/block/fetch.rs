@@ -16,6 +16,7 @@ use parquet::arrow::arrow_reader::{
 use parquet::arrow::push_decoder::{ParquetPushDecoder, ParquetPushDecoderBuilder};
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataPushDecoder};
 
+use super::portion::one_batch;
 use crate::cpu::CpuPool;
 use crate::error::Error;
 use crate::exact::{self, Unread};
@@ -205,9 +206,8 @@ fn check_row_groups(metadata: &ParquetMetaData, rows: u64, file_bytes: u64) -> R
 
 fn decode_all(content: Bytes) -> Result<RecordBatch, parquet::errors::ParquetError> {
     let builder = ParquetRecordBatchReaderBuilder::try_new(content)?;
-    let (schema, rows) = (builder.schema().clone(), builder.metadata().file_metadata().num_rows() as usize);
-    let batches: Result<Vec<RecordBatch>, _> = builder.with_batch_size(rows.max(1)).build()?.collect();
-    Ok(concat_batches(&schema, &batches?)?)
+    let rows = builder.metadata().file_metadata().num_rows() as usize;
+    one_batch(builder.with_batch_size(rows.max(1)))
 }
 
 type Drained = (Result<Option<Vec<Range<u64>>>, parquet::errors::ParquetError>, Vec<RecordBatch>, ParquetPushDecoder);

@@ -24,21 +24,32 @@ pub(super) fn row_groups(metadata: &ParquetMetaData) -> Vec<Range<usize>> {
     .collect()
 }
 
-pub(super) fn keys_to_json(keys: &BTreeSet<(Scope, String)>) -> String {
-    let mut by_scope: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+/// Attribute keys by the name of their scope, as they stand in JSON.
+pub(super) type KeysByScope = BTreeMap<String, Vec<String>>;
+
+pub(super) fn by_scope(keys: &BTreeSet<(Scope, String)>) -> KeysByScope {
+    let mut by_scope = KeysByScope::new();
     for (scope, key) in keys {
-        by_scope.entry(scope.name()).or_default().push(key);
+        by_scope.entry(scope.name().to_owned()).or_default().push(key.clone());
     }
-    serde_json::to_string(&by_scope).expect("maps of strings have a JSON form")
+    by_scope
 }
 
-/// `None` when the text is not what [`keys_to_json`] writes.
-pub(super) fn keys_from_json(json: &str) -> Option<BTreeSet<(Scope, String)>> {
-    let by_scope: BTreeMap<String, Vec<String>> = serde_json::from_str(json).ok()?;
+/// The inverse of [`by_scope`]; `None` for a scope that does not exist.
+pub(super) fn from_scopes(by_scope: KeysByScope) -> Option<BTreeSet<(Scope, String)>> {
     let mut keys = BTreeSet::new();
     for (scope, names) in by_scope {
         let scope = Scope::from_name(&scope)?;
         keys.extend(names.into_iter().map(|name| (scope, name)));
     }
     Some(keys)
+}
+
+pub(super) fn keys_to_json(keys: &BTreeSet<(Scope, String)>) -> String {
+    serde_json::to_string(&by_scope(keys)).expect("maps of strings have a JSON form")
+}
+
+/// `None` when the text is not what [`keys_to_json`] writes.
+pub(super) fn keys_from_json(json: &str) -> Option<BTreeSet<(Scope, String)>> {
+    from_scopes(serde_json::from_str(json).ok()?)
 }

@@ -147,19 +147,6 @@ impl BlockSource {
         Ok(!self.rows_of(&opened, TraceHash::of(id)).await?.is_empty())
     }
 
-    async fn load_traces_by_hash(&self) -> Result<Arc<TraceIds>, Error> {
-        let load = async {
-            let opened = self.opened().await?;
-            match &opened.layout {
-                Layout::Directory(directory) => {
-                    Ok(Arc::new(self.guarded(Part::Tables, directory.ids(&self.cpu)).await?))
-                }
-                Layout::Whole(tables) => Ok(tables.ids.clone()),
-            }
-        };
-        self.cache.trace_ids.get_or_load(&self.entry.id, load).await
-    }
-
     /// Reads a part of the block, unless damage was met in it lately. Nothing of what was read before damage was met is
     /// kept: the next attempt sees what is stored then.
     async fn guarded<T>(&self, part: Part, read: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
@@ -388,7 +375,16 @@ impl Source for BlockSource {
     }
 
     async fn traces_by_hash(&self) -> Result<Arc<TraceIds>, Error> {
-        self.load_traces_by_hash().await
+        let load = async {
+            let opened = self.opened().await?;
+            match &opened.layout {
+                Layout::Directory(directory) => {
+                    Ok(Arc::new(self.guarded(Part::Tables, directory.ids(&self.cpu)).await?))
+                }
+                Layout::Whole(tables) => Ok(tables.ids.clone()),
+            }
+        };
+        self.cache.trace_ids.get_or_load(&self.entry.id, load).await
     }
 
     async fn traces(&self, group: usize) -> Result<RecordBatch, Error> {

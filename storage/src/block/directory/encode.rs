@@ -12,7 +12,8 @@ use parquet::file::metadata::{
 };
 use spans::Traces;
 
-use super::{Head, MAGIC, Part, RowGroupEntry, TraceIds, VERSION, by_scope};
+use super::{Head, MAGIC, Part, RowGroupEntry, TraceIds, VERSION};
+use crate::block::footer::by_scope;
 use crate::error::Error;
 use crate::trace_map::TraceHash;
 

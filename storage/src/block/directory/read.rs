@@ -14,8 +14,9 @@ use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataO
 use parquet::schema::types::SchemaDescPtr;
 
 use super::ids::LookUp;
-use super::{Head, MAGIC, Part, RowGroupEntry, TAIL_BYTES, TraceIds, VERSION, from_scopes};
+use super::{Head, MAGIC, Part, RowGroupEntry, TAIL_BYTES, TraceIds, VERSION};
 use crate::block::fetch::StoredFile;
+use crate::block::footer::from_scopes;
 use crate::block::portion::Portion;
 use crate::cpu::CpuPool;
 use crate::error::Error;
