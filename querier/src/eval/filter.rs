@@ -282,7 +282,8 @@ impl Compiler {
             id: self.next_id(),
             home,
             fallible: children.iter().any(|child| child.fallible),
-            true_if_missing: children.iter().any(|child| child.true_if_missing),
+            // a constant is what it is whatever is missing beside it
+            true_if_missing: home == Home::Constant || children.iter().any(|child| child.true_if_missing),
         }
     }
 
