@@ -59,9 +59,10 @@ fn read(block: &BlockSource, aggregation: &Aggregation) -> Vec<SpanTable> {
         let mut batches = Vec::new();
         for (number, group) in dimensions.row_groups.iter().enumerate() {
             let rows = 0..group.spans.len();
-            let read = block.read(number, std::slice::from_ref(&rows), &aggregation.projection()).await;
+            let fetched = block.fetch(number, std::slice::from_ref(&rows), &aggregation.projection()).await;
+            let decoded = fetched.and_then(|fetched| fetched.decode());
             batches.push(SpanTable {
-                spans: read.expect("a whole block").batch,
+                spans: decoded.expect("a whole block"),
                 traces: block.traces(number).await.expect("a whole block"),
                 resources: dimensions.resources.clone(),
                 scopes: dimensions.scopes.clone(),

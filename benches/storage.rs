@@ -27,12 +27,8 @@ fn trace_by_id(criterion: &mut Criterion) {
             runtime.block_on(async {
                 let at = block.find_trace(&id).await.expect("a whole block").expect("the trace is there");
                 let rows = traces.span_rows(at.trace);
-                block
-                    .read(at.group, std::slice::from_ref(&rows), &Projection::all())
-                    .await
-                    .expect("a whole block")
-                    .batch
-                    .num_rows()
+                let fetched = block.fetch(at.group, std::slice::from_ref(&rows), &Projection::all()).await;
+                fetched.and_then(|fetched| fetched.decode()).expect("a whole block").num_rows()
             })
         });
     });

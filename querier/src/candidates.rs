@@ -1,27 +1,46 @@
-//! Which traces of a row group are left to be looked at, once its small tables are open.
+//! Which traces of a row group are looked at: what the index and the small tables leave.
 
+use std::sync::Arc;
+
+use arrow::buffer::BooleanBuffer;
 use model::TimeRange;
+use storage::CpuPool;
 
 use crate::error::Error;
 use crate::finder::{Decided, Finder};
 use crate::prune::Pruned;
 use crate::scan::OpenGroup;
 
-/// Traces that overlap the range and may have something that the finder finds: rows of the group's `traces`, ascending.
-pub(crate) fn candidates(
+/// What the small tables of a row group say of a query, and its traces that may match and overlap the range, ascending.
+pub(crate) async fn candidates(
+    cpu: &CpuPool,
     group: &OpenGroup,
-    finder: &Finder,
-    decided: &Decided,
+    finder: &Arc<Finder>,
     pruned: &Pruned,
+    range: &TimeRange,
+) -> Result<(Arc<Decided>, Vec<usize>), Error> {
+    let possible = pruned.traces_of(finder, &group.row_group().traces);
+    let (group, finder, range) = (group.clone(), finder.clone(), *range);
+    let decide = move || {
+        let decided = finder.on_dimensions(&group.small_tables())?;
+        let traces = left(&group, &decided, possible.as_ref(), &range)?;
+        Ok((Arc::new(decided), traces))
+    };
+    cpu.run(decide).await?
+}
+
+fn left(
+    group: &OpenGroup,
+    decided: &Decided,
+    possible: Option<&BooleanBuffer>,
     range: &TimeRange,
 ) -> Result<Vec<usize>, Error> {
     if decided.is_never() {
         return Ok(Vec::new());
     }
     let traces = group.traces()?;
-    let possible = pruned.traces_of(finder, &group.row_group().traces);
     let is_candidate = |&trace: &usize| {
-        possible.as_ref().is_none_or(|mask| mask.value(trace))
+        possible.is_none_or(|mask| mask.value(trace))
             && decided.traces().is_none_or(|mask| mask.value(trace))
             && traces.time_range(trace).overlaps(range)
     };

@@ -144,9 +144,7 @@ async fn plan_source(
             continue;
         }
         let group = source.group(number).await?;
-        let (deciding, small_tables) = (finder.clone(), group.small_tables());
-        let decided = cpu.run(move || deciding.on_dimensions(&small_tables)).await??;
-        let left = candidates(&group, finder, &decided, &pruned, range)?;
+        let (_, left) = candidates(cpu, &group, finder, &pruned, range).await?;
         let view = group.traces()?;
         read.left += left.len();
         read.left_spans += left.iter().map(|&trace| view.span_rows(trace).len()).sum::<usize>();

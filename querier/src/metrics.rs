@@ -226,8 +226,10 @@ impl Measuring<'_> {
         let parts = self.reading.parts_of(split, &self.reading.range).await?;
         let mut ids: Vec<TraceId> = parts.by_trace.keys().copied().collect();
         ids.sort_unstable();
+        let mut columns = self.query.finder.projection();
+        columns.merge(&self.query.meter.projection());
         for batch in parts.batches(&ids)? {
-            let whole = self.reading.read_whole(&parts, ids[batch].iter().copied()).await?;
+            let whole = self.reading.read_whole(&parts, ids[batch].iter().copied(), &columns).await?;
             let (query, intervals, limits) = (self.query.clone(), self.intervals, self.limits.clone());
             let measure = move || measure_table(&query, &whole.table, &intervals, &limits);
             tally.merge(self.reading.inner.cpu.run(measure).await??, 0)?;

@@ -14,7 +14,7 @@ use storage::source::{Projection, Source, TraceAt};
 use crate::budget::Budget;
 use crate::concurrent::try_all;
 use crate::error::Error;
-use crate::scan::{OpenGroup, Rows};
+use crate::scan::{FetchedRows, OpenGroup};
 
 /// Where a part of a trace lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,17 +65,23 @@ async fn find_in(number: usize, source: Arc<dyn Source>, ids: &[TraceId]) -> Res
     Ok(parts)
 }
 
-/// Reads the spans of some traces (rows of `traces`, ascending) with all columns, as a table of its own.
-pub(crate) async fn read_whole(group: &OpenGroup, wanted: &[usize]) -> Result<(SpanTable, u64), Error> {
-    let rows = group.read_only(wanted, &Projection::all()).await?;
-    Ok((cut(&rows, wanted)?, rows.bytes))
+/// Fetches the spans of some traces (rows of `traces`, ascending) for [`decode_whole`].
+pub(crate) async fn fetch_whole(
+    group: &OpenGroup,
+    traces: &[usize],
+    columns: &Projection,
+) -> Result<FetchedRows, Error> {
+    let mut columns = columns.clone();
+    columns.columns.extend(spans::JOINED_COLUMNS);
+    group.fetch_only(traces, &columns).await
 }
 
-/// The table of just these traces, which are all that was read.
-fn cut(rows: &Rows, traces: &[usize]) -> Result<SpanTable, Error> {
+/// The table of just these traces, which were fetched, for [`put_together`]. Columns that are not wanted may be empty in it.
+pub(crate) fn decode_whole(fetched: FetchedRows, traces: &[usize]) -> Result<SpanTable, Error> {
+    let table = fetched.decode()?.table;
     let indices = UInt32Array::from_iter_values(traces.iter().map(|&trace| trace as u32));
-    let traces = take_record_batch(&rows.table.traces, &indices)?;
-    Ok(SpanTable { traces, ..rows.table.clone() }.renumbered()?)
+    let traces = take_record_batch(&table.traces, &indices)?;
+    Ok(SpanTable { spans: spans::with_absent_columns(&table.spans)?, traces, ..table }.renumbered()?)
 }
 
 /// About how much memory the spans of a table take. Texts that a column has once and names by number are not counted:

@@ -10,7 +10,7 @@ use futures::FutureExt;
 use hashbrown::{HashMap, HashSet};
 use model::{TimeRange, TraceId};
 use spans::SpanTable;
-use storage::source::Source;
+use storage::source::{Projection, Source};
 
 use crate::budget::{Budget, Held};
 use crate::concurrent::try_all;
@@ -20,7 +20,7 @@ use crate::parts::{self, PartAt};
 use crate::plan;
 use crate::prune;
 use crate::querier::Inner;
-use crate::scan::{OpenGroup, OpenSource, Rows};
+use crate::scan::{FetchedRows, OpenGroup, OpenSource};
 use crate::split::{self, Listed};
 use crate::turns::Turn;
 
@@ -81,23 +81,25 @@ impl<'a> Reading<'a> {
         Ok(self.budget.turn().await)
     }
 
-    /// Reads what the finder needs of some traces of a row group: where it pays, first the columns of its filters and then
+    /// Fetches what the finder needs of some traces of a row group: where it pays, first the columns of its filters and then
     /// the others for traces that may match. `keep` takes traces out before each read. `None` when no trace is left.
-    pub async fn read_candidates(
+    pub async fn fetch_candidates(
         &self,
         finder: &Arc<Finder>,
         decided: &Arc<Decided>,
         group: &OpenGroup,
         wanted: &mut Vec<usize>,
         keep: impl Fn(&mut Vec<usize>) -> Result<(), Error>,
-    ) -> Result<Option<Rows>, Error> {
+    ) -> Result<Option<FetchedRows>, Error> {
         keep(wanted)?;
         let first_columns = finder.first_projection().filter(|_| !wanted.is_empty());
         if let Some(columns) = &first_columns {
-            let rows = group.read(wanted, columns).await?;
-            self.budget.count_read(rows.bytes, rows.table.span_count())?;
-            let (finder, decided, runs) = (finder.clone(), decided.clone(), rows.runs(wanted)?);
+            let fetched = group.fetch(wanted, columns).await?;
+            self.budget.count_read(fetched.bytes(), fetched.span_count())?;
+            let (finder, decided, traces) = (finder.clone(), decided.clone(), wanted.clone());
             let narrow = move || {
+                let rows = fetched.decode()?;
+                let runs = rows.runs(&traces)?;
                 let candidates = finder.narrow(&rows.table, &runs, &decided)?;
                 Ok::<_, Error>(candidates.into_iter().map(|run| runs[run].trace).collect())
             };
@@ -107,9 +109,9 @@ impl<'a> Reading<'a> {
         if wanted.is_empty() {
             return Ok(None);
         }
-        let rows = group.read(wanted, &finder.projection()).await?;
-        self.budget.count_read(rows.bytes, if first_columns.is_some() { 0 } else { rows.table.span_count() })?;
-        Ok(Some(rows))
+        let fetched = group.fetch(wanted, &finder.projection()).await?;
+        self.budget.count_read(fetched.bytes(), if first_columns.is_some() { 0 } else { fetched.span_count() })?;
+        Ok(Some(fetched))
     }
 
     /// Traces near the range of which several sources have parts; none when the finder finds nothing anywhere.
@@ -164,11 +166,12 @@ impl<'a> Reading<'a> {
     }
 
     /// One table with some of these traces, put together in the order in which their parts arrived. A part that cannot be
-    /// read is missing in it.
+    /// read is missing in it, and columns that are not wanted may be empty.
     pub async fn read_whole(
         &self,
         parts: &Parts,
         traces: impl IntoIterator<Item = TraceId>,
+        columns: &Projection,
     ) -> Result<WholeTraces, Error> {
         let mut by_group: HashMap<(usize, usize), Vec<usize>> = HashMap::new();
         for part in traces.into_iter().flat_map(|id| &parts.by_trace[&id]) {
@@ -178,7 +181,7 @@ impl<'a> Reading<'a> {
         by_group.sort_unstable_by_key(|((source, group), _)| (self.arrival[*source], *group));
         let read = |(at, mut traces): (_, Vec<usize>)| {
             traces.sort_unstable();
-            self.read_group_whole(&parts.groups[&at], traces).boxed()
+            self.read_group_whole(&parts.groups[&at], traces, columns).boxed()
         };
         let tables = by_group.into_iter().map(read).collect();
         let tables = try_all(self.inner.config.max_concurrent_reads, tables).await?;
@@ -194,13 +197,17 @@ impl<'a> Reading<'a> {
         &self,
         group: &OpenGroup,
         traces: Vec<usize>,
+        columns: &Projection,
     ) -> Result<Option<(SpanTable, Held)>, Error> {
         let _turn = self.turn().await?;
-        let read = parts::read_whole(group, &traces);
-        let Some((table, bytes)) = self.budget.if_readable(group.source.source.block_id(), read).await? else {
+        let read = async {
+            let fetched = parts::fetch_whole(group, &traces, columns).await?;
+            self.budget.count_read(fetched.bytes(), fetched.span_count())?;
+            self.inner.cpu.run(move || parts::decode_whole(fetched, &traces)).await?
+        };
+        let Some(table) = self.budget.if_readable(group.source.source.block_id(), read).await? else {
             return Ok(None);
         };
-        self.budget.count_read(bytes, table.span_count())?;
         let held = self.budget.hold(parts::memory_bytes(&table))?;
         Ok(Some((table, held)))
     }

@@ -7,9 +7,11 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::buffer::BooleanBuffer;
+use arrow::datatypes::Schema;
 use model::TimeRange;
+use spans::schema::trace_column;
 use spans::{SpanTable, Traces};
-use storage::source::{Dimensions, Projection, RowGroup, Source};
+use storage::source::{Dimensions, Fetched, Projection, RowGroup, Source};
 
 use crate::error::Error;
 use crate::mask;
@@ -29,11 +31,17 @@ pub(crate) struct OpenGroup {
     traces: RecordBatch,
 }
 
+/// Spans whose bytes are there.
+pub(crate) struct FetchedRows {
+    fetched: Fetched,
+    group: OpenGroup,
+    ranges: RowRanges,
+}
+
 /// Spans that were read.
 pub(crate) struct Rows {
     /// `spans` holds the rows that were read; `traces` are those of the row group.
     pub table: SpanTable,
-    pub bytes: u64,
     ranges: RowRanges,
 }
 
@@ -95,39 +103,56 @@ impl OpenGroup {
         SpanTable { spans, traces: self.traces.clone(), resources: resources.clone(), scopes: scopes.clone() }
     }
 
-    /// The small tables, without spans.
-    pub fn small_tables(&self) -> SpanTable {
-        self.table(RecordBatch::new_empty(Arc::new(arrow::datatypes::Schema::empty())))
+    /// The same row group, whose traces say what each service contributed.
+    pub async fn with_services(&self) -> Result<Self, Error> {
+        if self.traces.column_by_name(trace_column::SERVICES).is_some() {
+            return Ok(self.clone());
+        }
+        let services = self.source.source.services(self.number).await?;
+        let field = spans::schema::traces().field_with_name(trace_column::SERVICES)?.clone();
+        let fields = self.traces.schema_ref().fields().iter().cloned().chain([Arc::new(field)]);
+        let columns = self.traces.columns().iter().cloned().chain([services]);
+        let traces = RecordBatch::try_new(Arc::new(Schema::new(fields.collect::<Vec<_>>())), columns.collect())?;
+        Ok(Self { traces, ..self.clone() })
     }
 
-    /// Reads the spans of some traces (rows of `traces`, ascending), perhaps with others between them.
-    pub async fn read(&self, traces: &[usize], columns: &Projection) -> Result<Rows, Error> {
+    /// The small tables, without spans.
+    pub fn small_tables(&self) -> SpanTable {
+        self.table(RecordBatch::new_empty(Arc::new(Schema::empty())))
+    }
+
+    /// Fetches the spans of some traces (rows of `traces`, ascending), perhaps with others between them.
+    pub async fn fetch(&self, traces: &[usize], columns: &Projection) -> Result<FetchedRows, Error> {
         let ranges = self.ranges(traces)?;
         let extent = ranges.extent();
         let ranges = if ranges.row_count() * 2 > extent.len() { RowRanges::merge([extent]) } else { ranges };
-        self.read_ranges(ranges, columns).await
+        self.fetch_ranges(ranges, columns).await
     }
 
-    /// Reads the spans of some traces (rows of `traces`, ascending), and no others.
-    pub async fn read_only(&self, traces: &[usize], columns: &Projection) -> Result<Rows, Error> {
-        self.read_ranges(self.ranges(traces)?, columns).await
+    /// Fetches the spans of some traces (rows of `traces`, ascending), and no others.
+    pub async fn fetch_only(&self, traces: &[usize], columns: &Projection) -> Result<FetchedRows, Error> {
+        self.fetch_ranges(self.ranges(traces)?, columns).await
     }
 
-    /// Reads some rows, perhaps with others between them.
-    pub async fn read_near(&self, rows: &[usize], columns: &Projection) -> Result<Rows, Error> {
+    /// Fetches some rows, perhaps with others between them.
+    pub async fn fetch_near(&self, rows: &[usize], columns: &Projection) -> Result<FetchedRows, Error> {
         let all = 0..self.row_group().spans.len();
         if rows.len() > all.len() / FEW_ROWS {
-            return self.read_ranges(RowRanges::merge([all]), columns).await;
+            return self.fetch_ranges(RowRanges::merge([all]), columns).await;
         }
         let mut rows = rows.to_vec();
         rows.sort_unstable();
-        self.read_rows(rows, columns).await
+        self.fetch_rows(rows, columns).await
     }
 
-    /// Reads single rows, ascending.
-    pub async fn read_rows(&self, rows: impl IntoIterator<Item = usize>, columns: &Projection) -> Result<Rows, Error> {
+    /// Fetches single rows, ascending.
+    pub async fn fetch_rows(
+        &self,
+        rows: impl IntoIterator<Item = usize>,
+        columns: &Projection,
+    ) -> Result<FetchedRows, Error> {
         let ranges = RowRanges::merge(rows.into_iter().map(|row| row..row + 1));
-        self.read_ranges(ranges, columns).await
+        self.fetch_ranges(ranges, columns).await
     }
 
     fn ranges(&self, traces: &[usize]) -> Result<RowRanges, Error> {
@@ -137,12 +162,30 @@ impl OpenGroup {
         if is_inside { Ok(ranges) } else { Err(Error::damaged("first_row")) }
     }
 
-    async fn read_ranges(&self, ranges: RowRanges, columns: &Projection) -> Result<Rows, Error> {
-        let read = self.source.source.read(self.number, &ranges.ranges, columns).await?;
-        if read.batch.num_rows() != ranges.row_count() {
+    async fn fetch_ranges(&self, ranges: RowRanges, columns: &Projection) -> Result<FetchedRows, Error> {
+        let fetched = self.source.source.fetch(self.number, &ranges.ranges, columns).await?;
+        Ok(FetchedRows { fetched, group: self.clone(), ranges })
+    }
+}
+
+impl FetchedRows {
+    /// Compressed bytes that were needed.
+    pub fn bytes(&self) -> u64 {
+        self.fetched.bytes
+    }
+
+    pub fn span_count(&self) -> usize {
+        self.ranges.row_count()
+    }
+
+    /// Work for the pool, together with what is done with the rows.
+    pub fn decode(self) -> Result<Rows, Error> {
+        let Self { fetched, group, ranges } = self;
+        let batch = fetched.decode()?;
+        if batch.num_rows() != ranges.row_count() {
             return Err(Error::damaged("number of rows"));
         }
-        Ok(Rows { table: self.table(read.batch), bytes: read.bytes, ranges })
+        Ok(Rows { table: group.table(batch), ranges })
     }
 }
 

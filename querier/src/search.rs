@@ -188,10 +188,7 @@ impl Search<'_> {
 
     async fn scan_readable(&self, scan: &Scan<'_>, group: usize, is_first: bool) -> Result<(), Error> {
         let group = scan.source.group(group).await?;
-        let (query, small_tables) = (self.query.clone(), group.small_tables());
-        let decided = self.reading.inner.cpu.run(move || query.finder.on_dimensions(&small_tables)).await??;
-        let decided = Arc::new(decided);
-        let traces = self.candidates(scan, &group, &decided)?;
+        let (decided, traces) = self.candidates(scan, &group).await?;
         self.reading.budget.count_traces(traces.len());
         if self.query.finder.decides_whole_traces() {
             return self.add_whole(scan, &group, &traces);
@@ -210,15 +207,16 @@ impl Search<'_> {
     }
 
     /// Traces of a row group that may match and may still enter the answer, ascending.
-    fn candidates(&self, scan: &Scan<'_>, group: &OpenGroup, decided: &Decided) -> Result<Vec<usize>, Error> {
-        let mut candidates = candidates(group, &self.query.finder, decided, scan.pruned, &self.reading.range)?;
+    async fn candidates(&self, scan: &Scan<'_>, group: &OpenGroup) -> Result<(Arc<Decided>, Vec<usize>), Error> {
+        let (cpu, range) = (&self.reading.inner.cpu, &self.reading.range);
+        let (decided, mut candidates) = candidates(cpu, group, &self.query.finder, scan.pruned, range).await?;
         let (traces, hits) = (group.traces()?, locked(scan.hits));
         candidates.retain(|&trace| {
             hits.could_keep(traces.start_nanos(trace))
                 && self.is_asked(&(Reverse(traces.start_nanos(trace)), traces.id(trace)))
                 && (scan.split.is_empty() || !scan.split.contains(&traces.id(trace)))
         });
-        Ok(candidates)
+        Ok((decided, candidates))
     }
 
     /// Adds traces of which every span matches.
@@ -258,12 +256,13 @@ impl Search<'_> {
             Ok(())
         };
         let finder = &self.query.finder;
-        let Some(rows) = self.reading.read_candidates(finder, decided, group, &mut wanted, keep).await? else {
+        let Some(fetched) = self.reading.fetch_candidates(finder, decided, group, &mut wanted, keep).await? else {
             return Ok(());
         };
         let (query, decided, most) = (self.query.clone(), decided.clone(), self.spans_per_span_set);
         let part = scan.part(group, 0);
         let found = move || {
+            let rows = fetched.decode()?;
             let runs = rows.runs(&wanted)?;
             collect::matches(&query.finder, &rows.table, &runs, &decided, part, most)
         };

@@ -98,7 +98,7 @@ impl<'a> TagScan<'a> {
         let parts = reading.parts_of(&self.split, &reading.range).await?;
         let ids: Vec<TraceId> = parts.by_trace.keys().copied().collect();
         for batch in parts.batches(&ids)? {
-            let whole = reading.read_whole(&parts, ids[batch].iter().copied()).await?;
+            let whole = reading.read_whole(&parts, ids[batch].iter().copied(), &Projection::all()).await?;
             visit(Arc::new(MemorySource::new(self.whole_id, whole.table.clone())?)).await?;
         }
         Ok(())
@@ -190,9 +190,10 @@ impl<'a> TagScan<'a> {
         if masks.is_never || wanted.is_empty() {
             return Ok(());
         }
-        let rows = group.read(&wanted, columns).await?;
-        self.reading.budget.count_read(rows.bytes, rows.table.span_count())?;
+        let fetched = group.fetch(&wanted, columns).await?;
+        self.reading.budget.count_read(fetched.bytes(), fetched.span_count())?;
         let work = move || {
+            let rows = fetched.decode()?;
             let in_range = rows.mask(&rows.runs(&wanted)?);
             let evaluation = Evaluation::new(&rows.table, &masks)?;
             let mut selection = evaluation.select(&filter)?;

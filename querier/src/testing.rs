@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch};
 use async_trait::async_trait;
 use model::{BlockId, SpanId, TenantId, TimeRange, TraceId};
 use object_store::memory::InMemory;
@@ -17,7 +17,7 @@ use storage::block::{self, BlockCache, BlockSource};
 use storage::index::{IndexBuilder, Limits};
 use storage::memory::MemorySource;
 use storage::paths::BlockFile;
-use storage::source::{Dimensions, Projection, Read, RowGroup, Source, TraceAt};
+use storage::source::{Dimensions, Fetched, Projection, RowGroup, Source, TraceAt};
 use storage::view::TenantView;
 use storage::{CpuPool, Telemetry, TraceIds};
 use tokio::sync::Semaphore;
@@ -186,11 +186,15 @@ impl Source for Damaged {
         Err(damage())
     }
 
+    async fn services(&self, _: usize) -> Result<ArrayRef, storage::Error> {
+        Err(damage())
+    }
+
     async fn traces(&self, _: usize) -> Result<RecordBatch, storage::Error> {
         Err(damage())
     }
 
-    async fn read(&self, _: usize, _: &[std::ops::Range<usize>], _: &Projection) -> Result<Read, storage::Error> {
+    async fn fetch(&self, _: usize, _: &[std::ops::Range<usize>], _: &Projection) -> Result<Fetched, storage::Error> {
         Err(damage())
     }
 }
@@ -259,13 +263,17 @@ impl Source for HalfDamaged {
         if group > 0 { Err(damage()) } else { self.readable.traces(group).await }
     }
 
-    async fn read(
+    async fn services(&self, group: usize) -> Result<ArrayRef, storage::Error> {
+        if group > 0 { Err(damage()) } else { self.readable.services(group).await }
+    }
+
+    async fn fetch(
         &self,
         group: usize,
         rows: &[std::ops::Range<usize>],
         columns: &Projection,
-    ) -> Result<Read, storage::Error> {
-        if group > 0 { Err(damage()) } else { self.readable.read(group, rows, columns).await }
+    ) -> Result<Fetched, storage::Error> {
+        if group > 0 { Err(damage()) } else { self.readable.fetch(group, rows, columns).await }
     }
 }
 
@@ -327,13 +335,17 @@ impl Source for Gated {
         self.source.traces(group).await
     }
 
-    async fn read(
+    async fn services(&self, group: usize) -> Result<ArrayRef, storage::Error> {
+        self.source.services(group).await
+    }
+
+    async fn fetch(
         &self,
         group: usize,
         rows: &[std::ops::Range<usize>],
         columns: &Projection,
-    ) -> Result<Read, storage::Error> {
+    ) -> Result<Fetched, storage::Error> {
         let _closed = self.gate.acquire().await;
-        self.source.read(group, rows, columns).await
+        self.source.fetch(group, rows, columns).await
     }
 }

@@ -8,7 +8,8 @@ use futures::FutureExt;
 use model::{ErrorKind, TimeRange, TraceId};
 use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 use spans::SpanTable;
-use storage::source::Source;
+use storage::CpuPool;
+use storage::source::{Projection, Source};
 
 use self::fit::fit;
 use crate::answer::{TraceAnswer, TracePartial};
@@ -38,9 +39,10 @@ pub(crate) async fn trace_by_id(
     let mut sources = plan::by_arrival(sources);
     sources.retain(|source| source.time_range().overlaps(&range));
     budget.plan(plan::metrics(&sources, &range));
-    let budget = &budget;
-    let read =
-        |source: Arc<dyn Source>| async move { Ok((source.block_id(), read_part(budget, source, id).await)) }.boxed();
+    let (budget, cpu) = (&budget, &inner.cpu);
+    let read = |source: Arc<dyn Source>| {
+        async move { Ok((source.block_id(), read_part(budget, cpu, source, id).await)) }.boxed()
+    };
     let parts = try_all(inner.config.max_concurrent_reads, sources.into_iter().map(read).collect()).await?;
 
     let (mut found, mut failures) = (Vec::new(), Vec::new());
@@ -81,14 +83,16 @@ fn may_be_left_out(error: &Error) -> bool {
 /// The spans of the trace in one source.
 async fn read_part(
     budget: &Arc<Budget>,
+    cpu: &CpuPool,
     source: Arc<dyn Source>,
     id: TraceId,
 ) -> Result<Option<(SpanTable, Held)>, Error> {
     let Some(at) = source.find_trace(&id).await? else { return Ok(None) };
     let group = OpenSource::open(source).await?.group(at.group).await?;
     let _turn = budget.turn().await;
-    let (table, bytes) = parts::read_whole(&group, &[at.trace]).await?;
-    budget.count_read(bytes, table.span_count())?;
+    let fetched = parts::fetch_whole(&group, &[at.trace], &Projection::all()).await?;
+    budget.count_read(fetched.bytes(), fetched.span_count())?;
+    let table = cpu.run(move || parts::decode_whole(fetched, &[at.trace])).await??;
     let held = budget.hold(parts::memory_bytes(&table))?;
     Ok(Some((table, held)))
 }

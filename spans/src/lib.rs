@@ -15,6 +15,7 @@ mod wire;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
+mod absent;
 mod arrays;
 mod builder;
 mod by_id;
@@ -31,6 +32,7 @@ mod table;
 mod traces;
 mod tree;
 
+pub use absent::{JOINED_COLUMNS, with_absent_columns};
 pub use arrays::{ArrayElement, array_elements};
 pub use builder::{Mark, TableBuilder};
 pub use by_id::ById;

@@ -14,11 +14,15 @@
 //! first, in the order above, then the manifest is committed; see [`crate::manifest`].
 
 mod cache;
+mod chunks;
+mod columns;
 mod directory;
 mod fetch;
 mod footer;
 mod inspect;
 mod meta;
+mod opened;
+mod pages;
 mod portion;
 mod properties;
 mod reader;

@@ -30,7 +30,6 @@ mod postings;
 mod read;
 mod term;
 mod values;
-mod varint;
 
 #[cfg(test)]
 mod tests;

@@ -34,6 +34,7 @@ pub mod telemetry;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod trace_map;
+mod varint;
 pub mod view;
 pub mod wal;
 
@@ -43,6 +44,6 @@ pub use cpu::CpuPool;
 pub use error::Error;
 pub use memory::MemorySource;
 pub use memory_budget::MemoryBudget;
-pub use source::{Dimensions, Projection, Read, RowGroup, Source, TraceAt};
+pub use source::{Dimensions, Projection, RowGroup, Source, TraceAt};
 pub use telemetry::Telemetry;
 pub use trace_map::TraceHash;

@@ -4,15 +4,16 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::concat_batches;
 use async_trait::async_trait;
 use model::{BlockId, TimeRange, TraceId};
+use spans::schema::trace_column;
 use spans::{ById, SpanTable};
 
 use crate::block::TraceIds;
 use crate::error::Error;
-use crate::source::{Dimensions, Projection, Read, RowGroup, Source, TraceAt};
+use crate::source::{Dimensions, Fetched, Projection, RowGroup, Source, TraceAt};
 
 /// The block that rows in memory are to become: another one, when a block has to be written anew. Clones agree.
 #[derive(Debug, Clone)]
@@ -114,7 +115,11 @@ impl Source for MemorySource {
         Ok(self.traces.clone())
     }
 
-    async fn read(&self, _group: usize, rows: &[Range<usize>], columns: &Projection) -> Result<Read, Error> {
+    async fn services(&self, _group: usize) -> Result<ArrayRef, Error> {
+        Ok(spans::column(&self.traces, trace_column::SERVICES)?.clone())
+    }
+
+    async fn fetch(&self, _group: usize, rows: &[Range<usize>], columns: &Projection) -> Result<Fetched, Error> {
         let schema = self.spans.schema();
         let wants_list = !columns.attributes.is_empty();
         let wanted: BTreeSet<usize> = schema
@@ -128,7 +133,8 @@ impl Source for MemorySource {
             .map(|(index, _)| index)
             .collect();
         let batch = self.spans.project(&wanted.into_iter().collect::<Vec<_>>())?;
-        Ok(Read { batch: select(&batch, rows)?, bytes: 0 })
+        let rows = rows.to_vec();
+        Ok(Fetched::new(0, move || select(&batch, &rows)))
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch};
 use async_trait::async_trait;
 use model::{BlockId, Scope, TimeRange, TraceId};
 use traceql::{Conditions, Field};
@@ -66,22 +66,39 @@ pub trait Source: Send + Sync {
     /// Where a trace lies.
     async fn find_trace(&self, id: &TraceId) -> Result<Option<TraceAt>, Error>;
 
-    /// The `traces` of a row group.
+    /// The `traces` of a row group; [`services`](Self::services) may be missing among its columns.
     async fn traces(&self, group: usize) -> Result<RecordBatch, Error>;
 
-    /// Columns of some rows of one row group, in row order.
+    /// The column [`SERVICES`](spans::schema::trace_column::SERVICES) of a row group's `traces`: what the services contributed is shown of the few
+    /// traces of an answer, and not read for the others.
+    async fn services(&self, group: usize) -> Result<ArrayRef, Error>;
+
+    /// Columns of some rows of one row group, in row order, which are there and not yet decoded.
     ///
     /// Columns that the source does not have are left out. `attributes` is there when an attribute of the projection
     /// may stand in it. `rows` are those of the group, ascending, not overlapping.
-    async fn read(&self, group: usize, rows: &[Range<usize>], columns: &Projection) -> Result<Read, Error>;
+    async fn fetch(&self, group: usize, rows: &[Range<usize>], columns: &Projection) -> Result<Fetched, Error>;
 }
 
-/// What a read gave, and what it cost.
-#[derive(Debug, Clone)]
-pub struct Read {
-    pub batch: RecordBatch,
+/// Columns whose bytes are there.
+pub struct Fetched {
     /// Compressed bytes that were needed; 0 from live data.
     pub bytes: u64,
+    decode: Box<dyn FnOnce() -> Result<RecordBatch, Error> + Send>,
+}
+
+impl Fetched {
+    pub fn new(bytes: u64, decode: impl FnOnce() -> Result<RecordBatch, Error> + Send + 'static) -> Self {
+        Self { bytes, decode: Box::new(decode) }
+    }
+
+    /// The columns. Work for [`CpuPool`](crate::CpuPool), together with what is done with them.
+    ///
+    /// # Errors
+    /// [`Error::BlockDamaged`] when the bytes are not such columns.
+    pub fn decode(self) -> Result<RecordBatch, Error> {
+        (self.decode)()
+    }
 }
 
 /// Where a trace lies in a source.

@@ -32,9 +32,8 @@ impl Measuring<'_> {
     ) -> Result<Option<Tally>, Error> {
         let _turn = self.reading.turn().await?;
         let group = source.group(group).await?;
-        let (finder, small_tables) = (self.query.finder.clone(), group.small_tables());
-        let decided = Arc::new(self.reading.inner.cpu.run(move || finder.on_dimensions(&small_tables)).await??);
-        let mut wanted = candidates(&group, &self.query.finder, &decided, pruned, &self.reading.range)?;
+        let (cpu, range) = (&self.reading.inner.cpu, &self.reading.range);
+        let (decided, mut wanted) = candidates(cpu, &group, &self.query.finder, pruned, range).await?;
         if !split.is_empty() {
             let traces = group.traces()?;
             wanted.retain(|&trace| !split.contains(&traces.id(trace)));
@@ -74,11 +73,12 @@ impl Measuring<'_> {
         if !self.query.finder.decides_whole_traces() {
             columns.merge(&self.query.finder.projection());
         }
-        let rows = group.read(&wanted, &columns).await?;
-        self.reading.budget.count_read(rows.bytes, rows.table.span_count())?;
+        let fetched = group.fetch(&wanted, &columns).await?;
+        self.reading.budget.count_read(fetched.bytes(), fetched.span_count())?;
         let (query, decided) = (self.query.clone(), decided.clone());
         let (intervals, limits) = (*intervals, self.limits.clone());
         let measure = move || {
+            let rows = fetched.decode()?;
             let runs = rows.runs(&wanted)?;
             let spans = query.finder.select(&rows.table, &runs, &decided)?;
             query.meter.measure(&rows.table, &spans, &intervals, &limits)
@@ -99,14 +99,17 @@ impl Measuring<'_> {
             return Ok(None);
         }
         let columns = self.query.meter.projection();
-        let rows = if self.query.meter.needs_whole_runs() {
-            group.read_only(&wanted, &columns).await?
+        let fetched = if self.query.meter.needs_whole_runs() {
+            group.fetch_only(&wanted, &columns).await?
         } else {
-            group.read_near(&found, &columns).await?
+            group.fetch_near(&found, &columns).await?
         };
-        self.reading.budget.count_read(rows.bytes, 0)?;
+        self.reading.budget.count_read(fetched.bytes(), 0)?;
         let (query, intervals, limits) = (self.query.clone(), *intervals, self.limits.clone());
-        let measure = move || query.meter.measure(&rows.table, &at_positions(found, &rows)?, &intervals, &limits);
+        let measure = move || {
+            let rows = fetched.decode()?;
+            query.meter.measure(&rows.table, &at_positions(found, &rows)?, &intervals, &limits)
+        };
         Ok(Some(self.reading.inner.cpu.run(measure).await??))
     }
 
@@ -118,11 +121,12 @@ impl Measuring<'_> {
         wanted: &mut Vec<usize>,
     ) -> Result<Vec<usize>, Error> {
         let finder = self.query.finder.clone();
-        let Some(rows) = self.reading.read_candidates(&finder, decided, group, wanted, |_| Ok(())).await? else {
+        let Some(fetched) = self.reading.fetch_candidates(&finder, decided, group, wanted, |_| Ok(())).await? else {
             return Ok(Vec::new());
         };
         let (decided, traces) = (decided.clone(), wanted.clone());
         let find = move || {
+            let rows = fetched.decode()?;
             let runs = rows.runs(&traces)?;
             finder.find_rows(&rows.table, &runs, &decided)
         };

@@ -9,6 +9,7 @@ use model::{TimeRange, TraceId};
 
 use super::Search;
 use super::collect::{Hit, Hits, Place};
+use super::query::SearchQuery;
 use super::render::{self, ToShow};
 use crate::answer::FoundTrace;
 use crate::concurrent::try_all;
@@ -17,7 +18,7 @@ use crate::finder::HitSet;
 use crate::parts::PartAt;
 use crate::querier::locked;
 use crate::reading::Parts;
-use crate::scan::{OpenGroup, Run};
+use crate::scan::{FetchedRows, OpenGroup, Run};
 
 /// Matches with their places in the answer, and all that is needed to show them.
 pub(super) struct Placed {
@@ -101,36 +102,30 @@ impl Search<'_> {
 
     /// Traces of one row group, by row; none when it cannot be read.
     async fn show_group(&self, group: &OpenGroup, hits: Vec<Hit>) -> Result<Vec<FoundTrace>, Error> {
-        let query = self.query.clone();
-        let Some(shown) = &query.shown else {
-            let nothing = |hit: &Hit| ToShow { trace: hit.part.at.trace, sets: Vec::new() };
-            let to_show = hits.iter().map(nothing).collect::<Vec<_>>();
-            return render::traces(&group.small_tables(), &to_show, None);
-        };
-        let _turn = self.reading.turn().await?;
-        let columns = shown.projection();
-        let read = async {
-            if shown.needs_whole_runs() {
-                let wanted: Vec<usize> = hits.iter().map(|hit| hit.part.at.trace).collect();
-                group.read_only(&wanted, &columns).await
-            } else {
-                group.read_rows(hits.iter().flat_map(rows_of), &columns).await
-            }
-        };
         let block_id = group.source.source.block_id();
-        let Some(rows) = self.reading.budget.if_readable(block_id, read).await? else { return Ok(Vec::new()) };
-        self.reading.budget.count_read(rows.bytes, 0)?;
-        let positions = |mut hit: Hit| {
-            for row in hit.sets.iter_mut().flat_map(|set| &mut set.rows) {
-                *row = rows.position(*row)?;
-            }
-            Ok(ToShow { trace: hit.part.at.trace, sets: hit.sets })
+        let _turn = self.reading.turn().await?;
+        let show = async {
+            let group = group.with_services().await?;
+            let (query, fetched) = (self.query.clone(), self.fetch_shown(&group, &hits).await?);
+            self.reading.inner.cpu.run(move || show(&query, &group, fetched, hits)).await?
         };
-        let to_show = hits.into_iter().map(positions).collect::<Result<Vec<_>, Error>>()?;
-        let render = move || render::traces(&rows.table, &to_show, query.shown.as_ref());
-        let found = self.reading.inner.cpu.run(render).await??;
+        let Some(found) = self.reading.budget.if_readable(block_id, show).await? else { return Ok(Vec::new()) };
         self.hold_shown(&found)?;
         Ok(found)
+    }
+
+    /// What is shown of the spans of some matches; `None` in a search that shows no spans.
+    async fn fetch_shown(&self, group: &OpenGroup, hits: &[Hit]) -> Result<Option<FetchedRows>, Error> {
+        let Some(shown) = &self.query.shown else { return Ok(None) };
+        let columns = shown.projection();
+        let fetched = if shown.needs_whole_runs() {
+            let wanted: Vec<usize> = hits.iter().map(|hit| hit.part.at.trace).collect();
+            group.fetch_only(&wanted, &columns).await?
+        } else {
+            group.fetch_rows(hits.iter().flat_map(rows_of), &columns).await?
+        };
+        self.reading.budget.count_read(fetched.bytes(), 0)?;
+        Ok(Some(fetched))
     }
 
     /// Holds the memory of entries until the search ends.
@@ -140,9 +135,9 @@ impl Search<'_> {
 
     /// Traces of which several sources have parts: put together, evaluated again, and shown as a whole.
     async fn show_split(&self, parts: &Parts, split: &[TraceId]) -> Result<Vec<FoundTrace>, Error> {
-        let mut found = Vec::new();
+        let (mut found, columns) = (Vec::new(), self.query.projection());
         for batch in parts.batches(split)? {
-            let whole = self.reading.read_whole(parts, split[batch].iter().copied()).await?;
+            let whole = self.reading.read_whole(parts, split[batch].iter().copied(), &columns).await?;
             let (query, most_rows) = (self.query.clone(), self.spans_per_span_set);
             let render = move || {
                 let table = &whole.table;
@@ -167,4 +162,28 @@ fn rows_of(hit: &Hit) -> Vec<usize> {
     rows.sort_unstable();
     rows.dedup();
     rows
+}
+
+/// The entries of traces of a row group, with the spans of which something was fetched.
+fn show(
+    query: &SearchQuery,
+    group: &OpenGroup,
+    fetched: Option<FetchedRows>,
+    mut hits: Vec<Hit>,
+) -> Result<Vec<FoundTrace>, Error> {
+    let table = match fetched {
+        Some(fetched) => {
+            let rows = fetched.decode()?;
+            for row in hits.iter_mut().flat_map(|hit| &mut hit.sets).flat_map(|set| &mut set.rows) {
+                *row = rows.position(*row)?;
+            }
+            rows.table
+        }
+        None => {
+            hits.iter_mut().for_each(|hit| hit.sets.clear());
+            group.small_tables()
+        }
+    };
+    let to_show = hits.into_iter().map(|hit| ToShow { trace: hit.part.at.trace, sets: hit.sets });
+    render::traces(&table, &to_show.collect::<Vec<_>>(), query.shown.as_ref())
 }

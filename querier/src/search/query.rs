@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use storage::source::Projection;
+
 use super::render::Shown;
 use crate::error::Error;
 use crate::eval::Filter;
@@ -29,5 +31,14 @@ impl SearchQuery {
                 Ok(Self { finder: Arc::new(Finder::of(&query)?), shown: Some(Shown::of(&query.pipeline)?) })
             }
         }
+    }
+
+    /// The columns of what is looked for and of what is shown.
+    pub fn projection(&self) -> Projection {
+        let mut columns = self.finder.projection();
+        if let Some(shown) = &self.shown {
+            columns.merge(&shown.projection());
+        }
+        columns
     }
 }

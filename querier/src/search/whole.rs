@@ -100,7 +100,8 @@ impl Search<'_> {
             if places.is_empty() {
                 break;
             }
-            let whole = self.reading.read_whole(parts, places.iter().map(|(_, id)| *id)).await?;
+            let columns = self.query.finder.projection();
+            let whole = self.reading.read_whole(parts, places.iter().map(|(_, id)| *id), &columns).await?;
             let query = self.query.clone();
             let found = move || {
                 let runs = Run::all(&whole.table)?;

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use model::{BlockId, TraceId};
 
 use super::directory::TraceIds;
-use super::reader::{Opened, OpenedGroup};
+use super::opened::{Opened, OpenedGroup};
 use crate::cache::{ByteCache, Capacity};
 use crate::config::TraceConfig;
 use crate::damage::Quarantine;

@@ -3,7 +3,8 @@
 //! One object, `directory.bundle`, that is read in parts. Each part has a checksum:
 //!
 //! ```text
-//! groups   for each row group Parquet's metadata of its rows in spans.parquet and in traces.parquet, zstd
+//! groups   for each row group where its columns stand in spans.parquet and in traces.parquet, zstd: length of the first
+//!          u32 │ chunks │ chunks; see `chunks`
 //! ids      for each trace, ascending: 32 bits of a hash of its id │ its row in traces.parquet; see `ids`
 //! continued  ids of the traces that older blocks have, too: 16 bytes each
 //! schema   Parquet's metadata of the columns of spans.parquet, without row groups, zstd
@@ -27,7 +28,7 @@ use super::footer::KeysByScope;
 
 pub(super) use encode::{DirectoryBuilder, WrittenFiles};
 pub use ids::TraceIds;
-pub(super) use read::Directory;
+pub(super) use read::{DecodedGroup, Directory};
 
 /// Version of the directory that this code writes and reads.
 const VERSION: u32 = 1;
@@ -58,10 +59,11 @@ struct RowGroupEntry {
     /// Earliest start and latest end of its spans.
     start_nanos: u64,
     end_nanos: u64,
-    /// In the directory: Parquet's metadata of its rows in `spans.parquet`.
-    metadata: Part,
-    /// In `traces.parquet`: its traces.
+    /// In the directory: where its columns stand.
+    chunks: Part,
+    /// In `traces.parquet`: its traces, without the last column, `services`, which stands behind them.
     trace_rows: Part,
+    services: Part,
 }
 
 /// A range of bytes of an object.

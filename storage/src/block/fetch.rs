@@ -1,23 +1,21 @@
 //! Bytes of a stored Parquet file → record batches. Fetching is async, decoding goes through [`crate::cpu`].
 
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::compute::concat_batches;
 use bytes::Bytes;
 use object_store::ObjectStore;
 use object_store::path::Path;
 use parquet::DecodeResult;
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection,
-};
-use parquet::arrow::push_decoder::{ParquetPushDecoder, ParquetPushDecoderBuilder};
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::errors::ParquetError;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataPushDecoder};
 
+use super::columns::{ColumnRead, FetchedColumns};
 use super::portion::one_batch;
-use crate::cpu::CpuPool;
+use crate::cpu::{CpuPool, panic_message};
 use crate::error::Error;
 use crate::exact::{self, Unread};
 
@@ -30,16 +28,6 @@ pub(super) struct StoredFile {
     pub objects: Arc<dyn ObjectStore>,
     pub path: Path,
     pub bytes: u64,
-}
-
-/// Which rows and columns to decode.
-pub(super) struct Selection {
-    pub row_groups: Option<Vec<usize>>,
-    pub columns: ProjectionMask,
-    /// Rows within the row groups; all when `None`.
-    pub rows: Option<RowSelection>,
-    /// Rows of one batch: at least as many as will be decoded gives one batch.
-    pub batch_rows: usize,
 }
 
 impl StoredFile {
@@ -73,37 +61,11 @@ impl StoredFile {
         }
     }
 
-    /// The selected rows as one batch, and the compressed bytes that were fetched for it.
-    pub(super) async fn read(
-        &self,
-        metadata: &ArrowReaderMetadata,
-        selection: Selection,
-        cpu: &CpuPool,
-    ) -> Result<(RecordBatch, u64), Error> {
-        let mut builder = ParquetPushDecoderBuilder::new_with_metadata(metadata.clone())
-            .with_projection(selection.columns.clone())
-            .with_batch_size(selection.batch_rows.max(1));
-        if let Some(row_groups) = selection.row_groups {
-            builder = builder.with_row_groups(row_groups);
-        }
-        if let Some(rows) = selection.rows {
-            builder = builder.with_row_selection(rows);
-        }
-        let mut decoder = builder.build().map_err(|error| self.damaged(&error))?;
-        let (mut batches, mut bytes) = (Vec::new(), 0);
-        loop {
-            let (step, decoded, again) = self.decode(cpu, move || drain(decoder)).await?;
-            decoder = again;
-            batches.extend(decoded);
-            match step.map_err(|error| self.damaged(&error))? {
-                Some(ranges) => {
-                    bytes += ranges.iter().map(|range| range.end - range.start).sum::<u64>();
-                    let data = self.fetch(&ranges).await?;
-                    decoder.push_ranges(ranges, data).map_err(|error| self.damaged(&error))?;
-                }
-                None => return Ok((self.one_batch(metadata, &selection.columns, batches)?, bytes)),
-            }
-        }
+    /// The bytes of some columns, in one round.
+    pub(super) async fn fetch_columns(&self, read: ColumnRead) -> Result<FetchedColumns, Error> {
+        let ranges = read.ranges();
+        let bytes = if ranges.is_empty() { Vec::new() } else { self.fetch(&ranges).await? };
+        Ok(FetchedColumns { read, bytes })
     }
 
     /// The whole file, by one request: for the small files of a block.
@@ -145,25 +107,11 @@ impl StoredFile {
         }
     }
 
-    fn one_batch(
-        &self,
-        metadata: &ArrowReaderMetadata,
-        columns: &ProjectionMask,
-        batches: Vec<RecordBatch>,
-    ) -> Result<RecordBatch, Error> {
-        match batches.as_slice() {
-            [batch] => Ok(batch.clone()),
-            [] => {
-                let descriptor = metadata.parquet_schema();
-                let roots: Vec<usize> = (0..descriptor.num_columns())
-                    .filter(|&leaf| columns.leaf_included(leaf))
-                    .map(|leaf| descriptor.get_column_root_idx(leaf))
-                    .collect();
-                let mut fields: Vec<usize> = roots;
-                fields.dedup();
-                Ok(RecordBatch::new_empty(Arc::new(metadata.schema().project(&fields)?)))
-            }
-            [first, ..] => Ok(concat_batches(&first.schema(), &batches)?),
+    /// The same, where the caller is on the pool.
+    pub(super) fn decoding<T>(&self, work: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, Error> {
+        match catch_unwind(AssertUnwindSafe(work)) {
+            Ok(decoded) => decoded.map_err(|error| self.damaged(&error)),
+            Err(panic) => Err(Error::block_damaged(self.path.as_ref(), panic_message(panic.as_ref()))),
         }
     }
 
@@ -181,7 +129,7 @@ impl StoredFile {
         })
     }
 
-    pub(super) fn damaged(&self, error: &parquet::errors::ParquetError) -> Error {
+    pub(super) fn damaged(&self, error: &ParquetError) -> Error {
         Error::block_damaged(self.path.as_ref(), error.to_string())
     }
 }
@@ -204,24 +152,8 @@ fn check_row_groups(metadata: &ParquetMetaData, rows: u64, file_bytes: u64) -> R
     if row_count == rows { Ok(()) } else { Err("it has another number of rows than the manifest says") }
 }
 
-fn decode_all(content: Bytes) -> Result<RecordBatch, parquet::errors::ParquetError> {
+fn decode_all(content: Bytes) -> Result<RecordBatch, ParquetError> {
     let builder = ParquetRecordBatchReaderBuilder::try_new(content)?;
     let rows = builder.metadata().file_metadata().num_rows() as usize;
     one_batch(builder.with_batch_size(rows.max(1)))
-}
-
-type Drained = (Result<Option<Vec<Range<u64>>>, parquet::errors::ParquetError>, Vec<RecordBatch>, ParquetPushDecoder);
-
-/// Decodes until more bytes are needed (`Some`) or all is read (`None`).
-fn drain(mut decoder: ParquetPushDecoder) -> Drained {
-    let mut batches = Vec::new();
-    let step = loop {
-        match decoder.try_decode() {
-            Ok(DecodeResult::Data(batch)) => batches.push(batch),
-            Ok(DecodeResult::NeedsData(ranges)) => break Ok(Some(ranges)),
-            Ok(DecodeResult::Finished) => break Ok(None),
-            Err(error) => break Err(error),
-        }
-    };
-    (step, batches, decoder)
 }

@@ -1,9 +1,9 @@
 //! Consecutive bytes of a Parquet file, which a decoder takes for the file.
 
-use arrow::array::RecordBatch;
+use arrow::array::{RecordBatch, RecordBatchReader};
 use arrow::compute::concat_batches;
 use bytes::{Buf, Bytes};
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::errors::ParquetError;
 use parquet::file::reader::{ChunkReader, Length};
 
@@ -16,12 +16,6 @@ pub(super) struct Portion {
 }
 
 impl Portion {
-    /// All rows that the metadata describes, which must stand in these bytes.
-    pub fn decode_all(self, metadata: ArrowReaderMetadata) -> Result<RecordBatch, ParquetError> {
-        let rows = usize::try_from(metadata.metadata().file_metadata().num_rows()).unwrap_or_default();
-        one_batch(ParquetRecordBatchReaderBuilder::new_with_metadata(self, metadata).with_batch_size(rows.max(1)))
-    }
-
     fn from(&self, start: u64) -> Result<Bytes, ParquetError> {
         let skipped = start.checked_sub(self.start).and_then(|skipped| usize::try_from(skipped).ok());
         let skipped = skipped.filter(|&skipped| skipped <= self.bytes.len());
@@ -33,8 +27,9 @@ impl Portion {
 pub(super) fn one_batch<T: ChunkReader + 'static>(
     builder: ParquetRecordBatchReaderBuilder<T>,
 ) -> Result<RecordBatch, ParquetError> {
-    let schema = builder.schema().clone();
-    let batches = builder.build()?.collect::<Result<Vec<_>, _>>()?;
+    let reader = builder.build()?;
+    let schema = reader.schema();
+    let batches = reader.collect::<Result<Vec<_>, _>>()?;
     match batches.as_slice() {
         [batch] => Ok(batch.clone()),
         batches => Ok(concat_batches(&schema, batches)?),

@@ -10,6 +10,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPrope
 use parquet::schema::types::ColumnPath;
 use spans::schema::{column, trace_column};
 
+use super::writer::ROW_GROUP_ROWS;
 use crate::error::Error;
 
 /// Rows of a page: what a look-up of one trace decodes of each column. Half as many cost 12 % more in size.
@@ -66,11 +67,14 @@ fn is_constant(array: &ArrayRef) -> bool {
     }
 }
 
-/// Row groups of traces are read whole, so nobody asks where their pages are.
+/// Row groups of traces are read whole, so one page is enough for a column. Differences of times and rows are left as they
+/// are: zstd hardly shortens them, and every query reads them.
 pub(super) fn traces_properties() -> WriterProperties {
-    let mut properties = base_properties().set_offset_index_disabled(true);
+    let mut properties =
+        base_properties().set_data_page_row_count_limit(ROW_GROUP_ROWS).set_data_page_size_limit(usize::MAX);
     for delta in [trace_column::START_NANOS, trace_column::END_NANOS, trace_column::FIRST_ROW] {
         properties = with_delta(properties, delta.into());
+        properties = properties.set_column_compression(delta.into(), Compression::UNCOMPRESSED);
     }
     without_dictionary(properties, trace_column::TRACE_ID.into()).build()
 }

@@ -70,12 +70,12 @@ async fn one_trace_is_read_without_the_rest() {
     for row in (0..traces.len()).step_by(17) {
         assert_eq!(block.find_trace(&traces.id(row)).await.unwrap(), Some(TraceAt { group: 0, trace: row }));
         let rows = traces.span_rows(row);
-        let read = block.read(0, std::slice::from_ref(&rows), &Projection::all()).await.unwrap();
+        let fetched = block.fetch(0, std::slice::from_ref(&rows), &Projection::all()).await.unwrap();
         let expected = SpanTable { spans: table.spans.slice(rows.start, rows.len()), ..table.clone() };
         let dimensions = block.dimensions().await.unwrap();
         let traces = block.traces(0).await.unwrap();
         let (resources, scopes) = (dimensions.resources.clone(), dimensions.scopes.clone());
-        let got = SpanTable { spans: read.batch, traces, resources, scopes };
+        let got = SpanTable { spans: fetched.decode().unwrap(), traces, resources, scopes };
         assert_eq!(canonical(&spans::encode(&got).unwrap()), canonical(&spans::encode(&expected).unwrap()));
     }
     assert_eq!(block.find_trace(&TraceId([0xfe; 16])).await.unwrap(), None);
@@ -85,9 +85,9 @@ async fn one_trace_is_read_without_the_rest() {
 async fn attributes_become_columns_by_themselves() {
     let block = stored(&table_of(&(0..50).collect::<Vec<_>>())).await;
     let projection = Projection { columns: [column::NAME].into(), attributes: ["key.0".to_owned()].into() };
-    let read = block.read(0, &[0..2, 5..9], &projection).await.unwrap();
-    assert_eq!(read.batch.num_rows(), 6);
-    let schema = read.batch.schema();
+    let batch = block.fetch(0, &[0..2, 5..9], &projection).await.unwrap().decode().unwrap();
+    assert_eq!(batch.num_rows(), 6);
+    let schema = batch.schema();
     let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
     assert!(names.contains(&"span.key.0:int"), "{names:?}");
     let others = schema

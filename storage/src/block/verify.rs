@@ -167,8 +167,9 @@ impl Verifier<'_> {
         for (number, group) in directory.row_groups.iter().enumerate() {
             let stored = directory.row_group(number, &traces_file).await?;
             let decoded = file.decode(self.cpu, move || stored.decode()).await?;
-            let (_, traces) = decoded.map_err(|error| file.damaged(&error))?;
-            let view = Traces::of(&traces)?;
+            let decoded = decoded.map_err(|error| file.damaged(&error))?;
+            directory.services(number, &decoded.of_traces, &traces_file, self.cpu).await?;
+            let view = Traces::of(&decoded.traces)?;
             let is_found = |row: usize| {
                 let of_hash = ids.find(TraceHash::of(&view.id(row)));
                 of_hash.into_iter().any(|found| found as usize == group.traces.start + row)

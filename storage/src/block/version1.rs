@@ -8,15 +8,17 @@ use model::TimeRange;
 use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use spans::{Traces, batch_memory_bytes};
 
+use super::chunks::Chunks;
 use super::directory::TraceIds;
 use super::footer;
-use super::reader::in_group;
+use super::opened::in_group;
 use crate::error::Error;
 use crate::source::RowGroup;
 
 /// What a block of version 1 keeps once it is open.
 pub(super) struct Tables {
-    pub spans: ArrowReaderMetadata,
+    /// Where the columns of each row group stand.
+    pub chunks: Vec<Chunks>,
     pub row_groups: Vec<RowGroup>,
     /// Of each row group, with rows numbered within it.
     pub traces: Vec<RecordBatch>,
@@ -45,11 +47,15 @@ impl Tables {
         if next != view.len() {
             return Err(spans::Error::damaged("a trace's spans are in no row group").into());
         }
-        Ok(Self { spans, row_groups, traces, ids })
+        let chunks = (0..row_groups.len()).map(|group| Chunks::of(spans.metadata(), group));
+        let chunks = chunks.collect::<Result<_, Error>>().map_err(|error| spans::Error::damaged(error.to_string()))?;
+        Ok(Self { chunks, row_groups, traces, ids })
     }
 
     pub fn memory_bytes(&self) -> usize {
         let traces: Vec<&RecordBatch> = self.traces.iter().collect();
-        self.spans.metadata().memory_size() + batch_memory_bytes(&traces) + self.ids.memory_bytes()
+        self.chunks.iter().map(Chunks::memory_bytes).sum::<usize>()
+            + batch_memory_bytes(&traces)
+            + self.ids.memory_bytes()
     }
 }

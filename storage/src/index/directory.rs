@@ -12,7 +12,7 @@ use std::ops::Range;
 
 use model::{Intrinsic, Scope};
 
-use super::varint::{put, put_bytes, take, take_bytes, take_usize};
+use crate::varint::{put, put_bytes, take, take_bytes, take_usize};
 
 /// A field that spans, or the rows that belong to them, have of their own. Unscoped names are two of these.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -12,7 +12,7 @@
 
 use std::ops::Range;
 
-use super::varint;
+use crate::varint;
 
 const GROUP_VALUES: usize = 512;
 const REST_BITS: u32 = 15;

@@ -6,7 +6,7 @@
 //!         a bit for each page of the index              else
 //! ```
 
-use super::varint::{put, take, take_usize};
+use crate::varint::{put, take, take_usize};
 
 /// The pages that have a value, while an index is built: about a byte for each.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

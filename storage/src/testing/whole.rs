@@ -19,8 +19,8 @@ pub async fn whole_table(source: &dyn Source) -> Result<SpanTable, Error> {
     let (mut spans, mut traces) = (Vec::new(), Vec::new());
     for (number, group) in dimensions.row_groups.iter().enumerate() {
         let rows = 0..group.spans.len();
-        let read = source.read(number, std::slice::from_ref(&rows), &Projection::all()).await?;
-        spans.push(shifted(&read.batch, column::TRACE, group.traces.start)?);
+        let batch = source.fetch(number, std::slice::from_ref(&rows), &Projection::all()).await?.decode()?;
+        spans.push(shifted(&batch, column::TRACE, group.traces.start)?);
         traces.push(shifted(&source.traces(number).await?, trace_column::FIRST_ROW, group.spans.start)?);
     }
     let all = |batches: &[RecordBatch]| -> Result<RecordBatch, Error> {

@@ -1,18 +1,18 @@
 //! A block that was written → its directory.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use hashbrown::HashSet;
 use model::{Scope, TimeRange, TraceId};
-use parquet::file::metadata::page_index::PageIndexBuilder;
 use parquet::file::metadata::{
-    FileMetaData, ParquetMetaData, ParquetMetaDataBuilder, ParquetMetaDataWriter, RowGroupMetaData,
+    ColumnChunkMetaData, FileMetaData, ParquetMetaData, ParquetMetaDataWriter, RowGroupMetaData,
 };
 use spans::Traces;
+use spans::schema::trace_column;
 
 use super::{Head, MAGIC, Part, RowGroupEntry, TraceIds, VERSION};
+use crate::block::chunks::Chunks;
 use crate::block::footer::by_scope;
 use crate::error::Error;
 use crate::trace_map::TraceHash;
@@ -66,18 +66,19 @@ impl DirectoryBuilder {
         let mut object = Object::default();
         let mut entries = Vec::with_capacity(self.row_groups.len());
         for (group, (spans, traces, range)) in self.row_groups.into_iter().enumerate() {
-            let of_spans = of_row_group(files.spans, group)?;
-            let of_traces = of_row_group(files.traces, group)?;
-            let mut metadata = (of_spans.len() as u32).to_le_bytes().to_vec();
-            metadata.extend(of_spans);
-            metadata.extend(of_traces);
+            let (of_spans, of_traces) = (Chunks::of(files.spans, group)?, Chunks::of(files.traces, group)?);
+            let mut chunks = (of_spans.encoded().len() as u32).to_le_bytes().to_vec();
+            chunks.extend(of_spans.encoded());
+            chunks.extend(of_traces.encoded());
+            let (trace_rows, services) = trace_parts(files.traces.row_group(group), files.traces_content)?;
             entries.push(RowGroupEntry {
                 spans,
                 traces,
                 start_nanos: range.start_nanos,
                 end_nanos: range.end_nanos,
-                metadata: object.add(&compressed(&metadata)?),
-                trace_rows: trace_rows(files.traces.row_group(group), files.traces_content)?,
+                chunks: object.add(&compressed(&chunks)?),
+                trace_rows,
+                services,
             });
         }
         let ids = Part { crc32: 0, ..object.add(&TraceIds::new(self.ids).encode()) };
@@ -119,39 +120,13 @@ impl Object {
     }
 }
 
-/// Parquet's metadata of one row group, as that of a file that has no other; without the entries of the file's footer.
-fn of_row_group(file: &ParquetMetaData, group: usize) -> Result<Vec<u8>, Error> {
-    let row_group = file.row_groups().get(group).ok_or_else(|| missing(group))?;
-    let mut pages = PageIndexBuilder::default();
-    pages.allocate_offset_indexes(1, row_group.num_columns());
-    for column in 0..row_group.num_columns() {
-        let of_column = file.page_index().and_then(|index| index.offset_index(group, column)).cloned();
-        of_column.into_iter().for_each(|of_column| pages.put_offset_index(of_column, 0, column));
-    }
-    let metadata = ParquetMetaDataBuilder::new(file_metadata(file, row_group.num_rows(), false))
-        .add_row_group(row_group.clone())
-        .set_page_index(Some(Arc::new(pages.build())))
-        .build();
-    written(&metadata)
-}
-
 /// Parquet's metadata of a file with these columns and the entries of the footer, which has no row groups.
 fn of_schema(file: &ParquetMetaData) -> Result<Vec<u8>, Error> {
-    written(&ParquetMetaData::new(file_metadata(file, 0, true), Vec::new()))
-}
-
-fn file_metadata(file: &ParquetMetaData, rows: i64, with_entries: bool) -> FileMetaData {
     let file = file.file_metadata();
-    let entries = file.key_value_metadata().filter(|_| with_entries).cloned();
-    FileMetaData::new(file.version(), rows, None, entries, file.schema_descr_ptr(), file.column_orders().cloned())
-}
-
-fn written(metadata: &ParquetMetaData) -> Result<Vec<u8>, Error> {
+    let (entries, orders) = (file.key_value_metadata().cloned(), file.column_orders().cloned());
+    let without_rows = FileMetaData::new(file.version(), 0, None, entries, file.schema_descr_ptr(), orders);
     let mut bytes = Vec::new();
-    ParquetMetaDataWriter::new(&mut bytes, metadata)
-        .with_preserve_page_index_locations(false)
-        .with_write_path_in_schema(false)
-        .finish()?;
+    ParquetMetaDataWriter::new(&mut bytes, &ParquetMetaData::new(without_rows, Vec::new())).finish()?;
     Ok(bytes)
 }
 
@@ -159,13 +134,20 @@ fn compressed(content: &[u8]) -> Result<Vec<u8>, Error> {
     zstd::bulk::compress(content, ZSTD_LEVEL).map_err(|error| Error::Parquet(error.into()))
 }
 
-/// Where a row group stands in `traces.parquet`.
-fn trace_rows(row_group: &RowGroupMetaData, content: &[u8]) -> Result<Part, Error> {
-    let ranges = || row_group.columns().iter().map(|column| column.byte_range());
+/// Where a row group stands in `traces.parquet`: all columns but `services`, and `services`.
+fn trace_parts(row_group: &RowGroupMetaData, content: &[u8]) -> Result<(Part, Part), Error> {
+    let (services, others): (Vec<_>, Vec<_>) =
+        row_group.columns().iter().partition(|column| column.column_path().parts()[0] == trace_column::SERVICES);
+    Ok((part_of(&others, content)?, part_of(&services, content)?))
+}
+
+/// From the first byte of some columns, which stand one after another, to the last.
+fn part_of(columns: &[&ColumnChunkMetaData], content: &[u8]) -> Result<Part, Error> {
+    let ranges = || columns.iter().map(|column| column.byte_range());
     let start = ranges().map(|(start, _)| start).min().unwrap_or_default();
     let end = ranges().map(|(start, bytes)| start + bytes).max().unwrap_or_default();
-    let rows = content.get(start as usize..end as usize).ok_or_else(|| missing(0))?;
-    Ok(Part::of(start, rows))
+    let bytes = content.get(start as usize..end as usize).ok_or_else(|| missing(0))?;
+    Ok(Part::of(start, bytes))
 }
 
 fn missing(group: usize) -> Error {

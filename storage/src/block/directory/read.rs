@@ -2,22 +2,24 @@
 
 use std::collections::BTreeSet;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
-use bytes::Bytes;
+use arrow::array::{ArrayRef, RecordBatch};
+use bytes::{Buf, Bytes};
 use model::{Scope, TraceId};
+use parquet::arrow::ArrowSchemaConverter;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataOptions, ParquetMetaDataReader};
-use parquet::schema::types::SchemaDescPtr;
+use parquet::file::metadata::ParquetMetaDataReader;
+use spans::schema::trace_column;
 
 use super::ids::LookUp;
 use super::{Head, MAGIC, Part, RowGroupEntry, TAIL_BYTES, TraceIds, VERSION};
+use crate::block::chunks::Chunks;
+use crate::block::columns::{ColumnRead, FileColumns, WantedRows};
 use crate::block::fetch::StoredFile;
 use crate::block::footer::from_scopes;
-use crate::block::portion::Portion;
+use crate::block::pages::decompressed;
 use crate::cpu::CpuPool;
 use crate::error::Error;
 use crate::source::RowGroup;
@@ -25,6 +27,8 @@ use crate::trace_map::TraceHash;
 
 /// Bytes fetched at the end, in the hope that they hold the head and the schema.
 const TAIL_GUESS_BYTES: u64 = 64 * 1024;
+/// About how many times the bytes of the stored schema it takes in memory: it has a name and a type for each column.
+const SCHEMA_EXPANSION: usize = 30;
 /// Most bytes that a part may have once it is decompressed.
 const MAX_PART_BYTES: usize = 64 << 20;
 
@@ -40,15 +44,24 @@ pub(in crate::block) struct Directory {
     pub scopes_crc32: u32,
     ids: Part,
     continued: Part,
-    schema: ArrowReaderMetadata,
+    /// The columns of `spans.parquet`.
+    pub columns: FileColumns,
+    schema_bytes: usize,
 }
 
-/// A row group as it is stored: what describes it, and its traces.
+/// A row group as it is stored: where its columns stand, and its traces.
 pub(in crate::block) struct RowGroupBytes {
-    metadata: Bytes,
-    traces: Portion,
-    schema: SchemaDescPtr,
-    columns: SchemaRef,
+    chunks: Bytes,
+    traces: Bytes,
+    trace_count: usize,
+}
+
+/// A row group that was read.
+pub(in crate::block) struct DecodedGroup {
+    pub spans: Chunks,
+    pub of_traces: Chunks,
+    /// Without `services`.
+    pub traces: RecordBatch,
 }
 
 impl Directory {
@@ -61,7 +74,8 @@ impl Directory {
         let head = file.part(&head_part, tail_start, &tail).await?;
         let head: Head = serde_json::from_slice(&head).map_err(|error| file.broken(&error.to_string()))?;
         let schema = file.part(&head.schema, tail_start, &tail).await?;
-        let schema = file.decode(cpu, move || schema_of(&schema)).await?.map_err(|error| file.damaged(&error))?;
+        let schema_bytes = schema.len() * SCHEMA_EXPANSION;
+        let columns = file.decode(cpu, move || schema_of(&schema)).await?.map_err(|error| file.damaged(&error))?;
         let row_groups = row_groups(&head.row_groups).ok_or_else(|| file.broken("it counts too many rows"))?;
         let keys = |by_scope| from_scopes(by_scope).ok_or_else(|| file.broken("it knows an unknown scope"));
         Ok(Self {
@@ -73,29 +87,38 @@ impl Directory {
             scopes_crc32: head.scopes_crc32,
             ids: head.ids,
             continued: head.continued,
-            schema,
+            columns,
+            schema_bytes,
             file,
         })
-    }
-
-    /// The columns of `spans.parquet`.
-    pub fn columns(&self) -> &SchemaRef {
-        self.schema.schema()
     }
 
     pub fn trace_count(&self) -> usize {
         self.row_groups.last().map_or(0, |last| last.traces.end)
     }
 
-    /// Reads what describes a row group, and its traces from the other file, at once.
+    /// Reads where the columns of a row group stand, and its traces from the other file, at once; `services` are left out.
     pub async fn row_group(&self, group: usize, traces_file: &StoredFile) -> Result<RowGroupBytes, Error> {
         let entry = self.entries.get(group).ok_or_else(|| self.file.broken("it has too few row groups"))?;
-        let metadata = self.file.checked(&entry.metadata);
-        let traces = traces_file.checked(&entry.trace_rows);
-        let (metadata, traces) = futures::try_join!(metadata, traces)?;
-        let traces = Portion { start: entry.trace_rows.start, bytes: traces, file_bytes: traces_file.bytes };
-        let schema = self.schema.metadata().file_metadata().schema_descr_ptr();
-        Ok(RowGroupBytes { metadata, traces, schema, columns: self.schema.schema().clone() })
+        let (chunks, traces) =
+            futures::try_join!(self.file.checked(&entry.chunks), traces_file.checked(&entry.trace_rows))?;
+        Ok(RowGroupBytes { chunks, traces, trace_count: entry.traces as usize })
+    }
+
+    /// Reads the column `services` of a row group's traces.
+    pub async fn services(
+        &self,
+        group: usize,
+        of_traces: &Chunks,
+        traces_file: &StoredFile,
+        cpu: &CpuPool,
+    ) -> Result<ArrayRef, Error> {
+        let entry = self.entries.get(group).ok_or_else(|| self.file.broken("it has too few row groups"))?;
+        let bytes = traces_file.checked(&entry.services).await?;
+        let (of_traces, trace_count) = (of_traces.clone(), entry.traces as usize);
+        let decode = move || decode_traces(bytes, &of_traces, trace_count, |name| name == trace_column::SERVICES);
+        let services = traces_file.decode(cpu, decode).await?.map_err(|error| traces_file.damaged(&error))?;
+        Ok(spans::column(&services, trace_column::SERVICES)?.clone())
     }
 
     /// Rows of traces whose ids have this hash.
@@ -130,28 +153,46 @@ impl Directory {
     pub fn memory_bytes(&self) -> usize {
         let names = |keys: &BTreeSet<(Scope, String)>| keys.iter().map(|(_, key)| key.len() + 64).sum::<usize>();
         let groups = self.entries.len() * (size_of::<RowGroupEntry>() + size_of::<RowGroup>());
-        groups + names(&self.keys) + names(&self.list_keys) + self.schema.metadata().memory_size()
+        groups + names(&self.keys) + names(&self.list_keys) + self.schema_bytes
     }
 }
 
 impl RowGroupBytes {
-    /// Parquet's metadata of the row group as the only one of its file, and its traces.
-    pub fn decode(self) -> Result<(ArrowReaderMetadata, RecordBatch), ParquetError> {
-        let metadata = decompressed(&self.metadata)?;
-        let ends_early = || ParquetError::General("the metadata of a row group ends early".to_owned());
-        let (spans_bytes, metadata) = metadata.split_first_chunk::<4>().ok_or_else(ends_early)?;
-        let at = u32::from_le_bytes(*spans_bytes) as usize;
-        let (of_spans, of_traces) = metadata.split_at_checked(at).ok_or_else(ends_early)?;
-        let known_schema = ParquetMetaDataOptions::new().with_schema(self.schema);
-        let of_spans = parse(Bytes::copy_from_slice(of_spans), Some(known_schema))?;
-        let options = ArrowReaderOptions::new().with_schema(self.columns);
-        let spans = ArrowReaderMetadata::try_new(Arc::new(of_spans), options)?;
-        let of_traces = parse(Bytes::copy_from_slice(of_traces), None)?;
-        let options = ArrowReaderOptions::new().with_schema(spans::schema::traces());
-        let traces = ArrowReaderMetadata::try_new(Arc::new(of_traces), options)?;
-        Ok((spans, self.traces.decode_all(traces)?))
+    pub fn decode(self) -> Result<DecodedGroup, ParquetError> {
+        let mut spans = Bytes::from(decompressed(&self.chunks, MAX_PART_BYTES)?);
+        let ends_early = || ParquetError::General("where the columns of a row group stand ends early".to_owned());
+        let length = u32::from_le_bytes(*spans.first_chunk().ok_or_else(ends_early)?) as usize;
+        spans.advance(size_of::<u32>());
+        if length > spans.len() {
+            return Err(ends_early());
+        }
+        let of_traces = Chunks::decode(spans.split_off(length));
+        let traces = decode_traces(self.traces, &of_traces, self.trace_count, |name| name != trace_column::SERVICES)?;
+        Ok(DecodedGroup { spans: Chunks::decode(spans), of_traces, traces })
     }
 }
+
+/// Some columns, by name, of a row group's traces; the bytes are just theirs.
+fn decode_traces(
+    bytes: Bytes,
+    chunks: &Chunks,
+    trace_count: usize,
+    is_wanted: impl Fn(&str) -> bool,
+) -> Result<RecordBatch, ParquetError> {
+    let fields = TRACES.arrow.fields().iter().enumerate();
+    let roots: Vec<usize> = fields.filter(|(_, field)| is_wanted(field.name())).map(|(root, _)| root).collect();
+    let read = ColumnRead::of(&TRACES, chunks, &roots, WantedRows { all: trace_count, ranges: None });
+    let read = read.ok_or_else(|| ParquetError::General("it has other columns than a table of traces".to_owned()))?;
+    read.decode(&[bytes])
+}
+
+/// The columns of `traces.parquet`.
+static TRACES: LazyLock<FileColumns> = LazyLock::new(|| {
+    let arrow = spans::schema::traces();
+    let parquet =
+        ArrowSchemaConverter::new().convert(&arrow).expect("the table of traces has types that Parquet knows");
+    FileColumns { parquet: Arc::new(parquet), arrow }
+});
 
 impl StoredFile {
     async fn fetch_one(&self, range: Range<u64>) -> Result<Bytes, Error> {
@@ -207,23 +248,8 @@ fn row_groups(entries: &[RowGroupEntry]) -> Option<Vec<RowGroup>> {
     entries.iter().map(group).collect()
 }
 
-fn schema_of(compressed: &[u8]) -> Result<ArrowReaderMetadata, ParquetError> {
-    let metadata = parse(decompressed(compressed)?.into(), None)?;
-    ArrowReaderMetadata::try_new(Arc::new(metadata), ArrowReaderOptions::new())
-}
-
-fn parse(bytes: Bytes, options: Option<ParquetMetaDataOptions>) -> Result<ParquetMetaData, ParquetError> {
-    ParquetMetaDataReader::new()
-        .with_column_index_policy(PageIndexPolicy::Skip)
-        .with_offset_index_policy(PageIndexPolicy::Optional)
-        .with_metadata_options(options)
-        .parse_and_finish(&bytes)
-}
-
-fn decompressed(content: &[u8]) -> Result<Vec<u8>, ParquetError> {
-    let decompressed = zstd::bulk::Decompressor::new().and_then(|mut zstd| {
-        let most = zstd::bulk::Decompressor::upper_bound(content).unwrap_or(MAX_PART_BYTES).min(MAX_PART_BYTES);
-        zstd.decompress(content, most)
-    });
-    decompressed.map_err(|error| ParquetError::General(error.to_string()))
+fn schema_of(compressed: &[u8]) -> Result<FileColumns, ParquetError> {
+    let metadata =
+        ParquetMetaDataReader::new().parse_and_finish(&Bytes::from(decompressed(compressed, MAX_PART_BYTES)?))?;
+    Ok(FileColumns::of(&ArrowReaderMetadata::try_new(Arc::new(metadata), ArrowReaderOptions::new())?))
 }

@@ -97,7 +97,8 @@ impl Changeable {
 
     async fn read_group(&self, group: usize) -> Result<usize, Error> {
         let rows = 0..self.source.dimensions().await?.row_groups[group].spans.len();
-        Ok(self.source.read(group, std::slice::from_ref(&rows), &Projection::all()).await?.batch.num_rows())
+        let fetched = self.source.fetch(group, std::slice::from_ref(&rows), &Projection::all()).await?;
+        Ok(fetched.decode()?.num_rows())
     }
 }
 

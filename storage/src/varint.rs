@@ -1,7 +1,7 @@
 //! Small numbers as bytes: little-endian base 128, the high bit set on all but the last byte.
 
 /// Appends a number.
-pub(super) fn put(out: &mut Vec<u8>, mut number: u64) {
+pub(crate) fn put(out: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         out.push(number as u8 | 0x80);
         number >>= 7;
@@ -10,13 +10,13 @@ pub(super) fn put(out: &mut Vec<u8>, mut number: u64) {
 }
 
 /// Appends bytes with their length before them.
-pub(super) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+pub(crate) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     put(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
 }
 
 /// Takes a number off the front; `None` where there is none.
-pub(super) fn take(bytes: &mut &[u8]) -> Option<u64> {
+pub(crate) fn take(bytes: &mut &[u8]) -> Option<u64> {
     let mut number = 0;
     for shift in (0..64).step_by(7) {
         let (&byte, rest) = bytes.split_first()?;
@@ -30,12 +30,12 @@ pub(super) fn take(bytes: &mut &[u8]) -> Option<u64> {
 }
 
 /// Takes a number that must fit.
-pub(super) fn take_usize(bytes: &mut &[u8]) -> Option<usize> {
+pub(crate) fn take_usize(bytes: &mut &[u8]) -> Option<usize> {
     take(bytes)?.try_into().ok()
 }
 
 /// Takes bytes that were put with their length.
-pub(super) fn take_bytes<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
+pub(crate) fn take_bytes<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
     let length = take_usize(bytes)?;
     let (taken, rest) = bytes.split_at_checked(length)?;
     *bytes = rest;

@@ -1,0 +1,338 @@
+//! Some columns of a row group: which bytes a read of them needs, and what they say.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
+use bytes::Bytes;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection,
+};
+use parquet::basic::Compression;
+use parquet::errors::ParquetError;
+use parquet::file::metadata::page_index::PageIndexBuilder;
+use parquet::file::metadata::{
+    ColumnChunkMetaData, FileMetaData, OffsetIndexBuilder, ParquetMetaData, ParquetMetaDataBuilder, RowGroupMetaData,
+};
+use parquet::file::page_index::offset_index::OffsetIndexMetaData;
+use parquet::schema::types::{SchemaDescPtr, SchemaDescriptor, Type};
+use rayon::prelude::*;
+use spans::Traces;
+use spans::schema::{AttributeColumn, column};
+
+use super::chunks::{Chunk, Chunks};
+use super::opened::Opened;
+use super::pages::append_plain;
+use super::portion::one_batch;
+use crate::error::Error;
+use crate::source::Projection;
+
+/// Where runs of wanted rows are shorter on average, Parquet's reader goes through all rows and picks out the wanted ones,
+/// so that every page is needed (`RowSelectionPolicy::Auto`).
+const ROWS_OF_A_RUN: usize = 32;
+
+/// The columns of a Parquet file, in Parquet's words and in Arrow's.
+#[derive(Clone)]
+pub(super) struct FileColumns {
+    pub parquet: SchemaDescPtr,
+    pub arrow: SchemaRef,
+}
+
+impl FileColumns {
+    pub fn of(metadata: &ArrowReaderMetadata) -> Self {
+        let parquet = metadata.metadata().file_metadata().schema_descr_ptr();
+        Self { parquet, arrow: metadata.schema().clone() }
+    }
+
+    /// Some of them, by number.
+    fn project(&self, roots: &[usize]) -> Result<Self, ParquetError> {
+        let all = self.parquet.root_schema();
+        let fields = roots.iter().map(|&root| all.get_fields()[root].clone()).collect();
+        let group = Type::group_type_builder(all.name()).with_fields(fields).build()?;
+        let parquet = Arc::new(SchemaDescriptor::new(Arc::new(group)));
+        Ok(Self { parquet, arrow: Arc::new(self.arrow.project(roots)?) })
+    }
+}
+
+/// Which rows of a row group are read.
+#[derive(Clone)]
+pub(super) struct WantedRows {
+    /// Of the row group.
+    pub all: usize,
+    /// Ascending, not overlapping; all rows when `None`.
+    pub ranges: Option<Vec<Range<usize>>>,
+}
+
+/// A read of some columns, before it has its bytes.
+pub(super) struct ColumnRead {
+    columns: FileColumns,
+    rows: WantedRows,
+    chunks: Vec<WantedChunk>,
+}
+
+/// A read of some columns that has its bytes.
+pub(super) struct FetchedColumns {
+    pub read: ColumnRead,
+    pub bytes: Vec<Bytes>,
+}
+
+impl FetchedColumns {
+    pub fn byte_count(&self) -> u64 {
+        self.bytes.iter().map(|bytes| bytes.len() as u64).sum()
+    }
+
+    pub fn decode(self) -> Result<RecordBatch, ParquetError> {
+        self.read.decode(&self.bytes)
+    }
+}
+
+/// A column chunk of which some pages are read, its dictionary always.
+struct WantedChunk {
+    chunk: Chunk,
+    /// For each page.
+    is_wanted: Vec<bool>,
+}
+
+impl WantedRows {
+    pub fn count(&self) -> usize {
+        self.ranges.as_ref().map_or(self.all, |ranges| ranges.iter().map(ExactSizeIterator::len).sum())
+    }
+
+    /// Whether pages without a wanted row are left out.
+    fn skips_pages(&self) -> bool {
+        let runs = |ranges: &Vec<Range<usize>>| 2 * ranges.len() + 1;
+        self.ranges.as_ref().is_some_and(|ranges| runs(ranges) * ROWS_OF_A_RUN <= self.all)
+    }
+
+    fn pages_of(&self, chunk: &Chunk) -> Vec<bool> {
+        let Some(ranges) = self.ranges.as_ref().filter(|_| self.skips_pages()) else {
+            return vec![true; chunk.pages.len()];
+        };
+        let (mut row, mut next) = (0, 0);
+        let is_wanted = |page: &super::chunks::Page| {
+            let start = row;
+            row += page.rows;
+            while ranges.get(next).is_some_and(|range| range.end <= start) {
+                next += 1;
+            }
+            ranges.get(next).is_some_and(|range| range.start < row)
+        };
+        chunk.pages.iter().map(is_wanted).collect()
+    }
+}
+
+impl ColumnRead {
+    /// Of the columns `roots`, by number, ascending; `None` when the row group does not have them.
+    pub fn of(file: &FileColumns, chunks: &Chunks, roots: &[usize], rows: WantedRows) -> Option<Self> {
+        let leaves = (0..file.parquet.num_columns()).filter(|&leaf| {
+            let root = file.parquet.get_column_root_idx(leaf);
+            roots.binary_search(&root).is_ok()
+        });
+        let wanted = |leaf: usize| {
+            let chunk = chunks.get(leaf)?;
+            Some(WantedChunk { is_wanted: rows.pages_of(&chunk), chunk })
+        };
+        let chunks = leaves.map(wanted).collect::<Option<Vec<_>>>()?;
+        Some(Self { columns: file.project(roots).ok()?, rows, chunks })
+    }
+
+    /// The bytes that it needs, in the order in which [`decode`](Self::decode) takes them.
+    pub fn ranges(&self) -> Vec<Range<u64>> {
+        let mut ranges: Vec<Range<u64>> = Vec::new();
+        for range in self.chunks.iter().flat_map(WantedChunk::ranges).filter(|range| !range.is_empty()) {
+            match ranges.last_mut().filter(|last| last.end == range.start) {
+                Some(last) => last.end = range.end,
+                None => ranges.push(range),
+            }
+        }
+        ranges
+    }
+
+    /// The wanted rows as one batch.
+    ///
+    /// # Errors
+    /// When the bytes are not such columns.
+    pub fn decode(self, bytes: &[Bytes]) -> Result<RecordBatch, ParquetError> {
+        if self.chunks.is_empty() {
+            let options = RecordBatchOptions::new().with_row_count(Some(self.rows.count()));
+            return Ok(RecordBatch::try_new_with_options(self.columns.arrow, Vec::new(), &options)?);
+        }
+        let (content, metadata) = self.plain_file(bytes)?;
+        let options = ArrowReaderOptions::new().with_schema(self.columns.arrow.clone());
+        let metadata = ArrowReaderMetadata::try_new(Arc::new(metadata), options)?;
+        let content = Bytes::from(content);
+        let shares = shares(self.columns.arrow.fields().len());
+        let decode = |roots: Range<usize>| {
+            let columns = ProjectionMask::roots(metadata.parquet_schema(), roots);
+            let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(content.clone(), metadata.clone())
+                .with_projection(columns)
+                .with_batch_size(self.rows.count().max(1));
+            if let Some(ranges) = &self.rows.ranges {
+                let selection = RowSelection::from_consecutive_ranges(ranges.iter().cloned(), self.rows.all);
+                builder = builder.with_row_selection(selection);
+            }
+            one_batch(builder)
+        };
+        match shares.as_slice() {
+            [all] => decode(all.clone()),
+            shares => side_by_side(shares.par_iter().cloned().map(decode).collect::<Result<_, _>>()?),
+        }
+    }
+
+    /// A Parquet file with just these columns and pages, without compression, as far as Parquet's reader looks at it.
+    fn plain_file(&self, bytes: &[Bytes]) -> Result<(Vec<u8>, ParquetMetaData), ParquetError> {
+        let (mut pages, mut content) = (PageBytes { bytes, used: 0 }, Vec::new());
+        let (mut columns, mut offset_indexes) = (Vec::new(), PageIndexBuilder::default());
+        offset_indexes.allocate_offset_indexes(1, self.chunks.len());
+        for (leaf, wanted) in self.chunks.iter().enumerate() {
+            let start = content.len();
+            pages.append(wanted.chunk.dictionary_bytes, wanted.chunk.is_zstd, &mut content)?;
+            let first_page = content.len();
+            let offset_index = wanted.append_pages(&mut pages, &mut content)?;
+            if self.rows.skips_pages() {
+                offset_indexes.put_offset_index(offset_index, 0, leaf);
+            }
+            let column = ColumnChunkMetaData::builder(self.columns.parquet.column(leaf))
+                .set_compression(Compression::UNCOMPRESSED)
+                .set_num_values(self.rows.all as i64)
+                .set_total_compressed_size((content.len() - start) as i64)
+                .set_dictionary_page_offset((first_page > start).then_some(start as i64))
+                .set_data_page_offset(first_page as i64);
+            columns.push(column.build()?);
+        }
+        let rows = self.rows.all as i64;
+        let group = RowGroupMetaData::builder(self.columns.parquet.clone())
+            .set_num_rows(rows)
+            .set_total_byte_size(content.len() as i64)
+            .set_column_metadata(columns)
+            .build()?;
+        let file = FileMetaData::new(1, rows, None, None, self.columns.parquet.clone(), None);
+        let metadata = ParquetMetaDataBuilder::new(file)
+            .add_row_group(group)
+            .set_page_index(Some(Arc::new(offset_indexes.build())))
+            .build();
+        Ok((content, metadata))
+    }
+}
+
+impl WantedChunk {
+    fn ranges(&self) -> impl Iterator<Item = Range<u64>> {
+        let dictionary = self.chunk.dictionary_range();
+        let mut end = dictionary.end;
+        let pages = self.chunk.pages.iter().zip(&self.is_wanted).filter_map(move |(page, is_wanted)| {
+            let start = end;
+            end = start.saturating_add(page.bytes as u64);
+            is_wanted.then_some(start..end)
+        });
+        [dictionary].into_iter().chain(pages)
+    }
+
+    /// Appends the wanted pages; the others take no place.
+    fn append_pages(
+        &self,
+        pages: &mut PageBytes<'_>,
+        content: &mut Vec<u8>,
+    ) -> Result<OffsetIndexMetaData, ParquetError> {
+        let mut offset_index = OffsetIndexBuilder::new();
+        for (page, &is_wanted) in self.chunk.pages.iter().zip(&self.is_wanted) {
+            let start = content.len();
+            if is_wanted {
+                pages.append(page.bytes, self.chunk.is_zstd, content)?;
+            }
+            offset_index.append_row_count(page.rows as i64);
+            offset_index.append_offset_and_size(start as i64, (content.len() - start) as i32);
+        }
+        Ok(offset_index.build())
+    }
+}
+
+/// The bytes of pages, which stand one after another in several pieces, none in two.
+struct PageBytes<'a> {
+    bytes: &'a [Bytes],
+    /// Of the first piece.
+    used: usize,
+}
+
+impl PageBytes<'_> {
+    /// Appends the next page of so many bytes, if it has any, without its compression.
+    fn append(&mut self, page_bytes: usize, is_zstd: bool, out: &mut Vec<u8>) -> Result<(), ParquetError> {
+        if page_bytes == 0 {
+            return Ok(());
+        }
+        while let Some((first, others)) = self.bytes.split_first()
+            && first.len() == self.used
+        {
+            (self.bytes, self.used) = (others, 0);
+        }
+        let page = self.bytes.first().and_then(|first| first.get(self.used..self.used.checked_add(page_bytes)?));
+        let page = page.ok_or_else(|| ParquetError::General("a page is not where it should be".to_owned()))?;
+        self.used += page_bytes;
+        match is_zstd {
+            true => append_plain(page, out),
+            false => {
+                out.extend_from_slice(page);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// The batch with the column `trace` in front, which need not be read: traces are runs of rows.
+pub(super) fn with_traces(
+    batch: &RecordBatch,
+    traces: &Traces<'_>,
+    rows: &[Range<usize>],
+) -> Result<RecordBatch, Error> {
+    let row_count = rows.iter().map(ExactSizeIterator::len).sum();
+    let mut of_rows: Vec<u32> = Vec::with_capacity(row_count);
+    let mut trace = 0;
+    for range in rows {
+        let mut row = range.start;
+        while row < range.end {
+            while trace < traces.len() && traces.span_rows(trace).end <= row {
+                trace += 1;
+            }
+            let end = if trace < traces.len() { traces.span_rows(trace).end.min(range.end) } else { range.end };
+            of_rows.extend(std::iter::repeat_n(trace as u32, end - row));
+            row = end;
+        }
+    }
+    let field = Arc::new(arrow::datatypes::Field::new(column::TRACE, DataType::UInt32, false));
+    let fields = std::iter::once(field).chain(batch.schema_ref().fields().iter().cloned()).collect::<Vec<_>>();
+    let column: ArrayRef = Arc::new(UInt32Array::from(of_rows));
+    let columns = std::iter::once(column).chain(batch.columns().iter().cloned()).collect();
+    let options = RecordBatchOptions::new().with_row_count(Some(row_count));
+    Ok(RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)?)
+}
+
+/// Fewest columns that are worth a thread of their own.
+const LEAST_SHARE: usize = 16;
+
+/// Divides columns among the threads of the pool, in order.
+fn shares(columns: usize) -> Vec<Range<usize>> {
+    let share = columns.div_ceil(rayon::current_num_threads()).max(LEAST_SHARE);
+    (0..columns).step_by(share).map(|start| start..(start + share).min(columns)).collect()
+}
+
+/// One batch with the columns of all; each has the same rows.
+fn side_by_side(parts: Vec<RecordBatch>) -> Result<RecordBatch, ParquetError> {
+    let fields: Vec<FieldRef> = parts.iter().flat_map(|part| part.schema_ref().fields().iter().cloned()).collect();
+    let columns = parts.iter().flat_map(|part| part.columns().iter().cloned()).collect();
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+}
+
+/// The wanted columns by number; see [`Source::read`] for what is wanted.
+pub(super) fn wanted_roots(opened: &Opened, wanted: &Projection) -> Vec<usize> {
+    let whole_attributes = wanted.columns.contains(column::ATTRIBUTES);
+    let in_list = !wanted.attributes.is_disjoint(&opened.list_keys);
+    let is_wanted = |field: &FieldRef| match AttributeColumn::of(field) {
+        Some(of) => whole_attributes || wanted.attributes.contains(&of.key),
+        // traces are runs of rows: the column is made, not read
+        None if field.name() == column::TRACE => false,
+        None => wanted.columns.contains(field.name().as_str()) || in_list && field.name() == column::ATTRIBUTES,
+    };
+    let fields = opened.columns.arrow.fields().iter().enumerate();
+    fields.filter(|(_, field)| is_wanted(field)).map(|(index, _)| index).collect()
+}

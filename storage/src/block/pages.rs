@@ -1,0 +1,86 @@
+//! Pages of a Parquet file without their compression.
+//!
+//! Parquet's own reader makes a compressor and a decompressor for each column chunk that it opens. With a hundred columns to
+//! a row group that takes more time than all they decompress; here each thread has one decompressor. So pages are taken out
+//! of their compression before Parquet's reader sees them, which then reads a file without any.
+
+use std::cell::RefCell;
+
+use parquet::errors::ParquetError;
+use zstd::bulk::Decompressor;
+
+use crate::varint;
+
+/// Most bytes that a page may have without its compression: about a thousand times what a writer aims at.
+const MAX_PAGE_BYTES: usize = 64 << 20;
+
+thread_local! {
+    static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
+}
+
+/// Appends a page, header and content, without compression.
+///
+/// A header is a Thrift struct in the compact protocol whose first three fields are numbers: the kind of the page, its size
+/// without compression, its size here (parquet.thrift, `PageHeader`). The third takes the value of the second; the rest
+/// stays. Nothing but the content is compressed in pages of version 1, the only ones that a block has.
+///
+/// # Errors
+/// When it is not such a page.
+pub(super) fn append_plain(page: &[u8], out: &mut Vec<u8>) -> Result<(), ParquetError> {
+    let mut rest = page;
+    let mut number = || take_field(&mut rest).ok_or_else(broken);
+    let (kind, plain, stored) = (number()?, number()?, number()?);
+    let at = rest.len().checked_sub(stored).filter(|_| plain <= MAX_PAGE_BYTES).ok_or_else(broken)?;
+    let (header, content) = rest.split_at(at);
+    [kind, plain, plain].into_iter().for_each(|number| put_field(out, number));
+    out.extend_from_slice(header);
+    decompress(content, plain, out)
+}
+
+/// What stands before a field that follows its predecessor and is an i32.
+const NEXT_I32: u8 = 0x15;
+
+fn put_field(out: &mut Vec<u8>, number: usize) {
+    out.push(NEXT_I32);
+    varint::put(out, number as u64 * 2); // zigzag
+}
+
+/// Takes a field off the front that [`put_field`] could have put.
+fn take_field(rest: &mut &[u8]) -> Option<usize> {
+    *rest = rest.strip_prefix(&[NEXT_I32])?;
+    let number = varint::take_usize(rest)?;
+    number.is_multiple_of(2).then_some(number / 2)
+}
+
+/// Appends what `content` is without zstd, which must be so many bytes.
+fn decompress(content: &[u8], plain: usize, out: &mut Vec<u8>) -> Result<(), ParquetError> {
+    if plain == 0 {
+        return Ok(());
+    }
+    let start = out.len();
+    out.resize(start + plain, 0);
+    let written = with_decompressor(|zstd| zstd.decompress_to_buffer(content, &mut out[start..]))?;
+    if written == plain { Ok(()) } else { Err(broken()) }
+}
+
+/// The bytes without zstd, at most so many.
+pub(super) fn decompressed(content: &[u8], at_most: usize) -> Result<Vec<u8>, ParquetError> {
+    let plain = Decompressor::upper_bound(content).unwrap_or(at_most).min(at_most);
+    with_decompressor(|zstd| zstd.decompress(content, plain))
+}
+
+fn with_decompressor<T>(
+    work: impl FnOnce(&mut Decompressor<'static>) -> std::io::Result<T>,
+) -> Result<T, ParquetError> {
+    DECOMPRESSOR.with_borrow_mut(|slot| {
+        let zstd = match slot {
+            Some(zstd) => zstd,
+            none => none.insert(Decompressor::new()?),
+        };
+        Ok(work(zstd)?)
+    })
+}
+
+fn broken() -> ParquetError {
+    ParquetError::General("a page is not as long as its header says".to_owned())
+}
