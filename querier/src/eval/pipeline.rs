@@ -170,7 +170,29 @@ impl Pipeline {
             masks if masks.is_never => Some(BooleanBuffer::new_unset(table.trace_count())),
             masks => masks.traces.clone(),
         });
-        Ok(PipelineMasks { of_filters, traces })
+        Ok(PipelineMasks { of_filters, traces: both(traces, self.by_span_count(table)?) })
+    }
+
+    /// Traces that have enough spans, where the pipeline counts what its first filter keeps; `None` for all.
+    fn by_span_count(&self, table: &SpanTable) -> Result<Option<BooleanBuffer>, Error> {
+        let [
+            Stage::Spans(Operand::Filter(filter)),
+            Stage::Aggregate { aggregation: Aggregation::Count, op, literal, .. },
+            ..,
+        ] = self.stages.as_slice()
+        else {
+            return Ok(None);
+        };
+        let filter = &self.filters[*filter];
+        let counts = |spans: usize| Static::Int(spans as i64).compare(*op, literal);
+        let traces = table.traces()?;
+        let passes: Box<dyn Fn(usize) -> bool> = match op {
+            _ if filter.is_fallible() => return Ok(None),
+            _ if filter.is_always() => Box::new(counts),
+            CompareOp::Gt | CompareOp::Ge => Box::new(counts), // it keeps at most all
+            _ => return Ok(None),
+        };
+        Ok(Some(BooleanBuffer::collect_bool(traces.len(), |trace| passes(traces.span_rows(trace).len()))))
     }
 
     /// What every span satisfies that a filter keeps, for each filter.
