@@ -56,6 +56,9 @@ fn with_two_dashes(argument: OsString) -> OsString {
     }
 }
 
+/// Most threads that read and write local files at a time. Each sets memory aside.
+const MAX_BLOCKING_THREADS: usize = 32;
+
 fn run(arguments: Arguments) -> Result<ExitCode> {
     if let Some(command) = arguments.command {
         return cli::run(command, arguments.config_file.as_deref());
@@ -65,8 +68,12 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
     for key in config.not_applicable() {
         warn!(key, "this key of Tempo's does not apply here and is ignored");
     }
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the async runtime")?;
+    memory::use_small_pages();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .max_blocking_threads(MAX_BLOCKING_THREADS)
+        .build()
+        .context("start the async runtime")?;
     runtime.block_on(serve(&config))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -24,6 +24,7 @@ mod quantile;
 mod query;
 mod row_group;
 mod second_stage;
+mod split;
 mod timeline;
 mod values;
 
@@ -32,15 +33,14 @@ use std::sync::{Arc, Mutex};
 use futures::FutureExt;
 use hashbrown::HashSet;
 use model::TraceId;
-use spans::SpanTable;
-use storage::TraceHash;
 use storage::source::Source;
 
-use self::cache::TallyKey;
+use self::cache::{MeasuredTraces, TallyKey};
 pub(crate) use self::cache::{TallyCache, tally_cache};
 pub use self::intervals::Intervals;
 pub(crate) use self::query::MetricsQuery;
 use self::query::{Limits, Tally, exemplars_of};
+use self::split::SplitTraces;
 use crate::answer::{MetricsAnswer, Series, Value};
 use crate::budget::{Budget, Held};
 use crate::cancellation::Cancellation;
@@ -50,7 +50,7 @@ use crate::prune::Pruned;
 use crate::querier::{Inner, locked};
 use crate::reading::Reading;
 use crate::request::MetricsRequest;
-use crate::scan::{OpenSource, Run};
+use crate::scan::OpenSource;
 
 /// Sources that are measured together: enough to keep all cores at work while one waits for its bytes.
 const SOURCES_AT_ONCE: usize = 4;
@@ -101,8 +101,7 @@ struct Measuring<'a> {
 
 impl Measuring<'_> {
     async fn measure(&self) -> Result<Tally, Error> {
-        // also where the query looks at single spans: a span that was sent again may lie in another source
-        let split = self.reading.split_traces(&self.query.finder).await?;
+        let split = self.split_traces().await?;
         let mut tally = self.query.meter.nothing(&self.intervals, &self.limits);
         self.measure_split(&split, &mut tally).await?;
         let measure = |(_, source)| {
@@ -130,22 +129,17 @@ impl Measuring<'_> {
 
     /// What one source has, and which of all intervals its first is. Of a block that lies in the range whole, that is
     /// remembered.
-    async fn measure_source(
-        &self,
-        source: &Arc<dyn Source>,
-        split: &HashSet<TraceId>,
-    ) -> Result<(Tally, usize), Error> {
-        let counts_all = !self.query.needs_whole_traces();
-        let within = counts_all.then(|| self.intervals.within(&source.time_range())).flatten();
+    async fn measure_source(&self, source: &Arc<dyn Source>, split: &SplitTraces) -> Result<(Tally, usize), Error> {
+        let within = self.intervals.within(&source.time_range());
         let (intervals, first_interval) = within.unwrap_or((self.intervals, 0));
         let (block_id, tallies) = (source.block_id(), &self.reading.inner.tallies);
         let without = self.split_of(source, split).await?;
         let key = within.filter(|_| !source.is_live()).map(|_| TallyKey {
-            block_id,
+            blocks: [block_id].into(),
             query: self.text.clone(),
             intervals,
             max_exemplars: self.limits.max_exemplars,
-            without: without.clone(),
+            traces: MeasuredTraces::Without(without.clone()),
         });
         if let Some(tally) = key.as_ref().and_then(|key| tallies.get(key)) {
             self.reading.budget.count_source();
@@ -159,21 +153,6 @@ impl Measuring<'_> {
             tallies.insert(key, Arc::new(tally.clone()));
         }
         Ok((tally, first_interval))
-    }
-
-    /// Those of the split traces that a source may have, ascending.
-    async fn split_of(&self, source: &Arc<dyn Source>, split: &HashSet<TraceId>) -> Result<Arc<[TraceId]>, Error> {
-        if split.is_empty() {
-            return Ok(Arc::default());
-        }
-        let ids = async { Ok(source.traces_by_hash().await?) };
-        let Some(ids) = self.reading.budget.if_readable(source.block_id(), ids).await? else {
-            return Ok(Arc::default());
-        };
-        let may_have = |id: &&TraceId| ids.find(TraceHash::of(id)).next().is_some();
-        let mut of_source: Vec<TraceId> = split.iter().filter(may_have).copied().collect();
-        of_source.sort_unstable();
-        Ok(of_source.into())
     }
 
     /// A damaged source has nothing, and the answer says so.
@@ -221,22 +200,6 @@ impl Measuring<'_> {
         Ok(tally)
     }
 
-    /// Measures the traces that are put together first.
-    async fn measure_split(&self, split: &HashSet<TraceId>, tally: &mut Tally) -> Result<(), Error> {
-        let parts = self.reading.parts_of(split, &self.reading.range).await?;
-        let mut ids: Vec<TraceId> = parts.by_trace.keys().copied().collect();
-        ids.sort_unstable();
-        let mut columns = self.query.finder.projection();
-        columns.merge(&self.query.meter.projection());
-        for batch in parts.batches(&ids)? {
-            let whole = self.reading.read_whole(&parts, ids[batch].iter().copied(), &columns).await?;
-            let (query, intervals, limits) = (self.query.clone(), self.intervals, self.limits.clone());
-            let measure = move || measure_table(&query, &whole.table, &intervals, &limits);
-            tally.merge(self.reading.inner.cpu.run(measure).await??, 0)?;
-        }
-        Ok(())
-    }
-
     fn answer(&self, series: Vec<Series>, request: &MetricsRequest) -> MetricsAnswer {
         let mut series = second_stage::apply(&self.query.second_stages, series);
         let mut partial = match self.reading.budget.left_out() {
@@ -271,17 +234,6 @@ impl Measuring<'_> {
             !sample.is_nan()
         });
     }
-}
-
-fn measure_table(
-    query: &MetricsQuery,
-    table: &SpanTable,
-    intervals: &Intervals,
-    limits: &Limits,
-) -> Result<Tally, Error> {
-    let decided = query.finder.on_dimensions(table)?;
-    let spans = query.finder.select(table, &Run::all(table)?, &decided)?;
-    query.meter.measure(table, &spans, intervals, limits)
 }
 
 /// Fewer labels first, then by their names, then by the texts of their values.

@@ -16,8 +16,12 @@ use crate::error::Error;
 use crate::metrics::{TallyCache, tally_cache};
 use crate::question::{Question, Running};
 use crate::request::{MetricsRequest, SearchRequest, TagNamesRequest, TagValuesRequest};
+use crate::split::{SplitCache, split_cache};
 use crate::telemetry::Telemetry;
 use crate::{metrics, search, tags, trace_by_id};
+
+/// What is known of split traces may take one in so many bytes of what is kept of metrics.
+const SPLIT_SHARE: u64 = 4;
 
 /// Answers questions about stored traces. Cheap to clone.
 ///
@@ -31,6 +35,7 @@ pub(crate) struct Inner {
     pub config: Config,
     pub cpu: CpuPool,
     pub tallies: TallyCache,
+    pub split: SplitCache,
     pub telemetry: Telemetry,
     shares: Shares,
     views: Arc<dyn Views>,
@@ -51,8 +56,9 @@ impl Querier {
         registry: &mut Registry,
     ) -> Self {
         let tallies = tally_cache(config.metrics_cache_max_bytes, storage);
+        let split = split_cache(config.metrics_cache_max_bytes / SPLIT_SHARE, storage);
         let (telemetry, shares) = (Telemetry::new(registry), Shares::new(&config));
-        Self { inner: Arc::new(Inner { config, cpu, tallies, telemetry, shares, views }) }
+        Self { inner: Arc::new(Inner { config, cpu, tallies, split, telemetry, shares, views }) }
     }
 
     /// All spans of a trace; none is an empty answer. `range` is a hint where to look.

@@ -3,6 +3,8 @@
 //! Blocks know it at rest: of the blocks that have parts of a trace, all but one list it ([`Source::continued`]). What is
 //! live changes all the time, so its traces, which are few, are looked for in the blocks near it.
 
+mod at_rest;
+
 use std::sync::Arc;
 
 use futures::FutureExt;
@@ -17,6 +19,8 @@ use crate::concurrent::try_all;
 use crate::error::Error;
 use crate::reading::Reading;
 use crate::scan::OpenSource;
+
+pub(crate) use at_rest::{SplitAtRest, SplitCache, split_cache};
 
 /// Looking a trace up in a block costs about as much as going past so many of its traces.
 const LOOK_UP_COST: usize = 16;

@@ -13,7 +13,7 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Sta
 use prometheus_client::registry::Registry;
 use prost::Message;
 use spans::{SpanTable, TableBuilder};
-use storage::block::{self, BlockCache, BlockSource};
+use storage::block::{self, BlockCache, BlockSource, Continued};
 use storage::index::{IndexBuilder, Limits};
 use storage::memory::MemorySource;
 use storage::paths::BlockFile;
@@ -126,8 +126,18 @@ pub(crate) const SMALL_PAGES: Limits = Limits {
 
 /// The table as a block in memory, with an index under these limits.
 pub(crate) async fn indexed_block(table: &SpanTable, limits: Limits) -> BlockSource {
+    block_with(table, limits, None).await
+}
+
+/// A block that lists these traces as those that older blocks have, too.
+pub(crate) async fn listing_block(table: &SpanTable, continued: &[TraceId]) -> BlockSource {
+    let continued = continued.iter().copied().collect();
+    block_with(table, Limits::default(), Some(Arc::new(continued))).await
+}
+
+async fn block_with(table: &SpanTable, limits: Limits, continued: Continued) -> BlockSource {
     let (objects, tenant) = (Arc::new(InMemory::new()), TenantId::single());
-    let mut block = block::encode(BlockId::generate(), &tenant, table, None).unwrap();
+    let mut block = block::encode(BlockId::generate(), &tenant, table, continued).unwrap();
     let mut index = IndexBuilder::new(limits);
     index.add(table).unwrap();
     let index = index.finish().unwrap();

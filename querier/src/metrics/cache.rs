@@ -18,19 +18,29 @@ pub(crate) type TallyCache = ByteCache<TallyKey, Arc<SeriesTally>>;
 /// Which spans were measured, and how.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct TallyKey {
-    pub block_id: BlockId,
+    /// One, or several that have parts of the traces.
+    pub blocks: Arc<[BlockId]>,
     /// The whole query, as it is printed.
     pub query: Arc<str>,
     /// Those that the block's spans fall into.
     pub intervals: Intervals,
     pub max_exemplars: usize,
-    /// Traces of the block that were measured elsewhere, because other sources have parts of them.
-    pub without: Arc<[TraceId]>,
+    pub traces: MeasuredTraces,
+}
+
+/// Which traces of blocks were measured.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum MeasuredTraces {
+    /// All but these, which are measured elsewhere because other sources have parts of them.
+    Without(Arc<[TraceId]>),
+    Only(Arc<[TraceId]>),
 }
 
 pub(crate) fn tally_cache(capacity_bytes: u64, telemetry: &storage::Telemetry) -> TallyCache {
     let bytes_of = |key: &TallyKey, tally: &Arc<SeriesTally>| {
-        size_of::<TallyKey>() + key.query.len() + size_of_val(&*key.without) + tally.memory_bytes()
+        let (MeasuredTraces::Without(ids) | MeasuredTraces::Only(ids)) = &key.traces;
+        let of_key = key.query.len() + size_of_val(&**ids) + size_of_val(&*key.blocks);
+        size_of::<TallyKey>() + of_key + tally.memory_bytes()
     };
     let capacity = Capacity { name: "metrics", bytes: capacity_bytes, entries: EXPECTED_TALLIES, bytes_of };
     ByteCache::new(&capacity, telemetry)

@@ -3,7 +3,7 @@
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use model::{TenantId, TimeRange};
+use model::{TenantId, TimeRange, TraceId};
 use opentelemetry_proto::tonic::trace::v1::{Span, span};
 use storage::index::Limits;
 use storage::source::Source;
@@ -16,8 +16,8 @@ use crate::answer::{MetricsAnswer, Series, Value};
 use crate::error::Error;
 use crate::request::MetricsRequest;
 use crate::testing::{
-    Damaged, HalfDamaged, MS, START, array, attributes, event, float, indexed_block, int, querier, querier_with,
-    resource, service, source, span, status, table, text,
+    Damaged, HalfDamaged, MS, START, array, attributes, event, float, indexed_block, int, listing_block, querier,
+    querier_with, resource, service, source, span, status, table, text, trace_id,
 };
 
 mod agreement;
@@ -365,5 +365,32 @@ async fn what_a_block_gave_is_remembered_if_all_of_it_was_counted() {
     for _ in 0..2 {
         let answer = querier.metrics(&TenantId::single(), over("{ } | rate()", 0, 60)).await.unwrap();
         assert!(answer.metrics.inspected_spans > 0 && answer.partial.is_some());
+    }
+}
+
+#[tokio::test]
+async fn what_blocks_gave_of_traces_that_they_share_is_remembered() {
+    let part = |second: u8, id: u64, parent: u64| span(second, id, parent, "op", u64::from(second) * SECOND + id, 7);
+    let older = table(vec![service("s", (5..20).map(|second| part(second, 1, 0)).collect())]);
+    let newer = table(vec![service("t", (12..30).map(|second| part(second, 2, 1)).collect())]);
+    let shared: Vec<TraceId> = (12..20).map(trace_id).collect();
+    let blocks: Vec<Arc<dyn Source>> =
+        vec![Arc::new(listing_block(&older, &[]).await), Arc::new(listing_block(&newer, &shared).await)];
+    let live = source(vec![service("u", vec![part(13, 3, 2)])]);
+    for query in ["{ } | rate() by (resource.service.name)", "{ } >> { } | count_over_time()"] {
+        let remembering = querier(blocks.clone());
+        for (is_known, length_seconds) in [(false, 40), (true, 40), (true, 60)] {
+            let asked = request(query, length_seconds, 10);
+            let answer = remembering.metrics(&TenantId::single(), asked.clone()).await.unwrap();
+            let fresh = ask(&blocks, asked).await.unwrap();
+            assert_eq!(format!("{:?}", answer.series), format!("{:?}", fresh.series), "{query}");
+            assert_eq!(answer.metrics.inspected_spans == 0, is_known, "{query}");
+        }
+        // a trace of which a part is live, too, is measured with it
+        let sources: Vec<Arc<dyn Source>> = blocks.iter().cloned().chain([live.clone()]).collect();
+        let answer = ask(&sources, request(query, 40, 10)).await.unwrap();
+        let total: f64 = answer.series.iter().flat_map(|series| &series.values).filter(|value| !value.is_nan()).sum();
+        let expected = if query.contains(">>") { 8.0 + 1.0 } else { (15.0 + 18.0 + 1.0) / 10.0 };
+        assert!((total - expected).abs() < 1e-9, "{query}: {total}");
     }
 }

@@ -1,0 +1,140 @@
+//! Traces of which several sources have parts: put together and measured as a whole. What blocks alone have of them is
+//! remembered, like what each of them has by itself.
+
+use std::sync::Arc;
+
+use hashbrown::HashSet;
+use model::{BlockId, TimeRange, TraceId};
+use spans::SpanTable;
+use storage::TraceHash;
+use storage::source::Source;
+
+use super::Measuring;
+use super::cache::{MeasuredTraces, TallyKey};
+use super::intervals::Intervals;
+use super::query::{Limits, MetricsQuery, Tally};
+use crate::error::Error;
+use crate::scan::Run;
+use crate::split::SplitAtRest;
+
+/// The split traces of a query.
+pub(super) struct SplitTraces {
+    pub ids: HashSet<TraceId>,
+    /// What is known of those that blocks list.
+    at_rest: Arc<SplitAtRest>,
+}
+
+impl Measuring<'_> {
+    /// Also where the query looks at single spans: a span that was sent again may lie in another source.
+    pub(super) async fn split_traces(&self) -> Result<SplitTraces, Error> {
+        let ids = self.reading.split_traces(&self.query.finder).await?;
+        let at_rest = if ids.is_empty() { Arc::default() } else { self.reading.split_at_rest().await? };
+        Ok(SplitTraces { ids, at_rest })
+    }
+
+    pub(super) async fn measure_split(&self, split: &SplitTraces, tally: &mut Tally) -> Result<(), Error> {
+        let live: Vec<Arc<dyn Source>> = self.reading.in_range().map(|(_, source)| source.clone()).collect();
+        let live: Vec<Arc<dyn Source>> = live.into_iter().filter(|source| source.is_live()).collect();
+        let (mut lasting, mut others) = (Vec::new(), Vec::new());
+        for id in &split.ids {
+            let is_whole = |time_range: &TimeRange| self.intervals.within(time_range).is_some();
+            let is_at_rest = split.at_rest.get(id).is_some_and(|trace| is_whole(&trace.time_range));
+            let lasts = is_at_rest && !has_part(&live, id).await?;
+            if lasts { &mut lasting } else { &mut others }.push(*id);
+        }
+        self.measure_lasting(lasting, &split.at_rest, tally).await?;
+        tally.merge(self.measure_whole(others, &self.intervals).await?, 0)
+    }
+
+    /// Measures traces whose parts all lie in blocks and in the range, or remembers what they gave.
+    async fn measure_lasting(
+        &self,
+        mut ids: Vec<TraceId>,
+        at_rest: &SplitAtRest,
+        tally: &mut Tally,
+    ) -> Result<(), Error> {
+        ids.sort_unstable();
+        let time_range = ids.iter().map(|id| at_rest[id].time_range).reduce(|all, one| all.union(&one));
+        let Some((intervals, first_interval)) = time_range.and_then(|range| self.intervals.within(&range)) else {
+            return Ok(());
+        };
+        let mut blocks: Vec<BlockId> = ids.iter().flat_map(|id| &at_rest[id].blocks).copied().collect();
+        blocks.sort_unstable();
+        blocks.dedup();
+        let key = TallyKey {
+            blocks: blocks.into(),
+            query: self.text.clone(),
+            intervals,
+            max_exemplars: self.limits.max_exemplars,
+            traces: MeasuredTraces::Only(ids.clone().into()),
+        };
+        if let Some(known) = self.reading.inner.tallies.get(&key) {
+            return tally.merge(Tally::Series(Arc::unwrap_or_clone(known)), first_interval);
+        }
+        let measured = self.measure_whole(ids, &intervals).await?;
+        if let Tally::Series(series) = &measured
+            && self.reading.budget.left_out() == 0
+        {
+            self.reading.inner.tallies.insert(key, Arc::new(series.clone()));
+        }
+        tally.merge(measured, first_interval)
+    }
+
+    /// Measures the traces that are put together first.
+    async fn measure_whole(&self, ids: Vec<TraceId>, intervals: &Intervals) -> Result<Tally, Error> {
+        let mut tally = self.query.meter.nothing(intervals, &self.limits);
+        let parts = self.reading.parts_of(&ids.into_iter().collect(), &self.reading.range).await?;
+        let mut ids: Vec<TraceId> = parts.by_trace.keys().copied().collect();
+        ids.sort_unstable();
+        let mut columns = self.query.finder.projection();
+        columns.merge(&self.query.meter.projection());
+        for batch in parts.batches(&ids)? {
+            let whole = self.reading.read_whole(&parts, ids[batch].iter().copied(), &columns).await?;
+            let (query, intervals, limits) = (self.query.clone(), *intervals, self.limits.clone());
+            let measure = move || measure_table(&query, &whole.table, &intervals, &limits);
+            tally.merge(self.reading.inner.cpu.run(measure).await??, 0)?;
+        }
+        Ok(tally)
+    }
+
+    /// Those of the split traces that a source may have, ascending.
+    pub(super) async fn split_of(
+        &self,
+        source: &Arc<dyn Source>,
+        split: &SplitTraces,
+    ) -> Result<Arc<[TraceId]>, Error> {
+        let block_id = source.block_id();
+        let (known, others): (Vec<TraceId>, Vec<TraceId>) =
+            split.ids.iter().copied().partition(|id| split.at_rest.contains_key(id) && !source.is_live());
+        let mut of_source = known;
+        of_source.retain(|id| split.at_rest[id].blocks.contains(&block_id));
+        if !others.is_empty() {
+            let ids = async { Ok(source.traces_by_hash().await?) };
+            if let Some(ids) = self.reading.budget.if_readable(block_id, ids).await? {
+                of_source.extend(others.into_iter().filter(|id| ids.find(TraceHash::of(id)).next().is_some()));
+            }
+        }
+        of_source.sort_unstable();
+        Ok(of_source.into())
+    }
+}
+
+async fn has_part(sources: &[Arc<dyn Source>], id: &TraceId) -> Result<bool, Error> {
+    for source in sources {
+        if source.find_trace(id).await?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn measure_table(
+    query: &MetricsQuery,
+    table: &SpanTable,
+    intervals: &Intervals,
+    limits: &Limits,
+) -> Result<Tally, Error> {
+    let decided = query.finder.on_dimensions(table)?;
+    let spans = query.finder.select(table, &Run::all(table)?, &decided)?;
+    query.meter.measure(table, &spans, intervals, limits)
+}
