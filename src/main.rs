@@ -57,7 +57,7 @@ fn with_two_dashes(argument: OsString) -> OsString {
 }
 
 /// Most threads that read and write local files at a time. Each sets memory aside.
-const MAX_BLOCKING_THREADS: usize = 32;
+const MAX_BLOCKING_THREADS: usize = 16;
 
 fn run(arguments: Arguments) -> Result<ExitCode> {
     if let Some(command) = arguments.command {

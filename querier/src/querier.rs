@@ -17,11 +17,13 @@ use crate::metrics::{TallyCache, tally_cache};
 use crate::question::{Question, Running};
 use crate::request::{MetricsRequest, SearchRequest, TagNamesRequest, TagValuesRequest};
 use crate::split::{SplitCache, split_cache};
+use crate::tags::{ValuesCache, values_cache};
 use crate::telemetry::Telemetry;
 use crate::{metrics, search, tags, trace_by_id};
 
-/// What is known of split traces may take one in so many bytes of what is kept of metrics.
+/// What is known of split traces may take one in so many bytes of what is kept of metrics, and so may values of tags.
 const SPLIT_SHARE: u64 = 4;
+const TAG_VALUES_SHARE: u64 = 4;
 
 /// Answers questions about stored traces. Cheap to clone.
 ///
@@ -36,6 +38,7 @@ pub(crate) struct Inner {
     pub cpu: CpuPool,
     pub tallies: TallyCache,
     pub split: SplitCache,
+    pub tag_values: ValuesCache,
     pub telemetry: Telemetry,
     shares: Shares,
     views: Arc<dyn Views>,
@@ -57,8 +60,9 @@ impl Querier {
     ) -> Self {
         let tallies = tally_cache(config.metrics_cache_max_bytes, storage);
         let split = split_cache(config.metrics_cache_max_bytes / SPLIT_SHARE, storage);
+        let tag_values = values_cache(config.metrics_cache_max_bytes / TAG_VALUES_SHARE, storage);
         let (telemetry, shares) = (Telemetry::new(registry), Shares::new(&config));
-        Self { inner: Arc::new(Inner { config, cpu, tallies, split, telemetry, shares, views }) }
+        Self { inner: Arc::new(Inner { config, cpu, tallies, split, tag_values, telemetry, shares, views }) }
     }
 
     /// All spans of a trace; none is an empty answer. `range` is a hint where to look.

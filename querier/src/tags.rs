@@ -11,6 +11,7 @@
 //! together, and looked at as a source of their own.
 
 mod names;
+mod remembered;
 mod values;
 
 use std::ops::Range;
@@ -25,6 +26,7 @@ use storage::source::{Projection, Source};
 use traceql::{Conditions, Field, FieldExpr, TagFilter, parse_tag_filter};
 
 pub(crate) use self::names::tag_names;
+pub(crate) use self::remembered::{ValuesCache, values_cache};
 pub(crate) use self::values::tag_values;
 use crate::budget::Budget;
 use crate::concurrent::{Work, try_all};

@@ -12,9 +12,11 @@ use storage::index::FieldValue;
 use storage::source::Source;
 use traceql::{Field, Kind, Static, Status};
 
+use super::remembered::Remembered;
 use super::{Candidates, TagScan, filter_of};
 use crate::answer::{TagValue, TagValueKind, TagValues};
 use crate::budget::Budget;
+use crate::config::Config;
 use crate::error::Error;
 use crate::eval::column::{Part, Texts};
 use crate::eval::{Column, DimensionMasks, Evaluation, FieldUse, Home, home};
@@ -48,10 +50,36 @@ pub(crate) async fn tag_values(
         return Ok(fixed(tag_value(literal), request.limit));
     }
     let scan = TagScan::new(inner, budget, sources, request.range, &filter, &fields).await?;
-    let values = Arc::new(Mutex::new(Values::new(inner.config.max_bytes_per_tag_answer)));
-    scan.each_source(|source| of_source(&scan, source, &fields, &values).boxed()).await?;
+    let (values, remembered) = (Mutex::new(Values::new(&inner.config)), Remembered::of(request));
+    scan.each_source(|source| known_or_found(&scan, source, &fields, &remembered, &values).boxed()).await?;
     let values = std::mem::take(&mut locked(&values).values);
     Ok(TagValues { metrics: scan.reading.budget.spent(), ..fixed(values, request.limit) })
+}
+
+/// Adds the values of a source, and remembers those of a block.
+async fn known_or_found(
+    scan: &TagScan<'_>,
+    source: Arc<dyn Source>,
+    fields: &[Field],
+    remembered: &Remembered,
+    values: &Mutex<Values>,
+) -> Result<(), Error> {
+    let (inner, key, block_id) = (scan.reading.inner, remembered.key(scan, source.as_ref()), source.block_id());
+    if let Some(known) = key.as_ref().and_then(|key| inner.tag_values.get(key)) {
+        locked(values).extend(known.iter().cloned());
+        return Ok(());
+    }
+    let found = Arc::new(Mutex::new(Values::new(&inner.config)));
+    of_source(scan, source, fields, &found).await?;
+    let found = std::mem::replace(&mut *locked(&found), Values::new(&inner.config));
+    if let Some(key) = key
+        && !found.is_cut
+        && !scan.reading.budget.is_left_out(block_id)
+    {
+        inner.tag_values.insert(key, Arc::new(found.values.clone()));
+    }
+    locked(values).extend(found.values);
+    Ok(())
 }
 
 async fn of_source(
@@ -149,19 +177,26 @@ fn keyword(text: &str) -> TagValue {
 struct Values {
     values: BTreeSet<TagValue>,
     bytes_left: usize,
+    /// True once a value found no room.
+    is_cut: bool,
 }
 
 impl Values {
-    fn new(bytes_left: usize) -> Self {
-        Self { values: BTreeSet::new(), bytes_left }
+    fn new(config: &Config) -> Self {
+        Self { values: BTreeSet::new(), bytes_left: config.max_bytes_per_tag_answer, is_cut: false }
     }
 
     fn extend(&mut self, values: impl IntoIterator<Item = TagValue>) {
         for value in values {
-            if value.text.len() <= self.bytes_left && !self.values.contains(&value) {
-                self.bytes_left -= value.text.len();
-                self.values.insert(value);
+            if self.values.contains(&value) {
+                continue;
             }
+            if value.text.len() > self.bytes_left {
+                self.is_cut = true;
+                continue;
+            }
+            self.bytes_left -= value.text.len();
+            self.values.insert(value);
         }
     }
 }

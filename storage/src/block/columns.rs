@@ -6,7 +6,6 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use bytes::Bytes;
-use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection,
 };
@@ -32,6 +31,8 @@ use crate::source::Projection;
 /// Where runs of wanted rows are shorter on average, Parquet's reader goes through all rows and picks out the wanted ones,
 /// so that every page is needed (`RowSelectionPolicy::Auto`).
 const ROWS_OF_A_RUN: usize = 32;
+/// Fewest columns that are worth a thread of their own.
+const LEAST_SHARE: usize = 16;
 
 /// The columns of a Parquet file, in Parquet's words and in Arrow's.
 #[derive(Clone)]
@@ -67,8 +68,14 @@ pub(super) struct WantedRows {
 
 /// A read of some columns, before it has its bytes.
 pub(super) struct ColumnRead {
-    columns: FileColumns,
     rows: WantedRows,
+    /// At least one; each is decoded by itself.
+    shares: Vec<Share>,
+}
+
+/// Some of the columns of a read.
+struct Share {
+    columns: FileColumns,
     chunks: Vec<WantedChunk>,
 }
 
@@ -124,22 +131,53 @@ impl WantedRows {
 }
 
 impl ColumnRead {
-    /// Of the columns `roots`, by number, ascending; `None` when the row group does not have them.
-    pub fn of(file: &FileColumns, chunks: &Chunks, roots: &[usize], rows: WantedRows) -> Option<Self> {
-        let leaves = (0..file.parquet.num_columns()).filter(|&leaf| {
-            let root = file.parquet.get_column_root_idx(leaf);
-            roots.binary_search(&root).is_ok()
-        });
-        let wanted = |leaf: usize| {
-            let chunk = chunks.get(leaf)?;
-            Some(WantedChunk { is_wanted: rows.pages_of(&chunk), chunk })
-        };
-        let chunks = leaves.map(wanted).collect::<Option<Vec<_>>>()?;
-        Some(Self { columns: file.project(roots).ok()?, rows, chunks })
+    /// Of the columns `roots`, by number, ascending, for so many threads; `None` when the row group does not have them.
+    pub fn of(file: &FileColumns, chunks: &Chunks, roots: &[usize], rows: WantedRows, threads: usize) -> Option<Self> {
+        let share = roots.len().div_ceil(threads.max(1)).max(LEAST_SHARE);
+        let mut shares =
+            roots.chunks(share).map(|roots| Share::of(file, chunks, roots, &rows)).collect::<Option<Vec<_>>>()?;
+        if shares.is_empty() {
+            shares.push(Share::of(file, chunks, &[], &rows)?);
+        }
+        Some(Self { rows, shares })
     }
 
     /// The bytes that it needs, in the order in which [`decode`](Self::decode) takes them.
     pub fn ranges(&self) -> Vec<Range<u64>> {
+        self.shares.iter().flat_map(Share::ranges).collect()
+    }
+
+    /// The wanted rows as one batch.
+    ///
+    /// # Errors
+    /// When the bytes are not such columns.
+    pub fn decode(self, mut bytes: &[Bytes]) -> Result<RecordBatch, ParquetError> {
+        if let [share] = self.shares.as_slice() {
+            return share.decode(bytes, &self.rows);
+        }
+        let mut with_bytes = Vec::new();
+        for share in &self.shares {
+            let (of_share, others) = bytes.split_at_checked(share.ranges().len()).ok_or_else(misplaced)?;
+            with_bytes.push((share, of_share));
+            bytes = others;
+        }
+        let decoded = with_bytes.into_par_iter().map(|(share, bytes)| share.decode(bytes, &self.rows));
+        side_by_side(decoded.collect::<Result<_, _>>()?)
+    }
+}
+
+impl Share {
+    fn of(file: &FileColumns, chunks: &Chunks, roots: &[usize], rows: &WantedRows) -> Option<Self> {
+        let is_wanted = |&leaf: &usize| roots.binary_search(&file.parquet.get_column_root_idx(leaf)).is_ok();
+        let chunk = |leaf: usize| {
+            let chunk = chunks.get(leaf)?;
+            Some(WantedChunk { is_wanted: rows.pages_of(&chunk), chunk })
+        };
+        let chunks = (0..file.parquet.num_columns()).filter(is_wanted).map(chunk).collect::<Option<_>>()?;
+        Some(Self { columns: file.project(roots).ok()?, chunks })
+    }
+
+    fn ranges(&self) -> Vec<Range<u64>> {
         let mut ranges: Vec<Range<u64>> = Vec::new();
         for range in self.chunks.iter().flat_map(WantedChunk::ranges).filter(|range| !range.is_empty()) {
             match ranges.last_mut().filter(|last| last.end == range.start) {
@@ -150,39 +188,25 @@ impl ColumnRead {
         ranges
     }
 
-    /// The wanted rows as one batch.
-    ///
-    /// # Errors
-    /// When the bytes are not such columns.
-    pub fn decode(self, bytes: &[Bytes]) -> Result<RecordBatch, ParquetError> {
+    fn decode(&self, bytes: &[Bytes], rows: &WantedRows) -> Result<RecordBatch, ParquetError> {
         if self.chunks.is_empty() {
-            let options = RecordBatchOptions::new().with_row_count(Some(self.rows.count()));
-            return Ok(RecordBatch::try_new_with_options(self.columns.arrow, Vec::new(), &options)?);
+            let options = RecordBatchOptions::new().with_row_count(Some(rows.count()));
+            return Ok(RecordBatch::try_new_with_options(self.columns.arrow.clone(), Vec::new(), &options)?);
         }
-        let (content, metadata) = self.plain_file(bytes)?;
+        let (content, metadata) = self.plain_file(bytes, rows)?;
         let options = ArrowReaderOptions::new().with_schema(self.columns.arrow.clone());
         let metadata = ArrowReaderMetadata::try_new(Arc::new(metadata), options)?;
-        let content = Bytes::from(content);
-        let shares = shares(self.columns.arrow.fields().len());
-        let decode = |roots: Range<usize>| {
-            let columns = ProjectionMask::roots(metadata.parquet_schema(), roots);
-            let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(content.clone(), metadata.clone())
-                .with_projection(columns)
-                .with_batch_size(self.rows.count().max(1));
-            if let Some(ranges) = &self.rows.ranges {
-                let selection = RowSelection::from_consecutive_ranges(ranges.iter().cloned(), self.rows.all);
-                builder = builder.with_row_selection(selection);
-            }
-            one_batch(builder)
-        };
-        match shares.as_slice() {
-            [all] => decode(all.clone()),
-            shares => side_by_side(shares.par_iter().cloned().map(decode).collect::<Result<_, _>>()?),
+        let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(Bytes::from(content), metadata)
+            .with_batch_size(rows.count().max(1));
+        if let Some(ranges) = &rows.ranges {
+            let selection = RowSelection::from_consecutive_ranges(ranges.iter().cloned(), rows.all);
+            builder = builder.with_row_selection(selection);
         }
+        one_batch(builder)
     }
 
     /// A Parquet file with just these columns and pages, without compression, as far as Parquet's reader looks at it.
-    fn plain_file(&self, bytes: &[Bytes]) -> Result<(Vec<u8>, ParquetMetaData), ParquetError> {
+    fn plain_file(&self, bytes: &[Bytes], rows: &WantedRows) -> Result<(Vec<u8>, ParquetMetaData), ParquetError> {
         let (mut pages, mut content) = (PageBytes { bytes, used: 0 }, Vec::new());
         let (mut columns, mut offset_indexes) = (Vec::new(), PageIndexBuilder::default());
         offset_indexes.allocate_offset_indexes(1, self.chunks.len());
@@ -191,24 +215,23 @@ impl ColumnRead {
             pages.append(wanted.chunk.dictionary_bytes, wanted.chunk.is_zstd, &mut content)?;
             let first_page = content.len();
             let offset_index = wanted.append_pages(&mut pages, &mut content)?;
-            if self.rows.skips_pages() {
+            if rows.skips_pages() {
                 offset_indexes.put_offset_index(offset_index, 0, leaf);
             }
             let column = ColumnChunkMetaData::builder(self.columns.parquet.column(leaf))
                 .set_compression(Compression::UNCOMPRESSED)
-                .set_num_values(self.rows.all as i64)
+                .set_num_values(rows.all as i64)
                 .set_total_compressed_size((content.len() - start) as i64)
                 .set_dictionary_page_offset((first_page > start).then_some(start as i64))
                 .set_data_page_offset(first_page as i64);
             columns.push(column.build()?);
         }
-        let rows = self.rows.all as i64;
         let group = RowGroupMetaData::builder(self.columns.parquet.clone())
-            .set_num_rows(rows)
+            .set_num_rows(rows.all as i64)
             .set_total_byte_size(content.len() as i64)
             .set_column_metadata(columns)
             .build()?;
-        let file = FileMetaData::new(1, rows, None, None, self.columns.parquet.clone(), None);
+        let file = FileMetaData::new(1, rows.all as i64, None, None, self.columns.parquet.clone(), None);
         let metadata = ParquetMetaDataBuilder::new(file)
             .add_row_group(group)
             .set_page_index(Some(Arc::new(offset_indexes.build())))
@@ -267,7 +290,7 @@ impl PageBytes<'_> {
             (self.bytes, self.used) = (others, 0);
         }
         let page = self.bytes.first().and_then(|first| first.get(self.used..self.used.checked_add(page_bytes)?));
-        let page = page.ok_or_else(|| ParquetError::General("a page is not where it should be".to_owned()))?;
+        let page = page.ok_or_else(misplaced)?;
         self.used += page_bytes;
         match is_zstd {
             true => append_plain(page, out),
@@ -277,6 +300,10 @@ impl PageBytes<'_> {
             }
         }
     }
+}
+
+fn misplaced() -> ParquetError {
+    ParquetError::General("a page is not where it should be".to_owned())
 }
 
 /// The batch with the column `trace` in front, which need not be read: traces are runs of rows.
@@ -305,15 +332,6 @@ pub(super) fn with_traces(
     let columns = std::iter::once(column).chain(batch.columns().iter().cloned()).collect();
     let options = RecordBatchOptions::new().with_row_count(Some(row_count));
     Ok(RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)?)
-}
-
-/// Fewest columns that are worth a thread of their own.
-const LEAST_SHARE: usize = 16;
-
-/// Divides columns among the threads of the pool, in order.
-fn shares(columns: usize) -> Vec<Range<usize>> {
-    let share = columns.div_ceil(rayon::current_num_threads()).max(LEAST_SHARE);
-    (0..columns).step_by(share).map(|start| start..(start + share).min(columns)).collect()
 }
 
 /// One batch with the columns of all; each has the same rows.

@@ -84,3 +84,46 @@ fn with_decompressor<T>(
 fn broken() -> ParquetError {
     ParquetError::General("a page is not as long as its header says".to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A page with this content as a writer would write it, its header cut after the sizes.
+    fn page(content: &[u8], stored: &[u8]) -> Vec<u8> {
+        let mut page = Vec::new();
+        [3, content.len(), stored.len()].into_iter().for_each(|number| put_field(&mut page, number));
+        page.extend([0x2c, 0x15, 0x02, 0x00, 0x00]); // the rest of a header: data_page_header { 1 }
+        page.extend(stored);
+        page
+    }
+
+    proptest! {
+        #[test]
+        fn a_page_becomes_what_it_would_be_without_compression(content in prop::collection::vec(0..4_u8, 1..5_000)) {
+            let compressed = zstd::bulk::compress(&content, 3).unwrap();
+            let mut plain = b"before".to_vec();
+            append_plain(&page(&content, &compressed), &mut plain).unwrap();
+            prop_assert_eq!(plain, [b"before", page(&content, &content).as_slice()].concat());
+        }
+
+        #[test]
+        fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..60), is_page in any::<bool>()) {
+            let bytes = if is_page { page(&[7; 40], &bytes) } else { bytes };
+            _ = append_plain(&bytes, &mut Vec::new());
+        }
+    }
+
+    #[test]
+    fn a_page_that_claims_too_much_is_refused() {
+        let compressed = zstd::bulk::compress(&[1; 100], 3).unwrap();
+        for claimed in [99, 101, MAX_PAGE_BYTES + 1] {
+            let mut page = Vec::new();
+            [3, claimed, compressed.len()].into_iter().for_each(|number| put_field(&mut page, number));
+            page.extend(&compressed);
+            append_plain(&page, &mut Vec::new()).unwrap_err();
+        }
+    }
+}

@@ -252,7 +252,7 @@ impl Source for BlockSource {
         let (file, part) = (self.file(BlockFile::Spans), Part::RowGroup(group));
         let roots = wanted_roots(&opened, columns);
         let fetch = async {
-            let read = ColumnRead::of(&opened.columns, &opened_group.spans, &roots, wanted_rows);
+            let read = ColumnRead::of(&opened.columns, &opened_group.spans, &roots, wanted_rows, self.cpu.threads());
             let missing = || Error::block_damaged(file.path.as_ref(), "its directory does not know all columns");
             file.fetch_columns(read.ok_or_else(missing)?).await
         };

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
 use model::{BlockId, Scope, TenantId, TraceId};
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
@@ -85,7 +87,9 @@ async fn one_trace_is_read_without_the_rest() {
 async fn attributes_become_columns_by_themselves() {
     let block = stored(&table_of(&(0..50).collect::<Vec<_>>())).await;
     let projection = Projection { columns: [column::NAME].into(), attributes: ["key.0".to_owned()].into() };
-    let batch = block.fetch(0, &[0..2, 5..9], &projection).await.unwrap().decode().unwrap();
+    let fetched = block.fetch(0, &[0..2, 5..9], &projection).await.unwrap();
+    assert!(fetched.bytes > 0);
+    let batch = fetched.decode().unwrap();
     assert_eq!(batch.num_rows(), 6);
     let schema = batch.schema();
     let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
@@ -96,7 +100,24 @@ async fn attributes_become_columns_by_themselves() {
         .filter_map(|field| AttributeColumn::of(field))
         .filter(|of| of.key != "key.0" || of.scope != Scope::Span);
     assert_eq!(others.count(), 0);
-    assert!(read.bytes > 0);
+}
+
+#[tokio::test]
+async fn any_rows_are_read_as_they_stand_in_the_whole() {
+    let block = stored(&table_of(&(0..300).collect::<Vec<_>>())).await;
+    let rows = block.dimensions().await.unwrap().row_groups[0].spans.len();
+    let read = async |ranges: &[std::ops::Range<usize>]| {
+        block.fetch(0, ranges, &Projection::all()).await.unwrap().decode().unwrap()
+    };
+    let whole = read(&[0..rows]).await;
+    assert!(rows > 3_000, "several pages");
+    // few runs, for which pages are left out, and so many that all are read
+    let few = vec![0..1, 100..140, rows / 2..rows / 2 + 3, rows - 1..rows];
+    let many: Vec<_> = (0..rows / 7).map(|run| run * 7..run * 7 + 1 + run % 3).collect();
+    for ranges in [few, many] {
+        let slices: Vec<RecordBatch> = ranges.iter().map(|range| whole.slice(range.start, range.len())).collect();
+        assert_eq!(read(&ranges).await, concat_batches(&whole.schema(), &slices).unwrap());
+    }
 }
 
 #[tokio::test]

@@ -181,7 +181,7 @@ fn decode_traces(
 ) -> Result<RecordBatch, ParquetError> {
     let fields = TRACES.arrow.fields().iter().enumerate();
     let roots: Vec<usize> = fields.filter(|(_, field)| is_wanted(field.name())).map(|(root, _)| root).collect();
-    let read = ColumnRead::of(&TRACES, chunks, &roots, WantedRows { all: trace_count, ranges: None });
+    let read = ColumnRead::of(&TRACES, chunks, &roots, WantedRows { all: trace_count, ranges: None }, 1);
     let read = read.ok_or_else(|| ParquetError::General("it has other columns than a table of traces".to_owned()))?;
     read.decode(&[bytes])
 }
