@@ -7,6 +7,7 @@ mod damage;
 mod disk_full;
 mod durability;
 mod failure;
+mod far_away;
 mod language;
 mod retention;
 mod server;

@@ -33,8 +33,8 @@ impl Measuring<'_> {
     }
 
     pub(super) async fn measure_split(&self, split: &SplitTraces, tally: &mut Tally) -> Result<(), Error> {
-        let live: Vec<Arc<dyn Source>> = self.reading.in_range().map(|(_, source)| source.clone()).collect();
-        let live: Vec<Arc<dyn Source>> = live.into_iter().filter(|source| source.is_live()).collect();
+        let near = self.reading.near(&self.reading.range).into_iter().map(|(_, source)| source);
+        let live: Vec<Arc<dyn Source>> = near.filter(|source| source.is_live()).collect();
         let (mut lasting, mut others) = (Vec::new(), Vec::new());
         for id in &split.ids {
             let is_whole = |time_range: &TimeRange| self.intervals.within(time_range).is_some();
