@@ -52,8 +52,8 @@ use crate::reading::Reading;
 use crate::request::MetricsRequest;
 use crate::scan::OpenSource;
 
-/// Sources that are measured together: enough to keep all cores at work while one waits for its bytes.
-const SOURCES_AT_ONCE: usize = 4;
+/// Sources that are measured together: enough to keep all cores at work while the others wait for their bytes.
+const SOURCES_AT_ONCE: usize = 16;
 
 /// Answers a metrics query over a consistent set of sources.
 pub(crate) async fn metrics(

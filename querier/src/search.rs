@@ -51,6 +51,11 @@ use crate::scan::{OpenGroup, OpenSource};
 
 /// Sources that are looked at together. The newest come first, and often make the others needless.
 const SOURCES_AT_ONCE: usize = 4;
+/// Sources whose indexes are asked together, which takes a round trip or two: few at first, for the newest are often all
+/// that is needed, and then more and more, for what is rare is looked for in all.
+const FIRST_ASKED: usize = SOURCES_AT_ONCE;
+const ASKED_GROWTH: usize = 2;
+const MOST_ASKED: usize = 64;
 
 /// Stands for the sources before the range among those that may still add matches.
 const EARLIER: usize = usize::MAX;
@@ -118,8 +123,13 @@ impl Search<'_> {
         let hits = Mutex::new(Hits::new(keep, ends, self.reading.budget.hold(0)?));
         let finding = async {
             self.find_split(split, &hits).await?;
-            let find_in = |(number, source)| self.find_in(number, source, split, &hits).boxed();
-            try_all(SOURCES_AT_ONCE, self.reading.in_range().map(find_in).collect()).await?;
+            let sources: Vec<_> = self.reading.in_range().collect();
+            let (mut rest, mut asked) = (sources.as_slice(), FIRST_ASKED);
+            while !rest.is_empty() {
+                let (together, later) = rest.split_at(asked.min(rest.len()));
+                self.find_in_sources(together, split, &hits).await?;
+                (rest, asked) = (later, (asked * ASKED_GROWTH).min(MOST_ASKED));
+            }
             self.find_earlier(&hits).await?;
             locked(&hits).done_with(EARLIER);
             Ok(())
@@ -128,24 +138,60 @@ impl Search<'_> {
         Ok(hits.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Adds the matches of some sources, whose indexes are asked together.
+    async fn find_in_sources(
+        &self,
+        sources: &[(usize, &Arc<dyn Source>)],
+        split: &HashSet<TraceId>,
+        hits: &Mutex<Hits>,
+    ) -> Result<(), Error> {
+        let ask = |(_, source): &(usize, &Arc<dyn Source>)| self.ask((*source).clone(), hits).boxed();
+        let asked = try_all(sources.len(), sources.iter().map(ask).collect()).await?;
+        let find_in = |(&(number, source), asked)| self.find_in(number, source, asked, split, hits).boxed();
+        try_all(SOURCES_AT_ONCE, sources.iter().zip(asked).map(find_in).collect()).await?;
+        Ok(())
+    }
+
+    async fn ask(&self, source: Arc<dyn Source>, hits: &Mutex<Hits>) -> Result<Asked, Error> {
+        if !self.may_add(source.as_ref(), hits) {
+            return Ok(Asked::Nothing);
+        }
+        let conditions = self.query.finder.conditions();
+        let ask = async { Ok(Pruned::ask(source.as_ref(), &conditions).await?) };
+        Ok(match self.reading.budget.if_readable(source.block_id(), ask).await? {
+            None => Asked::Damaged,
+            Some(pruned) if pruned.leaves_nothing(&self.query.finder) => Asked::Nothing,
+            Some(pruned) => Asked::Left(pruned),
+        })
+    }
+
+    /// Whether a source may have matches that are kept: every trace of it starts within its range.
+    fn may_add(&self, source: &dyn Source, hits: &Mutex<Hits>) -> bool {
+        let TimeRange { start_nanos, end_nanos } = source.time_range();
+        let is_past = self.after.is_some_and(|(Reverse(after), _)| start_nanos > after);
+        !is_past && locked(hits).could_keep(end_nanos)
+    }
+
     /// Adds the matches of one source. A damaged source is left out.
     async fn find_in(
         &self,
         number: usize,
         source: &Arc<dyn Source>,
+        asked: Asked,
         split: &HashSet<TraceId>,
         hits: &Mutex<Hits>,
     ) -> Result<(), Error> {
-        // every trace of the source starts within the source's range
-        let TimeRange { start_nanos, end_nanos } = source.time_range();
-        let is_past = self.after.is_some_and(|(Reverse(after), _)| start_nanos > after);
-        if !is_past && locked(hits).could_keep(end_nanos) {
-            let scan = self.scan(number, source, split, hits);
-            if self.reading.budget.if_readable(source.block_id(), scan).await?.is_some() {
-                self.reading.budget.count_source();
+        let budget = &self.reading.budget;
+        let is_read = match asked {
+            Asked::Left(pruned) if self.may_add(source.as_ref(), hits) => {
+                let scan = self.scan(number, source, &pruned, split, hits);
+                budget.if_readable(source.block_id(), scan).await?.is_some()
             }
-        } else {
-            self.reading.budget.count_source();
+            Asked::Left(_) | Asked::Nothing => true,
+            Asked::Damaged => false,
+        };
+        if is_read {
+            budget.count_source();
         }
         locked(hits).done_with(number);
         Ok(())
@@ -155,17 +201,14 @@ impl Search<'_> {
         &self,
         number: usize,
         source: &Arc<dyn Source>,
+        pruned: &Pruned,
         split: &HashSet<TraceId>,
         hits: &Mutex<Hits>,
     ) -> Result<(), Error> {
-        let pruned = Pruned::ask(source.as_ref(), &self.query.finder.conditions()).await?;
-        if pruned.leaves_nothing(&self.query.finder) {
-            return Ok(());
-        }
         let source = OpenSource::open(source.clone()).await?;
         let mut groups = source.newest_groups(&self.reading.range);
         groups.retain(|&group| !pruned.leaves_nothing_of(&self.query.finder, &source.row_group(group).traces));
-        let scan = &Scan { number, source: &source, pruned: &pruned, split, hits };
+        let scan = &Scan { number, source: &source, pruned, split, hits };
         let (mut groups, mut most) = (groups.as_slice(), 1);
         while !groups.is_empty() {
             let (portion, rest) = groups.split_at(most.min(groups.len()));
@@ -270,6 +313,14 @@ impl Search<'_> {
         let mut hits = locked(scan.hits);
         found.into_iter().try_for_each(|hit| hits.add(hit))
     }
+}
+
+/// What the index of a source says of a search.
+enum Asked {
+    /// It has nothing for the answer.
+    Nothing,
+    Damaged,
+    Left(Pruned),
 }
 
 /// One source of a search, while it is looked at.
