@@ -2,7 +2,8 @@
 //!
 //! A span shows the values that made it match, and what `select()` names:
 //!
-//! - `field op literal`: the value if it satisfies that comparison; of an array the elements that do;
+//! - `field op literal`: the value if it satisfies that comparison; of an array the elements that do. It is the same in
+//!   `!(...)`, `by(...)` and aggregates: `by(span.a > 10)` shows no `span.a` of 10 and less;
 //! - fields in other expressions and in `select()`: the value if there is one;
 //! - of events and links the last value that qualifies;
 //! - the name as other values, though it has a place of its own.
@@ -69,12 +70,12 @@ impl Shown {
         for stage in &pipeline.stages {
             match stage {
                 Stage::Spans(expr) => self.collect_spans(expr)?,
-                Stage::By(expr) => self.add_all(expr.fields()),
+                Stage::By(expr) => self.collect(expr)?,
                 Stage::Scalar(filter) => {
                     let aggregate = filter.parts().and_then(|(aggregate, _, _)| aggregate.argument());
-                    self.add_all(aggregate.into_iter().flat_map(FieldExpr::fields));
+                    aggregate.map_or(Ok(()), |expr| self.collect(expr))?;
                 }
-                Stage::Select(fields) => self.add_all(fields),
+                Stage::Select(fields) => fields.iter().for_each(|field| self.add_always(field)),
                 Stage::Coalesce => {}
             }
         }
@@ -92,29 +93,36 @@ impl Shown {
         }
     }
 
-    fn add_all<'f>(&mut self, fields: impl IntoIterator<Item = &'f Field>) {
-        fields.into_iter().for_each(|field| self.add(field, |shown| shown.always = true));
+    fn add_always(&mut self, field: &Field) {
+        self.add(field, |shown| shown.always = true);
     }
 
+    /// A comparison counts wherever it stands: below a negation too it is its own value that is shown.
     fn collect(&mut self, expr: &FieldExpr) -> Result<(), Error> {
-        let FieldExpr::Binary { op, left, right } = expr else {
-            self.add_all(expr.fields());
-            return Ok(());
-        };
-        let (field, literal, op) = match (op, &**left, &**right) {
-            (BinaryOp::Logic(_), left, right) => {
-                self.collect(left)?;
-                return self.collect(right);
-            }
-            (BinaryOp::Compare(op), FieldExpr::Field(field), FieldExpr::Literal(literal)) => (field, literal, *op),
-            (BinaryOp::Compare(op), FieldExpr::Literal(literal), FieldExpr::Field(field)) => {
-                (field, literal, op.mirrored().unwrap_or(*op))
-            }
-            _ => {
-                self.add_all(expr.fields());
+        let (op, left, right) = match expr {
+            FieldExpr::Literal(_) => return Ok(()),
+            FieldExpr::Field(field) => {
+                self.add_always(field);
                 return Ok(());
             }
+            FieldExpr::Unary { expr, .. } => return self.collect(expr),
+            FieldExpr::Binary { op, left, right } => (op, &**left, &**right),
         };
+        match (op, left, right) {
+            (BinaryOp::Compare(op), FieldExpr::Field(field), FieldExpr::Literal(literal)) => {
+                self.add_test(field, *op, literal)
+            }
+            (BinaryOp::Compare(op), FieldExpr::Literal(literal), FieldExpr::Field(field)) => {
+                self.add_test(field, op.mirrored().unwrap_or(*op), literal)
+            }
+            _ => {
+                self.collect(left)?;
+                self.collect(right)
+            }
+        }
+    }
+
+    fn add_test(&mut self, field: &Field, op: CompareOp, literal: &Static) -> Result<(), Error> {
         match (op, literal) {
             (CompareOp::Eq, Static::Nil) => {
                 let is_scoped = !matches!(field, Field::Attribute { scope: None, .. });

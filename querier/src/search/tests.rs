@@ -355,7 +355,9 @@ async fn spans_show_what_made_them_match() {
         let traces = search(&sources, query).await;
         let span = traces[0].span_sets[0].spans[0].clone();
         assert_eq!(span.span_id, span_id(1), "{query}");
-        let attributes = span.attributes.into_iter().map(|(key, value)| format!("{key}={}", print(&value)));
+        let mut attributes = span.attributes;
+        attributes.sort_by(|(left, _), (right, _)| left.cmp(right));
+        let attributes = attributes.into_iter().map(|(key, value)| format!("{key}={}", print(&value)));
         (span.name, attributes.collect::<Vec<_>>().join(" "))
     };
     for (query, expected) in [
@@ -367,14 +369,22 @@ async fn spans_show_what_made_them_match() {
         ("{ span.n + 1 = 4 }", "n=3"),
         (
             "{ span.n = 3 } | select(span.other, span.none, kind, resource.service.name)",
-            "n=3 other=shown kind=unspecified service.name=s",
+            "kind=unspecified n=3 other=shown service.name=s",
         ),
         ("{ span.n = 3 && span.none = nil }", "n=3 none=nil"),
+        ("{ !(span.n = 1 || span.parity = `even`) && span.other = `shown` }", "other=shown"),
+        ("{ !(span.n = 3 && span.none = 1) && span.other = `shown` }", "n=3 other=shown"),
+        ("{ !!(span.n > 2) }", "n=3"),
+        ("{ span.other = `shown` } | by(span.n > 10)", "other=shown"),
+        ("{ span.other = `shown` } | by(span.n > 2)", "n=3 other=shown"),
+        ("{ span.other = `shown` } | by(span.n + 1)", "n=3 other=shown"),
+        ("{ span.other = `shown` } | by((span.n = 1) = (span.parity = `odd`))", "other=shown parity=odd"),
+        ("{ (span.n = 1) = (span.parity = `even`) && span.other = `shown` }", "other=shown"),
         ("{ event:name =~ `e.` }", "event:name=e2"),
         ("{ event.k = `1` }", "k=1"),
         ("{ event:timeSinceStart > 1ms }", "event:timeSinceStart=4ms"),
-        ("{ status = unset && duration = 1ms && rootName = `op` && span.n != nil }", "status=unset n=3"),
-        ("{ nestedSetParent = -1 && span.n = 3 }", "nestedSetParent=-1 n=3"),
+        ("{ status = unset && duration = 1ms && rootName = `op` && span.n != nil }", "n=3 status=unset"),
+        ("{ nestedSetParent = -1 && span.n = 3 }", "n=3 nestedSetParent=-1"),
     ] {
         assert_eq!(shown(query).await, (None, expected.to_owned()), "{query}");
     }
