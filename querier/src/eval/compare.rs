@@ -5,7 +5,7 @@
 
 use arrow::array::{Array, ArrowPrimitiveType, PrimitiveArray};
 use arrow::buffer::{BooleanBuffer, NullBuffer};
-use traceql::{CompareOp, Pattern, Static};
+use traceql::{CompareOp, Static};
 
 use super::column::{Column, Part, Texts, and_valid};
 use crate::error::Error;
@@ -44,12 +44,12 @@ pub(crate) fn with_literal(column: &Column, op: CompareOp, literal: &Static) -> 
     })
 }
 
-/// Rows whose text matches the pattern (or does not, if `negated`). Other types do neither.
-pub(crate) fn with_pattern(column: &Column, pattern: &Pattern, negated: bool) -> BooleanBuffer {
+/// Rows whose text matches a pattern (or does not, if `negated`). Other types do neither.
+pub(crate) fn with_pattern(column: &Column, is_match: &dyn Fn(&str) -> bool, negated: bool) -> BooleanBuffer {
     any_part(column, |part| match part {
-        Part::Text(texts) => Some(texts.test(|value| pattern.is_match(value) != negated)),
+        Part::Text(texts) => Some(texts.test(|value| is_match(value) != negated)),
         Part::Lists(lists) => {
-            let items = with_pattern(&lists.items, pattern, negated);
+            let items = with_pattern(&lists.items, is_match, negated);
             Some(if negated { lists.all(&items) } else { lists.any(&items) })
         }
         _ => None,

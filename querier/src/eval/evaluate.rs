@@ -307,7 +307,11 @@ impl<'a> Evaluation<'a> {
                 compare::with_literal(&*self.column(left, at, active)?, *op, literal)
             }
             NodeKind::Pattern { negated, text, pattern } => {
-                compare::with_pattern(&*self.column(text, at, active)?, pattern, *negated)
+                compare::with_pattern(&*self.column(text, at, active)?, &|text| pattern.is_match(text), *negated)
+            }
+            NodeKind::TraceIdPattern { negated, id, pattern } => {
+                let is_match = |id: &str| pattern.is_match(id) || pattern.is_match(&format!("{id:0>32}"));
+                compare::with_pattern(&*self.column(id, at, active)?, &is_match, *negated)
             }
             NodeKind::Nil { of, present } => {
                 let has_value = self.column(of, at, active)?.present();

@@ -22,7 +22,7 @@ use traceql::{CompareOp, Conditions, FieldExpr, Form, ScalarFilter, SpansetOp, S
 
 use super::aggregate::Aggregation;
 use super::evaluate::DimensionMasks;
-use super::fields::{FieldUse, TREE_COLUMNS};
+use super::fields::{FieldUse, TREE_COLUMNS, group_if_missing};
 use super::filter::Filter;
 use crate::error::Error;
 
@@ -44,8 +44,20 @@ pub(crate) struct Pipeline {
 #[derive(Debug)]
 enum Stage {
     Spans(Operand),
-    By { key: Arc<str>, value: usize },
-    Aggregate { key: Arc<str>, aggregation: Aggregation, value: Option<usize>, op: CompareOp, literal: Static },
+    By {
+        key: Arc<str>,
+        value: usize,
+        if_missing: Option<Static>,
+    },
+    /// Splits span sets by the resource of their spans. No query says so; a search by tags does.
+    ByResource,
+    Aggregate {
+        key: Arc<str>,
+        aggregation: Aggregation,
+        value: Option<usize>,
+        op: CompareOp,
+        literal: Static,
+    },
     Coalesce,
 }
 
@@ -86,9 +98,14 @@ impl Pipeline {
             stages.push(match stage {
                 traceql::Stage::Spans(expr) => Stage::Spans(self.compile_operand(expr)?),
                 traceql::Stage::Scalar(filter) => self.compile_aggregate(filter)?,
-                traceql::Stage::By(expr) => {
-                    Stage::By { key: format!("by({expr})").into(), value: self.compile_value(expr)? }
-                }
+                traceql::Stage::By(expr) => Stage::By {
+                    key: format!("by({expr})").into(),
+                    value: self.compile_value(expr)?,
+                    if_missing: match expr {
+                        FieldExpr::Field(field) => group_if_missing(field),
+                        _ => None,
+                    },
+                },
                 traceql::Stage::Coalesce => Stage::Coalesce,
                 traceql::Stage::Select(_) => continue,
             });

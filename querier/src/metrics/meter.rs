@@ -13,7 +13,7 @@ use std::mem;
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::UInt32Type;
 use hashbrown::HashMap;
-use model::{Intrinsic, Scope};
+use model::Intrinsic;
 use spans::SpanTable;
 use spans::schema::column;
 use storage::source::Projection;
@@ -29,7 +29,9 @@ use super::timeline::{TIME_COLUMNS, Timeline, primitive};
 use super::values::{BUCKET_COUNT, Form, Values, with_bucket};
 use crate::answer::Series;
 use crate::error::Error;
-use crate::eval::{Cell, Column, DimensionMasks, Evaluation, FieldUse, Filter, Groups, Home, Key, home};
+use crate::eval::{
+    Cell, Column, DimensionMasks, Evaluation, FieldUse, Filter, Groups, Home, Key, group_if_missing, home,
+};
 use crate::selection::SelectedSpans;
 use crate::series::{Fold, SeriesKey, SeriesSet};
 
@@ -203,14 +205,11 @@ impl MeteredField {
         Ok((numbers, labels))
     }
 
-    /// Arrays and what cannot be compared have no label. A resource without a service name has the empty one: the language
-    /// knows no nil there.
+    /// Arrays and what cannot be compared have no label.
     fn label(&self, value: &Cell) -> Option<Key> {
         match value {
             Cell::One(value) => Key::of(value),
-            Cell::Missing if self.field == Field::attribute(Scope::Resource, "service.name") => {
-                Some(Key::Text(String::new()))
-            }
+            Cell::Missing => group_if_missing(&self.field).as_ref().and_then(Key::of),
             _ => None,
         }
     }

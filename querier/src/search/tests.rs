@@ -19,8 +19,8 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::request::{SearchFilter, SearchRequest};
 use crate::testing::{
-    Damaged, Gated, HalfDamaged, MS, START, array, attributes, event, int, querier, querier_with, service, source,
-    span, span_id, status, table, text, trace_id,
+    Damaged, Gated, HalfDamaged, MS, START, array, attributes, event, int, querier, querier_with, resource, service,
+    source, span, span_id, status, table, text, trace_id,
 };
 
 fn request(query: &str) -> SearchRequest {
@@ -198,6 +198,16 @@ async fn groups_are_span_sets_of_their_own() {
         sets(&one_source, "{ duration < 100ms } | by(span.none) | count() > 1").await,
         ["by(span.none)=nil count()=2 2  "]
     );
+    // the language knows no nil for a service name: spans without one are together with those whose name is empty
+    let unnamed = [source(vec![
+        resource(&[], "", vec![span(7, 1, 0, "bare", 0, 100)]),
+        service("", vec![span(7, 2, 1, "empty", 10, 50)]),
+        service("back", vec![span(7, 3, 1, "child", 10, 50)]),
+    ])];
+    assert_eq!(
+        sets(&unnamed, "{ } | by(resource.service.name) | select(name)").await,
+        ["by(resource.service.name)= 2 bare empty", "by(resource.service.name)=back 1 child"]
+    );
     let expected =
         ["by(resource.service.name)=back count()=2 2 one two", "by(resource.service.name)=front count()=1 1 root"];
     assert_eq!(sets(&split(), "{ name != `none` } | by(resource.service.name) | count() > 0").await, expected);
@@ -338,6 +348,33 @@ async fn queries_that_cannot_be_answered_say_why() {
     assert_eq!((division.kind(), division.to_string().as_str()), (model::ErrorKind::InvalidInput, "division by zero"));
     assert_eq!(found(&many(1), "{ name = `op` } | rate() with (most_recent=true)").await, [(1, 1)]);
     assert_eq!(found(&many(1), "{ false } > { }").await, []);
+}
+
+#[tokio::test]
+async fn trace_ids_are_shown_and_matched_without_their_leading_zeros() {
+    let id = |bytes: [u8; 2]| [vec![0; 14], bytes.to_vec()].concat();
+    let spans = [[0x0a, 0xbc], [0xab, 0xc0]].map(|bytes| Span { trace_id: id(bytes), ..span(1, 1, 0, "op", 0, 1) });
+    let sources = [source(vec![service("s", spans.into())])];
+    let ids = async |query: &str| {
+        let traces = search(&sources, query).await;
+        let mut ids: Vec<String> = traces
+            .iter()
+            .map(|trace| trace.span_sets[0].attributes.iter().map(|(_, id)| print(id)).collect())
+            .collect();
+        ids.sort();
+        ids.join(" ")
+    };
+    for (filter, expected) in [
+        ("true", "abc abc0"),
+        ("trace:id = `abc`", "abc"),
+        ("trace:id = `00000000000000000000000000000abc`", "abc"),
+        ("trace:id != `0abc`", "abc0"),
+        ("trace:id =~ `abc.*`", "abc abc0"),
+        ("trace:id =~ `0{29}abc`", "abc"),
+        ("trace:id !~ `0*abc`", "abc0"),
+    ] {
+        assert_eq!(ids(&format!("{{ {filter} }} | by(trace:id)")).await, expected, "{filter}");
+    }
 }
 
 #[tokio::test]

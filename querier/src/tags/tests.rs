@@ -149,6 +149,7 @@ async fn values_are_listed_with_their_types() {
         ("status", "<error> <ok> <unset>"),
         ("nestedSetLeft", "1 2"),
         ("duration", ""),
+        ("trace:duration", "10000000"),
         ("trace:id", ""),
     ] {
         assert_eq!(values(field(name), None).await, expected, "{name}");

@@ -129,8 +129,8 @@ fn origin(tag: &Tag) -> Origin {
 
 /// Nearly every value of these is different.
 fn is_not_listed(intrinsic: Intrinsic) -> bool {
-    use Intrinsic::{Duration, LinkSpanId, LinkTraceId, ParentId, SpanId, TraceDuration, TraceId};
-    matches!(intrinsic, Duration | TraceDuration | SpanId | ParentId | TraceId | LinkTraceId | LinkSpanId)
+    use Intrinsic::{Duration, LinkSpanId, LinkTraceId, ParentId, SpanId, TraceId};
+    matches!(intrinsic, Duration | SpanId | ParentId | TraceId | LinkTraceId | LinkSpanId)
 }
 
 fn unscoped(name: &str) -> Vec<Field> {

@@ -1,12 +1,17 @@
 //! A pipeline at work on a batch of spans.
 
 use std::cell::OnceCell;
+use std::collections::BTreeMap;
 use std::ops::Range;
+use std::rc::Rc;
 use std::sync::Arc;
 
+use arrow::array::AsArray;
 use arrow::buffer::BooleanBuffer;
+use arrow::datatypes::UInt32Type;
+use spans::schema::column;
 use spans::{NestedSet, SpanTable};
-use traceql::SpansetOp;
+use traceql::{SpansetOp, Static};
 
 use super::super::aggregate::aggregate;
 use super::super::column::{Cell, Column};
@@ -86,7 +91,8 @@ impl<'a> Batch<'a> {
             }
             sets = match stage {
                 Stage::Spans(operand) => self.spans(operand, sets)?,
-                Stage::By { key, value } => self.by(key, *value, sets)?,
+                Stage::By { key, value, if_missing } => self.by(key, *value, if_missing.as_ref(), sets)?,
+                Stage::ByResource => self.by_resource(sets)?,
                 Stage::Coalesce => coalesce(sets),
                 Stage::Aggregate { key, aggregation, value, op, literal } => {
                     let values = value.map(|value| self.values(value, &sets)).transpose()?;
@@ -158,8 +164,18 @@ impl<'a> Batch<'a> {
         }
     }
 
-    fn by(&self, key: &Arc<str>, value: usize, sets: Vec<SpanRows>) -> Result<Vec<SpanRows>, Error> {
-        let groups = Groups::of(&*self.values(value, &sets)?, &self.rows_of(&sets));
+    fn by(
+        &self,
+        key: &Arc<str>,
+        value: usize,
+        if_missing: Option<&Static>,
+        sets: Vec<SpanRows>,
+    ) -> Result<Vec<SpanRows>, Error> {
+        let mut values = self.values(value, &sets)?;
+        if let Some(value) = if_missing {
+            values = Rc::new(values.as_ref().clone().or_else(&Column::constant(values.rows, value))?);
+        }
+        let groups = Groups::of(&values, &self.rows_of(&sets));
         let mut split = Vec::new();
         for set in sets {
             for (number, rows) in groups.split(set.rows) {
@@ -189,7 +205,7 @@ impl<'a> Batch<'a> {
         })
     }
 
-    fn values(&self, value: usize, sets: &[SpanRows]) -> Result<std::rc::Rc<Column>, Error> {
+    fn values(&self, value: usize, sets: &[SpanRows]) -> Result<Rc<Column>, Error> {
         let nothing = DimensionMasks::NONE;
         let evaluation = Evaluation::new(self.table, &nothing)?;
         evaluation.values(&self.pipeline.values[value], &self.rows_of(sets))
