@@ -457,6 +457,49 @@ async fn a_search_by_tags_finds_traces_without_spans() {
     assert_eq!(count(tags(&[("service.name", "s"), ("name", "op")], Some(10))).await, 6);
     assert_eq!(count(tags(&[("service.name", "s"), ("name", "o")], None)).await, 0);
     assert_eq!(count(tags(&[("root.name", "op")], Some(11))).await, 0);
+    let many = tags(&vec![("a", "b"); 257], None);
+    let error = ask(&sources, SearchRequest { filter: many, ..request("") }).await.unwrap_err();
+    assert_eq!(
+        (error.kind(), error.to_string().contains("more than 256 tags")),
+        (model::ErrorKind::InvalidInput, true)
+    );
+}
+
+#[tokio::test]
+async fn tags_are_met_by_different_spans_of_a_trace() {
+    let tagged = |trace, id, name: &str, pairs: &[(&str, &str)]| {
+        let pairs: Vec<_> = pairs.iter().map(|(key, value)| (*key, text(value))).collect();
+        Span { attributes: attributes(&pairs), ..span(trace, id, 0, name, 0, 10) }
+    };
+    let front = vec![
+        tagged(1, 1, "root", &[("card", "visa"), ("http.method", "GET")]),
+        tagged(1, 2, "paid", &[("loyal", "yes")]),
+    ];
+    let cache = vec![tagged(1, 3, "cached", &[("db.system", "redis"), ("region", "eu")])];
+    let other = vec![tagged(2, 1, "root", &[("card", "visa"), ("region", "eu")])];
+    let resources = || [("front", front.clone()), ("cache", cache.clone()), ("front", other.clone())];
+    let together = vec![source(resources().map(|(name, spans)| service(name, spans)).into())];
+    let apart: Vec<_> = resources().map(|(name, spans)| source(vec![service(name, spans)])).into();
+    for sources in [together, apart] {
+        for (pairs, expected) in [
+            // a name with a column of its own is met anywhere in the trace
+            (&[("service.name", "front"), ("db.system", "redis")][..], vec![1]),
+            (&[("service.name", "cache"), ("http.method", "GET"), ("name", "paid")], vec![1]),
+            (&[("service.name", "front"), ("service.name", "cache")], vec![1]),
+            // the others within one resource's spans, though not in one span
+            (&[("card", "visa"), ("loyal", "yes")], vec![1]),
+            (&[("card", "visa"), ("db.system", "redis")], vec![]),
+            (&[("card", "visa"), ("region", "eu")], vec![2]),
+            (&[("card", "visa"), ("region", "eu"), ("name", "paid")], vec![]),
+            (&[("card", "visa"), ("root.name", "root"), ("http.method", "GET")], vec![1]),
+        ] {
+            let tags = pairs.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
+            let filter = SearchFilter::Tags { tags, min_duration: Some(Duration::from_millis(5)), max_duration: None };
+            let found = ask(&sources, SearchRequest { filter, ..request("") }).await.unwrap().traces;
+            let ids: Vec<u8> = found.iter().map(|trace| trace.trace_id.0[0]).collect();
+            assert_eq!(ids, expected, "{pairs:?}");
+        }
+    }
 }
 
 #[tokio::test]

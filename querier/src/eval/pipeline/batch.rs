@@ -187,6 +187,20 @@ impl<'a> Batch<'a> {
         Ok(split)
     }
 
+    fn by_resource(&self, sets: Vec<SpanRows>) -> Result<Vec<SpanRows>, Error> {
+        let damaged = || Error::damaged(column::RESOURCE);
+        let resources = spans::column(&self.table.spans, column::RESOURCE)?;
+        let resources = resources.as_primitive_opt::<UInt32Type>().ok_or_else(damaged)?.values();
+        let mut split = Vec::new();
+        for SpanRows { run, rows, attributes } in sets {
+            let mut of_resources: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+            rows.into_iter().for_each(|row| of_resources.entry(resources[row as usize]).or_default().push(row));
+            let groups = of_resources.into_values();
+            split.extend(groups.map(|rows| SpanRows { run, rows, attributes: attributes.clone() }));
+        }
+        Ok(split)
+    }
+
     /// The spans that a filter keeps, at least among those of `sets`.
     fn filter(&self, number: usize, sets: &[SpanRows]) -> Result<BooleanBuffer, Error> {
         let filter = &self.pipeline.filters[number];
