@@ -193,8 +193,9 @@ pub(crate) fn traces(table: &SpanTable, wanted: &[ToShow], shown: Option<&Shown>
         let mut found = headers.get(wanted.trace, true)?;
         let span_set = |set: &HitSet| {
             let spans = set.rows.iter().map(|&row| spans.get(row, found.start_nanos)).collect::<Result<_, Error>>()?;
-            let attributes = set.attributes.iter().map(|(key, value)| (key.to_string(), group_value(value))).collect();
-            Ok(SpanSet { matched: set.matched, spans, attributes })
+            let attributes =
+                set.attributes.iter().filter_map(|(key, value)| Some((key.to_string(), group_value(value)?)));
+            Ok(SpanSet { matched: set.matched, spans, attributes: attributes.collect() })
         };
         found.span_sets = wanted.sets.iter().map(span_set).collect::<Result<_, Error>>()?;
         Ok(found)
@@ -402,11 +403,12 @@ fn key(field: &Field) -> String {
     }
 }
 
-/// What a group has in common, or what was aggregated. Spans without a value are a group too.
-fn group_value(value: &Cell) -> Value {
+/// What a group has in common, or what was aggregated. Spans without a value are a group too, of which nothing is said: a
+/// text that stands for it would be of another type than the values of the other groups, and clients fail on such a mix.
+fn group_value(value: &Cell) -> Option<Value> {
     match value {
-        Cell::Missing | Cell::Opaque => Value::String("nil".to_owned()),
-        Cell::One(value) => value.clone().into(),
-        Cell::Many(values) => Value::Array(values.iter().cloned().map(Value::from).collect()),
+        Cell::Missing | Cell::Opaque => None,
+        Cell::One(value) => Some(value.clone().into()),
+        Cell::Many(values) => Some(Value::Array(values.iter().cloned().map(Value::from).collect())),
     }
 }
