@@ -75,6 +75,7 @@ pub(crate) async fn metrics(
         limits: Limits {
             max_samples: inner.config.max_metrics_samples,
             max_exemplars: exemplars_of(&request.query, request.max_exemplars),
+            exemplar_labels: query.labels.clone(),
             cancellation,
         },
     };

@@ -20,7 +20,7 @@ mod certain;
 mod collect;
 mod complete;
 mod query;
-mod render;
+pub(crate) mod render;
 mod whole;
 
 use std::cmp::Reverse;

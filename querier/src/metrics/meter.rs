@@ -20,7 +20,7 @@ use storage::source::Projection;
 use traceql::{Field, FieldExpr};
 
 use super::accumulators::Accumulators;
-use super::exemplars::{Candidate, Exemplars, NO_SERIES, lowest_rows};
+use super::exemplars::{Candidate, Exemplars, Lowest, NO_SERIES, lowest_rows};
 use super::finish;
 use super::group_codes::GroupCodes;
 use super::intervals::Intervals;
@@ -32,6 +32,7 @@ use crate::error::Error;
 use crate::eval::{
     Cell, Column, DimensionMasks, Evaluation, FieldUse, Filter, Groups, Home, Key, group_if_missing, home,
 };
+use crate::search::render;
 use crate::selection::SelectedSpans;
 use crate::series::{Fold, SeriesKey, SeriesSet};
 
@@ -136,6 +137,7 @@ impl SeriesMeter {
         }
         if limits.max_exemplars > 0 {
             tally.add_exemplars(&batch, intervals, &groups.codes, &series_of_code, values.as_ref());
+            tally.exemplars.label(|rows| render::values_of(table, &limits.exemplar_labels, rows))?;
         }
         Ok(tally)
     }
@@ -167,11 +169,10 @@ impl SeriesMeter {
     }
 
     pub fn finish(&self, tally: SeriesTally, intervals: &Intervals) -> Vec<Series> {
-        let value_label = self.value.as_ref().map(|value| value.label.as_str());
         let by: Vec<&str> = self.by.iter().map(|field| field.label.as_str()).collect();
         let bucket_unit = if self.is_of_durations() { 1e9 } else { 1.0 };
         let is_count = self.fold == Fold::Count && !self.is_in_buckets();
-        finish::Labels { by: &by, value: value_label, bucket_unit }.series(tally, &self.finish, is_count, intervals)
+        finish::Labels { by: &by, bucket_unit }.series(tally, &self.finish, is_count, intervals)
     }
 }
 
@@ -233,7 +234,7 @@ impl SeriesTally {
         values: Option<&Values>,
     ) {
         let (timeline, series_count) = (&batch.timeline, self.set.len());
-        let share = self.exemplars.share(series_count);
+        let most = self.exemplars.most_held(series_count);
         let candidate = |(drawn, row): (u64, u32)| {
             let start_nanos = timeline.start_nanos(row as usize);
             Candidate {
@@ -242,12 +243,17 @@ impl SeriesTally {
                 start_nanos,
                 interval: intervals.of(start_nanos).unwrap_or_default() as u32,
                 value: values.map_or(f64::NAN, |values| values.number(row as usize)),
-                measured: values.and_then(|values| values.static_value(row as usize)),
+                row,
+                labels: Vec::new(),
             }
         };
-        let lowest = lowest_rows(timeline, &batch.selected, codes, series_of_code, series_count, share);
+        let lowest = lowest_rows(timeline, &batch.selected, codes, series_of_code, series_count, most);
         for (series, lowest) in lowest.into_iter().enumerate() {
-            self.exemplars.add(series as u32, lowest.rows().map(candidate).collect(), series_count);
+            self.exemplars.add(
+                series as u32,
+                lowest.into_iter().flat_map(Lowest::rows).map(candidate).collect(),
+                series_count,
+            );
         }
     }
 

@@ -70,7 +70,7 @@ impl Measuring<'_> {
         wanted: Vec<usize>,
         intervals: &Intervals,
     ) -> Result<Tally, Error> {
-        let mut columns = self.query.meter.projection();
+        let mut columns = self.query.projection(&self.limits);
         if !self.query.finder.decides_whole_traces() {
             columns.merge(&self.query.finder.projection());
         }
@@ -98,7 +98,7 @@ impl Measuring<'_> {
         if found.is_empty() {
             return Ok(None);
         }
-        let columns = self.query.meter.projection();
+        let columns = self.query.projection(&self.limits);
         let rows = if self.query.meter.needs_whole_runs() {
             group.read_only(&wanted, &columns).await?
         } else {

@@ -24,11 +24,13 @@ use crate::eval::{Cell, Column, DimensionMasks, Evaluation, FieldUse, Home, home
 use crate::finder::HitSet;
 
 /// Which values of a span are shown.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Shown {
     name: Option<ShownField>,
     fields: Vec<ShownField>,
     field_use: FieldUse,
+    /// An exemplar has nothing but these values: those that a search shows elsewhere are among them.
+    is_of_exemplar: bool,
 }
 
 #[derive(Debug)]
@@ -60,8 +62,19 @@ pub(crate) struct ToShow {
 
 impl Shown {
     pub fn of(pipeline: &Pipeline) -> Result<Self, Error> {
-        let mut shown = Self { name: None, fields: Vec::new(), field_use: FieldUse::default() };
+        let mut shown = Self::default();
         shown.collect_pipeline(pipeline)?;
+        shown.field_use = FieldUse::of(shown.fields.iter().map(|shown| &shown.field));
+        Ok(shown)
+    }
+
+    /// What an exemplar shows of its span: what a search with this pipeline would, and some fields besides. What depends on
+    /// other spans of the trace is left out, because they are not read for it.
+    pub fn by_exemplars<'f>(pipeline: &Pipeline, besides: impl IntoIterator<Item = &'f Field>) -> Result<Self, Error> {
+        let mut shown = Self { is_of_exemplar: true, ..Self::default() };
+        shown.collect_pipeline(pipeline)?;
+        besides.into_iter().for_each(|field| shown.add_always(field));
+        shown.fields.retain(|shown| !FieldUse::of([&shown.field]).needs_whole_runs());
         shown.field_use = FieldUse::of(shown.fields.iter().map(|shown| &shown.field));
         Ok(shown)
     }
@@ -146,10 +159,14 @@ impl Shown {
             return;
         }
         let new = || ShownField { field: field.clone(), tests: Vec::new(), always: false, if_missing: false };
-        if matches!(field, Field::Intrinsic(Intrinsic::Name)) {
-            return change(self.name.get_or_insert_with(new));
-        }
-        if has_place_of_its_own(field) {
+        let has_place_of_its_own = match field {
+            Field::Intrinsic(Intrinsic::Name) if !self.is_of_exemplar => {
+                return change(self.name.get_or_insert_with(new));
+            }
+            Field::Intrinsic(intrinsic) if self.is_of_exemplar => *intrinsic == Intrinsic::TraceId,
+            field => has_place_of_its_own(field),
+        };
+        if has_place_of_its_own {
             return;
         }
         let at = self.fields.iter().position(|shown| shown.field == *field).unwrap_or_else(|| {
@@ -159,9 +176,14 @@ impl Shown {
         change(&mut self.fields[at]);
     }
 
+    /// The columns that have the values.
+    pub fn values_projection(&self) -> Projection {
+        self.field_use.projection()
+    }
+
     /// The columns that are needed to show spans.
     pub fn projection(&self) -> Projection {
-        let mut projection = self.field_use.projection();
+        let mut projection = self.values_projection();
         projection.columns.extend([column::SPAN_ID, column::START_OFFSET_NANOS, column::DURATION_NANOS]);
         if self.name.is_some() {
             projection.columns.insert(column::NAME);
@@ -201,6 +223,16 @@ pub(crate) fn traces(table: &SpanTable, wanted: &[ToShow], shown: Option<&Shown>
         Ok(found)
     };
     wanted.iter().map(entry).collect()
+}
+
+/// The values of some spans under the names of their fields, with scopes.
+pub(crate) fn values_of(
+    table: &SpanTable,
+    shown: &Shown,
+    rows: impl Iterator<Item = usize>,
+) -> Result<Vec<Vec<(String, Value)>>, Error> {
+    let spans = Spans::of(table, shown)?;
+    rows.map(|row| spans.values(row, Field::to_string)).collect()
 }
 
 /// What the `traces` table says.
@@ -291,19 +323,23 @@ impl<'a> Spans<'a> {
         let ids = spans::column(self.batch, column::SPAN_ID)?;
         let ids = ids.as_fixed_size_binary_opt().ok_or_else(|| Error::damaged(column::SPAN_ID))?;
         let name = self.shown.name.as_ref().map(|shown| self.name(shown, row)).transpose()?.flatten();
-        let mut attributes = Vec::new();
-        for (shown, column) in self.shown.fields.iter().zip(&self.columns) {
-            if let Some(value) = self.value(shown, column, row)? {
-                attributes.push((key(&shown.field), value));
-            }
-        }
         Ok(FoundSpan {
             span_id: SpanId(ids.value(row).try_into().map_err(|_| Error::damaged(column::SPAN_ID))?),
             name,
             start_nanos: trace_start_nanos.wrapping_add(nanos(column::START_OFFSET_NANOS)? as u64),
             duration_nanos: nanos(column::DURATION_NANOS)?.max(0) as u64,
-            attributes,
+            attributes: self.values(row, key)?,
         })
+    }
+
+    fn values(&self, row: usize, name: impl Fn(&Field) -> String) -> Result<Vec<(String, Value)>, Error> {
+        let mut values = Vec::new();
+        for (shown, column) in self.shown.fields.iter().zip(&self.columns) {
+            if let Some(value) = self.value(shown, column, row)? {
+                values.push((name(&shown.field), value));
+            }
+        }
+        Ok(values)
     }
 
     fn name(&self, shown: &ShownField, row: usize) -> Result<Option<String>, Error> {
