@@ -95,7 +95,7 @@ impl<'a> Reading<'a> {
         let first_columns = finder.first_projection().filter(|_| !wanted.is_empty());
         if let Some(columns) = &first_columns {
             let rows = group.read(wanted, columns).await?;
-            self.budget.count_read(rows.bytes, rows.table.span_count())?;
+            self.budget.count_read(rows.bytes, &rows.table)?;
             let (finder, decided, runs) = (finder.clone(), decided.clone(), rows.runs(wanted)?);
             let narrow = move || {
                 let candidates = finder.narrow(&rows.table, &runs, &decided)?;
@@ -108,7 +108,10 @@ impl<'a> Reading<'a> {
             return Ok(None);
         }
         let rows = group.read(wanted, &finder.projection()).await?;
-        self.budget.count_read(rows.bytes, if first_columns.is_some() { 0 } else { rows.table.span_count() })?;
+        match first_columns {
+            Some(_) => self.budget.count_read_again(rows.bytes, &rows.table)?,
+            None => self.budget.count_read(rows.bytes, &rows.table)?,
+        }
         Ok(Some(rows))
     }
 
@@ -200,7 +203,7 @@ impl<'a> Reading<'a> {
         let Some((table, bytes)) = self.budget.if_readable(group.source.source.block_id(), read).await? else {
             return Ok(None);
         };
-        self.budget.count_read(bytes, table.span_count())?;
+        self.budget.count_read(bytes, &table)?;
         let held = self.budget.hold(parts::memory_bytes(&table))?;
         Ok(Some((table, held)))
     }

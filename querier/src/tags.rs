@@ -191,7 +191,7 @@ impl<'a> TagScan<'a> {
             return Ok(());
         }
         let rows = group.read(&wanted, columns).await?;
-        self.reading.budget.count_read(rows.bytes, rows.table.span_count())?;
+        self.reading.budget.count_read(rows.bytes, &rows.table)?;
         let work = move || {
             let in_range = rows.mask(&rows.runs(&wanted)?);
             let evaluation = Evaluation::new(&rows.table, &masks)?;

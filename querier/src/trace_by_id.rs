@@ -88,7 +88,7 @@ async fn read_part(
     let group = OpenSource::open(source).await?.group(at.group).await?;
     let _turn = budget.turn().await;
     let (table, bytes) = parts::read_whole(&group, &[at.trace]).await?;
-    budget.count_read(bytes, table.span_count())?;
+    budget.count_read(bytes, &table)?;
     let held = budget.hold(parts::memory_bytes(&table))?;
     Ok(Some((table, held)))
 }

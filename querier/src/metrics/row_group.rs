@@ -75,7 +75,7 @@ impl Measuring<'_> {
             columns.merge(&self.query.finder.projection());
         }
         let rows = group.read(&wanted, &columns).await?;
-        self.reading.budget.count_read(rows.bytes, rows.table.span_count())?;
+        self.reading.budget.count_read(rows.bytes, &rows.table)?;
         let (query, decided) = (self.query.clone(), decided.clone());
         let (intervals, limits) = (*intervals, self.limits.clone());
         let measure = move || {
@@ -104,7 +104,7 @@ impl Measuring<'_> {
         } else {
             group.read_near(&found, &columns).await?
         };
-        self.reading.budget.count_read(rows.bytes, 0)?;
+        self.reading.budget.count_read_again(rows.bytes, &rows.table)?;
         let (query, intervals, limits) = (self.query.clone(), *intervals, self.limits.clone());
         let measure = move || query.meter.measure(&rows.table, &at_positions(found, &rows)?, &intervals, &limits);
         Ok(Some(self.reading.inner.cpu.run(measure).await??))

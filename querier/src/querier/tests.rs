@@ -4,11 +4,15 @@ use std::num::NonZeroU64;
 use std::time::Duration;
 
 use futures::FutureExt;
-use model::ErrorKind;
+use model::{BlockId, ErrorKind};
+use storage::memory::MemorySource;
 
 use super::*;
 use crate::metrics::Intervals;
-use crate::testing::{Gated, MS, START, querier_with, service, source, span};
+use crate::request::{SearchFilter, Tag, TagScope};
+use crate::testing::{
+    Gated, MS, SMALL_PAGES, START, indexed_block, querier_with, service, source, span, table, trace_id,
+};
 
 fn rate() -> MetricsRequest {
     let range = TimeRange::new(START, START + 1_000 * MS);
@@ -64,4 +68,49 @@ async fn row_groups_of_all_queries_take_turns() {
     for answer in futures::future::join_all(queries).await {
         assert_eq!(answer.unwrap().series.len(), 1);
     }
+}
+
+#[tokio::test]
+async fn every_answer_tells_how_many_bytes_were_inspected_wherever_they_lie() {
+    let spans = (1..=9).map(|trace| span(trace, 1, 0, "op", u64::from(trace), 1)).collect();
+    let table = table(vec![service("s", spans)]);
+    let live: Arc<dyn Source> = Arc::new(MemorySource::new(BlockId::generate(), table.clone()).unwrap());
+    let block: Arc<dyn Source> = Arc::new(indexed_block(&table, SMALL_PAGES).await);
+    let tenant = TenantId::single();
+    let inspected = async |source: Arc<dyn Source>| {
+        let querier = querier_with(Config::default(), vec![source]);
+        let search = SearchRequest {
+            filter: SearchFilter::TraceQl("{ name = `op` }".to_owned()),
+            range: TimeRange::ALL,
+            limit: 20,
+            spans_per_span_set: 3,
+            after: None,
+        };
+        let names = |query: Option<&str>| TagNamesRequest {
+            scope: TagScope::All,
+            range: TimeRange::ALL,
+            query: query.map(str::to_owned),
+            limit: None,
+        };
+        let tag = |name: &str| TagValuesRequest {
+            tag: Tag::Field(traceql::parse_field(name).unwrap()),
+            range: TimeRange::ALL,
+            query: None,
+            limit: None,
+        };
+        [
+            querier.search(&tenant, search, None).await.unwrap().metrics,
+            querier.metrics(&tenant, rate()).await.unwrap().metrics,
+            querier.trace_by_id(&tenant, trace_id(1), None).await.unwrap().metrics,
+            querier.tag_names(&tenant, names(None)).await.unwrap().metrics,
+            querier.tag_names(&tenant, names(Some("{ name = `op` }"))).await.unwrap().metrics,
+            querier.tag_values(&tenant, tag("resource.service.name")).await.unwrap().metrics,
+            querier.tag_values(&tenant, tag("name")).await.unwrap().metrics,
+        ]
+        .map(|metrics| metrics.inspected_bytes)
+    };
+    let (of_live, of_block) = (inspected(live).await, inspected(block).await);
+    assert!(of_live.iter().chain(&of_block).all(|bytes| *bytes > 0), "{of_live:?} {of_block:?}");
+    // nine names of four bytes are looked at, however small the block is
+    assert!(of_live[..3].iter().chain(&of_block[..3]).all(|bytes| *bytes >= 36), "{of_live:?} {of_block:?}");
 }

@@ -119,7 +119,7 @@ impl Search<'_> {
         };
         let block_id = group.source.source.block_id();
         let Some(rows) = self.reading.budget.if_readable(block_id, read).await? else { return Ok(Vec::new()) };
-        self.reading.budget.count_read(rows.bytes, 0)?;
+        self.reading.budget.count_read_again(rows.bytes, &rows.table)?;
         let positions = |mut hit: Hit| {
             for row in hit.sets.iter_mut().flat_map(|set| &mut set.rows) {
                 *row = rows.position(*row)?;

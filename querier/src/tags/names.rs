@@ -77,6 +77,7 @@ async fn of_source(
 ) -> Result<(), Error> {
     if scan.filter.is_none() {
         let keys = source.keys().await?;
+        scan.reading.budget.count_inspected(keys.iter().map(|(_, name)| name.len()).sum());
         let mut names = names.lock().unwrap_or_else(PoisonError::into_inner);
         let wanted = keys.iter().filter(|(scope, _)| scopes.contains(scope));
         wanted.for_each(|(scope, name)| names.add(*scope, name));

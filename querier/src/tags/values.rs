@@ -63,7 +63,10 @@ async fn of_source(
     let mut unlisted = Vec::new();
     for field in fields {
         match listed(scan, source.as_ref(), field).await? {
-            Some(found) => locked(values).extend(found),
+            Some(found) => {
+                scan.reading.budget.count_inspected(found.iter().map(|value| value.text.len()).sum());
+                locked(values).extend(found);
+            }
             None => unlisted.push(field),
         }
     }
@@ -185,6 +188,7 @@ async fn of_small_tables(
         };
         let mut found = HashSet::new();
         add_values(&column, &rows, &mut found);
+        scan.reading.budget.count_inspected(found.iter().map(|value| value.text.len()).sum());
         locked(values).extend(found);
     }
     Ok(())
