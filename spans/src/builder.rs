@@ -285,7 +285,9 @@ impl Sink for TableBuilder {
         let Self { strings, spans, .. } = self;
         spans.trace_id.push(fixed(span.trace_id));
         spans.span_id.push(fixed(span.span_id));
-        spans.parent_span_id.push((!span.parent_span_id.is_empty()).then(|| fixed(span.parent_span_id)));
+        // an id of zeros is none
+        let parent_span_id = (!span.parent_span_id.is_empty()).then(|| fixed(span.parent_span_id));
+        spans.parent_span_id.push(parent_span_id.filter(|id| *id != [0; 8]));
         spans.start_nanos.push(span.start_nanos);
         spans.end_nanos.push(span.end_nanos);
         spans.name.push(strings.intern(span.name));
