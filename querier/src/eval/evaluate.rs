@@ -387,7 +387,7 @@ fn not(column: &Column) -> Column {
         Part::Bool(array) => Some(Part::Bool(BooleanArray::new(!array.values(), array.nulls().cloned()))),
         _ => None,
     });
-    Column { rows: column.rows, parts: parts.collect(), opaque: None }
+    Column { rows: column.rows, parts: parts.collect(), opaque: None, more: Vec::new() }
 }
 
 fn get_or_try<T>(cell: &OnceCell<T>, make: impl FnOnce() -> Result<T, Error>) -> Result<&T, Error> {

@@ -362,10 +362,11 @@ impl<'a> Spans<'a> {
         };
         let mut is_missing = true;
         for item in items.rev() {
-            let cell = column.cell(item);
-            is_missing &= cell == Cell::Missing;
-            if let Some(value) = self.qualifying(shown, cell) {
-                return Ok(Some(value));
+            for cell in column.cells(item) {
+                is_missing &= cell == Cell::Missing;
+                if let Some(value) = self.qualifying(shown, cell) {
+                    return Ok(Some(value));
+                }
             }
         }
         Ok((shown.if_missing && is_missing).then(|| Value::String("nil".to_owned())))

@@ -8,7 +8,7 @@ mod pieces;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{TenantId, TimeRange, TraceId};
+use model::{BlockId, TenantId, TimeRange, TraceId};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use storage::source::Source;
 use tokio::sync::watch;
@@ -17,10 +17,10 @@ use super::FIRST_PORTION_SPANS;
 use crate::answer::{FoundTrace, SearchAnswer, SpanSet, Value};
 use crate::config::Config;
 use crate::error::Error;
-use crate::request::{SearchFilter, SearchRequest};
+use crate::request::{SearchFilter, SearchRequest, Tag, TagValuesRequest};
 use crate::testing::{
-    Damaged, Gated, HalfDamaged, MS, START, array, attributes, event, int, querier, querier_with, resource, service,
-    source, span, span_id, status, table, text, trace_id,
+    Damaged, Gated, HalfDamaged, MS, SMALL_PAGES, START, array, attributes, bool, event, indexed_block, int, querier,
+    querier_with, resource, service, source, span, span_id, status, table, text, trace_id,
 };
 
 fn request(query: &str) -> SearchRequest {
@@ -425,6 +425,62 @@ async fn spans_show_what_made_them_match() {
     assert_eq!(shown("{ name = `op` }").await, (Some("op".to_owned()), String::new()));
     let traces = search(&sources, "{ }").await;
     assert_eq!((traces[0].span_sets[0].matched, traces[0].span_sets[0].spans.len()), (5, 3));
+}
+
+#[tokio::test]
+async fn every_value_of_a_key_that_a_span_has_twice_is_found() {
+    let with = |id, pairs: &[_]| Span { attributes: attributes(pairs), ..span(1, id, 0, "op", id, 1) };
+    let mut spans = vec![
+        with(1, &[("k", text("one")), ("k", text("two")), ("k", int(7)), ("flag", bool(false)), ("flag", bool(true))]),
+        with(2, &[("k", text("one"))]),
+        with(3, &[("k", int(8)), ("k", text("two"))]),
+        with(4, &[]),
+    ];
+    spans[3].events = vec![event("e", START, &[("k", text("in")), ("k", text("out"))])];
+    let resources = [("service.name", text("s")), ("r", int(1)), ("k", text("res")), ("r", int(2)), ("k", text("too"))];
+    let table = table(vec![resource(&resources, "", spans)]);
+    let live: Arc<dyn Source> =
+        Arc::new(storage::memory::MemorySource::new(BlockId::generate(), table.clone()).unwrap());
+    let block: Arc<dyn Source> = Arc::new(indexed_block(&table, SMALL_PAGES).await);
+    for source in [live, block] {
+        let ids = async |query: &str| {
+            let asked = SearchRequest { spans_per_span_set: 9, ..request(query) };
+            let traces = ask(std::slice::from_ref(&source), asked).await.unwrap().traces;
+            let spans = traces.into_iter().flat_map(|trace| trace.span_sets.into_iter().flat_map(|set| set.spans));
+            spans.map(|span| u64::from_be_bytes(span.span_id.0)).collect::<Vec<_>>()
+        };
+        for (query, expected) in [
+            ("{ span.k = `one` }", vec![1, 2]),
+            ("{ span.k = `two` }", vec![1, 3]),
+            ("{ span.k = 7 }", vec![1]),
+            ("{ span.k > 6 }", vec![1, 3]),
+            ("{ span.k =~ `tw.` }", vec![1, 3]),
+            ("{ span.k != `two` }", vec![2]),
+            ("{ span.k !~ `tw.` }", vec![2]),
+            ("{ span.k != 7 }", vec![3]),
+            ("{ span.flag }", vec![1]),
+            ("{ span.k = nil }", vec![4]),
+            ("{ .k = `two` }", vec![1, 3]),
+            ("{ .k = `too` }", vec![4]),
+            ("{ resource.r = 2 }", vec![1, 2, 3, 4]),
+            ("{ resource.r != 2 }", vec![]),
+            ("{ event.k = `out` }", vec![4]),
+            ("{ span.k = `two` && resource.k = `too` }", vec![1, 3]),
+        ] {
+            assert_eq!(ids(query).await, expected, "{query}");
+        }
+        let traces = search(std::slice::from_ref(&source), "{ span.k = `two` && span.k > 7 }").await;
+        let shown = traces[0].span_sets[0].spans[0].attributes.iter().map(|(_, value)| print(value));
+        assert_eq!(shown.collect::<Vec<_>>(), ["8"]);
+        let values = async |name: &str| {
+            let tag = Tag::Field(traceql::parse_field(name).unwrap());
+            let request = TagValuesRequest { tag, range: TimeRange::ALL, query: None, limit: None };
+            let found = querier(vec![source.clone()]).tag_values(&TenantId::single(), request).await.unwrap();
+            found.values.into_iter().map(|value| value.text).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(values("span.k").await, "one two 7 8");
+        assert_eq!((values("resource.r").await, values("event.k").await), ("1 2".into(), "in out".into()));
+    }
 }
 
 fn print(value: &Value) -> String {

@@ -16,7 +16,7 @@ use super::{Candidates, TagScan, filter_of};
 use crate::answer::{TagValue, TagValueKind, TagValues};
 use crate::budget::Budget;
 use crate::error::Error;
-use crate::eval::column::{Part, Texts};
+use crate::eval::column::{Lists, Part, Texts};
 use crate::eval::{Column, DimensionMasks, Evaluation, FieldUse, Home, home};
 use crate::legacy;
 use crate::mask;
@@ -236,13 +236,16 @@ fn add_values(column: &Column, rows: &BooleanBuffer, values: &mut HashSet<TagVal
                     rows.set_indices().filter(|&row| array.is_valid(row)).map(|row| array.value(row)).collect();
                 values.extend(bools.into_iter().filter_map(|value| tag_value(&Static::Bool(value))));
             }
-            Part::Lists(lists) => {
-                let items = mask::of_ranges(lists.items.rows, rows.set_indices().map(|row| lists.range(row)));
-                add_values(&lists.items, &items, values);
-            }
+            Part::Lists(lists) => add_items(lists, rows, values),
             Part::Status(_) | Part::Kind(_) => {} // listed without looking
         }
     }
+    column.more.iter().for_each(|more| add_items(more, rows, values));
+}
+
+fn add_items(lists: &Lists, rows: &BooleanBuffer, values: &mut HashSet<TagValue>) {
+    let items = mask::of_ranges(lists.items.rows, rows.set_indices().map(|row| lists.range(row)));
+    add_values(&lists.items, &items, values);
 }
 
 fn add_texts(texts: &Texts, rows: &BooleanBuffer, values: &mut HashSet<TagValue>) {
