@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, DictionaryArray, Int32Array};
 use arrow::datatypes::Int32Type;
-use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
 use crate::decode::{self, AnyValue, EventFields, LinkFields, Sink, SpanFields};
@@ -100,7 +99,7 @@ struct Links {
 /// Distinct rows of a dimension, found again by the bytes that were sent.
 #[derive(Default)]
 struct Distinct {
-    rows: HashMap<Vec<u8>, u32, FixedState>,
+    rows: HashMap<Vec<u8>, u32>,
     current: u32,
     /// Length of all keys of `rows`.
     key_bytes: usize,
