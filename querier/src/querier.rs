@@ -105,7 +105,11 @@ impl Querier {
     }
 
     async fn sources(&self, tenant: &TenantId) -> Result<Vec<Arc<dyn Source>>, Error> {
-        Ok(self.inner.views.view(tenant).await?.sources)
+        let sources = self.inner.views.view(tenant).await?.sources;
+        if !sources.is_empty() {
+            self.inner.telemetry.has_data(tenant);
+        }
+        Ok(sources)
     }
 
     /// Waits for the answer up to the deadline. However the question ends, it is counted and logged.

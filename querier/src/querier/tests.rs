@@ -114,3 +114,21 @@ async fn every_answer_tells_how_many_bytes_were_inspected_wherever_they_lie() {
     // nine names of four bytes are looked at, however small the block is
     assert!(of_live[..3].iter().chain(&of_block[..3]).all(|bytes| *bytes >= 36), "{of_live:?} {of_block:?}");
 }
+
+#[tokio::test]
+async fn tenants_that_do_not_exist_make_no_series() {
+    let mut registry = Registry::default();
+    let telemetry = storage::Telemetry::unregistered();
+    let views = Arc::new(storage::view::TenantView::default());
+    let querier = Querier::new(Config::default(), views, CpuPool::new(1), &telemetry, &mut registry);
+    for number in 0..1_000 {
+        querier.metrics(&TenantId::parse(&format!("t{number}")).unwrap(), rate()).await.unwrap();
+    }
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+    let queries: Vec<&str> =
+        text.lines().filter(|line| line.starts_with("tempo_query_frontend_queries_total{")).collect();
+    let expected =
+        r#"tempo_query_frontend_queries_total{op="metrics",result="completed",tenant="unknown tenant"} 1000"#;
+    assert_eq!(queries, [expected]);
+}
