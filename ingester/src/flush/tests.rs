@@ -1,6 +1,6 @@
 //! A block is published once, and not when its files may be gone.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use model::{BlockId, TenantId};
 use object_store::ObjectStore;
