@@ -16,6 +16,7 @@ use spans::SpanTable;
 use tracing::{debug, warn};
 
 use crate::answer::QueryMetrics;
+use crate::cancellation::Cancellation;
 use crate::config::Config;
 use crate::error::Error;
 use crate::memory::{Account, Memory};
@@ -42,6 +43,8 @@ pub(crate) struct Budget {
     max_bytes: u64,
     /// Of blocks, as they lie in the store.
     read_bytes: AtomicU64,
+    /// Says whether somebody still waits for the query.
+    pub cancellation: Cancellation,
     memory: Account,
     turns: QueryTurns,
     spent: Mutex<QueryMetrics>,
@@ -54,6 +57,7 @@ impl Budget {
         Arc::new(Self {
             max_bytes: config.max_bytes_per_query,
             read_bytes: AtomicU64::new(0),
+            cancellation: Cancellation::default(),
             memory: shares.memory.open(),
             turns: shares.turns.join(config.max_concurrent_reads),
             spent: Mutex::default(),

@@ -43,7 +43,7 @@ pub(crate) use self::query::MetricsQuery;
 use self::query::{Limits, Tally, exemplars_of};
 use crate::answer::{MetricsAnswer, Series, Value};
 use crate::budget::{Budget, Held};
-use crate::cancellation::Cancellation;
+use crate::cancellation::is_waited_for;
 use crate::concurrent::try_in_order;
 use crate::error::Error;
 use crate::prune::Pruned;
@@ -64,8 +64,7 @@ pub(crate) async fn metrics(
 ) -> Result<MetricsAnswer, Error> {
     let query = Arc::new(MetricsQuery::of(&request.query)?);
     let intervals = request.intervals;
-    let cancellation = Cancellation::default();
-    let _cancel = cancellation.on_drop();
+    let cancellation = budget.cancellation.clone();
     let measuring = Measuring {
         held: Mutex::new(budget.hold(0)?),
         text: request.query.to_string().into(),
@@ -85,7 +84,7 @@ pub(crate) async fn metrics(
         true => query.meter.nothing(&intervals, &measuring.limits),
         false => measuring.measure().await?,
     };
-    let series = inner.cpu.run(move || in_order(query.meter.finish(tally, &intervals))).await?;
+    let series = measuring.reading.run(move || in_order(query.meter.finish(tally, &intervals))).await?;
     Ok(measuring.answer(series, request))
 }
 
@@ -231,7 +230,7 @@ impl Measuring<'_> {
             let whole = self.reading.read_whole(&parts, ids[batch].iter().copied()).await?;
             let (query, intervals, limits) = (self.query.clone(), self.intervals, self.limits.clone());
             let measure = move || measure_table(&query, &whole.table, &intervals, &limits);
-            tally.merge(self.reading.inner.cpu.run(measure).await??, 0)?;
+            tally.merge(self.reading.run(measure).await??, 0)?;
         }
         Ok(())
     }
@@ -285,6 +284,9 @@ fn measure_table(
 
 /// Fewer labels first, then by their names, then by the texts of their values.
 fn in_order(mut series: Vec<Series>) -> Vec<Series> {
+    if !is_waited_for() {
+        return Vec::new();
+    }
     series.sort_by_cached_key(|series| {
         let (names, values): (Vec<String>, Vec<(String, String)>) =
             series.labels.iter().map(|(name, value)| (name.clone(), (text(value), format!("{value:?}")))).unzip();

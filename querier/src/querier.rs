@@ -120,6 +120,7 @@ impl Querier {
     ) -> Result<T, Error> {
         let budget = Budget::new(&self.inner.config, &self.inner.shares);
         let running = Running::start(question, budget.clone(), self.inner.telemetry.clone());
+        let _cancel = budget.cancellation.on_drop();
         let deadline = self.inner.config.max_query_time;
         let answer = tokio::time::timeout(deadline, answer(budget.clone())).await;
         let answer = answer.unwrap_or_else(|_| Err(budget.out_of_time(deadline)));

@@ -76,6 +76,12 @@ impl<'a> Reading<'a> {
         starts.any(|start_nanos| start_nanos < self.range.start_nanos)
     }
 
+    /// Does CPU-bound work for the query, which ends soon after nobody waits for it any more.
+    pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+        let cancellation = self.budget.cancellation.clone();
+        Ok(self.inner.cpu.run(move || cancellation.during(work)).await?)
+    }
+
     /// Waits for the turn to read and evaluate a row group. Whoever has one must not wait for another.
     pub async fn turn(&self) -> Result<Turn, Error> {
         Ok(self.budget.turn().await)
@@ -101,7 +107,7 @@ impl<'a> Reading<'a> {
                 let candidates = finder.narrow(&rows.table, &runs, &decided)?;
                 Ok::<_, Error>(candidates.into_iter().map(|run| runs[run].trace).collect())
             };
-            *wanted = self.inner.cpu.run(narrow).await??;
+            *wanted = self.run(narrow).await??;
             keep(wanted)?;
         }
         if wanted.is_empty() {
@@ -188,7 +194,7 @@ impl<'a> Reading<'a> {
         let (tables, held): (Vec<SpanTable>, Vec<Held>) = tables.into_iter().flatten().unzip();
         // until they are together there are the parts and the whole
         let whole_held = self.budget.hold(tables.iter().map(parts::memory_bytes).sum())?;
-        let table = self.inner.cpu.run(move || parts::put_together(&tables)).await??;
+        let table = self.run(move || parts::put_together(&tables)).await??;
         drop(held);
         Ok(WholeTraces { table, _held: whole_held })
     }

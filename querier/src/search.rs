@@ -189,7 +189,7 @@ impl Search<'_> {
     async fn scan_readable(&self, scan: &Scan<'_>, group: usize, is_first: bool) -> Result<(), Error> {
         let group = scan.source.group(group).await?;
         let (query, small_tables) = (self.query.clone(), group.small_tables());
-        let decided = self.reading.inner.cpu.run(move || query.finder.on_dimensions(&small_tables)).await??;
+        let decided = self.reading.run(move || query.finder.on_dimensions(&small_tables)).await??;
         let decided = Arc::new(decided);
         let traces = self.candidates(scan, &group, &decided)?;
         self.reading.budget.count_traces(traces.len());
@@ -267,7 +267,7 @@ impl Search<'_> {
             let runs = rows.runs(&wanted)?;
             collect::matches(&query.finder, &rows.table, &runs, &decided, part, most)
         };
-        let found: Vec<Hit> = self.reading.inner.cpu.run(found).await??;
+        let found: Vec<Hit> = self.reading.run(found).await??;
         let mut hits = locked(scan.hits);
         found.into_iter().try_for_each(|hit| hits.add(hit))
     }

@@ -183,7 +183,7 @@ impl<'a> TagScan<'a> {
         let group = candidates.source.group(group).await?;
         let masks = {
             let (filter, table) = (filter.clone(), group.small_tables());
-            self.reading.inner.cpu.run(move || filter.on_dimensions(&table)).await??
+            self.reading.run(move || filter.on_dimensions(&table)).await??
         };
         let mut wanted = self.traces_in_range(&group, &candidates.pruned)?;
         wanted.retain(|&trace| masks.traces.as_ref().is_none_or(|mask| mask.value(trace)));
@@ -202,7 +202,7 @@ impl<'a> TagScan<'a> {
             }
             take(&Selected { rows: &rows, evaluation: &evaluation, selection })
         };
-        self.reading.inner.cpu.run(work).await?
+        self.reading.run(work).await?
     }
 }
 

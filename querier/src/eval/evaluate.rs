@@ -19,6 +19,7 @@ use super::fields::{self, Home, home};
 use super::filter::{Filter, Node, NodeKind};
 use super::items::{Items, Pairs};
 use super::{arithmetic, compare};
+use crate::cancellation;
 use crate::error::Error;
 
 /// What a filter keeps of a batch.
@@ -284,6 +285,7 @@ impl<'a> Evaluation<'a> {
 
     /// Rows of `at` where the node is true. Rows outside `active` do not matter, and cannot fail.
     fn mask(&self, node: &Node, at: Home, active: Option<&BooleanBuffer>) -> Result<BooleanBuffer, Error> {
+        cancellation::check()?;
         if let Some(mask) = self.mask_from_home(node, at)? {
             return Ok(mask);
         }
@@ -351,6 +353,7 @@ impl<'a> Evaluation<'a> {
 
     /// The values of a node at the rows of `at`.
     fn column(&self, node: &Node, at: Home, active: Option<&BooleanBuffer>) -> Result<Rc<Column>, Error> {
+        cancellation::check()?;
         Ok(Rc::new(match &node.kind {
             NodeKind::Field(field) => {
                 let column = self.field(field)?;

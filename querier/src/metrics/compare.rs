@@ -27,6 +27,7 @@ use super::intervals::Intervals;
 use super::query::Limits;
 use super::timeline::{TIME_COLUMNS, Timeline, primitive};
 use crate::answer::{Series, Value};
+use crate::cancellation::is_waited_for;
 use crate::error::Error;
 use crate::eval::{Column, DimensionMasks, Evaluation, Filter, Home, Key, home};
 use crate::selection::SelectedSpans;
@@ -154,6 +155,9 @@ impl CompareMeter {
         let exemplars_of_total = exemplars_left / (2 * fields.len()).max(1);
         let handouts = Handout::of(exemplars);
         for (field, of_field) in fields {
+            if !is_waited_for() {
+                break;
+            }
             let label = field.to_string();
             for (side, handout) in Side::BOTH.into_iter().zip(&handouts) {
                 let [values_name, totals_name] = side.names();

@@ -9,6 +9,7 @@ use super::intervals::Intervals;
 use super::meter::{Finish, SeriesTally};
 use super::quantile::{bucket_end, quantile};
 use crate::answer::{Series, Value};
+use crate::cancellation::is_waited_for;
 use crate::eval::Key;
 
 /// What series are labelled with.
@@ -42,7 +43,8 @@ impl Labels<'_> {
             _ = tally.set.series(Default::default());
         }
         let exemplars = tally.exemplars.into_series(tally.set.len());
-        let numbered = tally.set.into_series().zip(exemplars);
+        // of a query that was given up nobody sees the series
+        let numbered = tally.set.into_series().zip(exemplars).take_while(|_| is_waited_for());
         if let Finish::Quantiles(quantiles) = finish {
             return self
                 .quantiles(quantiles, numbered.map(|((key, counts), found)| (key.labels, key.bucket, counts, found)));
@@ -78,6 +80,9 @@ impl Labels<'_> {
         }
         let mut all = Vec::new();
         for (labels, Histogram { by_bucket, mut candidates }) in groups {
+            if !is_waited_for() {
+                break;
+            }
             let intervals = by_bucket.values().next().map_or(0, Vec::len);
             let at = |share: f64, interval: usize| {
                 let counts: Vec<(u8, f64)> =

@@ -28,6 +28,7 @@ use super::query::Limits;
 use super::timeline::{TIME_COLUMNS, Timeline, primitive};
 use super::values::{BUCKET_COUNT, Form, Values, with_bucket};
 use crate::answer::Series;
+use crate::cancellation;
 use crate::error::Error;
 use crate::eval::{
     Cell, Column, DimensionMasks, Evaluation, FieldUse, Filter, Groups, Home, Key, group_if_missing, home,
@@ -133,6 +134,7 @@ impl SeriesMeter {
         let accumulators = Accumulators::of(self.fold, &batch.timeline, &batch.selected, &groups.codes, numbers);
         let mut series_of_code = vec![NO_SERIES; groups.codes.count()];
         for code in accumulators.occurring() {
+            limits.cancellation.count_work(1)?;
             series_of_code[code as usize] = tally.set.push(groups.key(code), accumulators.cells(code))?;
         }
         if limits.max_exemplars > 0 {
@@ -248,7 +250,7 @@ impl SeriesTally {
             }
         };
         let lowest = lowest_rows(timeline, &batch.selected, codes, series_of_code, series_count, most);
-        for (series, lowest) in lowest.into_iter().enumerate() {
+        for (series, lowest) in lowest.into_iter().enumerate().take_while(|_| cancellation::is_waited_for()) {
             self.exemplars.add(
                 series as u32,
                 lowest.into_iter().flat_map(Lowest::rows).map(candidate).collect(),
@@ -309,6 +311,7 @@ impl Grouping {
     ) -> Result<Self, Error> {
         let mut grouping = Self { codes: GroupCodes::one(), labels: Vec::new(), has_buckets: buckets.is_some() };
         for field in by {
+            cancellation::check()?;
             let (numbers, labels) = field.groups(evaluation, batch)?;
             grouping.codes.add(numbers, labels.len());
             grouping.labels.push(labels);

@@ -33,7 +33,7 @@ impl Measuring<'_> {
         let _turn = self.reading.turn().await?;
         let group = source.group(group).await?;
         let (finder, small_tables) = (self.query.finder.clone(), group.small_tables());
-        let decided = Arc::new(self.reading.inner.cpu.run(move || finder.on_dimensions(&small_tables)).await??);
+        let decided = Arc::new(self.reading.run(move || finder.on_dimensions(&small_tables)).await??);
         let mut wanted = candidates(&group, &self.query.finder, &decided, pruned, &self.reading.range)?;
         if !split.is_empty() {
             let traces = group.traces()?;
@@ -83,7 +83,7 @@ impl Measuring<'_> {
             let spans = query.finder.select(&rows.table, &runs, &decided)?;
             query.meter.measure(&rows.table, &spans, &intervals, &limits)
         };
-        self.reading.inner.cpu.run(measure).await?
+        self.reading.run(measure).await?
     }
 
     /// Reads the columns of the filter, and the measured ones only where something matches.
@@ -107,7 +107,7 @@ impl Measuring<'_> {
         self.reading.budget.count_read_again(rows.bytes, &rows.table)?;
         let (query, intervals, limits) = (self.query.clone(), *intervals, self.limits.clone());
         let measure = move || query.meter.measure(&rows.table, &at_positions(found, &rows)?, &intervals, &limits);
-        Ok(Some(self.reading.inner.cpu.run(measure).await??))
+        Ok(Some(self.reading.run(measure).await??))
     }
 
     /// The rows of a row group that match; leaves in `wanted` only traces that may.
@@ -126,7 +126,7 @@ impl Measuring<'_> {
             let runs = rows.runs(&traces)?;
             finder.find_rows(&rows.table, &runs, &decided)
         };
-        self.reading.inner.cpu.run(find).await?
+        self.reading.run(find).await?
     }
 }
 

@@ -1,17 +1,19 @@
 //! How queries that run at the same time share memory and turns.
 
 use std::num::NonZeroU64;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use model::{BlockId, ErrorKind};
+use opentelemetry_proto::tonic::trace::v1::Span;
 use storage::memory::MemorySource;
 
 use super::*;
 use crate::metrics::Intervals;
 use crate::request::{SearchFilter, Tag, TagScope};
 use crate::testing::{
-    Gated, MS, SMALL_PAGES, START, indexed_block, querier_with, service, source, span, table, trace_id,
+    Gated, MS, SMALL_PAGES, START, attributes, indexed_block, int, querier_with, service, source, span, table, text,
+    trace_id,
 };
 
 fn rate() -> MetricsRequest {
@@ -131,4 +133,62 @@ async fn tenants_that_do_not_exist_make_no_series() {
     let expected =
         r#"tempo_query_frontend_queries_total{op="metrics",result="completed",tenant="unknown tenant"} 1000"#;
     assert_eq!(queries, [expected]);
+}
+
+/// Traces of a span, each with a number and a text of its own: as many as a debug build goes through in some seconds.
+fn large() -> Arc<dyn Source> {
+    let spans = (0..20_000_u64).map(|number| {
+        let pairs = attributes(&[("n", int(number as i64)), ("t", text(&format!("value {number}")))]);
+        let trace_id = u128::from(number + 1).to_be_bytes().to_vec();
+        Span { trace_id, attributes: pairs, ..span(1, number + 1, 0, "op", number % 1_000, 1) }
+    });
+    source(vec![service("s", spans.collect())])
+}
+
+/// How long an evaluation may go on after its client left.
+const AFTERLIFE: Duration = Duration::from_millis(100);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_evaluation_goes_on_for_long_after_its_client_left() {
+    let cpu = CpuPool::new(1);
+    let views = Arc::new(storage::view::TenantView { sources: vec![large()] });
+    let telemetry = storage::Telemetry::unregistered();
+    let querier = Querier::new(Config::default(), views, cpu.clone(), &telemetry, &mut Registry::default());
+    let tenant = TenantId::single();
+    let alternatives = (0..5_000).map(|number| format!(".n = -{}", number + 1)).collect::<Vec<_>>().join(" || ");
+    for text in [
+        format!("{{ {alternatives} }}"),
+        format!("{{ {alternatives} }} >> {{ }}"),
+        "{ } | by(span.t) | count() > 5".to_owned(),
+        "{ } | avg(span.n) > 1e9".to_owned(),
+        "{ } | rate() by (span.t)".to_owned(),
+        "{ } | compare({ span.n > 7 })".to_owned(),
+    ] {
+        let query = traceql::parse(&text).unwrap();
+        for left_after in [1, 10, 50, 250].map(Duration::from_millis) {
+            let mut least = Duration::MAX;
+            // what else runs on the machine may take the processor away, but not every time
+            for _ in 0..8 {
+                let question = async {
+                    if query.metrics.is_some() {
+                        let request = MetricsRequest { query: query.clone(), max_exemplars: 100, ..rate() };
+                        querier.metrics(&tenant, request).await.map(drop)
+                    } else {
+                        let filter = SearchFilter::TraceQl(text.clone());
+                        let (range, limit, spans_per_span_set, after) = (TimeRange::ALL, 20, 3, None);
+                        let request = SearchRequest { filter, range, limit, spans_per_span_set, after };
+                        querier.search(&tenant, request, None).await.map(drop)
+                    }
+                };
+                _ = tokio::time::timeout(left_after, question).await;
+                let left = Instant::now();
+                cpu.run(|| ()).await.unwrap();
+                least = least.min(left.elapsed());
+                if least < AFTERLIFE {
+                    break;
+                }
+            }
+            assert!(least < AFTERLIFE, "{least:?} after {left_after:?} of {}", &text[..text.len().min(60)]);
+        }
+    }
 }

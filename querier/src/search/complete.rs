@@ -128,7 +128,7 @@ impl Search<'_> {
         };
         let to_show = hits.into_iter().map(positions).collect::<Result<Vec<_>, Error>>()?;
         let render = move || render::traces(&rows.table, &to_show, query.shown.as_ref());
-        let found = self.reading.inner.cpu.run(render).await??;
+        let found = self.reading.run(render).await??;
         self.hold_shown(&found)?;
         Ok(found)
     }
@@ -153,7 +153,7 @@ impl Search<'_> {
                 let to_show: Vec<ToShow> = found.into_iter().map(to_show).collect();
                 render::traces(table, &to_show, query.shown.as_ref())
             };
-            let shown = self.reading.inner.cpu.run(render).await??;
+            let shown = self.reading.run(render).await??;
             self.hold_shown(&shown)?;
             found.extend(shown);
         }

@@ -19,6 +19,7 @@ use storage::source::Projection;
 use traceql::{BinaryOp, CompareOp, Field, FieldExpr, Pattern, Pipeline, SpansetExpr, Stage, Static, anchored_regex};
 
 use crate::answer::{FoundSpan, FoundTrace, ServiceStats, SpanSet, Value};
+use crate::cancellation;
 use crate::error::Error;
 use crate::eval::{Cell, Column, DimensionMasks, Evaluation, FieldUse, Home, home};
 use crate::finder::HitSet;
@@ -212,6 +213,7 @@ pub(crate) fn traces(table: &SpanTable, wanted: &[ToShow], shown: Option<&Shown>
     };
     let spans = Spans::of(table, shown)?;
     let entry = |wanted: &ToShow| {
+        cancellation::check()?;
         let mut found = headers.get(wanted.trace, true)?;
         let span_set = |set: &HitSet| {
             let spans = set.rows.iter().map(|&row| spans.get(row, found.start_nanos)).collect::<Result<_, Error>>()?;

@@ -20,6 +20,7 @@ use super::super::fields::nested_sets_of;
 use super::super::group::Groups;
 use super::super::structural;
 use super::{Operand, Pipeline, PipelineMasks, Stage, possible_stages};
+use crate::cancellation;
 use crate::error::Error;
 use crate::mask;
 
@@ -98,6 +99,7 @@ impl<'a> Batch<'a> {
                     let values = value.map(|value| self.values(value, &sets)).transpose()?;
                     let mut kept = Vec::new();
                     for mut set in sets {
+                        cancellation::check()?;
                         let Some(value) = aggregate(*aggregation, values.as_deref(), &set.rows) else { continue };
                         if value.compare(*op, literal) {
                             set.put(key, Cell::One(value));
@@ -150,6 +152,7 @@ impl<'a> Batch<'a> {
     }
 
     fn combine(&self, op: SpansetOp, left: &[SpanRows], right: &[SpanRows]) -> Result<Vec<u32>, Error> {
+        cancellation::check()?;
         match op {
             SpansetOp::And if left.is_empty() || right.is_empty() => Ok(Vec::new()),
             SpansetOp::And | SpansetOp::Or => {
@@ -178,6 +181,7 @@ impl<'a> Batch<'a> {
         let groups = Groups::of(&values, &self.rows_of(&sets));
         let mut split = Vec::new();
         for set in sets {
+            cancellation::check()?;
             for (number, rows) in groups.split(set.rows) {
                 let mut group = SpanRows { run: set.run, rows, attributes: set.attributes.clone() };
                 group.put(key, groups.values[number as usize].clone());

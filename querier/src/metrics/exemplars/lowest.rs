@@ -6,6 +6,7 @@ use model::TraceId;
 
 use super::super::group_codes::GroupCodes;
 use super::super::timeline::Timeline;
+use crate::cancellation::is_waited_for;
 use crate::selection::SelectedSpans;
 
 /// Stands for a code that is no series.
@@ -53,6 +54,9 @@ pub(crate) fn lowest_rows(
             }
         });
         if number >= next_look {
+            if !is_waited_for() {
+                break;
+            }
             let of_stretch = bounds.iter().skip(stretch).step_by(stretches);
             bounds_of_all[stretch] = of_stretch.map(|(bound, _)| *bound).max().unwrap_or(0);
             next_look = number + RUNS_OF_A_LOOK.max(series_count);
