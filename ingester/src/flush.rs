@@ -23,7 +23,7 @@ use storage::lock::WriterId;
 use storage::manifest::{Change, Manifest, Watermark};
 use storage::wal::SegmentSequence;
 use storage::{Error as StorageError, block};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::error::Error;
 use crate::live::{CutHead, Live};
@@ -48,10 +48,9 @@ pub(crate) struct FlushJob {
 /// Hears of the first failure, or of success.
 pub(crate) type Done = oneshot::Sender<Result<(), Error>>;
 
-/// What the log was told, and has to be told.
+/// What the log has to be told.
 #[derive(Debug, Default)]
 struct LogShare {
-    removed_through: Option<SegmentSequence>,
     /// Rows of unavailable tenants are in no block, and will not be.
     must_hold_through: Option<SegmentSequence>,
 }
@@ -91,6 +90,8 @@ pub(crate) struct Flusher {
     pub log: mpsc::Sender<LogCommand>,
     pub metrics: Metrics,
     pub unavailable: Arc<Unavailable>,
+    /// Whoever records this start in the data folder.
+    pub recording: Mutex<()>,
 }
 
 impl Flusher {
@@ -115,7 +116,7 @@ impl Flusher {
                 () = tokio::time::sleep_until(next_due.unwrap_or_else(tokio::time::Instant::now)), if next_due.is_some() => {}
             }
             self.flush_due(&mut queues, &mut log).await?;
-            self.let_go(&queues, &mut log);
+            self.let_go(&mut queues, &mut log);
         }
         Ok(())
     }
@@ -183,16 +184,14 @@ impl Flusher {
     }
 
     /// Lets the log delete what is in blocks. Never waits: the log writer may be waiting for this task.
-    fn let_go(&self, queues: &Queues, log: &mut LogShare) {
+    fn let_go(&self, queues: &mut Queues, log: &mut LogShare) {
         let hold = |segment: &mut SegmentSequence| self.log.try_send(LogCommand::HoldThrough(*segment)).is_ok();
-        let through =
-            queues.done_through().filter(|through| log.removed_through.is_none_or(|removed| removed < *through));
-        if let Some(through) = through
+        if let Some(through) = queues.done_through()
             && (log.must_hold_through.take_if(hold).is_some() || log.must_hold_through.is_none())
             // with a full queue the next turn removes these segments too
             && self.log.try_send(LogCommand::RemoveThrough(through)).is_ok()
         {
-            log.removed_through = Some(through);
+            queues.forget_through(through);
         }
     }
 
@@ -216,7 +215,7 @@ impl Flusher {
         block.put(tenant, self.storage.objects.as_ref()).await?;
         let entry = block.entry().written_now();
         let (spans, bytes) = (entry.spans, entry.bytes());
-        self.storage.record_incarnation().await?;
+        self.record_incarnation().await?;
         let watermark = Some(Watermark { by: self.storage.lineage.clone(), segment });
         let change = Change { add: vec![entry], begun: Some(begun), watermark, ..Change::default() };
         let writer_id = self.storage.lineage.writer().id;
@@ -232,6 +231,12 @@ impl Flusher {
         self.metrics.flushed(bytes, started.elapsed());
         self.metrics.copies_dropped(tenant, pending.head.received_spans().saturating_sub(spans));
         Ok(())
+    }
+
+    /// Once, although the first blocks of several tenants need it at the same time.
+    async fn record_incarnation(&self) -> Result<(), StorageError> {
+        let _turn = self.recording.lock().await;
+        self.storage.record_incarnation().await
     }
 
     /// The traces of a table of which published blocks have a part, too.

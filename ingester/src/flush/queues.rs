@@ -4,7 +4,7 @@
 //! segment is in blocks. Tenants do not wait for each other, but for one case: while nobody gets through, the store is what
 //! is in trouble, and no more is taken on than one more job, which tells whether it is.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -75,13 +75,14 @@ impl Queue {
 #[derive(Default)]
 pub(super) struct Queues {
     by_tenant: BTreeMap<TenantId, Queue>,
-    newest: Option<SegmentSequence>,
+    /// Where cuts ended, of those that may not be done.
+    cuts: BTreeSet<SegmentSequence>,
 }
 
 impl Queues {
     pub fn add(&mut self, FlushJob { segment, heads, done }: FlushJob) {
         let job = Arc::new(Job { segment, done: Mutex::new(done) });
-        self.newest = self.newest.max(Some(segment));
+        self.cuts.insert(segment);
         for head in heads {
             let queue = self.by_tenant.entry(head.tenant.clone()).or_default();
             queue.waiting.push_back((Pending { head, begun: None, continued: None }, job.clone()));
@@ -140,12 +141,16 @@ impl Queues {
         put_off
     }
 
-    /// The last segment of which nothing waits, nor of any before it.
+    /// Up to where everything in the log is dealt with: the end of the last cut before the oldest that waits. Segments
+    /// between the two are rows of the one that waits.
     pub fn done_through(&self) -> Option<SegmentSequence> {
         let waiting = self.by_tenant.values().flat_map(|queue| queue.waiting.iter().map(|(_, job)| job.segment));
-        match waiting.min() {
-            None => self.newest,
-            Some(oldest) => oldest.0.checked_sub(1).map(SegmentSequence),
-        }
+        let oldest = waiting.min();
+        self.cuts.iter().rev().find(|&&cut| oldest.is_none_or(|oldest| cut < oldest)).copied()
+    }
+
+    /// The log was told.
+    pub fn forget_through(&mut self, segment: SegmentSequence) {
+        self.cuts.retain(|cut| *cut > segment);
     }
 }

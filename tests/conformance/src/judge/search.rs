@@ -19,10 +19,20 @@ pub fn without_nil(want: &Value, got: &Value) -> Value {
             kept.map(|(key, value)| (key.clone(), without_nil(value, got.get(key).unwrap_or(&Value::Null)))).collect()
         }
         (Value::Array(want), Value::Array(got)) if want.len() == got.len() => {
-            want.iter().zip(got).map(|(want, got)| without_nil(want, got)).collect()
+            aligned(want, got).into_iter().zip(got).map(|(want, got)| without_nil(want, got)).collect()
         }
         _ => want.clone(),
     }
+}
+
+/// The items in the order of those that they are equal to but for what may be left out: sets are sorted by their content.
+fn aligned<'w>(want: &'w [Value], got: &[Value]) -> Vec<&'w Value> {
+    let mut left: Vec<&Value> = want.iter().collect();
+    let mut take = |got: &Value| {
+        let place = left.iter().position(|want| without_nil(want, got) == *got).unwrap_or(0);
+        left.remove(place)
+    };
+    got.iter().map(&mut take).collect()
 }
 
 /// A limited search: the golden answer holds everything that matches, the answer holds part of it.
