@@ -14,8 +14,7 @@ use crate::json::{Object, dump, equal, rest, short};
 pub fn without_nil(want: &Value, got: &Value) -> Value {
     match (want, got) {
         (Value::Object(want), Value::Object(got)) => {
-            let nil = json!({"stringValue": "nil"});
-            let kept = want.iter().filter(|(key, value)| got.contains_key(*key) || **value != nil);
+            let kept = want.iter().filter(|(key, value)| got.contains_key(*key) || !is_nil(value));
             kept.map(|(key, value)| (key.clone(), without_nil(value, got.get(key).unwrap_or(&Value::Null)))).collect()
         }
         (Value::Array(want), Value::Array(got)) if want.len() == got.len() => {
@@ -23,6 +22,12 @@ pub fn without_nil(want: &Value, got: &Value) -> Value {
         }
         _ => want.clone(),
     }
+}
+
+/// Whether a value, or all that is in it, is what the reference has for nothing.
+fn is_nil(value: &Value) -> bool {
+    *value == json!({"stringValue": "nil"})
+        || value.as_object().is_some_and(|values| !values.is_empty() && values.values().all(is_nil))
 }
 
 /// The items in the order of those that they are equal to but for what may be left out: sets are sorted by their content.
