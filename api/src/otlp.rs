@@ -53,8 +53,9 @@ async fn turn(edge: &Edge) -> Result<SemaphorePermit<'_>, Refusal> {
 
 /// Stores one request. When this returns `Ok`, its spans are durable.
 async fn push(edge: &Edge, transport: &'static str, tenant: &TenantId, request: Bytes) -> Result<(), Refusal> {
-    edge.telemetry.received(tenant, request.len());
-    match edge.ingester.push(tenant, request.clone()).await {
+    let pushed = edge.ingester.push(tenant, request.clone()).await;
+    edge.telemetry.received(tenant, request.len(), pushed.as_ref().is_ok_and(|accepted| accepted.spans > 0));
+    match pushed {
         Ok(accepted) => {
             edge.telemetry.accepted(transport, accepted.spans);
             Ok(())

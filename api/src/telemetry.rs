@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use model::TenantId;
+use model::{KnownTenants, TenantId};
 use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric, MetricEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -26,6 +26,7 @@ pub struct Telemetry {
     accepted_spans: Family<ReceiverLabels, PlainCounter>,
     refused_spans: Family<ReceiverLabels, PlainCounter>,
     ingress_bytes: Family<TenantLabels, Counter>,
+    known_tenants: Arc<KnownTenants>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -63,6 +64,7 @@ impl Telemetry {
             accepted_spans: Family::default(),
             refused_spans: Family::default(),
             ingress_bytes: Family::default(),
+            known_tenants: Arc::default(),
         };
         registry.register(
             "tempo_request_duration_seconds",
@@ -96,8 +98,12 @@ impl Telemetry {
         InflightRequest { telemetry: self.clone(), labels, started: Instant::now() }
     }
 
-    pub(crate) fn received(&self, tenant: &TenantId, bytes: usize) {
-        let labels = TenantLabels { tenant: tenant.to_string() };
+    /// Counts a push that came in; `has_spans` when some of it were stored, so that the tenant exists.
+    pub(crate) fn received(&self, tenant: &TenantId, bytes: usize, has_spans: bool) {
+        if has_spans {
+            self.known_tenants.add(tenant);
+        }
+        let labels = TenantLabels { tenant: self.known_tenants.label(tenant).to_owned() };
         self.ingress_bytes.get_or_create(&labels).inc_by(bytes as u64);
     }
 
@@ -218,7 +224,10 @@ mod tests {
         let mut registry = Registry::default();
         let telemetry = Telemetry::register(&mut registry);
         telemetry.begin("GET", "api_search").finish("200");
-        telemetry.received(&TenantId::single(), 7);
+        telemetry.received(&TenantId::single(), 7, true);
+        for number in 0..1_000 {
+            telemetry.received(&TenantId::parse(&format!("t{number}")).unwrap(), 1, false);
+        }
         telemetry.accepted("grpc", 3);
         let text = scrape(&registry);
         for line in [
@@ -229,6 +238,7 @@ mod tests {
             "# TYPE tempo_receiver_accepted_spans untyped",
             "# TYPE tempo_distributor_ingress_bytes_total counter",
             r#"tempo_distributor_ingress_bytes_total{tenant="single-tenant"} 7"#,
+            r#"tempo_distributor_ingress_bytes_total{tenant="unknown tenant"} 1000"#,
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
         }

@@ -7,9 +7,12 @@
 //! Files that have had no name for long are deleted ([`storage::garbage`]). So a block that was begun too long ago, because
 //! the store was away for example, is not published any more: it is written anew under another id.
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+mod queues;
 
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures::StreamExt;
 use hashbrown::HashSet;
 use model::{TenantId, TraceId};
 use spans::{Copies, SpanTable};
@@ -20,7 +23,7 @@ use storage::lock::WriterId;
 use storage::manifest::{Change, Manifest, Watermark};
 use storage::wal::SegmentSequence;
 use storage::{Error as StorageError, block};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::error::Error;
 use crate::live::{CutHead, Live};
@@ -28,11 +31,12 @@ use crate::log_writer::LogCommand;
 use crate::push::Storage;
 use crate::telemetry::Metrics;
 use crate::unavailable::Unavailable;
+use queues::{Queue, Queues};
 
 /// Cuts that may wait while another is written. Each holds up to `max_block_bytes` of memory.
 pub(crate) const MAX_QUEUED_CUTS: usize = 1;
-const FIRST_RETRY: Duration = Duration::from_millis(500);
-const LONGEST_RETRY: Duration = Duration::from_secs(30);
+/// Tenants whose blocks are written at once.
+const TENANTS_AT_ONCE: usize = 4;
 
 /// The rows of one cut, and the log segments that end with it.
 pub(crate) struct FlushJob {
@@ -44,13 +48,24 @@ pub(crate) struct FlushJob {
 /// Hears of the first failure, or of success.
 pub(crate) type Done = oneshot::Sender<Result<(), Error>>;
 
-/// What of a job is in no block, and will not be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kept {
-    Nothing,
-    /// Rows of unavailable tenants.
-    InLog,
+/// What the log has to be told.
+#[derive(Debug, Default)]
+struct LogShare {
+    /// Rows of unavailable tenants are in no block, and will not be.
+    must_hold_through: Option<SegmentSequence>,
 }
+
+/// What became of a tenant's turn.
+struct Turn {
+    queue: Queue,
+    /// How many heads got through.
+    published: usize,
+    /// Up to where the log must be kept, because what was left of the queue is given up.
+    held: Option<SegmentSequence>,
+}
+
+/// What is said of a cut that waits behind another of its tenant.
+const BEHIND: &str = "an earlier block of the tenant could not be published yet";
 
 /// A head on its way into a block.
 struct Pending {
@@ -75,79 +90,109 @@ pub(crate) struct Flusher {
     pub log: mpsc::Sender<LogCommand>,
     pub metrics: Metrics,
     pub unavailable: Arc<Unavailable>,
+    /// Whoever records this start in the data folder.
+    pub recording: Mutex<()>,
 }
 
 impl Flusher {
-    /// One job after another, each until all its blocks are published. A block that cannot be does not hold up the others
-    /// of its job, but the jobs behind it; unless its tenant's manifest is damaged, which no attempt mends: the tenant is
-    /// then unavailable, its rows stay as they are, and the log is kept for the next start.
+    /// Flushes tenants as their rows are cut, some at a time, each until its blocks are published. A block that cannot be
+    /// does not hold up other tenants: the spans of its tenant are refused after a few attempts, and the attempts go on. A
+    /// manifest that is damaged is mended by no attempt: its tenant's rows stay as they are, and the log is kept for the next
+    /// start.
     ///
     /// # Errors
     /// [`StorageError::WriterElsewhere`]: no block is published any more, and nothing is deleted from the log.
     pub(crate) async fn run(self, mut jobs: mpsc::Receiver<FlushJob>) -> Result<(), StorageError> {
-        let mut must_hold_through = None;
-        while let Some(FlushJob { segment, heads, mut done }) = jobs.recv().await {
-            let mut pending: Vec<Pending> =
-                heads.into_iter().map(|head| Pending { head, begun: None, continued: None }).collect();
-            let mut wait = FIRST_RETRY;
-            loop {
-                if self.flush_all(&mut pending, segment, &mut done).await? == Kept::InLog {
-                    must_hold_through = Some(segment);
-                }
-                if pending.is_empty() {
-                    break;
-                }
-                tokio::time::sleep(wait).await;
-                wait = (wait * 2).min(LONGEST_RETRY);
+        let (mut queues, mut log) = (Queues::default(), LogShare::default());
+        let mut is_open = true;
+        while is_open || !queues.is_idle() {
+            let next_due = queues.next_due(tokio::time::Instant::now());
+            tokio::select! {
+                biased;
+                job = jobs.recv(), if is_open && queues.has_room() => match job {
+                    Some(job) => queues.add(job),
+                    None => is_open = false,
+                },
+                () = tokio::time::sleep_until(next_due.unwrap_or_else(tokio::time::Instant::now)), if next_due.is_some() => {}
             }
-            // never waits: the log writer may be waiting for this task
-            let hold = |segment: &mut SegmentSequence| self.log.try_send(LogCommand::HoldThrough(*segment)).is_ok();
-            if must_hold_through.take_if(hold).is_some() || must_hold_through.is_none() {
-                // with a full queue the next job removes these segments too
-                _ = self.log.try_send(LogCommand::RemoveThrough(segment));
+            self.flush_due(&mut queues, &mut log).await?;
+            self.let_go(&mut queues, &mut log);
+        }
+        Ok(())
+    }
+
+    /// Lets all tenants have a turn that are due.
+    async fn flush_due(&self, queues: &mut Queues, log: &mut LogShare) -> Result<(), StorageError> {
+        let due = queues.take_due(tokio::time::Instant::now());
+        let flush = |(tenant, queue): (TenantId, Queue)| async { (tenant, self.flush_queue(queue).await) };
+        let turns: Vec<_> = futures::stream::iter(due).map(flush).buffer_unordered(TENANTS_AT_ONCE).collect().await;
+        let mut got_through = false;
+        for (tenant, turn) in turns {
+            let Turn { queue, published, held } = turn?;
+            got_through |= published > 0;
+            log.must_hold_through = log.must_hold_through.max(held);
+            if queue.is_put_off && queue.waiting.is_empty() && held.is_none() {
+                tracing::info!(%tenant, "blocks of this tenant can be published again, its spans are taken");
+                self.unavailable.remove(&tenant);
             }
-            if let Some(done) = done {
-                _ = done.send(Ok(()));
+            queues.give_back(tenant, queue);
+        }
+        if got_through {
+            for tenant in queues.somebody_got_through() {
+                tracing::error!(%tenant, "blocks of this tenant cannot be published while others can, its spans are refused until they can be");
+                self.unavailable.add(tenant, "its blocks cannot be published".to_owned());
             }
         }
         Ok(())
     }
 
-    /// Tries each head once; those that failed stay, but for those whose tenant has become unavailable.
-    async fn flush_all(
-        &self,
-        pending: &mut Vec<Pending>,
-        segment: SegmentSequence,
-        done: &mut Option<Done>,
-    ) -> Result<Kept, StorageError> {
-        let mut kept = Kept::Nothing;
-        for mut one in std::mem::take(pending) {
-            match self.flush(&mut one, segment).await {
-                Ok(()) => self.live.published(&one.head),
-                Err(error @ StorageError::WriterElsewhere { .. }) => {
-                    if let Some(done) = done.take() {
-                        _ = done.send(Err(Error::NotReady { reason: error.to_string() }));
-                    }
-                    return Err(error);
-                }
-                Err(error) => {
-                    let (tenant, block_id) = (&one.head.tenant, one.head.block.id());
-                    self.metrics.flush_failed();
-                    if let StorageError::ManifestDamaged { .. } | StorageError::ManifestVersion { .. } = error {
-                        tracing::error!(%tenant, %block_id, %error, "spans of this tenant are refused, what the log has of it is kept");
-                        self.unavailable.add(tenant.clone(), error.to_string());
-                        kept = Kept::InLog;
-                    } else {
-                        tracing::warn!(%tenant, %block_id, %error, "flush failed, will retry");
-                        pending.push(one);
-                    }
-                    if let Some(done) = done.take() {
-                        _ = done.send(Err(Error::storage("publish a block")(error)));
-                    }
-                }
+    /// Flushes the heads of one tenant in their order, until one fails.
+    async fn flush_queue(&self, mut queue: Queue) -> Result<Turn, StorageError> {
+        let (mut published, mut held) = (0, None);
+        while let Some((pending, job)) = queue.waiting.front_mut() {
+            let Err(error) = self.flush(pending, job.segment).await else {
+                self.live.published(&pending.head);
+                published += 1;
+                queue.went_on();
+                continue;
+            };
+            let (tenant, block_id, job) = (pending.head.tenant.clone(), pending.head.block.id(), job.clone());
+            if let StorageError::WriterElsewhere { .. } = error {
+                job.tell(Err(Error::NotReady { reason: error.to_string() }));
+                return Err(error);
             }
+            self.metrics.flush_failed();
+            let is_final = matches!(error, StorageError::ManifestDamaged { .. } | StorageError::ManifestVersion { .. });
+            if is_final {
+                tracing::error!(%tenant, %block_id, %error, "spans of this tenant are refused, what the log has of it is kept");
+                self.unavailable.add(tenant, error.to_string());
+                held = queue.waiting.iter().map(|(_, job)| job.segment).max();
+            } else {
+                tracing::warn!(%tenant, %block_id, %error, "flush failed, will retry");
+            }
+            job.tell(Err(Error::storage("publish a block")(error)));
+            let behind = queue.waiting.iter().skip(1);
+            behind.for_each(|(_, job)| job.tell(Err(Error::NotReady { reason: BEHIND.to_owned() })));
+            if is_final {
+                queue.waiting.clear();
+            } else {
+                queue.failed(tokio::time::Instant::now());
+            }
+            break;
         }
-        Ok(kept)
+        Ok(Turn { queue, published, held })
+    }
+
+    /// Lets the log delete what is in blocks. Never waits: the log writer may be waiting for this task.
+    fn let_go(&self, queues: &mut Queues, log: &mut LogShare) {
+        let hold = |segment: &mut SegmentSequence| self.log.try_send(LogCommand::HoldThrough(*segment)).is_ok();
+        if let Some(through) = queues.done_through()
+            && (log.must_hold_through.take_if(hold).is_some() || log.must_hold_through.is_none())
+            // with a full queue the next turn removes these segments too
+            && self.log.try_send(LogCommand::RemoveThrough(through)).is_ok()
+        {
+            queues.forget_through(through);
+        }
     }
 
     async fn flush(&self, pending: &mut Pending, segment: SegmentSequence) -> Result<(), StorageError> {
@@ -170,7 +215,7 @@ impl Flusher {
         block.put(tenant, self.storage.objects.as_ref()).await?;
         let entry = block.entry().written_now();
         let (spans, bytes) = (entry.spans, entry.bytes());
-        self.storage.record_incarnation().await?;
+        self.record_incarnation().await?;
         let watermark = Some(Watermark { by: self.storage.lineage.clone(), segment });
         let change = Change { add: vec![entry], begun: Some(begun), watermark, ..Change::default() };
         let writer_id = self.storage.lineage.writer().id;
@@ -186,6 +231,12 @@ impl Flusher {
         self.metrics.flushed(bytes, started.elapsed());
         self.metrics.copies_dropped(tenant, pending.head.received_spans().saturating_sub(spans));
         Ok(())
+    }
+
+    /// Once, although the first blocks of several tenants need it at the same time.
+    async fn record_incarnation(&self) -> Result<(), StorageError> {
+        let _turn = self.recording.lock().await;
+        self.storage.record_incarnation().await
     }
 
     /// The traces of a table of which published blocks have a part, too.

@@ -142,6 +142,7 @@ impl Ingester {
             log: inner.log.clone(),
             metrics: inner.metrics.clone(),
             unavailable: inner.unavailable.clone(),
+            recording: Default::default(),
         };
         let (flush_jobs, flush_receiver) = mpsc::channel(flush::MAX_QUEUED_CUTS);
         let of_flusher = inner.clone();

@@ -1,9 +1,10 @@
 //! Counters of the way in, under Tempo's names.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use model::TenantId;
+use model::{KnownTenants, TenantId};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -37,6 +38,7 @@ pub(crate) struct Metrics {
     flush_duration: Histogram,
     flush_size: Histogram,
     replay_errors: Counter,
+    known_tenants: Arc<KnownTenants>,
 }
 
 impl Metrics {
@@ -55,6 +57,7 @@ impl Metrics {
             flush_duration: Histogram::new(exponential_buckets(0.01, 2.0, 14)),
             flush_size: Histogram::new(exponential_buckets(65_536.0, 2.0, 14)),
             replay_errors: Counter::default(),
+            known_tenants: Arc::default(),
         };
         let m = &metrics;
         registry.register("tempo_distributor_spans_received", "Spans acknowledged", m.spans_received.clone());
@@ -106,6 +109,7 @@ impl Metrics {
     }
 
     pub(crate) fn received(&self, tenant: &TenantId, spans: usize, bytes: usize, took: Duration) {
+        self.known_tenants.add(tenant);
         let label = TenantLabel { tenant: tenant.to_string() };
         self.spans_received.get_or_create(&label).inc_by(spans as u64);
         self.bytes_received.get_or_create(&label).inc_by(bytes as u64);
@@ -113,7 +117,8 @@ impl Metrics {
     }
 
     pub(crate) fn discarded(&self, tenant: &TenantId, reason: &'static str, spans: u64) {
-        self.discarded_spans.get_or_create(&DiscardLabels { reason, tenant: tenant.to_string() }).inc_by(spans);
+        let tenant = self.known_tenants.label(tenant).to_owned();
+        self.discarded_spans.get_or_create(&DiscardLabels { reason, tenant }).inc_by(spans);
     }
 
     pub(crate) fn log_size(&self, bytes: u64, segments: usize) {

@@ -1,5 +1,5 @@
-//! Tenants whose manifest is damaged: their spans are refused, and what the log has of them is kept for a start at which it
-//! can be read.
+//! Tenants whose spans are refused: their manifest is damaged, and what the log has of them is kept for a start at which it
+//! can be read; or their blocks cannot be published while those of others can, until they can be.
 
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
@@ -8,7 +8,7 @@ use model::TenantId;
 
 use crate::error::Error;
 
-/// Found at start or later; a tenant stays here until the process ends.
+/// Found at start or later.
 #[derive(Debug, Default)]
 pub(crate) struct Unavailable(RwLock<HashMap<TenantId, String>>);
 
@@ -20,6 +20,10 @@ impl Unavailable {
 
     pub(crate) fn add(&self, tenant: TenantId, reason: String) {
         self.0.write().unwrap_or_else(PoisonError::into_inner).insert(tenant, reason);
+    }
+
+    pub(crate) fn remove(&self, tenant: &TenantId) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(tenant);
     }
 
     /// # Errors

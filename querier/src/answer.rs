@@ -14,7 +14,7 @@ use crate::request::Cursor;
 pub struct QueryMetrics {
     pub inspected_traces: u64,
     pub inspected_spans: u64,
-    /// Compressed bytes read from blocks.
+    /// Of blocks and of what is live, as they are in memory.
     pub inspected_bytes: u64,
     /// Blocks in the time range.
     pub total_blocks: u64,

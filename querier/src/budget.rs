@@ -6,17 +6,21 @@
 //! Memory is counted where a query could gather without end: matches, whole traces that are put together, numbers of
 //! metrics, what is shown. Row groups under way are not counted; they take turns (`turns.rs`).
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hashbrown::HashSet;
 use model::BlockId;
+use spans::SpanTable;
 use tracing::{debug, warn};
 
 use crate::answer::QueryMetrics;
+use crate::cancellation::Cancellation;
 use crate::config::Config;
 use crate::error::Error;
 use crate::memory::{Account, Memory};
+use crate::parts;
 use crate::querier::locked;
 use crate::turns::{QueryTurns, Turn, Turns};
 
@@ -37,6 +41,10 @@ impl Shares {
 #[derive(Debug)]
 pub(crate) struct Budget {
     max_bytes: u64,
+    /// Of blocks, as they lie in the store.
+    read_bytes: AtomicU64,
+    /// Says whether somebody still waits for the query.
+    pub cancellation: Cancellation,
     memory: Account,
     turns: QueryTurns,
     spent: Mutex<QueryMetrics>,
@@ -48,6 +56,8 @@ impl Budget {
     pub fn new(config: &Config, shares: &Shares) -> Arc<Self> {
         Arc::new(Self {
             max_bytes: config.max_bytes_per_query,
+            read_bytes: AtomicU64::new(0),
+            cancellation: Cancellation::default(),
             memory: shares.memory.open(),
             turns: shares.turns.join(config.max_concurrent_reads),
             spent: Mutex::default(),
@@ -60,18 +70,28 @@ impl Budget {
         *locked(&self.spent) = planned;
     }
 
-    /// Counts what was read.
+    /// Counts spans that were read, and how many bytes of a block that took: none of what is live or in memory.
     ///
     /// # Errors
     /// [`Error::TooManyBytes`] when the query has read more than it may.
-    pub fn count_read(&self, bytes: u64, spans: usize) -> Result<(), Error> {
-        let mut spent = locked(&self.spent);
-        spent.inspected_bytes += bytes;
-        spent.inspected_spans += spans as u64;
-        if spent.inspected_bytes > self.max_bytes {
-            return Err(Error::TooManyBytes { read: spent.inspected_bytes, max: self.max_bytes });
-        }
-        Ok(())
+    pub fn count_read(&self, bytes: u64, table: &SpanTable) -> Result<(), Error> {
+        locked(&self.spent).inspected_spans += table.span_count() as u64;
+        self.count_read_again(bytes, table)
+    }
+
+    /// Counts more columns of spans that were counted before.
+    ///
+    /// # Errors
+    /// As [`count_read`](Self::count_read).
+    pub fn count_read_again(&self, bytes: u64, table: &SpanTable) -> Result<(), Error> {
+        self.count_inspected(parts::memory_bytes(table));
+        let read = self.read_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if read > self.max_bytes { Err(Error::TooManyBytes { read, max: self.max_bytes }) } else { Ok(()) }
+    }
+
+    /// Counts bytes that were looked at as they are once they are decoded.
+    pub fn count_inspected(&self, decoded_bytes: usize) {
+        locked(&self.spent).inspected_bytes += decoded_bytes as u64;
     }
 
     pub fn count_traces(&self, traces: usize) {
@@ -215,6 +235,7 @@ impl Budget {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{service, span, table};
 
     #[test]
     fn memory_that_is_given_back_can_be_held_again() {
@@ -234,9 +255,11 @@ mod tests {
     #[test]
     fn reading_ends_when_the_bytes_are_spent() {
         let budget = Budget::alone(&Config { max_bytes_per_query: 10, ..Config::default() });
-        budget.count_read(10, 1).unwrap();
-        let error = budget.count_read(1, 1).unwrap_err();
+        let table = table(vec![service("s", vec![span(1, 1, 0, "op", 0, 1)])]);
+        budget.count_read(10, &table).unwrap();
+        let error = budget.count_read(1, &table).unwrap_err();
         assert!(error.to_string().contains("read 11 bytes of blocks, more than the 10 "), "{error}");
-        assert_eq!(budget.spent().inspected_spans, 2);
+        let spent = budget.spent();
+        assert_eq!((spent.inspected_spans, spent.inspected_bytes), (2, 2 * parts::memory_bytes(&table) as u64));
     }
 }

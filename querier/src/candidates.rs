@@ -4,29 +4,27 @@ use std::sync::Arc;
 
 use arrow::buffer::BooleanBuffer;
 use model::TimeRange;
-use storage::CpuPool;
 
 use crate::error::Error;
 use crate::finder::{Decided, Finder};
 use crate::prune::Pruned;
 use crate::scan::OpenGroup;
 
-/// What the small tables of a row group say of a query, and its traces that may match and overlap the range, ascending.
-pub(crate) async fn candidates(
-    cpu: &CpuPool,
+/// What the small tables of a row group say of a query, and its traces that may match and overlap the range, ascending:
+/// work for the pool.
+pub(crate) fn candidates(
     group: &OpenGroup,
     finder: &Arc<Finder>,
     pruned: &Pruned,
     range: &TimeRange,
-) -> Result<(Arc<Decided>, Vec<usize>), Error> {
+) -> impl FnOnce() -> Result<(Arc<Decided>, Vec<usize>), Error> + Send + 'static {
     let possible = pruned.traces_of(finder, &group.row_group().traces);
     let (group, finder, range) = (group.clone(), finder.clone(), *range);
-    let decide = move || {
+    move || {
         let decided = finder.on_dimensions(&group.small_tables())?;
         let traces = left(&group, &decided, possible.as_ref(), &range)?;
         Ok((Arc::new(decided), traces))
-    };
-    cpu.run(decide).await?
+    }
 }
 
 fn left(

@@ -41,6 +41,8 @@ pub enum Error {
          step, a shorter range, or fewer fields in by()"
     )]
     TooManySamples { max: usize },
+    #[error("the search has more than {max} tags: look for fewer, or in TraceQL (q)")]
+    TooManyTags { max: usize },
     /// Nobody waits for the answer any more.
     #[error("the query was given up")]
     Cancelled,
@@ -81,6 +83,7 @@ impl Error {
             Self::Query(error) => error.kind(),
             Self::SeveralSpanSets
             | Self::TooManySamples { .. }
+            | Self::TooManyTags { .. }
             | Self::TooManyBytes { .. }
             | Self::TooMuchMemory { .. } => ErrorKind::InvalidInput,
             Self::TooMuchTime { .. } | Self::Cancelled => ErrorKind::Timeout,

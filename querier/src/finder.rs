@@ -9,6 +9,7 @@ use traceql::{Conditions, FieldExpr, Query, Static};
 
 use crate::error::Error;
 use crate::eval::{Cell, DimensionMasks, Filter, Pipeline, PipelineMasks};
+use crate::legacy::TagSearch;
 use crate::mask;
 use crate::scan::Run;
 use crate::selection::SelectedSpans;
@@ -49,6 +50,17 @@ impl Finder {
         Ok(match query.span_filter() {
             Some(simple) => Self::Filter(Filter::compile(simple.filter)?),
             None => Self::Pipeline(Pipeline::compile(&query.pipeline)?),
+        })
+    }
+
+    /// Compiles a search by tags.
+    ///
+    /// # Errors
+    /// As [`of`](Self::of).
+    pub fn of_tags(search: &TagSearch) -> Result<Self, Error> {
+        Ok(match search.single() {
+            Some(simple) => Self::Filter(Filter::compile(simple)?),
+            None => Self::Pipeline(Pipeline::of_tags(&search.anywhere, &search.of_one_resource)?),
         })
     }
 

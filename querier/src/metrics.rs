@@ -43,7 +43,7 @@ use self::query::{Limits, Tally, exemplars_of};
 use self::split::SplitTraces;
 use crate::answer::{MetricsAnswer, Series, Value};
 use crate::budget::{Budget, Held};
-use crate::cancellation::Cancellation;
+use crate::cancellation::is_waited_for;
 use crate::concurrent::try_in_order;
 use crate::error::Error;
 use crate::prune::Pruned;
@@ -64,8 +64,7 @@ pub(crate) async fn metrics(
 ) -> Result<MetricsAnswer, Error> {
     let query = Arc::new(MetricsQuery::of(&request.query)?);
     let intervals = request.intervals;
-    let cancellation = Cancellation::default();
-    let _cancel = cancellation.on_drop();
+    let cancellation = budget.cancellation.clone();
     let measuring = Measuring {
         held: Mutex::new(budget.hold(0)?),
         text: request.query.to_string().into(),
@@ -75,6 +74,7 @@ pub(crate) async fn metrics(
         limits: Limits {
             max_samples: inner.config.max_metrics_samples,
             max_exemplars: exemplars_of(&request.query, request.max_exemplars),
+            exemplar_labels: query.labels.clone(),
             cancellation,
         },
     };
@@ -84,7 +84,7 @@ pub(crate) async fn metrics(
         true => query.meter.nothing(&intervals, &measuring.limits),
         false => measuring.measure().await?,
     };
-    let series = inner.cpu.run(move || in_order(query.meter.finish(tally, &intervals))).await?;
+    let series = measuring.reading.run(move || in_order(query.meter.finish(tally, &intervals))).await?;
     Ok(measuring.answer(series, request))
 }
 
@@ -238,6 +238,9 @@ impl Measuring<'_> {
 
 /// Fewer labels first, then by their names, then by the texts of their values.
 fn in_order(mut series: Vec<Series>) -> Vec<Series> {
+    if !is_waited_for() {
+        return Vec::new();
+    }
     series.sort_by_cached_key(|series| {
         let (names, values): (Vec<String>, Vec<(String, String)>) =
             series.labels.iter().map(|(name, value)| (name.clone(), (text(value), format!("{value:?}")))).unzip();

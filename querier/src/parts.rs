@@ -77,8 +77,8 @@ pub(crate) async fn fetch_whole(
 }
 
 /// The table of just these traces, which were fetched, for [`put_together`]. Columns that are not wanted may be empty in it.
-pub(crate) fn decode_whole(fetched: FetchedRows, traces: &[usize]) -> Result<SpanTable, Error> {
-    let table = fetched.decode()?.table;
+pub(crate) fn decode_whole(fetched: FetchedRows, traces: &[usize], budget: &Budget) -> Result<SpanTable, Error> {
+    let table = fetched.decode(budget)?.table;
     let indices = UInt32Array::from_iter_values(traces.iter().map(|&trace| trace as u32));
     let traces = take_record_batch(&table.traces, &indices)?;
     Ok(SpanTable { spans: spans::with_absent_columns(&table.spans)?, traces, ..table }.renumbered()?)

@@ -115,7 +115,11 @@ impl Querier {
     }
 
     async fn sources(&self, tenant: &TenantId) -> Result<Vec<Arc<dyn Source>>, Error> {
-        Ok(self.inner.views.view(tenant).await?.sources)
+        let sources = self.inner.views.view(tenant).await?.sources;
+        if !sources.is_empty() {
+            self.inner.telemetry.has_data(tenant);
+        }
+        Ok(sources)
     }
 
     /// Waits for the answer up to the deadline. However the question ends, it is counted and logged.
@@ -126,6 +130,7 @@ impl Querier {
     ) -> Result<T, Error> {
         let budget = Budget::new(&self.inner.config, &self.inner.shares);
         let running = Running::start(question, budget.clone(), self.inner.telemetry.clone());
+        let _cancel = budget.cancellation.on_drop();
         let deadline = self.inner.config.max_query_time;
         let answer = tokio::time::timeout(deadline, answer(budget.clone())).await;
         let answer = answer.unwrap_or_else(|_| Err(budget.out_of_time(deadline)));

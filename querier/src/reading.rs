@@ -76,6 +76,12 @@ impl<'a> Reading<'a> {
         starts.any(|start_nanos| start_nanos < self.range.start_nanos)
     }
 
+    /// Does CPU-bound work for the query, which ends soon after nobody waits for it any more.
+    pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+        let cancellation = self.budget.cancellation.clone();
+        Ok(self.inner.cpu.run(move || cancellation.during(work)).await?)
+    }
+
     /// Waits for the turn to read and evaluate a row group. Whoever has one must not wait for another.
     pub async fn turn(&self) -> Result<Turn, Error> {
         Ok(self.budget.turn().await)
@@ -94,24 +100,22 @@ impl<'a> Reading<'a> {
         keep(wanted)?;
         let first_columns = finder.first_projection().filter(|_| !wanted.is_empty());
         if let Some(columns) = &first_columns {
-            let fetched = group.fetch(wanted, columns).await?;
-            self.budget.count_read(fetched.bytes(), fetched.span_count())?;
+            let (fetched, budget) = (group.fetch(wanted, columns).await?, self.budget.clone());
             let (finder, decided, traces) = (finder.clone(), decided.clone(), wanted.clone());
             let narrow = move || {
-                let rows = fetched.decode()?;
+                let rows = fetched.decode(&budget)?;
                 let runs = rows.runs(&traces)?;
                 let candidates = finder.narrow(&rows.table, &runs, &decided)?;
                 Ok::<_, Error>(candidates.into_iter().map(|run| runs[run].trace).collect())
             };
-            *wanted = self.inner.cpu.run(narrow).await??;
+            *wanted = self.run(narrow).await??;
             keep(wanted)?;
         }
         if wanted.is_empty() {
             return Ok(None);
         }
         let fetched = group.fetch(wanted, &finder.projection()).await?;
-        self.budget.count_read(fetched.bytes(), if first_columns.is_some() { 0 } else { fetched.span_count() })?;
-        Ok(Some(fetched))
+        Ok(Some(if first_columns.is_some() { fetched.of_known_spans() } else { fetched }))
     }
 
     /// Traces near the range of which several sources have parts; none when the finder finds nothing anywhere.
@@ -188,7 +192,7 @@ impl<'a> Reading<'a> {
         let (tables, held): (Vec<SpanTable>, Vec<Held>) = tables.into_iter().flatten().unzip();
         // until they are together there are the parts and the whole
         let whole_held = self.budget.hold(tables.iter().map(parts::memory_bytes).sum())?;
-        let table = self.inner.cpu.run(move || parts::put_together(&tables)).await??;
+        let table = self.run(move || parts::put_together(&tables)).await??;
         drop(held);
         Ok(WholeTraces { table, _held: whole_held })
     }
@@ -201,9 +205,8 @@ impl<'a> Reading<'a> {
     ) -> Result<Option<(SpanTable, Held)>, Error> {
         let _turn = self.turn().await?;
         let read = async {
-            let fetched = parts::fetch_whole(group, &traces, columns).await?;
-            self.budget.count_read(fetched.bytes(), fetched.span_count())?;
-            self.inner.cpu.run(move || parts::decode_whole(fetched, &traces)).await?
+            let (fetched, budget) = (parts::fetch_whole(group, &traces, columns).await?, self.budget.clone());
+            self.run(move || parts::decode_whole(fetched, &traces, &budget)).await?
         };
         let Some(table) = self.budget.if_readable(group.source.source.block_id(), read).await? else {
             return Ok(None);

@@ -13,6 +13,7 @@ use spans::schema::trace_column;
 use spans::{SpanTable, Traces};
 use storage::source::{Dimensions, Fetched, Projection, RowGroup, Source};
 
+use crate::budget::Budget;
 use crate::error::Error;
 use crate::mask;
 
@@ -36,6 +37,8 @@ pub(crate) struct FetchedRows {
     fetched: Fetched,
     group: OpenGroup,
     ranges: RowRanges,
+    /// Whether other columns of these spans were counted before.
+    is_known: bool,
 }
 
 /// Spans that were read.
@@ -164,28 +167,29 @@ impl OpenGroup {
 
     async fn fetch_ranges(&self, ranges: RowRanges, columns: &Projection) -> Result<FetchedRows, Error> {
         let fetched = self.source.source.fetch(self.number, &ranges.ranges, columns).await?;
-        Ok(FetchedRows { fetched, group: self.clone(), ranges })
+        Ok(FetchedRows { fetched, group: self.clone(), ranges, is_known: false })
     }
 }
 
 impl FetchedRows {
-    /// Compressed bytes that were needed.
-    pub fn bytes(&self) -> u64 {
-        self.fetched.bytes
+    /// More columns of spans that are counted already.
+    pub fn of_known_spans(self) -> Self {
+        Self { is_known: true, ..self }
     }
 
-    pub fn span_count(&self) -> usize {
-        self.ranges.row_count()
-    }
-
-    /// Work for the pool, together with what is done with the rows.
-    pub fn decode(self) -> Result<Rows, Error> {
-        let Self { fetched, group, ranges } = self;
-        let batch = fetched.decode()?;
-        if batch.num_rows() != ranges.row_count() {
+    /// Decodes and counts what was read: work for the pool, together with what is done with the rows.
+    pub fn decode(self, budget: &Budget) -> Result<Rows, Error> {
+        let Self { fetched, group, ranges, is_known } = self;
+        let bytes = fetched.bytes;
+        let table = group.table(fetched.decode()?);
+        if table.span_count() != ranges.row_count() {
             return Err(Error::damaged("number of rows"));
         }
-        Ok(Rows { table: group.table(batch), ranges })
+        match is_known {
+            true => budget.count_read_again(bytes, &table)?,
+            false => budget.count_read(bytes, &table)?,
+        }
+        Ok(Rows { table, ranges })
     }
 }
 

@@ -20,7 +20,7 @@ mod certain;
 mod collect;
 mod complete;
 mod query;
-mod render;
+pub(crate) mod render;
 mod whole;
 
 use std::cmp::Reverse;
@@ -251,8 +251,8 @@ impl Search<'_> {
 
     /// Traces of a row group that may match and may still enter the answer, ascending.
     async fn candidates(&self, scan: &Scan<'_>, group: &OpenGroup) -> Result<(Arc<Decided>, Vec<usize>), Error> {
-        let (cpu, range) = (&self.reading.inner.cpu, &self.reading.range);
-        let (decided, mut candidates) = candidates(cpu, group, &self.query.finder, scan.pruned, range).await?;
+        let candidates = candidates(group, &self.query.finder, scan.pruned, &self.reading.range);
+        let (decided, mut candidates) = self.reading.run(candidates).await??;
         let (traces, hits) = (group.traces()?, locked(scan.hits));
         candidates.retain(|&trace| {
             hits.could_keep(traces.start_nanos(trace))
@@ -303,13 +303,13 @@ impl Search<'_> {
             return Ok(());
         };
         let (query, decided, most) = (self.query.clone(), decided.clone(), self.spans_per_span_set);
-        let part = scan.part(group, 0);
+        let (part, budget) = (scan.part(group, 0), self.reading.budget.clone());
         let found = move || {
-            let rows = fetched.decode()?;
+            let rows = fetched.decode(&budget)?;
             let runs = rows.runs(&wanted)?;
             collect::matches(&query.finder, &rows.table, &runs, &decided, part, most)
         };
-        let found: Vec<Hit> = self.reading.inner.cpu.run(found).await??;
+        let found: Vec<Hit> = self.reading.run(found).await??;
         let mut hits = locked(scan.hits);
         found.into_iter().try_for_each(|hit| hits.add(hit))
     }

@@ -185,17 +185,16 @@ impl<'a> TagScan<'a> {
         let group = candidates.source.group(group).await?;
         let masks = {
             let (filter, table) = (filter.clone(), group.small_tables());
-            self.reading.inner.cpu.run(move || filter.on_dimensions(&table)).await??
+            self.reading.run(move || filter.on_dimensions(&table)).await??
         };
         let mut wanted = self.traces_in_range(&group, &candidates.pruned)?;
         wanted.retain(|&trace| masks.traces.as_ref().is_none_or(|mask| mask.value(trace)));
         if masks.is_never || wanted.is_empty() {
             return Ok(());
         }
-        let fetched = group.fetch(&wanted, columns).await?;
-        self.reading.budget.count_read(fetched.bytes(), fetched.span_count())?;
+        let (fetched, budget) = (group.fetch(&wanted, columns).await?, self.reading.budget.clone());
         let work = move || {
-            let rows = fetched.decode()?;
+            let rows = fetched.decode(&budget)?;
             let in_range = rows.mask(&rows.runs(&wanted)?);
             let evaluation = Evaluation::new(&rows.table, &masks)?;
             let mut selection = evaluation.select(&filter)?;
@@ -205,7 +204,7 @@ impl<'a> TagScan<'a> {
             }
             take(&Selected { rows: &rows, evaluation: &evaluation, selection })
         };
-        self.reading.inner.cpu.run(work).await?
+        self.reading.run(work).await?
     }
 }
 

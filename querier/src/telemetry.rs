@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::TenantId;
+use model::{KnownTenants, TenantId};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -48,6 +48,7 @@ struct BytesLabels {
 #[derive(Clone)]
 pub(crate) struct Telemetry {
     counters: Arc<Counters>,
+    known_tenants: Arc<KnownTenants>,
 }
 
 struct Counters {
@@ -66,18 +67,23 @@ impl Telemetry {
         registry.register("tempo_query_frontend_queries", "Queries answered or given up", counters.queries.clone());
         registry.register(
             "tempo_query_frontend_bytes_inspected",
-            "Compressed bytes read from blocks for queries",
+            "Bytes that queries looked at, as they are in memory",
             counters.bytes.clone(),
         );
         registry.register("tempo_querier_spans_per_query", "Spans that a query looked at", counters.spans.clone());
-        Self { counters: Arc::new(counters) }
+        Self { counters: Arc::new(counters), known_tenants: Arc::default() }
+    }
+
+    /// Lets a tenant that has data be named.
+    pub fn has_data(&self, tenant: &TenantId) {
+        self.known_tenants.add(tenant);
     }
 
     /// Counts a query that ended with this outcome.
     pub fn count(&self, operation: Operation, tenant: &TenantId, outcome: &'static str, spent: &QueryMetrics) {
         // Tempo knows two results: what ran to its end, if only to fail, and what was given up.
         let result = if matches!(outcome, "canceled" | "timeout") { "canceled" } else { "completed" };
-        let (op, tenant) = (operation.name(), tenant.to_string());
+        let (op, tenant) = (operation.name(), self.known_tenants.label(tenant).to_owned());
         let bytes = self.counters.bytes.get_or_create(&BytesLabels { op, tenant: tenant.clone() });
         bytes.inc_by(spent.inspected_bytes);
         self.counters.queries.get_or_create(&QueryLabels { op, result, tenant }).inc();

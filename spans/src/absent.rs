@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::schema::{self, AttributeColumn, column};
 
 /// Columns that [`crate::join`] looks at; the others it only carries along.
-pub const JOINED_COLUMNS: [&str; 11] = [
+pub const JOINED_COLUMNS: [&str; 12] = [
     column::TRACE,
     column::SPAN_ID,
     column::PARENT_OFFSET,
@@ -24,6 +24,7 @@ pub const JOINED_COLUMNS: [&str; 11] = [
     column::STATUS_CODE,
     column::RESOURCE,
     column::SCOPE,
+    column::LINKS,
 ];
 
 /// The batch with all columns of [`schema::spans`], and its attribute columns behind: what it lacks is null, or zero, or

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, DictionaryArray, Int32Array};
 use arrow::datatypes::Int32Type;
-use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
 use crate::decode::{self, AnyValue, EventFields, LinkFields, Sink, SpanFields};
@@ -100,7 +99,7 @@ struct Links {
 /// Distinct rows of a dimension, found again by the bytes that were sent.
 #[derive(Default)]
 struct Distinct {
-    rows: HashMap<Vec<u8>, u32, FixedState>,
+    rows: HashMap<Vec<u8>, u32>,
     current: u32,
     /// Length of all keys of `rows`.
     key_bytes: usize,
@@ -285,7 +284,9 @@ impl Sink for TableBuilder {
         let Self { strings, spans, .. } = self;
         spans.trace_id.push(fixed(span.trace_id));
         spans.span_id.push(fixed(span.span_id));
-        spans.parent_span_id.push((!span.parent_span_id.is_empty()).then(|| fixed(span.parent_span_id)));
+        // an id of zeros is none
+        let parent_span_id = (!span.parent_span_id.is_empty()).then(|| fixed(span.parent_span_id));
+        spans.parent_span_id.push(parent_span_id.filter(|id| *id != [0; 8]));
         spans.start_nanos.push(span.start_nanos);
         spans.end_nanos.push(span.end_nanos);
         spans.name.push(strings.intern(span.name));

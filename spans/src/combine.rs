@@ -21,6 +21,7 @@ use crate::builder::{Values, dictionary_column};
 use crate::copies::{CopyFilter, SpanIdentity};
 use crate::demote::{demote, demote_batch, demote_dimensions};
 use crate::error::Error;
+use crate::parent_link::ParentLinks;
 use crate::schema::{self, column};
 use crate::table::{self, SpanTable, Traces, wrong_type};
 use crate::traces::{SpanForTrace, TracesBuilder};
@@ -241,6 +242,7 @@ struct Part<'a> {
     /// Keys of the table's own dictionary.
     name: &'a Int32Array,
     numbers: NewNumbers<'a>,
+    links: Option<ParentLinks<'a>>,
     resource: Vec<u32>,
     scope: Vec<u32>,
 }
@@ -277,6 +279,7 @@ impl<'a> Part<'a> {
             status_code: i32s(column::STATUS_CODE)?,
             name: names.keys(),
             numbers: texts.numbers(names)?,
+            links: ParentLinks::of(spans)?,
             resource: renumber(column::RESOURCE, resource_rows)?,
             scope: renumber(column::SCOPE, scope_rows)?,
         })
@@ -288,7 +291,12 @@ impl<'a> Part<'a> {
         } else {
             (self.parent_span_id, row)
         };
-        array.is_valid(at).then(|| array.value(at).try_into().ok()).flatten()
+        // blocks of before hold ids of zeros, which are none
+        array.is_valid(at).then(|| array.value(at).try_into().ok()).flatten().filter(|id| *id != [0; 8])
+    }
+
+    fn is_child_by_link(&self, trace: usize, row: usize) -> bool {
+        self.links.as_ref().is_some_and(|links| links.is_child(row, &self.traces.id(trace).0))
     }
 
     fn id(&self, row: usize) -> [u8; 8] {
@@ -374,7 +382,7 @@ fn sort(parts: &[Part<'_>], services: &[Option<i32>], copies: Copies) -> Order {
                 end_nanos: start_nanos.wrapping_add(part.duration_nanos.value(row) as u64),
                 name: part.numbers.of(part.name.value(row)),
                 service: services[part.resource[row] as usize],
-                is_root: parent_id.is_none_or(|id| id == [0; 8]),
+                is_root: parent_id.is_none() && !part.is_child_by_link(trace, row),
                 is_error: part.status_code.value(row) == 2,
             });
         }

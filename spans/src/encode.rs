@@ -282,7 +282,9 @@ impl<'a> SpanRows<'a> {
                 .value(parent.ok_or_else(|| Error::damaged("parent offset beyond the first row"))?)
                 .to_vec());
         }
-        Ok(if self.parent_span_id.is_valid(row) { self.parent_span_id.value(row).to_vec() } else { Vec::new() })
+        // blocks of before hold ids of zeros, which are none
+        let is_there = self.parent_span_id.is_valid(row) && self.parent_span_id.value(row) != [0; 8];
+        Ok(if is_there { self.parent_span_id.value(row).to_vec() } else { Vec::new() })
     }
 }
 

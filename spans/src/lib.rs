@@ -27,6 +27,7 @@ mod encode;
 mod error;
 mod keys;
 mod nested;
+mod parent_link;
 mod promote;
 mod table;
 mod traces;

@@ -5,25 +5,20 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, StringArray};
 use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
-use foldhash::fast::FixedState;
-use hashbrown::HashTable;
+use hashbrown::{DefaultHashBuilder, HashTable};
 
 /// Distinct texts in order of first appearance. Holds at most `i32::MAX` bytes; the limits of a table keep far below.
 pub(crate) struct Interner {
     bytes: Vec<u8>,
     offsets: Vec<i32>,
     index: HashTable<i32>,
-    hasher: FixedState,
+    /// With a seed of its own: texts come from outside, and nobody there can make them collide.
+    hasher: DefaultHashBuilder,
 }
 
 impl Default for Interner {
     fn default() -> Self {
-        Self {
-            bytes: Vec::new(),
-            offsets: vec![0],
-            index: HashTable::new(),
-            hasher: FixedState::with_seed(0x6d6f_7373),
-        }
+        Self { bytes: Vec::new(), offsets: vec![0], index: HashTable::new(), hasher: DefaultHashBuilder::default() }
     }
 }
 
@@ -76,6 +71,12 @@ mod tests {
     use arrow::array::AsArray;
 
     use super::*;
+
+    #[test]
+    fn no_text_has_a_hash_that_is_known_beforehand() {
+        let hashes = [(); 2].map(|()| Interner::default().hasher.hash_one(b"key".as_slice()));
+        assert_ne!(hashes[0], hashes[1]);
+    }
 
     #[test]
     fn equal_texts_share_a_number_and_broken_ones_are_mended() {

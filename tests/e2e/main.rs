@@ -4,6 +4,7 @@
 mod conformance_suite;
 mod copies;
 mod damage;
+mod dependencies;
 mod disk_full;
 mod durability;
 mod failure;

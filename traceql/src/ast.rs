@@ -222,6 +222,21 @@ pub enum MetricsFunction {
     },
 }
 
+impl MetricsFunction {
+    /// The field that is measured.
+    pub fn field(&self) -> Option<&Field> {
+        match self {
+            Self::Rate | Self::CountOverTime | Self::Compare { .. } => None,
+            Self::MinOverTime(field)
+            | Self::MaxOverTime(field)
+            | Self::AvgOverTime(field)
+            | Self::SumOverTime(field)
+            | Self::HistogramOverTime(field)
+            | Self::QuantileOverTime { field, .. } => Some(field),
+        }
+    }
+}
+
 /// How many values `compare` lists per field when the query does not say.
 pub const DEFAULT_COMPARE_TOP: i64 = 10;
 

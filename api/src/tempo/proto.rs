@@ -239,3 +239,6 @@ pub(super) struct MetadataMetrics {
     #[prost(uint64, tag = "5")]
     pub(super) total_block_bytes: u64,
 }
+
+#[cfg(test)]
+mod tests;

@@ -111,6 +111,9 @@ fn listed_scopes(names: TagNames) -> Vec<SearchTagsV2Scope> {
     attributes.chain(intrinsics).collect()
 }
 
+/// The older name of `trace:duration`: as in Tempo, only the newer one has values.
+const OLD_TRACE_DURATION: &str = "traceDuration";
+
 /// A question for values, as a client words it.
 #[derive(Debug, Default)]
 pub(super) struct ValuesAsked {
@@ -141,6 +144,9 @@ impl ValuesAsked {
 
     /// Typed values of a TraceQL field.
     pub(super) async fn v2(self, asker: Asker<'_>) -> Result<SearchTagValuesV2Response, QueryError> {
+        if self.tag == OLD_TRACE_DURATION {
+            return Ok(SearchTagValuesV2Response::default());
+        }
         let field = traceql::parse_field(&self.tag)
             .map_err(|error| QueryError::bad_request(format!("please provide a valid tagName: {error}")))?;
         let values = self.find(Tag::Field(field), asker).await?;

@@ -1,6 +1,6 @@
 //! A block is published once, and not when its files may be gone.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use model::{BlockId, TenantId};
 use object_store::ObjectStore;
@@ -51,7 +51,14 @@ impl Bucket {
         };
         let (log, _) = mpsc::channel(1);
         let metrics = Metrics::register(&mut Registry::default());
-        Flusher { live: Arc::default(), storage, log, metrics, unavailable: Arc::default() }
+        Flusher {
+            live: Arc::default(),
+            storage,
+            log,
+            metrics,
+            unavailable: Arc::default(),
+            recording: Mutex::default(),
+        }
     }
 
     /// Live rows that were cut, whose block was begun then.
@@ -85,6 +92,45 @@ async fn a_block_that_was_not_published_in_time_is_written_anew() {
         assert!(bucket.blocks().await.iter().any(|block| block.id == published));
         flusher.live.published(&pending.head);
     }
+}
+
+#[test]
+fn the_log_is_let_go_up_to_the_end_of_a_cut_before_which_nothing_waits() {
+    let (live, mut queues) = (Live::default(), Queues::default());
+    let tenants = ["a", "b"].map(|tenant| TenantId::parse(tenant).unwrap());
+    let cut = |segment: u64, tenants: &[TenantId], queues: &mut Queues| {
+        for tenant in tenants {
+            live.stage(tenant, &shop_request(segment, 5, 1).encode_to_vec()).unwrap();
+            live.show(tenant);
+        }
+        let segment = SegmentSequence(segment);
+        queues.add(FlushJob { segment, heads: live.cut(segment), done: None });
+    };
+    let turn = |queues: &mut Queues, gets_through: &TenantId| {
+        for (tenant, mut queue) in queues.take_due(tokio::time::Instant::now()) {
+            if tenant == *gets_through {
+                queue.went_on()
+            } else {
+                queue.failed(tokio::time::Instant::now())
+            }
+            queues.give_back(tenant, queue);
+        }
+    };
+    // the rows of segments 1 to 3 are in the first cut
+    cut(3, &tenants, &mut queues);
+    turn(&mut queues, &tenants[0]);
+    assert_eq!(queues.done_through(), None, "rows of b lie in 1 to 3");
+    cut(7, &tenants[..1], &mut queues);
+    turn(&mut queues, &tenants[0]);
+    assert_eq!(queues.done_through(), None);
+    let (tenant, mut queue) = queues.take_due(tokio::time::Instant::now() + Duration::from_secs(60)).remove(0);
+    assert_eq!(tenant, tenants[1]);
+    queue.went_on();
+    queues.give_back(tenant, queue);
+    assert_eq!(queues.done_through(), Some(SegmentSequence(7)));
+    queues.forget_through(SegmentSequence(7));
+    cut(9, &tenants[1..], &mut queues);
+    assert_eq!(queues.done_through(), None);
 }
 
 #[tokio::test]

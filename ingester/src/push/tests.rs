@@ -346,6 +346,46 @@ async fn a_manifest_that_is_damaged_later_does_not_hold_up_other_tenants() {
     assert_eq!(running.spans(&other).await, (sent_other, 0));
 }
 
+/// The blocks of one tenant cannot be stored: its bucket policy, its key, its quota.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_whose_blocks_cannot_be_stored_does_not_hold_up_others_and_comes_back() {
+    let (dir, objects, other) =
+        (tempfile::tempdir().unwrap(), Arc::<FaultyStore>::default(), TenantId::parse("other").unwrap());
+    let tenant = TenantId::single();
+    let running = start(dir.path(), objects.clone(), Config::default()).await;
+    objects.refuse_below(Some(ObjectPath::from(tenant.as_str())));
+    let mut sent = running.push(&tenant, 1).await;
+    running.ingester.flush().await.unwrap_err();
+    // others get through while it is tried again and again, and then its spans are refused
+    let (mut seed, mut sent_other) = (2, 0);
+    let refused = async {
+        loop {
+            sent_other += running.push(&other, seed).await;
+            running.ingester.flush().await.unwrap();
+            assert_eq!(running.spans(&other).await, (sent_other, 0), "others do not suffer");
+            seed += 1;
+            let request = shop_request(seed, 5, seed * 1_000_000).encode_to_vec();
+            match running.ingester.push(&tenant, request.into()).await {
+                Ok(accepted) => sent += accepted.spans,
+                Err(error) => return error,
+            }
+            // its rows are cut with those of others, and wait behind those that came before
+            running.ingester.flush().await.unwrap_err();
+        }
+    };
+    let error = tokio::time::timeout(Duration::from_secs(60), refused).await.expect("it is put off in time");
+    assert_eq!((error.kind(), error.retry_after().is_some()), (model::ErrorKind::Unavailable, true), "{error}");
+    assert_eq!(running.spans(&tenant).await, (0, sent), "what was acknowledged is still found");
+    objects.refuse_below(None);
+    let taken_again = async {
+        while running.ingester.push(&tenant, shop_request(seed + 1, 5, 1).encode_to_vec().into()).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), taken_again).await.expect("it comes back in time");
+    assert!(running.spans(&tenant).await.0 >= sent);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_manifest_makes_its_tenant_unavailable_and_loses_nothing() {
     let (dir, objects, other) =

@@ -45,7 +45,7 @@ pub(crate) fn negate(column: &Column) -> Column {
         Part::Float(array) => Some(Part::Float(array.unary(|value| -value))),
         _ => None,
     });
-    Column { rows: column.rows, parts: parts.collect(), opaque: None }
+    Column { rows: column.rows, parts: parts.collect(), opaque: None, more: Vec::new() }
 }
 
 #[derive(Clone, Copy)]

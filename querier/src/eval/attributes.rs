@@ -1,6 +1,7 @@
 //! The values of one attribute key: from columns of its own, from the list of attributes, or from both.
 //!
-//! Where a key was sent twice the first value counts: a column of its own goes before the list.
+//! Where a key was sent several times, the first value is the value of the row, and a column of its own goes before the
+//! list. The others stand beside it, so that they are found.
 
 mod by_key;
 
@@ -8,7 +9,7 @@ use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, BooleanArray, BooleanBufferBuilder, Float64Array, Int32Array, Int64Array,
     ListArray, RecordBatch, StringArray, StructArray,
 };
-use arrow::buffer::NullBuffer;
+use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::datatypes::{Float64Type, Int32Type, Int64Type};
 use model::Scope;
 use opentelemetry_proto::tonic::common::v1::any_value;
@@ -34,8 +35,9 @@ pub(crate) fn of_rows(batch: &RecordBatch, scope: Scope, key: &str) -> Result<Co
         None => Ok(values),
         Some(lists) => {
             let lists = lists.as_list_opt::<i32>().ok_or_else(|| Error::damaged(column::ATTRIBUTES))?;
-            let in_list = of_lists(lists, key)?;
-            if values.parts.is_empty() { Ok(in_list) } else { values.or_else(&in_list) }
+            let taken = (!values.parts.is_empty()).then(|| values.present());
+            let in_list = of_lists_beside(lists, key, taken.as_ref())?;
+            if taken.is_none() { Ok(in_list) } else { Ok(values.and(in_list)) }
         }
     }
 }
@@ -53,21 +55,34 @@ pub(crate) fn own_part(of: &AttributeColumn, array: &ArrayRef) -> Result<Part, E
 
 /// The values of `key` in each list of attributes.
 pub(crate) fn of_lists(lists: &ListArray, key: &str) -> Result<Column, Error> {
+    of_lists_beside(lists, key, None)
+}
+
+/// The values of `key` in each list; at rows of `taken`, which have one elsewhere, all of them are beyond the first.
+fn of_lists_beside(lists: &ListArray, key: &str, taken: Option<&BooleanBuffer>) -> Result<Column, Error> {
     let items = Items::of(lists.values())?;
-    let found = find(lists, &items, key);
-    Ok(items.values(lists.len(), &found))
+    let (first, more) = find(lists, &items, key, taken);
+    let mut values = items.values(lists.len(), &first);
+    if !more.is_empty() {
+        let mut offsets = vec![0; lists.len() + 1];
+        more.iter().for_each(|&(row, _)| offsets[row as usize + 1] += 1);
+        (0..lists.len()).for_each(|row| offsets[row + 1] += offsets[row]);
+        let numbered: Vec<Found> = (0..).zip(&more).map(|(at, &(_, item))| (at, item)).collect();
+        values.more.push(Lists { offsets, items: Box::new(items.values(more.len(), &numbered)) });
+    }
+    Ok(values)
 }
 
 /// Where a value stands: row of the list, and item.
 type Found = (u32, u32);
 
-/// The first item of each list that has this key and a value.
-fn find(lists: &ListArray, items: &Items<'_>, key: &str) -> Vec<Found> {
+/// The first item of each list that has this key and a value, and the others.
+fn find(lists: &ListArray, items: &Items<'_>, key: &str, taken: Option<&BooleanBuffer>) -> (Vec<Found>, Vec<Found>) {
     let offsets = lists.offsets();
     let (first, last) = (offsets[0] as usize, offsets[lists.len()] as usize);
     let mut keys = KeyTest::new(&items.key_texts, key);
     let numbers = items.keys.values();
-    let mut found: Vec<Found> = Vec::new();
+    let (mut found, mut more): (Vec<Found>, Vec<Found>) = (Vec::new(), Vec::new());
     let mut row = 0;
     for item in first..last {
         if !keys.is_wanted(numbers[item]) || !items.has_value(item) {
@@ -76,11 +91,12 @@ fn find(lists: &ListArray, items: &Items<'_>, key: &str) -> Vec<Found> {
         while offsets[row + 1] as usize <= item {
             row += 1;
         }
-        if found.last().is_none_or(|&(found_row, _)| found_row as usize != row) {
-            found.push((row as u32, item as u32));
-        }
+        let is_taken = taken.is_some_and(|taken| taken.value(row));
+        let is_first = !is_taken && found.last().is_none_or(|&(found_row, _)| found_row as usize != row);
+        let found = if is_first { &mut found } else { &mut more };
+        found.push((row as u32, item as u32));
     }
-    found
+    (found, more)
 }
 
 /// Compares dictionary numbers with a text, each number's text only once.
@@ -243,7 +259,8 @@ impl Others {
             }
             (0..rows).for_each(|row| offsets[row + 1] += offsets[row]);
             let items: Vec<_> = items.into_iter().enumerate().map(|(at, value)| (at as u32, value)).collect();
-            let items = Column { rows: items.len(), parts: of_scalars(items.len(), &items), opaque: None };
+            let items =
+                Column { rows: items.len(), parts: of_scalars(items.len(), &items), opaque: None, more: Vec::new() };
             values.parts.push(Part::Lists(Lists { offsets, items: Box::new(items) }));
         }
     }

@@ -24,6 +24,9 @@ pub(crate) struct Column {
     pub parts: Vec<Part>,
     /// Rows with a value that cannot be compared: maps, bytes, empty and mixed arrays.
     pub opaque: Option<BooleanBuffer>,
+    /// Values of a key beyond the first, at rows that have the key several times. They are searched and listed like the
+    /// first; what needs one value for a row takes the first.
+    pub more: Vec<Lists>,
 }
 
 #[derive(Debug, Clone)]
@@ -53,11 +56,11 @@ pub(crate) enum Cell {
 
 impl Column {
     pub fn missing(rows: usize) -> Self {
-        Self { rows, parts: Vec::new(), opaque: None }
+        Self { rows, parts: Vec::new(), opaque: None, more: Vec::new() }
     }
 
     pub fn of(rows: usize, part: Part) -> Self {
-        Self { rows, parts: vec![part], opaque: None }
+        Self { rows, parts: vec![part], opaque: None, more: Vec::new() }
     }
 
     pub fn of_mask(mask: BooleanBuffer) -> Self {
@@ -93,8 +96,13 @@ impl Column {
         })
     }
 
-    /// Rows whose value is the bool `true`.
+    /// Rows with the bool `true` as a value.
     pub fn is_true(&self) -> BooleanBuffer {
+        let first = self.first_is_true();
+        self.more.iter().fold(first, |all, more| &all | &more.any(&more.items.is_true()))
+    }
+
+    fn first_is_true(&self) -> BooleanBuffer {
         let bools = self.parts.iter().filter_map(|part| match part {
             Part::Bool(array) => Some(and_valid(array.values().clone(), array.nulls())),
             _ => None,
@@ -110,7 +118,8 @@ impl Column {
                 indices.is_valid(at) && mask.value(indices.value(at) as usize)
             })
         });
-        Ok(Self { rows: indices.len(), parts, opaque })
+        let more = self.more.iter().map(|more| more.take(indices)).collect::<Result<_, Error>>()?;
+        Ok(Self { rows: indices.len(), parts, opaque, more })
     }
 
     /// `self`, and where it is missing `other`.
@@ -124,7 +133,27 @@ impl Column {
             (Some(left), Some(right)) => Some(&left | &right),
             (left, right) => left.or(right),
         };
+        for more in &other.more {
+            self.more.push(more.without(&taken)?);
+        }
         Ok(self)
+    }
+
+    /// The values of both, which are never first at the same row.
+    pub fn and(mut self, other: Self) -> Self {
+        self.parts.extend(other.parts);
+        self.opaque = match (self.opaque, other.opaque) {
+            (Some(left), Some(right)) => Some(&left | &right),
+            (left, right) => left.or(right),
+        };
+        self.more.extend(other.more);
+        self
+    }
+
+    /// The value at a row, and those beyond the first.
+    pub fn cells(&self, row: usize) -> impl Iterator<Item = Cell> {
+        let more = self.more.iter().flat_map(move |more| more.range(row).map(|item| more.items.cell(item)));
+        std::iter::once(self.cell(row)).chain(more)
     }
 
     pub fn cell(&self, row: usize) -> Cell {
@@ -176,10 +205,7 @@ impl Part {
             Self::Bool(array) => Self::Bool(primitive(array)?.as_boolean().clone()),
             Self::Status(array) => Self::Status(primitive(array)?.as_primitive().clone()),
             Self::Kind(array) => Self::Kind(primitive(array)?.as_primitive().clone()),
-            Self::Lists(lists) => {
-                let kept = UInt32Array::from_iter((0..mask.len()).map(|row| (!mask.value(row)).then_some(row as u32)));
-                Self::Lists(lists.take(&kept)?)
-            }
+            Self::Lists(lists) => Self::Lists(lists.without(mask)?),
         })
     }
 

@@ -1,17 +1,24 @@
 //! Comparisons of columns with literals, patterns and other columns. A missing value makes every comparison false.
 //!
 //! Numbers compare across ints, floats and durations; other types only with their own. An array satisfies `=`, `=~` and
-//! the orderings if any element does, `!=` and `!~` if every element does; two arrays are never comparable.
+//! the orderings if any element does, `!=` and `!~` if every element does; two arrays are never comparable. Values of a
+//! key that a span has several times count as the elements of an array, whatever their types are.
 
 use arrow::array::{Array, ArrowPrimitiveType, PrimitiveArray};
 use arrow::buffer::{BooleanBuffer, NullBuffer};
-use traceql::{CompareOp, Pattern, Static};
+use traceql::{CompareOp, Static};
 
 use super::column::{Column, Part, Texts, and_valid};
 use crate::error::Error;
 
 /// Rows where `column op literal` holds.
 pub(crate) fn with_literal(column: &Column, op: CompareOp, literal: &Static) -> BooleanBuffer {
+    let is_equal =
+        (op == CompareOp::Ne).then_some(|column: &Column| first_with_literal(column, CompareOp::Eq, literal));
+    with_more(column, |column| first_with_literal(column, op, literal), is_equal)
+}
+
+fn first_with_literal(column: &Column, op: CompareOp, literal: &Static) -> BooleanBuffer {
     any_part(column, |part| match (part, literal) {
         (Part::Text(texts), Static::String(text)) => Some(texts.test(|value| holds(op, value, text.as_str()))),
         (Part::Int(array) | Part::Duration(array), Static::Int(number) | Static::Duration(number)) => {
@@ -44,12 +51,32 @@ pub(crate) fn with_literal(column: &Column, op: CompareOp, literal: &Static) -> 
     })
 }
 
-/// Rows whose text matches the pattern (or does not, if `negated`). Other types do neither.
-pub(crate) fn with_pattern(column: &Column, pattern: &Pattern, negated: bool) -> BooleanBuffer {
+/// Rows whose text matches a pattern (or does not, if `negated`). Other types do neither.
+pub(crate) fn with_pattern(column: &Column, is_match: &dyn Fn(&str) -> bool, negated: bool) -> BooleanBuffer {
+    let matches = negated.then_some(|column: &Column| first_with_pattern(column, is_match, false));
+    with_more(column, |column| first_with_pattern(column, is_match, negated), matches)
+}
+
+/// Rows of which some value passes `test`, and of which none passes the test of a negated comparison.
+fn with_more(
+    column: &Column,
+    test: impl Fn(&Column) -> BooleanBuffer,
+    negated: Option<impl Fn(&Column) -> BooleanBuffer>,
+) -> BooleanBuffer {
+    let any = |test: &dyn Fn(&Column) -> BooleanBuffer| {
+        column.more.iter().fold(test(column), |all, more| &all | &more.any(&test(&more.items)))
+    };
+    match negated.filter(|_| !column.more.is_empty()) {
+        Some(negated) => &any(&test) & &!&any(&negated),
+        None => any(&test),
+    }
+}
+
+fn first_with_pattern(column: &Column, is_match: &dyn Fn(&str) -> bool, negated: bool) -> BooleanBuffer {
     any_part(column, |part| match part {
-        Part::Text(texts) => Some(texts.test(|value| pattern.is_match(value) != negated)),
+        Part::Text(texts) => Some(texts.test(|value| is_match(value) != negated)),
         Part::Lists(lists) => {
-            let items = with_pattern(&lists.items, pattern, negated);
+            let items = with_pattern(&lists.items, is_match, negated);
             Some(if negated { lists.all(&items) } else { lists.any(&items) })
         }
         _ => None,

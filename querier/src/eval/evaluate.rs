@@ -19,6 +19,7 @@ use super::fields::{self, Home, home};
 use super::filter::{Filter, Node, NodeKind};
 use super::items::{Items, Pairs};
 use super::{arithmetic, compare};
+use crate::cancellation;
 use crate::error::Error;
 
 /// What a filter keeps of a batch.
@@ -284,6 +285,7 @@ impl<'a> Evaluation<'a> {
 
     /// Rows of `at` where the node is true. Rows outside `active` do not matter, and cannot fail.
     fn mask(&self, node: &Node, at: Home, active: Option<&BooleanBuffer>) -> Result<BooleanBuffer, Error> {
+        cancellation::check()?;
         if let Some(mask) = self.mask_from_home(node, at)? {
             return Ok(mask);
         }
@@ -307,7 +309,11 @@ impl<'a> Evaluation<'a> {
                 compare::with_literal(&*self.column(left, at, active)?, *op, literal)
             }
             NodeKind::Pattern { negated, text, pattern } => {
-                compare::with_pattern(&*self.column(text, at, active)?, pattern, *negated)
+                compare::with_pattern(&*self.column(text, at, active)?, &|text| pattern.is_match(text), *negated)
+            }
+            NodeKind::TraceIdPattern { negated, id, pattern } => {
+                let is_match = |id: &str| pattern.is_match(id) || pattern.is_match(&format!("{id:0>32}"));
+                compare::with_pattern(&*self.column(id, at, active)?, &is_match, *negated)
             }
             NodeKind::Nil { of, present } => {
                 let has_value = self.column(of, at, active)?.present();
@@ -347,6 +353,7 @@ impl<'a> Evaluation<'a> {
 
     /// The values of a node at the rows of `at`.
     fn column(&self, node: &Node, at: Home, active: Option<&BooleanBuffer>) -> Result<Rc<Column>, Error> {
+        cancellation::check()?;
         Ok(Rc::new(match &node.kind {
             NodeKind::Field(field) => {
                 let column = self.field(field)?;
@@ -383,7 +390,7 @@ fn not(column: &Column) -> Column {
         Part::Bool(array) => Some(Part::Bool(BooleanArray::new(!array.values(), array.nulls().cloned()))),
         _ => None,
     });
-    Column { rows: column.rows, parts: parts.collect(), opaque: None }
+    Column { rows: column.rows, parts: parts.collect(), opaque: None, more: Vec::new() }
 }
 
 fn get_or_try<T>(cell: &OnceCell<T>, make: impl FnOnce() -> Result<T, Error>) -> Result<&T, Error> {

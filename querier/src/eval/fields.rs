@@ -6,7 +6,7 @@ use model::{Intrinsic, Scope, SpanId};
 use spans::schema::{column, dimension, trace_column};
 use spans::{NestedSet, SpanTable, Traces, nested_sets};
 use storage::source::Projection;
-use traceql::Field;
+use traceql::{Field, Static};
 
 use super::attributes;
 use super::column::{Column, Part, Texts};
@@ -145,6 +145,16 @@ impl FieldUse {
     }
 }
 
+/// What a missing value of a field counts as when spans are grouped: the language knows no nil for the service name of a
+/// resource, so that one without a name has the empty one.
+pub(crate) fn group_if_missing(field: &Field) -> Option<Static> {
+    let is_service = matches!(
+        field,
+        Field::Attribute { scope: Some(Scope::Resource), name } if name == "service.name"
+    );
+    is_service.then(|| Static::String(String::new()))
+}
+
 /// The columns that [`nested_sets_of`] reads.
 pub(super) const TREE_COLUMNS: [&str; 3] = [column::TRACE, column::PARENT_OFFSET, column::PARENT_SPAN_ID];
 
@@ -172,7 +182,7 @@ pub(super) fn of_traces(traces: &RecordBatch, intrinsic: Intrinsic) -> Result<Co
     let part = match intrinsic {
         Intrinsic::TraceId => {
             let traces = Traces::of(traces)?;
-            let ids = (0..traces.len()).map(|row| traces.id(row).to_string());
+            let ids = (0..traces.len()).map(|row| traces.id(row).short_hex());
             Part::Text(Texts::plain(StringArray::from_iter_values(ids)))
         }
         Intrinsic::TraceDuration => {

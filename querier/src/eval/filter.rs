@@ -58,6 +58,12 @@ pub(super) enum NodeKind {
         text: Box<Node>,
         pattern: Pattern,
     },
+    /// A pattern may ask for the id with or without its leading zeros.
+    TraceIdPattern {
+        negated: bool,
+        id: Box<Node>,
+        pattern: Pattern,
+    },
     /// `= nil`, or `!= nil` if `present`.
     Nil {
         of: Box<Node>,
@@ -129,6 +135,7 @@ impl Node {
             NodeKind::Compare { .. }
             | NodeKind::CompareLiteral { .. }
             | NodeKind::Pattern { .. }
+            | NodeKind::TraceIdPattern { .. }
             | NodeKind::Nil { .. }
             | NodeKind::And(..)
             | NodeKind::Or(..) => true,
@@ -253,15 +260,12 @@ impl Compiler {
             (CompareOp::Eq, Static::Nil) => NodeKind::Nil { of: left, present: false },
             (CompareOp::Ne, Static::Nil) => NodeKind::Nil { of: left, present: true },
             (CompareOp::Match | CompareOp::NotMatch, Static::String(pattern)) => {
-                // trace ids match with and without their leading zeros
-                let pattern = match intrinsic {
-                    Some(Intrinsic::TraceId) => anchored_regex(&format!("0*(?:{pattern})"))?,
-                    _ => anchored_regex(pattern)?,
-                };
-                NodeKind::Pattern { negated: op == CompareOp::NotMatch, text: left, pattern }
-            }
-            (_, Static::String(id)) if intrinsic == Some(Intrinsic::TraceId) => {
-                NodeKind::CompareLiteral { op, left, literal: Static::String(format!("{id:0>32}")) }
+                let negated = op == CompareOp::NotMatch;
+                let pattern = anchored_regex(pattern)?;
+                match intrinsic {
+                    Some(Intrinsic::TraceId) => NodeKind::TraceIdPattern { negated, id: left, pattern },
+                    _ => NodeKind::Pattern { negated, text: left, pattern },
+                }
             }
             // roots have the parent id 0, and yet `!= ""` asks for spans that have a parent
             (CompareOp::Ne, Static::String(id)) if intrinsic == Some(Intrinsic::ParentId) && id.is_empty() => {

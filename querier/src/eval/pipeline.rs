@@ -22,14 +22,14 @@ use traceql::{CompareOp, Conditions, FieldExpr, Form, ScalarFilter, SpansetOp, S
 
 use super::aggregate::Aggregation;
 use super::evaluate::DimensionMasks;
-use super::fields::{FieldUse, TREE_COLUMNS};
+use super::fields::{FieldUse, TREE_COLUMNS, group_if_missing};
 use super::filter::Filter;
 use crate::error::Error;
 
 pub(crate) use batch::Batch;
 
 /// A compiled pipeline.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Pipeline {
     stages: Vec<Stage>,
     /// Span filters; stages know them by number.
@@ -37,6 +37,7 @@ pub(crate) struct Pipeline {
     /// Expressions of `by()` and aggregates; stages know them by number.
     values: Vec<Filter>,
     has_structure: bool,
+    groups_by_resource: bool,
     /// Whether what is found in a part of a trace may differ from what is found in the whole.
     joins_spans: bool,
 }
@@ -44,8 +45,20 @@ pub(crate) struct Pipeline {
 #[derive(Debug)]
 enum Stage {
     Spans(Operand),
-    By { key: Arc<str>, value: usize },
-    Aggregate { key: Arc<str>, aggregation: Aggregation, value: Option<usize>, op: CompareOp, literal: Static },
+    By {
+        key: Arc<str>,
+        value: usize,
+        if_missing: Option<Static>,
+    },
+    /// Splits span sets by the resource of their spans. No query says so; a search by tags does.
+    ByResource,
+    Aggregate {
+        key: Arc<str>,
+        aggregation: Aggregation,
+        value: Option<usize>,
+        op: CompareOp,
+        literal: Static,
+    },
     Coalesce,
 }
 
@@ -69,14 +82,30 @@ impl Pipeline {
     /// # Errors
     /// [`Error::Query`] for what the checker of the language refuses.
     pub fn compile(pipeline: &traceql::Pipeline) -> Result<Self, Error> {
-        let mut compiled = Self {
-            stages: Vec::new(),
-            filters: Vec::new(),
-            values: Vec::new(),
-            has_structure: false,
-            joins_spans: false,
-        };
+        let mut compiled = Self::default();
         compiled.stages = compiled.compile_stages(pipeline)?;
+        Ok(compiled)
+    }
+
+    /// What keeps a trace if each filter of `anywhere` is true of some span, and those of `of_one_resource` of spans of one
+    /// resource.
+    ///
+    /// # Errors
+    /// As [`compile`](Self::compile).
+    pub fn of_tags(anywhere: &[FieldExpr], of_one_resource: &[FieldExpr]) -> Result<Self, Error> {
+        let mut compiled = Self::default();
+        let mut operands = |exprs: &[FieldExpr]| {
+            exprs.iter().map(|expr| compiled.compile_filter(expr)).collect::<Result<Vec<_>, Error>>()
+        };
+        let of_one_resource_count = of_one_resource.len();
+        let (mut anywhere, of_one_resource) = (operands(anywhere)?, operands(of_one_resource)?);
+        anywhere.extend(match of_one_resource_count {
+            0 | 1 => all_of(of_one_resource),
+            _ => all_of(of_one_resource).map(|all| Operand::Pipeline(vec![Stage::ByResource, Stage::Spans(all)])),
+        });
+        compiled.joins_spans = true;
+        compiled.groups_by_resource = of_one_resource_count > 1;
+        compiled.stages = all_of(anywhere).map(Stage::Spans).into_iter().collect();
         Ok(compiled)
     }
 
@@ -86,9 +115,14 @@ impl Pipeline {
             stages.push(match stage {
                 traceql::Stage::Spans(expr) => Stage::Spans(self.compile_operand(expr)?),
                 traceql::Stage::Scalar(filter) => self.compile_aggregate(filter)?,
-                traceql::Stage::By(expr) => {
-                    Stage::By { key: format!("by({expr})").into(), value: self.compile_value(expr)? }
-                }
+                traceql::Stage::By(expr) => Stage::By {
+                    key: format!("by({expr})").into(),
+                    value: self.compile_value(expr)?,
+                    if_missing: match expr {
+                        FieldExpr::Field(field) => group_if_missing(field),
+                        _ => None,
+                    },
+                },
                 traceql::Stage::Coalesce => Stage::Coalesce,
                 traceql::Stage::Select(_) => continue,
             });
@@ -98,10 +132,7 @@ impl Pipeline {
 
     fn compile_operand(&mut self, expr: &traceql::SpansetExpr) -> Result<Operand, Error> {
         Ok(match expr {
-            traceql::SpansetExpr::Filter(expr) => {
-                self.filters.push(Filter::compile(expr)?);
-                Operand::Filter(self.filters.len() - 1)
-            }
+            traceql::SpansetExpr::Filter(expr) => self.compile_filter(expr)?,
             traceql::SpansetExpr::Pipeline(pipeline) => Operand::Pipeline(self.compile_stages(pipeline)?),
             traceql::SpansetExpr::Op { op, left, right } => {
                 self.has_structure |= matches!(op, SpansetOp::Structural(..));
@@ -110,6 +141,11 @@ impl Pipeline {
                 Operand::Op { op: *op, left: Box::new(left), right: Box::new(right) }
             }
         })
+    }
+
+    fn compile_filter(&mut self, expr: &FieldExpr) -> Result<Operand, Error> {
+        self.filters.push(Filter::compile(expr)?);
+        Ok(Operand::Filter(self.filters.len() - 1))
     }
 
     fn compile_aggregate(&mut self, filter: &ScalarFilter) -> Result<Stage, Error> {
@@ -153,6 +189,7 @@ impl Pipeline {
         if self.has_structure {
             projection.columns.extend(TREE_COLUMNS);
         }
+        projection.columns.extend(self.groups_by_resource.then_some(column::RESOURCE));
         projection
     }
 
@@ -209,6 +246,16 @@ impl Pipeline {
     pub fn on<'a>(&'a self, table: &'a SpanTable, masks: &'a PipelineMasks) -> Batch<'a> {
         Batch::new(self, table, masks)
     }
+}
+
+/// What all of some operands find together; a tree that is not deep however many they are.
+fn all_of(mut operands: Vec<Operand>) -> Option<Operand> {
+    let right = operands.split_off(operands.len().div_ceil(2));
+    if right.is_empty() {
+        return operands.pop();
+    }
+    let (left, right) = (Box::new(all_of(operands)?), Box::new(all_of(right)?));
+    Some(Operand::Op { op: SpansetOp::And, left, right })
 }
 
 /// Where a pipeline may find something, if `of_filter` says so for its filters. `None` stands for everywhere.

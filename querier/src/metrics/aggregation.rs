@@ -21,13 +21,15 @@ impl Aggregation {
     /// # Errors
     /// [`Error::Query`] for a query without a metrics part.
     pub fn of(query: &Query, intervals: Intervals, max_exemplars: usize) -> Result<Self, Error> {
-        let limits = Limits { max_samples: usize::MAX, max_exemplars, cancellation: Cancellation::default() };
-        Ok(Self { query: MetricsQuery::of(query)?, intervals, limits })
+        let query = MetricsQuery::of(query)?;
+        let (exemplar_labels, cancellation) = (query.labels.clone(), Cancellation::default());
+        let limits = Limits { max_samples: usize::MAX, max_exemplars, exemplar_labels, cancellation };
+        Ok(Self { query, intervals, limits })
     }
 
     /// The columns of `spans` that it reads.
     pub fn projection(&self) -> Projection {
-        self.query.meter.projection()
+        self.query.projection(&self.limits)
     }
 
     /// Aggregates batches one after another, and returns how many series they make.

@@ -6,6 +6,7 @@
 
 mod attributes;
 mod counted;
+mod exemplars;
 mod tally;
 
 use std::cmp::Reverse;
@@ -19,12 +20,14 @@ use storage::source::Projection;
 use traceql::{Field, FieldExpr};
 
 use self::counted::Counted;
+use self::exemplars::Handout;
 pub(crate) use self::tally::CompareTally;
 use self::tally::{FieldTally, Side, SlotCounts};
 use super::intervals::Intervals;
 use super::query::Limits;
 use super::timeline::{TIME_COLUMNS, Timeline, primitive};
 use crate::answer::{Series, Value};
+use crate::cancellation::is_waited_for;
 use crate::error::Error;
 use crate::eval::{Column, DimensionMasks, Evaluation, Filter, Home, Key, home};
 use crate::selection::SelectedSpans;
@@ -93,6 +96,7 @@ impl CompareMeter {
         let (of_traces, of_resources) = (by_dimension(column::TRACE)?, by_dimension(column::RESOURCE)?);
         let of_scopes = by_dimension(column::SCOPE)?;
         let mut tally = CompareTally::new(intervals, limits);
+        tally.exemplars = exemplars::of_batch(&evaluation, table, &timeline, &of_spans, limits)?;
         for field in INTRINSICS.map(Field::Intrinsic) {
             let counted = match home(&field) {
                 Some(Home::Traces) => &of_traces,
@@ -146,9 +150,16 @@ impl CompareMeter {
     pub fn finish(&self, tally: CompareTally) -> Vec<Series> {
         let mut all = Vec::new();
         let intervals = tally.intervals();
-        for (field, of_field) in tally.into_fields() {
+        let (fields, exemplars) = tally.into_parts();
+        let mut exemplars_left = exemplars.limit();
+        let exemplars_of_total = exemplars_left / (2 * fields.len()).max(1);
+        let handouts = Handout::of(exemplars);
+        for (field, of_field) in fields {
+            if !is_waited_for() {
+                break;
+            }
             let label = field.to_string();
-            for side in Side::BOTH {
+            for (side, handout) in Side::BOTH.into_iter().zip(&handouts) {
                 let [values_name, totals_name] = side.names();
                 let series = |meta: &str, value: Value, counts: &SlotCounts| Series {
                     labels: vec![("__meta_type".to_owned(), Value::String(meta.to_owned())), (label.clone(), value)],
@@ -161,7 +172,10 @@ impl CompareMeter {
                 for (value, counts) in most_frequent(&of_field, side, self.top) {
                     all.push(series(values_name, value.value().into(), counts));
                 }
-                all.push(series(totals_name, Value::String("nil".to_owned()), &of_field.totals));
+                let mut total = series(totals_name, Value::String("nil".to_owned()), &of_field.totals);
+                total.exemplars = handout.with(&label, exemplars_of_total.max(1).min(exemplars_left));
+                exemplars_left -= total.exemplars.len();
+                all.push(total);
             }
         }
         all

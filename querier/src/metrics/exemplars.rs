@@ -1,19 +1,21 @@
-//! Spans that stand for others: of each series a few, spread at random over its traces, and the same ones every time.
+//! Spans that stand for others: of each series a few, spread over its intervals and at random over its traces, and the
+//! same ones every time.
 //!
-//! Every trace has a number drawn from its id, and a series keeps the spans of the traces with the smallest numbers. So
-//! parts merge in any order, and a series with few spans has its exemplars beside one with many.
+//! Every trace has a number drawn from its id. A series first keeps of each interval the span of the trace with the smallest
+//! number, then of each the next, and so on. So parts merge in any order, a quiet interval has its exemplars beside a busy
+//! one, and so has a series with few spans beside one with many: what it leaves free the others fill.
 
 mod lowest;
 
+use hashbrown::HashMap;
 use model::TraceId;
-use traceql::Static;
 
-#[cfg(test)]
-use self::lowest::draw;
-pub(super) use self::lowest::{NO_SERIES, lowest_rows};
+pub(super) use self::lowest::{Lowest, NO_SERIES, draw, lowest_rows};
+use crate::answer::{Exemplar, Value};
+use crate::error::Error;
 
-/// Most exemplars of a series in one interval.
-const MOST_IN_INTERVAL: usize = 2;
+/// Most candidates that all series hold together, if they have as many; a series holds at least one.
+const MOST_HELD: usize = 1024;
 
 /// A span that may become an exemplar.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,7 +27,16 @@ pub(crate) struct Candidate {
     pub interval: u32,
     /// What was measured, as a number; NaN where spans are only counted.
     pub value: f64,
-    pub measured: Option<Static>,
+    /// Where the span stands in the batch that is measured.
+    pub row: u32,
+    pub labels: Vec<(String, Value)>,
+}
+
+impl Candidate {
+    pub fn into_exemplar(self) -> Exemplar {
+        let Self { trace_id, start_nanos, value, labels, .. } = self;
+        Exemplar { trace_id, start_nanos, value, labels }
+    }
 }
 
 /// Candidates by series.
@@ -41,26 +52,42 @@ impl Exemplars {
         Self { limit, by_series: Vec::new() }
     }
 
-    /// How many a series keeps when there are so many series: the more series, the fewer.
-    pub fn share(&self, series: usize) -> usize {
-        if self.limit == 0 { 0 } else { (self.limit / series.max(1)).max(1) }
+    pub fn limit(&self) -> usize {
+        self.limit
     }
 
-    /// Adds candidates of a series, ascending by draw; at most one of each trace is kept.
+    /// How many a series holds when there are so many series: all that the answer may have, unless that were too many.
+    pub fn most_held(&self, series: usize) -> usize {
+        if self.limit == 0 { 0 } else { self.limit.min(MOST_HELD / series.max(1)).max(1) }
+    }
+
+    /// Adds candidates of a series; at most one of each trace is kept.
     pub fn add(&mut self, series: u32, candidates: Vec<Candidate>, series_count: usize) {
-        let share = self.share(series_count);
-        let Some(first) = candidates.first().filter(|_| share > 0) else { return };
+        let most = self.most_held(series_count);
+        let Some(lowest) = candidates.iter().map(|candidate| candidate.drawn).min().filter(|_| most > 0) else {
+            return;
+        };
         if self.by_series.len() <= series as usize {
             self.by_series.resize(series as usize + 1, Vec::new());
         }
         let kept = &mut self.by_series[series as usize];
-        // once a series has its share, most parts have nothing for it
-        if kept.get(share - 1).is_none_or(|last| first.drawn <= last.drawn) {
+        // with many series, most parts have nothing for most of them
+        if most > 1 || kept.first().is_none_or(|first| lowest <= first.drawn) {
             kept.extend(candidates);
-            kept.sort_by_key(|candidate| (candidate.drawn, candidate.start_nanos));
-            kept.dedup_by_key(|candidate| candidate.trace_id);
+            keep_spread(kept);
         }
-        kept.truncate(share);
+        kept.truncate(most);
+    }
+
+    /// Gives the candidates of a batch their labels, which `labels` looks up for their rows.
+    pub fn label(
+        &mut self,
+        labels: impl FnOnce(&mut dyn Iterator<Item = usize>) -> Result<Vec<Vec<(String, Value)>>, Error>,
+    ) -> Result<(), Error> {
+        let labels = labels(&mut self.by_series.iter().flatten().map(|candidate| candidate.row as usize))?;
+        let candidates = self.by_series.iter_mut().flatten();
+        candidates.zip(labels).for_each(|(candidate, labels)| candidate.labels = labels);
+        Ok(())
     }
 
     /// Adds those of another part, whose series have these numbers here, and whose first interval this one.
@@ -72,27 +99,48 @@ impl Exemplars {
     }
 
     pub fn memory_bytes(&self) -> usize {
-        self.by_series.iter().map(|candidates| size_of_val(candidates.as_slice()) + size_of_val(candidates)).sum()
+        let labels = |labels: &(String, Value)| size_of_val(labels) + labels.0.len() + TEXT_BYTES;
+        let candidate =
+            |candidate: &Candidate| size_of_val(candidate) + candidate.labels.iter().map(labels).sum::<usize>();
+        let series =
+            |candidates: &Vec<Candidate>| size_of_val(candidates) + candidates.iter().map(candidate).sum::<usize>();
+        self.by_series.iter().map(series).sum()
     }
 
-    /// The exemplars of each series, by time.
+    /// The exemplars of each series, by time. What one has less than its equal share, the others have more.
     pub fn into_series(self, series_count: usize) -> Vec<Vec<Candidate>> {
-        let share = self.share(series_count);
         let mut by_series = self.by_series;
         by_series.resize(series_count, Vec::new());
-        for candidates in &mut by_series {
-            let mut taken: Vec<Candidate> = Vec::new();
-            for candidate in std::mem::take(candidates) {
-                let in_interval = taken.iter().filter(|other| other.interval == candidate.interval).count();
-                if taken.len() < share && in_interval < MOST_IN_INTERVAL {
-                    taken.push(candidate);
-                }
-            }
-            taken.sort_by_key(|candidate| (candidate.start_nanos, candidate.trace_id));
-            *candidates = taken;
+        let mut fewest_first: Vec<&mut Vec<Candidate>> =
+            by_series.iter_mut().filter(|candidates| !candidates.is_empty()).collect();
+        fewest_first.sort_by_key(|candidates| candidates.len());
+        let (mut left, mut series_left) = (self.limit, fewest_first.len());
+        for candidates in fewest_first {
+            candidates.truncate((left / series_left).max(1));
+            left = left.saturating_sub(candidates.len());
+            series_left -= 1;
+            candidates.sort_by_key(|candidate| (candidate.start_nanos, candidate.trace_id));
         }
         by_series
     }
+}
+
+/// About how long a text in a label is.
+const TEXT_BYTES: usize = 32;
+
+/// Leaves one candidate of each trace, and puts first those with the smallest draws of their intervals.
+fn keep_spread(candidates: &mut Vec<Candidate>) {
+    candidates.sort_by_key(|candidate| (candidate.drawn, candidate.start_nanos));
+    candidates.dedup_by_key(|candidate| candidate.trace_id);
+    let mut taken: HashMap<u32, u32> = HashMap::new();
+    let mut ranked: Vec<(u32, Candidate)> = Vec::with_capacity(candidates.len());
+    for candidate in candidates.drain(..) {
+        let rank = taken.entry(candidate.interval).or_default();
+        ranked.push((*rank, candidate));
+        *rank += 1;
+    }
+    ranked.sort_by_key(|(rank, candidate)| (*rank, candidate.drawn));
+    candidates.extend(ranked.into_iter().map(|(_, candidate)| candidate));
 }
 
 #[cfg(test)]
@@ -102,7 +150,7 @@ mod tests {
     fn candidate(trace: u8, interval: u32) -> Candidate {
         let trace_id = TraceId([trace; 16]);
         let (drawn, start_nanos) = (draw(&trace_id), u64::from(interval) * 100);
-        Candidate { trace_id, drawn, start_nanos, interval, value: 1.0, measured: None }
+        Candidate { trace_id, drawn, start_nanos, interval, value: 1.0, row: 0, labels: Vec::new() }
     }
 
     fn traces(exemplars: Exemplars, series: usize) -> Vec<Vec<u8>> {
@@ -124,19 +172,43 @@ mod tests {
             traces(all, 2)
         };
         let first = merged([0, 1, 2]);
-        assert_eq!((first[0].len(), first[1].len()), (0, 4));
+        assert_eq!((first[0].len(), first[1].len()), (0, 8));
         assert_eq!(merged([2, 1, 0]), first);
         assert_eq!(merged([1, 2, 0]), first);
     }
 
     #[test]
-    fn few_are_taken_from_one_interval_and_one_from_a_trace() {
-        let mut exemplars = Exemplars::new(100);
-        exemplars.add(0, vec![candidate(1, 0), candidate(1, 0), candidate(2, 0), candidate(3, 0)], 1);
-        exemplars.add(0, vec![candidate(4, 1)], 1);
-        assert_eq!(traces(exemplars, 1)[0].len(), 3);
+    fn a_series_has_as_many_as_are_asked_for_spread_over_its_intervals() {
+        let of = |parts: &[&[(u8, u32)]]| {
+            let mut exemplars = Exemplars::new(10);
+            for part in parts {
+                exemplars.add(0, part.iter().map(|&(trace, interval)| candidate(trace, interval)).collect(), 1);
+            }
+            traces(exemplars, 1).remove(0)
+        };
+        // one interval fills them all
+        let busy: Vec<(u8, u32)> = (0..100).map(|trace| (trace, 0)).collect();
+        assert_eq!(of(&[&busy]).len(), 10);
+        // and leaves room for others, in any order
+        let quiet: Vec<(u8, u32)> = (100..103).map(|trace| (trace, 7)).collect();
+        for parts in [[&busy[..], &quiet], [&quiet[..], &busy]] {
+            let found = of(&parts);
+            assert_eq!((found.len(), &found[7..]), (10, &[100, 101, 102][..]));
+        }
+        // of a trace there is one
+        assert_eq!(of(&[&[(1, 0), (1, 0), (1, 1)], &[(1, 2), (2, 2)]]), [1, 2]);
         let mut none = Exemplars::new(0);
         none.add(0, vec![candidate(1, 0)], 1);
         assert_eq!(traces(none, 1), [Vec::<u8>::new()]);
+    }
+
+    #[test]
+    fn what_one_series_leaves_free_others_fill() {
+        let mut exemplars = Exemplars::new(10);
+        for (series, count) in [(0, 1), (1, 50), (2, 3)] {
+            let of_series = (0..count).map(|trace| candidate(series as u8 * 50 + trace, u32::from(trace)));
+            exemplars.add(series, of_series.collect(), 3);
+        }
+        assert_eq!(traces(exemplars, 3).iter().map(Vec::len).collect::<Vec<_>>(), [1, 6, 3]);
     }
 }

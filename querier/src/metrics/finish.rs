@@ -8,15 +8,14 @@ use super::exemplars::Candidate;
 use super::intervals::Intervals;
 use super::meter::{Finish, SeriesTally};
 use super::quantile::{bucket_end, quantile};
-use crate::answer::{Exemplar, Series, Value};
+use crate::answer::{Series, Value};
+use crate::cancellation::is_waited_for;
 use crate::eval::Key;
 
-/// What series and exemplars are labelled with.
+/// What series are labelled with.
 pub(super) struct Labels<'a> {
     /// Fields of `by()`.
     pub by: &'a [&'a str],
-    /// The measured field.
-    pub value: Option<&'a str>,
     /// What the end of a bucket is divided by.
     pub bucket_unit: f64,
 }
@@ -44,7 +43,8 @@ impl Labels<'_> {
             _ = tally.set.series(Default::default());
         }
         let exemplars = tally.exemplars.into_series(tally.set.len());
-        let numbered = tally.set.into_series().zip(exemplars);
+        // of a query that was given up nobody sees the series
+        let numbered = tally.set.into_series().zip(exemplars).take_while(|_| is_waited_for());
         if let Finish::Quantiles(quantiles) = finish {
             return self
                 .quantiles(quantiles, numbered.map(|((key, counts), found)| (key.labels, key.bucket, counts, found)));
@@ -60,7 +60,7 @@ impl Labels<'_> {
                 (Finish::Named(function), _) if self.by.is_empty() => vec![name(function)],
                 _ => self.of_group(&key.labels),
             };
-            let exemplars = candidates.into_iter().map(|found| self.exemplar(&key.labels, found)).collect();
+            let exemplars = candidates.into_iter().map(Candidate::into_exemplar).collect();
             Series { labels, values, exemplars }
         });
         series.collect()
@@ -80,6 +80,9 @@ impl Labels<'_> {
         }
         let mut all = Vec::new();
         for (labels, Histogram { by_bucket, mut candidates }) in groups {
+            if !is_waited_for() {
+                break;
+            }
             let intervals = by_bucket.values().next().map_or(0, Vec::len);
             let at = |share: f64, interval: usize| {
                 let counts: Vec<(u8, f64)> =
@@ -99,7 +102,7 @@ impl Labels<'_> {
                 let is_above = |series: &Series| series.values[found.interval as usize] >= found.value;
                 let place = series.iter().position(is_above).unwrap_or(series.len().saturating_sub(1));
                 if let Some(series) = series.get_mut(place) {
-                    series.exemplars.push(self.exemplar(&labels, found));
+                    series.exemplars.push(found.into_exemplar());
                 }
             }
             all.extend(series);
@@ -128,15 +131,6 @@ impl Labels<'_> {
 
     fn bucket_end(&self, bucket: u8) -> Value {
         Value::Double(bucket_end(bucket) / self.bucket_unit)
-    }
-
-    fn exemplar(&self, group: &[Option<Key>], found: Candidate) -> Exemplar {
-        let mut labels = if self.by.is_empty() { Vec::new() } else { self.of_group(group) };
-        if let (Some(label), Some(measured)) = (self.value, found.measured) {
-            labels.retain(|(other, _)| other != label);
-            labels.push((label.to_owned(), measured.into()));
-        }
-        Exemplar { trace_id: found.trace_id, start_nanos: found.start_nanos, value: found.value, labels }
     }
 }
 

@@ -13,14 +13,14 @@ use std::mem;
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::UInt32Type;
 use hashbrown::HashMap;
-use model::{Intrinsic, Scope};
+use model::Intrinsic;
 use spans::SpanTable;
 use spans::schema::column;
 use storage::source::Projection;
 use traceql::{Field, FieldExpr};
 
 use super::accumulators::Accumulators;
-use super::exemplars::{Candidate, Exemplars, NO_SERIES, lowest_rows};
+use super::exemplars::{Candidate, Exemplars, Lowest, NO_SERIES, lowest_rows};
 use super::finish;
 use super::group_codes::GroupCodes;
 use super::intervals::Intervals;
@@ -28,8 +28,12 @@ use super::query::Limits;
 use super::timeline::{TIME_COLUMNS, Timeline, primitive};
 use super::values::{BUCKET_COUNT, Form, Values, with_bucket};
 use crate::answer::Series;
+use crate::cancellation;
 use crate::error::Error;
-use crate::eval::{Cell, Column, DimensionMasks, Evaluation, FieldUse, Filter, Groups, Home, Key, home};
+use crate::eval::{
+    Cell, Column, DimensionMasks, Evaluation, FieldUse, Filter, Groups, Home, Key, group_if_missing, home,
+};
+use crate::search::render;
 use crate::selection::SelectedSpans;
 use crate::series::{Fold, SeriesKey, SeriesSet};
 
@@ -130,10 +134,12 @@ impl SeriesMeter {
         let accumulators = Accumulators::of(self.fold, &batch.timeline, &batch.selected, &groups.codes, numbers);
         let mut series_of_code = vec![NO_SERIES; groups.codes.count()];
         for code in accumulators.occurring() {
+            limits.cancellation.count_work(1)?;
             series_of_code[code as usize] = tally.set.push(groups.key(code), accumulators.cells(code))?;
         }
         if limits.max_exemplars > 0 {
             tally.add_exemplars(&batch, intervals, &groups.codes, &series_of_code, values.as_ref());
+            tally.exemplars.label(|rows| render::values_of(table, &limits.exemplar_labels, rows))?;
         }
         Ok(tally)
     }
@@ -165,11 +171,10 @@ impl SeriesMeter {
     }
 
     pub fn finish(&self, tally: SeriesTally, intervals: &Intervals) -> Vec<Series> {
-        let value_label = self.value.as_ref().map(|value| value.label.as_str());
         let by: Vec<&str> = self.by.iter().map(|field| field.label.as_str()).collect();
         let bucket_unit = if self.is_of_durations() { 1e9 } else { 1.0 };
         let is_count = self.fold == Fold::Count && !self.is_in_buckets();
-        finish::Labels { by: &by, value: value_label, bucket_unit }.series(tally, &self.finish, is_count, intervals)
+        finish::Labels { by: &by, bucket_unit }.series(tally, &self.finish, is_count, intervals)
     }
 }
 
@@ -203,14 +208,11 @@ impl MeteredField {
         Ok((numbers, labels))
     }
 
-    /// Arrays and what cannot be compared have no label. A resource without a service name has the empty one: the language
-    /// knows no nil there.
+    /// Arrays and what cannot be compared have no label.
     fn label(&self, value: &Cell) -> Option<Key> {
         match value {
             Cell::One(value) => Key::of(value),
-            Cell::Missing if self.field == Field::attribute(Scope::Resource, "service.name") => {
-                Some(Key::Text(String::new()))
-            }
+            Cell::Missing => group_if_missing(&self.field).as_ref().and_then(Key::of),
             _ => None,
         }
     }
@@ -234,7 +236,7 @@ impl SeriesTally {
         values: Option<&Values>,
     ) {
         let (timeline, series_count) = (&batch.timeline, self.set.len());
-        let share = self.exemplars.share(series_count);
+        let most = self.exemplars.most_held(series_count);
         let candidate = |(drawn, row): (u64, u32)| {
             let start_nanos = timeline.start_nanos(row as usize);
             Candidate {
@@ -243,12 +245,17 @@ impl SeriesTally {
                 start_nanos,
                 interval: intervals.of(start_nanos).unwrap_or_default() as u32,
                 value: values.map_or(f64::NAN, |values| values.number(row as usize)),
-                measured: values.and_then(|values| values.static_value(row as usize)),
+                row,
+                labels: Vec::new(),
             }
         };
-        let lowest = lowest_rows(timeline, &batch.selected, codes, series_of_code, series_count, share);
-        for (series, lowest) in lowest.into_iter().enumerate() {
-            self.exemplars.add(series as u32, lowest.rows().map(candidate).collect(), series_count);
+        let lowest = lowest_rows(timeline, &batch.selected, codes, series_of_code, series_count, most);
+        for (series, lowest) in lowest.into_iter().enumerate().take_while(|_| cancellation::is_waited_for()) {
+            self.exemplars.add(
+                series as u32,
+                lowest.into_iter().flat_map(Lowest::rows).map(candidate).collect(),
+                series_count,
+            );
         }
     }
 
@@ -304,6 +311,7 @@ impl Grouping {
     ) -> Result<Self, Error> {
         let mut grouping = Self { codes: GroupCodes::one(), labels: Vec::new(), has_buckets: buckets.is_some() };
         for field in by {
+            cancellation::check()?;
             let (numbers, labels) = field.groups(evaluation, batch)?;
             grouping.codes.add(numbers, labels.len());
             grouping.labels.push(labels);

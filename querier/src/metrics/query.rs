@@ -13,6 +13,7 @@ use crate::answer::Series;
 use crate::cancellation::Cancellation;
 use crate::error::Error;
 use crate::finder::Finder;
+use crate::search::Shown;
 use crate::selection::SelectedSpans;
 use crate::series::Fold;
 
@@ -22,6 +23,8 @@ pub(crate) struct MetricsQuery {
     pub finder: Arc<Finder>,
     pub meter: Meter,
     pub second_stages: Vec<SecondStage>,
+    /// What exemplars say of their spans.
+    pub labels: Arc<Shown>,
 }
 
 /// What is measured of spans.
@@ -45,6 +48,8 @@ pub(crate) struct Limits {
     pub max_samples: usize,
     /// Most exemplars in the answer.
     pub max_exemplars: usize,
+    /// What they say of their spans.
+    pub exemplar_labels: Arc<Shown>,
     /// Ends measuring when nobody waits for it any more.
     pub cancellation: Cancellation,
 }
@@ -74,7 +79,18 @@ impl MetricsQuery {
             }
         };
         let finder = Arc::new(Finder::of(query)?);
-        Ok(Self { finder, meter, second_stages: metrics.second_stages.clone() })
+        let besides = metrics.by.iter().chain(metrics.function.field());
+        let labels = Arc::new(Shown::by_exemplars(&query.pipeline, besides)?);
+        Ok(Self { finder, meter, second_stages: metrics.second_stages.clone(), labels })
+    }
+
+    /// The columns of `spans` that are measured, and those that exemplars show if there are any.
+    pub fn projection(&self, limits: &Limits) -> Projection {
+        let mut projection = self.meter.projection();
+        if limits.max_exemplars > 0 {
+            projection.merge(&self.labels.values_projection());
+        }
+        projection
     }
 
     /// Whether traces must be put together before their spans are found and measured.

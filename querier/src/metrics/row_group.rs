@@ -32,8 +32,8 @@ impl Measuring<'_> {
     ) -> Result<Option<Tally>, Error> {
         let _turn = self.reading.turn().await?;
         let group = source.group(group).await?;
-        let (cpu, range) = (&self.reading.inner.cpu, &self.reading.range);
-        let (decided, mut wanted) = candidates(cpu, &group, &self.query.finder, pruned, range).await?;
+        let candidates = candidates(&group, &self.query.finder, pruned, &self.reading.range);
+        let (decided, mut wanted) = self.reading.run(candidates).await??;
         if !split.is_empty() {
             let traces = group.traces()?;
             wanted.retain(|&trace| !split.contains(&traces.id(trace)));
@@ -69,21 +69,20 @@ impl Measuring<'_> {
         wanted: Vec<usize>,
         intervals: &Intervals,
     ) -> Result<Tally, Error> {
-        let mut columns = self.query.meter.projection();
+        let mut columns = self.query.projection(&self.limits);
         if !self.query.finder.decides_whole_traces() {
             columns.merge(&self.query.finder.projection());
         }
         let fetched = group.fetch(&wanted, &columns).await?;
-        self.reading.budget.count_read(fetched.bytes(), fetched.span_count())?;
         let (query, decided) = (self.query.clone(), decided.clone());
-        let (intervals, limits) = (*intervals, self.limits.clone());
+        let (intervals, limits, budget) = (*intervals, self.limits.clone(), self.reading.budget.clone());
         let measure = move || {
-            let rows = fetched.decode()?;
+            let rows = fetched.decode(&budget)?;
             let runs = rows.runs(&wanted)?;
             let spans = query.finder.select(&rows.table, &runs, &decided)?;
             query.meter.measure(&rows.table, &spans, &intervals, &limits)
         };
-        self.reading.inner.cpu.run(measure).await?
+        self.reading.run(measure).await?
     }
 
     /// Reads the columns of the filter, and the measured ones only where something matches.
@@ -98,19 +97,19 @@ impl Measuring<'_> {
         if found.is_empty() {
             return Ok(None);
         }
-        let columns = self.query.meter.projection();
+        let columns = self.query.projection(&self.limits);
         let fetched = if self.query.meter.needs_whole_runs() {
             group.fetch_only(&wanted, &columns).await?
         } else {
             group.fetch_near(&found, &columns).await?
         };
-        self.reading.budget.count_read(fetched.bytes(), 0)?;
         let (query, intervals, limits) = (self.query.clone(), *intervals, self.limits.clone());
+        let budget = self.reading.budget.clone();
         let measure = move || {
-            let rows = fetched.decode()?;
+            let rows = fetched.of_known_spans().decode(&budget)?;
             query.meter.measure(&rows.table, &at_positions(found, &rows)?, &intervals, &limits)
         };
-        Ok(Some(self.reading.inner.cpu.run(measure).await??))
+        Ok(Some(self.reading.run(measure).await??))
     }
 
     /// The rows of a row group that match; leaves in `wanted` only traces that may.
@@ -124,13 +123,13 @@ impl Measuring<'_> {
         let Some(fetched) = self.reading.fetch_candidates(&finder, decided, group, wanted, |_| Ok(())).await? else {
             return Ok(Vec::new());
         };
-        let (decided, traces) = (decided.clone(), wanted.clone());
+        let (decided, traces, budget) = (decided.clone(), wanted.clone(), self.reading.budget.clone());
         let find = move || {
-            let rows = fetched.decode()?;
+            let rows = fetched.decode(&budget)?;
             let runs = rows.runs(&traces)?;
             finder.find_rows(&rows.table, &runs, &decided)
         };
-        self.reading.inner.cpu.run(find).await?
+        self.reading.run(find).await?
     }
 }
 

@@ -87,12 +87,12 @@ impl Measuring<'_> {
         let mut ids: Vec<TraceId> = parts.by_trace.keys().copied().collect();
         ids.sort_unstable();
         let mut columns = self.query.finder.projection();
-        columns.merge(&self.query.meter.projection());
+        columns.merge(&self.query.projection(&self.limits));
         for batch in parts.batches(&ids)? {
             let whole = self.reading.read_whole(&parts, ids[batch].iter().copied(), &columns).await?;
             let (query, intervals, limits) = (self.query.clone(), *intervals, self.limits.clone());
             let measure = move || measure_table(&query, &whole.table, &intervals, &limits);
-            tally.merge(self.reading.inner.cpu.run(measure).await??, 0)?;
+            tally.merge(self.reading.run(measure).await??, 0)?;
         }
         Ok(tally)
     }

@@ -238,10 +238,34 @@ async fn exemplars_show_a_span_of_each_trace() {
         exemplars("{ name = `child` } | max_over_time(duration) by (name)").await,
         ["1 at 1: 3 name=child,duration=3s", "2 at 11: 0.05 name=child,duration=50ms"]
     );
-    assert_eq!(exemplars("{ name = `root` } | quantile_over_time(duration, .5)").await.len(), 2);
+    assert_eq!(
+        exemplars("{ name = `root` } | quantile_over_time(duration, .5)").await,
+        ["1 at 0: 4 name=root,duration=4s", "2 at 5: 0.001 name=root,duration=1ms"]
+    );
     assert_eq!(exemplars("{ } | count_over_time() with (exemplars=1)").await.len(), 1);
     assert_eq!(exemplars("{ } | count_over_time() with (exemplars=false)").await, [""; 0]);
     assert_eq!(exemplars("{ } | count_over_time() > 2").await, ["2 at 5: 3 "]);
+    // what the filter asked for is in them, an unscoped attribute under the scope where it was found
+    assert_eq!(
+        exemplars("{ resource.service.name = `back` && (span.lane = `a` || status = ok) } | rate() by (.lane)").await,
+        ["2 at 11: 0.1 resource.service.name=back,span.lane=a"]
+    );
+    assert_eq!(
+        exemplars("{ name = `root` && nestedSetParent = -1 } | rate() by (.service.name)").await,
+        ["2 at 5: 0.1 name=root,resource.service.name=back", "1 at 0: 0.1 name=root,resource.service.name=front"]
+    );
+}
+
+#[tokio::test]
+async fn long_steps_have_as_many_exemplars_as_are_asked_for() {
+    let spans: Vec<Span> = (1..=200).map(|trace| span(trace, 1, 0, "op", u64::from(trace) * 100, 10)).collect();
+    // one interval has a single trace, another nearly all
+    let sources =
+        [source(vec![service("s", spans)]), source(vec![service("s", vec![span(201, 1, 0, "op", 35_000, 1)])])];
+    let asked = MetricsRequest { max_exemplars: 50, ..request("{ } | rate()", 40, 20) };
+    let answer = ask(&sources, asked).await.unwrap();
+    let exemplars = &answer.series[0].exemplars;
+    assert_eq!((exemplars.len(), exemplars[49].trace_id.0[0]), (50, 201));
 }
 
 #[tokio::test]
@@ -261,6 +285,18 @@ async fn values_of_a_selection_are_compared_with_those_of_the_others() {
         ("error: 0 0 1".into(), "boom: 0 0 1".into())
     );
     assert_eq!(of("baseline", "rootName"), "root: 0 2 1");
+    let answer = ask(&example(), request("{ name = `child` } | compare({ status = error })", 20, 10)).await.unwrap();
+    let of_series = |meta: &str, field: &str| {
+        let of = |series: &&Series| labels_text(&series.labels) == format!("__meta_type={meta},{field}=nil");
+        let series = answer.series.iter().find(of).unwrap();
+        let text = |exemplar: &crate::answer::Exemplar| {
+            let labels = labels_text(&exemplar.labels);
+            format!("{}: {} {}", exemplar.trace_id.0[0], exemplar.value, labels.contains("span.lane=b"))
+        };
+        series.exemplars.iter().map(text).collect::<Vec<_>>().join("; ")
+    };
+    assert_eq!(of_series("selection_total", "statusMessage"), "2: 1 false");
+    assert_eq!(of_series("baseline_total", "span.lane"), "1: 1 true; 2: 1 false");
     let top = series(&example(), "{ } | compare({ status = error }, 1)").await;
     assert_eq!(top.iter().filter(|line| line.starts_with("__meta_type=baseline,span.lane=")).count(), 1);
     let start = START + 10 * SECOND * MS;

@@ -61,8 +61,7 @@ impl Values {
         }
     }
 
-    /// The value at a row as it is.
-    pub fn static_value(&self, row: usize) -> Option<Static> {
+    fn static_value(&self, row: usize) -> Option<Static> {
         match self.column.cell(row) {
             Cell::One(value) => Some(value),
             _ => None,

@@ -1,14 +1,20 @@
 //! How queries that run at the same time share memory and turns.
 
 use std::num::NonZeroU64;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::FutureExt;
-use model::ErrorKind;
+use model::{BlockId, ErrorKind};
+use opentelemetry_proto::tonic::trace::v1::Span;
+use storage::memory::MemorySource;
 
 use super::*;
 use crate::metrics::Intervals;
-use crate::testing::{Gated, MS, START, querier_with, service, source, span};
+use crate::request::{SearchFilter, Tag, TagScope};
+use crate::testing::{
+    Gated, MS, SMALL_PAGES, START, attributes, indexed_block, int, querier_with, service, source, span, table, text,
+    trace_id,
+};
 
 fn rate() -> MetricsRequest {
     let range = TimeRange::new(START, START + 1_000 * MS);
@@ -63,5 +69,126 @@ async fn row_groups_of_all_queries_take_turns() {
     gated.open();
     for answer in futures::future::join_all(queries).await {
         assert_eq!(answer.unwrap().series.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn every_answer_tells_how_many_bytes_were_inspected_wherever_they_lie() {
+    let spans = (1..=9).map(|trace| span(trace, 1, 0, "op", u64::from(trace), 1)).collect();
+    let table = table(vec![service("s", spans)]);
+    let live: Arc<dyn Source> = Arc::new(MemorySource::new(BlockId::generate(), table.clone()).unwrap());
+    let block: Arc<dyn Source> = Arc::new(indexed_block(&table, SMALL_PAGES).await);
+    let tenant = TenantId::single();
+    let inspected = async |source: Arc<dyn Source>| {
+        let querier = querier_with(Config::default(), vec![source]);
+        let search = SearchRequest {
+            filter: SearchFilter::TraceQl("{ name = `op` }".to_owned()),
+            range: TimeRange::ALL,
+            limit: 20,
+            spans_per_span_set: 3,
+            after: None,
+        };
+        let names = |query: Option<&str>| TagNamesRequest {
+            scope: TagScope::All,
+            range: TimeRange::ALL,
+            query: query.map(str::to_owned),
+            limit: None,
+        };
+        let tag = |name: &str| TagValuesRequest {
+            tag: Tag::Field(traceql::parse_field(name).unwrap()),
+            range: TimeRange::ALL,
+            query: None,
+            limit: None,
+        };
+        [
+            querier.search(&tenant, search, None).await.unwrap().metrics,
+            querier.metrics(&tenant, rate()).await.unwrap().metrics,
+            querier.trace_by_id(&tenant, trace_id(1), None).await.unwrap().metrics,
+            querier.tag_names(&tenant, names(None)).await.unwrap().metrics,
+            querier.tag_names(&tenant, names(Some("{ name = `op` }"))).await.unwrap().metrics,
+            querier.tag_values(&tenant, tag("resource.service.name")).await.unwrap().metrics,
+            querier.tag_values(&tenant, tag("name")).await.unwrap().metrics,
+        ]
+        .map(|metrics| metrics.inspected_bytes)
+    };
+    let (of_live, of_block) = (inspected(live).await, inspected(block).await);
+    assert!(of_live.iter().chain(&of_block).all(|bytes| *bytes > 0), "{of_live:?} {of_block:?}");
+    // nine names of four bytes are looked at, however small the block is
+    assert!(of_live[..3].iter().chain(&of_block[..3]).all(|bytes| *bytes >= 36), "{of_live:?} {of_block:?}");
+}
+
+#[tokio::test]
+async fn tenants_that_do_not_exist_make_no_series() {
+    let mut registry = Registry::default();
+    let telemetry = storage::Telemetry::unregistered();
+    let views = Arc::new(storage::view::TenantView::default());
+    let querier = Querier::new(Config::default(), views, CpuPool::new(1), &telemetry, &mut registry);
+    for number in 0..1_000 {
+        querier.metrics(&TenantId::parse(&format!("t{number}")).unwrap(), rate()).await.unwrap();
+    }
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+    let queries: Vec<&str> =
+        text.lines().filter(|line| line.starts_with("tempo_query_frontend_queries_total{")).collect();
+    let expected =
+        r#"tempo_query_frontend_queries_total{op="metrics",result="completed",tenant="unknown tenant"} 1000"#;
+    assert_eq!(queries, [expected]);
+}
+
+/// Traces of a span, each with a number and a text of its own: as many as a debug build goes through in some seconds.
+fn large() -> Arc<dyn Source> {
+    let spans = (0..20_000_u64).map(|number| {
+        let pairs = attributes(&[("n", int(number as i64)), ("t", text(&format!("value {number}")))]);
+        let trace_id = u128::from(number + 1).to_be_bytes().to_vec();
+        Span { trace_id, attributes: pairs, ..span(1, number + 1, 0, "op", number % 1_000, 1) }
+    });
+    source(vec![service("s", spans.collect())])
+}
+
+/// How long an evaluation may go on after its client left.
+const AFTERLIFE: Duration = Duration::from_millis(100);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_evaluation_goes_on_for_long_after_its_client_left() {
+    let cpu = CpuPool::new(1);
+    let views = Arc::new(storage::view::TenantView { sources: vec![large()] });
+    let telemetry = storage::Telemetry::unregistered();
+    let querier = Querier::new(Config::default(), views, cpu.clone(), &telemetry, &mut Registry::default());
+    let tenant = TenantId::single();
+    let alternatives = (0..5_000).map(|number| format!(".n = -{}", number + 1)).collect::<Vec<_>>().join(" || ");
+    for text in [
+        format!("{{ {alternatives} }}"),
+        format!("{{ {alternatives} }} >> {{ }}"),
+        "{ } | by(span.t) | count() > 5".to_owned(),
+        "{ } | avg(span.n) > 1e9".to_owned(),
+        "{ } | rate() by (span.t)".to_owned(),
+        "{ } | compare({ span.n > 7 })".to_owned(),
+    ] {
+        let query = traceql::parse(&text).unwrap();
+        for left_after in [1, 10, 50, 250].map(Duration::from_millis) {
+            let mut least = Duration::MAX;
+            // what else runs on the machine may take the processor away, but not every time
+            for _ in 0..8 {
+                let question = async {
+                    if query.metrics.is_some() {
+                        let request = MetricsRequest { query: query.clone(), max_exemplars: 100, ..rate() };
+                        querier.metrics(&tenant, request).await.map(drop)
+                    } else {
+                        let filter = SearchFilter::TraceQl(text.clone());
+                        let (range, limit, spans_per_span_set, after) = (TimeRange::ALL, 20, 3, None);
+                        let request = SearchRequest { filter, range, limit, spans_per_span_set, after };
+                        querier.search(&tenant, request, None).await.map(drop)
+                    }
+                };
+                _ = tokio::time::timeout(left_after, question).await;
+                let left = Instant::now();
+                cpu.run(|| ()).await.unwrap();
+                least = least.min(left.elapsed());
+                if least < AFTERLIFE {
+                    break;
+                }
+            }
+            assert!(least < AFTERLIFE, "{least:?} after {left_after:?} of {}", &text[..text.len().min(60)]);
+        }
     }
 }

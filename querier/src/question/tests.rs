@@ -94,7 +94,7 @@ async fn a_question_is_one_line_however_it_ends() {
         ("tenant", "asked-here"),
         ("query", "{ name = `op` }"),
         ("start_nanos", "5"),
-        ("bytes", "0"),
+        ("bytes", "64"),
         ("blocks", "0"),
         ("spans", "2"),
         ("traces", "1"),

@@ -12,6 +12,7 @@ use super::collect::{Hit, Hits, Place};
 use super::query::SearchQuery;
 use super::render::{self, ToShow};
 use crate::answer::FoundTrace;
+use crate::budget::Budget;
 use crate::concurrent::try_all;
 use crate::error::Error;
 use crate::finder::HitSet;
@@ -107,7 +108,8 @@ impl Search<'_> {
         let show = async {
             let group = group.with_services().await?;
             let (query, fetched) = (self.query.clone(), self.fetch_shown(&group, &hits).await?);
-            self.reading.inner.cpu.run(move || show(&query, &group, fetched, hits)).await?
+            let budget = self.reading.budget.clone();
+            self.reading.run(move || show(&query, &group, fetched, hits, &budget)).await?
         };
         let Some(found) = self.reading.budget.if_readable(block_id, show).await? else { return Ok(Vec::new()) };
         self.hold_shown(&found)?;
@@ -124,8 +126,7 @@ impl Search<'_> {
         } else {
             group.fetch_rows(hits.iter().flat_map(rows_of), &columns).await?
         };
-        self.reading.budget.count_read(fetched.bytes(), 0)?;
-        Ok(Some(fetched))
+        Ok(Some(fetched.of_known_spans()))
     }
 
     /// Holds the memory of entries until the search ends.
@@ -148,7 +149,7 @@ impl Search<'_> {
                 let to_show: Vec<ToShow> = found.into_iter().map(to_show).collect();
                 render::traces(table, &to_show, query.shown.as_ref())
             };
-            let shown = self.reading.inner.cpu.run(render).await??;
+            let shown = self.reading.run(render).await??;
             self.hold_shown(&shown)?;
             found.extend(shown);
         }
@@ -170,10 +171,11 @@ fn show(
     group: &OpenGroup,
     fetched: Option<FetchedRows>,
     mut hits: Vec<Hit>,
+    budget: &Budget,
 ) -> Result<Vec<FoundTrace>, Error> {
     let table = match fetched {
         Some(fetched) => {
-            let rows = fetched.decode()?;
+            let rows = fetched.decode(budget)?;
             for row in hits.iter_mut().flat_map(|hit| &mut hit.sets).flat_map(|set| &mut set.rows) {
                 *row = rows.position(*row)?;
             }

@@ -6,9 +6,8 @@ use storage::source::Projection;
 
 use super::render::Shown;
 use crate::error::Error;
-use crate::eval::Filter;
 use crate::finder::Finder;
-use crate::legacy;
+use crate::legacy::TagSearch;
 use crate::request::SearchFilter;
 
 /// What a search looks for and shows.
@@ -23,8 +22,8 @@ impl SearchQuery {
     pub fn of(filter: &SearchFilter) -> Result<Self, Error> {
         match filter {
             SearchFilter::Tags { tags, min_duration, max_duration } => {
-                let expr = legacy::filter(tags, *min_duration, *max_duration);
-                Ok(Self { finder: Arc::new(Finder::Filter(Filter::compile(&expr)?)), shown: None })
+                let search = TagSearch::of(tags, *min_duration, *max_duration)?;
+                Ok(Self { finder: Arc::new(Finder::of_tags(&search)?), shown: None })
             }
             SearchFilter::TraceQl(text) => {
                 let query = traceql::parse(text)?;

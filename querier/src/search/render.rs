@@ -2,7 +2,8 @@
 //!
 //! A span shows the values that made it match, and what `select()` names:
 //!
-//! - `field op literal`: the value if it satisfies that comparison; of an array the elements that do;
+//! - `field op literal`: the value if it satisfies that comparison; of an array the elements that do. It is the same in
+//!   `!(...)`, `by(...)` and aggregates: `by(span.a > 10)` shows no `span.a` of 10 and less;
 //! - fields in other expressions and in `select()`: the value if there is one;
 //! - of events and links the last value that qualifies;
 //! - the name as other values, though it has a place of its own.
@@ -18,16 +19,19 @@ use storage::source::Projection;
 use traceql::{BinaryOp, CompareOp, Field, FieldExpr, Pattern, Pipeline, SpansetExpr, Stage, Static, anchored_regex};
 
 use crate::answer::{FoundSpan, FoundTrace, ServiceStats, SpanSet, Value};
+use crate::cancellation;
 use crate::error::Error;
 use crate::eval::{Cell, Column, DimensionMasks, Evaluation, FieldUse, Home, home};
 use crate::finder::HitSet;
 
 /// Which values of a span are shown.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Shown {
     name: Option<ShownField>,
     fields: Vec<ShownField>,
     field_use: FieldUse,
+    /// An exemplar has nothing but these values: those that a search shows elsewhere are among them.
+    is_of_exemplar: bool,
 }
 
 #[derive(Debug)]
@@ -59,8 +63,19 @@ pub(crate) struct ToShow {
 
 impl Shown {
     pub fn of(pipeline: &Pipeline) -> Result<Self, Error> {
-        let mut shown = Self { name: None, fields: Vec::new(), field_use: FieldUse::default() };
+        let mut shown = Self::default();
         shown.collect_pipeline(pipeline)?;
+        shown.field_use = FieldUse::of(shown.fields.iter().map(|shown| &shown.field));
+        Ok(shown)
+    }
+
+    /// What an exemplar shows of its span: what a search with this pipeline would, and some fields besides. What depends on
+    /// other spans of the trace is left out, because they are not read for it.
+    pub fn by_exemplars<'f>(pipeline: &Pipeline, besides: impl IntoIterator<Item = &'f Field>) -> Result<Self, Error> {
+        let mut shown = Self { is_of_exemplar: true, ..Self::default() };
+        shown.collect_pipeline(pipeline)?;
+        besides.into_iter().for_each(|field| shown.add_always(field));
+        shown.fields.retain(|shown| !FieldUse::of([&shown.field]).needs_whole_runs());
         shown.field_use = FieldUse::of(shown.fields.iter().map(|shown| &shown.field));
         Ok(shown)
     }
@@ -69,12 +84,12 @@ impl Shown {
         for stage in &pipeline.stages {
             match stage {
                 Stage::Spans(expr) => self.collect_spans(expr)?,
-                Stage::By(expr) => self.add_all(expr.fields()),
+                Stage::By(expr) => self.collect(expr)?,
                 Stage::Scalar(filter) => {
                     let aggregate = filter.parts().and_then(|(aggregate, _, _)| aggregate.argument());
-                    self.add_all(aggregate.into_iter().flat_map(FieldExpr::fields));
+                    aggregate.map_or(Ok(()), |expr| self.collect(expr))?;
                 }
-                Stage::Select(fields) => self.add_all(fields),
+                Stage::Select(fields) => fields.iter().for_each(|field| self.add_always(field)),
                 Stage::Coalesce => {}
             }
         }
@@ -92,29 +107,36 @@ impl Shown {
         }
     }
 
-    fn add_all<'f>(&mut self, fields: impl IntoIterator<Item = &'f Field>) {
-        fields.into_iter().for_each(|field| self.add(field, |shown| shown.always = true));
+    fn add_always(&mut self, field: &Field) {
+        self.add(field, |shown| shown.always = true);
     }
 
+    /// A comparison counts wherever it stands: below a negation too it is its own value that is shown.
     fn collect(&mut self, expr: &FieldExpr) -> Result<(), Error> {
-        let FieldExpr::Binary { op, left, right } = expr else {
-            self.add_all(expr.fields());
-            return Ok(());
-        };
-        let (field, literal, op) = match (op, &**left, &**right) {
-            (BinaryOp::Logic(_), left, right) => {
-                self.collect(left)?;
-                return self.collect(right);
-            }
-            (BinaryOp::Compare(op), FieldExpr::Field(field), FieldExpr::Literal(literal)) => (field, literal, *op),
-            (BinaryOp::Compare(op), FieldExpr::Literal(literal), FieldExpr::Field(field)) => {
-                (field, literal, op.mirrored().unwrap_or(*op))
-            }
-            _ => {
-                self.add_all(expr.fields());
+        let (op, left, right) = match expr {
+            FieldExpr::Literal(_) => return Ok(()),
+            FieldExpr::Field(field) => {
+                self.add_always(field);
                 return Ok(());
             }
+            FieldExpr::Unary { expr, .. } => return self.collect(expr),
+            FieldExpr::Binary { op, left, right } => (op, &**left, &**right),
         };
+        match (op, left, right) {
+            (BinaryOp::Compare(op), FieldExpr::Field(field), FieldExpr::Literal(literal)) => {
+                self.add_test(field, *op, literal)
+            }
+            (BinaryOp::Compare(op), FieldExpr::Literal(literal), FieldExpr::Field(field)) => {
+                self.add_test(field, op.mirrored().unwrap_or(*op), literal)
+            }
+            _ => {
+                self.collect(left)?;
+                self.collect(right)
+            }
+        }
+    }
+
+    fn add_test(&mut self, field: &Field, op: CompareOp, literal: &Static) -> Result<(), Error> {
         match (op, literal) {
             (CompareOp::Eq, Static::Nil) => {
                 let is_scoped = !matches!(field, Field::Attribute { scope: None, .. });
@@ -138,10 +160,14 @@ impl Shown {
             return;
         }
         let new = || ShownField { field: field.clone(), tests: Vec::new(), always: false, if_missing: false };
-        if matches!(field, Field::Intrinsic(Intrinsic::Name)) {
-            return change(self.name.get_or_insert_with(new));
-        }
-        if has_place_of_its_own(field) {
+        let has_place_of_its_own = match field {
+            Field::Intrinsic(Intrinsic::Name) if !self.is_of_exemplar => {
+                return change(self.name.get_or_insert_with(new));
+            }
+            Field::Intrinsic(intrinsic) if self.is_of_exemplar => *intrinsic == Intrinsic::TraceId,
+            field => has_place_of_its_own(field),
+        };
+        if has_place_of_its_own {
             return;
         }
         let at = self.fields.iter().position(|shown| shown.field == *field).unwrap_or_else(|| {
@@ -151,9 +177,14 @@ impl Shown {
         change(&mut self.fields[at]);
     }
 
+    /// The columns that have the values.
+    pub fn values_projection(&self) -> Projection {
+        self.field_use.projection()
+    }
+
     /// The columns that are needed to show spans.
     pub fn projection(&self) -> Projection {
-        let mut projection = self.field_use.projection();
+        let mut projection = self.values_projection();
         projection.columns.extend([column::SPAN_ID, column::START_OFFSET_NANOS, column::DURATION_NANOS]);
         if self.name.is_some() {
             projection.columns.insert(column::NAME);
@@ -182,16 +213,28 @@ pub(crate) fn traces(table: &SpanTable, wanted: &[ToShow], shown: Option<&Shown>
     };
     let spans = Spans::of(table, shown)?;
     let entry = |wanted: &ToShow| {
+        cancellation::check()?;
         let mut found = headers.get(wanted.trace, true)?;
         let span_set = |set: &HitSet| {
             let spans = set.rows.iter().map(|&row| spans.get(row, found.start_nanos)).collect::<Result<_, Error>>()?;
-            let attributes = set.attributes.iter().map(|(key, value)| (key.to_string(), group_value(value))).collect();
-            Ok(SpanSet { matched: set.matched, spans, attributes })
+            let attributes =
+                set.attributes.iter().filter_map(|(key, value)| Some((key.to_string(), group_value(value)?)));
+            Ok(SpanSet { matched: set.matched, spans, attributes: attributes.collect() })
         };
         found.span_sets = wanted.sets.iter().map(span_set).collect::<Result<_, Error>>()?;
         Ok(found)
     };
     wanted.iter().map(entry).collect()
+}
+
+/// The values of some spans under the names of their fields, with scopes.
+pub(crate) fn values_of(
+    table: &SpanTable,
+    shown: &Shown,
+    rows: impl Iterator<Item = usize>,
+) -> Result<Vec<Vec<(String, Value)>>, Error> {
+    let spans = Spans::of(table, shown)?;
+    rows.map(|row| spans.values(row, Field::to_string)).collect()
 }
 
 /// What the `traces` table says.
@@ -282,19 +325,23 @@ impl<'a> Spans<'a> {
         let ids = spans::column(self.batch, column::SPAN_ID)?;
         let ids = ids.as_fixed_size_binary_opt().ok_or_else(|| Error::damaged(column::SPAN_ID))?;
         let name = self.shown.name.as_ref().map(|shown| self.name(shown, row)).transpose()?.flatten();
-        let mut attributes = Vec::new();
-        for (shown, column) in self.shown.fields.iter().zip(&self.columns) {
-            if let Some(value) = self.value(shown, column, row)? {
-                attributes.push((key(&shown.field), value));
-            }
-        }
         Ok(FoundSpan {
             span_id: SpanId(ids.value(row).try_into().map_err(|_| Error::damaged(column::SPAN_ID))?),
             name,
             start_nanos: trace_start_nanos.wrapping_add(nanos(column::START_OFFSET_NANOS)? as u64),
             duration_nanos: nanos(column::DURATION_NANOS)?.max(0) as u64,
-            attributes,
+            attributes: self.values(row, key)?,
         })
+    }
+
+    fn values(&self, row: usize, name: impl Fn(&Field) -> String) -> Result<Vec<(String, Value)>, Error> {
+        let mut values = Vec::new();
+        for (shown, column) in self.shown.fields.iter().zip(&self.columns) {
+            if let Some(value) = self.value(shown, column, row)? {
+                values.push((name(&shown.field), value));
+            }
+        }
+        Ok(values)
     }
 
     fn name(&self, shown: &ShownField, row: usize) -> Result<Option<String>, Error> {
@@ -317,10 +364,11 @@ impl<'a> Spans<'a> {
         };
         let mut is_missing = true;
         for item in items.rev() {
-            let cell = column.cell(item);
-            is_missing &= cell == Cell::Missing;
-            if let Some(value) = self.qualifying(shown, cell) {
-                return Ok(Some(value));
+            for cell in column.cells(item) {
+                is_missing &= cell == Cell::Missing;
+                if let Some(value) = self.qualifying(shown, cell) {
+                    return Ok(Some(value));
+                }
             }
         }
         Ok((shown.if_missing && is_missing).then(|| Value::String("nil".to_owned())))
@@ -394,11 +442,12 @@ fn key(field: &Field) -> String {
     }
 }
 
-/// What a group has in common, or what was aggregated. Spans without a value are a group too.
-fn group_value(value: &Cell) -> Value {
+/// What a group has in common, or what was aggregated. Spans without a value are a group too, of which nothing is said: a
+/// text that stands for it would be of another type than the values of the other groups, and clients fail on such a mix.
+fn group_value(value: &Cell) -> Option<Value> {
     match value {
-        Cell::Missing | Cell::Opaque => Value::String("nil".to_owned()),
-        Cell::One(value) => value.clone().into(),
-        Cell::Many(values) => Value::Array(values.iter().cloned().map(Value::from).collect()),
+        Cell::Missing | Cell::Opaque => None,
+        Cell::One(value) => Some(value.clone().into()),
+        Cell::Many(values) => Some(Value::Array(values.iter().cloned().map(Value::from).collect())),
     }
 }

@@ -8,7 +8,7 @@ mod pieces;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{TenantId, TimeRange, TraceId};
+use model::{BlockId, TenantId, TimeRange, TraceId};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use storage::source::Source;
 use tokio::sync::watch;
@@ -17,10 +17,10 @@ use super::FIRST_PORTION_SPANS;
 use crate::answer::{FoundTrace, SearchAnswer, SpanSet, Value};
 use crate::config::Config;
 use crate::error::Error;
-use crate::request::{SearchFilter, SearchRequest};
+use crate::request::{SearchFilter, SearchRequest, Tag, TagValuesRequest};
 use crate::testing::{
-    Damaged, Gated, HalfDamaged, MS, START, array, attributes, event, int, querier, querier_with, service, source,
-    span, span_id, status, table, text, trace_id,
+    Damaged, Gated, HalfDamaged, MS, SMALL_PAGES, START, array, attributes, bool, event, indexed_block, int, querier,
+    querier_with, resource, service, source, span, span_id, status, table, text, trace_id,
 };
 
 fn request(query: &str) -> SearchRequest {
@@ -194,9 +194,16 @@ async fn groups_are_span_sets_of_their_own() {
     ];
     let query = "{ } | by(resource.service.name) | max(duration) > 1ms | select(name)";
     assert_eq!(sets(&one_source, query).await, expected);
+    assert_eq!(sets(&one_source, "{ duration < 100ms } | by(span.none) | count() > 1").await, ["count()=2 2  "]);
+    // the language knows no nil for a service name: spans without one are together with those whose name is empty
+    let unnamed = [source(vec![
+        resource(&[], "", vec![span(7, 1, 0, "bare", 0, 100)]),
+        service("", vec![span(7, 2, 1, "empty", 10, 50)]),
+        service("back", vec![span(7, 3, 1, "child", 10, 50)]),
+    ])];
     assert_eq!(
-        sets(&one_source, "{ duration < 100ms } | by(span.none) | count() > 1").await,
-        ["by(span.none)=nil count()=2 2  "]
+        sets(&unnamed, "{ } | by(resource.service.name) | select(name)").await,
+        ["by(resource.service.name)= 2 bare empty", "by(resource.service.name)=back 1 child"]
     );
     let expected =
         ["by(resource.service.name)=back count()=2 2 one two", "by(resource.service.name)=front count()=1 1 root"];
@@ -341,6 +348,33 @@ async fn queries_that_cannot_be_answered_say_why() {
 }
 
 #[tokio::test]
+async fn trace_ids_are_shown_and_matched_without_their_leading_zeros() {
+    let id = |bytes: [u8; 2]| [vec![0; 14], bytes.to_vec()].concat();
+    let spans = [[0x0a, 0xbc], [0xab, 0xc0]].map(|bytes| Span { trace_id: id(bytes), ..span(1, 1, 0, "op", 0, 1) });
+    let sources = [source(vec![service("s", spans.into())])];
+    let ids = async |query: &str| {
+        let traces = search(&sources, query).await;
+        let mut ids: Vec<String> = traces
+            .iter()
+            .map(|trace| trace.span_sets[0].attributes.iter().map(|(_, id)| print(id)).collect())
+            .collect();
+        ids.sort();
+        ids.join(" ")
+    };
+    for (filter, expected) in [
+        ("true", "abc abc0"),
+        ("trace:id = `abc`", "abc"),
+        ("trace:id = `00000000000000000000000000000abc`", "abc"),
+        ("trace:id != `0abc`", "abc0"),
+        ("trace:id =~ `abc.*`", "abc abc0"),
+        ("trace:id =~ `0{29}abc`", "abc"),
+        ("trace:id !~ `0*abc`", "abc0"),
+    ] {
+        assert_eq!(ids(&format!("{{ {filter} }} | by(trace:id)")).await, expected, "{filter}");
+    }
+}
+
+#[tokio::test]
 async fn spans_show_what_made_them_match() {
     let mut spans: Vec<_> = (1..=5).map(|id| span(1, id, 0, "op", id, 1)).collect();
     spans[0].attributes = attributes(&[
@@ -355,7 +389,9 @@ async fn spans_show_what_made_them_match() {
         let traces = search(&sources, query).await;
         let span = traces[0].span_sets[0].spans[0].clone();
         assert_eq!(span.span_id, span_id(1), "{query}");
-        let attributes = span.attributes.into_iter().map(|(key, value)| format!("{key}={}", print(&value)));
+        let mut attributes = span.attributes;
+        attributes.sort_by(|(left, _), (right, _)| left.cmp(right));
+        let attributes = attributes.into_iter().map(|(key, value)| format!("{key}={}", print(&value)));
         (span.name, attributes.collect::<Vec<_>>().join(" "))
     };
     for (query, expected) in [
@@ -367,20 +403,84 @@ async fn spans_show_what_made_them_match() {
         ("{ span.n + 1 = 4 }", "n=3"),
         (
             "{ span.n = 3 } | select(span.other, span.none, kind, resource.service.name)",
-            "n=3 other=shown kind=unspecified service.name=s",
+            "kind=unspecified n=3 other=shown service.name=s",
         ),
         ("{ span.n = 3 && span.none = nil }", "n=3 none=nil"),
+        ("{ !(span.n = 1 || span.parity = `even`) && span.other = `shown` }", "other=shown"),
+        ("{ !(span.n = 3 && span.none = 1) && span.other = `shown` }", "n=3 other=shown"),
+        ("{ !!(span.n > 2) }", "n=3"),
+        ("{ span.other = `shown` } | by(span.n > 10)", "other=shown"),
+        ("{ span.other = `shown` } | by(span.n > 2)", "n=3 other=shown"),
+        ("{ span.other = `shown` } | by(span.n + 1)", "n=3 other=shown"),
+        ("{ span.other = `shown` } | by((span.n = 1) = (span.parity = `odd`))", "other=shown parity=odd"),
+        ("{ (span.n = 1) = (span.parity = `even`) && span.other = `shown` }", "other=shown"),
         ("{ event:name =~ `e.` }", "event:name=e2"),
         ("{ event.k = `1` }", "k=1"),
         ("{ event:timeSinceStart > 1ms }", "event:timeSinceStart=4ms"),
-        ("{ status = unset && duration = 1ms && rootName = `op` && span.n != nil }", "status=unset n=3"),
-        ("{ nestedSetParent = -1 && span.n = 3 }", "nestedSetParent=-1 n=3"),
+        ("{ status = unset && duration = 1ms && rootName = `op` && span.n != nil }", "n=3 status=unset"),
+        ("{ nestedSetParent = -1 && span.n = 3 }", "n=3 nestedSetParent=-1"),
     ] {
         assert_eq!(shown(query).await, (None, expected.to_owned()), "{query}");
     }
     assert_eq!(shown("{ name = `op` }").await, (Some("op".to_owned()), String::new()));
     let traces = search(&sources, "{ }").await;
     assert_eq!((traces[0].span_sets[0].matched, traces[0].span_sets[0].spans.len()), (5, 3));
+}
+
+#[tokio::test]
+async fn every_value_of_a_key_that_a_span_has_twice_is_found() {
+    let with = |id, pairs: &[_]| Span { attributes: attributes(pairs), ..span(1, id, 0, "op", id, 1) };
+    let mut spans = vec![
+        with(1, &[("k", text("one")), ("k", text("two")), ("k", int(7)), ("flag", bool(false)), ("flag", bool(true))]),
+        with(2, &[("k", text("one"))]),
+        with(3, &[("k", int(8)), ("k", text("two"))]),
+        with(4, &[]),
+    ];
+    spans[3].events = vec![event("e", START, &[("k", text("in")), ("k", text("out"))])];
+    let resources = [("service.name", text("s")), ("r", int(1)), ("k", text("res")), ("r", int(2)), ("k", text("too"))];
+    let table = table(vec![resource(&resources, "", spans)]);
+    let live: Arc<dyn Source> =
+        Arc::new(storage::memory::MemorySource::new(BlockId::generate(), table.clone()).unwrap());
+    let block: Arc<dyn Source> = Arc::new(indexed_block(&table, SMALL_PAGES).await);
+    for source in [live, block] {
+        let ids = async |query: &str| {
+            let asked = SearchRequest { spans_per_span_set: 9, ..request(query) };
+            let traces = ask(std::slice::from_ref(&source), asked).await.unwrap().traces;
+            let spans = traces.into_iter().flat_map(|trace| trace.span_sets.into_iter().flat_map(|set| set.spans));
+            spans.map(|span| u64::from_be_bytes(span.span_id.0)).collect::<Vec<_>>()
+        };
+        for (query, expected) in [
+            ("{ span.k = `one` }", vec![1, 2]),
+            ("{ span.k = `two` }", vec![1, 3]),
+            ("{ span.k = 7 }", vec![1]),
+            ("{ span.k > 6 }", vec![1, 3]),
+            ("{ span.k =~ `tw.` }", vec![1, 3]),
+            ("{ span.k != `two` }", vec![2]),
+            ("{ span.k !~ `tw.` }", vec![2]),
+            ("{ span.k != 7 }", vec![3]),
+            ("{ span.flag }", vec![1]),
+            ("{ span.k = nil }", vec![4]),
+            ("{ .k = `two` }", vec![1, 3]),
+            ("{ .k = `too` }", vec![4]),
+            ("{ resource.r = 2 }", vec![1, 2, 3, 4]),
+            ("{ resource.r != 2 }", vec![]),
+            ("{ event.k = `out` }", vec![4]),
+            ("{ span.k = `two` && resource.k = `too` }", vec![1, 3]),
+        ] {
+            assert_eq!(ids(query).await, expected, "{query}");
+        }
+        let traces = search(std::slice::from_ref(&source), "{ span.k = `two` && span.k > 7 }").await;
+        let shown = traces[0].span_sets[0].spans[0].attributes.iter().map(|(_, value)| print(value));
+        assert_eq!(shown.collect::<Vec<_>>(), ["8"]);
+        let values = async |name: &str| {
+            let tag = Tag::Field(traceql::parse_field(name).unwrap());
+            let request = TagValuesRequest { tag, range: TimeRange::ALL, query: None, limit: None };
+            let found = querier(vec![source.clone()]).tag_values(&TenantId::single(), request).await.unwrap();
+            found.values.into_iter().map(|value| value.text).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(values("span.k").await, "one two 7 8");
+        assert_eq!((values("resource.r").await, values("event.k").await), ("1 2".into(), "in out".into()));
+    }
 }
 
 fn print(value: &Value) -> String {
@@ -410,6 +510,49 @@ async fn a_search_by_tags_finds_traces_without_spans() {
     assert_eq!(count(tags(&[("service.name", "s"), ("name", "op")], Some(10))).await, 6);
     assert_eq!(count(tags(&[("service.name", "s"), ("name", "o")], None)).await, 0);
     assert_eq!(count(tags(&[("root.name", "op")], Some(11))).await, 0);
+    let many = tags(&vec![("a", "b"); 257], None);
+    let error = ask(&sources, SearchRequest { filter: many, ..request("") }).await.unwrap_err();
+    assert_eq!(
+        (error.kind(), error.to_string().contains("more than 256 tags")),
+        (model::ErrorKind::InvalidInput, true)
+    );
+}
+
+#[tokio::test]
+async fn tags_are_met_by_different_spans_of_a_trace() {
+    let tagged = |trace, id, name: &str, pairs: &[(&str, &str)]| {
+        let pairs: Vec<_> = pairs.iter().map(|(key, value)| (*key, text(value))).collect();
+        Span { attributes: attributes(&pairs), ..span(trace, id, 0, name, 0, 10) }
+    };
+    let front = vec![
+        tagged(1, 1, "root", &[("card", "visa"), ("http.method", "GET")]),
+        tagged(1, 2, "paid", &[("loyal", "yes")]),
+    ];
+    let cache = vec![tagged(1, 3, "cached", &[("db.system", "redis"), ("region", "eu")])];
+    let other = vec![tagged(2, 1, "root", &[("card", "visa"), ("region", "eu")])];
+    let resources = || [("front", front.clone()), ("cache", cache.clone()), ("front", other.clone())];
+    let together = vec![source(resources().map(|(name, spans)| service(name, spans)).into())];
+    let apart: Vec<_> = resources().map(|(name, spans)| source(vec![service(name, spans)])).into();
+    for sources in [together, apart] {
+        for (pairs, expected) in [
+            // a name with a column of its own is met anywhere in the trace
+            (&[("service.name", "front"), ("db.system", "redis")][..], vec![1]),
+            (&[("service.name", "cache"), ("http.method", "GET"), ("name", "paid")], vec![1]),
+            (&[("service.name", "front"), ("service.name", "cache")], vec![1]),
+            // the others within one resource's spans, though not in one span
+            (&[("card", "visa"), ("loyal", "yes")], vec![1]),
+            (&[("card", "visa"), ("db.system", "redis")], vec![]),
+            (&[("card", "visa"), ("region", "eu")], vec![2]),
+            (&[("card", "visa"), ("region", "eu"), ("name", "paid")], vec![]),
+            (&[("card", "visa"), ("root.name", "root"), ("http.method", "GET")], vec![1]),
+        ] {
+            let tags = pairs.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
+            let filter = SearchFilter::Tags { tags, min_duration: Some(Duration::from_millis(5)), max_duration: None };
+            let found = ask(&sources, SearchRequest { filter, ..request("") }).await.unwrap().traces;
+            let ids: Vec<u8> = found.iter().map(|trace| trace.trace_id.0[0]).collect();
+            assert_eq!(ids, expected, "{pairs:?}");
+        }
+    }
 }
 
 #[tokio::test]

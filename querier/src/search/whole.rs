@@ -108,7 +108,7 @@ impl Search<'_> {
                 let decided = query.finder.on_dimensions(&whole.table)?;
                 collect::matches(&query.finder, &whole.table, &runs, &decided, NOWHERE, 0)
             };
-            let found = self.reading.inner.cpu.run(found).await??;
+            let found = self.reading.run(found).await??;
             let mut hits = locked(hits);
             for mut hit in found {
                 let Some(first) = parts.by_trace.get(&hit.trace_id).and_then(|parts| parts.first()) else { continue };

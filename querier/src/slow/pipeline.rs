@@ -105,6 +105,7 @@ fn by(trace: &Trace, expr: &FieldExpr, set: &Set) -> Result<Vec<Set>, Refused> {
     let mut groups: Vec<(Value, Vec<usize>)> = Vec::new();
     for &span in &set.spans {
         let value = match rows::value(trace, span, expr)? {
+            Value::Missing if expr.to_string() == "resource.service.name" => Value::One(Static::String(String::new())),
             Value::Opaque => Value::Missing,
             value => value,
         };

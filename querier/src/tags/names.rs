@@ -19,29 +19,6 @@ use crate::eval::attributes::Items;
 use crate::querier::Inner;
 use crate::request::{TagNamesRequest, TagScope};
 
-/// The names in an answer that a filter narrows over all scopes at once: Tempo looks only into its columns for
-/// well-known attributes then. A client that wants all names narrowed asks for one scope.
-const WELL_KNOWN: [&str; 18] = [
-    "cluster",
-    "container",
-    "http.method",
-    "http.request.method",
-    "http.response.status_code",
-    "http.route",
-    "http.status_code",
-    "http.url",
-    "k8s.cluster.name",
-    "k8s.container.name",
-    "k8s.namespace.name",
-    "k8s.pod.name",
-    "namespace",
-    "pod",
-    "server.address",
-    "server.port",
-    "service.name",
-    "url.path",
-];
-
 /// Names found so far, up to a size.
 struct Names {
     scopes: BTreeMap<Scope, BTreeSet<String>>,
@@ -80,9 +57,7 @@ pub(crate) async fn tag_names(
     let names = Arc::new(Mutex::new(names));
     scan.each_source(|source| of_source(&scan, source, scopes.clone(), names.clone()).boxed()).await?;
     let mut found = std::mem::take(&mut names.lock().unwrap_or_else(PoisonError::into_inner).scopes);
-    let only_well_known = request.scope == TagScope::All && scan.filter.is_some();
     for names in found.values_mut() {
-        names.retain(|name| !only_well_known || WELL_KNOWN.contains(&name.as_str()));
         *names = std::mem::take(names).into_iter().take(request.limit.unwrap_or(usize::MAX)).collect();
     }
     found.retain(|_, names| !names.is_empty());
@@ -102,6 +77,7 @@ async fn of_source(
 ) -> Result<(), Error> {
     if scan.filter.is_none() {
         let keys = source.keys().await?;
+        scan.reading.budget.count_inspected(keys.iter().map(|(_, name)| name.len()).sum());
         let mut names = names.lock().unwrap_or_else(PoisonError::into_inner);
         let wanted = keys.iter().filter(|(scope, _)| scopes.contains(scope));
         wanted.for_each(|(scope, name)| names.add(*scope, name));

@@ -110,8 +110,8 @@ async fn names_are_narrowed_by_a_filter() {
     ] {
         assert_eq!(names(TagScope::One(scope), TimeRange::ALL, Some(query)).await, expected, "{query}");
     }
-    let well_known = names(TagScope::All, TimeRange::ALL, Some("{ name = `second` }")).await;
-    assert_eq!(well_known, "resource: service.name; span: ");
+    let of_all_scopes = names(TagScope::All, TimeRange::ALL, Some("{ resource.service.name = `a` }")).await;
+    assert_eq!(of_all_scopes, "resource: host service.name; span: flag fruit mixed; event: e.a e.b");
     let all = names(TagScope::All, TimeRange::ALL, None).await;
     assert_eq!(names(TagScope::All, TimeRange::ALL, Some("}{")).await, all);
 }
@@ -149,6 +149,7 @@ async fn values_are_listed_with_their_types() {
         ("status", "<error> <ok> <unset>"),
         ("nestedSetLeft", "1 2"),
         ("duration", ""),
+        ("trace:duration", "10000000"),
         ("trace:id", ""),
     ] {
         assert_eq!(values(field(name), None).await, expected, "{name}");

@@ -18,7 +18,7 @@ use crate::answer::{TagValue, TagValueKind, TagValues};
 use crate::budget::Budget;
 use crate::config::Config;
 use crate::error::Error;
-use crate::eval::column::{Part, Texts};
+use crate::eval::column::{Lists, Part, Texts};
 use crate::eval::{Column, DimensionMasks, Evaluation, FieldUse, Home, home};
 use crate::legacy;
 use crate::mask;
@@ -91,7 +91,10 @@ async fn of_source(
     let mut unlisted = Vec::new();
     for field in fields {
         match listed(scan, source.as_ref(), field).await? {
-            Some(found) => locked(values).extend(found),
+            Some(found) => {
+                scan.reading.budget.count_inspected(found.iter().map(|value| value.text.len()).sum());
+                locked(values).extend(found);
+            }
             None => unlisted.push(field),
         }
     }
@@ -157,8 +160,8 @@ fn origin(tag: &Tag) -> Origin {
 
 /// Nearly every value of these is different.
 fn is_not_listed(intrinsic: Intrinsic) -> bool {
-    use Intrinsic::{Duration, LinkSpanId, LinkTraceId, ParentId, SpanId, TraceDuration, TraceId};
-    matches!(intrinsic, Duration | TraceDuration | SpanId | ParentId | TraceId | LinkTraceId | LinkSpanId)
+    use Intrinsic::{Duration, LinkSpanId, LinkTraceId, ParentId, SpanId, TraceId};
+    matches!(intrinsic, Duration | SpanId | ParentId | TraceId | LinkTraceId | LinkSpanId)
 }
 
 fn unscoped(name: &str) -> Vec<Field> {
@@ -220,6 +223,7 @@ async fn of_small_tables(
         };
         let mut found = HashSet::new();
         add_values(&column, &rows, &mut found);
+        scan.reading.budget.count_inspected(found.iter().map(|value| value.text.len()).sum());
         locked(values).extend(found);
     }
     Ok(())
@@ -267,13 +271,16 @@ fn add_values(column: &Column, rows: &BooleanBuffer, values: &mut HashSet<TagVal
                     rows.set_indices().filter(|&row| array.is_valid(row)).map(|row| array.value(row)).collect();
                 values.extend(bools.into_iter().filter_map(|value| tag_value(&Static::Bool(value))));
             }
-            Part::Lists(lists) => {
-                let items = mask::of_ranges(lists.items.rows, rows.set_indices().map(|row| lists.range(row)));
-                add_values(&lists.items, &items, values);
-            }
+            Part::Lists(lists) => add_items(lists, rows, values),
             Part::Status(_) | Part::Kind(_) => {} // listed without looking
         }
     }
+    column.more.iter().for_each(|more| add_items(more, rows, values));
+}
+
+fn add_items(lists: &Lists, rows: &BooleanBuffer, values: &mut HashSet<TagValue>) {
+    let items = mask::of_ranges(lists.items.rows, rows.set_indices().map(|row| lists.range(row)));
+    add_values(&lists.items, &items, values);
 }
 
 fn add_texts(texts: &Texts, rows: &BooleanBuffer, values: &mut HashSet<TagValue>) {

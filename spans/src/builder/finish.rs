@@ -14,6 +14,7 @@ use super::columns::{Attributes, Lists, Tag};
 use super::{Mark, NO_TEXT, Spans, TableBuilder, Values, dictionary_column};
 use crate::copies::{CopyFilter, SpanIdentity};
 use crate::error::Error;
+use crate::parent_link::says_child;
 use crate::schema;
 use crate::table::SpanTable;
 use crate::traces::{SpanForTrace, TracesBuilder};
@@ -81,13 +82,22 @@ fn sort(builder: &TableBuilder, mark: &Mark, values: &Values) -> Result<(Vec<Row
                 end_nanos: columns.end_nanos[at],
                 name: columns.name[at],
                 service: services[columns.resource[at] as usize],
-                is_root: columns.parent_span_id[at].is_none_or(|id| id == [0; 8]),
+                is_root: columns.parent_span_id[at].is_none() && !is_child_by_link(builder, at),
                 is_error: columns.status_code[at] == 2,
             });
         }
         traces.close(run[0].0.to_be_bytes());
     }
     Ok((rows, traces.finish(values)?))
+}
+
+fn is_child_by_link(builder: &TableBuilder, row: usize) -> bool {
+    let (links, text) = (&builder.links, |id: i32| builder.strings.get(id));
+    let of_trace = |link: &usize| builder.others.get(links.trace_id[*link]) == builder.spans.trace_id[row];
+    links.lists.items(row).filter(of_trace).any(|link| {
+        let mut attributes = links.attribute_lists.items(link).filter(|&at| links.attributes.tag[at] == Tag::String);
+        attributes.any(|at| says_child(text(links.attributes.key[at]), text(links.attributes.bits[at] as i32)))
+    })
 }
 
 /// The service of each resource, as a text number.

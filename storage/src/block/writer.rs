@@ -37,8 +37,7 @@ pub(crate) const ROW_GROUP_ROWS: usize = 65_536;
 #[derive(Debug, Clone)]
 pub struct EncodedBlock {
     pub meta: BlockMeta,
-    /// File and content, in the order in which they must be written; without `meta.json`, and without `spans.parquet`
-    /// where that was stored while it was written.
+    /// File and content; without `meta.json`, and without `spans.parquet` where that was stored while it was written.
     pub files: Vec<(BlockFile, Bytes)>,
     /// As in the block's [`BlockEntry`].
     pub continued_traces: Option<u64>,
@@ -76,14 +75,17 @@ impl EncodedBlock {
         }
     }
 
-    /// Stores the files, `meta.json` last. The block does not exist before a manifest names it.
+    /// Stores the files in two rounds: all but `meta.json` at once, and then that one, so that who finds it finds the others.
+    /// The block does not exist before a manifest names it.
     pub async fn put(&self, tenant: &TenantId, objects: &dyn ObjectStore) -> Result<(), Error> {
         let meta = serde_json::to_vec_pretty(&self.meta).expect("a meta has a JSON form");
-        let files = self.files.iter().map(|(file, content)| (*file, content.clone()));
-        for (file, content) in files.chain([(BlockFile::Meta, meta.into())]) {
+        let put = async |file: BlockFile, content: Bytes| {
             let key = paths::block_file(tenant, &self.meta.id, file);
-            objects.put(&key, content.into()).await.map_err(Error::objects("write", &key))?;
-        }
+            objects.put(&key, content.into()).await.map_err(Error::objects("write", &key))
+        };
+        let first = self.files.iter().map(|(file, content)| put(*file, content.clone()));
+        futures::future::try_join_all(first).await?;
+        put(BlockFile::Meta, meta.into()).await?;
         Ok(())
     }
 }

@@ -6,7 +6,6 @@
 
 use std::hash::Hash;
 
-use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
 use super::Limits;
@@ -16,7 +15,7 @@ use super::term::{self, Scalar};
 
 /// Distinct values with their pages.
 pub(super) struct Listed<K> {
-    slots: HashMap<K, u32, FixedState>,
+    slots: HashMap<K, u32>,
     /// Of each slot.
     pages: Vec<Pages>,
 }
@@ -64,7 +63,7 @@ enum Texts {
     Listed {
         texts: Listed<Box<str>>,
         /// Slots by number in the dictionary of the table that is being added.
-        by_number: HashMap<u32, u32, FixedState>,
+        by_number: HashMap<u32, u32>,
         last: Option<(u32, u32)>,
         occurrences: u64,
     },
@@ -233,7 +232,7 @@ impl FieldValues {
 
     fn bucket_numbers(&mut self, hashes: &mut Hashes) {
         let Numbers::Listed(numbers) = &mut self.numbers else { return };
-        let mut of_bucket: HashMap<u16, Vec<Pages>, FixedState> = HashMap::default();
+        let mut of_bucket: HashMap<u16, Vec<Pages>> = HashMap::new();
         for (number, pages) in std::mem::take(numbers).finish() {
             let hash = number.scalar().hash(self.seed);
             pages.iter().for_each(|page| hashes.add(hash, page));

@@ -6,7 +6,7 @@
 //!
 //! So once a manifest `n` exists, no change that was decided on an older one is made any more: see [`Store::fence`].
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use futures::{StreamExt, TryStreamExt};
 use model::{ErrorKind, TenantId};
 use object_store::{ObjectStore, ObjectStoreExt, PutMode};
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 use tracing::{debug, error};
 use uuid::Uuid;
 
@@ -33,6 +34,9 @@ const FIRST_CONTENTION_WAIT: Duration = Duration::from_millis(4);
 /// … to this.
 const LONGEST_CONTENTION_WAIT: Duration = Duration::from_millis(512);
 const READ_ATTEMPTS: usize = 8;
+/// How old a list of all tenants may be that says that a tenant is not there. So long it may take until a tenant is found
+/// that another process has just written for the first time.
+const ROLL_AGE: Duration = Duration::from_secs(1);
 /// Tenants that are read at once.
 const READ_CONCURRENCY: usize = 16;
 
@@ -42,6 +46,15 @@ pub struct Store {
     objects: Arc<dyn ObjectStore>,
     telemetry: Telemetry,
     tenants: RwLock<HashMap<TenantId, Arc<Tenant>>>,
+    /// For tenants that this process does not know.
+    roll: Mutex<Roll>,
+}
+
+/// Which tenants are in the store, as it was listed last.
+#[derive(Debug, Default)]
+struct Roll {
+    listed: Option<Instant>,
+    tenants: HashSet<TenantId>,
 }
 
 #[derive(Debug, Default)]
@@ -63,7 +76,7 @@ impl Store {
     ///
     /// A damaged one is logged, and is the answer to every [`Store::load`] of its tenant; other tenants do not suffer.
     pub async fn open(objects: Arc<dyn ObjectStore>, telemetry: Telemetry) -> Result<Self, Error> {
-        let store = Self { objects, telemetry, tenants: RwLock::default() };
+        let store = Self { objects, telemetry, tenants: RwLock::default(), roll: Mutex::default() };
         let tenants = store.refresh_all().await?;
         debug!(tenants = tenants.len(), "manifests read");
         for (tenant, result) in tenants {
@@ -91,15 +104,37 @@ impl Store {
     }
 
     /// The newest manifest that this process knows; an empty one for a tenant without blocks. Reads the store only for a
-    /// tenant that is not known yet.
+    /// tenant that is not known yet, and lists it once in [`ROLL_AGE`] however many of those there are: anybody may ask for
+    /// any tenant.
     ///
     /// # Errors
     /// [`Error::ManifestDamaged`] names the object that cannot be read.
     pub async fn load(&self, tenant: &TenantId) -> Result<Arc<Manifest>, Error> {
         match self.snapshot(tenant) {
             Some(manifest) => Ok(manifest),
-            None => self.refresh(tenant).await,
+            None if self.is_known(tenant) || self.is_on_roll(tenant).await? => self.refresh(tenant).await,
+            None => Ok(Arc::default()),
         }
+    }
+
+    fn is_known(&self, tenant: &TenantId) -> bool {
+        self.tenants.read().unwrap_or_else(PoisonError::into_inner).contains_key(tenant)
+    }
+
+    /// Whether the store has the tenant, as far as a list says that is not old.
+    async fn is_on_roll(&self, tenant: &TenantId) -> Result<bool, Error> {
+        let mut roll = self.roll.lock().await;
+        if roll.listed.is_none_or(|listed| listed.elapsed() > ROLL_AGE) {
+            roll.tenants = self.list_tenants().await?.into_iter().collect();
+            roll.listed = Some(Instant::now());
+        }
+        Ok(roll.tenants.contains(tenant))
+    }
+
+    async fn list_tenants(&self) -> Result<Vec<TenantId>, Error> {
+        let root = object_store::path::Path::default();
+        let listed = self.objects.list_with_delimiter(None).await.map_err(Error::objects("list tenants in", &root))?;
+        Ok(listed.common_prefixes.iter().filter_map(paths::tenant_of).collect())
     }
 
     /// The incarnations of a writer that the manifests of all tenants name; `None` when not all of them could be read.
@@ -140,10 +175,7 @@ impl Store {
     /// # Errors
     /// When tenants cannot be listed.
     pub async fn refresh_all(&self) -> Result<Vec<(TenantId, Result<Arc<Manifest>, Error>)>, Error> {
-        let root = object_store::path::Path::default();
-        let listed = self.objects.list_with_delimiter(None).await.map_err(Error::objects("list tenants in", &root))?;
-        let tenants: Vec<TenantId> = listed.common_prefixes.iter().filter_map(paths::tenant_of).collect();
-        let refreshed = futures::stream::iter(tenants).map(async |tenant: TenantId| {
+        let refreshed = futures::stream::iter(self.list_tenants().await?).map(async |tenant: TenantId| {
             let result = self.refresh(&tenant).await;
             (tenant, result)
         });

@@ -354,6 +354,27 @@ async fn a_poll_takes_over_what_others_commit_and_costs_little_when_there_is_not
     assert_eq!(requests(&registry), [lists + 3, gets], "tenants, and the manifests of two");
 }
 
+#[tokio::test(start_paused = true)]
+async fn looking_for_tenants_that_do_not_exist_costs_one_list_a_second() {
+    let mut registry = Registry::default();
+    let telemetry = Telemetry::register(&mut registry);
+    let config = TraceConfig { backend: crate::config::Backend::Memory, ..TraceConfig::default() };
+    let objects = crate::objects::open(&config, &DataDir::new(""), &telemetry).unwrap();
+    let (ours, others) = (open(&objects).await, open(&objects).await);
+    let [lists, gets] = requests(&registry);
+    for number in 0..10_000 {
+        let tenant = TenantId::parse(&format!("t{number}")).unwrap();
+        assert_eq!(*ours.load(&tenant).await.unwrap(), Manifest::default());
+    }
+    assert_eq!(requests(&registry), [lists + 1, gets]);
+    assert_eq!(ours.tenants().len(), 0);
+    // one that others have written since is found
+    let (tenant, block) = (TenantId::parse("t7").unwrap(), block());
+    others.commit(&tenant, |_| Some(add(&block))).await.unwrap();
+    tokio::time::advance(Duration::from_millis(1001)).await;
+    assert_eq!(ids(&ours.load(&tenant).await.unwrap()), [block.id]);
+}
+
 #[tokio::test]
 async fn a_poll_that_fails_keeps_what_was_known() {
     let objects = memory();

@@ -29,6 +29,8 @@ pub struct FaultyStore {
     late: Arc<Mutex<Vec<LatePut>>>,
     faults: Faults,
     power: Power,
+    /// Puts below these fail.
+    refused: Arc<Mutex<Vec<Path>>>,
 }
 
 /// A put that nobody waits for any more, and that has not arrived yet.
@@ -41,10 +43,16 @@ impl FaultyStore {
         &self.faults
     }
 
+    /// Lets every put below a prefix fail, or none any more.
+    pub fn refuse_below(&self, prefix: Option<Path>) {
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = prefix.into_iter().collect();
+    }
+
     /// The same objects, asked from another machine, on which nothing fails yet.
     #[must_use]
     pub fn on(&self, power: Power) -> Self {
-        Self { inner: self.inner.clone(), late: self.late.clone(), faults: Faults::default(), power }
+        let (inner, late) = (self.inner.clone(), self.late.clone());
+        Self { inner, late, faults: Faults::default(), power, refused: Arc::default() }
     }
 
     /// The puts that are late now.
@@ -126,6 +134,10 @@ impl fmt::Display for FaultyStore {
 #[deny(clippy::missing_trait_methods)]
 impl ObjectStore for FaultyStore {
     async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
+        if self.refused.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|path| location.prefix_matches(path))
+        {
+            return Err(failed("refused below this prefix"));
+        }
         let fault = self.faults.next(Call::Write);
         if let Some(Fault::Late | Fault::PowerCutLate) = fault
             && !self.power.is_cut()

@@ -58,6 +58,11 @@ impl Lists {
         Ok(Self { offsets, items: Box::new(self.items.take(&UInt32Array::from(items))?) })
     }
 
+    /// The lists of all rows but those of `mask`.
+    pub(super) fn without(&self, mask: &BooleanBuffer) -> Result<Self, Error> {
+        self.take(&UInt32Array::from_iter((0..mask.len()).map(|row| (!mask.value(row)).then_some(row as u32))))
+    }
+
     pub(super) fn cell(&self, row: usize) -> Option<Cell> {
         let items = self.range(row).filter_map(|item| match self.items.cell(item) {
             Cell::One(value) => Some(value),

@@ -1,12 +1,17 @@
 //! A pipeline at work on a batch of spans.
 
 use std::cell::OnceCell;
+use std::collections::BTreeMap;
 use std::ops::Range;
+use std::rc::Rc;
 use std::sync::Arc;
 
+use arrow::array::AsArray;
 use arrow::buffer::BooleanBuffer;
+use arrow::datatypes::UInt32Type;
+use spans::schema::column;
 use spans::{NestedSet, SpanTable};
-use traceql::SpansetOp;
+use traceql::{SpansetOp, Static};
 
 use super::super::aggregate::aggregate;
 use super::super::column::{Cell, Column};
@@ -15,6 +20,7 @@ use super::super::fields::nested_sets_of;
 use super::super::group::Groups;
 use super::super::structural;
 use super::{Operand, Pipeline, PipelineMasks, Stage, possible_stages};
+use crate::cancellation;
 use crate::error::Error;
 use crate::mask;
 
@@ -86,12 +92,14 @@ impl<'a> Batch<'a> {
             }
             sets = match stage {
                 Stage::Spans(operand) => self.spans(operand, sets)?,
-                Stage::By { key, value } => self.by(key, *value, sets)?,
+                Stage::By { key, value, if_missing } => self.by(key, *value, if_missing.as_ref(), sets)?,
+                Stage::ByResource => self.by_resource(sets)?,
                 Stage::Coalesce => coalesce(sets),
                 Stage::Aggregate { key, aggregation, value, op, literal } => {
                     let values = value.map(|value| self.values(value, &sets)).transpose()?;
                     let mut kept = Vec::new();
                     for mut set in sets {
+                        cancellation::check()?;
                         let Some(value) = aggregate(*aggregation, values.as_deref(), &set.rows) else { continue };
                         if value.compare(*op, literal) {
                             set.put(key, Cell::One(value));
@@ -144,6 +152,7 @@ impl<'a> Batch<'a> {
     }
 
     fn combine(&self, op: SpansetOp, left: &[SpanRows], right: &[SpanRows]) -> Result<Vec<u32>, Error> {
+        cancellation::check()?;
         match op {
             SpansetOp::And if left.is_empty() || right.is_empty() => Ok(Vec::new()),
             SpansetOp::And | SpansetOp::Or => {
@@ -158,15 +167,40 @@ impl<'a> Batch<'a> {
         }
     }
 
-    fn by(&self, key: &Arc<str>, value: usize, sets: Vec<SpanRows>) -> Result<Vec<SpanRows>, Error> {
-        let groups = Groups::of(&*self.values(value, &sets)?, &self.rows_of(&sets));
+    fn by(
+        &self,
+        key: &Arc<str>,
+        value: usize,
+        if_missing: Option<&Static>,
+        sets: Vec<SpanRows>,
+    ) -> Result<Vec<SpanRows>, Error> {
+        let mut values = self.values(value, &sets)?;
+        if let Some(value) = if_missing {
+            values = Rc::new(values.as_ref().clone().or_else(&Column::constant(values.rows, value))?);
+        }
+        let groups = Groups::of(&values, &self.rows_of(&sets));
         let mut split = Vec::new();
         for set in sets {
+            cancellation::check()?;
             for (number, rows) in groups.split(set.rows) {
                 let mut group = SpanRows { run: set.run, rows, attributes: set.attributes.clone() };
                 group.put(key, groups.values[number as usize].clone());
                 split.push(group);
             }
+        }
+        Ok(split)
+    }
+
+    fn by_resource(&self, sets: Vec<SpanRows>) -> Result<Vec<SpanRows>, Error> {
+        let damaged = || Error::damaged(column::RESOURCE);
+        let resources = spans::column(&self.table.spans, column::RESOURCE)?;
+        let resources = resources.as_primitive_opt::<UInt32Type>().ok_or_else(damaged)?.values();
+        let mut split = Vec::new();
+        for SpanRows { run, rows, attributes } in sets {
+            let mut of_resources: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+            rows.into_iter().for_each(|row| of_resources.entry(resources[row as usize]).or_default().push(row));
+            let groups = of_resources.into_values();
+            split.extend(groups.map(|rows| SpanRows { run, rows, attributes: attributes.clone() }));
         }
         Ok(split)
     }
@@ -189,7 +223,7 @@ impl<'a> Batch<'a> {
         })
     }
 
-    fn values(&self, value: usize, sets: &[SpanRows]) -> Result<std::rc::Rc<Column>, Error> {
+    fn values(&self, value: usize, sets: &[SpanRows]) -> Result<Rc<Column>, Error> {
         let nothing = DimensionMasks::NONE;
         let evaluation = Evaluation::new(self.table, &nothing)?;
         evaluation.values(&self.pipeline.values[value], &self.rows_of(sets))

@@ -6,6 +6,7 @@ use arrow::buffer::BooleanBuffer;
 use hashbrown::HashMap;
 use traceql::Field;
 
+use super::super::exemplars::Exemplars;
 use super::super::intervals::Intervals;
 use super::super::query::Limits;
 use super::counted::{Counted, by_number};
@@ -50,6 +51,8 @@ pub(crate) struct CompareTally {
     max_samples: usize,
     samples: usize,
     fields: HashMap<Field, FieldTally>,
+    /// By side.
+    pub(super) exemplars: Exemplars,
 }
 
 /// Memory of a sample with its share of the value that it belongs to.
@@ -162,19 +165,28 @@ impl FieldTally {
 impl CompareTally {
     /// About how much memory it takes.
     pub fn memory_bytes(&self) -> usize {
-        self.samples * SAMPLE_BYTES
+        self.samples * SAMPLE_BYTES + self.exemplars.memory_bytes()
     }
 
     pub fn new(intervals: &Intervals, limits: &Limits) -> Self {
-        Self { intervals: intervals.count(), max_samples: limits.max_samples, samples: 0, fields: HashMap::new() }
+        Self {
+            intervals: intervals.count(),
+            max_samples: limits.max_samples,
+            samples: 0,
+            fields: HashMap::new(),
+            exemplars: Exemplars::new(limits.max_exemplars),
+        }
     }
 
     pub fn intervals(&self) -> usize {
         self.intervals
     }
 
-    pub(super) fn into_fields(self) -> HashMap<Field, FieldTally> {
-        self.fields
+    /// The fields, in the order of their texts, and the exemplars by side.
+    pub(super) fn into_parts(self) -> (Vec<(Field, FieldTally)>, Exemplars) {
+        let mut fields: Vec<(Field, FieldTally)> = self.fields.into_iter().collect();
+        fields.sort_by_cached_key(|(field, _)| field.to_string());
+        (fields, self.exemplars)
     }
 
     /// # Errors
@@ -188,6 +200,7 @@ impl CompareTally {
     }
 
     pub fn merge(&mut self, other: Self) -> Result<(), Error> {
+        self.exemplars.merge(other.exemplars, &[0, 1], 0, Side::BOTH.len());
         other.fields.into_iter().try_for_each(|(field, found)| self.add(field, found))
     }
 }

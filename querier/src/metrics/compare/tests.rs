@@ -25,7 +25,8 @@ fn measure(table: &SpanTable, spans: &SelectedSpans, cancellation: Cancellation)
     let meter = CompareMeter::compile(&selection, 10, None).unwrap();
     let second = NonZeroU64::new(1000 * MS).unwrap();
     let intervals = Intervals::of_range(TimeRange::new(START, START + 1000 * MS), second);
-    let limits = Limits { max_samples: usize::MAX, max_exemplars: 0, cancellation };
+    let limits =
+        Limits { max_samples: usize::MAX, max_exemplars: 100, exemplar_labels: Default::default(), cancellation };
     meter.measure(table, spans, &intervals, &limits)
 }
 
@@ -34,8 +35,8 @@ fn the_work_grows_with_the_number_of_keys_and_not_with_its_square() {
     let work = |keys: i64| {
         let cancellation = Cancellation::default();
         let tally = measure(&with_keys(keys), &SelectedSpans::All, cancellation.clone()).unwrap();
-        let fields = tally.into_fields();
-        let with_attribute = fields.keys().filter(|field| field.to_string().starts_with("span.key"));
+        let fields = tally.into_parts().0;
+        let with_attribute = fields.iter().filter(|(field, _)| field.to_string().starts_with("span.key"));
         assert_eq!(with_attribute.count() as i64, keys + keys / 2);
         cancellation.work()
     };
@@ -47,7 +48,8 @@ fn the_work_grows_with_the_number_of_keys_and_not_with_its_square() {
 fn a_span_that_is_there_twice_counts_twice() {
     let tally = measure(&with_keys(2), &SelectedSpans::Rows(vec![0, 1, 1]), Cancellation::default()).unwrap();
     let totals = tally
-        .into_fields()
+        .into_parts()
+        .0
         .into_iter()
         .map(|(field, of_field)| (field.to_string(), of_field.totals.total(Side::Selection)));
     let mut totals: Vec<_> = totals.filter(|(field, _)| field.starts_with("span.")).collect();

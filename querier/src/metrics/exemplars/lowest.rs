@@ -6,6 +6,7 @@ use model::TraceId;
 
 use super::super::group_codes::GroupCodes;
 use super::super::timeline::Timeline;
+use crate::cancellation::is_waited_for;
 use crate::selection::SelectedSpans;
 
 /// Stands for a code that is no series.
@@ -14,7 +15,11 @@ pub(crate) const NO_SERIES: u32 = u32::MAX;
 /// After so many runs, or as many as there are series, it is looked up which draws are too large for every series.
 const RUNS_OF_A_LOOK: usize = 64;
 
-/// For each series up to `most` rows, of the traces with the smallest draws, ascending by draw; of a trace the first row.
+/// Most cells, series times stretches of time, of which the smallest draws are found. There is one stretch at least.
+const MOST_CELLS: usize = 1 << 12;
+
+/// For each series up to `most` rows of each stretch of time, of the traces with the smallest draws; of a trace the first
+/// row. A stretch is an interval, or several where they are many.
 pub(crate) fn lowest_rows(
     timeline: &Timeline<'_>,
     selected: &SelectedSpans,
@@ -22,30 +27,42 @@ pub(crate) fn lowest_rows(
     series_of_code: &[u32],
     series_count: usize,
     most: usize,
-) -> Vec<Lowest> {
-    let mut of_series = vec![Lowest::default(); series_count];
-    // by series: the largest draw that would be taken, and the last that was offered
-    let mut bounds = vec![(u64::MAX, None); series_count];
-    let (mut bound_of_all, mut next_look) = (u64::MAX, RUNS_OF_A_LOOK);
+) -> Vec<Vec<Lowest>> {
+    let interval_count = timeline.intervals.len().max(1);
+    let stretches = (MOST_CELLS / series_count.max(1)).clamp(1, interval_count);
+    let intervals_of_stretch = interval_count.div_ceil(stretches);
+    let stretches = interval_count.div_ceil(intervals_of_stretch);
+    let mut of_cells = vec![Lowest::default(); series_count * stretches];
+    // by cell: the largest draw that would be taken, and the last that was offered
+    let mut bounds = vec![(u64::MAX, None); of_cells.len()];
+    // by stretch: the largest draw that any series would take
+    let mut bounds_of_all = vec![u64::MAX; stretches];
+    let mut next_look = RUNS_OF_A_LOOK;
     for (number, (trace, run)) in timeline.runs_of_traces().enumerate() {
         let drawn = draw(&timeline.traces().id(trace));
-        if drawn > bound_of_all {
+        let stretch = run.interval / intervals_of_stretch;
+        if drawn > bounds_of_all[stretch] {
             continue;
         }
         selected.for_each(run.rows, |row| {
             let series = series_of_code[codes.code(row) as usize] as usize;
-            let Some((bound, last)) = bounds.get_mut(series) else { return };
+            let cell = series.saturating_mul(stretches).saturating_add(stretch);
+            let Some((bound, last)) = bounds.get_mut(cell) else { return };
             if drawn <= *bound && *last != Some(drawn) {
-                of_series[series].offer(drawn, row as u32, most);
-                (*bound, *last) = (of_series[series].bound(most), Some(drawn));
+                of_cells[cell].offer(drawn, row as u32, most);
+                (*bound, *last) = (of_cells[cell].bound(most), Some(drawn));
             }
         });
         if number >= next_look {
-            bound_of_all = bounds.iter().map(|(bound, _)| *bound).max().unwrap_or(0);
+            if !is_waited_for() {
+                break;
+            }
+            let of_stretch = bounds.iter().skip(stretch).step_by(stretches);
+            bounds_of_all[stretch] = of_stretch.map(|(bound, _)| *bound).max().unwrap_or(0);
             next_look = number + RUNS_OF_A_LOOK.max(series_count);
         }
     }
-    of_series
+    of_cells.chunks_mut(stretches).map(|cells| cells.iter_mut().map(std::mem::take).collect()).collect()
 }
 
 /// The smallest draws of a series seen so far, each with the row where it was seen.
@@ -57,7 +74,7 @@ pub(crate) struct Lowest {
 
 impl Lowest {
     #[inline]
-    fn offer(&mut self, drawn: u64, row: u32, most: usize) {
+    pub fn offer(&mut self, drawn: u64, row: u32, most: usize) {
         if self.drawn.len() >= most && self.drawn.last().is_none_or(|(last, _)| drawn >= *last) {
             return;
         }

@@ -62,8 +62,8 @@ fn entry(trace: &Trace, sets: Vec<Set>) -> Entry {
     }
     let set = |set: Set| {
         let ids = set.spans.iter().map(|&span| id_of(&trace.spans[span])).collect();
-        let value = |value| shown(value).unwrap_or(Value::String("nil".to_owned()));
-        (ids, set.attributes.into_iter().map(|(key, of)| attribute_text(&key, &value(of))).collect())
+        let texts = set.attributes.into_iter().filter_map(|(key, value)| Some(attribute_text(&key, &shown(value)?)));
+        (ids, texts.collect())
     };
     let root = trace.root();
     Entry {

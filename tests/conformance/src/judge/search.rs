@@ -14,15 +14,30 @@ use crate::json::{Object, dump, equal, rest, short};
 pub fn without_nil(want: &Value, got: &Value) -> Value {
     match (want, got) {
         (Value::Object(want), Value::Object(got)) => {
-            let nil = json!({"stringValue": "nil"});
-            let kept = want.iter().filter(|(key, value)| got.contains_key(*key) || **value != nil);
+            let kept = want.iter().filter(|(key, value)| got.contains_key(*key) || !is_nil(value));
             kept.map(|(key, value)| (key.clone(), without_nil(value, got.get(key).unwrap_or(&Value::Null)))).collect()
         }
         (Value::Array(want), Value::Array(got)) if want.len() == got.len() => {
-            want.iter().zip(got).map(|(want, got)| without_nil(want, got)).collect()
+            aligned(want, got).into_iter().zip(got).map(|(want, got)| without_nil(want, got)).collect()
         }
         _ => want.clone(),
     }
+}
+
+/// Whether a value, or all that is in it, is what the reference has for nothing.
+fn is_nil(value: &Value) -> bool {
+    *value == json!({"stringValue": "nil"})
+        || value.as_object().is_some_and(|values| !values.is_empty() && values.values().all(is_nil))
+}
+
+/// The items in the order of those that they are equal to but for what may be left out: sets are sorted by their content.
+fn aligned<'w>(want: &'w [Value], got: &[Value]) -> Vec<&'w Value> {
+    let mut left: Vec<&Value> = want.iter().collect();
+    let mut take = |got: &Value| {
+        let place = left.iter().position(|want| without_nil(want, got) == *got).unwrap_or(0);
+        left.remove(place)
+    };
+    got.iter().map(&mut take).collect()
 }
 
 /// A limited search: the golden answer holds everything that matches, the answer holds part of it.

@@ -1,0 +1,130 @@
+//! Exemplars of a comparison: a few spans of either side with all their attributes. Each stands for the spans that have an
+//! attribute in common with it, so it goes to the totals of its attributes.
+
+use arrow::datatypes::UInt32Type;
+use hashbrown::HashMap;
+use model::Scope;
+use spans::SpanTable;
+use spans::schema::column;
+use traceql::Field;
+
+use super::super::exemplars::{Candidate, Exemplars, Lowest, draw};
+use super::super::query::Limits;
+use super::super::timeline::{Timeline, primitive};
+use super::counted::Counted;
+use super::tally::Side;
+use super::{INTRINSICS, attributes};
+use crate::answer::{Exemplar, Value};
+use crate::error::Error;
+use crate::eval::{Cell, Column, Evaluation, Home, home};
+
+/// Most attributes that an exemplar shows.
+const MOST_LABELS: usize = 128;
+
+type Labels = Vec<(String, Value)>;
+
+/// The exemplars among the spans of a batch that are counted; a series is a side.
+pub(super) fn of_batch(
+    evaluation: &Evaluation<'_>,
+    table: &SpanTable,
+    timeline: &Timeline<'_>,
+    counted: &[Counted],
+    limits: &Limits,
+) -> Result<Exemplars, Error> {
+    let mut exemplars = Exemplars::new(limits.max_exemplars);
+    if limits.max_exemplars == 0 {
+        return Ok(exemplars);
+    }
+    limits.cancellation.count_work(1)?;
+    let mut lowest = vec![Lowest::default(); Side::slots(&timeline.intervals).len()];
+    for Counted { row, slot, .. } in counted {
+        lowest[*slot as usize].offer(draw(&timeline.trace_id(*row as usize)), *row, limits.max_exemplars);
+    }
+    for (slot, lowest) in (0..).zip(lowest) {
+        let interval = (timeline.intervals.start + slot / 2) as u32;
+        let candidate = |(drawn, row): (u64, u32)| {
+            let (trace_id, start_nanos) = (timeline.trace_id(row as usize), timeline.start_nanos(row as usize));
+            Candidate { trace_id, drawn, start_nanos, interval, value: f64::NAN, row, labels: Labels::new() }
+        };
+        exemplars.add(slot as u32 % 2, lowest.rows().map(candidate).collect(), Side::BOTH.len());
+    }
+    exemplars.label(|rows| labels_of(evaluation, table, &rows.map(|row| row as u32).collect::<Vec<_>>(), limits))?;
+    Ok(exemplars)
+}
+
+/// All attributes of some spans.
+fn labels_of(
+    evaluation: &Evaluation<'_>,
+    table: &SpanTable,
+    rows: &[u32],
+    limits: &Limits,
+) -> Result<Vec<Labels>, Error> {
+    let mut labels = vec![Labels::new(); rows.len()];
+    let mut add = |field: &Field, column: &Column, counted: &[Counted]| {
+        for Counted { row, slot, .. } in counted {
+            let of_span = &mut labels[*slot as usize];
+            if let Cell::One(value) = column.cell(*row as usize)
+                && of_span.len() < MOST_LABELS
+            {
+                of_span.push((field.to_string(), value.into()));
+            }
+        }
+    };
+    let numbered = |(slot, row)| Counted { row, slot, spans: 1 };
+    let of_spans: Vec<Counted> = (0..).zip(rows.iter().copied()).map(numbered).collect();
+    let by_dimension = |name: &str| -> Result<Vec<Counted>, Error> {
+        let referred = primitive::<UInt32Type>(&table.spans, name)?.values();
+        Ok((0..).zip(rows.iter().map(|&row| referred[row as usize])).map(numbered).collect())
+    };
+    let (of_traces, of_resources) = (by_dimension(column::TRACE)?, by_dimension(column::RESOURCE)?);
+    let of_scopes = by_dimension(column::SCOPE)?;
+    for field in INTRINSICS.map(Field::Intrinsic) {
+        let counted = match home(&field) {
+            Some(Home::Traces) => &of_traces,
+            Some(Home::Scopes) => &of_scopes,
+            _ => &of_spans,
+        };
+        add(&field, &*evaluation.field(&field)?, counted);
+    }
+    for (scope, batch, counted) in [
+        (Scope::Span, &table.spans, &of_spans),
+        (Scope::Resource, &table.resources, &of_resources),
+        (Scope::Instrumentation, &table.scopes, &of_scopes),
+    ] {
+        attributes::for_each(batch, scope, counted, &limits.cancellation, |key, column, _, counted| {
+            add(&Field::attribute(scope, key), column, counted);
+            Ok(())
+        })?;
+    }
+    Ok(labels)
+}
+
+/// Exemplars to be handed out to the totals of one side.
+pub(super) struct Handout {
+    all: Vec<Candidate>,
+    /// Those that have an attribute, by its name.
+    by_label: HashMap<String, Vec<usize>>,
+}
+
+impl Handout {
+    /// Of both sides.
+    pub fn of(exemplars: Exemplars) -> [Self; 2] {
+        let mut by_side = exemplars.into_series(Side::BOTH.len()).into_iter();
+        Side::BOTH.map(|_| {
+            let all = by_side.next().unwrap_or_default();
+            let mut by_label: HashMap<String, Vec<usize>> = HashMap::new();
+            for (number, candidate) in all.iter().enumerate() {
+                candidate.labels.iter().for_each(|(name, _)| by_label.entry_ref(name).or_default().push(number));
+            }
+            Self { all, by_label }
+        })
+    }
+
+    /// Up to `most` of those that have the attribute, spread over their time.
+    pub fn with(&self, label: &str, most: usize) -> Vec<Exemplar> {
+        let numbers = self.by_label.get(label).map_or(&[][..], Vec::as_slice);
+        let step = numbers.len().div_ceil(most.max(1)).max(1);
+        let some = numbers.iter().step_by(step).take(most);
+        some.map(|&number| self.all[number].clone().into_exemplar()).collect()
+    }
+}
