@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use hashbrown::HashSet;
 use model::{TenantId, TraceId};
-use spans::{Copies, SpanTable};
+use spans::SpanTable;
 use storage::block::BlockSource;
 use storage::continued::continued;
 use storage::garbage::Begun;
@@ -20,7 +20,7 @@ use storage::lock::WriterId;
 use storage::manifest::{Change, Manifest, Watermark};
 use storage::wal::SegmentSequence;
 use storage::{Error as StorageError, block};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::error::Error;
 use crate::live::{CutHead, Live};
@@ -29,8 +29,8 @@ use crate::push::Storage;
 use crate::telemetry::Metrics;
 use crate::unavailable::Unavailable;
 
-/// Cuts that may wait while another is written. Each holds up to `max_block_bytes` of memory.
-pub(crate) const MAX_QUEUED_CUTS: usize = 1;
+/// Cuts that may be on their way into blocks. Each holds the rows of up to `max_block_bytes` in memory.
+pub(crate) const MAX_CUTS: usize = 1;
 const FIRST_RETRY: Duration = Duration::from_millis(500);
 const LONGEST_RETRY: Duration = Duration::from_secs(30);
 
@@ -39,6 +39,35 @@ pub(crate) struct FlushJob {
     pub segment: SegmentSequence,
     pub heads: Vec<Arc<CutHead>>,
     pub done: Option<Done>,
+    /// Given back when the blocks are published.
+    pub _turn: OwnedSemaphorePermit,
+}
+
+/// Where cuts go, and who has to wait with the next one.
+#[derive(Clone)]
+pub(crate) struct FlushQueue {
+    jobs: mpsc::Sender<FlushJob>,
+    turns: Arc<Semaphore>,
+}
+
+impl FlushQueue {
+    pub(crate) fn new() -> (Self, mpsc::Receiver<FlushJob>) {
+        let (jobs, receiver) = mpsc::channel(MAX_CUTS);
+        (Self { jobs, turns: Arc::new(Semaphore::new(MAX_CUTS)) }, receiver)
+    }
+
+    /// Blocks the thread while earlier cuts are on their way; only then takes the rows, so that no more are cut than are
+    /// being written. False when nobody takes cuts any more.
+    pub(crate) fn push_when_free(
+        &self,
+        segment: SegmentSequence,
+        done: Option<Done>,
+        take: impl FnOnce() -> Vec<Arc<CutHead>>,
+    ) -> bool {
+        let turn = futures::executor::block_on(self.turns.clone().acquire_owned());
+        let job = turn.map(|turn| FlushJob { segment, heads: take(), done, _turn: turn });
+        job.is_ok_and(|job| self.jobs.blocking_send(job).is_ok())
+    }
 }
 
 /// Hears of the first failure, or of success.
@@ -86,7 +115,7 @@ impl Flusher {
     /// [`StorageError::WriterElsewhere`]: no block is published any more, and nothing is deleted from the log.
     pub(crate) async fn run(self, mut jobs: mpsc::Receiver<FlushJob>) -> Result<(), StorageError> {
         let mut must_hold_through = None;
-        while let Some(FlushJob { segment, heads, mut done }) = jobs.recv().await {
+        while let Some(FlushJob { segment, heads, mut done, _turn }) = jobs.recv().await {
             let mut pending: Vec<Pending> =
                 heads.into_iter().map(|head| Pending { head, begun: None, continued: None }).collect();
             let mut wait = FIRST_RETRY;
@@ -157,15 +186,15 @@ impl Flusher {
         }
         let begun = *pending.begun.get_or_insert_with(Begun::now);
         let head = pending.head.clone();
-        let table = self.storage.cpu.run(move || combined(&head)).await??;
+        let tables = Arc::new(self.storage.cpu.run(move || tables(&head)).await??);
         let known = match pending.continued.take() {
             Some(known) => known,
-            None => self.known_parts(&pending.head.tenant, &table).await?,
+            None => self.known_parts(&pending.head.tenant, &tables).await?,
         };
         pending.continued = Some(known.clone());
         let (tenant, block_id) = (&pending.head.tenant, pending.head.block.id());
         let (encoded_tenant, continued) = (tenant.clone(), known.traces.clone());
-        let encode = move || block::encode(block_id, &encoded_tenant, &table, Some(continued));
+        let encode = move || block::encode_tables(block_id, &encoded_tenant, &tables, Some(continued));
         let block = self.storage.cpu.run(encode).await??;
         block.put(tenant, self.storage.objects.as_ref()).await?;
         let entry = block.entry().written_now();
@@ -188,13 +217,14 @@ impl Flusher {
         Ok(())
     }
 
-    /// The traces of a table of which published blocks have a part, too.
-    async fn known_parts(&self, tenant: &TenantId, table: &SpanTable) -> Result<KnownParts, StorageError> {
+    /// The traces of some tables of which published blocks have a part, too.
+    async fn known_parts(&self, tenant: &TenantId, tables: &[SpanTable]) -> Result<KnownParts, StorageError> {
         let Storage { objects, manifests, cpu, cache, trace_reach, .. } = &self.storage;
         let manifest = manifests.load(tenant).await?;
         let blocks = BlockSource::all(tenant, &manifest, objects, cpu, cache);
         let reach_nanos = u64::try_from(trace_reach.as_nanos()).unwrap_or(u64::MAX);
-        let traces = Arc::new(continued(&table.traces()?, &blocks, reach_nanos).await?);
+        let of_tables = tables.iter().map(SpanTable::traces).collect::<Result<Vec<_>, _>>()?;
+        let traces = Arc::new(continued(&of_tables, &blocks, reach_nanos).await?);
         Ok(KnownParts { traces, manifest })
     }
 
@@ -218,10 +248,9 @@ fn knows_all_writers(then: &Manifest, now: &Manifest, own: &WriterId) -> bool {
     now.wal_watermarks.iter().all(|(writer, segment)| writer == own || *segment <= then.watermark(writer))
 }
 
-fn combined(head: &CutHead) -> Result<SpanTable, StorageError> {
-    let tables = head.chunks.iter().map(|chunk| Ok(chunk.source()?.table()));
-    let tables = tables.collect::<Result<Vec<SpanTable>, StorageError>>()?;
-    Ok(spans::join(&tables, Copies::DropAll)?.table)
+/// The rows of a cut, sorted chunk by chunk; no copies of what the chunks hold.
+fn tables(head: &CutHead) -> Result<Vec<SpanTable>, StorageError> {
+    head.chunks.iter().map(|chunk| Ok(chunk.source()?.table())).collect()
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@
 
 mod cache;
 mod directory;
+mod encode;
 mod fetch;
 mod footer;
 mod inspect;
@@ -35,10 +36,12 @@ mod tests;
 pub use cache::BlockCache;
 pub(crate) use cache::PageCache;
 pub use directory::TraceIds;
+pub(crate) use encode::ROW_GROUP_ROWS;
+pub use encode::{encode, encode_tables};
 pub use inspect::{Column, Inspection, RowGroup, inspect};
 pub use meta::{BlockMeta, FileMeta};
 pub use reader::BlockSource;
 pub use verify::Verifier;
 pub(crate) use whole::WholeBlock;
-pub(crate) use writer::{BlockWriter, ROW_GROUP_ROWS, SpansLayout};
-pub use writer::{Continued, EncodedBlock, encode};
+pub(crate) use writer::{BlockWriter, SpansLayout};
+pub use writer::{Continued, EncodedBlock};
