@@ -367,3 +367,34 @@ impl DistinctTexts {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use prost::Message;
+
+    use super::*;
+    use crate::testing::{odd_request, shop_request};
+    use crate::{SpanTable, TableBuilder, combine};
+
+    fn table_of(seed: u64) -> SpanTable {
+        let mut builder = TableBuilder::default();
+        builder.append(&odd_request(seed).encode_to_vec()).unwrap();
+        builder.append(&shop_request(seed, 3, 1_000).encode_to_vec()).unwrap();
+        builder.snapshot().unwrap()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(40))]
+
+        #[test]
+        fn columns_are_those_of_all_tables_together(seeds in prop::collection::vec(any::<u64>(), 1..5)) {
+            let tables: Vec<SpanTable> = seeds.iter().map(|&seed| table_of(seed)).collect();
+            let all = combine(&tables).unwrap();
+            let apart = Promotion::plan_together(tables.iter().map(|table| &table.spans), Scope::Span).unwrap();
+            let together = Promotion::plan(&all.spans, Scope::Span).unwrap();
+            let schema = |promotion: &Promotion| promotion.schema(&schema::spans());
+            prop_assert_eq!(schema(&apart), schema(&together));
+        }
+    }
+}

@@ -1,5 +1,7 @@
 //! A block is published once, and not when its files may be gone.
 
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use model::{BlockId, TenantId};
@@ -126,4 +128,30 @@ async fn a_commit_without_a_clear_outcome_is_not_made_twice() {
         flusher.flush(&mut pending, SEGMENT).await.unwrap();
         assert_eq!(bucket.blocks().await, std::slice::from_ref(&compacted));
     }
+}
+
+#[test]
+fn rows_are_cut_only_when_the_cut_before_is_published() {
+    let (queue, mut jobs) = FlushQueue::new();
+    assert!(queue.push_when_free(SEGMENT, None, Vec::new));
+    let first = jobs.blocking_recv().unwrap();
+    let (is_published, started) = (Arc::new(AtomicBool::new(false)), Arc::new(Barrier::new(2)));
+    let next = std::thread::spawn({
+        let (is_published, started, queue) = (is_published.clone(), started.clone(), queue.clone());
+        move || {
+            started.wait();
+            let take = || {
+                assert!(is_published.load(Ordering::SeqCst), "live rows, and two cuts beside them");
+                Vec::new()
+            };
+            queue.push_when_free(SEGMENT, None, take)
+        }
+    });
+    started.wait();
+    (0..100).for_each(|_| std::thread::yield_now());
+    is_published.store(true, Ordering::SeqCst);
+    drop(first);
+    assert!(next.join().unwrap());
+    drop(jobs);
+    assert!(!queue.push_when_free(SEGMENT, None, Vec::new), "nobody takes it, and nobody waits for ever");
 }
