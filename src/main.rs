@@ -13,6 +13,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
 mod memory;
+#[cfg(target_os = "linux")]
+mod zstd_contexts;
 
 /// Stores traces and answers Tempo's API. Without arguments: data under ./data, OTLP gRPC on 127.0.0.1:4317, OTLP HTTP
 /// on 127.0.0.1:4318, HTTP API on 127.0.0.1:3200.

@@ -118,12 +118,10 @@ impl BlockWriter {
         continued: Continued,
     ) -> Result<Self, Error> {
         let properties = spans_properties(&layout.schema, &layout.constant_columns)?;
-        let spans = ArrowWriter::try_new(Vec::new(), layout.schema.clone(), Some(properties))?;
-        let traces = ArrowWriter::try_new(Vec::new(), spans::schema::traces(), Some(traces_properties()))?;
         Ok(Self {
             meta: BlockMeta::new(id, tenant, TimeRange::new(0, 0), 0, 0),
-            spans: FileWriter::of(spans)?,
-            traces: FileWriter::of(traces)?,
+            spans: FileWriter::new(&layout.schema, &properties)?,
+            traces: FileWriter::new(&spans::schema::traces(), &traces_properties())?,
             directory: DirectoryBuilder::default(),
             continued,
             resources: UsedRows::of(resources),

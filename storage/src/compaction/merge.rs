@@ -29,9 +29,9 @@ use crate::paths::{self, BlockFile};
 const SPAN_BYTES: usize = 512;
 
 /// What is kept before it is sent: stores take parts of 5 MiB and more.
-const PART_BYTES: usize = 8 << 20;
-/// Parts that are under way at once.
-const PARTS_AT_ONCE: usize = 2;
+const PART_BYTES: usize = 5 << 20;
+/// Parts that are under way at once, while the next one is gathered.
+const PARTS_AT_ONCE: usize = 1;
 
 /// New blocks, stored but in no manifest.
 pub(super) struct Merged {
@@ -79,7 +79,7 @@ impl Merger<'_> {
     ) -> Result<Merged, Failure> {
         let mut inputs = self.open(job).await?;
         let budget_rows = (self.budget_bytes / SPAN_BYTES).max(1);
-        let row_group_rows = (budget_rows / 4).clamp(1, ROW_GROUP_ROWS);
+        let row_group_rows = (budget_rows / 8 * 3).clamp(1, ROW_GROUP_ROWS);
         let (shares, layout, target) = self.prepare(job, &inputs, budget_rows, row_group_rows).await?;
         let level = job.inputs.iter().map(|input| input.level).max().unwrap_or_default().saturating_add(1);
         let written_nanos = job.written_nanos();
