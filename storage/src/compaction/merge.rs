@@ -25,8 +25,8 @@ use crate::index::IndexBuilder;
 use crate::manifest::BlockEntry;
 use crate::paths::{self, BlockFile};
 
-/// Memory of a decoded span with about ten attributes, counted generously.
-const SPAN_BYTES: usize = 512;
+/// Memory of a decoded span in a table with some sixty attribute columns, counted generously.
+const SPAN_BYTES: usize = 640;
 
 /// What is kept before it is sent: stores take parts of 5 MiB and more.
 const PART_BYTES: usize = 5 << 20;
