@@ -169,7 +169,11 @@ mod tests {
         all.into_iter().for_each(|context| _ = __wrap_ZSTD_freeDCtx(context));
         IDLE_DECOMPRESSORS.with(|idle| {
             let idle = idle.borrow();
-            assert!(idle.bytes <= IDLE_DECOMPRESSOR_BYTES && idle.contexts.len() > 10, "{} contexts", idle.contexts.len());
+            assert!(
+                idle.bytes <= IDLE_DECOMPRESSOR_BYTES && idle.contexts.len() > 10,
+                "{} contexts",
+                idle.contexts.len()
+            );
             assert_eq!(idle.bytes, idle.contexts.iter().map(|(_, bytes)| bytes).sum::<usize>());
         });
     }

@@ -59,10 +59,7 @@ impl Promotion {
     ///
     /// # Errors
     /// As [`plan`](Self::plan).
-    pub fn plan_together<'a>(
-        batches: impl IntoIterator<Item = &'a RecordBatch>,
-        scope: Scope,
-    ) -> Result<Self, Error> {
+    pub fn plan_together<'a>(batches: impl IntoIterator<Item = &'a RecordBatch>, scope: Scope) -> Result<Self, Error> {
         let items = batches.into_iter().map(Items::of).collect::<Result<Vec<_>, _>>()?;
         let counts = count_kinds(&items);
         let row_count: usize = items.iter().map(|items| items.lists.len()).sum();

@@ -116,9 +116,8 @@ fn divide(tables: &[SpanTable], row_group_rows: usize) -> Result<Vec<RowGroup>, 
     }
     parts.sort_unstable();
     let mut newest_first: Vec<_> = parts.chunk_by(|a, b| a.0 == b.0).collect();
-    newest_first.sort_by_cached_key(|parts| {
-        Reverse(parts.iter().map(|&(_, table, row)| views[table].start_nanos(row)).min())
-    });
+    newest_first
+        .sort_by_cached_key(|parts| Reverse(parts.iter().map(|&(_, table, row)| views[table].start_nanos(row)).min()));
     let empty = || vec![Vec::new(); tables.len()];
     let (mut row_groups, mut open, mut rows_of_open) = (Vec::<RowGroup>::new(), empty(), 0);
     for parts in newest_first {

@@ -16,8 +16,8 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::arrow::ArrowWriter;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
-use spans::schema::{column, trace_column};
 use spans::Promotion;
+use spans::schema::{column, trace_column};
 
 use super::directory::{DirectoryBuilder, WrittenFiles};
 use super::footer::{KEYS_METADATA, LIST_KEYS_METADATA, keys_to_json};

@@ -80,12 +80,15 @@ fn the_parts_of_a_trace_come_together_and_copies_in_other_tables_are_dropped() {
 fn row_groups_have_the_newest_traces_first_and_no_more_spans_than_the_trace_that_fills_them() {
     let tables: Vec<SpanTable> = (0..6).map(|seed| shop(seed % 4, 1_000_000 * (seed % 4))).collect();
     let views: Vec<_> = tables.iter().map(|table| table.traces().unwrap()).collect();
-    let longest_trace = 2 * views.iter().flat_map(|view| (0..view.len()).map(|row| view.span_rows(row).len())).max().unwrap();
+    let longest_trace =
+        2 * views.iter().flat_map(|view| (0..view.len()).map(|row| view.span_rows(row).len())).max().unwrap();
     let row_groups = divide(&tables, 50).unwrap();
     assert!(row_groups.len() > 4, "{}", row_groups.len());
     let (mut newest_allowed, mut seen) = (u64::MAX, std::collections::HashSet::<TraceId>::new());
     for (number, row_group) in row_groups.iter().enumerate() {
-        let parts = || row_group.iter().enumerate().flat_map(|(table, rows)| rows.iter().map(move |&row| (table, row as usize)));
+        let parts = || {
+            row_group.iter().enumerate().flat_map(|(table, rows)| rows.iter().map(move |&row| (table, row as usize)))
+        };
         let rows: usize = parts().map(|(table, row)| views[table].span_rows(row).len()).sum();
         assert!(rows < 50 + longest_trace, "{rows} rows");
         assert!(rows >= 50 || number + 1 == row_groups.len(), "{rows} rows");
