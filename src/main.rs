@@ -68,7 +68,6 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
     for key in config.not_applicable() {
         warn!(key, "this key of Tempo's does not apply here and is ignored");
     }
-    memory::use_small_pages();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .max_blocking_threads(MAX_BLOCKING_THREADS)

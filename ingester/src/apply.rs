@@ -10,7 +10,7 @@ use storage::wal::SegmentSequence;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::error::Error;
-use crate::flush::FlushJob;
+use crate::flush::FlushQueue;
 use crate::live::Chunk;
 use crate::log_writer::Push;
 use crate::push::Inner;
@@ -35,15 +35,15 @@ pub(crate) enum ApplyCommand {
     CutFailed,
 }
 
-/// Runs until the log writer is gone. A full queue of cuts makes it wait, and with it the log writer and the clients.
+/// Runs until the log writer is gone. A cut on its way makes it wait with the next one, and with it the log writer and the clients.
 pub(crate) fn spawn(
     inner: Arc<Inner>,
-    flush_jobs: mpsc::Sender<FlushJob>,
+    flush_queue: FlushQueue,
     full_chunks: mpsc::Sender<Arc<Chunk>>,
 ) -> SyncSender<ApplyCommand> {
     let (sender, receiver) = sync_channel(MAX_QUEUED_COMMANDS);
     let guard = inner.guard("applier");
-    let applier = Applier { inner, flush_jobs, full_chunks, staged: Vec::new(), cut_requested: false };
+    let applier = Applier { inner, flush_queue, full_chunks, staged: Vec::new(), cut_requested: false };
     std::thread::Builder::new()
         .name("applier".to_owned())
         .spawn(move || {
@@ -56,7 +56,7 @@ pub(crate) fn spawn(
 
 struct Applier {
     inner: Arc<Inner>,
-    flush_jobs: mpsc::Sender<FlushJob>,
+    flush_queue: FlushQueue,
     full_chunks: mpsc::Sender<Arc<Chunk>>,
     /// The batch that is not known to be synced, and what became of its rows.
     staged: Vec<(Push, Result<(), Error>)>,
@@ -106,7 +106,7 @@ impl Applier {
 
     fn cut(&mut self, segment: SegmentSequence, done: Option<oneshot::Sender<Result<(), Error>>>) {
         self.cut_requested = false;
-        let heads = self.inner.live.cut(segment);
-        _ = self.flush_jobs.blocking_send(FlushJob { segment, heads, done });
+        let live = &self.inner.live;
+        self.flush_queue.push_when_free(segment, done, || live.cut(segment));
     }
 }

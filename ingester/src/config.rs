@@ -21,7 +21,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            max_block_bytes: 64 << 20,
+            max_block_bytes: 48 << 20,
             max_block_duration: Duration::from_secs(5 * 60),
             max_queued_requests: 4096,
             max_queued_bytes: 64 << 20,

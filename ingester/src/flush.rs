@@ -8,6 +8,7 @@
 //! the store was away for example, is not published any more: it is written anew under another id.
 
 mod queues;
+mod turn;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,7 +16,7 @@ use std::time::Instant;
 use futures::StreamExt;
 use hashbrown::HashSet;
 use model::{TenantId, TraceId};
-use spans::{Copies, SpanTable};
+use spans::SpanTable;
 use storage::block::BlockSource;
 use storage::continued::continued;
 use storage::garbage::Begun;
@@ -32,9 +33,8 @@ use crate::push::Storage;
 use crate::telemetry::Metrics;
 use crate::unavailable::Unavailable;
 use queues::{Queue, Queues};
+pub(crate) use turn::{FlushJobs, FlushQueue, flush_queue};
 
-/// Cuts that may wait while another is written. Each holds up to `max_block_bytes` of memory.
-pub(crate) const MAX_QUEUED_CUTS: usize = 1;
 /// Tenants whose blocks are written at once.
 const TENANTS_AT_ONCE: usize = 4;
 
@@ -102,14 +102,14 @@ impl Flusher {
     ///
     /// # Errors
     /// [`StorageError::WriterElsewhere`]: no block is published any more, and nothing is deleted from the log.
-    pub(crate) async fn run(self, mut jobs: mpsc::Receiver<FlushJob>) -> Result<(), StorageError> {
+    pub(crate) async fn run(self, mut jobs: FlushJobs) -> Result<(), StorageError> {
         let (mut queues, mut log) = (Queues::default(), LogShare::default());
         let mut is_open = true;
         while is_open || !queues.is_idle() {
             let next_due = queues.next_due(tokio::time::Instant::now());
             tokio::select! {
                 biased;
-                job = jobs.recv(), if is_open && queues.has_room() => match job {
+                job = jobs.next(), if is_open => match job {
                     Some(job) => queues.add(job),
                     None => is_open = false,
                 },
@@ -117,6 +117,9 @@ impl Flusher {
             }
             self.flush_due(&mut queues, &mut log).await?;
             self.let_go(&mut queues, &mut log);
+            if queues.has_room() {
+                jobs.give_turn();
+            }
         }
         Ok(())
     }
@@ -202,15 +205,15 @@ impl Flusher {
         }
         let begun = *pending.begun.get_or_insert_with(Begun::now);
         let head = pending.head.clone();
-        let table = self.storage.cpu.run(move || combined(&head)).await??;
+        let tables = Arc::new(self.storage.cpu.run(move || tables(&head)).await??);
         let known = match pending.continued.take() {
             Some(known) => known,
-            None => self.known_parts(&pending.head.tenant, &table).await?,
+            None => self.known_parts(&pending.head.tenant, &tables).await?,
         };
         pending.continued = Some(known.clone());
         let (tenant, block_id) = (&pending.head.tenant, pending.head.block.id());
         let (encoded_tenant, continued) = (tenant.clone(), known.traces.clone());
-        let encode = move || block::encode(block_id, &encoded_tenant, &table, Some(continued));
+        let encode = move || block::encode_tables(block_id, &encoded_tenant, &tables, Some(continued));
         let block = self.storage.cpu.run(encode).await??;
         block.put(tenant, self.storage.objects.as_ref()).await?;
         let entry = block.entry().written_now();
@@ -239,13 +242,14 @@ impl Flusher {
         self.storage.record_incarnation().await
     }
 
-    /// The traces of a table of which published blocks have a part, too.
-    async fn known_parts(&self, tenant: &TenantId, table: &SpanTable) -> Result<KnownParts, StorageError> {
+    /// The traces of some tables of which published blocks have a part, too.
+    async fn known_parts(&self, tenant: &TenantId, tables: &[SpanTable]) -> Result<KnownParts, StorageError> {
         let Storage { objects, manifests, cpu, cache, trace_reach, .. } = &self.storage;
         let manifest = manifests.load(tenant).await?;
         let blocks = BlockSource::all(tenant, &manifest, objects, cpu, cache);
         let reach_nanos = u64::try_from(trace_reach.as_nanos()).unwrap_or(u64::MAX);
-        let traces = Arc::new(continued(&table.traces()?, &blocks, reach_nanos).await?);
+        let of_tables = tables.iter().map(SpanTable::traces).collect::<Result<Vec<_>, _>>()?;
+        let traces = Arc::new(continued(&of_tables, &blocks, reach_nanos).await?);
         Ok(KnownParts { traces, manifest })
     }
 
@@ -269,10 +273,9 @@ fn knows_all_writers(then: &Manifest, now: &Manifest, own: &WriterId) -> bool {
     now.wal_watermarks.iter().all(|(writer, segment)| writer == own || *segment <= then.watermark(writer))
 }
 
-fn combined(head: &CutHead) -> Result<SpanTable, StorageError> {
-    let tables = head.chunks.iter().map(|chunk| Ok(chunk.source()?.table()));
-    let tables = tables.collect::<Result<Vec<SpanTable>, StorageError>>()?;
-    Ok(spans::join(&tables, Copies::DropAll)?.table)
+/// The rows of a cut, sorted chunk by chunk; no copies of what the chunks hold.
+fn tables(head: &CutHead) -> Result<Vec<SpanTable>, StorageError> {
+    head.chunks.iter().map(|chunk| Ok(chunk.source()?.table())).collect()
 }
 
 #[cfg(test)]

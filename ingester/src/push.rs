@@ -19,13 +19,13 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::error::Error;
-use crate::flush::Flusher;
+use crate::flush::{Flusher, flush_queue};
 use crate::live::Live;
 use crate::log_writer::{LogCommand, Push};
 use crate::recover::Watermarks;
 use crate::telemetry::Metrics;
 use crate::unavailable::Unavailable;
-use crate::{apply, cut, flush, log_writer, recover, sort};
+use crate::{apply, cut, log_writer, recover, sort};
 
 /// How long [`Ingester::flush`] waits.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(60);
@@ -144,7 +144,7 @@ impl Ingester {
             unavailable: inner.unavailable.clone(),
             recording: Default::default(),
         };
-        let (flush_jobs, flush_receiver) = mpsc::channel(flush::MAX_QUEUED_CUTS);
+        let (flush_queue, flush_receiver) = flush_queue();
         let of_flusher = inner.clone();
         inner.spawn("flusher", async move {
             if let Err(error) = flusher.run(flush_receiver).await {
@@ -155,10 +155,10 @@ impl Ingester {
         let (full_chunks, chunk_receiver) = mpsc::channel(sort::MAX_QUEUED_CHUNKS);
         inner.spawn("sorter", sort::run(cpu, chunk_receiver));
 
-        let apply_commands = apply::spawn(inner.clone(), flush_jobs.clone(), full_chunks);
+        let apply_commands = apply::spawn(inner.clone(), flush_queue.clone(), full_chunks);
         log_writer::spawn(log, log_receiver, apply_commands, inner.metrics.clone(), inner.guard("log writer"));
         inner.spawn("cutter", cut_by_age(inner.clone()));
-        recover::spawn(&inner, recovery, watermarks, flush_jobs, telemetry);
+        recover::spawn(&inner, recovery, watermarks, flush_queue, telemetry);
         Ok(Self { inner })
     }
 

@@ -9,11 +9,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use storage::wal::{Recovery, ReplayEvent, SegmentSequence};
-use tokio::sync::mpsc;
 
 use crate::cut;
 use crate::error::Error;
-use crate::flush::FlushJob;
+use crate::flush::FlushQueue;
 use crate::log_writer::LogCommand;
 use crate::push::{Inner, Readiness};
 use crate::sort;
@@ -25,11 +24,11 @@ pub(crate) fn spawn(
     inner: &Arc<Inner>,
     recovery: Recovery,
     watermarks: Watermarks,
-    flush_jobs: mpsc::Sender<FlushJob>,
+    flush_queue: FlushQueue,
     telemetry: storage::Telemetry,
 ) {
     let guard = inner.guard("replay");
-    let replay = move || match replay(&guard.inner, recovery, watermarks, &flush_jobs, &telemetry) {
+    let replay = move || match replay(&guard.inner, recovery, watermarks, &flush_queue, &telemetry) {
         _ if guard.inner.is_stopping() => {}
         Ok(counts) => {
             tracing::info!(requests = counts.applied, skipped = counts.skipped, held = counts.held, damaged = counts.damaged, took = ?counts.started.elapsed(), "write-ahead log replayed");
@@ -64,7 +63,7 @@ fn replay(
     inner: &Inner,
     recovery: Recovery,
     mut watermarks: Watermarks,
-    flush_jobs: &mpsc::Sender<FlushJob>,
+    flush_queue: &FlushQueue,
     telemetry: &storage::Telemetry,
 ) -> Result<Counts, Error> {
     let mut counts = Counts { started: Instant::now(), applied: 0, skipped: 0, held: 0, damaged: 0 };
@@ -107,7 +106,7 @@ fn replay(
                 inner.set_readiness(Readiness::Replaying {
                     detail: format!("the write-ahead log is being read, {} requests so far", counts.applied),
                 });
-                cut_if_due(inner, segment, flush_jobs)?;
+                cut_if_due(inner, segment, flush_queue)?;
             }
         }
     }
@@ -115,10 +114,10 @@ fn replay(
 }
 
 /// Only between segments, because the watermark counts whole segments.
-fn cut_if_due(inner: &Inner, segment: SegmentSequence, flush_jobs: &mpsc::Sender<FlushJob>) -> Result<(), Error> {
-    if cut::due(&inner.live.size(), &inner.config, Instant::now()) == Some(cut::Due::Size) {
-        let job = FlushJob { segment, heads: inner.live.cut(segment), done: None };
-        flush_jobs.blocking_send(job).map_err(|_| Error::Stopped)?;
+fn cut_if_due(inner: &Inner, segment: SegmentSequence, flush_queue: &FlushQueue) -> Result<(), Error> {
+    let is_due = cut::due(&inner.live.size(), &inner.config, Instant::now()) == Some(cut::Due::Size);
+    if is_due && !flush_queue.push_when_free(segment, None, || inner.live.cut(segment)) {
+        return Err(Error::Stopped);
     }
     Ok(())
 }

@@ -184,6 +184,26 @@ pub struct SharedDimensions {
     pub scope_rows: Vec<Vec<u32>>,
 }
 
+impl SharedDimensions {
+    /// Spans of a table, known by its place among those that were merged, with the new row numbers.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] when they refer to rows that do not exist.
+    pub fn renumber(&self, table: usize, spans: &RecordBatch) -> Result<RecordBatch, Error> {
+        let resources = renumbered(spans, column::RESOURCE, &self.resource_rows[table])?;
+        let spans = table::replace(spans, column::RESOURCE, resources)?;
+        let scopes = renumbered(&spans, column::SCOPE, &self.scope_rows[table])?;
+        table::replace(&spans, column::SCOPE, scopes)
+    }
+}
+
+/// A column of row numbers with the new ones.
+fn renumbered(spans: &RecordBatch, name: &str, new_rows: &[u32]) -> Result<Vec<u32>, Error> {
+    let damaged = |row: u32| Error::damaged(format!("{name} {row} does not exist"));
+    let rows = table::u32s(spans, name)?.iter();
+    rows.map(|&row| new_rows.get(row as usize).copied().ok_or_else(|| damaged(row))).collect()
+}
+
 /// Merges the small tables of several tables, given as (`resources`, `scopes`).
 ///
 /// # Errors
@@ -256,15 +276,6 @@ impl<'a> Part<'a> {
             |name: &str| table::column(spans, name)?.as_primitive_opt::<Int64Type>().ok_or_else(|| wrong_type(name));
         let i32s =
             |name: &str| table::column(spans, name)?.as_primitive_opt::<Int32Type>().ok_or_else(|| wrong_type(name));
-        let renumber = |name: &str, new_rows: &[u32]| -> Result<Vec<u32>, Error> {
-            let lookup = |&row: &u32| {
-                new_rows
-                    .get(row as usize)
-                    .copied()
-                    .ok_or_else(|| Error::damaged(format!("{name} {row} does not exist")))
-            };
-            table::u32s(spans, name)?.iter().map(lookup).collect()
-        };
         Ok(Self {
             spans,
             traces: table.traces()?,
@@ -280,8 +291,8 @@ impl<'a> Part<'a> {
             name: names.keys(),
             numbers: texts.numbers(names)?,
             links: ParentLinks::of(spans)?,
-            resource: renumber(column::RESOURCE, resource_rows)?,
-            scope: renumber(column::SCOPE, scope_rows)?,
+            resource: renumbered(spans, column::RESOURCE, resource_rows)?,
+            scope: renumbered(spans, column::SCOPE, scope_rows)?,
         })
     }
 

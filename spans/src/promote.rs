@@ -1,6 +1,8 @@
 //! The `attributes` list → attribute columns: every (key, type) that is frequent enough in a table gets a column of its
 //! own, named and typed. The rest stays in the list. No configuration; nothing is lost.
 
+use std::collections::BTreeMap;
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -10,7 +12,7 @@ use arrow::array::{
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::compute::{cast, take};
 use arrow::datatypes::{DataType, Field, Float64Type, Int32Type, Int64Type, Schema};
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use model::Scope;
 
 use crate::builder::dictionary_column;
@@ -24,6 +26,9 @@ pub(crate) const ROWS_PER_VALUE: usize = 200;
 pub(crate) const MAX_COLUMNS: usize = 160;
 /// A text column with more distinct values than this share of its values is stored without a dictionary.
 const DISTINCT_SHARE: f64 = 0.4;
+
+/// How many values of each type a key has.
+type KindCounts = [u32; AttributeType::ALL.len()];
 
 /// Which attributes of a table get columns. Decided once for a block, applied to each of its row groups.
 #[derive(Debug, Clone)]
@@ -46,26 +51,33 @@ impl Promotion {
     /// # Errors
     /// [`Error::Damaged`] when the batch has no such column, or one of another type.
     pub fn plan(batch: &RecordBatch, scope: Scope) -> Result<Self, Error> {
-        let items = Items::of(batch)?;
-        let counts = items.count_kinds();
-        let least = (batch.num_rows() / ROWS_PER_VALUE).max(1) as u32;
-        let mut chosen: Vec<(i32, AttributeType, u32)> = Vec::new();
-        for (key, kinds) in counts.iter().enumerate() {
+        Self::plan_together(std::iter::once(batch), scope)
+    }
+
+    /// Decides for the `attributes` lists of several batches as if they were one.
+    ///
+    /// # Errors
+    /// As [`plan`](Self::plan).
+    pub fn plan_together<'a>(batches: impl IntoIterator<Item = &'a RecordBatch>, scope: Scope) -> Result<Self, Error> {
+        let items = batches.into_iter().map(Items::of).collect::<Result<Vec<_>, _>>()?;
+        let counts = count_kinds(&items);
+        let row_count: usize = items.iter().map(|items| items.lists.len()).sum();
+        let least = (row_count / ROWS_PER_VALUE).max(1) as u32;
+        let mut chosen: Vec<(&str, AttributeType, u32)> = Vec::new();
+        for (&key, kinds) in &counts {
             let frequent = AttributeType::ALL.into_iter().zip(kinds).filter(|&(_, &count)| count >= least);
-            chosen.extend(frequent.map(|(kind, &count)| (key as i32, kind, count)));
+            chosen.extend(frequent.map(|(kind, &count)| (key, kind, count)));
         }
         chosen.sort_by_key(|&(key, kind, count)| (std::cmp::Reverse(count), key, kind));
         chosen.truncate(MAX_COLUMNS);
         let texts = chosen.iter().filter(|(_, kind, _)| *kind == AttributeType::String);
-        let distinct = items.count_distinct_texts(texts.map(|&(key, _, _)| key));
+        let distinct = count_distinct_texts(&items, texts.map(|&(key, _, count)| (key, most_in_dictionary(count))))?;
         let mut columns: Vec<PromotedColumn> = chosen
             .iter()
             .map(|&(key, kind, count)| PromotedColumn {
-                attribute: AttributeColumn { scope, key: items.text(key).to_owned(), kind },
-                several_types: counts[key as usize].iter().filter(|&&count| count > 0).count() > 1,
-                plain_text: distinct
-                    .get(&key)
-                    .is_some_and(|&distinct| f64::from(distinct) > f64::from(count) * DISTINCT_SHARE),
+                attribute: AttributeColumn { scope, key: key.to_owned(), kind },
+                several_types: counts[key].iter().filter(|&&count| count > 0).count() > 1,
+                plain_text: distinct.get(key).is_some_and(|&distinct| distinct > most_in_dictionary(count)),
             })
             .collect();
         columns.sort_by(|a, b| a.attribute.cmp(&b.attribute));
@@ -127,8 +139,7 @@ impl Promotion {
         for (at, column) in self.columns.iter().enumerate() {
             by_text.entry(&column.attribute.key).or_default().push((column.attribute.kind, at));
         }
-        let key_count = items.keys.iter().max().map_or(0, |&key| key as usize + 1);
-        let slots = (0..key_count).map(|key| by_text.get(items.text(key as i32)).cloned().unwrap_or_default());
+        let slots = (0..items.key_count()).map(|key| by_text.get(items.text(key as i32)).cloned().unwrap_or_default());
         slots.collect()
     }
 }
@@ -239,8 +250,9 @@ impl<'a> Items<'a> {
         others.ok_or_else(|| wrong_type(column::ATTRIBUTES))
     }
 
-    fn len(&self) -> usize {
-        self.keys.len()
+    /// One more than the greatest number of a key.
+    fn key_count(&self) -> usize {
+        self.keys.iter().max().map_or(0, |&key| key as usize + 1)
     }
 
     fn text(&self, key: i32) -> &'a str {
@@ -267,42 +279,6 @@ impl<'a> Items<'a> {
         }
     }
 
-    /// How many values of each type each key has, by the key's number.
-    fn count_kinds(&self) -> Vec<[u32; AttributeType::ALL.len()]> {
-        let key_count = self.keys.iter().max().map_or(0, |&key| key as usize + 1);
-        let mut counts = vec![[0; AttributeType::ALL.len()]; key_count];
-        for (item, &key) in self.keys.iter().enumerate() {
-            if let Some(kind) = self.kind(item) {
-                counts[key as usize][kind as usize] += 1;
-            }
-        }
-        counts
-    }
-
-    /// How many different texts these keys have.
-    fn count_distinct_texts(&self, keys: impl Iterator<Item = i32>) -> HashMap<i32, u32> {
-        let text_count = self.string_values.len();
-        let mut seen: HashMap<i32, (BooleanBufferBuilder, u32)> = keys
-            .map(|key| {
-                let mut texts = BooleanBufferBuilder::new(text_count);
-                texts.append_n(text_count, false);
-                (key, (texts, 0))
-            })
-            .collect();
-        for item in 0..self.len() {
-            if self.string_keys.is_valid(item)
-                && let Some((texts, count)) = seen.get_mut(&self.keys[item])
-            {
-                let text = self.string_keys.value(item) as usize;
-                if !texts.get_bit(text) {
-                    texts.set_bit(text, true);
-                    *count += 1;
-                }
-            }
-        }
-        seen.into_iter().map(|(key, (_, count))| (key, count)).collect()
-    }
-
     /// The lists with only the items that are kept.
     fn rest(&self, kept: Vec<u32>, lengths: Vec<usize>) -> Result<ArrayRef, Error> {
         let kept = UInt32Array::from(kept);
@@ -311,5 +287,111 @@ impl<'a> Items<'a> {
         let parts = StructArray::try_new(schema::attribute_fields(), columns, None)?;
         let item = schema::item_field(schema::attribute_fields());
         Ok(Arc::new(ListArray::try_new(item, OffsetBuffer::from_lengths(lengths), Arc::new(parts), None)?))
+    }
+}
+
+/// Most distinct texts that so many values may have in a dictionary.
+fn most_in_dictionary(values: u32) -> usize {
+    (f64::from(values) * DISTINCT_SHARE) as usize
+}
+
+/// How many values of each type each key has.
+fn count_kinds<'a>(batches: &[Items<'a>]) -> BTreeMap<&'a str, KindCounts> {
+    let mut all: BTreeMap<&str, KindCounts> = BTreeMap::new();
+    for items in batches {
+        let mut by_number = vec![KindCounts::default(); items.key_count()];
+        for (item, &key) in items.keys.iter().enumerate() {
+            if let Some(kind) = items.kind(item) {
+                by_number[key as usize][kind as usize] += 1;
+            }
+        }
+        let found = by_number.into_iter().enumerate().filter(|(_, counts)| *counts != KindCounts::default());
+        for (key, counts) in found {
+            let sums = all.entry(items.text(key as i32)).or_default();
+            sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+        }
+    }
+    all
+}
+
+/// How many different texts these keys have; counted no further than one beyond the limit of each.
+fn count_distinct_texts<'a>(
+    batches: &[Items<'_>],
+    keys: impl Iterator<Item = (&'a str, usize)>,
+) -> Result<HashMap<&'a str, usize>, Error> {
+    let mut seen: HashMap<&str, DistinctTexts> = keys.map(|(key, most)| (key, DistinctTexts::up_to(most))).collect();
+    for items in batches {
+        let texts = items.string_texts()?;
+        let mut by_number: Vec<Option<(&mut DistinctTexts, BooleanBufferBuilder)>> = Vec::new();
+        by_number.resize_with(items.key_count(), || None);
+        for (key, of_key) in &mut seen {
+            if let Some(number) = (0..items.key_count()).find(|&number| items.text(number as i32) == *key) {
+                let mut of_batch = BooleanBufferBuilder::new(texts.len());
+                of_batch.append_n(texts.len(), false);
+                by_number[number] = Some((of_key, of_batch));
+            }
+        }
+        for (item, &key) in items.keys.iter().enumerate() {
+            if items.string_keys.is_valid(item)
+                && let Some((of_key, of_batch)) = &mut by_number[key as usize]
+            {
+                let text = items.string_keys.value(item) as usize;
+                if !of_batch.get_bit(text) {
+                    of_batch.set_bit(text, true);
+                    of_key.add(texts.value(text));
+                }
+            }
+        }
+    }
+    Ok(seen.into_iter().map(|(key, texts)| (key, texts.hashes.len())).collect())
+}
+
+/// Distinct texts of several batches, known by their hashes, until there are more than were asked for.
+struct DistinctTexts {
+    hashes: HashSet<u64>,
+    most: usize,
+}
+
+impl DistinctTexts {
+    fn up_to(most: usize) -> Self {
+        Self { hashes: HashSet::default(), most }
+    }
+
+    fn add(&mut self, text: &str) {
+        if self.hashes.len() <= self.most {
+            let hash = self.hashes.hasher().hash_one(text);
+            self.hashes.insert(hash);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use prost::Message;
+
+    use super::*;
+    use crate::testing::{odd_request, shop_request};
+    use crate::{SpanTable, TableBuilder, combine};
+
+    fn table_of(seed: u64) -> SpanTable {
+        let mut builder = TableBuilder::default();
+        builder.append(&odd_request(seed).encode_to_vec()).unwrap();
+        builder.append(&shop_request(seed, 3, 1_000).encode_to_vec()).unwrap();
+        builder.snapshot().unwrap()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(40))]
+
+        #[test]
+        fn columns_are_those_of_all_tables_together(seeds in prop::collection::vec(any::<u64>(), 1..5)) {
+            let tables: Vec<SpanTable> = seeds.iter().map(|&seed| table_of(seed)).collect();
+            let all = combine(&tables).unwrap();
+            let apart = Promotion::plan_together(tables.iter().map(|table| &table.spans), Scope::Span).unwrap();
+            let together = Promotion::plan(&all.spans, Scope::Span).unwrap();
+            let schema = |promotion: &Promotion| promotion.schema(&schema::spans());
+            prop_assert_eq!(schema(&apart), schema(&together));
+        }
     }
 }

@@ -75,6 +75,24 @@ impl SpanTable {
         Ok(Self { traces: take_record_batch(&self.traces, &UInt32Array::from(rows))?, ..self.clone() })
     }
 
+    /// As [`with_traces`](Self::with_traces), without the spans before the first and behind the last of these traces.
+    /// Nothing of what stays is copied.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] when the traces refer to rows that do not exist.
+    pub fn slice_with_traces(&self, rows: Vec<u32>) -> Result<Self, Error> {
+        let table = self.with_traces(rows)?;
+        let view = table.traces()?;
+        let all = (0..view.len()).map(|trace| view.span_rows(trace));
+        let rows = all.reduce(|all, rows| all.start.min(rows.start)..all.end.max(rows.end)).unwrap_or(0..0);
+        if rows.end > self.span_count() {
+            return Err(Error::damaged("a trace's rows do not exist"));
+        }
+        let first_rows = view.first_rows.iter().map(|row| row - rows.start as u32).collect();
+        let traces = replace(&table.traces, trace_column::FIRST_ROW, first_rows)?;
+        Ok(Self { spans: self.spans.slice(rows.start, rows.len()), traces, ..table })
+    }
+
     /// A copy without the spans that no trace refers to.
     ///
     /// # Errors

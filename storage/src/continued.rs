@@ -21,18 +21,18 @@ const BLOCKS_AT_ONCE: usize = 4;
 /// To look up one trace costs about as much as to read so many of a block.
 const LOOK_UP_COST: usize = 512;
 
-/// The traces that some of the blocks may have, too. Parts of a trace are looked for as far from each other in time as
+/// The traces of some tables that some of the blocks may have, too. Parts of a trace are looked for as far from each other in time as
 /// `reach_nanos`. May name a trace too many: it is known by a hash.
 ///
 /// # Errors
 /// When the store cannot be read. Damaged blocks have no traces.
 pub async fn continued(
-    traces: &Traces<'_>,
+    tables: &[Traces<'_>],
     blocks: &[BlockSource],
     reach_nanos: u64,
 ) -> Result<HashSet<TraceId>, Error> {
     let mut all = HashSet::new();
-    let near = |block: &BlockSource| near(traces, &block.time_range().widened(reach_nanos));
+    let near = |block: &BlockSource| near(tables, &block.time_range().widened(reach_nanos));
     let looks = blocks.iter().map(|block| (block, near(block))).filter(|(_, ids)| !ids.is_empty());
     let looks: Vec<_> = looks.map(|(block, ids)| in_readable(block, ids).boxed()).collect();
     let mut found = stream::iter(looks).buffer_unordered(BLOCKS_AT_ONCE);
@@ -42,8 +42,9 @@ pub async fn continued(
     Ok(all)
 }
 
-fn near(traces: &Traces<'_>, range: &TimeRange) -> Vec<TraceId> {
-    (0..traces.len()).filter(|&row| traces.time_range(row).overlaps(range)).map(|row| traces.id(row)).collect()
+fn near(tables: &[Traces<'_>], range: &TimeRange) -> Vec<TraceId> {
+    let rows = tables.iter().flat_map(|traces| (0..traces.len()).map(move |row| (traces, row)));
+    rows.filter(|(traces, row)| traces.time_range(*row).overlaps(range)).map(|(traces, row)| traces.id(row)).collect()
 }
 
 async fn in_readable(block: &BlockSource, ids: Vec<TraceId>) -> Result<Vec<TraceId>, Error> {

@@ -159,8 +159,8 @@ async fn a_commit_without_a_clear_outcome_is_not_made_twice() {
         let flusher = bucket.flusher().await;
         let mut pending = bucket.cut(&flusher.live, begun);
         // the commit was made, though the flusher was told that it failed; then others have compacted the block
-        let table = combined(&pending.head).unwrap();
-        let entry = block::encode(pending.head.block.id(), &bucket.tenant, &table, None).unwrap().entry();
+        let tables = tables(&pending.head).unwrap();
+        let entry = block::encode_tables(pending.head.block.id(), &bucket.tenant, &tables, None).unwrap().entry();
         let raised = Some(Watermark { by: flusher.storage.lineage.clone(), segment: SEGMENT });
         let published = Change { add: vec![entry.clone()], watermark: raised, ..Change::default() };
         let compacted = BlockEntry { id: BlockId::generate(), level: 1, ..entry.clone() };

@@ -284,8 +284,8 @@ async fn a_request_is_found_and_acknowledged_after_its_sync_and_not_without_it()
     let (dir, tenant) = (tempfile::tempdir().unwrap(), TenantId::single());
     let running = start(dir.path(), Arc::default(), Config::default()).await;
     let inner = running.ingester.inner.clone();
-    let ((flush_jobs, _jobs), (full_chunks, _chunks)) = (mpsc::channel(1), mpsc::channel(1));
-    let applier = apply::spawn(inner.clone(), flush_jobs, full_chunks);
+    let ((flush_queue, _jobs), (full_chunks, _chunks)) = (flush_queue(), mpsc::channel(1));
+    let applier = apply::spawn(inner.clone(), flush_queue, full_chunks);
     for outcome in [ApplyCommand::NotSynced { reason: "disk".to_owned() }, ApplyCommand::Synced] {
         let is_synced = matches!(outcome, ApplyCommand::Synced);
         let (acknowledge, mut acknowledged) = oneshot::channel();

@@ -1,10 +1,9 @@
-//! A span table → the files of a block. CPU work: run it through [`crate::cpu`].
+//! Row groups → the files of a block. CPU work: run it through [`crate::cpu`].
 //!
 //! [`BlockWriter`] takes one row group at a time and gives the bytes of `spans.parquet` away as they come: what it keeps
-//! is the small files. A flush has its whole table in memory, and uses it through [`encode`].
+//! is the small files. Tables that are in memory go through it by [`encode`](super::encode).
 
 use std::collections::BTreeSet;
-use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, UInt32Array};
@@ -17,21 +16,17 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::arrow::ArrowWriter;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
+use spans::Promotion;
 use spans::schema::{column, trace_column};
-use spans::{Promotion, SpanTable};
 
 use super::directory::{DirectoryBuilder, WrittenFiles};
 use super::footer::{KEYS_METADATA, LIST_KEYS_METADATA, keys_to_json};
 use super::meta::{BlockMeta, FileMeta};
-use super::properties::{base_properties, constant_columns, spans_properties, traces_properties};
+use super::properties::{base_properties, spans_properties, traces_properties};
 use super::row_group::FileWriter;
 use crate::error::Error;
-use crate::index;
 use crate::manifest::{BlockEntry, BlockFiles};
 use crate::paths::{self, BlockFile};
-
-/// A row group ends with the first trace that reaches this many rows.
-pub(crate) const ROW_GROUP_ROWS: usize = 65_536;
 
 /// The files of a block, ready to be stored. Contents are shared between clones.
 #[derive(Debug, Clone)]
@@ -90,43 +85,6 @@ impl EncodedBlock {
     }
 }
 
-/// Encodes a table that is not empty as a block.
-///
-/// # Errors
-/// [`Error`] of kind `Internal` when a column cannot be encoded; `Corrupt` when the table lacks a column.
-pub fn encode(id: BlockId, tenant: &TenantId, table: &SpanTable, continued: Continued) -> Result<EncodedBlock, Error> {
-    let promotion = Promotion::plan(&table.spans, Scope::Span)?;
-    let layout = SpansLayout {
-        schema: promotion.schema(table.spans.schema_ref()).into(),
-        constant_columns: constant_columns(&table.spans),
-    };
-    let mut writer = BlockWriter::new(id, tenant, &layout, &table.resources, &table.scopes, continued)?;
-    let mut content = Vec::new();
-    for traces in row_groups(table)? {
-        let group = table.slice_traces(traces)?;
-        content.extend_from_slice(&writer.write(&promotion.apply(&group.spans)?, &group.traces)?);
-    }
-    let (rest, mut block) = writer.finish(index::encode(table)?)?;
-    content.extend_from_slice(&rest);
-    block.files.insert(0, (BlockFile::Spans, content.into()));
-    Ok(block)
-}
-
-/// Runs of whole traces of about [`ROW_GROUP_ROWS`] spans.
-fn row_groups(table: &SpanTable) -> Result<Vec<Range<usize>>, Error> {
-    let traces = table.traces()?;
-    let mut groups: Vec<Range<usize>> = Vec::new();
-    let (mut start, mut first_row) = (0, 0);
-    for trace in 0..traces.len() {
-        let end_row = traces.span_rows(trace).end;
-        if end_row - first_row >= ROW_GROUP_ROWS || trace + 1 == traces.len() {
-            groups.push(start..trace + 1);
-            (start, first_row) = (trace + 1, end_row);
-        }
-    }
-    Ok(groups)
-}
-
 /// The columns of `spans.parquet`.
 pub(crate) struct SpansLayout {
     pub schema: SchemaRef,
@@ -162,12 +120,10 @@ impl BlockWriter {
         continued: Continued,
     ) -> Result<Self, Error> {
         let properties = spans_properties(&layout.schema, &layout.constant_columns)?;
-        let spans = ArrowWriter::try_new(Vec::new(), layout.schema.clone(), Some(properties))?;
-        let traces = ArrowWriter::try_new(Vec::new(), spans::schema::traces(), Some(traces_properties()))?;
         Ok(Self {
             meta: BlockMeta::new(id, tenant, TimeRange::new(0, 0), 0, 0),
-            spans: FileWriter::of(spans)?,
-            traces: FileWriter::of(traces)?,
+            spans: FileWriter::new(&layout.schema, &properties)?,
+            traces: FileWriter::new(&spans::schema::traces(), &traces_properties())?,
             directory: DirectoryBuilder::default(),
             continued,
             resources: UsedRows::of(resources),

@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
-use spans::schema::column;
 use spans::{Promotion, SharedDimensions, SpanTable, Traces};
 
 use crate::block::{Continued, WholeBlock};
@@ -47,10 +46,33 @@ struct Extent {
 pub(super) struct Target {
     pub promotion: Promotion,
     pub dimensions: SharedDimensions,
-    /// Spans that are read of one input at a time, if a trace does not have more.
-    pub window_rows: usize,
+    pub windows: Windows,
     /// The traces that blocks besides the inputs have, too.
     pub continued: Continued,
+}
+
+/// How many spans are read at a time, if a trace does not have more.
+///
+/// Blocks that came one after the other are merged one after the other: whoever is read while the others rest gets a window
+/// as large as a row group, which is decoded once then, and not a part at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Windows {
+    /// Of one input, whatever the others hold; and what it keeps of older windows.
+    least_rows: usize,
+    /// Of all inputs together, beside that.
+    all_rows: usize,
+}
+
+impl Windows {
+    /// All windows together stay within so many rows.
+    pub(super) fn within(rows: usize, inputs: usize) -> Self {
+        Self { least_rows: (rows / 4 / inputs.max(1)).max(1), all_rows: rows / 2 }
+    }
+
+    /// Of the next window, while so many rows are held.
+    fn next_rows(&self, held_rows: usize) -> usize {
+        self.all_rows.saturating_sub(held_rows).max(self.least_rows)
+    }
 }
 
 impl Cursor {
@@ -58,14 +80,21 @@ impl Cursor {
         Self { input, traces, read: 0, windows: Vec::new() }
     }
 
-    /// These traces (rows, ascending, each asked for once), as tables for [`spans::join`].
+    /// Rows that were read and are kept.
+    pub(super) fn held_rows(&self) -> usize {
+        self.windows.iter().map(|window| window.table.span_count()).sum()
+    }
+
+    /// These traces (rows, ascending, each asked for once), as tables for [`spans::join`]. All inputs hold so many rows.
     pub(super) async fn take(
         &mut self,
         block: &mut WholeBlock,
         wanted: &[u32],
+        held_rows: usize,
         target: &Arc<Target>,
         cpu: &CpuPool,
     ) -> Result<Vec<SpanTable>, Error> {
+        let window_rows = target.windows.next_rows(held_rows);
         let (mut tables, mut wanted) = (Vec::new(), wanted.to_vec());
         for window in &mut self.windows {
             tables.extend(window.take(&mut wanted)?);
@@ -74,16 +103,16 @@ impl Cursor {
         let mut ahead = wanted.split_off(wanted.partition_point(|&row| row < next));
         let mut again = wanted.as_slice();
         while !again.is_empty() {
-            let window = self.read_window(block, again, target, cpu).await?;
+            let window = self.read_window(block, again, window_rows, target, cpu).await?;
             again = &again[window.traces.len()..];
             tables.push(window.table);
         }
         while !ahead.is_empty() {
-            let mut window = self.read_window(block, &self.traces[self.read..], target, cpu).await?;
+            let mut window = self.read_window(block, &self.traces[self.read..], window_rows, target, cpu).await?;
             self.read += window.traces.len();
             tables.extend(window.take(&mut ahead)?);
             self.windows.push(window);
-            self.tidy(target.window_rows)?;
+            self.tidy(target.windows.least_rows)?;
         }
         Ok(tables)
     }
@@ -111,10 +140,11 @@ impl Cursor {
         &self,
         block: &mut WholeBlock,
         rows: &[u32],
+        rows_at_most: usize,
         target: &Arc<Target>,
         cpu: &CpuPool,
     ) -> Result<Window, Error> {
-        let Extent { group, traces, rows } = Extent::next(block, rows, target.window_rows)?;
+        let Extent { group, traces, rows } = Extent::next(block, rows, rows_at_most)?;
         let spans = block.read(group, &rows).await?;
         let (all_traces, target, input) = (block.traces.clone(), target.clone(), self.input);
         cpu.run(move || {
@@ -195,18 +225,25 @@ impl Extent {
 impl Target {
     /// Spans of an input with the columns, resources and scopes of the new block.
     fn bring(&self, input: usize, spans: RecordBatch, traces: RecordBatch) -> Result<SpanTable, Error> {
-        let SharedDimensions { resources, scopes, resource_rows, scope_rows } = &self.dimensions;
-        let spans = renumber(&spans, column::RESOURCE, &resource_rows[input])?;
-        let spans = renumber(&spans, column::SCOPE, &scope_rows[input])?;
-        let spans = self.promotion.conform(&spans)?;
+        let SharedDimensions { resources, scopes, .. } = &self.dimensions;
+        let spans = self.promotion.conform(&self.dimensions.renumber(input, &spans)?)?;
         let (resources, scopes) = (resources.clone(), scopes.clone());
         Ok(SpanTable { spans, traces, resources, scopes }.renumbered()?)
     }
 }
 
-fn renumber(spans: &RecordBatch, name: &'static str, new_rows: &[u32]) -> Result<RecordBatch, Error> {
-    let damaged = |row: u32| spans::Error::damaged(format!("{name} {row} does not exist"));
-    let rows = spans::u32s(spans, name)?.iter();
-    let rows = rows.map(|&row| new_rows.get(row as usize).copied().ok_or_else(|| damaged(row)));
-    Ok(spans::replace(spans, name, rows.collect::<Result<Vec<_>, _>>()?)?)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_shrink_while_others_are_held_and_never_exceed_what_they_may_together() {
+        for (rows, inputs) in [(147_456, 4), (147_456, 16), (1_000, 2), (3, 16)] {
+            let windows = Windows::within(rows, inputs);
+            let held = (0..inputs).fold(0, |held, _| held + windows.next_rows(held));
+            let kept = inputs * windows.least_rows;
+            assert!(held + kept <= rows.max(3 * inputs), "{held} and {kept} of {rows} rows for {inputs} inputs");
+            assert_eq!(windows.next_rows(0), (rows / 2).max(1), "the only one reads as much as it can");
+        }
+    }
 }

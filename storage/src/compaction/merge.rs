@@ -15,7 +15,7 @@ use object_store::path::Path;
 use spans::{ById, Copies, Joined, Promotion, SpanTable, Traces};
 use tokio::io::AsyncWriteExt;
 
-use super::cursor::{Cursor, Target};
+use super::cursor::{Cursor, Target, Windows};
 use super::division::{RowGroup, Share, divide};
 use super::planner::{Job, Limits};
 use crate::block::{BlockWriter, Continued, EncodedBlock, ROW_GROUP_ROWS, SpansLayout, WholeBlock};
@@ -25,13 +25,13 @@ use crate::index::IndexBuilder;
 use crate::manifest::BlockEntry;
 use crate::paths::{self, BlockFile};
 
-/// Memory of a decoded span with about ten attributes, counted generously.
-const SPAN_BYTES: usize = 512;
+/// Memory of a decoded span in a table with some sixty attribute columns, counted generously.
+const SPAN_BYTES: usize = 640;
 
 /// What is kept before it is sent: stores take parts of 5 MiB and more.
-const PART_BYTES: usize = 8 << 20;
-/// Parts that are under way at once.
-const PARTS_AT_ONCE: usize = 2;
+const PART_BYTES: usize = 5 << 20;
+/// Parts that are under way at once, while the next one is gathered.
+const PARTS_AT_ONCE: usize = 1;
 
 /// New blocks, stored but in no manifest.
 pub(super) struct Merged {
@@ -79,7 +79,7 @@ impl Merger<'_> {
     ) -> Result<Merged, Failure> {
         let mut inputs = self.open(job).await?;
         let budget_rows = (self.budget_bytes / SPAN_BYTES).max(1);
-        let row_group_rows = (budget_rows / 4).clamp(1, ROW_GROUP_ROWS);
+        let row_group_rows = (budget_rows / 8 * 3).clamp(1, ROW_GROUP_ROWS);
         let (shares, layout, target) = self.prepare(job, &inputs, budget_rows, row_group_rows).await?;
         let level = job.inputs.iter().map(|input| input.level).max().unwrap_or_default().saturating_add(1);
         let written_nanos = job.written_nanos();
@@ -129,7 +129,7 @@ impl Merger<'_> {
         let dimensions: Vec<_> = inputs.iter().map(|input| (input.resources.clone(), input.scopes.clone())).collect();
         let lists: Vec<_> = inputs.iter().map(|input| input.continued.clone()).collect();
         let (group, written_nanos, limits) = (job.group, job.written_nanos(), *self.limits);
-        let window_rows = (budget_rows / 2 / inputs.len().max(1)).max(1);
+        let windows = Windows::within(budget_rows - row_group_rows, inputs.len());
         let decide = move || -> Result<_, Error> {
             let views = tables.iter().map(Traces::of).collect::<Result<Vec<_>, _>>()?;
             let traces: Vec<_> = views.into_iter().map(|traces| (traces, ById::of(&traces))).collect();
@@ -137,7 +137,7 @@ impl Merger<'_> {
             let pairs: Vec<_> = dimensions.iter().map(|(resources, scopes)| (resources, scopes)).collect();
             let dimensions = spans::merge_dimensions(&pairs)?;
             let continued = still_continued(&traces, &lists);
-            Ok((shares, Target { promotion, dimensions, window_rows, continued }))
+            Ok((shares, Target { promotion, dimensions, windows, continued }))
         };
         let (shares, target) = self.cpu.run(decide).await??;
         Ok((shares, layout, Arc::new(target)))
@@ -183,8 +183,9 @@ impl Merger<'_> {
         target: &Arc<Target>,
     ) -> Result<Vec<SpanTable>, Failure> {
         let mut tables = Vec::new();
-        for ((cursor, input), traces) in cursors.iter_mut().zip(inputs).zip(row_group) {
-            let taken = cursor.take(input, traces, target, self.cpu).await;
+        for (number, (input, traces)) in inputs.iter_mut().zip(row_group).enumerate() {
+            let held_rows = cursors.iter().map(Cursor::held_rows).sum();
+            let taken = cursors[number].take(input, traces, held_rows, target, self.cpu).await;
             tables.extend(of_input(input.entry.id, taken)?);
         }
         Ok(tables)

@@ -1,9 +1,10 @@
 //! Which blocks are to be merged. Pure.
 //!
 //! Blocks are grouped by the window in which their newest span ended, and by the one in which they were written: for most
-//! it is the same. In a group, blocks of similar size are merged: an input is at most twice as large as the smaller ones
-//! together, so a span is rewritten only when its block grows by half or more. While a group still gets new blocks, it
-//! takes several to make a job; afterwards two.
+//! it is the same. In a group, blocks of similar size are merged. While a group still gets new blocks, it takes eight to
+//! make a job, of which none is more than twice as large as the smaller ones on average: a span is rewritten when its
+//! block becomes about eight times as large. Afterwards two are enough, and an input may be twice as large as the smaller
+//! ones together: a span is rewritten only when its block grows by half or more.
 
 use std::collections::BTreeMap;
 
@@ -11,12 +12,12 @@ use model::{BlockId, TimeRange};
 
 use crate::manifest::BlockEntry;
 
-/// An input may be so many times as large as all smaller inputs of the job together.
+/// An input may be so many times as large as the smaller inputs of the job: together, or on average while more are to come.
 const GROWTH: u64 = 2;
 /// Rows of a block are numbered with 32 bits.
 const MAX_SPANS: u64 = u32::MAX as u64;
 /// Blocks that make a job in a window that still gets new ones.
-const LEAST_IN_OPEN_WINDOW: usize = 4;
+const LEAST_IN_OPEN_WINDOW: usize = 8;
 const LEAST_IN_CLOSED_WINDOW: usize = 2;
 
 /// What a job may be.
@@ -26,6 +27,7 @@ pub struct Limits {
     pub max_inputs: usize,
     /// Of all inputs together.
     pub max_traces: u64,
+    pub max_spans: u64,
     pub max_bytes: u64,
 }
 
@@ -119,7 +121,7 @@ pub fn plan(blocks: &[BlockEntry], now_nanos: u64, limits: &Limits) -> Vec<Job> 
         let least = if is_open { LEAST_IN_OPEN_WINDOW } else { LEAST_IN_CLOSED_WINDOW };
         let mut rest = blocks.as_slice();
         while !rest.is_empty() {
-            let run = run(rest, limits);
+            let run = run(rest, is_open, limits);
             let is_job = run >= least || !is_open && run == 1 && must_be_divided(rest[0], limits);
             if is_job {
                 jobs.push(Job { group, inputs: rest[..run].iter().map(|block| (*block).clone()).collect() });
@@ -138,14 +140,16 @@ fn must_be_divided(block: &BlockEntry, limits: &Limits) -> bool {
 }
 
 /// How many of the blocks, by size from the first, may be merged.
-fn run(blocks: &[&BlockEntry], limits: &Limits) -> usize {
-    let (mut bytes, mut traces, mut spans) = (0u64, 0u64, 0u64);
+fn run(blocks: &[&BlockEntry], is_open: bool, limits: &Limits) -> usize {
+    let (mut bytes, mut traces, mut spans, mut count) = (0u64, 0u64, 0u64, 0u64);
     let fits = |block: &&&BlockEntry| {
-        let grows = bytes == 0 || block.bytes() <= bytes.saturating_mul(GROWTH);
+        let compared = if is_open { block.bytes().saturating_mul(count) } else { block.bytes() };
+        let grows = bytes == 0 || compared <= bytes.saturating_mul(GROWTH);
         bytes = bytes.saturating_add(block.bytes());
         traces = traces.saturating_add(block.traces);
         spans = spans.saturating_add(block.spans);
-        grows && bytes <= limits.max_bytes && traces <= limits.max_traces && spans <= MAX_SPANS
+        count += 1;
+        grows && bytes <= limits.max_bytes && traces <= limits.max_traces && spans <= limits.max_spans.min(MAX_SPANS)
     };
     blocks.iter().take(limits.max_inputs).take_while(fits).count().max(1)
 }
@@ -156,7 +160,8 @@ mod tests {
     use crate::manifest::BlockFiles;
 
     const HOUR: u64 = 3600;
-    const LIMITS: Limits = Limits { window_nanos: HOUR, max_inputs: 8, max_traces: 1_000, max_bytes: 1_000 };
+    const LIMITS: Limits =
+        Limits { window_nanos: HOUR, max_inputs: 10, max_traces: 1_000, max_spans: 1_000, max_bytes: 1_000 };
     /// Window 10 is closed, window 20 is open.
     const NOW: u64 = 20 * HOUR + 100;
 
@@ -191,8 +196,8 @@ mod tests {
     fn a_closed_window_is_merged_to_its_end_and_an_open_one_waits() {
         let window = |number, sizes: &[u64]| (Group::Window(number), sizes.to_vec());
         assert_eq!(jobs(&of_window(10, &[5, 4])), [window(10, &[4, 5])]);
-        assert_eq!(jobs(&of_window(20, &[5, 4, 5])), []);
-        assert_eq!(jobs(&of_window(20, &[5, 4, 5, 6])), [window(20, &[4, 5, 5, 6])]);
+        assert_eq!(jobs(&of_window(20, &[5, 4, 5, 6, 7, 5, 4])), []);
+        assert_eq!(jobs(&of_window(20, &[5, 4, 5, 6, 7, 5, 4, 8])), [window(20, &[4, 4, 5, 5, 5, 6, 7, 8])]);
         assert_eq!(jobs(&of_window(19, &[5, 4])), [], "spans of the hour before are still coming");
     }
 
@@ -205,11 +210,37 @@ mod tests {
     }
 
     #[test]
+    fn in_an_open_window_only_blocks_of_about_one_size_are_merged() {
+        let sizes = |of_large: u64| [5, 5, 5, 5, 5, 5, 5, of_large];
+        assert_eq!(jobs(&of_window(20, &sizes(10))), [(Group::Window(20), sizes(10).to_vec())]);
+        assert_eq!(jobs(&of_window(20, &sizes(11))), [], "it grew out of such blocks");
+        let with_small_one = [1, 5, 5, 5, 5, 5, 5, 5, 5];
+        assert_eq!(jobs(&of_window(20, &with_small_one)), [(Group::Window(20), vec![5; 8])]);
+    }
+
+    #[test]
+    fn in_an_open_window_a_span_is_rewritten_once_for_eightfold_growth() {
+        let (mut blocks, mut rewritten, mut limits) = (Vec::new(), 0, LIMITS);
+        (limits.max_bytes, limits.max_traces, limits.max_spans) = (u64::MAX, u64::MAX, u64::MAX);
+        for _ in 0..512 {
+            blocks.extend(of_window(20, &[10]));
+            while let Some(job) = plan(&blocks, NOW, &limits).first() {
+                rewritten += job.bytes();
+                blocks.retain(|block| job.inputs.iter().all(|input| input.id != block.id));
+                blocks.extend(of_window(20, &[job.bytes()]));
+            }
+        }
+        assert_eq!((blocks.len(), rewritten), (1, 3 * 5_120));
+    }
+
+    #[test]
     fn limits_are_kept() {
         assert_eq!(jobs(&of_window(10, &[400, 400, 400])), [(Group::Window(10), vec![400, 400])]);
         assert_eq!(jobs(&of_window(10, &[600, 600])), []);
+        let many_spans = |block: BlockEntry| BlockEntry { spans: 600, ..block };
+        assert_eq!(jobs(&of_window(10, &[5, 6]).into_iter().map(many_spans).collect::<Vec<_>>()), []);
         let sizes: Vec<usize> = jobs(&of_window(10, &[1; 20])).iter().map(|(_, inputs)| inputs.len()).collect();
-        assert_eq!(sizes, [8, 8, 4]);
+        assert_eq!(sizes, [10, 10]);
     }
 
     #[test]

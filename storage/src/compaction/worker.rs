@@ -20,10 +20,12 @@ use crate::telemetry::{Compacted, Telemetry};
 
 /// Most inputs of a job: each has an open file and a window of decoded spans.
 const MAX_INPUTS: usize = 16;
-/// Memory for decoded spans, unless told otherwise; as much again may hold the `traces` tables of the inputs.
-const BUDGET_BYTES: usize = 96 << 20;
-/// Memory of a row of `traces`.
+/// Memory for decoded spans, unless told otherwise; as much again may hold what grows with a block.
+const BUDGET_BYTES: usize = 64 << 20;
+/// Memory of a row of `traces`, in an input and in the plan.
 const TRACE_BYTES: u64 = 128;
+/// Memory for each span of a block that is being written: hashes of its index, metadata of its pages.
+const SPAN_OF_BLOCK_BYTES: u64 = 12;
 
 /// When and how far blocks are merged.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +74,7 @@ impl Compactor {
             window_nanos: u64::try_from(config.window.as_nanos()).unwrap_or(u64::MAX).max(1),
             max_inputs: MAX_INPUTS,
             max_traces: config.max_traces.min(BUDGET_BYTES as u64 / TRACE_BYTES),
+            max_spans: BUDGET_BYTES as u64 / SPAN_OF_BLOCK_BYTES,
             max_bytes: config.max_block_bytes,
         };
         Self {
@@ -92,12 +95,13 @@ impl Compactor {
         Self { budget_bytes, ..self }
     }
 
-    /// Stays within this much memory: half is for decoded spans, half for the `traces` tables of the inputs, so that blocks
-    /// with more traces than fit are not merged.
+    /// Stays within this much memory: half is for decoded spans, half for what grows with a block, so that blocks with more
+    /// traces or spans than fit are not merged.
     #[must_use]
     pub fn within(mut self, memory_bytes: u64) -> Self {
         let half = memory_bytes / 2;
         self.limits.max_traces = self.limits.max_traces.min((half / TRACE_BYTES).max(1));
+        self.limits.max_spans = (half / SPAN_OF_BLOCK_BYTES).max(1);
         self.with_budget_bytes(usize::try_from(half).unwrap_or(usize::MAX))
     }
 

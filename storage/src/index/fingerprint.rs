@@ -32,6 +32,8 @@ const PAGE_MASK: u64 = !HASH_MASK;
 
 /// Hashes by their first bits: each part is sorted and encoded by itself.
 const PART_BITS: u32 = 6;
+/// Entries that a part can hold from the first one on.
+const LEAST_ROOM: usize = 512;
 
 /// Group and rest of a hash.
 fn place(hash: u64, groups: usize) -> (usize, u16) {
@@ -39,7 +41,7 @@ fn place(hash: u64, groups: usize) -> (usize, u16) {
     ((product >> 64) as usize, (product as u64 >> (64 - REST_BITS)) as u16)
 }
 
-/// Hashes and the pages that hold them, while an index is built; eight bytes for each.
+/// Hashes and the pages that hold them, while an index is built; eight bytes for each, up to twice that.
 pub(super) struct Hashes {
     /// None once there were too many.
     parts: Vec<Vec<u64>>,
@@ -57,6 +59,9 @@ impl Hashes {
     #[inline]
     pub fn add(&mut self, hash: u64, page: u32) {
         let Some(part) = self.parts.get_mut((hash >> (u64::BITS - PART_BITS)) as usize) else { return };
+        if part.len() == part.capacity() {
+            self.count -= make_room(part);
+        }
         part.push((hash & HASH_MASK) | (u64::from(page) & PAGE_MASK));
         self.count += 1;
         if self.count > self.most {
@@ -69,14 +74,17 @@ impl Hashes {
         if self.parts.is_empty() {
             return Vec::new();
         }
-        let count = self.count;
-        let (groups, stride) = (count.div_ceil(GROUP_VALUES), stride(page_count) as u64);
-        let (mut offsets, mut data) = (Vec::with_capacity(groups + 1), Vec::with_capacity(count * 9 / 4));
-        let (mut open, mut last) = (0, 0);
-        for mut part in self.parts {
+        let (mut parts, stride) = (self.parts, stride(page_count) as u64);
+        for part in &mut parts {
             part.iter_mut().for_each(|entry| *entry = (*entry & HASH_MASK) | ((*entry & PAGE_MASK) / stride));
             part.sort_unstable();
             part.dedup();
+        }
+        let count: usize = parts.iter().map(Vec::len).sum();
+        let groups = count.div_ceil(GROUP_VALUES);
+        let (mut offsets, mut data) = (Vec::with_capacity(groups + 1), Vec::with_capacity(count * 9 / 4));
+        let (mut open, mut last) = (0, 0);
+        for part in parts {
             for entry in part {
                 let (group, rest) = place(entry, groups);
                 while offsets.len() <= group {
@@ -97,6 +105,18 @@ impl Hashes {
         out.extend(data);
         out
     }
+}
+
+/// Drops what a full part has twice, for a value is added as often as spans of a page have it; and lets the part grow unless
+/// that was half of it. Returns how many were dropped.
+fn make_room(part: &mut Vec<u64>) -> usize {
+    let before = part.len();
+    part.sort_unstable();
+    part.dedup();
+    if part.len() > before / 2 {
+        part.reserve_exact(part.len().max(LEAST_ROOM));
+    }
+    before - part.len()
 }
 
 /// Where the number of groups stands.
@@ -165,6 +185,20 @@ mod tests {
                 prop_assert!(look_up(&encoded, hash).contains(&(page as usize / stride(5000))));
             }
         }
+    }
+
+    #[test]
+    fn a_value_that_a_page_has_often_is_kept_once() {
+        let hash = |number: u64| hash_bytes(&number.to_le_bytes(), 1);
+        let once: Vec<(u64, u32)> = (0..20_000).map(|number| (hash(number), number as u32 / 100)).collect();
+        let mut all = Hashes::new(2 * once.len() + (1 << PART_BITS) * LEAST_ROOM);
+        for page in once.chunks(100) {
+            (0..40).flat_map(|_| page).for_each(|&(hash, page)| all.add(hash, page));
+        }
+        let held: usize = all.parts.iter().map(Vec::capacity).sum();
+        assert!(held > 0 && held <= 3 * once.len() + (1 << PART_BITS) * LEAST_ROOM, "{held} for {}", once.len());
+        let encoded = all.encode(200);
+        assert!(once.iter().all(|&(hash, page)| look_up(&encoded, hash).contains(&(page as usize))));
     }
 
     #[test]
