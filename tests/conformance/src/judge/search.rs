@@ -25,7 +25,7 @@ pub fn without_nil(want: &Value, got: &Value) -> Value {
 }
 
 /// Whether a value, or all that is in it, is what the reference has for nothing.
-fn is_nil(value: &Value) -> bool {
+pub fn is_nil(value: &Value) -> bool {
     *value == json!({"stringValue": "nil"})
         || value.as_object().is_some_and(|values| !values.is_empty() && values.values().all(is_nil))
 }
