@@ -157,7 +157,7 @@ impl Search<'_> {
             return Ok(Asked::Nothing);
         }
         let conditions = self.query.finder.conditions();
-        let ask = async { Ok(Pruned::ask(source.as_ref(), &conditions).await?) };
+        let ask = Pruned::ask(source.as_ref(), &conditions);
         Ok(match self.reading.budget.if_readable(source.block_id(), ask).await? {
             None => Asked::Damaged,
             Some(pruned) if pruned.leaves_nothing(&self.query.finder) => Asked::Nothing,

@@ -57,13 +57,13 @@ impl Far {
         let start = Instant::now();
         tokio::time::sleep(CALL).await;
         let result = call.await;
-        self.calls.lock().unwrap().push((start, Instant::now()));
+        self.calls.lock().expect("no call panics").push((start, Instant::now()));
         result
     }
 
     /// The most calls since this was asked last of which none began before another had ended.
     fn calls_in_a_row(&self) -> usize {
-        let mut calls = std::mem::take(&mut *self.calls.lock().unwrap());
+        let mut calls = std::mem::take(&mut *self.calls.lock().expect("no call panics"));
         calls.sort_by_key(|(_, end)| *end);
         let (mut in_a_row, mut last_end) = (0, None);
         for (start, end) in calls {
@@ -149,24 +149,32 @@ fn encoded(block: u64) -> EncodedBlock {
     let scope_spans = vec![ScopeSpans { spans, ..Default::default() }];
     let resource_spans = vec![ResourceSpans { scope_spans, ..Default::default() }];
     let mut builder = TableBuilder::default();
-    builder.append(&ExportTraceServiceRequest { resource_spans }.encode_to_vec()).unwrap();
-    let table = builder.snapshot().unwrap();
-    block::encode(BlockId::generate(), &TenantId::single(), &table, Some(Arc::default())).unwrap()
+    builder
+        .append(&ExportTraceServiceRequest { resource_spans }.encode_to_vec())
+        .expect("a store in memory and whole spans");
+    let table = builder.snapshot().expect("a store in memory and whole spans");
+    block::encode(BlockId::generate(), &TenantId::single(), &table, Some(Arc::default()))
+        .expect("a store in memory and whole spans")
 }
 
 async fn stored() -> Stored {
     let (objects, tenant): (Arc<dyn ObjectStore>, _) = (Arc::new(InMemory::new()), TenantId::single());
-    let manifests = Arc::new(Store::open(objects.clone(), Telemetry::unregistered()).await.unwrap());
+    let manifests = Arc::new(
+        Store::open(objects.clone(), Telemetry::unregistered()).await.expect("a store in memory and whole spans"),
+    );
     let mut add = Vec::new();
     for number in 0..BLOCKS {
         let block = encoded(number);
-        block.put(&tenant, objects.as_ref()).await.unwrap();
+        block.put(&tenant, objects.as_ref()).await.expect("a store in memory and whole spans");
         add.push(block.entry());
     }
-    manifests.commit(&tenant, |_| Some(Change { add: add.clone(), ..Change::default() })).await.unwrap();
+    manifests
+        .commit(&tenant, |_| Some(Change { add: add.clone(), ..Change::default() }))
+        .await
+        .expect("a store in memory and whole spans");
     let (cache, telemetry) = (BlockCache::new(0, Telemetry::unregistered()), Telemetry::unregistered());
     TraceMapper::new(manifests.clone(), objects.clone(), CpuPool::new(2), cache, telemetry).round().await;
-    let manifest = manifests.load(&tenant).await.unwrap();
+    let manifest = manifests.load(&tenant).await.expect("a store in memory and whole spans");
     Stored { far: Arc::new(Far { near: objects, calls: Mutex::default() }), manifest }
 }
 
@@ -190,7 +198,7 @@ async fn search(querier: &Querier, query: &str) -> usize {
         after: None,
         spans_per_span_set: 3,
     };
-    querier.search(&TenantId::single(), request, None).await.unwrap().traces.len()
+    querier.search(&TenantId::single(), request, None).await.expect("a store in memory and whole spans").traces.len()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -10,7 +10,7 @@ use super::intervals::Intervals;
 use super::meter::SeriesTally;
 
 /// Few shards leave room for large tallies.
-const EXPECTED_TALLIES: usize = 256;
+const EXPECTED_TALLIES: usize = 32;
 
 /// Tallies of blocks within a byte budget.
 pub(crate) type TallyCache = ByteCache<TallyKey, Arc<SeriesTally>>;

@@ -20,9 +20,7 @@ use crate::index::IndexBuilder;
 use crate::paths::BlockFile;
 
 /// A row group ends with the first trace that reaches this many rows.
-pub(crate) const ROW_GROUP_ROWS: usize = 65_536;
-/// … of a new block with this many: it is merged soon, and while it is put together most memory is taken.
-const ROW_GROUP_ROWS_OF_TABLES: usize = ROW_GROUP_ROWS / 2;
+pub(crate) const ROW_GROUP_ROWS: usize = 49_152;
 
 /// Encodes a table that is not empty as a block, its traces in their order.
 ///
@@ -46,7 +44,7 @@ pub fn encode_tables(
     continued: Continued,
 ) -> Result<EncodedBlock, Error> {
     let tables = with_shared_dimensions(tables)?;
-    let row_groups = divide(&tables, ROW_GROUP_ROWS_OF_TABLES)?;
+    let row_groups = divide(&tables, ROW_GROUP_ROWS)?;
     write(id, tenant, &tables, row_groups.iter().map(|row_group| join(&tables, row_group)), continued)
 }
 

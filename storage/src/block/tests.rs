@@ -149,7 +149,7 @@ async fn any_rows_are_read_as_they_stand_in_the_whole() {
     let read = async |ranges: &[std::ops::Range<usize>]| {
         block.fetch(0, ranges, &Projection::all()).await.unwrap().decode().unwrap()
     };
-    let whole = read(&[0..rows]).await;
+    let whole = read(std::slice::from_ref(&(0..rows))).await;
     assert!(rows > 3_000, "several pages");
     // few runs, for which pages are left out, and so many that all are read
     let few = vec![0..1, 100..140, rows / 2..rows / 2 + 3, rows - 1..rows];

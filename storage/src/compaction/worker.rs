@@ -21,7 +21,7 @@ use crate::telemetry::{Compacted, Telemetry};
 /// Most inputs of a job: each has an open file and a window of decoded spans.
 const MAX_INPUTS: usize = 16;
 /// Memory for decoded spans, unless told otherwise; as much again may hold what grows with a block.
-const BUDGET_BYTES: usize = 64 << 20;
+const BUDGET_BYTES: usize = 96 << 20;
 /// Memory of a row of `traces`, in an input and in the plan.
 const TRACE_BYTES: u64 = 128;
 /// Memory for each span of a block that is being written: hashes of its index, metadata of its pages.
