@@ -130,7 +130,7 @@ impl Measuring<'_> {
     /// What one source has, and which of all intervals its first is. Of a block that lies in the range whole, that is
     /// remembered.
     async fn measure_source(&self, source: &Arc<dyn Source>, split: &SplitTraces) -> Result<(Tally, usize), Error> {
-        let within = self.intervals.within(&source.time_range());
+        let within = self.query.meter.within(&self.intervals, &source.time_range());
         let (intervals, first_interval) = within.unwrap_or((self.intervals, 0));
         let (block_id, tallies) = (source.block_id(), &self.reading.inner.tallies);
         let without = self.split_of(source, split).await?;

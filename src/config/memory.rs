@@ -88,7 +88,7 @@ mod tests {
         assert_eq!(parts, Parts::divide(322_122_540, 2));
         let (querier, ingester) = (config.querier(), config.ingester());
         assert_eq!((querier.max_memory_bytes_per_query, querier.max_concurrent_reads), (parts.queries / 2, 5));
-        assert_eq!(ingester.max_block_bytes as u64, parts.live_rows / 4);
+        assert_eq!(ingester.max_block_bytes as u64, parts.live_rows / 3);
         assert_eq!(ingester.max_queued_bytes as u64, parts.log_queue);
         assert_eq!(config.storage.trace.block_cache.max_bytes, Some(parts.block_cache));
         assert_eq!(Config::parse(&config.to_yaml()).unwrap(), config);
@@ -109,7 +109,7 @@ storage: {trace: {block_cache: {max_bytes: 7, max_page_bytes: 8}}}
         assert_eq!((querier.max_memory_bytes_per_query, parts.queries), (600_000_000, 600_000_000));
         assert_eq!((querier.max_concurrent_reads, parts.row_groups), (20, 160 * MIB));
         assert_eq!((querier.metrics_cache_max_bytes, parts.metrics_cache), (0, 0));
-        assert_eq!((parts.block_cache, parts.page_cache, parts.live_rows, parts.log_queue), (7, 8, 4000, 2000));
+        assert_eq!((parts.block_cache, parts.page_cache, parts.live_rows, parts.log_queue), (7, 8, 3000, 2000));
     }
 
     #[test]

@@ -110,7 +110,7 @@ async fn tools_work_beside_a_running_process_and_change_nothing() -> Result<()> 
 async fn each_damaged_file_is_named_with_what_to_do() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let server = Server::start(dir.path(), FAST_COMPACTION).await?;
-    for id in 1..=4 {
+    for id in 1..=8 {
         assert!(send(&server.target(), id).await?);
         flush(&server).await?;
     }

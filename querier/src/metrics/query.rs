@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use model::TimeRange;
 use spans::SpanTable;
 use storage::source::Projection;
 use traceql::{Field, MetricsFunction, Query, SecondStage, Static};
@@ -113,6 +114,15 @@ impl Meter {
         match self {
             Self::Series(meter) => meter.field_use().needs_whole_traces(),
             Self::Compare(_) => true,
+        }
+    }
+
+    /// The intervals that the times of a range fall into, if they can be measured alone, and the number of the first:
+    /// what is compared is always measured over all.
+    pub fn within(&self, intervals: &Intervals, range: &TimeRange) -> Option<(Intervals, usize)> {
+        match self {
+            Self::Series(_) => intervals.within(range),
+            Self::Compare(_) => None,
         }
     }
 

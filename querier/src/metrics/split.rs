@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use hashbrown::HashSet;
-use model::{BlockId, TimeRange, TraceId};
+use model::{BlockId, TraceId};
 use spans::SpanTable;
 use storage::TraceHash;
 use storage::source::Source;
@@ -37,7 +37,7 @@ impl Measuring<'_> {
         let live: Vec<Arc<dyn Source>> = near.filter(|source| source.is_live()).collect();
         let (mut lasting, mut others) = (Vec::new(), Vec::new());
         for id in &split.ids {
-            let is_whole = |time_range: &TimeRange| self.intervals.within(time_range).is_some();
+            let is_whole = |time_range| self.query.meter.within(&self.intervals, time_range).is_some();
             let is_at_rest = split.at_rest.get(id).is_some_and(|trace| is_whole(&trace.time_range));
             let lasts = is_at_rest && !has_part(&live, id).await?;
             if lasts { &mut lasting } else { &mut others }.push(*id);
@@ -55,7 +55,9 @@ impl Measuring<'_> {
     ) -> Result<(), Error> {
         ids.sort_unstable();
         let time_range = ids.iter().map(|id| at_rest[id].time_range).reduce(|all, one| all.union(&one));
-        let Some((intervals, first_interval)) = time_range.and_then(|range| self.intervals.within(&range)) else {
+        let Some((intervals, first_interval)) =
+            time_range.and_then(|range| self.query.meter.within(&self.intervals, &range))
+        else {
             return Ok(());
         };
         let mut blocks: Vec<BlockId> = ids.iter().flat_map(|id| &at_rest[id].blocks).copied().collect();
