@@ -24,8 +24,8 @@ const MAX_INPUTS: usize = 16;
 const BUDGET_BYTES: usize = 96 << 20;
 /// Memory of a row of `traces`, in an input and in the plan.
 const TRACE_BYTES: u64 = 128;
-/// Memory for each span of a block that is being written: hashes of its index, metadata of its pages.
-const SPAN_OF_BLOCK_BYTES: u64 = 12;
+/// Memory for each span of a new block: hashes of its index, and Parquet's metadata of its pages, once more for the inputs.
+const SPAN_OF_BLOCK_BYTES: u64 = 24;
 
 /// When and how far blocks are merged.
 #[derive(Debug, Clone, PartialEq, Eq)]
