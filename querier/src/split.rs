@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use hashbrown::HashSet;
-use model::TraceId;
+use model::{TimeRange, TraceId};
 use spans::Traces;
 use storage::source::Source;
 use storage::{TraceHash, TraceIds};
@@ -80,7 +80,13 @@ impl Reading<'_> {
         unlisted: &[usize],
         sources: &[(usize, Arc<dyn Source>)],
     ) -> Result<HashSet<TraceId>, Error> {
-        let (of_unlisted, others): (Vec<_>, Vec<_>) = sources.iter().partition(|(number, _)| unlisted.contains(number));
+        let (of_unlisted, mut others): (Vec<_>, Vec<_>) =
+            sources.iter().partition(|(number, _)| unlisted.contains(number));
+        // what lies further from them than other parts are looked for has none: mostly all but the newest blocks
+        let reach_nanos = self.inner.config.trace_reach_nanos();
+        let around = |(_, source): &(usize, Arc<dyn Source>)| source.time_range().widened(reach_nanos);
+        let near: Vec<TimeRange> = of_unlisted.iter().map(|source| around(source)).collect();
+        others.retain(|(_, source)| near.iter().any(|range| range.overlaps(&source.time_range())));
         let (of_unlisted, others) = (self.traces_of(&of_unlisted).await?, self.traces_of(&others).await?);
         let shared = move || shared(&of_unlisted, &others);
         let shared = self.inner.cpu.run(shared).await?;
