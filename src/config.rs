@@ -257,6 +257,7 @@ impl Config {
         let defaults = querier::Config::default();
         querier::Config {
             max_concurrent_reads: self.querier.max_concurrent_reads.unwrap_or(defaults.max_concurrent_reads),
+            max_concurrent_scans: self.querier.max_concurrent_scans,
             max_query_time: self.querier.search.query_timeout.get(),
             max_bytes_per_query: self.querier.max_bytes_per_query,
             max_memory_bytes_per_query: self

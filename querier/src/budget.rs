@@ -6,12 +6,12 @@
 //! Memory is counted where a query could gather without end: matches, whole traces that are put together, numbers of
 //! metrics, what is shown. Row groups under way are not counted; they take turns (`turns.rs`).
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hashbrown::HashSet;
-use model::BlockId;
+use model::{BlockId, TenantId};
 use spans::SpanTable;
 use tracing::{debug, warn};
 
@@ -22,6 +22,7 @@ use crate::error::Error;
 use crate::memory::{Account, Memory};
 use crate::parts;
 use crate::querier::locked;
+use crate::scans::{ScanPlace, Scans};
 use crate::turns::{QueryTurns, Turn, Turns};
 
 /// What all queries of the process share.
@@ -29,11 +30,21 @@ use crate::turns::{QueryTurns, Turn, Turns};
 pub(crate) struct Shares {
     pub memory: Memory,
     turns: Turns,
+    scans: Scans,
 }
 
 impl Shares {
     pub fn new(config: &Config) -> Self {
-        Self { memory: Memory::new(config), turns: Turns::new(config.max_row_groups) }
+        Self {
+            memory: Memory::new(config),
+            turns: Turns::new(config.max_row_groups),
+            scans: Scans::new(config.max_concurrent_scans),
+        }
+    }
+
+    #[cfg(test)]
+    pub fn scan_place(&self, tenant: &TenantId) -> ScanPlace {
+        self.scans.join(tenant)
     }
 }
 
@@ -47,19 +58,26 @@ pub(crate) struct Budget {
     pub cancellation: Cancellation,
     memory: Account,
     turns: QueryTurns,
+    short_query_spans: u64,
+    scan_place: ScanPlace,
+    /// Waits for the place of a scan.
+    is_in_line: AtomicBool,
     spent: Mutex<QueryMetrics>,
     left_out: Mutex<HashSet<BlockId>>,
 }
 
 impl Budget {
-    /// For a query that begins now.
-    pub fn new(config: &Config, shares: &Shares) -> Arc<Self> {
+    /// For a query of this tenant that begins now.
+    pub fn new(config: &Config, shares: &Shares, tenant: &TenantId) -> Arc<Self> {
         Arc::new(Self {
             max_bytes: config.max_bytes_per_query,
             read_bytes: AtomicU64::new(0),
             cancellation: Cancellation::default(),
             memory: shares.memory.open(),
             turns: shares.turns.join(config.max_concurrent_reads),
+            short_query_spans: config.short_query_spans,
+            scan_place: shares.scans.join(tenant),
+            is_in_line: AtomicBool::new(false),
             spent: Mutex::default(),
             left_out: Mutex::default(),
         })
@@ -153,14 +171,36 @@ impl Budget {
 
     /// Waits for the turn to read and evaluate a row group, and for room for what it may give. Whoever has a turn must not
     /// wait for another.
-    pub async fn turn(&self) -> Turn {
+    ///
+    /// # Errors
+    /// [`Error::MustWaitInLine`] when the query has become a scan and no place for it is free.
+    pub async fn turn(&self) -> Result<Turn, Error> {
+        let is_short = locked(&self.spent).inspected_spans <= self.short_query_spans;
+        if !is_short && !self.is_scan() {
+            return Err(Error::MustWaitInLine);
+        }
         self.memory.room().await;
-        self.turns.turn().await
+        Ok(self.turns.turn().await)
+    }
+
+    /// Waits for the place of a scan. To be called when the query has nothing of the store any more.
+    pub async fn wait_in_line(&self) {
+        self.is_in_line.store(true, Ordering::Relaxed);
+        self.scan_place.wait().await;
+        self.is_in_line.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether the query has the place of a scan, if need be one that is free: it will not begin again.
+    pub fn is_scan(&self) -> bool {
+        self.scan_place.take_free()
     }
 
     /// Why the query has no answer at its deadline.
     pub fn out_of_time(&self, deadline: Duration) -> Error {
-        self.memory.out_of_time(deadline)
+        match self.is_in_line.load(Ordering::Relaxed) {
+            true => Error::NoPlaceFree { deadline },
+            false => self.memory.out_of_time(deadline),
+        }
     }
 
     /// Holds so much memory until the result is dropped.
@@ -228,7 +268,7 @@ impl Budget {
 
     /// The one of the only query.
     pub fn alone(config: &Config) -> Arc<Self> {
-        Self::new(config, &Shares::new(config))
+        Self::new(config, &Shares::new(config), &TenantId::single())
     }
 }
 

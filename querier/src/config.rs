@@ -12,6 +12,11 @@ pub struct Config {
     pub max_concurrent_reads: usize,
     /// Row groups that all queries together read and evaluate at the same time; each may take some 8 MiB of memory.
     pub max_row_groups: usize,
+    /// Spans after which a query is a scan: tens of milliseconds of one core. Look-ups, and the newest traces of what is
+    /// frequent, stay far below.
+    pub short_query_spans: u64,
+    /// Scans run so many at a time; the others wait in line. One alone keeps all cores busy for most of its time.
+    pub max_concurrent_scans: usize,
     /// How long a query may take before it is given up. One minute is longer than any client waits.
     pub max_query_time: Duration,
     /// Compressed bytes of blocks that one query may read. As many in the time of a query would be more than a gigabyte a
@@ -42,6 +47,8 @@ impl Default for Config {
         Self {
             max_concurrent_reads: 16,
             max_row_groups: 16,
+            short_query_spans: 1 << 19,
+            max_concurrent_scans: 2,
             max_query_time: Duration::from_secs(60),
             max_bytes_per_query: 64 << 30,
             max_memory_bytes: 512 << 20,

@@ -37,6 +37,14 @@ pub enum Error {
     )]
     NoMemoryFree { deadline: Duration, own: u64, held: u64, max: u64 },
     #[error(
+        "the query looks at many spans, and waited in line behind other such queries until its {deadline:?} were over \
+         (querier.max_concurrent_scans run at a time): ask again when fewer run, or for a shorter time range"
+    )]
+    NoPlaceFree { deadline: Duration },
+    /// Never leaves the crate: the query begins again when a place is free.
+    #[error("the query waits for the place of a scan")]
+    MustWaitInLine,
+    #[error(
         "the query makes more than {max} samples, series times intervals (querier.max_metrics_samples): take a longer \
          step, a shorter range, or fewer fields in by()"
     )]
@@ -92,7 +100,7 @@ impl Error {
             Self::Storage(error) => error.kind(),
             Self::Spans(error) => error.kind(),
             Self::Arrow(_) => ErrorKind::Internal,
-            Self::NoMemoryFree { .. } => ErrorKind::LimitExceeded,
+            Self::NoMemoryFree { .. } | Self::NoPlaceFree { .. } | Self::MustWaitInLine => ErrorKind::LimitExceeded,
         }
     }
 }

@@ -52,6 +52,7 @@ mod merge;
 mod parts;
 mod prune;
 mod scan;
+mod scans;
 mod selection;
 mod series;
 mod turns;

@@ -40,7 +40,7 @@ pub(crate) use self::cache::{TallyCache, tally_cache};
 pub use self::intervals::Intervals;
 pub(crate) use self::query::MetricsQuery;
 use self::query::{Limits, Tally, exemplars_of};
-use self::split::SplitTraces;
+use self::split::Split;
 use crate::answer::{MetricsAnswer, Series, Value};
 use crate::budget::{Budget, Held};
 use crate::cancellation::is_waited_for;
@@ -129,11 +129,11 @@ impl Measuring<'_> {
 
     /// What one source has, and which of all intervals its first is. Of a block that lies in the range whole, that is
     /// remembered.
-    async fn measure_source(&self, source: &Arc<dyn Source>, split: &SplitTraces) -> Result<(Tally, usize), Error> {
+    async fn measure_source(&self, source: &Arc<dyn Source>, split: &Split) -> Result<(Tally, usize), Error> {
         let within = self.query.meter.within(&self.intervals, &source.time_range());
         let (intervals, first_interval) = within.unwrap_or((self.intervals, 0));
         let (block_id, tallies) = (source.block_id(), &self.reading.inner.tallies);
-        let without = self.split_of(source, split).await?;
+        let without = split.of_source(block_id);
         let key = within.filter(|_| !source.is_live()).map(|_| TallyKey {
             blocks: [block_id].into(),
             query: self.text.clone(),

@@ -126,16 +126,30 @@ impl Querier {
     async fn ask<T: Answer, F: Future<Output = Result<T, Error>>>(
         &self,
         question: Question,
-        answer: impl FnOnce(Arc<Budget>) -> F,
+        answer: impl Fn(Arc<Budget>) -> F,
     ) -> Result<T, Error> {
-        let budget = Budget::new(&self.inner.config, &self.inner.shares);
+        let budget = Budget::new(&self.inner.config, &self.inner.shares, question.tenant());
         let running = Running::start(question, budget.clone(), self.inner.telemetry.clone());
         let _cancel = budget.cancellation.on_drop();
         let deadline = self.inner.config.max_query_time;
-        let answer = tokio::time::timeout(deadline, answer(budget.clone())).await;
+        let answer = tokio::time::timeout(deadline, in_turn(&budget, answer)).await;
         let answer = answer.unwrap_or_else(|_| Err(budget.out_of_time(deadline)));
         running.ended(&answer);
         answer
+    }
+}
+
+/// Answers; a query that turns out to be a scan begins again when it has the place of one.
+async fn in_turn<T, F: Future<Output = Result<T, Error>>>(
+    budget: &Arc<Budget>,
+    answer: impl Fn(Arc<Budget>) -> F,
+) -> Result<T, Error> {
+    match answer(budget.clone()).await {
+        Err(Error::MustWaitInLine) => {
+            budget.wait_in_line().await;
+            answer(budget.clone()).await
+        }
+        answer => answer,
     }
 }
 

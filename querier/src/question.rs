@@ -70,6 +70,10 @@ impl Question {
         Self::new(Operation::Metadata, tenant, text, range)
     }
 
+    pub fn tenant(&self) -> &TenantId {
+        &self.tenant
+    }
+
     fn new(operation: Operation, tenant: &TenantId, mut text: String, range: TimeRange) -> Self {
         cut(&mut text);
         Self { operation, tenant: tenant.clone(), text, range }

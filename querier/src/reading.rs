@@ -21,7 +21,7 @@ use crate::plan;
 use crate::prune;
 use crate::querier::Inner;
 use crate::scan::{FetchedRows, OpenGroup, OpenSource};
-use crate::split::{self, Listed};
+use crate::split::{self, Listed, SplitTraces};
 use crate::turns::Turn;
 
 /// Traces that are put together at a time, and the spans from which on they are fewer.
@@ -82,9 +82,9 @@ impl<'a> Reading<'a> {
         Ok(self.inner.cpu.run(move || cancellation.during(work)).await?)
     }
 
-    /// Waits for the turn to read and evaluate a row group. Whoever has one must not wait for another.
+    /// See [`Budget::turn`].
     pub async fn turn(&self) -> Result<Turn, Error> {
-        Ok(self.budget.turn().await)
+        self.budget.turn().await
     }
 
     /// Fetches what the finder needs of some traces of a row group: where it pays, first the columns of its filters and then
@@ -119,10 +119,10 @@ impl<'a> Reading<'a> {
     }
 
     /// Traces near the range of which several sources have parts; none when the finder finds nothing anywhere.
-    pub async fn split_traces(&self, finder: &Finder) -> Result<HashSet<TraceId>, Error> {
+    pub async fn split_traces(&self, finder: &Finder) -> Result<SplitTraces, Error> {
         let sources = self.near(&self.range);
         if sources.len() < 2 || prune::is_nowhere(&sources, finder, self.inner.config.max_concurrent_reads).await? {
-            return Ok(HashSet::new());
+            return Ok(SplitTraces::default());
         }
         self.all_split_traces().await
     }

@@ -8,8 +8,8 @@ mod at_rest;
 use std::sync::Arc;
 
 use futures::FutureExt;
-use hashbrown::HashSet;
-use model::{TimeRange, TraceId};
+use hashbrown::{HashMap, HashSet};
+use model::{BlockId, TimeRange, TraceId};
 use spans::Traces;
 use storage::source::Source;
 use storage::{TraceHash, TraceIds};
@@ -20,10 +20,25 @@ use crate::error::Error;
 use crate::reading::Reading;
 use crate::scan::OpenSource;
 
-pub(crate) use at_rest::{SplitAtRest, SplitCache, split_cache};
+pub(crate) use at_rest::{SplitAtRest, SplitCache, SplitTrace, split_cache};
 
 /// Looking a trace up in a block costs about as much as going past so many of its traces.
 const LOOK_UP_COST: usize = 16;
+
+/// Traces of which several sources have parts.
+#[derive(Default)]
+pub(crate) struct SplitTraces {
+    pub ids: HashSet<TraceId>,
+    /// What was compared with others, and hashes of the traces that it shares with them, ascending.
+    shared: HashMap<BlockId, Vec<TraceHash>>,
+}
+
+impl SplitTraces {
+    /// Whether a source was found to share the trace with others, as far as a hash tells.
+    pub fn is_shared_by(&self, block_id: BlockId, id: &TraceId) -> bool {
+        self.shared.get(&block_id).is_some_and(|hashes| hashes.binary_search(&TraceHash::of(id)).is_ok())
+    }
+}
 
 /// What sources say of their traces.
 #[derive(Default)]
@@ -61,25 +76,27 @@ pub(crate) async fn listed(
 
 impl Reading<'_> {
     /// Traces near the range of which several sources have parts.
-    pub async fn all_split_traces(&self) -> Result<HashSet<TraceId>, Error> {
+    pub async fn all_split_traces(&self) -> Result<SplitTraces, Error> {
         let sources = self.near(&self.range);
         if sources.len() < 2 {
-            return Ok(HashSet::new());
+            return Ok(SplitTraces::default());
         }
-        let Listed { continued: mut split, unlisted } =
+        let Listed { continued, unlisted } =
             listed(&sources, self.inner.config.max_concurrent_reads, &self.budget).await?;
+        let mut split = SplitTraces { ids: continued, ..SplitTraces::default() };
         if !unlisted.is_empty() {
-            split.extend(self.split_with(&unlisted, &sources).await?);
+            self.add_split_with(&unlisted, &sources, &mut split).await?;
         }
         Ok(split)
     }
 
-    /// Traces of some sources, by number, that others near the range have, too.
-    async fn split_with(
+    /// Adds the traces of some sources, by number, that others near the range have, too.
+    async fn add_split_with(
         &self,
         unlisted: &[usize],
         sources: &[(usize, Arc<dyn Source>)],
-    ) -> Result<HashSet<TraceId>, Error> {
+        split: &mut SplitTraces,
+    ) -> Result<(), Error> {
         let (of_unlisted, mut others): (Vec<_>, Vec<_>) =
             sources.iter().partition(|(number, _)| unlisted.contains(number));
         // what lies further from them than other parts are looked for has none: mostly all but the newest blocks
@@ -87,14 +104,24 @@ impl Reading<'_> {
         let around = |(_, source): &(usize, Arc<dyn Source>)| source.time_range().widened(reach_nanos);
         let near: Vec<TimeRange> = of_unlisted.iter().map(|source| around(source)).collect();
         others.retain(|(_, source)| near.iter().any(|range| range.overlaps(&source.time_range())));
-        let (of_unlisted, others) = (self.traces_of(&of_unlisted).await?, self.traces_of(&others).await?);
-        let shared = move || shared(&of_unlisted, &others);
-        let shared = self.inner.cpu.run(shared).await?;
-        let mut split = HashSet::new();
-        for (number, rows) in shared {
-            self.add_ids(number, &rows, &mut split).await?;
+        let of_unlisted = self.traces_of(&of_unlisted).await?;
+        let hashes: Arc<[TraceHash]> = ascending(&of_unlisted).into();
+        let mut all: HashSet<TraceHash> = repeated(&hashes).collect();
+        let reads = others.iter().map(|source| self.shared_with(&hashes, source).boxed()).collect();
+        for (block_id, shared) in try_all(self.inner.config.max_concurrent_reads, reads).await? {
+            all.extend(&shared);
+            split.shared.insert(block_id, shared);
         }
-        Ok(split)
+        let mut all: Vec<TraceHash> = all.into_iter().collect();
+        all.sort_unstable();
+        for (number, ids) in &of_unlisted {
+            let rows: Vec<u32> = all.iter().flat_map(|hash| ids.find(*hash)).collect();
+            if !rows.is_empty() {
+                self.add_ids(*number, &rows, &mut split.ids).await?;
+                split.shared.insert(self.sources[*number].block_id(), shared(&all, ids));
+            }
+        }
+        Ok(())
     }
 
     /// The traces of sources by hash, without those of damaged ones.
@@ -109,6 +136,21 @@ impl Reading<'_> {
         };
         let reads = sources.iter().map(|source| read(source)).collect();
         Ok(try_all(self.inner.config.max_concurrent_reads, reads).await?.into_iter().flatten().collect())
+    }
+
+    /// Those of some hashes, ascending, that a source has; none of a damaged one. What is read of the source is let go
+    /// again, and takes the turn of a row group: of all queries together only so many hold the traces of a block.
+    async fn shared_with(
+        &self,
+        hashes: &Arc<[TraceHash]>,
+        (_, source): &(usize, Arc<dyn Source>),
+    ) -> Result<(BlockId, Vec<TraceHash>), Error> {
+        let _turn = self.turn().await?;
+        let block_id = source.block_id();
+        let read = async { Ok(source.traces_by_hash().await?) };
+        let Some(ids) = self.budget.if_readable(block_id, read).await? else { return Ok((block_id, Vec::new())) };
+        let hashes = hashes.clone();
+        Ok((block_id, self.run(move || shared(&hashes, &ids)).await?))
     }
 
     /// Adds the ids of some traces of a source, counted through its row groups, ascending.
@@ -133,32 +175,29 @@ impl Reading<'_> {
     }
 }
 
-/// The traces (rows, by source) of `some` whose hash several of them have, or one of `others`.
-fn shared(some: &[(usize, Arc<TraceIds>)], others: &[(usize, Arc<TraceIds>)]) -> Vec<(usize, Vec<u32>)> {
-    let mut all: Vec<TraceHash> = some.iter().flat_map(|(_, ids)| ids.hashes()).collect();
+/// The hashes of all traces of some sources.
+fn ascending(sources: &[(usize, Arc<TraceIds>)]) -> Vec<TraceHash> {
+    let mut all: Vec<TraceHash> = sources.iter().flat_map(|(_, ids)| ids.hashes()).collect();
     all.sort_unstable();
-    let mut shared: HashSet<TraceHash> = all.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
-    all.dedup();
-    for (_, ids) in others {
-        add_shared(&all, ids, &mut shared);
-    }
-    let rows_of = |ids: &TraceIds| shared.iter().flat_map(|hash| ids.find(*hash)).collect::<Vec<u32>>();
-    some.iter().map(|(number, ids)| (*number, rows_of(ids))).filter(|(_, rows)| !rows.is_empty()).collect()
+    all
 }
 
-/// Adds those of some hashes, ascending, that a source has.
-fn add_shared(hashes: &[TraceHash], ids: &TraceIds, shared: &mut HashSet<TraceHash>) {
+/// Those of some hashes, ascending, that are there more than once.
+fn repeated(hashes: &[TraceHash]) -> impl Iterator<Item = TraceHash> {
+    hashes.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0])
+}
+
+/// Those of some hashes, ascending, that a source has.
+fn shared(hashes: &[TraceHash], ids: &TraceIds) -> Vec<TraceHash> {
     if hashes.len() * LOOK_UP_COST < ids.len() {
-        shared.extend(hashes.iter().filter(|hash| ids.find(**hash).next().is_some()));
-        return;
+        return hashes.iter().copied().filter(|hash| ids.find(*hash).next().is_some()).collect();
     }
     let mut of_source = ids.hashes().peekable();
-    for hash in hashes {
+    let mut has = |hash: &TraceHash| {
         while of_source.next_if(|other| other < hash).is_some() {}
-        if of_source.peek() == Some(hash) {
-            shared.insert(*hash);
-        }
-    }
+        of_source.peek() == Some(hash)
+    };
+    hashes.iter().copied().filter(|hash| has(hash)).collect()
 }
 
 #[cfg(test)]
@@ -177,14 +216,13 @@ mod tests {
             live in proptest::collection::vec(proptest::collection::hash_set(0..500_u32, 0..9), 0..4),
             blocks in proptest::collection::vec(proptest::collection::hash_set(0..500_u32, 0..200), 0..3),
         ) {
-            let sources = |sets: &[std::collections::HashSet<u32>], first: usize| {
-                let of_set = |set: &std::collections::HashSet<u32>| ids(&set.iter().copied().collect::<Vec<_>>());
-                sets.iter().enumerate().map(|(at, set)| (first + at, of_set(set))).collect::<Vec<_>>()
-            };
-            let holders = |hash: u32| live.iter().chain(&blocks).filter(|set| set.contains(&hash)).count();
-            let expected: usize = live.iter().map(|set| set.iter().filter(|hash| holders(**hash) > 1).count()).sum();
-            let found = shared(&sources(&live, 0), &sources(&blocks, live.len()));
-            prop_assert_eq!(found.iter().map(|(_, rows)| rows.len()).sum::<usize>(), expected);
+            let of_set = |set: &std::collections::HashSet<u32>| ids(&set.iter().copied().collect::<Vec<_>>());
+            let hashes = ascending(&live.iter().map(of_set).enumerate().collect::<Vec<_>>());
+            let found = blocks.iter().flat_map(|block| shared(&hashes, &of_set(block)));
+            let found: std::collections::HashSet<u32> = repeated(&hashes).chain(found).map(|hash| hash.0).collect();
+            let holders = |hash: &u32| live.iter().chain(&blocks).filter(|set| set.contains(hash)).count();
+            let of_live = live.iter().flatten().copied();
+            prop_assert_eq!(found, of_live.filter(|hash| holders(hash) > 1).collect());
         }
     }
 }

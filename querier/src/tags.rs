@@ -79,7 +79,7 @@ impl<'a> TagScan<'a> {
         let needs_whole = FieldUse::of(fields).needs_whole_traces()
             || filter.as_ref().is_some_and(|filter| filter.field_use().needs_whole_traces());
         let reading = Reading::new(inner, budget, sources, range);
-        let split = if needs_whole { reading.all_split_traces().await? } else { HashSet::new() };
+        let split = if needs_whole { reading.all_split_traces().await?.ids } else { HashSet::new() };
         Ok(Self { reading, filter, split, whole_id: BlockId::generate() })
     }
 

@@ -89,7 +89,7 @@ async fn read_part(
 ) -> Result<Option<(SpanTable, Held)>, Error> {
     let Some(at) = source.find_trace(&id).await? else { return Ok(None) };
     let group = OpenSource::open(source).await?.group(at.group).await?;
-    let _turn = budget.turn().await;
+    let _turn = budget.turn().await?;
     let (fetched, counting) = (parts::fetch_whole(&group, &[at.trace], &Projection::all()).await?, budget.clone());
     let table = cpu.run(move || parts::decode_whole(fetched, &[at.trace], &counting)).await??;
     let held = budget.hold(parts::memory_bytes(&table))?;

@@ -262,6 +262,8 @@ pub struct QuerierSection {
     pub search: QuerierSearch,
     /// See [`querier::Config::max_concurrent_reads`]. Not set: as many as all queries together may.
     pub max_concurrent_reads: Option<usize>,
+    /// See [`querier::Config::max_concurrent_scans`].
+    pub max_concurrent_scans: usize,
     /// See [`querier::Config::max_bytes_per_query`].
     pub max_bytes_per_query: u64,
     /// See [`querier::Config::max_memory_bytes_per_query`]. Not set: from the memory of the process.
@@ -297,6 +299,7 @@ impl Default for QuerierSection {
         Self {
             search: QuerierSearch::default(),
             max_concurrent_reads: None,
+            max_concurrent_scans: defaults.max_concurrent_scans,
             max_bytes_per_query: defaults.max_bytes_per_query,
             max_memory_bytes_per_query: None,
             max_metrics_samples: defaults.max_metrics_samples,

@@ -3,10 +3,8 @@
 
 use std::sync::Arc;
 
-use hashbrown::HashSet;
 use model::{BlockId, TraceId};
 use spans::SpanTable;
-use storage::TraceHash;
 use storage::source::Source;
 
 use super::Measuring;
@@ -15,28 +13,27 @@ use super::intervals::Intervals;
 use super::query::{Limits, MetricsQuery, Tally};
 use crate::error::Error;
 use crate::scan::Run;
-use crate::split::SplitAtRest;
+use crate::split::{SplitAtRest, SplitTrace, SplitTraces};
 
-/// The split traces of a query.
-pub(super) struct SplitTraces {
-    pub ids: HashSet<TraceId>,
-    /// What is known of those that blocks list.
+/// The split traces of a query, and what is known of those that blocks list.
+pub(super) struct Split {
+    traces: SplitTraces,
     at_rest: Arc<SplitAtRest>,
 }
 
 impl Measuring<'_> {
     /// Also where the query looks at single spans: a span that was sent again may lie in another source.
-    pub(super) async fn split_traces(&self) -> Result<SplitTraces, Error> {
-        let ids = self.reading.split_traces(&self.query.finder).await?;
-        let at_rest = if ids.is_empty() { Arc::default() } else { self.reading.split_at_rest().await? };
-        Ok(SplitTraces { ids, at_rest })
+    pub(super) async fn split_traces(&self) -> Result<Split, Error> {
+        let traces = self.reading.split_traces(&self.query.finder).await?;
+        let at_rest = if traces.ids.is_empty() { Arc::default() } else { self.reading.split_at_rest().await? };
+        Ok(Split { traces, at_rest })
     }
 
-    pub(super) async fn measure_split(&self, split: &SplitTraces, tally: &mut Tally) -> Result<(), Error> {
+    pub(super) async fn measure_split(&self, split: &Split, tally: &mut Tally) -> Result<(), Error> {
         let near = self.reading.near(&self.reading.range).into_iter().map(|(_, source)| source);
         let live: Vec<Arc<dyn Source>> = near.filter(|source| source.is_live()).collect();
         let (mut lasting, mut others) = (Vec::new(), Vec::new());
-        for id in &split.ids {
+        for id in &split.traces.ids {
             let is_whole = |time_range| self.query.meter.within(&self.intervals, time_range).is_some();
             let is_at_rest = split.at_rest.get(id).is_some_and(|trace| is_whole(&trace.time_range));
             let lasts = is_at_rest && !has_part(&live, id).await?;
@@ -98,26 +95,17 @@ impl Measuring<'_> {
         }
         Ok(tally)
     }
+}
 
-    /// Those of the split traces that a source may have, ascending.
-    pub(super) async fn split_of(
-        &self,
-        source: &Arc<dyn Source>,
-        split: &SplitTraces,
-    ) -> Result<Arc<[TraceId]>, Error> {
-        let block_id = source.block_id();
-        let (known, others): (Vec<TraceId>, Vec<TraceId>) =
-            split.ids.iter().copied().partition(|id| split.at_rest.contains_key(id) && !source.is_live());
-        let mut of_source = known;
-        of_source.retain(|id| split.at_rest[id].blocks.contains(&block_id));
-        if !others.is_empty() {
-            let ids = async { Ok(source.traces_by_hash().await?) };
-            if let Some(ids) = self.reading.budget.if_readable(block_id, ids).await? {
-                of_source.extend(others.into_iter().filter(|id| ids.find(TraceHash::of(id)).next().is_some()));
-            }
-        }
-        of_source.sort_unstable();
-        Ok(of_source.into())
+impl Split {
+    /// Those that a source has, as far as a hash tells, ascending.
+    pub(super) fn of_source(&self, block_id: BlockId) -> Arc<[TraceId]> {
+        let is_listed = |trace: &SplitTrace| trace.blocks.contains(&block_id);
+        let is_in =
+            |id: &&TraceId| self.at_rest.get(*id).is_some_and(is_listed) || self.traces.is_shared_by(block_id, id);
+        let mut ids: Vec<TraceId> = self.traces.ids.iter().filter(is_in).copied().collect();
+        ids.sort_unstable();
+        ids.into()
     }
 }
 

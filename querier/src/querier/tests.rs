@@ -7,6 +7,7 @@ use futures::FutureExt;
 use model::{BlockId, ErrorKind};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use storage::memory::MemorySource;
+use storage::view::TenantView;
 
 use super::*;
 use crate::metrics::Intervals;
@@ -27,7 +28,11 @@ fn rate() -> MetricsRequest {
 }
 
 fn one_span() -> Arc<dyn Source> {
-    source(vec![service("s", vec![span(1, 1, 0, "op", 0, 1)])])
+    one_trace(1)
+}
+
+fn one_trace(trace: u8) -> Arc<dyn Source> {
+    source(vec![service("s", vec![span(trace, 1, 0, "op", 0, 1)])])
 }
 
 #[tokio::test]
@@ -55,6 +60,51 @@ async fn a_query_waits_for_memory_that_others_give_back_and_at_its_deadline_says
         error.to_string().contains("hold 67108864 of the 67108864 bytes that they may (memory.budget_bytes)"),
         "{error}"
     );
+}
+
+/// Views whose rows can be exchanged.
+struct Changing(Mutex<Vec<Arc<dyn Source>>>);
+
+#[async_trait::async_trait]
+impl Views for Changing {
+    async fn view(&self, _tenant: &TenantId) -> Result<TenantView, storage::Error> {
+        Ok(TenantView { sources: locked(&self.0).clone() })
+    }
+}
+
+#[tokio::test]
+async fn a_scan_waits_without_holding_rows_and_answers_from_those_that_are_there_when_its_turn_comes() {
+    let tenant = TenantId::single();
+    let config = Config { short_query_spans: 0, max_concurrent_scans: 1, ..Config::default() };
+    // more than are looked at together: when the last one's turn is asked for, the query has looked at spans
+    let views = Arc::new(Changing(Mutex::new((1..=40).map(one_trace).collect())));
+    let changing = |config| {
+        let telemetry = storage::Telemetry::unregistered();
+        Querier::new(config, views.clone(), CpuPool::new(1), &telemetry, &mut Registry::default())
+    };
+    let querier = changing(config.clone());
+    let running = querier.inner.shares.scan_place(&tenant);
+    assert!(running.take_free());
+    let mut scan = querier.metrics(&tenant, rate()).boxed();
+    let of_view = Arc::downgrade(&locked(&views.0)[0]);
+    assert!((&mut scan).now_or_never().is_none() && of_view.strong_count() > 1);
+    while of_view.strong_count() > 1 {
+        assert!((&mut scan).now_or_never().is_none());
+        tokio::task::yield_now().await;
+    }
+    *locked(&views.0) = vec![one_trace(41), one_trace(42)];
+    assert!((&mut scan).now_or_never().is_none() && of_view.strong_count() == 0);
+    drop(running);
+    let values = scan.await.unwrap().series.remove(0).values;
+    assert_eq!(values, [2.0, 0.0]);
+
+    let querier = changing(Config { max_query_time: Duration::from_millis(5), ..config });
+    let running = querier.inner.shares.scan_place(&tenant);
+    assert!(running.take_free());
+    *locked(&views.0) = (1..=40).map(one_trace).collect();
+    let error = querier.metrics(&tenant, rate()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::LimitExceeded);
+    assert!(error.to_string().contains("(querier.max_concurrent_scans run at a time)"), "{error}");
 }
 
 #[tokio::test]

@@ -45,6 +45,10 @@ impl Search<'_> {
     async fn tell(&self, hits: &Mutex<Hits>, certain: &watch::Sender<SearchAnswer>) -> Result<Infallible, Error> {
         loop {
             tokio::time::sleep(TELLING_INTERVAL).await;
+            // one that may begin again would see what came meanwhile before what it told
+            if !self.reading.budget.is_scan() {
+                continue;
+            }
             let news = self.settle(hits).await?;
             let metrics = self.reading.budget.spent();
             certain.send_if_modified(|known| {

@@ -70,7 +70,7 @@ impl Search<'_> {
     /// Where the parts of all split traces near the range lie; found when it is asked for the first time.
     async fn parts_of_split(&self) -> Result<&Parts, Error> {
         let find = async || {
-            let split = self.reading.split_traces(&self.query.finder).await?;
+            let split = self.reading.split_traces(&self.query.finder).await?.ids;
             self.reading.parts_of(&split, &self.reading.range).await
         };
         self.split_parts.get_or_try_init(find).await
