@@ -43,7 +43,8 @@ pub struct App {
     upkeep: Tasks,
     compaction: Tasks,
     stop_compaction: watch::Sender<bool>,
-    cpu: CpuPool,
+    pools: [CpuPool; 2],
+    memory_budget_bytes: u64,
     _lock: DataDirLock,
 }
 
@@ -55,7 +56,7 @@ impl App {
     /// When the data folder cannot be used, an address cannot be bound, or stored data cannot be opened.
     pub async fn start(config: &Config) -> Result<Self> {
         let mut registry = Registry::default();
-        let cpu = CpuPool::of_all_cores();
+        let (cpu, background) = (CpuPool::of_all_cores(), CpuPool::in_background());
         let memory = config.memory_budget(cpu.threads());
         memory.log();
         memory.register(&mut registry);
@@ -72,7 +73,7 @@ impl App {
         let storage = ingester::Storage {
             objects: objects.clone(),
             manifests: manifests.clone(),
-            cpu: cpu.clone(),
+            cpu: background.clone(),
             telemetry: telemetry.clone(),
             lineage: Arc::new(Lineage::open(&dir)?),
             puts_may_be_late: config.storage.trace.backend.is_remote(),
@@ -85,11 +86,16 @@ impl App {
         let collector = Collector::new(manifests.clone(), objects.clone(), config.garbage_grace(), telemetry.clone());
         let poll_period = config.storage.trace.blocklist_poll.get();
         let poller = manifest::Poller::new(manifests.clone(), poll_period, telemetry.clone());
-        let compactor =
-            Compactor::new(manifests.clone(), objects.clone(), cpu.clone(), &config.compaction(), telemetry.clone())
-                .within(memory.parts.compaction);
+        let compactor = Compactor::new(
+            manifests.clone(),
+            objects.clone(),
+            background.clone(),
+            &config.compaction(),
+            telemetry.clone(),
+        )
+        .within(memory.parts.compaction);
         let trace_mapper =
-            TraceMapper::new(manifests.clone(), objects.clone(), cpu.clone(), cache.clone(), telemetry.clone())
+            TraceMapper::new(manifests.clone(), objects.clone(), background.clone(), cache.clone(), telemetry.clone())
                 .within(memory.parts.trace_maps);
         let views = LocalViews { live: Arc::new(ingester.clone()), manifests, objects, cpu: cpu.clone(), cache };
         let of_all_queries = querier::Config {
@@ -112,7 +118,18 @@ impl App {
         upkeep.spawn("collector", collector.run());
         let (stop_compaction, running) = watch::channel(false);
         compaction.spawn("compactor", compactor.run(running));
-        Ok(Self { addresses, ingester, stop_serving, serving, upkeep, compaction, stop_compaction, cpu, _lock: lock })
+        Ok(Self {
+            addresses,
+            ingester,
+            stop_serving,
+            serving,
+            upkeep,
+            compaction,
+            stop_compaction,
+            pools: [cpu, background],
+            memory_budget_bytes: memory.bytes,
+            _lock: lock,
+        })
     }
 
     pub fn addresses(&self) -> Addresses {
@@ -120,8 +137,13 @@ impl App {
     }
 
     /// The threads that do the work.
-    pub fn cpu(&self) -> &CpuPool {
-        &self.cpu
+    pub fn pools(&self) -> &[CpuPool; 2] {
+        &self.pools
+    }
+
+    /// What the process plans with.
+    pub fn memory_budget_bytes(&self) -> u64 {
+        self.memory_budget_bytes
     }
 
     /// Runs a task beside the others until the process stops; its end is a failure like theirs.

@@ -92,7 +92,8 @@ async fn serve(config: &Config) -> Result<()> {
     if let Some(address) = addresses.otlp_http {
         info!(listener = "otlp_http", %address, "listening");
     }
-    app.run_beside("memory keeper", memory::give_back(app.cpu().clone()));
+    let keep_memory = memory::give_back(app.pools().clone(), app.memory_budget_bytes());
+    app.run_beside("memory keeper", keep_memory);
     let failure = tokio::select! {
         _ = terminate.recv() => {
             info!("stopping: SIGTERM");

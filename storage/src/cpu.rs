@@ -1,6 +1,10 @@
 //! The one door from async to CPU-bound work: encoding and decoding blocks, building and scanning live rows.
 //!
 //! Work waits here, in the order of arrival, until a place is free; how much may wait is for the callers to limit.
+//!
+//! A process has two of them: one for answers, which somebody waits for, and one for what keeps the store in order. Both may
+//! use all cores; where they want the same core, the system gives answers three quarters of it. So a look-up does not wait
+//! until a block is written, and a store that is asked all day long is still compacted.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -21,16 +25,18 @@ pub struct CpuPool {
     places: Arc<Semaphore>,
 }
 
+/// By how much work in the background yields to answers: what the system calls niceness. Each step is a fifth less of a core
+/// that others want, too.
+#[cfg(target_os = "linux")]
+const BACKGROUND_NICENESS: i32 = 5;
+
 impl CpuPool {
     /// At least one thread.
     ///
     /// # Panics
     /// When the system cannot start a thread.
     pub fn new(threads: usize) -> Self {
-        let count = threads.clamp(1, Semaphore::MAX_PERMITS);
-        let threads = ThreadPoolBuilder::new().num_threads(count).thread_name(|number| format!("cpu-{number}")).build();
-        let threads = threads.expect("the system can start a thread at start-up");
-        Self { threads: Arc::new(threads), places: Arc::new(Semaphore::new(count)) }
+        Self::start(ThreadPoolBuilder::new().thread_name(|number| format!("cpu-{number}")), threads)
     }
 
     /// As many threads as the machine lets the process have.
@@ -38,7 +44,22 @@ impl CpuPool {
     /// # Panics
     /// As [`new`](Self::new).
     pub fn of_all_cores() -> Self {
-        Self::new(std::thread::available_parallelism().map_or(1, usize::from))
+        Self::new(cores())
+    }
+
+    /// As many, which yield to others of the process.
+    ///
+    /// # Panics
+    /// As [`new`](Self::new).
+    pub fn in_background() -> Self {
+        let threads = ThreadPoolBuilder::new().thread_name(|number| format!("background-{number}"));
+        Self::start(threads.start_handler(|_| be_nice()), cores())
+    }
+
+    fn start(threads: ThreadPoolBuilder, count: usize) -> Self {
+        let count = count.clamp(1, Semaphore::MAX_PERMITS);
+        let threads = threads.num_threads(count).build().expect("the system can start a thread at start-up");
+        Self { threads: Arc::new(threads), places: Arc::new(Semaphore::new(count)) }
     }
 
     pub fn threads(&self) -> usize {
@@ -69,6 +90,18 @@ impl CpuPool {
     }
 }
 
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Lowers the priority of the thread that calls, where the system can: on Linux, threads have one of their own.
+fn be_nice() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::nice(BACKGROUND_NICENESS) {
+        tracing::warn!(%error, "work in the background has the priority of answers");
+    }
+}
+
 pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     text.unwrap_or("no message").to_owned()
@@ -96,6 +129,15 @@ mod tests {
         let results: Vec<usize> = futures::future::join_all(jobs).await.into_iter().map(Result::unwrap).collect();
         assert_eq!(results, (0..50).collect::<Vec<_>>());
         assert!(most.load(Ordering::SeqCst) <= 3);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn work_in_the_background_yields_and_other_work_does_not() {
+        let niceness = || rustix::process::getpriority_process(None).unwrap();
+        let own = niceness();
+        assert_eq!(CpuPool::new(1).run(niceness).await.unwrap(), own);
+        assert_eq!(CpuPool::in_background().run(niceness).await.unwrap(), (own + BACKGROUND_NICENESS).min(19));
     }
 
     #[tokio::test]
