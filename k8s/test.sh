@@ -3,18 +3,21 @@
 # restart. Restarts mosso once, so it is for a time when that may be; nothing is lost by it.
 #
 #   k8s/test.sh [--without-restart]
+#
+# PATIENCE says for how many seconds it looks for a trace, 30 by default.
 set -euo pipefail
 shopt -s extglob
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source-path=SCRIPTDIR
 . "$here/steps.sh"
 
+patience=${PATIENCE:-30}
 restart=yes
 case ${1:-} in
     '') ;;
     --without-restart) restart= ;;
     *)
-        sed -n '2,5s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
+        sed -n '2,7s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
         exit 2
         ;;
 esac
@@ -66,10 +69,10 @@ printf 'Testing mosso in the namespace %s with the service %s\n' "$namespace" "$
 check 'mosso is reached and ready' 'Run k8s/validate.sh first.' reach_mosso
 check 'the collectors are reached' 'Run k8s/validate.sh first.' reach_collectors
 check "a collector takes trace $first" 'Look at the logs of the collectors.' send "$first" "$(hex 8)"
-check 'it is found by its id' "$slow" eventually 30 found "$first"
-check 'it is found by its service' "$slow" eventually 30 found "$first" "{ resource.service.name = \"$service\" }"
-check 'it is found by its operation' "$slow" eventually 30 found "$first" "{ name = \"$operation\" }"
-check 'it is found by its tag' "$slow" eventually 30 found "$first" "{ span.test.run = \"$run\" }"
+check 'it is found by its id' "$slow" eventually "$patience" found "$first"
+check 'it is found by its service' "$slow" eventually "$patience" found "$first" "{ resource.service.name = \"$service\" }"
+check 'it is found by its operation' "$slow" eventually "$patience" found "$first" "{ name = \"$operation\" }"
+check 'it is found by its tag' "$slow" eventually "$patience" found "$first" "{ span.test.run = \"$run\" }"
 check 'its service is among the values of service.name' "$slow" \
     answers "http://$mosso/api/v2/search/tag/resource.service.name/values" "\"$service\""
 check 'blocks are kept for 7 days' 'Set compactor.compaction.block_retention in mosso.yaml, and install again.' \
@@ -86,7 +89,7 @@ if [[ -n $restart ]]; then
     check 'mosso is back' "Look at: kubectl -n $namespace describe pod mosso-0, and its logs." \
         kube rollout status statefulset/mosso "--timeout=${TIMEOUT:-10m}"
     check 'mosso is reached and ready' 'Run k8s/validate.sh.' reach_mosso
-    check 'what was sent before is still found' 'The volume was lost: look at kubectl get pvc.' eventually 30 found "$first"
-    check 'what was sent meanwhile is found' "$slow" eventually 60 found "$second"
+    check 'what was sent before is still found' 'The volume was lost: look at kubectl get pvc.' eventually "$patience" found "$first"
+    check 'what was sent meanwhile is found' "$slow" eventually "$((2 * patience))" found "$second"
 fi
 printf 'All is well.\n'
