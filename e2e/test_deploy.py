@@ -57,6 +57,16 @@ def test_compose_runs_the_versions_that_are_tested():
     assert f'\nversion = "{version}"\n' in cargo
 
 
+def test_images_of_the_cluster_have_the_version_of_the_program():
+    version = compose()["services"]["mosso"]["image"].rsplit(":", 1)[1]
+    stateful_set = yaml.safe_load((REPOSITORY / "k8s" / "base" / "mosso-statefulset.yaml").read_text())
+    [container] = stateful_set["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == f"mosso:{version}"
+    for overlay in (REPOSITORY / "k8s" / "overlays").iterdir():
+        [image] = yaml.safe_load((overlay / "kustomization.yaml").read_text())["images"]
+        assert image["newTag"] == version
+
+
 def test_prometheus_scrapes_what_compose_starts():
     config = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yaml").read_text())
     targets = [target for job in config["scrape_configs"] for target in job["static_configs"][0]["targets"]]
@@ -95,4 +105,4 @@ def test_release_builds_for_both_architectures_with_provenance():
 def test_the_changelog_has_the_version_of_the_program():
     [version] = re.findall(r'^version = "(.+)"$', (REPOSITORY / "Cargo.toml").read_text(), re.MULTILINE)[:1]
     sections = re.findall(r"^## (.+)$", (REPOSITORY / "CHANGELOG.md").read_text(), re.MULTILINE)
-    assert sections[0] == "Unreleased" and version in sections
+    assert sections[0] == "Unreleased" and version in {section.split()[0] for section in sections}

@@ -194,7 +194,9 @@ def test_the_operators_walk(tmp_path, background, instrumented):
         for metric in METRICS:
             most_counted = f"max_over_time({metric}[10m]) > 0"
             await_that(f"Prometheus has {metric}", lambda: prometheus.query(most_counted))
-        assert prometheus.query('{__name__=~"otelcol_exporter_sent_spans.*"} > 0')
+        mosso_exporter = '{exporter="otlp_grpc/mosso"}'
+        assert prometheus.query(f"otelcol_exporter_sent_spans{mosso_exporter} > 0")
+        assert prometheus.query(f"otelcol_exporter_queue_size{mosso_exporter} / otelcol_exporter_queue_capacity < 0.5")
         [(_, most)] = prometheus.query("max(max_over_time(process_resident_memory_bytes[10m]))")
         assert most < MEMORY_BYTES, f"{most / 2**20:.0f} MiB"
         assert prometheus.query('ALERTS{alertstate="firing"}') == []
