@@ -139,6 +139,15 @@ def test_scripts_tell_their_use_when_they_are_not_understood(script, tmp_path):
     assert ended.returncode == 2 and f"k8s/{script}" in ended.stdout
 
 
+def test_the_stand_in_takes_only_what_kubectl_takes(tmp_path):
+    """A guard of all tests here: a misspelt flag in a script has to be found out."""
+    cluster = Cluster(tmp_path)
+    environment = dict(os.environ, STANDIN_FOLDER=str(cluster.folder))
+    for flag, code in [("--selector=a=b", 0), ("--selectr=a=b", 2)]:
+        command = [str(PROGRAMS / "kubectl.py"), "wait", "pod", flag, "--for=condition=Ready"]
+        assert subprocess.run(command, env=environment, capture_output=True).returncode == code
+
+
 def test_validate_names_what_is_not_in_order(tmp_path):
     ended = Cluster(tmp_path, missing=["data-mosso-0"]).run("validate.sh")
     assert ended.returncode == 1

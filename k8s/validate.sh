@@ -19,7 +19,7 @@ esac
 printf 'Validating %s in the namespace %s\n' "$overlay" "$namespace"
 check 'the cluster answers' 'Set KUBECONFIG, or choose a context: kubectl config get-contexts' "$kubectl" version
 check 'every object is as the files say' "Apply the files again: k8s/install.sh $overlay" \
-    "$kubectl" diff --server-side --force-conflicts -k "$overlay"
+    "$kubectl" diff --server-side --force-conflicts --field-manager=mosso-install -k "$overlay"
 check 'the namespace admits restricted pods only' \
     "kubectl label namespace $namespace pod-security.kubernetes.io/enforce=restricted" \
     "$kubectl" wait "namespace/$namespace" --timeout=5s \

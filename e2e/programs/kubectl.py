@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """A stand-in for kubectl in front of processes on this machine, so that the scripts of k8s/ run as they are.
 
-Owns no cluster: it renders by the real kubectl, tunnels straight to the processes that the test has started, and hands a
-restart to the test. What a cluster would decide (rights, volumes, admission) it grants, but for what the test calls missing.
-It notes each call. Its folder, STANDIN_FOLDER, holds `services.json`, `missing.json`, and appears in `calls`.
+Owns no cluster: the real kubectl reads every command line and renders, tunnels go straight to the processes that the test has
+started, and a restart is handed to the test. What a cluster would decide (rights, volumes, admission) is granted, but for what
+the test calls missing. It notes each call. Its folder, STANDIN_FOLDER, holds `services.json`, `missing.json`, and appears in `calls`.
 """
 
 import json
@@ -21,6 +21,9 @@ RESTART_SECONDS = 60
 def main(arguments: list[str]) -> int:
     with (FOLDER / "calls").open("a") as calls:
         calls.write(" ".join(arguments) + "\n")
+    if refusal := refused_by_kubectl(arguments):
+        print(refusal, file=sys.stderr)
+        return 2
     if arguments[0] == "--namespace":
         arguments = arguments[2:]
     match arguments:
@@ -40,6 +43,13 @@ def main(arguments: list[str]) -> int:
             print(f"the stand-in for kubectl knows no {arguments}", file=sys.stderr)
             return 2
     return 0
+
+
+def refused_by_kubectl(arguments: list[str]) -> str | None:
+    """What the real kubectl has against the command line; it gets as far as a server that is not there, or not so far."""
+    nowhere = ["--server=http://127.0.0.1:1", "--request-timeout=5s"]
+    ended = subprocess.run([os.environ["E2E_KUBECTL"], *nowhere, *arguments], capture_output=True, text=True)
+    return None if ended.returncode == 0 or "refused" in ended.stderr else ended.stderr
 
 
 def get(named: list[str]) -> int:
