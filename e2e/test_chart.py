@@ -4,6 +4,7 @@ import json
 import os
 import re
 import subprocess
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -198,6 +199,21 @@ def test_dashboards_and_alerts_of_the_chart_are_those_of_deploy(tmp_path):
     assert chart.get("PrometheusRule")["spec"] == yaml.safe_load((monitoring / "alerts.yaml").read_text())
     [endpoint] = chart.get("ServiceMonitor")["spec"]["endpoints"]
     assert endpoint["relabelings"] == [{"targetLabel": "job", "replacement": "mosso"}]
+
+
+def test_a_packaged_chart_holds_all_that_its_folder_points_to(tmp_path):
+    """The folder has a link to deploy/monitoring; a package has to bring those files, and not those that nothing reads."""
+    (tmp_path / "values.yaml").write_text(yaml.safe_dump(ALL))
+    assert helm("package", str(CHART), f"--destination={tmp_path}").returncode == 0
+    [package] = tmp_path.glob("*.tgz")
+    rendered = [
+        helm("template", "x", str(chart), f"--values={tmp_path / 'values.yaml'}").stdout for chart in (package, CHART)
+    ]
+    assert rendered[0] == rendered[1] != ""
+    with tarfile.open(package) as archive:
+        packed = {Path(name).relative_to("mosso") for name in archive.getnames()}
+    assert Path("monitoring/alerts.yaml") in packed and Path("monitoring/dashboards/reads.json") in packed
+    assert not packed & {Path("monitoring/dashboards.py"), Path("monitoring/alerts-test.yaml")}
 
 
 @pytest.mark.parametrize(

@@ -232,6 +232,10 @@ def test_the_monitor_scrapes_the_one_service_of_mosso_under_the_job_that_alerts_
     ]
     assert [metadata["name"] for metadata in scraped] == ["mosso"]
     assert scraped[0]["labels"][monitor["spec"]["jobLabel"]] == "mosso"
+    [pod_monitor] = [thing for thing in kustomized(MONITORING) if thing["kind"] == "PodMonitor"]
+    _, collector = rendered.pod("Deployment", "otel-collector")
+    [endpoint] = pod_monitor["spec"]["podMetricsEndpoints"]
+    assert endpoint["port"] in {port["name"] for port in collector["ports"]}
 
 
 def test_collector_service_and_disruption_budget_select_the_collectors(rendered):
