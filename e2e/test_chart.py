@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from test_kubernetes import KUBERNETES, REPOSITORY, assert_accepted, assert_valid
+from test_kubernetes import KUBERNETES, REPOSITORY, assert_accepted, assert_restricted, assert_valid
 
 CHART = REPOSITORY / "k8s" / "chart"
 ALL = {
@@ -100,6 +100,7 @@ def test_every_object_of_the_chart_is_valid(values, tmp_path):
     for version in KUBERNETES:
         assert_valid(chart.objects, version)
     assert {thing["metadata"]["namespace"] for thing in chart.objects} == {"tracing"}
+    assert_restricted(chart.get("StatefulSet")["spec"]["template"]["spec"])
 
 
 @pytest.mark.parametrize("values", [{}, TEMPO_USER], ids=["defaults", "tempo_user"])

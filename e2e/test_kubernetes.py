@@ -18,6 +18,16 @@ ROOTS = [REPOSITORY / "k8s" / "base", *sorted((REPOSITORY / "k8s" / "overlays").
 MONITORING = REPOSITORY / "k8s" / "monitoring"
 # The oldest and the newest Kubernetes that the manifests are for.
 KUBERNETES = ["1.31", "1.37"]
+RESTRICTED_VOLUMES = (
+    "configMap",
+    "csi",
+    "downwardAPI",
+    "emptyDir",
+    "ephemeral",
+    "persistentVolumeClaim",
+    "projected",
+    "secret",
+)
 PORTS = {"http": 3200, "otlp-grpc": 4317, "otlp-http": 4318}
 
 
@@ -63,6 +73,25 @@ def assert_valid(objects: list[dict], version: str) -> None:
 def monitors_validated(objects: list[dict]) -> subprocess.CompletedProcess:
     program = Path(os.environ["E2E_NODE"]) / "monitors.mjs"
     return subprocess.run(["node", str(program)], input=json.dumps(objects), capture_output=True, text=True)
+
+
+def assert_restricted(pod: dict) -> None:
+    """What the Pod Security Standard `restricted` asks of a pod's spec, word by word."""
+    assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys()
+    context = pod["securityContext"]
+    assert context["runAsNonRoot"] is True and context["runAsUser"] > 0
+    assert context["seccompProfile"]["type"] in {"RuntimeDefault", "Localhost"}
+    assert not {"sysctls", "seLinuxOptions", "appArmorProfile"} & context.keys()
+    for volume in pod["volumes"]:
+        assert volume.keys() <= {"name", *RESTRICTED_VOLUMES}, f"volume {volume['name']}"
+    for container in [*pod["containers"], *pod.get("initContainers", [])]:
+        own = container["securityContext"]
+        assert own["allowPrivilegeEscalation"] is False
+        assert own["capabilities"]["drop"] == ["ALL"]
+        assert set(own["capabilities"].get("add", [])) <= {"NET_BIND_SERVICE"}
+        assert not own.get("privileged") and own.get("procMount", "Default") == "Default"
+        assert own.get("runAsNonRoot", True) is True and own.get("runAsUser", 1) > 0
+        assert all("hostPort" not in port for port in container["ports"])
 
 
 @pytest.fixture(params=ROOTS, ids=lambda root: root.name, scope="module")
@@ -113,15 +142,8 @@ def test_mosso_asks_for_and_may_take_so_much(rendered):
 @pytest.mark.parametrize(("kind", "name"), [("StatefulSet", "mosso"), ("Deployment", "otel-collector")])
 def test_pods_run_restricted(rendered, kind, name):
     spec, container = rendered.pod(kind, name)
-    pod_context, context = spec["securityContext"], container["securityContext"]
-    assert pod_context["runAsNonRoot"] is True
-    assert pod_context["runAsUser"] > 0
-    assert pod_context["seccompProfile"] == {"type": "RuntimeDefault"}
-    assert context == {
-        "allowPrivilegeEscalation": False,
-        "readOnlyRootFilesystem": True,
-        "capabilities": {"drop": ["ALL"]},
-    }
+    assert_restricted(spec)
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
     assert spec["automountServiceAccountToken"] is False
     assert spec["terminationGracePeriodSeconds"] >= 10
     assert not re.search(r":(latest)?$|^[^:]*$", container["image"]), "the image has no version"

@@ -167,7 +167,9 @@ def test_test_fails_when_a_trace_does_not_arrive(tmp_path, background):
 def test_the_operators_walk(tmp_path, background, instrumented):
     cluster_config = yaml.safe_load((K8S / "base" / "mosso.yaml").read_text())
     assert cluster_config["compactor"]["compaction"]["block_retention"] == "168h"
-    with Mosso(tmp_path, compactor=cluster_config["compactor"]) as mosso:
+    # What mosso would find in a pod of this memory.
+    memory = {"budget_bytes": MEMORY_BYTES * 3 // 5}
+    with Mosso(tmp_path, compactor=cluster_config["compactor"], memory=memory) as mosso:
         collectors = [OtelCollector(background, tmp_path, mosso) for _ in range(2)]
         targets = {"mosso": mosso.addresses.http, "otel-collector": collectors[0].metrics}
         prometheus = Prometheus(background, tmp_path, targets)
