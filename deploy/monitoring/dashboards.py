@@ -377,10 +377,14 @@ def dashboard(name: str, panels: list[dict]) -> dict:
                 "title": "mosso",
                 "tags": ["mosso"],
                 "asDropdown": True,
+                "icon": "external link",
+                "tooltip": "",
+                "targetBlank": False,
                 "includeVars": True,
                 "keepTime": True,
             }
         ],
+        "annotations": {"list": []},
         "templating": {"list": variables()},
         "panels": [graph(number, entry) for number, entry in enumerate(panels)],
     }
@@ -402,8 +406,9 @@ def variables() -> list[dict]:
             "current": everything,
         }
 
+    default = {"text": "default", "value": "default"}
     return [
-        {"name": "datasource", "type": "datasource", "query": "prometheus", "label": "Data source", "current": {}},
+        {"name": "datasource", "type": "datasource", "query": "prometheus", "label": "Data source", "current": default},
         labels("job", "label_values(mosso_memory_budget_bytes, job)"),
         labels("instance", 'label_values(mosso_memory_budget_bytes{job=~"$job"}, instance)'),
     ]
@@ -422,7 +427,7 @@ def graph(number: int, entry: dict) -> dict:
             "overrides": [],
         },
         "options": {
-            "legend": {"displayMode": "list", "placement": "bottom", "showLegend": True},
+            "legend": {"calcs": [], "displayMode": "list", "placement": "bottom", "showLegend": True},
             "tooltip": {"mode": "multi", "sort": "desc"},
         },
         "targets": [
