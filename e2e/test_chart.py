@@ -52,7 +52,10 @@ TEMPO_USER = {
     },
     "persistence": {"enabled": True, "size": "50Gi", "storageClassName": "fast"},
     "podAnnotations": {"a": "b"},
+    "global": {"imageRegistry": "registry.example.com"},
+    "extraContainers": [{"name": "shipper", "image": "shipper:1"}],
     "serviceAccount": {"annotations": {"eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/tempo"}},
+    "revisionHistoryLimit": 3,
     "nodeSelector": {"disk": "fast"},
     "tolerations": [{"operator": "Exists"}],
     "tempoQuery": {"enabled": False},
@@ -76,8 +79,8 @@ class Chart:
         return found
 
     def container(self) -> dict:
-        [container] = self.get("StatefulSet")["spec"]["template"]["spec"]["containers"]
-        return container
+        """mosso's; others may stand beside it."""
+        return self.get("StatefulSet")["spec"]["template"]["spec"]["containers"][0]
 
     def file(self, name: str) -> str:
         full_name = self.get("StatefulSet")["metadata"]["name"]
@@ -100,7 +103,8 @@ def test_every_object_of_the_chart_is_valid(values, tmp_path):
     for version in KUBERNETES:
         assert_valid(chart.objects, version)
     assert {thing["metadata"]["namespace"] for thing in chart.objects} == {"tracing"}
-    assert_restricted(chart.get("StatefulSet")["spec"]["template"]["spec"])
+    pod = chart.get("StatefulSet")["spec"]["template"]["spec"]
+    assert_restricted({**pod, "containers": [chart.container()]})
 
 
 @pytest.mark.parametrize("values", [{}, TEMPO_USER], ids=["defaults", "tempo_user"])
@@ -111,6 +115,11 @@ def test_mosso_accepts_the_configuration_of_the_chart(values, tmp_path):
     (tmp_path / "mosso.yaml").write_text(config)
     assert_accepted(tmp_path / "mosso.yaml")
     assert yaml.safe_load(config)["server"]["http_listen_address"] == "0.0.0.0"
+
+
+def test_chart_names_the_image_that_is_released(tmp_path):
+    version = yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"]
+    assert Chart(tmp_path).container()["image"] == f"ghcr.io/mosso-traces/mosso:{version}"
 
 
 def test_chart_says_what_the_manifests_say(tmp_path):
@@ -139,7 +148,7 @@ def test_chart_says_what_the_manifests_say(tmp_path):
 def test_values_for_tempos_chart_are_applied(tmp_path):
     chart = Chart(tmp_path, TEMPO_USER)
     container = chart.container()
-    assert container["image"] == "ghcr.io/mosso-traces/mosso:0.1.0"
+    assert container["image"] == "registry.example.com/mosso-traces/mosso:0.1.0"
     assert "-log.level=debug" in container["args"]
     assert container["env"] == [{"name": "A", "value": "b"}]
     assert container["envFrom"] == [{"secretRef": {"name": "s3"}}]
@@ -184,9 +193,16 @@ def test_a_changed_configuration_rolls_the_pod(tmp_path):
 
 
 def test_generated_metrics_are_configured_when_asked_for(tmp_path):
-    chart = Chart(tmp_path, {"tempo": {"metricsGenerator": {"enabled": True, "remoteWriteUrl": "http://p:9090/w"}}})
-    config = yaml.safe_load(chart.file("mosso.yaml"))
-    assert config["metrics_generator"]["storage"]["remote_write"][0]["url"] == "http://p:9090/w"
+    def generator(**values) -> tuple[dict, dict]:
+        values = {"enabled": True, "remoteWriteUrl": "http://p:9090/w", **values}
+        config = yaml.safe_load(Chart(tmp_path, {"tempo": {"metricsGenerator": values}}).file("mosso.yaml"))
+        return config, config["metrics_generator"]
+
+    config, section = generator()
+    assert section["storage"]["remote_write"] == [{"url": "http://p:9090/w", "send_exemplars": True}]
+    assert section.keys() == {"storage"}
+    _, section = generator(processor={"span_metrics": {}}, storage={"remote_write": [{"url": "http://q"}]})
+    assert section["processor"] == {"span_metrics": {}} and section["storage"]["remote_write"] == [{"url": "http://q"}]
     assert config["overrides"]["defaults"]["metrics_generator"]["processors"] == ["service-graphs", "span-metrics"]
 
 
@@ -219,7 +235,12 @@ def test_a_packaged_chart_holds_all_that_its_folder_points_to(tmp_path):
 
 @pytest.mark.parametrize(
     ("values", "reason"),
-    [({"replicas": 2}, "one process owns the volume"), ({"config": "a: [b"}, "config is no YAML")],
+    [
+        ({"replicas": 2}, "one process owns the volume"),
+        ({"config": "a: [b"}, "config is no YAML"),
+        ({"tempoQuery": {"enabled": True}}, "no Jaeger page"),
+        ({"route": {"main": {"enabled": True}}}, "makes no HTTPRoute"),
+    ],
 )
 def test_values_that_cannot_work_are_refused_with_the_reason(values, reason, tmp_path):
     (tmp_path / "values.yaml").write_text(yaml.safe_dump(values))
