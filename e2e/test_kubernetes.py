@@ -1,5 +1,6 @@
-"""k8s/ and the image: rendered by kubectl, valid against the Kubernetes schemas, and saying what they should say."""
+"""k8s/ and the image: rendered by kubectl and Helm, valid against the schemas, and saying what they should say."""
 
+import json
 import os
 import re
 import subprocess
@@ -14,8 +15,19 @@ import server
 
 REPOSITORY = Path(__file__).parents[1]
 ROOTS = [REPOSITORY / "k8s" / "base", *sorted((REPOSITORY / "k8s" / "overlays").iterdir())]
+MONITORING = REPOSITORY / "k8s" / "monitoring"
 # The oldest and the newest Kubernetes that the manifests are for.
 KUBERNETES = ["1.31", "1.37"]
+RESTRICTED_VOLUMES = (
+    "configMap",
+    "csi",
+    "downwardAPI",
+    "emptyDir",
+    "ephemeral",
+    "persistentVolumeClaim",
+    "projected",
+    "secret",
+)
 PORTS = {"http": 3200, "otlp-grpc": 4317, "otlp-http": 4318}
 
 
@@ -23,10 +35,7 @@ class Rendered:
     """What kubectl makes of a kustomization, by kind and name. Generated names match without their hash."""
 
     def __init__(self, root: Path):
-        ended = subprocess.run([os.environ["E2E_KUBECTL"], "kustomize", str(root)], capture_output=True, text=True)
-        assert ended.returncode == 0, ended.stderr
-        assert not ended.stderr, ended.stderr
-        self.objects = list(yaml.safe_load_all(ended.stdout))
+        self.objects = kustomized(root)
 
     def get(self, kind: str, name: str) -> dict:
         [found] = [
@@ -43,6 +52,48 @@ class Rendered:
         return spec, container
 
 
+def kustomized(root: Path) -> list[dict]:
+    ended = subprocess.run([os.environ["E2E_KUBECTL"], "kustomize", str(root)], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    assert not ended.stderr, ended.stderr
+    return list(yaml.safe_load_all(ended.stdout))
+
+
+def assert_valid(objects: list[dict], version: str) -> None:
+    """Kubernetes' own objects against its schemas of a version, those of the Prometheus operator against the operator's."""
+    ours = [thing for thing in objects if thing["apiVersion"].startswith("monitoring.coreos.com/")]
+    for thing in objects:
+        if thing not in ours:
+            kubernetes_validate.validate(thing, version, strict=True)
+    if ours:
+        ended = monitors_validated(ours)
+        assert ended.returncode == 0, ended.stderr
+
+
+def monitors_validated(objects: list[dict]) -> subprocess.CompletedProcess:
+    program = Path(os.environ["E2E_NODE"]) / "monitors.mjs"
+    return subprocess.run(["node", str(program)], input=json.dumps(objects), capture_output=True, text=True)
+
+
+def assert_restricted(pod: dict) -> None:
+    """What the Pod Security Standard `restricted` asks of a pod's spec, word by word."""
+    assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys()
+    context = pod["securityContext"]
+    assert context["runAsNonRoot"] is True and context["runAsUser"] > 0
+    assert context["seccompProfile"]["type"] in {"RuntimeDefault", "Localhost"}
+    assert not {"sysctls", "seLinuxOptions", "appArmorProfile"} & context.keys()
+    for volume in pod["volumes"]:
+        assert volume.keys() <= {"name", *RESTRICTED_VOLUMES}, f"volume {volume['name']}"
+    for container in [*pod["containers"], *pod.get("initContainers", [])]:
+        own = container["securityContext"]
+        assert own["allowPrivilegeEscalation"] is False
+        assert own["capabilities"]["drop"] == ["ALL"]
+        assert set(own["capabilities"].get("add", [])) <= {"NET_BIND_SERVICE"}
+        assert not own.get("privileged") and own.get("procMount", "Default") == "Default"
+        assert own.get("runAsNonRoot", True) is True and own.get("runAsUser", 1) > 0
+        assert all("hostPort" not in port for port in container["ports"])
+
+
 @pytest.fixture(params=ROOTS, ids=lambda root: root.name, scope="module")
 def rendered(request) -> Rendered:
     return Rendered(request.param)
@@ -50,9 +101,14 @@ def rendered(request) -> Rendered:
 
 @pytest.mark.parametrize("version", KUBERNETES)
 def test_every_object_is_valid(rendered, version):
-    assert len(rendered.objects) >= 9
-    for thing in rendered.objects:
-        kubernetes_validate.validate(thing, version, strict=True)
+    assert len(rendered.objects) >= 13
+    assert_valid(rendered.objects, version)
+
+
+def test_monitors_rules_and_dashboards_are_valid():
+    objects = kustomized(MONITORING)
+    assert [thing["kind"] for thing in objects] == ["ConfigMap", "PodMonitor", "PrometheusRule", "ServiceMonitor"]
+    assert_valid(objects, KUBERNETES[-1])
 
 
 def test_validation_is_strict():
@@ -62,6 +118,9 @@ def test_validation_is_strict():
     for spec in ({"portz": []}, {"ports": [{"port": "one"}]}):
         with pytest.raises(kubernetes_validate.ValidationError):
             kubernetes_validate.validate({**good, "spec": spec}, KUBERNETES[-1], strict=True)
+    [monitor] = [thing for thing in kustomized(MONITORING) if thing["kind"] == "ServiceMonitor"]
+    for endpoint in ({"portz": "http"}, {"port": 3200}):
+        assert monitors_validated([{**monitor, "spec": {**monitor["spec"], "endpoints": [endpoint]}}]).returncode != 0
 
 
 def test_mosso_has_one_replica_with_a_volume(rendered):
@@ -83,15 +142,8 @@ def test_mosso_asks_for_and_may_take_so_much(rendered):
 @pytest.mark.parametrize(("kind", "name"), [("StatefulSet", "mosso"), ("Deployment", "otel-collector")])
 def test_pods_run_restricted(rendered, kind, name):
     spec, container = rendered.pod(kind, name)
-    pod_context, context = spec["securityContext"], container["securityContext"]
-    assert pod_context["runAsNonRoot"] is True
-    assert pod_context["runAsUser"] > 0
-    assert pod_context["seccompProfile"] == {"type": "RuntimeDefault"}
-    assert context == {
-        "allowPrivilegeEscalation": False,
-        "readOnlyRootFilesystem": True,
-        "capabilities": {"drop": ["ALL"]},
-    }
+    assert_restricted(spec)
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
     assert spec["automountServiceAccountToken"] is False
     assert spec["terminationGracePeriodSeconds"] >= 10
     assert not re.search(r":(latest)?$|^[^:]*$", container["image"]), "the image has no version"
@@ -143,6 +195,71 @@ def test_collectors_guard_memory_before_they_batch(rendered):
     assert exporter["endpoint"] == f"{rendered.get('Service', 'mosso')['metadata']['name']}:{PORTS['otlp-grpc']}"
 
 
+def test_a_drain_may_take_mosso_and_one_collector_at_a_time(rendered):
+    pods = rendered.get("StatefulSet", "mosso")["spec"]["template"]["metadata"]["labels"]
+    budget = rendered.get("PodDisruptionBudget", "mosso")["spec"]
+    assert budget["selector"]["matchLabels"].items() <= pods.items()
+    assert budget["maxUnavailable"] == 1 and budget["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
+    assert rendered.get("PodDisruptionBudget", "otel-collector")["spec"]["minAvailable"] == 1
+
+
+def test_collectors_spread_over_nodes_and_zones(rendered):
+    spec, _ = rendered.pod("Deployment", "otel-collector")
+    labels = rendered.get("Deployment", "otel-collector")["spec"]["template"]["metadata"]["labels"]
+    spread = spec["topologySpreadConstraints"]
+    assert {one["topologyKey"] for one in spread} == {"kubernetes.io/hostname", "topology.kubernetes.io/zone"}
+    assert all(one["labelSelector"]["matchLabels"].items() <= labels.items() for one in spread)
+
+
+def test_policies_let_in_collectors_grafana_and_prometheus_and_nothing_else(rendered):
+    mosso = rendered.get("NetworkPolicy", "mosso")["spec"]
+    collector = rendered.get("NetworkPolicy", "otel-collector")["spec"]
+    for kind, name, policy in [("StatefulSet", "mosso", mosso), ("Deployment", "otel-collector", collector)]:
+        pod = rendered.get(kind, name)["spec"]["template"]
+        assert policy["podSelector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
+        assert policy["policyTypes"] == ["Ingress", "Egress"]
+        [container] = pod["spec"]["containers"]
+        named = {port["name"] for port in container["ports"]}
+        assert {port["port"] for rule in policy["ingress"] for port in rule["ports"]} <= named
+    sends, asks = mosso["ingress"]
+    collectors = rendered.get("Deployment", "otel-collector")["spec"]["template"]["metadata"]["labels"]
+    assert sends["from"] == [
+        {"podSelector": {"matchLabels": {"app.kubernetes.io/name": collectors["app.kubernetes.io/name"]}}}
+    ]
+    [expression] = asks["from"][0]["podSelector"]["matchExpressions"]
+    assert expression["values"] == ["grafana", "prometheus"] and asks["ports"] == [{"port": "http"}]
+    [_, to_mosso] = collector["egress"]
+    assert to_mosso["ports"] == [{"port": "otlp-grpc"}]
+
+
+def test_s3_lets_mosso_reach_the_bucket_and_single_does_not():
+    def egress(overlay: str) -> list:
+        policy = Rendered(REPOSITORY / "k8s" / "overlays" / overlay).get("NetworkPolicy", "mosso")
+        return [port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]]
+
+    assert egress("single") == [53, 53, 9090]
+    assert egress("s3") == [53, 53, 9090, 443]
+
+
+def test_the_monitor_scrapes_the_one_service_of_mosso_under_the_job_that_alerts_name(rendered):
+    [monitor] = [thing for thing in kustomized(MONITORING) if thing["kind"] == "ServiceMonitor"]
+    selector = monitor["spec"]["selector"]
+    [not_this] = selector["matchExpressions"]
+    scraped = [
+        thing["metadata"]
+        for thing in rendered.objects
+        if thing["kind"] == "Service"
+        and selector["matchLabels"].items() <= thing["metadata"]["labels"].items()
+        and thing["metadata"]["labels"].get(not_this["key"]) not in not_this["values"]
+    ]
+    assert [metadata["name"] for metadata in scraped] == ["mosso"]
+    assert scraped[0]["labels"][monitor["spec"]["jobLabel"]] == "mosso"
+    [pod_monitor] = [thing for thing in kustomized(MONITORING) if thing["kind"] == "PodMonitor"]
+    _, collector = rendered.pod("Deployment", "otel-collector")
+    [endpoint] = pod_monitor["spec"]["podMetricsEndpoints"]
+    assert endpoint["port"] in {port["name"] for port in collector["ports"]}
+
+
 def test_collector_service_and_disruption_budget_select_the_collectors(rendered):
     pod_labels = rendered.get("Deployment", "otel-collector")["spec"]["template"]["metadata"]["labels"]
     service = rendered.get("Service", "otel-collector")["spec"]
@@ -170,10 +287,14 @@ def test_grafana_is_pointed_at_the_service(rendered):
     [datasource] = yaml.safe_load(content(rendered, "grafana-datasource-mosso", "mosso-datasource.yaml"))["datasources"]
     assert datasource["type"] == "tempo"
     assert datasource["url"] == f"http://{rendered.get('Service', 'mosso')['metadata']['name']}:{PORTS['http']}"
-    assert datasource["jsonData"] == {
-        "nodeGraph": {"enabled": True},
-        "streamingEnabled": {"search": False, "metrics": False},
-    }
+    settings = datasource["jsonData"]
+    assert settings["nodeGraph"] == {"enabled": True}
+    assert settings["streamingEnabled"] == {"search": False, "metrics": False}
+    assert settings["serviceMap"]["datasourceUid"] == settings["tracesToMetrics"]["datasourceUid"] == "prometheus"
+    assert settings["tracesToLogsV2"]["datasourceUid"] == "loki"
+    # Grafana takes a single dollar in a provisioned file for a variable of its environment.
+    for query in settings["tracesToMetrics"]["queries"]:
+        assert "$" not in query["query"].replace("$$", "")
 
 
 @pytest.mark.parametrize(("kind", "name"), [("StatefulSet", "mosso"), ("Deployment", "otel-collector")])
@@ -205,7 +326,9 @@ def test_s3_names_the_bucket_in_the_configuration_and_takes_credentials_from_a_s
     s3 = config["storage"]["trace"]["s3"]
     assert s3["bucket"] and s3["endpoint"]
     assert not {"access_key", "secret_key", "session_token"} & s3.keys()
-    assert {key: config[key] for key in config if key != "storage"} == mosso_config(Rendered(REPOSITORY / "k8s" / "base"))
+    assert {key: config[key] for key in config if key != "storage"} == mosso_config(
+        Rendered(REPOSITORY / "k8s" / "base")
+    )
     _, container = rendered.pod("StatefulSet", "mosso")
     assert container["envFrom"] == [{"secretRef": {"name": "mosso-s3"}}]
     assert not [thing for thing in rendered.objects if thing["kind"] == "Secret"], "a credential lies beside the files"

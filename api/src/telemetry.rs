@@ -1,4 +1,6 @@
-//! Counters of the edge, and `/metrics` text. Names and labels are Tempo's.
+//! Counters of the edge and of the process, and `/metrics` text. Names and labels are Tempo's.
+
+mod process;
 
 use std::fmt;
 use std::sync::Arc;
@@ -88,6 +90,7 @@ impl Telemetry {
             telemetry.ingress_bytes.clone(),
         );
         registry.register("tempo_build_info", "What is running", build_info());
+        registry.register_collector(Box::new(process::Process));
         telemetry
     }
 
@@ -241,6 +244,13 @@ mod tests {
             r#"tempo_distributor_ingress_bytes_total{tenant="unknown tenant"} 1000"#,
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+        }
+        for name in ["cpu_seconds_total", "start_time_seconds", "resident_memory_bytes", "open_fds", "max_fds"] {
+            let value = text.lines().find_map(|line| line.strip_prefix(&format!("process_{name} ")));
+            assert!(
+                value.is_some_and(|value| value.parse::<f64>().unwrap() >= 0.0),
+                "process_{name} is not in\n{text}"
+            );
         }
         assert!(text.contains("tempo_build_info{") && !text.contains("# EOF") && !text.contains("# UNIT"));
     }

@@ -1,0 +1,64 @@
+"""A real Prometheus on a loopback port, with the configuration and the alerts of deploy/, and questions to it."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import requests
+import yaml
+
+from api import await_that
+from ports import free_port
+
+DEPLOY = Path(__file__).parents[1] / "deploy"
+RULES = DEPLOY / "monitoring" / "alerts.yaml"
+
+
+def promtool(*arguments: str, cwd: Path | None = None) -> str:
+    """Runs promtool, which has to find nothing wrong, and returns what it printed."""
+    command = [str(Path(os.environ["E2E_DEBIAN"]) / "promtool"), *arguments]
+    ended = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout
+
+
+def configure(folder: Path, targets: dict[str, str]) -> Path:
+    """The configuration of deploy/prometheus, scraping every second, with loopback addresses for its `targets`."""
+    config = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yaml").read_text())
+    config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
+    config["rule_files"] = [str(RULES)]
+    scraped = {job["job_name"]: job for job in config["scrape_configs"]}
+    config["scrape_configs"] = [
+        {**scraped[job], "static_configs": [{"targets": [target]}]} for job, target in targets.items()
+    ]
+    file = folder / "prometheus.yaml"
+    file.write_text(yaml.safe_dump(config))
+    return file
+
+
+class Prometheus:
+    def __init__(self, background, folder: Path, targets: dict[str, str]):
+        """Starts it with the test's `background` and returns once every one of the `targets` is scraped."""
+        address = f"127.0.0.1:{free_port()}"
+        self.url = f"http://{address}"
+        background(
+            str(Path(os.environ["E2E_DEBIAN"]) / "prometheus"),
+            f"--config.file={configure(folder, targets)}",
+            f"--storage.tsdb.path={folder / 'prometheus'}",
+            f"--web.listen-address={address}",
+            "--web.enable-remote-write-receiver",
+        )
+        await_that("Prometheus is ready", self._ready)
+        await_that("every target is scraped", lambda: len(self.query("up == 1")) == len(targets))
+
+    def query(self, expression: str) -> list[tuple[dict, float]]:
+        """The labels and values of an instant query."""
+        answer = requests.get(f"{self.url}/api/v1/query", {"query": expression}, timeout=20)
+        assert answer.status_code == 200, f"{expression}: {answer.text}"
+        return [(series["metric"], float(series["value"][1])) for series in answer.json()["data"]["result"]]
+
+    def _ready(self) -> bool:
+        try:
+            return requests.get(f"{self.url}/-/ready", timeout=5).status_code == 200
+        except requests.ConnectionError:
+            return False
