@@ -1,0 +1,1 @@
+export function ExplorePage(_: { params: URLSearchParams }) { return null; }
