@@ -40,7 +40,7 @@ export function Scatter({ traces, span, onSelect }: Props) {
         if (trace) go(href("trace", { id: trace.id }));
       }}
       options={() => ({
-        padding: [8, 8, 0, 0],
+        padding: [8, 20, 0, 0],
         scales: { x: { range: [span.from / 1000, span.to / 1000] }, y: { distr: 3, log: 10 } },
         axes: [timeAxis(), powersOfTen(valueAxis(duration))],
         series: [{}, { paths: () => null, points: { show: false } }],
