@@ -7,7 +7,7 @@ import os
 import re
 import time
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -66,8 +66,8 @@ def open_page(browser: Browser):
         page.set_default_timeout(20_000)
         page.on("console", lambda message: message.type in ("error", "warning") and problems.append(message.text))
         page.on("pageerror", lambda error: problems.append(str(error)))
-        origin = re.match(r"https?://[^/]+/", url)[0]
-        page.on("request", lambda request: _is_foreign(request.url, origin) and problems.append(request.url))
+        host = urlsplit(url).netloc.rpartition("@")[2]
+        page.on("request", lambda request: _is_foreign(request.url, host) and problems.append(request.url))
         page.goto(url)
         return page
 
@@ -92,5 +92,6 @@ def picture(request):
     return take
 
 
-def _is_foreign(url: str, origin: str) -> bool:
-    return not url.startswith((origin, "data:", "blob:"))
+def _is_foreign(url: str, host: str) -> bool:
+    parts = urlsplit(url)
+    return parts.scheme not in ("data", "blob") and parts.netloc.rpartition("@")[2] != host

@@ -16,7 +16,9 @@ export interface Place {
 export type Params = Record<string, string | number | undefined | null>;
 
 /** The folder of the pages, with a slash at its end. */
-export const ROOT = new URL(".", document.baseURI);
+export const ROOT = new URL(".", location.href);
+// a name and a password in the address are the browser's to send: a request with them in its own is refused
+ROOT.username = ROOT.password = "";
 
 /** What stays when the page changes: the range that is looked at, and whose data. */
 const KEPT = ["range", "from", "to", "tenant"];

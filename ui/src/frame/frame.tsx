@@ -128,11 +128,11 @@ function Tenant({ tenant }: { tenant: string }) {
   const submit = (event: Event) => {
     event.preventDefault();
     setOpen(false);
-    go(hrefWith({ tenant: input.current!.value.trim() }));
+    go(hrefWith({ tenant: input.current?.value.trim() }));
   };
   return (
-    <form class="tenant" onSubmit={submit}>
-      <input ref={input} aria-label="Tenant" placeholder="X-Scope-OrgID" value={tenant} onBlur={submit} />
+    <form class="tenant" onSubmit={submit} onKeyDown={(event) => event.key === "Escape" && setOpen(false)}>
+      <input ref={input} aria-label="Tenant" placeholder="X-Scope-OrgID" value={tenant} />
     </form>
   );
 }

@@ -9,7 +9,7 @@ import { go, href, hrefWith } from "../place.ts";
 import type { Params } from "../place.ts";
 import { rangeOf, rangeParams, spanOf } from "../range/range.ts";
 import type { Trace } from "../trace/model.ts";
-import { operationTimes, selfTimes } from "../trace/self_time.ts";
+import { selfTimes } from "../trace/self_time.ts";
 import { Details } from "./trace/details.tsx";
 import { findSpans } from "./trace/find.ts";
 import { FlameGraph } from "./trace/flame_graph.tsx";
@@ -54,7 +54,6 @@ function TraceView({ trace, otlp, params }: { trace: Trace; otlp: unknown; param
   const view = (params.get("view") ?? "timeline") as View;
   const find = params.get("find") ?? "";
   const times = useMemo(() => selfTimes(trace), [trace]);
-  const operations = useMemo(() => operationTimes(trace, times), [trace, times]);
   const found = useMemo(() => findSpans(trace, find), [trace, find]);
   const byId = useMemo(() => new Map(trace.spans.map((span, place) => [span.id, place])), [trace]);
   const selected = byId.get(params.get("span") ?? "") ?? null;
@@ -93,7 +92,7 @@ function TraceView({ trace, otlp, params }: { trace: Trace; otlp: unknown; param
           <Waterfall trace={trace} find={find} found={found} selected={selected} zoom={zoom} onZoom={setZoom} onSelect={select} />
         )}
         {view === "flame" && <FlameGraph trace={trace} found={found} />}
-        {view === "times" && <SelfTimeTable trace={trace} operations={operations} />}
+        {view === "times" && <SelfTimeTable trace={trace} times={times} />}
         {selected !== null && view === "timeline" && (
           <Details trace={trace} place={selected} selfTime={times[selected]!} near={near} onClose={() => select(null)} onSelect={select} />
         )}

@@ -19,7 +19,7 @@ const KINDS: [string, string, string[]][] = [
 export function Answering({ history }: { history: Metrics[] }) {
   const newest = history.at(-1)!;
   return (
-    <Card title="Does it answer?">
+    <Card title="Does it answer?" wide>
       <table>
         <thead>
           <tr>

@@ -3,7 +3,7 @@
 import { useMemo } from "preact/hooks";
 import type uPlot from "uplot";
 import type { Metrics } from "../../api/prometheus.ts";
-import { bytes, count, duration, short } from "../../format.ts";
+import { bytes, count, duration, plural, short } from "../../format.ts";
 import { color } from "../../frame/theme.ts";
 import { Plot, timeAxis, valueAxis } from "../../parts/plot.tsx";
 import { readout } from "../../parts/readout.ts";
@@ -29,7 +29,7 @@ export function Taking({ history }: { history: Metrics[] }) {
         <Figure
           name="In the log"
           value={bytes(newest.sum("mosso_ingester_log_bytes"))}
-          note={`${count(newest.sum("mosso_ingester_log_segments"))} segments, not yet in blocks`}
+          note={`${plural(newest.sum("mosso_ingester_log_segments"), "segment")}, not yet in blocks`}
         />
         <Figure
           name="Blocks written"

@@ -6,6 +6,7 @@ import { Service } from "../../parts/service.tsx";
 import { hrefWith } from "../../place.ts";
 import type { Trace } from "../../trace/model.ts";
 import type { OperationTimes } from "../../trace/self_time.ts";
+import { operationTimes } from "../../trace/self_time.ts";
 
 type Column = "service" | "name" | "self" | "total" | "average" | "longest" | "spans" | "errors";
 
@@ -20,7 +21,8 @@ const COLUMNS: [Column, string][] = [
   ["errors", "Errors"],
 ];
 
-export function SelfTimeTable({ trace, operations }: { trace: Trace; operations: OperationTimes[] }) {
+export function SelfTimeTable({ trace, times }: { trace: Trace; times: Float64Array }) {
+  const operations = useMemo(() => operationTimes(trace, times), [trace, times]);
   const [by, setBy] = useState<{ column: Column; down: boolean }>({ column: "self", down: true });
   const all = operations.reduce((sum, one) => sum + one.self, 0) || 1;
   const rows = useMemo(() => [...operations].sort((one, other) => compare(one, other, by.column) * (by.down ? -1 : 1)), [operations, by]);
