@@ -81,6 +81,6 @@ def test_store_tells_what_it_takes_and_holds(theme, store, open_page, picture):
     expect(holding).to_contain_text("168h")
     taking = page.get_by_role("region", name="Does it take spans, and are they safe?")
     load = Load.against(store.mosso, "page", seed=3).start()
-    expect(taking.locator("dd").first).to_contain_text(re.compile(r"[1-9].*/s"), timeout=20_000)
+    expect(taking.locator("dd").first).to_contain_text(re.compile(r"[1-9].*/s"))
     load.stop()
     picture(page, f"store-{theme}")

@@ -6,6 +6,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from contextlib import ExitStack
 
 import pytest
 from playwright.sync_api import expect
@@ -16,29 +17,36 @@ from shop_traffic import SECOND, Shop
 ROWS = "table.results tbody tr"
 
 
-def test_http_api_prefix_moves_the_page_with_the_api(tmp_path, open_page):
-    with Mosso(tmp_path, http_api_prefix="/tempo") as mosso:
-        Shop(mosso.otlp_http).visits(5, time.time_ns(), 60)
-        page = open_page(mosso.http + "/")
-        expect(page.locator(ROWS).first).to_be_visible()
-        assert page.url == f"{mosso.http}/tempo/ui/search"
-        page.get_by_role("link", name="Store", exact=True).click()
-        expect(page.get_by_text("Nothing has failed")).to_be_visible()
+@pytest.fixture
+def start(tmp_path):
+    """Starts a mosso with settings of its own; it outlives the pages that look at it."""
+    with ExitStack() as running:
+        yield lambda **sections: running.enter_context(Mosso(tmp_path, **sections))
 
 
-def test_tenant_is_named_on_the_page_and_in_the_address(tmp_path, open_page):
-    with Mosso(tmp_path, multitenancy_enabled=True) as mosso:
-        Shop(mosso.otlp_http, headers={"X-Scope-OrgID": "blue"}).visits(5, time.time_ns() - SECOND, 60)
-        page = open_page(f"{mosso.http}/ui/search")
-        expect(page.get_by_role("alert")).to_contain_text("name one at the top right")
-        page.get_by_role("button", name="tenant").click()
-        page.get_by_label("Tenant", exact=True).fill("blue")
-        page.keyboard.press("Enter")
-        expect(page.locator(ROWS).first).to_be_visible(timeout=20_000)
-        assert "tenant=blue" in page.url
-        page.locator(f"{ROWS} a").first.click()
-        expect(page.get_by_role("treegrid")).to_be_visible()
-        assert "tenant=blue" in page.url
+def test_http_api_prefix_moves_the_page_with_the_api(start, open_page):
+    mosso = start(http_api_prefix="/tempo")
+    Shop(mosso.otlp_http).visits(5, time.time_ns(), 60)
+    page = open_page(mosso.http + "/")
+    expect(page.locator(ROWS).first).to_be_visible()
+    assert page.url == f"{mosso.http}/tempo/ui/search"
+    page.get_by_role("link", name="Store", exact=True).click()
+    expect(page.get_by_text("Nothing has failed")).to_be_visible()
+
+
+def test_tenant_is_named_on_the_page_and_in_the_address(start, open_page):
+    mosso = start(multitenancy_enabled=True)
+    Shop(mosso.otlp_http, headers={"X-Scope-OrgID": "blue"}).visits(5, time.time_ns() - SECOND, 60)
+    page = open_page(f"{mosso.http}/ui/search")
+    expect(page.get_by_role("alert")).to_contain_text("name one at the top right")
+    page.get_by_role("button", name="tenant").click()
+    page.get_by_label("Tenant", exact=True).fill("blue")
+    page.keyboard.press("Enter")
+    expect(page.locator(ROWS).first).to_be_visible(timeout=20_000)
+    assert "tenant=blue" in page.url
+    page.locator(f"{ROWS} a").first.click()
+    expect(page.get_by_role("treegrid")).to_be_visible()
+    assert "tenant=blue" in page.url
 
 
 class Proxy(http.server.BaseHTTPRequestHandler):

@@ -84,10 +84,10 @@ def test_error_is_marked_where_it_is(store, open_page, picture):
 
 def test_dragging_over_the_plot_narrows_range_and_duration(store, open_page):
     page = open_page(store.url("search", q="{ kind = server }"))
+    expect(page.locator(ROWS)).to_have_count(200)
     plot = page.locator(".plot .u-over")
-    expect(plot).to_be_visible()
     box = plot.bounding_box()
-    page.mouse.move(box["x"] + box["width"] * 0.3, box["y"] + 4)
+    page.mouse.move(box["x"] + box["width"] * 0.3, box["y"] + box["height"] * 0.15)
     page.mouse.down()
     page.mouse.move(box["x"] + box["width"] * 0.95, box["y"] + box["height"] * 0.5, steps=5)
     page.mouse.up()

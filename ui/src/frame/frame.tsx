@@ -1,6 +1,7 @@
 // What is around every page: navigation, a field for trace ids, whose data, theme, help.
 
 import { useEffect, useRef, useState } from "preact/hooks";
+import { useDraft } from "../parts/draft.ts";
 import { ExplorePage } from "../pages/explore.tsx";
 import { SearchPage } from "../pages/search.tsx";
 import { StorePage } from "../pages/store.tsx";
@@ -114,6 +115,7 @@ function OpenTrace() {
 /** Whose data is shown, where a store holds that of several. In the address, as all else. */
 function Tenant({ tenant }: { tenant: string }) {
   const [open, setOpen] = useState(false);
+  const [text, setText] = useDraft(tenant);
   const input = useRef<HTMLInputElement>(null);
   useEffect(() => {
     if (open) input.current?.focus();
@@ -128,11 +130,11 @@ function Tenant({ tenant }: { tenant: string }) {
   const submit = (event: Event) => {
     event.preventDefault();
     setOpen(false);
-    go(hrefWith({ tenant: input.current?.value.trim() }));
+    go(hrefWith({ tenant: text.trim() }));
   };
   return (
     <form class="tenant" onSubmit={submit} onKeyDown={(event) => event.key === "Escape" && setOpen(false)}>
-      <input ref={input} aria-label="Tenant" placeholder="X-Scope-OrgID" value={tenant} />
+      <input ref={input} aria-label="Tenant" placeholder="X-Scope-OrgID" value={text} onInput={(event) => setText(event.currentTarget.value)} />
     </form>
   );
 }

@@ -3,6 +3,7 @@
 import { useEffect, useState } from "preact/hooks";
 import { FilterForm } from "../parts/filter_form.tsx";
 import type { Area } from "../parts/plot.tsx";
+import { shownInForm } from "../parts/query.ts";
 import { QueryInput } from "../parts/query_input.tsx";
 import { go, href, hrefWith } from "../place.ts";
 import { useLoad } from "../api/load.ts";
@@ -54,7 +55,7 @@ export function ExplorePage({ params }: { params: URLSearchParams }) {
           <RangePicker range={range} />
           <button type="button" class="primary" onClick={() => run()}>Explore</button>
         </div>
-        <FilterForm query={text} span={asked.span} onQuery={run} />
+        <FilterForm query={shownInForm(text, query)} span={asked.span} onQuery={run} />
       </section>
       <div class="panels">
         <RatePanel asked={asked} byStatus={byStatus} onSelect={zoom} />
@@ -62,11 +63,11 @@ export function ExplorePage({ params }: { params: URLSearchParams }) {
         <DurationPanel asked={asked} onSelect={zoom} />
       </div>
       <Heatmap asked={asked} params={params} onSelect={choose} />
-      <div class="tabs explore-tabs" role="tablist" aria-label="Parts">
-        <a role="tab" aria-selected={tab === "breakdown"} href={hrefWith({ tab: null })}>Breakdown</a>
-        <a role="tab" aria-selected={tab === "compare"} href={hrefWith({ tab: "compare" })}>What is different</a>
+      <nav class="tabs explore-tabs" aria-label="Parts">
+        <a {...(tab === "compare" ? {} : { "aria-current": "true" })} href={hrefWith({ tab: null })}>Breakdown</a>
+        <a {...(tab === "compare" ? { "aria-current": "true" } : {})} href={hrefWith({ tab: "compare" })}>What is different</a>
         <a class="apart" href={href("search", { q: query })}>Traces</a>
-      </div>
+      </nav>
       {tab === "compare" ? <Compare asked={asked} params={params} /> : <Breakdown asked={asked} params={params} />}
     </>
   );

@@ -3,7 +3,7 @@
 import { useEffect, useState } from "preact/hooks";
 import { FilterForm } from "../parts/filter_form.tsx";
 import { ErrorNotice, Notice, Progress } from "../parts/notices.tsx";
-import { isMetricsQuery, narrowed } from "../parts/query.ts";
+import { isMetricsQuery, narrowed, shownInForm } from "../parts/query.ts";
 import { QueryInput } from "../parts/query_input.tsx";
 import type { Area } from "../parts/plot.tsx";
 import { go, href, hrefWith } from "../place.ts";
@@ -46,7 +46,7 @@ export function SearchPage({ params }: { params: URLSearchParams }) {
           <RangePicker range={range} />
           <button type="button" class="primary" onClick={() => run()}>Search</button>
         </div>
-        <FilterForm query={text} span={spanOf(range)} onQuery={run} />
+        <FilterForm query={shownInForm(text, asked)} span={spanOf(range)} onQuery={run} />
       </section>
       <Progress loading={search.loading} what="Searching" />
       {search.error && <ErrorNotice error={search.error} />}

@@ -11,6 +11,7 @@ import { rangeOf, rangeParams, spanOf } from "../range/range.ts";
 import type { Trace } from "../trace/model.ts";
 import { selfTimes } from "../trace/self_time.ts";
 import { Details } from "./trace/details.tsx";
+import { DiffView } from "./trace/diff_view.tsx";
 import { findSpans } from "./trace/find.ts";
 import { FlameGraph } from "./trace/flame_graph.tsx";
 import { TraceHead } from "./trace/head.tsx";
@@ -18,7 +19,7 @@ import { OpenFile } from "./trace/open_file.tsx";
 import { SelfTimeTable } from "./trace/self_time_table.tsx";
 import { Waterfall } from "./trace/waterfall.tsx";
 
-export type View = "timeline" | "flame" | "times";
+export type View = "timeline" | "flame" | "times" | "diff";
 
 export function TracePage({ params }: { params: URLSearchParams }) {
   const id = params.get("id");
@@ -93,6 +94,7 @@ function TraceView({ trace, otlp, params }: { trace: Trace; otlp: unknown; param
         )}
         {view === "flame" && <FlameGraph trace={trace} found={found} />}
         {view === "times" && <SelfTimeTable trace={trace} times={times} />}
+        {view === "diff" && <DiffView trace={trace} other={params.get("with") ?? ""} tenant={params.get("tenant") ?? ""} />}
         {selected !== null && view === "timeline" && (
           <Details trace={trace} place={selected} selfTime={times[selected]!} near={near} onClose={() => select(null)} onSelect={select} />
         )}

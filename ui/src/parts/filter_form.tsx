@@ -4,6 +4,7 @@ import { useEffect, useState } from "preact/hooks";
 import type { TagValue } from "../api/tags.ts";
 import { literal, tagNames, tagValues } from "../api/tags.ts";
 import type { Span } from "../range/range.ts";
+import { useDraft } from "./draft.ts";
 import type { Term } from "./query.ts";
 import { queryOf, termsOf } from "./query.ts";
 
@@ -87,6 +88,7 @@ export function FilterForm({ query, span, onQuery }: Props) {
 
 function Choice(props: { label: string; tag: string; span: Span; within?: string; value: string; onChange: (value: string) => void }) {
   const [values, setValues] = useState<TagValue[]>([]);
+  const [text, setText] = useDraft(props.value);
   const id = `values-${props.tag}`;
   const load = () => {
     tagValues(props.tag, props.span, props.within ?? "").then(setValues, () => setValues([]));
@@ -96,11 +98,12 @@ function Choice(props: { label: string; tag: string; span: Span; within?: string
       <span>{props.label}</span>
       <input
         list={id}
-        value={props.value}
+        value={text}
         placeholder="any"
         spellcheck={false}
         autocomplete="off"
         onFocus={load}
+        onInput={(event) => setText(event.currentTarget.value)}
         onChange={(event) => props.onChange(event.currentTarget.value.trim())}
       />
       <datalist id={id}>
@@ -113,11 +116,13 @@ function Choice(props: { label: string; tag: string; span: Span; within?: string
 }
 
 function DurationField({ label, value, onChange }: { label: string; value: string; onChange: (value: string) => void }) {
+  const [text, setText] = useDraft(value);
   return (
     <label class="narrow">
       <span>{label}</span>
       <input
-        value={value}
+        value={text}
+        onInput={(event) => setText(event.currentTarget.value)}
         placeholder="100ms"
         pattern="\d+(\.\d+)?(ns|us|µs|ms|s|m|h)"
         title="A number and ns, us, ms, s, m or h"

@@ -75,12 +75,15 @@ export function Plot(props: Props) {
 function selected(plot: uPlot, { onSelect, selectHeight }: Props): void {
   const { left, top, width, height } = plot.select;
   if (width < LEAST_DRAG) return;
-  const all = !selectHeight || height < LEAST_DRAG || height >= plot.over.clientHeight;
+  const flat = !selectHeight || height < LEAST_DRAG;
+  // a drag that reaches the edge means all beyond it
+  const bottomless = flat || top + height > plot.over.clientHeight - LEAST_DRAG;
+  const topless = flat || top < LEAST_DRAG;
   onSelect?.({
     from: plot.posToVal(left, "x"),
     to: plot.posToVal(left + width, "x"),
-    low: all ? Number.NEGATIVE_INFINITY : plot.posToVal(top + height, "y"),
-    high: all ? Number.POSITIVE_INFINITY : plot.posToVal(top, "y"),
+    low: bottomless ? Number.NEGATIVE_INFINITY : plot.posToVal(top + height, "y"),
+    high: topless ? Number.POSITIVE_INFINITY : plot.posToVal(top, "y"),
   });
   plot.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
 }

@@ -20,6 +20,11 @@ export function termsOf(query: string): Term[] | null {
   return terms.map((term) => ({ name: term![1]!, operator: term![2]!, value: term![3]! }));
 }
 
+/** What a form shows while a person types: what is typed, once it is whole; until then what was asked before. */
+export function shownInForm(typed: string, asked: string): string {
+  return termsOf(typed) ? typed : asked;
+}
+
 export function queryOf(terms: Term[]): string {
   if (!terms.length) return "{}";
   return `{ ${terms.map((term) => `${term.name} ${term.operator} ${term.value}`).join(" && ")} }`;

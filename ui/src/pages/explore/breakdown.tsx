@@ -6,6 +6,7 @@ import { atOnce, overTime, stepSeconds } from "../../api/metrics.ts";
 import type { Series } from "../../api/metrics.ts";
 import { tagNames } from "../../api/tags.ts";
 import { duration, percent, short } from "../../format.ts";
+import { useDraft } from "../../parts/draft.ts";
 import { ErrorNotice, Notice, Progress } from "../../parts/notices.tsx";
 import { narrowed } from "../../parts/query.ts";
 import { Service } from "../../parts/service.tsx";
@@ -80,6 +81,7 @@ export function Breakdown({ asked, params }: { asked: Asked; params: URLSearchPa
 
 function AttributeField({ asked, by }: { asked: Asked; by: string }) {
   const [names, setNames] = useState<string[]>([]);
+  const [text, setText] = useDraft(by);
   useEffect(() => {
     tagNames(asked.span).then(setNames, () => setNames([]));
   }, [asked.key]);
@@ -88,10 +90,11 @@ function AttributeField({ asked, by }: { asked: Asked; by: string }) {
       <span>By</span>
       <input
         list="breakdown-names"
-        value={by}
+        value={text}
         aria-label="Break down by"
         spellcheck={false}
         onFocus={(event) => event.currentTarget.select()}
+        onInput={(event) => setText(event.currentTarget.value)}
         onChange={(event) => go(hrefWith({ by: event.currentTarget.value.trim() }))}
       />
       <datalist id="breakdown-names">{names.map((name) => <option key={name} value={name} />)}</datalist>

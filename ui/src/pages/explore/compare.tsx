@@ -1,10 +1,10 @@
 // What is different about some of the spans: for each attribute, how the values of these differ from those of the others.
 
-import { useState } from "preact/hooks";
 import { useLoad } from "../../api/load.ts";
 import { atOnce } from "../../api/metrics.ts";
 import type { Series } from "../../api/metrics.ts";
 import { clock, count, percent } from "../../format.ts";
+import { useDraft } from "../../parts/draft.ts";
 import { ErrorNotice, Notice, Progress } from "../../parts/notices.tsx";
 import { narrowed } from "../../parts/query.ts";
 import { go, href, hrefWith } from "../../place.ts";
@@ -34,7 +34,7 @@ export function Compare({ asked, params }: { asked: Asked; params: URLSearchPara
   const selection = params.get("sel") ?? DEFAULT;
   const from = Number(params.get("selfrom"));
   const to = Number(params.get("selto"));
-  const [text, setText] = useState(selection);
+  const [text, setText] = useDraft(selection);
   const bounds = from > 0 && to > from ? `, ${from}000000, ${to}000000` : "";
   const loaded = useLoad(`${asked.key}\n${selection}\n${bounds}`, (signal) =>
     atOnce(`${asked.query} | compare({ ${selection} }, ${TOP_VALUES}${bounds})`, asked.span, signal).then(compared),
@@ -51,7 +51,7 @@ export function Compare({ asked, params }: { asked: Asked; params: URLSearchPara
       >
         <label>
           <span>Spans with</span>
-          <input key={selection} aria-label="Selection" value={selection} spellcheck={false} onInput={(event) => setText(event.currentTarget.value)} />
+          <input aria-label="Selection" value={text} spellcheck={false} onInput={(event) => setText(event.currentTarget.value)} />
         </label>
         {bounds && (
           <span class="tag">
@@ -90,9 +90,9 @@ function Attribute({ asked, attribute }: { asked: Asked; attribute: ComparedAttr
           <tr key={value.value}>
             <th scope="row" title={value.value}>
               {value.literal === null ? (
-                <span class="hint">{value.value}</span>
+                <span class="hint">{value.value || "(empty)"}</span>
               ) : (
-                <a href={href("explore", { q: narrowed(asked.query, [{ name: attribute.name, operator: "=", value: value.literal }]) })}>{value.value}</a>
+                <a href={href("explore", { q: narrowed(asked.query, [{ name: attribute.name, operator: "=", value: value.literal }]) })}>{value.value || "(empty)"}</a>
               )}
             </th>
             <td>

@@ -2,7 +2,7 @@
 
 import { useMemo, useState } from "preact/hooks";
 import { count, duration, percent } from "../../format.ts";
-import { serviceColor, useTheme } from "../../frame/theme.ts";
+import { serviceColor } from "../../frame/theme.ts";
 import type { Flame } from "../../trace/flame.ts";
 import { flameOf } from "../../trace/flame.ts";
 import type { Trace } from "../../trace/model.ts";
@@ -21,7 +21,6 @@ interface Placed {
 
 export function FlameGraph({ trace, found }: { trace: Trace; found: Found }) {
   const [way, setWay] = useState<Flame[]>([]);
-  const current = useTheme();
   const all = useMemo(() => flameOf(trace), [trace]);
   const marked = useMemo(() => new Set(found.places.map((place) => operationOf(trace, place))), [trace, found]);
   const top = way.at(-1) ?? all;
@@ -42,11 +41,12 @@ export function FlameGraph({ trace, found }: { trace: Trace; found: Found }) {
       </p>
       <div class="flames" style={{ height: `${levels * ROW}px` }}>
         {placed.map(({ flame, left, width, level }, number) => (
+          // pale colours below dark text in both themes
           <button
             key={number}
             type="button"
             class={`flame-part${marked.has(`${flame.service}\0${flame.name}`) ? " found" : ""}`}
-            style={{ left: `${100 * left}%`, width: `${100 * width}%`, top: `${level * ROW}px`, background: flame === all ? "var(--sunken)" : serviceColor(flame.service, current) }}
+            style={{ left: `${100 * left}%`, width: `${100 * width}%`, top: `${level * ROW}px`, background: flame === all ? "var(--sunken)" : serviceColor(flame.service, "dark") }}
             title={`${flame.service} ${flame.name}\n${duration(flame.total)} (${percent(flame.total / total)}), self ${duration(flame.self)}\n${count(flame.spans)} spans${flame.errors ? `, ${count(flame.errors)} failed` : ""}`}
             onClick={() => setWay(flame === top ? way.slice(0, -1) : [...way, ...pathTo(top, flame)])}
           >

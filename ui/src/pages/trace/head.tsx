@@ -16,6 +16,7 @@ const VIEWS: [View, string][] = [
   ["timeline", "Timeline"],
   ["flame", "Flame graph"],
   ["times", "Self time"],
+  ["diff", "Beside another"],
 ];
 const SHOWN_SERVICES = 8;
 
@@ -64,16 +65,15 @@ export function TraceHead({ trace, otlp, view, find, found, near, onStep }: Prop
         </Fact>
       </dl>
       <div class="trace-tools">
-        <div class="tabs" role="tablist" aria-label="Views">
+        <nav class="tabs" aria-label="Views">
           {VIEWS.map(([name, title]) => (
-            <a key={name} role="tab" aria-selected={view === name} href={hrefWith({ view: name === "timeline" ? null : name })}>
+            <a key={name} {...(view === name ? { "aria-current": "true" } : {})} href={hrefWith({ view: name === "timeline" ? null : name })}>
               {title}
             </a>
           ))}
-        </div>
+        </nav>
         <form
           class="find"
-          role="search"
           onSubmit={(event) => {
             event.preventDefault();
             onStep(1);
