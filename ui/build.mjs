@@ -36,8 +36,7 @@ if (process.argv.includes("--watch")) {
 
 async function licences() {
   const manifest = JSON.parse(await readFile(`${folder}package.json`, "utf8"));
-  const names = [...Object.keys(manifest.dependencies), "@dagrejs/graphlib"];
-  const texts = names.sort().map(async (name) => {
+  const texts = Object.keys(manifest.dependencies).sort().map(async (name) => {
     const text = await readFile(`${folder}node_modules/${name}/LICENSE`, "utf8");
     return `${name}\n\n${text.trim()}\n`;
   });

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use crate::{Edge, status, tempo};
 
 /// Pages as `ui/src/place.ts` names them.
-const PAGES: [&str; 5] = ["search", "trace", "explore", "map", "store"];
+const PAGES: [&str; 4] = ["search", "trace", "explore", "store"];
 const DOCUMENT: &str = "index.html";
 
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \

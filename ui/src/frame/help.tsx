@@ -47,6 +47,7 @@ export function Help({ onClose }: { onClose: () => void }) {
         ))}
       </ul>
       <p>
+        A file of OTLP JSON can be dropped anywhere, or <a href={href("trace")}>chosen</a>; it stays in your browser.{" "}
         <a href="licences.txt" target="_blank">Licences</a> of what this page is made with.
       </p>
       <form method="dialog"><button type="submit">Close</button></form>
