@@ -21,7 +21,7 @@ use crate::{Edge, status, tempo};
 const PAGES: [&str; 4] = ["search", "trace", "explore", "store"];
 const DOCUMENT: &str = "index.html";
 
-const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
      img-src 'self' data: blob:; connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'self'";
 
 struct File {

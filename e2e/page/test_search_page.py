@@ -108,6 +108,9 @@ def test_range_is_read_from_words(store, open_page):
     words.press("Enter")
     expect(page.get_by_role("button", name="last 10 minutes")).to_be_visible()
     assert parameters(page)["range"] == "10m"
+    page.get_by_role("button", name="last 10 minutes").click()
+    page.get_by_role("button", name="last week").click()
+    expect(page.locator(ROWS)).to_have_count(200)
 
 
 def test_trace_opens_from_a_row_and_by_id(store, open_page):

@@ -2,6 +2,7 @@
 
 import type { Span } from "../range/range.ts";
 import { apiRange } from "../range/range.ts";
+import { place } from "../place.ts";
 import { getJson } from "./client.ts";
 
 export interface TagValue {
@@ -56,7 +57,8 @@ function byValue(one: TagValue, other: TagValue): number {
   return Number.isNaN(numbers) ? (one.value < other.value ? -1 : 1) : numbers;
 }
 
-function remembered<T>(key: string, ask: () => Promise<T>): Promise<T> {
+function remembered<T>(question: string, ask: () => Promise<T>): Promise<T> {
+  const key = `${place().params.get("tenant") ?? ""} ${question}`;
   const found = answers.get(key);
   if (found && Date.now() - found.at < ANSWER_MILLIS) return found.answer as Promise<T>;
   const answer = ask();

@@ -3,7 +3,7 @@
 import { useEffect, useState } from "preact/hooks";
 import { FilterForm } from "../parts/filter_form.tsx";
 import type { Area } from "../parts/plot.tsx";
-import { shownInForm } from "../parts/query.ts";
+import { shownInForm, withoutMetrics } from "../parts/query.ts";
 import { QueryInput } from "../parts/query_input.tsx";
 import { go, href, hrefWith } from "../place.ts";
 import { useLoad } from "../api/load.ts";
@@ -34,10 +34,11 @@ export function ExplorePage({ params }: { params: URLSearchParams }) {
   useEffect(() => setAsked({ query, span: spanOf(range), key }), [key]);
   const byStatus = useLoad(asked.key, (signal) => loadByStatus(asked, signal));
 
-  const run = (wanted = text) => {
+  const run = (typed = text) => {
+    const wanted = withoutMetrics(typed) || "{}";
     setText(wanted);
     setRuns((before) => before + 1);
-    go(hrefWith({ q: wanted.trim() || "{}" }), wanted.trim() === query ? "replace" : "push");
+    go(hrefWith({ q: wanted }), wanted === query ? "replace" : "push");
   };
   const zoom = ({ from, to }: Area) => go(hrefWith(rangeParams({ kind: "fixed", from: from * 1000, to: to * 1000 })));
   const choose = ({ from, to, low, high }: Area) => {

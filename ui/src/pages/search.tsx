@@ -3,7 +3,7 @@
 import { useEffect, useState } from "preact/hooks";
 import { FilterForm } from "../parts/filter_form.tsx";
 import { ErrorNotice, Notice, Progress } from "../parts/notices.tsx";
-import { isMetricsQuery, narrowed, shownInForm } from "../parts/query.ts";
+import { isMetricsQuery, narrowed, shownInForm, withoutMetrics } from "../parts/query.ts";
 import { QueryInput } from "../parts/query_input.tsx";
 import type { Area } from "../parts/plot.tsx";
 import { go, href, hrefWith } from "../place.ts";
@@ -24,7 +24,7 @@ export function SearchPage({ params }: { params: URLSearchParams }) {
   const search = useSearch(asked, range, `${asked}\n${rangeKey}\n${params.get("tenant") ?? ""}\n${runs}`);
 
   const run = (query = text) => {
-    if (isMetricsQuery(query)) return go(href("explore", { q: query.replace(/\|[^|]*$/, "").trim() }));
+    if (isMetricsQuery(query)) return go(href("explore", { q: withoutMetrics(query) }));
     setText(query);
     setRuns((before) => before + 1);
     go(hrefWith({ q: query.trim() || "{}" }), query.trim() === asked ? "replace" : "push");

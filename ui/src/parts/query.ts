@@ -43,8 +43,17 @@ export function narrowed(query: string, terms: Term[]): string {
   return `${query.trim()} | { ${conditions} }`;
 }
 
+const METRICS_STAGE =
+  /\|\s*(rate|count_over_time|min_over_time|max_over_time|avg_over_time|sum_over_time|quantile_over_time|histogram_over_time|compare)\s*\(/;
+
 export function isMetricsQuery(query: string): boolean {
-  return /\|\s*(rate|count_over_time|min_over_time|max_over_time|avg_over_time|sum_over_time|quantile_over_time|histogram_over_time|compare)\s*\(/.test(query);
+  return METRICS_STAGE.test(query);
+}
+
+/** The spans that a metrics query measures. */
+export function withoutMetrics(query: string): string {
+  const stage = METRICS_STAGE.exec(query);
+  return stage ? query.slice(0, stage.index).trim() : query.trim();
 }
 
 export interface Token {

@@ -32,8 +32,11 @@ export function rangeParams(range: Range): Params {
   return { range: null, from: Math.floor(range.from), to: Math.ceil(range.to) };
 }
 
+/** A relative range ends at the next whole second, so that the longest range that the server takes stays one in seconds. */
 export function spanOf(range: Range, now = Date.now()): Span {
-  return range.kind === "last" ? { from: now - range.seconds * 1000, to: now } : { from: range.from, to: range.to };
+  if (range.kind === "fixed") return { from: range.from, to: range.to };
+  const to = Math.ceil(now / 1000) * 1000;
+  return { from: to - range.seconds * 1000, to };
 }
 
 /** `start` and `end` of an API request: whole seconds that hold all of the span. */
