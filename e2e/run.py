@@ -4,7 +4,8 @@
     python3 e2e/run.py [--mosso PATH] [pytest arguments]
 
 Owns the tools that the tests stand on and installs them under target/: a Python environment, Node packages, kubectl, Helm,
-an OpenTelemetry Collector, Prometheus, ShellCheck and actionlint. What cannot be installed fails the run; nothing is skipped. It builds neither mosso nor
+an OpenTelemetry Collector, Prometheus, ShellCheck and actionlint; Chromium comes from the system's packages. What cannot be
+installed fails the run; nothing is skipped. It builds neither mosso nor
 the conformance suite: `cargo build` and `cargo build -p conformance`, both in one profile, come first. Standard library
 only, because it runs before anything is there.
 """
@@ -40,6 +41,9 @@ def main() -> int:
         E2E_COLLECTOR=str(build_go("otelcol", E2E / "collector", python)),
         E2E_ACTIONLINT=str(build_go("actionlint", E2E / "actionlint", python)),
         E2E_DEBIAN=str(unpack_debian(TARGET / "e2e-debian", "prometheus", "shellcheck")),
+        E2E_UI=str(install_ui(TARGET / "e2e-ui")),
+        E2E_CHROMIUM=install_chromium(),
+        E2E_SCREENSHOTS=str(TARGET / "e2e-screenshots"),
         PYTHONDONTWRITEBYTECODE="1",
     )
     say(f"testing {mosso}")
@@ -95,6 +99,31 @@ def install_node(folder: Path) -> Path:
     for program in (E2E / "node").glob("*.mjs"):
         shutil.copy(program, folder)
     return folder
+
+
+def install_ui(folder: Path) -> Path:
+    """The Node packages that the page in ui/ is built with; its sources are copied beside them by the tests."""
+    ui = REPOSITORY / "ui"
+    with Stamp(folder, (ui / "package-lock.json").read_bytes(), (ui / "package.json").read_bytes()) as stamp:
+        if stamp.stale:
+            say(f"installing the Node packages of the page into {folder}")
+            folder.mkdir(parents=True)
+            for name in ("package.json", "package-lock.json"):
+                shutil.copy(ui / name, folder)
+            run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"], cwd=folder)
+    return folder
+
+
+def install_chromium() -> str:
+    """A Chromium of the system, installed as Debian's package where there is none."""
+    known = ("chromium", "chromium-browser", "google-chrome")
+    if not (found := next(filter(None, map(shutil.which, known)), None)):
+        say("installing Chromium")
+        run(["apt-get", "update", "-qq"])
+        packages = ["chromium", "fonts-dejavu-core"]
+        run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages], env=dict(os.environ, DEBIAN_FRONTEND="noninteractive"))
+        found = shutil.which("chromium")
+    return found or sys.exit("Chromium is not installed, and the tests of the page need it")
 
 
 def unpack_from_layer(node: Path, name: str) -> Path:

@@ -11,6 +11,7 @@
 //! | HTTP | `/api/metrics/query_range`, `/api/metrics/query` | `tempo/metrics.rs` | `Querier::metrics` |
 //! | HTTP | `/flush` | `status.rs` | `Ingester::flush` |
 //! | HTTP | `/ready`, `/metrics`, `/status*`, `/api/echo`, `/api/status/buildinfo` | `status.rs` | – |
+//! | HTTP | `/`, `/ui/*` | `ui.rs` | – |
 //! | HTTP | gRPC `tempopb.StreamingQuerier` | `tempo/streaming.rs` | as the paths above |
 //! | HTTP, OTLP gRPC | `grpc.health.v1.Health/Check` | `grpc.rs` | – |
 //!
@@ -18,6 +19,7 @@
 //! server.rs   sockets, connections, ordered stop
 //!   ├─ otlp.rs    in:  body → OTLP bytes → push → OTLP answer
 //!   ├─ tempo.rs   out: URL or message → request → querier → message (proto.rs) → JSON, protobuf or a stream
+//!   ├─ ui.rs     the page: files of ui/dist
 //!   └─ status.rs  probes
 //! grpc.rs     what both ports that speak gRPC share
 //! tenant.rs   X-Scope-OrgID → TenantId        error.rs   ErrorKind → status: the only mapping
@@ -30,6 +32,7 @@ mod server;
 mod otlp;
 mod status;
 mod tempo;
+mod ui;
 
 mod grpc;
 mod tenant;

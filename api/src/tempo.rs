@@ -25,6 +25,8 @@ mod streaming;
 
 pub(crate) mod paths;
 
+pub(crate) use self::reply::accepts_gzip;
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -41,7 +43,7 @@ pub use self::params::time::parse_time;
 use self::reply::{Format, QueryError, Reply};
 use crate::status::{self, method_label};
 use crate::tenant::TenantError;
-use crate::{Edge, grpc, tenant};
+use crate::{Edge, grpc, tenant, ui};
 
 /// A path, its label in `tempo_request_duration_seconds`, and who answers.
 struct Route {
@@ -66,6 +68,12 @@ fn routes(prefix: &str) -> Vec<Route> {
         api("/api/metrics/query", "api_metrics_query", query(metrics::instant)),
         api("/api/echo", "api_echo", any(status::echo)),
         api("/api/status/buildinfo", "api_status_buildinfo", get(status::buildinfo)),
+        root("/", "root", get(ui::from_root)),
+        api("/ui", "ui", get(ui::without_slash)),
+        api("/ui/", "ui", get(ui::with_slash)),
+        api("/ui/metrics", "ui_metrics", get(status::metrics)),
+        api("/ui/config", "ui_config", get(status::config)),
+        api("/ui/{file}", "ui", get(ui::file)),
         root("/ready", "ready", any(status::ready)),
         root("/metrics", "metrics", any(status::metrics)),
         root("/flush", "flush", get(status::flush).post(status::flush)),

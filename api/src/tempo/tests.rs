@@ -75,7 +75,7 @@ async fn wrong_requests_are_refused_in_plain_text() {
 #[tokio::test]
 async fn paths_that_do_not_exist_are_404() {
     for path in [
-        "/",
+        "/nothing",
         "/api",
         "/api/nothing",
         "/api/search/",

@@ -1,0 +1,61 @@
+"""The page for who does not see it, or uses no mouse: axe-core's rules on every view, in both themes, and keys alone."""
+
+import os
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+AXE = Path(os.environ.get("E2E_UI", "")) / "node_modules" / "axe-core" / "axe.min.js"
+
+VIEWS = {
+    "search": ("search", {"q": "{ status = error }"}, "table.results tbody tr"),
+    "search error": ("search", {"q": "{ nonsense }"}, "[role=alert]"),
+    "timeline": ("trace", {"find": "stock"}, ".row"),
+    "flame": ("trace", {"view": "flame"}, ".flame-part"),
+    "self time": ("trace", {"view": "times"}, ".times tbody tr"),
+    "diff": ("trace", {"view": "diff", "with": "other"}, ".diff tbody tr"),
+    "explore": ("explore", {"q": "{ kind = server }"}, ".breakdown tbody tr"),
+    "compare": ("explore", {"tab": "compare"}, ".differences table"),
+    "store": ("store", {}, ".memory tbody tr"),
+}
+
+
+def violations(page: Page, rules: str = "") -> list[str]:
+    found = page.evaluate(f"axe.run({rules}).then(({{ violations }}) => violations)")
+    return [f"{one['id']}: {node['html'][:200]} {node['failureSummary'][:200]}" for one in found for node in one["nodes"]]
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_no_rule_of_axe_is_broken(view, store, open_page):
+    name, parameters, shown = VIEWS[view]
+    if name == "trace":
+        parameters = {**parameters, "id": store.slow}
+        if "with" in parameters:
+            parameters["with"] = store.ordinary
+    page = open_page(store.url(name, **parameters))
+    expect(page.locator(shown).first).to_be_visible()
+    if view == "timeline":
+        page.locator(".row").nth(3).click()
+        expect(page.get_by_role("complementary", name="Span")).to_be_visible()
+    page.evaluate(AXE.read_text())
+    assert violations(page) == []
+    page.get_by_role("button", name="Use the dark theme").click()
+    assert violations(page, "{ runOnly: ['color-contrast'] }") == []
+
+
+def test_search_and_trace_are_walked_by_keys_alone(store, open_page):
+    page = open_page(store.url("search", q='{ span.card.brand = "amex" && duration > 500ms }'))
+    expect(page.locator("table.results tbody tr").first).to_be_visible()
+    page.locator("table.results a").first.focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("treegrid")).to_be_visible()
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog")).to_contain_text("to the span above, below")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    page.keyboard.press("g")
+    page.keyboard.press("e")
+    expect(page.get_by_role("region", name="Breakdown")).to_be_visible()
+    page.keyboard.press("/")
+    expect(page.get_by_label("TraceQL query")).to_be_focused()

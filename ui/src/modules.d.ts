@@ -1,0 +1,2 @@
+// Styles are bundled into app.css.
+declare module "*.css";
