@@ -5,6 +5,7 @@
 
 mod blocks;
 mod check_config;
+mod config;
 mod wal;
 
 mod progress;
@@ -12,19 +13,22 @@ mod report;
 mod stored;
 mod table;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use model::TenantId;
 
-use crate::config::Config;
+use crate::config::{Config, Sources};
 
 #[derive(Subcommand)]
 pub enum Command {
     /// Check a configuration file and exit.
     CheckConfig { file: PathBuf },
+    /// Look at configurations: bring one of Tempo, see defaults and meanings.
+    #[command(subcommand)]
+    Config(config::Command),
     /// Look at the blocks in the object store: what there is, whether it is whole, what a query would read.
     #[command(subcommand)]
     Blocks(blocks::Command),
@@ -44,18 +48,30 @@ struct Common {
     json: bool,
 }
 
-/// Runs a command on the data of a configuration file, or of the default configuration.
+/// Runs a command on the data of a configuration, or of the default configuration.
 ///
 /// # Errors
 /// When what is asked for cannot be read. What is read and found damaged is a result, with exit code 1.
-pub fn run(command: Command, config_file: Option<&Path>) -> Result<ExitCode> {
-    let config = || config_file.map_or_else(|| Ok(Config::default()), Config::read);
+pub fn run(command: Command, sources: &Sources) -> Result<ExitCode> {
     match command {
-        Command::CheckConfig { file } => check_config::run(&file),
-        Command::Wal(command) => wal::run(command, &config()?),
+        Command::CheckConfig { file } => verify(&Sources { file: Some(file), ..sources.clone() }),
+        Command::Config(command) => config::run(command, sources),
+        Command::Wal(command) => wal::run(command, &sources.config()?),
         Command::Blocks(command) => {
-            let (config, runtime) = (config()?, tokio::runtime::Builder::new_current_thread().enable_all().build());
-            runtime.context("start the async runtime")?.block_on(blocks::run(command, &config))
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            on_blocks(runtime.context("start the async runtime")?, command, &sources.config()?)
         }
     }
+}
+
+fn on_blocks(runtime: tokio::runtime::Runtime, command: blocks::Command, config: &Config) -> Result<ExitCode> {
+    runtime.block_on(blocks::run(command, config))
+}
+
+/// Says whether a configuration can be used: `check-config`, and `-config.verify` as Tempo has it.
+///
+/// # Errors
+/// When it cannot.
+pub fn verify(sources: &Sources) -> Result<ExitCode> {
+    check_config::run(sources)
 }

@@ -1,14 +1,29 @@
-//! The configuration file: Tempo's keys where the meaning is the same, `data_dir` of our own.
+//! The configuration file: Tempo's keys where the meaning is the same, some of our own.
+//!
+//! ```text
+//! sources.rs   file → environment.rs → tree (yaml.rs) → flags.rs → moved.rs → types (sections.rs and below) → checked
+//! tempo_keys.rs   which keys Tempo has          not_applied.rs   why some change nothing
+//! reference.rs    which keys are read here
+//! ```
 //!
 //! A key without a value is left to its default. Unknown keys are errors that name the nearest known one. Tempo's keys that
 //! do not apply here are read over with a warning. The file is parsed once, checked once (what `check-config` calls ok can
 //! start), and turned into the settings of each crate.
 
+mod sources;
+
+mod environment;
+pub mod flags;
+mod moved;
+mod yaml;
+
 mod memory;
 mod overrides;
 mod sections;
 
-mod yaml;
+pub mod not_applied;
+pub mod reference;
+pub mod tempo_keys;
 
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -16,29 +31,48 @@ use std::time::Duration;
 
 use anyhow::Result;
 use api::{ApiPrefix, ListenAddress};
-use model::NotApplicable;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use self::yaml::Parsed;
 
 pub use memory::Memory;
+pub use moved::our_name;
 pub use overrides::Overrides;
 pub use sections::{
     Compaction, Compactor, Distributor, IngesterSection, LogFormat, LogLevel, QuerierSection, QueryFrontend, Server,
 };
+pub use sources::Sources;
 
 /// Columns of live spans hold less than 2 GiB of text.
 const MAX_BLOCK_BYTES: usize = 1 << 30;
 /// A gRPC message states its length in 32 bits, and is held in memory as a whole.
 const GRPC_MESSAGE_MIB: RangeInclusive<usize> = 1..=2048;
 
+/// What else may be asked for in `target`: Tempo's processes of one part, and its older name of all parts.
+const TARGETS_OF_TEMPO: &[&str] = &[
+    "",
+    "scalable-single-binary",
+    "distributor",
+    "ingester",
+    "live-store",
+    "block-builder",
+    "querier",
+    "query-frontend",
+    "compactor",
+    "metrics-generator",
+    "backend-scheduler",
+    "backend-worker",
+];
+
 /// The whole configuration.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Folder of the log and, with the local backend, of the blocks. Used by one process at a time.
     pub data_dir: PathBuf,
-    /// Which parts run. Only `all` so far.
+    /// Which parts run: `all`, in one process. Tempo's other targets run all parts, too, with a warning.
     pub target: String,
     /// Whether `X-Scope-OrgID` names the tenant; off, everything belongs to `single-tenant`.
     pub multitenancy_enabled: bool,
@@ -54,27 +88,18 @@ pub struct Config {
     pub overrides: Overrides,
     pub memory: Memory,
 
-    /// HTTP/1.1 and gRPC always share the port.
-    #[serde(skip_serializing)]
-    pub stream_over_http_enabled: NotApplicable,
-    #[serde(skip_serializing)]
-    pub usage_report: NotApplicable,
-    #[serde(skip_serializing)]
-    pub memberlist: NotApplicable,
-    #[serde(skip_serializing)]
-    pub metrics_generator: NotApplicable,
-    #[serde(skip_serializing)]
-    pub metrics_generator_client: NotApplicable,
-    #[serde(skip_serializing)]
-    pub ingester_client: NotApplicable,
-    #[serde(skip_serializing)]
-    pub live_store_client: NotApplicable,
-    #[serde(skip_serializing)]
-    pub cache: NotApplicable,
-
+    /// Whether variables of the environment stand in files, too in the one with the limits of tenants.
+    #[serde(skip)]
+    expand_env: bool,
     /// Tempo's keys in the file that change nothing here.
     #[serde(skip)]
     not_applicable: Vec<String>,
+    /// Tempo's keys in the file that have another name here, with that name.
+    #[serde(skip)]
+    moved: Vec<(String, String)>,
+    /// What else the operator should know.
+    #[serde(skip)]
+    remarks: Vec<String>,
 }
 
 /// A key whose value cannot be used, and why.
@@ -99,15 +124,10 @@ impl Default for Config {
             storage: storage::config::Config::default(),
             overrides: Overrides::default(),
             memory: Memory::default(),
-            stream_over_http_enabled: NotApplicable::default(),
-            usage_report: NotApplicable::default(),
-            memberlist: NotApplicable::default(),
-            metrics_generator: NotApplicable::default(),
-            metrics_generator_client: NotApplicable::default(),
-            ingester_client: NotApplicable::default(),
-            live_store_client: NotApplicable::default(),
-            cache: NotApplicable::default(),
+            expand_env: false,
             not_applicable: Vec::new(),
+            moved: Vec::new(),
+            remarks: Vec::new(),
         }
     }
 }
@@ -118,7 +138,7 @@ impl Config {
     /// # Errors
     /// One that names the file, the place in it, and the key or value that is wrong.
     pub fn read(path: &Path) -> Result<Self> {
-        Self::checked(yaml::read(path)?).map_err(|error| error.in_file(path))
+        Sources::file(path).config()
     }
 
     /// Parses and checks YAML; an empty text is the default configuration.
@@ -126,17 +146,28 @@ impl Config {
     /// # Errors
     /// One that names the key or value that is wrong, with its line and column.
     pub fn parse(yaml: &str) -> Result<Self> {
-        Ok(Self::checked(yaml::parse(yaml)?)?)
+        Sources::default().config_of(yaml)
     }
 
-    fn checked(parsed: Parsed<Self>) -> Result<Self, yaml::Error> {
+    fn checked(mut parsed: Parsed<Self>, missing_variables: Vec<String>) -> Result<Self, yaml::Error> {
         match parsed.value.check() {
             Ok(ignored_of_tenants) => {
-                let not_applicable = [parsed.ignored, ignored_of_tenants].concat();
-                Ok(Self { not_applicable, ..parsed.value })
+                let config = &mut parsed.value;
+                config.not_applicable = [parsed.ignored, ignored_of_tenants].concat();
+                config.remarks = config.remarks(&missing_variables);
+                Ok(parsed.value)
             }
             Err(Unusable { key, reason }) => Err(parsed.error_at(key, format!("{key}: {reason}"))),
         }
+    }
+
+    fn remarks(&self, missing_variables: &[String]) -> Vec<String> {
+        let missing = missing_variables.iter().map(|name| {
+            format!("the variable {name} is not set and has no default, so nothing stands in its place")
+        });
+        let target = (self.target != "all")
+            .then(|| format!("target {:?} is no part of its own here: this process runs all parts", self.target));
+        missing.chain(target).collect()
     }
 
     /// Whether a process can be started with these values; gives the keys that the file with the limits of tenants has
@@ -146,8 +177,8 @@ impl Config {
         let longer_than_nothing =
             |key, duration: Duration| ensure(!duration.is_zero(), key, "must be longer than 0s".into());
 
-        let only_all = format!("{:?} is not known, the only target so far is \"all\"", self.target);
-        ensure(self.target == "all", "target", only_all)?;
+        let unknown_target = format!("{:?} is not known; write \"all\", there are no other processes", self.target);
+        ensure(self.target == "all" || TARGETS_OF_TEMPO.contains(&&*self.target), "target", unknown_target)?;
         let block_bytes = format!("must be between 1 and {MAX_BLOCK_BYTES}");
         let has_block_bytes = self.ingester.max_block_bytes.is_none_or(|bytes| (1..=MAX_BLOCK_BYTES).contains(&bytes));
         ensure(has_block_bytes, "ingester.max_block_bytes", block_bytes)?;
@@ -176,7 +207,7 @@ impl Config {
                  storage.trace.blocklist_poll: blocks are read and written for so long"
             ),
         )?;
-        let retention = self.overrides.retention(self.block_retention());
+        let retention = self.overrides.retention(self.block_retention(), self.expand_env);
         retention
             .map(|retention| retention.ignored)
             .map_err(|error| Unusable { key: "overrides.per_tenant_override_config", reason: format!("{error:#}") })
@@ -187,9 +218,30 @@ impl Config {
         &self.not_applicable
     }
 
+    /// Tempo's keys in this file that have another name here, with that name.
+    pub fn moved(&self) -> &[(String, String)] {
+        &self.moved
+    }
+
+    /// One line for each key that changes nothing, and for what else the operator should know.
+    pub fn warnings(&self) -> Vec<String> {
+        let not_applied = self.not_applicable.iter();
+        let not_applied = not_applied.map(|key| format!("{key} does not apply here and is ignored: {}", not_applied::reason(key)));
+        not_applied.chain(self.remarks.iter().cloned()).collect()
+    }
+
     /// The effective configuration as YAML.
     pub fn to_yaml(&self) -> String {
         serde_saphyr::to_string(self).unwrap_or_else(|error| format!("# {error}\n"))
+    }
+
+    /// What differs from the defaults, as YAML.
+    pub fn changes_to_yaml(&self) -> String {
+        let values = |config: &Self| serde_json::to_value(config).unwrap_or_default();
+        match changes(values(self), &values(&Self::default())) {
+            Some(changes) => serde_saphyr::to_string(&changes).unwrap_or_else(|error| format!("# {error}\n")),
+            None => String::new(),
+        }
     }
 
     /// Settings of the edge.
@@ -240,7 +292,7 @@ impl Config {
     /// # Errors
     /// One that names the file and what is wrong in it.
     pub fn retention(&self) -> Result<storage::retention::Config> {
-        Ok(self.overrides.retention(self.block_retention())?.config)
+        Ok(self.overrides.retention(self.block_retention(), self.expand_env)?.config)
     }
 
     fn block_retention(&self) -> Duration {
@@ -282,6 +334,22 @@ impl Config {
             max_block_duration: self.ingester.max_block_duration.get(),
             ..defaults
         }
+    }
+}
+
+/// What of a value is not in the default. A section that lacks a key of the default counts as a whole: there the absence
+/// of a key means something.
+fn changes(value: Value, default: &Value) -> Option<Value> {
+    match (value, default) {
+        (Value::Object(section), Value::Object(defaults)) if defaults.keys().all(|key| section.contains_key(key)) => {
+            let changed = section.into_iter().filter_map(|(key, value)| {
+                let default = defaults.get(&key).unwrap_or(&Value::Null);
+                Some((key, changes(value, default)?))
+            });
+            let changed: Map<String, Value> = changed.collect();
+            (!changed.is_empty()).then_some(Value::Object(changed))
+        }
+        (value, default) => (value != *default).then_some(value),
     }
 }
 

@@ -1,13 +1,12 @@
 //! Arguments → config → app → run until a signal → ordered stop.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Error, Result};
-use clap::Parser;
+use clap::{ArgAction, Parser};
 use mosso::app::App;
-use mosso::config::Config;
+use mosso::config::{Config, Sources, flags};
 use mosso::{cli, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
@@ -19,16 +18,24 @@ mod memory;
 #[derive(Parser)]
 #[command(name = "mosso", version, subcommand_negates_reqs = true)]
 struct Arguments {
-    /// YAML file with Tempo's keys; `-config.file` works too.
+    /// YAML file with Tempo's keys; `-config.file` works too. Each key is a flag as well: `-server.http-listen-port=3200`.
     #[arg(long = "config.file", value_name = "FILE", global = true)]
     config_file: Option<PathBuf>,
+    /// Put variables of the environment in place of `${VARIABLE}` and `${VARIABLE:default}` in the file.
+    #[arg(long = "config.expand-env", global = true, num_args = 0..=1, require_equals = true)]
+    #[arg(default_value_t = false, default_missing_value = "true", action = ArgAction::Set, value_name = "BOOL")]
+    expand_env: bool,
+    /// Check the configuration and exit.
+    #[arg(long = "config.verify", num_args = 0..=1, require_equals = true)]
+    #[arg(default_value_t = false, default_missing_value = "true", action = ArgAction::Set, value_name = "BOOL")]
+    verify: bool,
     #[command(subcommand)]
     command: Option<cli::Command>,
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse_from(std::env::args_os().map(with_two_dashes));
-    match run(arguments) {
+    let flags::Arguments { flags, others } = flags::Arguments::split(std::env::args_os());
+    match run(Arguments::parse_from(others), flags) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("mosso: {}", in_one_line(&error));
@@ -48,25 +55,21 @@ fn in_one_line(error: &anyhow::Error) -> String {
     text.replace('\n', " | ")
 }
 
-/// Go's flags have one dash: `-config.file=x`.
-fn with_two_dashes(argument: OsString) -> OsString {
-    match argument.to_str() {
-        Some(text) if text.starts_with("-config.") => format!("-{text}").into(),
-        _ => argument,
-    }
-}
-
 /// Most threads that read and write local files at a time. Each sets memory aside.
 const MAX_BLOCKING_THREADS: usize = 16;
 
-fn run(arguments: Arguments) -> Result<ExitCode> {
+fn run(arguments: Arguments, flags: Vec<flags::Flag>) -> Result<ExitCode> {
+    let sources = Sources { file: arguments.config_file, expand_env: arguments.expand_env, flags };
     if let Some(command) = arguments.command {
-        return cli::run(command, arguments.config_file.as_deref());
+        return cli::run(command, &sources);
     }
-    let config = arguments.config_file.map_or_else(|| Ok(Config::default()), |file| Config::read(&file))?;
+    if arguments.verify {
+        return cli::verify(&sources);
+    }
+    let config = sources.config()?;
     telemetry::init(&config.server)?;
-    for key in config.not_applicable() {
-        warn!(key, "this key of Tempo's does not apply here and is ignored");
+    for warning in config.warnings() {
+        warn!("{warning}");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

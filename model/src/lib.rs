@@ -15,7 +15,6 @@ pub mod attribute;
 pub mod error_kind;
 pub mod id;
 pub mod known_tenants;
-pub mod not_applicable;
 pub mod tenant;
 pub mod time_range;
 
@@ -23,6 +22,5 @@ pub use attribute::{Intrinsic, Scope};
 pub use error_kind::ErrorKind;
 pub use id::{BlockId, SpanId, TraceId};
 pub use known_tenants::KnownTenants;
-pub use not_applicable::NotApplicable;
 pub use tenant::TenantId;
 pub use time_range::TimeRange;

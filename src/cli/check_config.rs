@@ -1,17 +1,17 @@
 //! `mosso check-config`: whether a configuration file can be used.
 
-use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Result;
 
-use crate::config::Config;
+use crate::config::Sources;
 
-pub(super) fn run(file: &Path) -> Result<ExitCode> {
-    let config = Config::read(file)?;
-    for key in config.not_applicable() {
-        println!("{}: {key} does not apply here and is ignored", file.display());
+pub(super) fn run(sources: &Sources) -> Result<ExitCode> {
+    let config = sources.config()?;
+    let name = sources.file.as_ref().map_or_else(|| "defaults".to_owned(), |file| file.display().to_string());
+    for warning in config.warnings() {
+        println!("{name}: {warning}");
     }
-    println!("{}: ok", file.display());
+    println!("{name}: ok");
     Ok(ExitCode::SUCCESS)
 }

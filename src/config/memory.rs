@@ -1,7 +1,7 @@
 //! `memory`: what the process may take, and how the other sections follow from it.
 
 use anyhow::{Result, bail};
-use model::NotApplicable;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use storage::MemoryBudget;
 use storage::memory_budget::{LEAST_BUDGET_BYTES, Parts};
@@ -9,16 +9,12 @@ use storage::memory_budget::{LEAST_BUDGET_BYTES, Parts};
 use super::Config;
 
 /// `memory`
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Memory {
     /// Bytes that are divided among caches, queries, live spans and compaction. 0: three fifths of what the control group
     /// of the process, or else the machine, has. What other sections set stands beside it.
     pub budget_bytes: u64,
-    #[serde(skip_serializing)]
-    pub automemlimit_enabled: NotApplicable,
-    #[serde(skip_serializing)]
-    pub automemlimit_ratio: NotApplicable,
 }
 
 impl Memory {

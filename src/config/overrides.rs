@@ -1,22 +1,25 @@
 //! `overrides`: what differs by tenant.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use model::{NotApplicable, TenantId};
+use model::TenantId;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use storage::config::GoDuration;
+use storage::config::{GoDuration, optional_path};
 use storage::retention;
 
+use super::sources::Tree;
 use super::yaml::{self, Parsed};
+use super::{moved, tempo_keys};
 
 /// Stands for every tenant that the file does not name.
 const ANY_TENANT: &str = "*";
 
 /// `overrides`
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Overrides {
     /// Of tenants that the file does not name.
@@ -24,42 +27,21 @@ pub struct Overrides {
     /// A file with the limits of tenants, read at start: `overrides: {"team-a": {compaction: {block_retention: 48h}}}`.
     /// What it says of a tenant, or of `"*"` for all others, takes the place of `defaults` as a whole.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "optional_path")]
     pub per_tenant_override_config: Option<PathBuf>,
-    #[serde(skip_serializing)]
-    pub per_tenant_override_period: NotApplicable,
-    #[serde(skip_serializing)]
-    pub user_configurable_overrides: NotApplicable,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
     pub compaction: CompactionLimits,
-    #[serde(skip_serializing)]
-    pub ingestion: NotApplicable,
-    #[serde(skip_serializing)]
-    pub read: NotApplicable,
-    #[serde(skip_serializing)]
-    pub global: NotApplicable,
-    #[serde(skip_serializing)]
-    pub metrics_generator: NotApplicable,
-    #[serde(skip_serializing)]
-    pub forwarders: NotApplicable,
-    #[serde(skip_serializing)]
-    pub storage: NotApplicable,
-    #[serde(skip_serializing)]
-    pub cost_attribution: NotApplicable,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct CompactionLimits {
     /// How long spans are kept; 0 for `compactor.compaction.block_retention`.
     pub block_retention: GoDuration,
-    #[serde(skip_serializing)]
-    pub compaction_window: NotApplicable,
-    #[serde(skip_serializing)]
-    pub compaction_disabled: NotApplicable,
 }
 
 /// The file.
@@ -81,14 +63,14 @@ impl Overrides {
     ///
     /// # Errors
     /// One that names the file and what is wrong in it.
-    pub(super) fn retention(&self, otherwise: Duration) -> Result<Retention> {
+    pub(super) fn retention(&self, otherwise: Duration, expand_env: bool) -> Result<Retention> {
         let keep = |limits: &Limits| match limits.compaction.block_retention.get() {
             Duration::ZERO => otherwise,
             retention => retention,
         };
         let mut config = retention::Config { default: keep(&self.defaults), per_tenant: HashMap::new() };
         let Some(path) = &self.per_tenant_override_config else { return Ok(Retention { config, ignored: Vec::new() }) };
-        let file: Parsed<PerTenant> = yaml::read(path)?;
+        let file = read(path, expand_env)?;
         for (name, limits) in file.value.overrides {
             if name == ANY_TENANT {
                 config.default = keep(&limits);
@@ -100,4 +82,11 @@ impl Overrides {
         let ignored = file.ignored.into_iter().map(|key| format!("{key} of {}", path.display())).collect();
         Ok(Retention { config, ignored })
     }
+}
+
+/// Reads the file with the limits of tenants.
+fn read(path: &Path, expand_env: bool) -> Result<Parsed<PerTenant>> {
+    let Tree { mut root, .. } = Tree::read(path, expand_env)?;
+    moved::settle_tenants(&mut root);
+    yaml::read(root, tempo_keys::per_tenant()).map_err(|error| error.in_file(path))
 }

@@ -4,28 +4,26 @@ use std::fmt;
 use std::str::FromStr;
 
 use api::{ListenAddress, ListenHost};
-use model::NotApplicable;
+use schemars::JsonSchema;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use storage::config::GoDuration;
 
 /// `server`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Server {
     /// Where the HTTP API listens. Loopback unless told otherwise: there is no authentication.
     pub http_listen_address: ListenHost,
+    /// Port of the HTTP API, which gRPC shares.
     pub http_listen_port: u16,
     /// The environment variable `RUST_LOG` goes before it.
     pub log_level: LogLevel,
+    /// How a line of the log is written.
     pub log_format: LogFormat,
-    #[serde(skip_serializing)]
-    pub grpc_listen_port: NotApplicable,
-    #[serde(skip_serializing)]
-    pub grpc_listen_address: NotApplicable,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// One line with `key=value` fields.
@@ -35,8 +33,9 @@ pub enum LogFormat {
 }
 
 /// The least severe lines that are written.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase", try_from = "String")]
+#[schemars(!try_from)]
 pub enum LogLevel {
     Error,
     /// Also `warning`.
@@ -82,33 +81,31 @@ impl Default for Server {
             http_listen_port: 3200,
             log_level: LogLevel::default(),
             log_format: LogFormat::default(),
-            grpc_listen_port: NotApplicable::default(),
-            grpc_listen_address: NotApplicable::default(),
         }
     }
 }
 
 /// `distributor`
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Distributor {
     pub receivers: Receivers,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Receivers {
     pub otlp: Otlp,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Otlp {
     pub protocols: OtlpProtocols,
 }
 
 /// A protocol that is named listens, with or without settings; without this section both do.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct OtlpProtocols {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grpc: Option<GrpcReceiver>,
@@ -157,9 +154,10 @@ impl Default for OtlpProtocols {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct GrpcReceiver {
+    /// Where OTLP over gRPC is received: `host:port`.
     pub endpoint: ListenAddress,
     /// Largest request, in MiB, after decompression (Tempo's default).
     pub max_recv_msg_size_mib: usize,
@@ -171,9 +169,10 @@ impl Default for GrpcReceiver {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct HttpReceiver {
+    /// Where OTLP over HTTP is received: `host:port`.
     pub endpoint: ListenAddress,
     /// Largest body, in bytes, after decompression (Tempo's default).
     pub max_request_body_size: usize,
@@ -186,21 +185,16 @@ impl Default for HttpReceiver {
 }
 
 /// `ingester`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct IngesterSection {
-    /// See [`ingester::Config::max_block_duration`].
+    /// Age at which live spans become a block at the latest.
     pub max_block_duration: GoDuration,
-    /// See [`ingester::Config::max_block_bytes`]. Not set: from the memory of the process.
+    /// Bytes of memory that live spans hold before they become a block; four times as many are held while one is written.
+    /// Not set: from the memory of the process.
     pub max_block_bytes: Option<usize>,
-    /// See [`ingester::Config::max_queued_bytes`]. Not set: from the memory of the process.
+    /// Bytes of requests that may wait for the log. Not set: from the memory of the process.
     pub max_queued_bytes: Option<usize>,
-    #[serde(skip_serializing)]
-    pub trace_idle_period: NotApplicable,
-    #[serde(skip_serializing)]
-    pub flush_check_period: NotApplicable,
-    #[serde(skip_serializing)]
-    pub complete_block_timeout: NotApplicable,
 }
 
 impl Default for IngesterSection {
@@ -210,21 +204,18 @@ impl Default for IngesterSection {
             max_block_duration: GoDuration::from_secs(defaults.max_block_duration.as_secs()),
             max_block_bytes: None,
             max_queued_bytes: None,
-            trace_idle_period: NotApplicable::default(),
-            flush_check_period: NotApplicable::default(),
-            complete_block_timeout: NotApplicable::default(),
         }
     }
 }
 
 /// `compactor`
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Compactor {
     pub compaction: Compaction,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Compaction {
     /// How long spans are kept after their end, or after they were written if that is later. 7 days.
@@ -238,7 +229,7 @@ pub struct Compaction {
     /// Most bytes of a merged block. 2 GiB: a block is rewritten as a whole, and larger ones make no query faster.
     pub max_block_bytes: u64,
     /// How long the files of a block stay that was merged, has expired, or was never finished. 1 hour (Tempo's default):
-    /// longer than any query takes, and than any block may be under way. See [`storage::garbage::least_grace`].
+    /// longer than any query takes, and than any block may be under way.
     pub compacted_block_retention: GoDuration,
 }
 
@@ -256,40 +247,35 @@ impl Default for Compaction {
 }
 
 /// `querier`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct QuerierSection {
     pub search: QuerierSearch,
-    /// See [`querier::Config::max_concurrent_reads`]. Not set: as many as all queries together may.
+    /// Row groups that one query reads at the same time. Not set: as many as all queries together may.
     pub max_concurrent_reads: Option<usize>,
-    /// See [`querier::Config::max_concurrent_scans`].
+    /// Scans that one query has under way at a time; each holds what it reads ahead.
     pub max_concurrent_scans: usize,
-    /// See [`querier::Config::max_bytes_per_query`].
+    /// Compressed bytes of blocks that one query may read; more end it. Set it lower where reading costs money.
     pub max_bytes_per_query: u64,
-    /// See [`querier::Config::max_memory_bytes_per_query`]. Not set: from the memory of the process.
+    /// Bytes that one query may gather. Not set: from the memory of the process.
     pub max_memory_bytes_per_query: Option<u64>,
-    /// See [`querier::Config::max_metrics_samples`].
+    /// Numbers that one metrics query may hold: series times intervals.
     pub max_metrics_samples: usize,
-    /// See [`querier::Config::metrics_cache_max_bytes`]. Not set: from the memory of the process.
+    /// Bytes of what blocks gave to metrics queries, kept for those that ask again; 0 keeps nothing. Not set: from the
+    /// memory of the process.
     pub metrics_cache_max_bytes: Option<u64>,
-    /// See [`querier::Config::max_bytes_per_trace`].
+    /// Bytes of a trace from which on only its first spans are given.
     pub max_bytes_per_trace: usize,
-    /// See [`querier::Config::max_bytes_per_tag_answer`].
+    /// Bytes of tag names or values in one answer; what goes beyond is left out.
     pub max_bytes_per_tag_answer: usize,
-    /// See [`querier::Config::trace_reach_seconds`].
+    /// Seconds from a known part of a trace within which its other parts are looked for.
     pub trace_reach_seconds: u64,
-    #[serde(skip_serializing)]
-    pub max_concurrent_queries: NotApplicable,
-    #[serde(skip_serializing)]
-    pub trace_by_id: NotApplicable,
-    #[serde(skip_serializing)]
-    pub frontend_worker: NotApplicable,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct QuerierSearch {
-    /// How long any query may take, not a search only. See [`querier::Config::max_query_time`].
+    /// How long any query may take, not a search only.
     pub query_timeout: GoDuration,
 }
 
@@ -307,9 +293,6 @@ impl Default for QuerierSection {
             max_bytes_per_trace: defaults.max_bytes_per_trace,
             max_bytes_per_tag_answer: defaults.max_bytes_per_tag_answer,
             trace_reach_seconds: defaults.trace_reach_seconds,
-            max_concurrent_queries: NotApplicable::default(),
-            trace_by_id: NotApplicable::default(),
-            frontend_worker: NotApplicable::default(),
         }
     }
 }
@@ -321,52 +304,38 @@ impl Default for QuerierSearch {
 }
 
 /// `query_frontend`
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct QueryFrontend {
     /// How far before now a search ends. 0: the newest spans are found at once.
+    #[serde(deserialize_with = "none_before_zero")]
     pub query_end_cutoff: GoDuration,
     /// How long a query may take with all that is around it. 0, as in Tempo: `querier.search.query_timeout` is enough.
     pub api_timeout: GoDuration,
     pub search: FrontendSearch,
-    #[serde(skip_serializing)]
-    pub trace_by_id: NotApplicable,
-    #[serde(skip_serializing)]
-    pub metrics: NotApplicable,
-    #[serde(skip_serializing)]
-    pub max_outstanding_per_tenant: NotApplicable,
-    #[serde(skip_serializing)]
-    pub max_retries: NotApplicable,
+}
+
+/// Reads a duration; one before zero, which moves the end of a query past now in Tempo, is none.
+fn none_before_zero<'de, D: Deserializer<'de>>(deserializer: D) -> Result<GoDuration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let text = if text.starts_with('-') { "0" } else { &text };
+    GoDuration::deserialize(serde::de::value::StrDeserializer::new(text))
 }
 
 /// `query_frontend.search`: what a client may ask of a search.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct FrontendSearch {
-    /// See [`api::QueryConfig::default_result_limit`].
+    /// Traces in an answer when the client does not say.
     pub default_result_limit: usize,
-    /// See [`api::QueryConfig::max_result_limit`].
+    /// Most traces that a client may ask for; 0 for any number.
     pub max_result_limit: usize,
-    /// See [`api::QueryConfig::default_spans_per_span_set`].
+    /// Spans of a span set when the client does not say.
     pub default_spans_per_span_set: usize,
-    /// See [`api::QueryConfig::max_spans_per_span_set`].
+    /// Most spans of a span set that a client may ask for; 0 for any number.
     pub max_spans_per_span_set: usize,
     /// Longest range of a search and of tags; 0 for any.
     pub max_duration: GoDuration,
-    #[serde(skip_serializing)]
-    pub concurrent_jobs: NotApplicable,
-    #[serde(skip_serializing)]
-    pub target_bytes_per_job: NotApplicable,
-    #[serde(skip_serializing)]
-    pub query_backend_after: NotApplicable,
-    #[serde(skip_serializing)]
-    pub query_ingesters_until: NotApplicable,
-    #[serde(skip_serializing)]
-    pub duration_slo: NotApplicable,
-    #[serde(skip_serializing)]
-    pub throughput_bytes_slo: NotApplicable,
-    #[serde(skip_serializing)]
-    pub metadata_slo: NotApplicable,
 }
 
 impl Default for FrontendSearch {
@@ -378,13 +347,6 @@ impl Default for FrontendSearch {
             default_spans_per_span_set: defaults.default_spans_per_span_set,
             max_spans_per_span_set: defaults.max_spans_per_span_set,
             max_duration: GoDuration::from_secs(defaults.max_search_range_seconds),
-            concurrent_jobs: NotApplicable::default(),
-            target_bytes_per_job: NotApplicable::default(),
-            query_backend_after: NotApplicable::default(),
-            query_ingesters_until: NotApplicable::default(),
-            duration_slo: NotApplicable::default(),
-            throughput_bytes_slo: NotApplicable::default(),
-            metadata_slo: NotApplicable::default(),
         }
     }
 }

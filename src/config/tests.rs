@@ -69,7 +69,7 @@ fn wrong_keys_and_values_are_named() {
     assert!(error("compactor: {compaction: {compaction_window: 0s}}").contains("compaction_window"));
     assert!(error("compactor: {compaction: {compacted_block_retention: 0s}}").contains("at least 2520s"));
     assert!(error("storage: {trace: {blocklist_poll: 0s}}").contains("blocklist_poll"));
-    assert!(error("target: querier").contains("target: \"querier\" is not known"));
+    assert!(error("target: queriers").contains("target: \"queriers\" is not known"));
 }
 
 #[test]
@@ -107,7 +107,14 @@ fn a_wrong_key_is_answered_in_one_line_with_its_place_and_the_nearest_known_key(
             "distributor: {receivers: {otlp: {protocols: {gprc: }}}}",
             "1:46: distributor.receivers.otlp.protocols: unknown key `gprc`; did you mean `grpc`?",
         ),
-        ("distributor: {receivers: {jaeger: {}}}", "1:27: distributor.receivers: unknown key `jaeger`; known are otlp"),
+        (
+            "distributor: {receivers: {jager: {}}}",
+            "1:27: distributor.receivers: unknown key `jager`; did you mean `jaeger`?",
+        ),
+        (
+            "memberlist: {join_member: []}",
+            "1:14: memberlist: unknown key `join_member`; did you mean `join_members`?",
+        ),
         (
             "storage:\n  trace:\n    backend: s4\n",
             "3:14: storage.trace.backend: unknown value `s4`; did you mean `s3`?",
@@ -239,7 +246,7 @@ fn a_broken_file_of_overrides_is_named() {
         assert!(error.contains("overrides.yaml") && error.contains(wrong), "{error}");
     }
     assert!(error("overrides: {per_tenant_override_config: FILE.gone}", "").contains("overrides.yaml.gone"));
-    assert!(error("overrides: {block_retention: 1h}", "").contains("block_retention"));
+    assert!(error("overrides: {block_retension: 1h}", "").contains("block_retension"));
 }
 
 #[test]
@@ -247,4 +254,108 @@ fn the_effective_configuration_is_a_configuration() {
     let config = Config::parse("server: {log_level: debug}").unwrap();
     let again = Config::parse(&config.to_yaml()).unwrap();
     assert_eq!(again, config);
+}
+
+/// A file with every key of Tempo at its default.
+fn every_key_of_tempo() -> String {
+    let mut root = Map::new();
+    for (path, value) in tempo_keys::table().values() {
+        let default = match value.kind {
+            tempo_keys::Kind::List => Value::Array(Vec::new()),
+            tempo_keys::Kind::Map | tempo_keys::Kind::Any => Value::Object(Map::new()),
+            tempo_keys::Kind::Text => Value::from(value.default),
+            _ if value.default.is_empty() => Value::Null,
+            _ => serde_json::from_str(value.default).unwrap(),
+        };
+        let mut names: Vec<&str> = path.split('.').collect();
+        let name = names.pop().unwrap();
+        let mut section = &mut root;
+        for name in names {
+            let entry = section.entry(name).or_insert_with(|| Value::Object(Map::new()));
+            section = entry.as_object_mut().unwrap();
+        }
+        section.insert(name.to_owned(), default);
+    }
+    serde_json::to_string_pretty(&root).unwrap()
+}
+
+#[test]
+fn a_file_with_every_key_of_tempo_at_its_default_can_be_used() {
+    let config = Config::parse(&every_key_of_tempo()).unwrap();
+    assert_eq!(config.server.http_listen_port, 3200);
+    assert_eq!(config.data_dir, PathBuf::from("./data"));
+    assert_eq!(config.storage.trace.local.path, None, "an empty path is none");
+    for ignored in ["memberlist", "live_store.ring", "server.grpc_listen_port", "query_frontend.weights"] {
+        let is_ignored = |key: &String| *key == ignored || ignored.starts_with(&format!("{key}."));
+        assert!(config.not_applicable().iter().any(is_ignored), "{ignored}");
+    }
+    assert!(config.warnings().iter().all(|warning| !warning.ends_with(": ")), "each has its reason");
+}
+
+#[test]
+fn settings_of_tempo_3_and_flat_limits_are_taken_under_our_names() {
+    let config = Config::parse(
+        "
+auth_enabled: true
+live_store: {max_block_duration: 45s, max_trace_idle: 5s}
+backend_worker: {compaction: {block_retention: 48h}}
+backend_scheduler: {provider: {compaction: {compaction: {block_retention: 24h, compaction_window: 10m}}}}
+overrides: {block_retention: 12h, metrics_generator_processors: [span-metrics]}
+",
+    )
+    .unwrap();
+    assert!(config.multitenancy_enabled);
+    assert_eq!(config.ingester().max_block_duration.as_secs(), 45);
+    assert_eq!(config.compactor.compaction.block_retention.as_secs(), 48 * 3600, "the first name counts");
+    assert_eq!(config.compaction().window.as_secs(), 600);
+    assert_eq!(config.overrides.defaults.compaction.block_retention.as_secs(), 12 * 3600);
+    let ignored = ["live_store", "backend_scheduler", "overrides.defaults.metrics_generator"];
+    assert_eq!(config.not_applicable(), ignored);
+    assert!(config.moved().contains(&("auth_enabled".to_owned(), "multitenancy_enabled".to_owned())));
+    let both = Config::parse("compactor: {compaction: {block_retention: 1h}}\nbackend_worker: {compaction: {block_retention: 2h}}");
+    assert_eq!(both.unwrap().compactor.compaction.block_retention.as_secs(), 3600, "our name counts");
+}
+
+#[test]
+fn flags_go_before_the_file_and_are_named_when_they_are_wrong() {
+    let with = |key: &str, value: &str| {
+        let flags = vec![flags::Flag { key: key.to_owned(), value: value.to_owned() }];
+        Sources { flags, ..Sources::default() }.config_of("server: {http_listen_port: 1, log_level: warn}")
+    };
+    let config = with("server.http_listen_port", "2").unwrap();
+    assert_eq!((config.server.http_listen_port, config.server.log_level), (2, LogLevel::Warn));
+    assert_eq!(with("storage.trace.backend", "memory").unwrap().storage.trace.backend.is_remote(), false);
+    assert_eq!(with("memberlist.bind_port", "7946").unwrap().not_applicable(), ["memberlist"]);
+    let error = with("server.http_listen_port", "many").unwrap_err().to_string();
+    assert_eq!(error, "command line: server.http_listen_port: expected a whole number, found \"many\"");
+}
+
+#[test]
+fn variables_of_the_environment_stand_in_the_file_when_they_are_asked_for() {
+    let yaml = "http_api_prefix: ${MOSSO_TEST_GONE:/tempo}\ntarget: '${MOSSO_TEST_GONE}'";
+    let config = Sources { expand_env: true, ..Sources::default() }.config_of(yaml).unwrap();
+    assert_eq!(config.api().http_api_prefix.to_string(), "/tempo");
+    assert!(config.warnings()[0].contains("MOSSO_TEST_GONE is not set"), "{:?}", config.warnings());
+    assert!(Config::parse(yaml).is_err(), "without being asked, nothing is replaced");
+}
+
+#[test]
+fn targets_of_tempo_run_all_parts_with_a_warning() {
+    let config = Config::parse("target: scalable-single-binary").unwrap();
+    assert!(config.warnings()[0].contains("runs all parts"), "{:?}", config.warnings());
+    assert_eq!(Config::parse("target: all").unwrap().warnings(), Vec::<String>::new());
+}
+
+#[test]
+fn what_receivers_have_of_their_own_is_read_over_and_slips_are_not() {
+    let yaml = "
+distributor:
+  receivers:
+    jaeger: {protocols: {thrift_http: {endpoint: '0.0.0.0:14268', sampling: {any: thing}}}}
+    otlp: {protocols: {grpc: {endpoint: '0.0.0.0:4317', keepalive: {server_parameters: {time: 1m}}}}}
+";
+    let ignored = ["distributor.receivers.jaeger", "distributor.receivers.otlp.protocols.grpc.keepalive"];
+    assert_eq!(Config::parse(yaml).unwrap().not_applicable(), ignored);
+    let error = Config::parse(&yaml.replace("keepalive", "keepalife")).unwrap_err().to_string();
+    assert!(error.contains("did you mean `keepalive`"), "{error}");
 }

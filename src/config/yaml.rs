@@ -12,11 +12,13 @@ use std::cell::RefCell;
 use std::fmt;
 use std::path::Path;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::anyhow;
 use serde::de::DeserializeOwned;
 
 use self::deserialize::Reader;
-use self::node::Node;
+use super::tempo_keys;
+
+pub(super) use self::node::Node;
 
 /// What a text says.
 #[derive(Debug)]
@@ -42,14 +44,25 @@ pub struct Place {
     pub column: u64,
 }
 
+impl Place {
+    /// Of what a flag says.
+    pub(super) const COMMAND_LINE: Self = Self { line: 0, column: 0 };
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if *self == Self::COMMAND_LINE {
+            return f.write_str("command line");
+        }
         write!(f, "{}:{}", self.line, self.column)
     }
 }
 
 impl Error {
     pub(super) fn in_file(&self, path: &Path) -> anyhow::Error {
+        if self.place == Some(Place::COMMAND_LINE) {
+            return anyhow!("{self}");
+        }
         let separator = if self.place.is_some() { ":" } else { ": " };
         anyhow!("{}{separator}{self}", path.display())
     }
@@ -65,17 +78,10 @@ impl fmt::Display for Error {
     }
 }
 
-/// Reads a file. An error begins with `file:line:column`, which editors jump to.
-pub(super) fn read<T: DeserializeOwned>(path: &Path) -> anyhow::Result<Parsed<T>> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
-    parse(&text).map_err(|error| error.in_file(path))
-}
-
-/// Reads a text; one without content is the default.
-pub(super) fn parse<T: DeserializeOwned>(text: &str) -> Result<Parsed<T>, Error> {
-    let root = Node::parse(text)?;
+/// Reads a tree as a type. Keys that only Tempo knows are read over.
+pub(super) fn read<T: DeserializeOwned>(root: Node, known: &'static tempo_keys::Key) -> Result<Parsed<T>, Error> {
     let ignored = RefCell::default();
-    let value = T::deserialize(Reader::of(&root, &ignored))?;
+    let value = T::deserialize(Reader::of(&root, known, &ignored))?;
     Ok(Parsed { value, ignored: ignored.into_inner(), root })
 }
 

@@ -8,8 +8,8 @@ mod secret;
 
 use std::path::PathBuf;
 
-use model::NotApplicable;
-use serde::{Deserialize, Serialize};
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::paths::DataDir;
 
@@ -26,13 +26,13 @@ pub(crate) const DEFAULT_PART_BYTES: u64 = 8 << 20;
 pub(crate) const DEFAULT_ATTEMPTS: usize = 10;
 
 /// Where data is kept.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     pub trace: TraceConfig,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TraceConfig {
     /// Which object store holds the blocks. Default `local`: it needs nothing else to run.
@@ -55,17 +55,6 @@ pub struct TraceConfig {
     /// How often blocks that other processes have published or removed are looked for. 1 minute: they become blocks after
     /// some minutes, and a look costs one LIST for each tenant.
     pub blocklist_poll: GoDuration,
-
-    #[serde(skip_serializing)]
-    pub block: NotApplicable,
-    #[serde(skip_serializing)]
-    pub blocklist_poll_concurrency: NotApplicable,
-    #[serde(skip_serializing)]
-    pub cache: NotApplicable,
-    #[serde(skip_serializing)]
-    pub pool: NotApplicable,
-    #[serde(skip_serializing)]
-    pub search: NotApplicable,
 }
 
 /// For `skip_serializing_if`.
@@ -73,11 +62,12 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Backend {
     /// Files in a local folder.
     #[default]
+    #[serde(alias = "")]
     Local,
     /// S3, or what speaks its protocol.
     S3,
@@ -96,15 +86,23 @@ impl Backend {
     }
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct FolderConfig {
+    /// A folder. Not set: one in `data_dir`.
+    #[serde(deserialize_with = "optional_path")]
     pub path: Option<PathBuf>,
+}
+
+/// Reads a path; an empty one is none, as in Tempo.
+pub fn optional_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
+    let path = Option::<PathBuf>::deserialize(deserializer)?;
+    Ok(path.filter(|path| !path.as_os_str().is_empty()))
 }
 
 /// What is kept in memory of stored blocks between queries. What is not set follows from the memory of the process
 /// ([`MemoryBudget`](crate::MemoryBudget)).
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct BlockCacheConfig {
     /// Bytes of small tables, footers, indexes and trace maps. 96 MiB hold the tables of some 500,000 traces.
@@ -124,11 +122,6 @@ impl Default for TraceConfig {
             gcs: GcsConfig::default(),
             azure: AzureConfig::default(),
             blocklist_poll: GoDuration::from_secs(60),
-            block: NotApplicable::default(),
-            blocklist_poll_concurrency: NotApplicable::default(),
-            cache: NotApplicable::default(),
-            pool: NotApplicable::default(),
-            search: NotApplicable::default(),
         }
     }
 }
@@ -157,19 +150,6 @@ impl TraceConfig {
         }
     }
 
-    /// Tempo's keys in this section that change nothing here.
-    pub fn not_applicable(&self) -> Vec<&'static str> {
-        let keys = [
-            ("storage.trace.block", &self.block),
-            ("storage.trace.blocklist_poll_concurrency", &self.blocklist_poll_concurrency),
-            ("storage.trace.cache", &self.cache),
-            ("storage.trace.pool", &self.pool),
-            ("storage.trace.search", &self.search),
-        ];
-        let stores = self.s3.not_applicable().into_iter().chain(self.gcs.not_applicable());
-        let all = keys.into_iter().chain(stores).chain(self.azure.not_applicable());
-        all.filter(|(_, key)| key.is_present()).map(|(name, _)| name).collect()
-    }
 }
 
 #[cfg(test)]
@@ -189,13 +169,6 @@ mod tests {
         assert_eq!(dir.lock_file(), Path::new("data/lock"));
         let error = serde_json::from_str::<Config>(r#"{"trace": {"backnd": "local"}}"#).unwrap_err();
         assert!(error.to_string().contains("backnd"), "{error}");
-    }
-
-    #[test]
-    fn keys_that_change_nothing_are_named() {
-        let text = r#"{"trace": {"pool": {"max_workers": 1}, "s3": {"bucket": "b", "hedge_requests_at": "1s"}}}"#;
-        let trace = serde_json::from_str::<Config>(text).unwrap().trace;
-        assert_eq!(trace.not_applicable(), ["storage.trace.pool", "storage.trace.s3.hedge_requests_at"]);
     }
 
     #[test]

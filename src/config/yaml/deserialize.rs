@@ -1,5 +1,6 @@
 //! A tree as serde reads it. Errors carry the place of the value that is wrong.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::fmt::Display;
 
@@ -11,6 +12,7 @@ use serde::forward_to_deserialize_any;
 use super::Error;
 use super::nearest::nearest;
 use super::node::{Content, Key, Node};
+use crate::config::tempo_keys;
 
 /// So many known names are listed when none is near the unknown one; a longer list says nothing.
 const MAX_LISTED_NAMES: usize = 12;
@@ -21,18 +23,25 @@ pub(super) struct Reader<'de> {
     node: &'de Node,
     /// The keys from the root to the node: `server.log_level`.
     path: String,
+    /// What Tempo knows here.
+    known: Option<&'static tempo_keys::Key>,
     /// The paths of nodes that no type wanted to see.
     ignored: &'de RefCell<Vec<String>>,
 }
 
 impl<'de> Reader<'de> {
-    pub(super) fn of(root: &'de Node, ignored: &'de RefCell<Vec<String>>) -> Self {
-        Self { node: root, path: String::new(), ignored }
+    pub(super) fn of(
+        root: &'de Node,
+        known: &'static tempo_keys::Key,
+        ignored: &'de RefCell<Vec<String>>,
+    ) -> Self {
+        Self { node: root, path: String::new(), known: Some(known), ignored }
     }
 
     fn child(&self, name: &str, node: &'de Node) -> Self {
         let separator = if self.path.is_empty() { "" } else { "." };
-        Self { node, path: format!("{}{separator}{name}", self.path), ignored: self.ignored }
+        let known = self.known.and_then(|known| known.child(name));
+        Self { node, path: format!("{}{separator}{name}", self.path), known, ignored: self.ignored }
     }
 
     /// What is wrong with this node, by its path.
@@ -55,9 +64,34 @@ impl<'de> Reader<'de> {
         if let Content::Text(text) = &self.node.content { Ok(text) } else { Err(self.unexpected(expected)) }
     }
 
-    fn unknown_key(&self, key: &Key, known: &[&str]) -> Error {
+    /// `read` are the names that a type here reads; those that only Tempo has may be meant, too.
+    fn unknown_key<'n>(&self, key: &Key, read: &[&'n str]) -> Error {
         let within = if self.path.is_empty() { String::new() } else { format!("{}: ", self.path) };
-        Error { place: key.place, reason: format!("{within}{}", unknown("key", &key.name, known)) }
+        let mut known: Vec<&'n str> = read.to_vec();
+        for name in self.known.into_iter().flat_map(|known| known.names()) {
+            if !read.contains(&name) {
+                known.push(name);
+            }
+        }
+        Error { place: key.place, reason: format!("{within}{}", unknown("key", &key.name, &known)) }
+    }
+
+    /// Reads over a node that only Tempo has a use for. What it has no use for either is an error.
+    fn read_over(self) -> Result<(), Error> {
+        self.check_known()?;
+        self.ignored.borrow_mut().push(self.path);
+        Ok(())
+    }
+
+    fn check_known(&self) -> Result<(), Error> {
+        let Content::Map(entries) = &self.node.content else { return Ok(()) };
+        if self.known.is_some_and(tempo_keys::Key::is_open) {
+            return Ok(());
+        }
+        entries.iter().try_for_each(|(key, value)| {
+            let child = self.child(&key.name, value);
+            if child.known.is_some() { child.check_known() } else { Err(self.unknown_key(key, &[])) }
+        })
     }
 
     /// Puts the place and the path of this node on what a type says of its value.
@@ -82,10 +116,24 @@ impl de::Error for Error {
 macro_rules! numbers {
     ($($deserialize:ident => $type:ty, $visit:ident, $expected:literal;)*) => {
         $(fn $deserialize<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-            let number: $type = self.text($expected)?.parse().map_err(|_| self.unexpected($expected))?;
+            let text = without_separators(self.text($expected)?);
+            let number: $type = text.parse().map_err(|_| self.unexpected($expected))?;
             self.placed(visitor.$visit(number))
         })*
     };
+}
+
+/// `1_000_000`, as YAML 1.1 writes it, which Tempo reads.
+fn without_separators(number: &str) -> Cow<'_, str> {
+    let digits_around = |at: usize| {
+        let is_digit = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_digit);
+        at > 0 && is_digit(number.as_bytes().get(at - 1)) && is_digit(number.as_bytes().get(at + 1))
+    };
+    let separators: Vec<usize> = number.match_indices('_').map(|(at, _)| at).collect();
+    if separators.is_empty() || !separators.into_iter().all(digits_around) {
+        return Cow::Borrowed(number);
+    }
+    Cow::Owned(number.replace('_', ""))
 }
 
 impl<'de> Deserializer<'de> for Reader<'de> {
@@ -226,10 +274,16 @@ impl<'de> MapAccess<'de> for Entries<'_, 'de> {
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Error> {
         for entry @ (key, value) in self.entries.by_ref() {
             if let Some(fields) = self.fields {
-                if !fields.contains(&key.name.as_str()) {
+                let child = self.around.child(&key.name, value);
+                let is_read = fields.contains(&key.name.as_str());
+                if !is_read && child.known.is_none() {
                     return Err(self.around.unknown_key(key, fields));
                 }
                 if matches!(value.content, Content::Empty) {
+                    continue;
+                }
+                if !is_read {
+                    child.read_over()?;
                     continue;
                 }
             }

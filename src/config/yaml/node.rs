@@ -10,9 +10,9 @@ use super::{Error, Place};
 
 /// A value and where it stands.
 #[derive(Debug)]
-pub(super) struct Node {
-    pub content: Content,
-    pub place: Option<Place>,
+pub(in crate::config) struct Node {
+    pub(super) content: Content,
+    pub(super) place: Option<Place>,
 }
 
 #[derive(Debug)]
@@ -32,7 +32,7 @@ pub(super) struct Key {
 }
 
 impl Node {
-    pub(super) fn parse(text: &str) -> Result<Self, Error> {
+    pub(in crate::config) fn parse(text: &str) -> Result<Self, Error> {
         let has_content = text.lines().map(str::trim).any(|line| !matches!(line.as_bytes(), [] | [b'#', ..]));
         if !has_content {
             return Ok(Self { content: Content::Empty, place: None });
@@ -42,13 +42,98 @@ impl Node {
         Ok(into_node(parsed, text))
     }
 
+    /// The names of the keys in a section, in the order of the file.
+    pub(in crate::config) fn names(&self) -> Vec<String> {
+        let Content::Map(entries) = &self.content else { return Vec::new() };
+        entries.iter().map(|(key, _)| key.name.clone()).collect()
+    }
+
+    /// The names in the section at a path.
+    pub(in crate::config) fn names_in(&self, path: &str) -> Vec<String> {
+        let section = path.split('.').try_fold(self, |node, name| node.entry(name).map(|(_, value)| value));
+        section.map(Self::names).unwrap_or_default()
+    }
+
+    pub(in crate::config) fn section_mut(&mut self, name: &str) -> Option<&mut Self> {
+        let Content::Map(entries) = &mut self.content else { return None };
+        entries.iter_mut().find(|(key, _)| key.name == name).map(|(_, value)| value)
+    }
+
+    pub(in crate::config) fn sections_mut(&mut self) -> impl Iterator<Item = &mut Self> {
+        let entries = if let Content::Map(entries) = &mut self.content { entries.as_mut_slice() } else { &mut [] };
+        entries.iter_mut().map(|(_, value)| value)
+    }
+
+    /// Puts a text from the command line at a path, in place of what stands there.
+    pub(in crate::config) fn set_text(&mut self, path: &str, text: &str) {
+        let (section, name) = self.make_section(path);
+        section.retain(|(key, _)| key.name != name);
+        let value = Self { content: Content::Text(text.to_owned()), place: Some(Place::COMMAND_LINE) };
+        section.push((Key { name: name.to_owned(), place: Some(Place::COMMAND_LINE) }, value));
+    }
+
+    /// Puts a list of texts from the command line at a path, in place of what stands there.
+    pub(in crate::config) fn set_list<'t>(&mut self, path: &str, texts: impl Iterator<Item = &'t str>) {
+        let place = Some(Place::COMMAND_LINE);
+        let items = texts.map(|text| Self { content: Content::Text(text.to_owned()), place }).collect();
+        let (section, name) = self.make_section(path);
+        section.retain(|(key, _)| key.name != name);
+        section.push((Key { name: name.to_owned(), place }, Self { content: Content::List(items), place }));
+    }
+
+    /// Moves the value at a path to another path where there is none yet, with its place in the file. Sections that are
+    /// empty then go away.
+    pub(in crate::config) fn move_value(&mut self, from: &str, to: &str) -> bool {
+        let at = |path: &str| path.split('.').try_fold(&*self, |node, name| node.entry(name).map(|(_, value)| value));
+        let is_set = |node: &Self| !matches!(node.content, Content::Empty);
+        if !at(from).is_some_and(is_set) || at(to).is_some_and(is_set) {
+            return false;
+        }
+        let Some((key, value)) = self.take(from) else { return false };
+        let (section, name) = self.make_section(to);
+        section.retain(|(key, _)| key.name != name);
+        section.push((Key { name: name.to_owned(), place: key.place }, value));
+        true
+    }
+
+    fn entry(&self, name: &str) -> Option<&(Key, Self)> {
+        let Content::Map(entries) = &self.content else { return None };
+        entries.iter().find(|(key, _)| key.name == name)
+    }
+
+    fn take(&mut self, path: &str) -> Option<(Key, Self)> {
+        let Content::Map(entries) = &mut self.content else { return None };
+        let (name, rest) = path.split_once('.').map_or((path, None), |(name, rest)| (name, Some(rest)));
+        let index = entries.iter().position(|(key, _)| key.name == name)?;
+        let Some(rest) = rest else { return Some(entries.remove(index)) };
+        let taken = entries.get_mut(index)?.1.take(rest);
+        if matches!(&entries.get(index)?.1.content, Content::Map(left) if left.is_empty()) {
+            entries.remove(index);
+        }
+        taken
+    }
+
+    /// The entries of the section that a path ends in, made where they are missing, and the last name of the path.
+    fn make_section<'p>(&mut self, path: &'p str) -> (&mut Vec<(Key, Self)>, &'p str) {
+        if !matches!(self.content, Content::Map(_)) {
+            self.content = Content::Map(Vec::new());
+        }
+        let Content::Map(entries) = &mut self.content else { unreachable!("it was made a map") };
+        let Some((name, rest)) = path.split_once('.') else { return (entries, path) };
+        let index = entries.iter().position(|(key, _)| key.name == name).unwrap_or_else(|| {
+            let section = Self { content: Content::Map(Vec::new()), place: None };
+            entries.push((Key { name: name.to_owned(), place: None }, section));
+            entries.len() - 1
+        });
+        entries[index].1.make_section(rest)
+    }
+
     /// Where `a.b.c` stands, or the innermost section around it that is there.
     pub(super) fn place_of(&self, key: &str) -> Option<Place> {
         let mut node = self;
         let mut place = None;
         for name in key.split('.') {
-            let Content::Map(entries) = &node.content else { break };
-            let Some((key, value)) = entries.iter().find(|(key, _)| key.name == name) else { break };
+            let Some((key, value)) = node.entry(name) else { break };
             (node, place) = (value, key.place);
         }
         place

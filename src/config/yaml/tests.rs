@@ -14,6 +14,11 @@ struct Section {
     tenants: BTreeMap<String, Section>,
 }
 
+fn parse<T: DeserializeOwned>(text: &str) -> Result<Parsed<T>, Error> {
+    static NOTHING_KNOWN: tempo_keys::Key = tempo_keys::Key::new("");
+    read(Node::parse(text)?, &NOTHING_KNOWN)
+}
+
 fn section(text: &str) -> Section {
     parse(text).unwrap_or_else(|error| panic!("{text}: {error}")).value
 }
@@ -37,6 +42,8 @@ fn a_text_is_what_is_written_whatever_it_looks_like() {
 
 #[test]
 fn numbers_and_flags_may_stand_in_quotes() {
+    assert_eq!(section("number: 1_000_000").number, 1_000_000);
+    assert!(parse::<Section>("number: 1__0").is_err() && parse::<Section>("number: _1").is_err());
     let read = section("number: '-5'\nflag: \"true\"\n");
     assert_eq!((read.number, read.flag), (-5, true));
     assert!(section("flag: yes").flag);

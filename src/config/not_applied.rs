@@ -1,0 +1,62 @@
+//! Why keys of Tempo's change nothing here.
+
+/// A key or a section, and why it is read over; the longest that a key begins with is its own.
+const REASONS: &[(&str, &str)] = &[
+    ("", "mosso has nothing that it could set"),
+    ("backend_scheduler", "every process compacts what it may, nobody schedules it"),
+    ("backend_scheduler_client", "every process compacts what it may, nobody schedules it"),
+    ("backend_worker", "compaction has `compactor.compaction`; the rest is about the scheduler's queue"),
+    ("block_builder", "blocks are cut from the write-ahead log of the process, not from Kafka"),
+    ("cache", "caches are in the memory of the process: `storage.trace.block_cache` and `memory.budget_bytes`"),
+    ("compactor", "compactors agree through the object store, without a ring"),
+    ("distributor.forwarders", "spans are not forwarded; let the collector in front send them twice"),
+    ("distributor.receivers", "only OTLP is received; let a collector in front translate"),
+    ("distributor.ring", "there is no ring"),
+    ("ingest", "spans are logged on disk, not in Kafka"),
+    ("ingester", "there is no ring and no replication; see `ingester.max_block_duration`"),
+    ("ingester_client", "the parts of a process call each other directly"),
+    ("internal_server", "there is one HTTP port, `server.http_listen_port`"),
+    ("live_store", "the write-ahead log takes its place; see `ingester`"),
+    ("live_store_client", "the parts of a process call each other directly"),
+    ("memberlist", "processes find each other's blocks in the object store, without gossip"),
+    ("memory", "`memory.budget_bytes` says what the process may take"),
+    ("metrics_generator", "no metrics are generated"),
+    ("metrics_generator_client", "the parts of a process call each other directly"),
+    ("overrides", "this limit is not kept"),
+    ("querier", "the parts of a process call each other directly"),
+    ("query_frontend", "a query is not cut into jobs for others"),
+    ("query_frontend.mcp_server", "there is no MCP server"),
+    ("server", "the HTTP port is made for its clients as it is"),
+    ("server.cluster_validation", "the parts of a process call each other directly"),
+    ("server.grpc_", "gRPC shares the port `server.http_listen_port`"),
+    ("storage.trace", "blocks are of a form of their own"),
+    ("storage.trace.block", "blocks are of a form of their own"),
+    ("storage.trace.cache", "caches are in the memory of the process: `storage.trace.block_cache`"),
+    ("storage.trace.pool", "reading has one pool with a thread for each core"),
+    ("stream_over_http_enabled", "HTTP and gRPC always share the port"),
+    ("usage_report", "nothing is reported to anybody"),
+];
+
+/// The sections and keys, and why they are read over.
+pub(super) fn reasons() -> impl Iterator<Item = (&'static str, &'static str)> {
+    REASONS.iter().copied().filter(|(section, _)| !section.is_empty())
+}
+
+/// Why a key that Tempo has is read over.
+pub fn reason(key: &str) -> &'static str {
+    let own = REASONS.iter().filter(|(prefix, _)| key.starts_with(prefix));
+    own.max_by_key(|(prefix, _)| prefix.len()).map(|(_, reason)| *reason).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_beginning_of_a_key_gives_its_reason() {
+        assert!(reason("memberlist.join_members").contains("gossip"));
+        assert!(reason("metrics_generator_client").contains("directly"));
+        assert!(reason("storage.trace.pool.max_workers").contains("pool"));
+        assert!(reason("span_profiling").contains("nothing"));
+    }
+}
