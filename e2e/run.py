@@ -5,9 +5,9 @@
 
 Owns the tools that the tests stand on and installs them under target/: a Python environment, Node packages, kubectl, Helm,
 an OpenTelemetry Collector, Prometheus, ShellCheck and actionlint; Chromium comes from the system's packages. What cannot be
-installed fails the run; nothing is skipped. It builds neither mosso nor
-the conformance suite: `cargo build` and `cargo build -p conformance`, both in one profile, come first. Standard library
-only, because it runs before anything is there.
+installed fails the run; nothing is skipped. It builds neither mosso nor the conformance suite: `cargo build` and
+`cargo build -p conformance`, both in one profile, come first. Standard library only, because it runs before anything is
+there.
 """
 
 import argparse
@@ -120,8 +120,8 @@ def install_chromium() -> str:
     if not (found := next(filter(None, map(shutil.which, known)), None)):
         say("installing Chromium")
         run(["apt-get", "update", "-qq"])
-        packages = ["chromium", "fonts-dejavu-core"]
-        run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages], env=dict(os.environ, DEBIAN_FRONTEND="noninteractive"))
+        install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "chromium", "fonts-dejavu-core"]
+        run(install, env=dict(os.environ, DEBIAN_FRONTEND="noninteractive"))
         found = shutil.which("chromium")
     return found or sys.exit("Chromium is not installed, and the tests of the page need it")
 

@@ -46,7 +46,7 @@ OPERATIONS = {
     "recommend/Suggest": Operation(9, (("catalog/GetProduct", "catalog/GetProduct"),)),
     "ads/Pick": Operation(2),
     "stock/Check": Operation(2, queries=("SELECT amount FROM stock WHERE id = $1",)),
-    "stock/Reserve": Operation(3, queries=("SELECT amount FROM stock WHERE id = $1 FOR UPDATE", "UPDATE stock SET …")),
+    "stock/Reserve": Operation(3, queries=("SELECT amount FROM stock WHERE id = $1", "UPDATE stock SET amount = …")),
     "search/Query": Operation(18, queries=("SELECT id FROM words WHERE …",)),
     "cart/AddItem": Operation(2, queries=("INSERT INTO carts VALUES …",)),
     "cart/GetCart": Operation(2, queries=("SELECT * FROM carts WHERE id = $1",)),

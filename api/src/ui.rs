@@ -1,11 +1,11 @@
 //! The page under `/ui`: what `ui/dist` holds, built from `ui/src` and committed, so that cargo alone builds mosso.
 //!
-//! Pages are one path segment below `/ui/`, each answered with the same document, and all addresses in it are relative: it
-//! works behind any prefix. Files are compressed once. Browsers keep them and ask whether they changed, so an upgrade is
-//! seen at the next visit. The document may load from here alone; nothing on the page leads elsewhere.
+//! Pages are one path segment below `/ui/`, each answered with the same document, and all addresses in it are relative:
+//! it works behind any prefix. Files are compressed once. Browsers keep them and ask whether they changed, so an upgrade
+//! is seen at the next visit. The document may load from here alone; nothing on the page leads elsewhere.
 
 use std::io::Write;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -13,7 +13,6 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use flate2::write::GzEncoder;
 use flate2::{Compression, Crc};
-use std::sync::Arc;
 
 use crate::{Edge, status, tempo};
 

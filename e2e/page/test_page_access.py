@@ -1,4 +1,4 @@
-"""The page for who does not see it, or uses no mouse: axe-core's rules on every view, in both themes, and keys alone."""
+"""The page for who does not see it, or uses no mouse: axe-core's rules on every view and in both themes, keys alone."""
 
 import os
 from pathlib import Path
@@ -23,7 +23,8 @@ VIEWS = {
 
 def violations(page: Page, rules: str = "") -> list[str]:
     found = page.evaluate(f"axe.run({rules}).then(({{ violations }}) => violations)")
-    return [f"{one['id']}: {node['html'][:200]} {node['failureSummary'][:200]}" for one in found for node in one["nodes"]]
+    nodes = [(rule["id"], node) for rule in found for node in rule["nodes"]]
+    return [f"{rule}: {node['html'][:200]} {node['failureSummary'][:200]}" for rule, node in nodes]
 
 
 @pytest.mark.parametrize("view", VIEWS)

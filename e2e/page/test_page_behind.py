@@ -61,7 +61,8 @@ class Proxy(http.server.BaseHTTPRequestHandler):
             self.send_header("WWW-Authenticate", 'Basic realm="traces"')
             self.end_headers()
             return
-        request = urllib.request.Request(self.target + self.path.removeprefix("/traces"), headers={"Accept": self.headers["Accept"]})
+        path = self.path.removeprefix("/traces")
+        request = urllib.request.Request(self.target + path, headers={"Accept": self.headers["Accept"]})
         try:
             answer = urllib.request.build_opener(NoRedirect).open(request)
         except urllib.error.HTTPError as other:

@@ -46,7 +46,8 @@ def test_timeline_shows_the_tree_with_critical_path_events_and_links(store, open
 def test_keys_walk_fold_and_close(store, open_page):
     page = open_slow(store, open_page)
     page.get_by_role("treegrid").focus()
-    for key, name in [("ArrowDown", "POST /checkout"), ("ArrowDown", "checkout.PlaceOrder"), ("ArrowRight", "PlaceOrder")]:
+    walk = [("ArrowDown", "POST /checkout"), ("ArrowDown", "checkout.PlaceOrder"), ("ArrowRight", "PlaceOrder")]
+    for key, name in walk:
         page.keyboard.press(key)
         expect(selected_name(page)).to_have_text(name)
     page.keyboard.press("ArrowLeft")
@@ -151,7 +152,9 @@ def drop(page: Page, text: str, name: str) -> None:
         """([text, name]) => {
             const dataTransfer = new DataTransfer();
             dataTransfer.items.add(new File([text], name, { type: "application/json" }));
-            for (const kind of ["dragover", "drop"]) window.dispatchEvent(new DragEvent(kind, { dataTransfer, bubbles: true }));
+            for (const kind of ["dragover", "drop"]) {
+                window.dispatchEvent(new DragEvent(kind, { dataTransfer, bubbles: true }));
+            }
         }""",
         [text, name],
     )
@@ -168,7 +171,8 @@ def large(tmp_path_factory):
     with Mosso(tmp_path_factory.mktemp("large"), querier={"max_bytes_per_trace": 100_000_000}) as mosso:
         for request in large_trace(bytes.fromhex(LARGE_ID), LARGE, time.time_ns() - 1000 * SECOND):
             headers = {"Content-Type": "application/x-protobuf"}
-            requests.post(f"{mosso.otlp_http}/v1/traces", request.SerializeToString(), headers=headers).raise_for_status()
+            answer = requests.post(f"{mosso.otlp_http}/v1/traces", request.SerializeToString(), headers=headers)
+            answer.raise_for_status()
         yield mosso
 
 
