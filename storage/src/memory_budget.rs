@@ -80,11 +80,11 @@ struct Share {
 
 const BLOCK_CACHE: Share = Share { percent: 13, most_bytes: 192 * MIB };
 const PAGE_CACHE: Share = Share { percent: 5, most_bytes: 64 * MIB };
-const METRICS_CACHE: Share = Share { percent: 2, most_bytes: 16 * MIB };
+const METRICS_CACHE: Share = Share { percent: 2, most_bytes: 64 * MIB };
 const QUERIES: Share = Share { percent: 24, most_bytes: 512 * MIB };
-const LIVE_ROWS: Share = Share { percent: 26, most_bytes: LIVE_COPIES * 48 * MIB };
+const LIVE_ROWS: Share = Share { percent: 26, most_bytes: LIVE_COPIES * 32 * MIB };
 const LOG_QUEUE: Share = Share { percent: 6, most_bytes: 64 * MIB };
-const COMPACTION: Share = Share { percent: 20, most_bytes: 192 * MIB };
+const COMPACTION: Share = Share { percent: 20, most_bytes: 96 * MIB };
 const TRACE_MAPS: Share = Share { percent: 4, most_bytes: 64 * MIB };
 
 impl MemoryBudget {
@@ -255,8 +255,8 @@ mod tests {
         assert_eq!(small.bytes / MIB, 307);
         assert_eq!(in_mib(&small.parts), [34, 13, 5, 64, 40, 69, 16, 53, 10]);
         assert_eq!(small.parts.concurrent_row_groups(), 5);
-        assert_eq!(in_mib(&of_limit(GIB, 2).parts), [69, 26, 10, 128, 80, 138, 32, 106, 21]);
-        let most = [192, 64, 16, 512, 128, 144, 64, 192, 64];
+        assert_eq!(in_mib(&of_limit(GIB, 2).parts), [69, 26, 10, 128, 80, 96, 32, 96, 21]);
+        let most = [192, 64, 64, 512, 128, 96, 64, 96, 64];
         assert_eq!((in_mib(&of_limit(8 * GIB, 2).parts), in_mib(&of_limit(1 << 50, 64).parts)), (most, most));
     }
 
@@ -279,6 +279,6 @@ mod tests {
         let mut registry = Registry::default();
         of_limit(8 * GIB, 2).register(&mut registry);
         let text = crate::telemetry::tests::text(&registry);
-        assert!(text.contains(r#"mosso_memory_budget_bytes{part="compaction"} 201326592"#), "{text}");
+        assert!(text.contains(r#"mosso_memory_budget_bytes{part="compaction"} 100663296"#), "{text}");
     }
 }
