@@ -6,6 +6,7 @@ A page that logs an error, throws, or asks another host for anything fails its t
 import os
 import re
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -53,6 +54,13 @@ def browser():
         browser = playwright.chromium.launch(executable_path=os.environ["E2E_CHROMIUM"], args=["--no-sandbox"])
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Starts a mosso of this test alone. Name it before `open_page`, so that it outlives the pages that look at it."""
+    with ExitStack() as running:
+        yield lambda **sections: running.enter_context(Mosso(tmp_path, **sections))
 
 
 @pytest.fixture

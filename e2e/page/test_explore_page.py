@@ -3,7 +3,6 @@
 import re
 from urllib.parse import parse_qs, urlsplit
 
-import pytest
 from playwright.sync_api import Page, expect
 
 from load import Load
@@ -72,15 +71,15 @@ def test_error_of_a_filter_is_shown(store, open_page):
     expect(page.get_by_role("alert").first).to_contain_text("unknown identifier: nonsense")
 
 
-@pytest.mark.parametrize("theme", ["dark"])
-def test_store_tells_what_it_takes_and_holds(theme, store, open_page, picture):
-    page = open_page(store.url("store"), theme)
+def test_store_tells_what_it_takes_and_holds(start, open_page, picture):
+    mosso = start()
+    load = Load.against(mosso, "page", seed=3).start()
+    page = open_page(f"{mosso.http}/ui/store", "dark")
     expect(page.get_by_role("region", name="Is something wrong?")).to_contain_text("Nothing has failed")
     holding = page.get_by_role("region", name="What does it hold, and does it keep up?")
     expect(holding.locator("tbody tr")).to_contain_text("single-tenant")
     expect(holding).to_contain_text("168h")
     taking = page.get_by_role("region", name="Does it take spans, and are they safe?")
-    load = Load.against(store.mosso, "page", seed=3).start()
     expect(taking.locator("dd").first).to_contain_text(re.compile(r"[1-9].*/s"))
     load.stop()
-    picture(page, f"store-{theme}")
+    picture(page, "store-dark")

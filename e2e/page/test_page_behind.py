@@ -6,22 +6,13 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from contextlib import ExitStack
 
 import pytest
 from playwright.sync_api import expect
 
-from server import Mosso
 from shop_traffic import SECOND, Shop
 
 ROWS = "table.results tbody tr"
-
-
-@pytest.fixture
-def start(tmp_path):
-    """Starts a mosso with settings of its own; it outlives the pages that look at it."""
-    with ExitStack() as running:
-        yield lambda **sections: running.enter_context(Mosso(tmp_path, **sections))
 
 
 def test_http_api_prefix_moves_the_page_with_the_api(start, open_page):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 UI = Path(__file__).resolve().parents[2] / "ui"
-SOURCES = ["src", "index.html", "build.mjs", "tsconfig.json"]
+SOURCES = ["src", "test", "index.html", "build.mjs", "test.mjs", "tsconfig.json"]
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +30,10 @@ def run(copy: Path, *command: str) -> None:
 
 def test_types_hold(copy):
     run(copy, "node_modules/.bin/tsc", "--noEmit")
+
+
+def test_unit_tests_pass(copy):
+    run(copy, "node", "test.mjs")
 
 
 def test_committed_output_is_what_the_sources_give(copy):

@@ -18,7 +18,7 @@ def test_root_leads_to_the_newest_traces(store, open_page, picture):
     rows = page.locator(ROWS)
     expect(rows).to_have_count(200)
     assert page.url == store.url("search")
-    times = [cell.inner_text() for cell in page.locator(f"{ROWS} td.when").all()]
+    times = [time.get_attribute("datetime") for time in page.locator(f"{ROWS} time").all()]
     assert times == sorted(times, reverse=True)
     page.get_by_role("button", name="More").click()
     # every visit, its two checkouts apart, and a trace of mail after each order; the rest of them after "More"

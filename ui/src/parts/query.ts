@@ -13,8 +13,8 @@ const TERM = /^((?:[\w:]+\.)?(?:"(?:[^"\\]|\\.)*"|[\p{L}\p{N}_.:\-/]+))\s*(!=|=~
 export function termsOf(query: string): Term[] | null {
   const text = query.trim();
   if (text === "" || /^\{\s*(true)?\s*\}$/.test(text)) return [];
-  const inner = /^\{([^{}]*)\}$/s.exec(text)?.[1];
-  if (inner === undefined) return null;
+  const inner = insideBraces(text);
+  if (inner === null) return null;
   const terms = splitOutsideQuotes(inner, "&&").map((part) => TERM.exec(part.trim()));
   if (terms.some((term) => term === null)) return null;
   return terms.map((term) => ({ name: term![1]!, operator: term![2]!, value: term![3]! }));
@@ -38,8 +38,8 @@ export function narrowed(query: string, terms: Term[]): string {
     return queryOf([...simple.filter((old) => !replaced(old)), ...terms]);
   }
   const conditions = terms.map((term) => `${term.name} ${term.operator} ${term.value}`).join(" && ");
-  const inner = /^\{(.*)\}$/s.exec(query.trim())?.[1];
-  if (inner !== undefined && !/[{}]/.test(inner)) return `{ (${inner.trim()}) && ${conditions} }`;
+  const inner = insideBraces(query.trim());
+  if (inner !== null) return `{ (${inner.trim()}) && ${conditions} }`;
   return `${query.trim()} | { ${conditions} }`;
 }
 
@@ -112,6 +112,14 @@ export const STAGES = [
   "by(resource.service.name)",
   "select(status)",
 ];
+
+const QUOTED = /"(?:[^"\\]|\\.)*"|`[^`]*`/g;
+
+/** What one filter holds; `null` for more than one, or what is none. */
+function insideBraces(text: string): string | null {
+  const inner = /^\{(.*)\}$/s.exec(text)?.[1];
+  return inner === undefined || /[{}]/.test(inner.replace(QUOTED, "")) ? null : inner;
+}
 
 function insideQuotes(text: string): boolean {
   return (text.match(/(?<!\\)"/g)?.length ?? 0) % 2 === 1;

@@ -44,7 +44,9 @@ function Row({ trace, longest, now, matches }: { trace: FoundTrace; longest: num
   const more = trace.services.length - shown.length;
   return (
     <tr class={trace.errors ? "failed" : ""}>
-      <td class="when" title={ago(trace.start, now)}>{clock(trace.start, now)}</td>
+      <td class="when">
+        <time dateTime={new Date(trace.start).toISOString()} title={ago(trace.start, now)}>{clock(trace.start, now)}</time>
+      </td>
       <td class="what">
         <a href={href("trace", { id: trace.id, span: matches ? trace.span : null })}>
           <Service name={trace.service} /> <span class="operation">{trace.name || "no root span"}</span>
