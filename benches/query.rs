@@ -152,7 +152,7 @@ async fn metrics(querier: &Querier, query: &str) -> usize {
     let second = NonZeroU64::new(1_000_000_000).expect("not zero");
     let range = TimeRange::new(START_NANOS, START_NANOS + SECONDS * second.get());
     let request = MetricsRequest {
-        query: traceql::parse(query).expect("a query of the language"),
+        query: traceql::parse_metrics(query).expect("a query of the language"),
         intervals: Intervals::of_range(range, second),
         max_exemplars: 100,
         max_series: None,

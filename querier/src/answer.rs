@@ -32,6 +32,8 @@ pub struct TraceAnswer {
     pub metrics: QueryMetrics,
     /// Why the trace may lack spans.
     pub partial: Option<TracePartial>,
+    /// Whether spans were left out because they are not of the subset that was asked for.
+    pub is_filtered: bool,
 }
 
 /// Why a trace lacks spans.
@@ -130,7 +132,7 @@ pub enum Value {
 }
 
 impl Value {
-    fn memory_bytes(&self) -> usize {
+    pub(crate) fn memory_bytes(&self) -> usize {
         let beside = match self {
             Self::String(text) => text.len(),
             Self::Array(values) => values.iter().map(Self::memory_bytes).sum(),

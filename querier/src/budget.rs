@@ -83,9 +83,12 @@ impl Budget {
         })
     }
 
-    /// Notes what the query is going to look at.
+    /// Notes what the query is going to look at. A query that looks several times has as many jobs, over the same blocks.
     pub fn plan(&self, planned: QueryMetrics) {
-        *locked(&self.spent) = planned;
+        let mut spent = locked(&self.spent);
+        spent.total_jobs += planned.total_jobs;
+        spent.total_blocks = spent.total_blocks.max(planned.total_blocks);
+        spent.total_block_bytes = spent.total_block_bytes.max(planned.total_block_bytes);
     }
 
     /// Counts spans that were read, and how many bytes of a block that took: none of what is live or in memory.

@@ -13,6 +13,7 @@
 mod accumulators;
 #[cfg(feature = "testing")]
 pub mod aggregation;
+mod arithmetic;
 mod cache;
 mod compare;
 mod exemplars;
@@ -34,6 +35,7 @@ use futures::FutureExt;
 use hashbrown::HashSet;
 use model::TraceId;
 use storage::source::Source;
+use traceql::{MetricsExpr, Query};
 
 use self::cache::{MeasuredTraces, TallyKey};
 pub(crate) use self::cache::{TallyCache, tally_cache};
@@ -55,25 +57,39 @@ use crate::scan::OpenSource;
 /// Sources that are measured together: enough to keep all cores at work while the others wait for their bytes.
 const SOURCES_AT_ONCE: usize = 16;
 
-/// Answers a metrics query over a consistent set of sources.
+/// Answers what is asked of metrics over a consistent set of sources.
 pub(crate) async fn metrics(
     inner: &Inner,
     budget: Arc<Budget>,
     sources: Vec<Arc<dyn Source>>,
     request: &MetricsRequest,
 ) -> Result<MetricsAnswer, Error> {
-    let query = Arc::new(MetricsQuery::of(&request.query)?);
+    match &request.query {
+        MetricsExpr::Query(query) => of_query(inner, budget, sources, query, request).await,
+        _ => arithmetic::answer(inner, budget, sources, request).await,
+    }
+}
+
+/// Answers one query of those that a request has.
+async fn of_query(
+    inner: &Inner,
+    budget: Arc<Budget>,
+    sources: Vec<Arc<dyn Source>>,
+    asked: &Query,
+    request: &MetricsRequest,
+) -> Result<MetricsAnswer, Error> {
+    let query = Arc::new(MetricsQuery::of(asked)?);
     let intervals = request.intervals;
     let cancellation = budget.cancellation.clone();
     let measuring = Measuring {
         held: Mutex::new(budget.hold(0)?),
-        text: request.query.to_string().into(),
+        text: asked.to_string().into(),
         reading: Reading::new(inner, budget, sources, intervals.time_range()),
         query: query.clone(),
         intervals,
         limits: Limits {
             max_samples: inner.config.max_metrics_samples,
-            max_exemplars: exemplars_of(&request.query, request.max_exemplars),
+            max_exemplars: exemplars_of(asked, request.max_exemplars),
             exemplar_labels: query.labels.clone(),
             cancellation,
         },
@@ -206,19 +222,9 @@ impl Measuring<'_> {
             0 => None,
             sources => Some(format!("{sources} blocks could not be read, a partial response is returned")),
         };
-        if let Some(max) = request.max_series.filter(|max| series.len() > *max) {
-            series.truncate(max);
-            // the words are Tempo's
-            partial = Some(format!(
-                "Response exceeds maximum series limit of {max}, a partial response is returned. Warning: the accuracy \
-                 of each individual value is not guaranteed."
-            ));
-        }
-        let mut room = self.limits.max_exemplars;
-        for series in &mut series {
-            self.settle_exemplars(series);
-            series.exemplars.truncate(room);
-            room -= series.exemplars.len();
+        series.iter_mut().for_each(|series| self.settle_exemplars(series));
+        if let Some(too_many) = limit(&mut series, request.max_series, self.limits.max_exemplars) {
+            partial = Some(too_many);
         }
         MetricsAnswer { intervals: self.intervals, series, metrics: self.reading.budget.spent(), partial }
     }
@@ -234,6 +240,24 @@ impl Measuring<'_> {
             !sample.is_nan()
         });
     }
+}
+
+/// Leaves out the series and exemplars that are too many, and says so of series.
+fn limit(series: &mut Vec<Series>, max_series: Option<usize>, max_exemplars: usize) -> Option<String> {
+    let too_many = max_series.filter(|max| series.len() > *max);
+    series.truncate(too_many.unwrap_or(usize::MAX));
+    let mut room = max_exemplars;
+    for series in series {
+        series.exemplars.truncate(room);
+        room -= series.exemplars.len();
+    }
+    // the words are Tempo's
+    too_many.map(|max| {
+        format!(
+            "Response exceeds maximum series limit of {max}, a partial response is returned. Warning: the accuracy of \
+             each individual value is not guaranteed."
+        )
+    })
 }
 
 /// Fewer labels first, then by their names, then by the texts of their values.

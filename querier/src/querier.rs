@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::metrics::{TallyCache, tally_cache};
 use crate::question::{Question, Running};
-use crate::request::{MetricsRequest, SearchRequest, TagNamesRequest, TagValuesRequest};
+use crate::request::{MetricsRequest, SearchRequest, SpanSubset, TagNamesRequest, TagValuesRequest};
 use crate::split::{SplitCache, split_cache};
 use crate::tags::{ValuesCache, values_cache};
 use crate::telemetry::Telemetry;
@@ -74,9 +74,25 @@ impl Querier {
     ) -> Result<TraceAnswer, Error> {
         let answer = async |budget| {
             let sources = self.sources(tenant).await?;
-            trace_by_id::trace_by_id(&self.inner, budget, sources, id, range).await
+            trace_by_id::trace_by_id(&self.inner, budget, sources, id, range, None).await
         };
-        self.ask(Question::trace(tenant, id, range), answer).await
+        self.ask(Question::trace(tenant, id, range, None), answer).await
+    }
+
+    /// The spans of a trace that are of a subset.
+    pub async fn spans_of_trace(
+        &self,
+        tenant: &TenantId,
+        id: TraceId,
+        range: Option<TimeRange>,
+        subset: SpanSubset,
+    ) -> Result<TraceAnswer, Error> {
+        let question = Question::trace(tenant, id, range, Some(&subset));
+        let answer = async |budget| {
+            let sources = self.sources(tenant).await?;
+            trace_by_id::trace_by_id(&self.inner, budget, sources, id, range, Some(subset)).await
+        };
+        self.ask(question, answer).await
     }
 
     /// The newest traces that match, newest first.

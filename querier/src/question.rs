@@ -5,13 +5,15 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use model::{TenantId, TimeRange};
+use model::{TenantId, TimeRange, TraceId};
 use tracing::info;
 
 use crate::answer::Answer;
 use crate::budget::Budget;
 use crate::error::Error;
-use crate::request::{MetricsRequest, SearchFilter, SearchRequest, Tag, TagNamesRequest, TagScope, TagValuesRequest};
+use crate::request::{
+    MetricsRequest, SearchFilter, SearchRequest, SpanSubset, Tag, TagNamesRequest, TagScope, TagValuesRequest,
+};
 use crate::telemetry::{Operation, Telemetry};
 
 /// Bytes of a query's text in the log. Queries that people write are shorter; the longest that are read would fill it.
@@ -27,8 +29,12 @@ pub(crate) struct Question {
 }
 
 impl Question {
-    pub fn trace(tenant: &TenantId, id: model::TraceId, range: Option<TimeRange>) -> Self {
-        Self::new(Operation::Traces, tenant, id.to_string(), range.unwrap_or(TimeRange::ALL))
+    pub fn trace(tenant: &TenantId, id: TraceId, range: Option<TimeRange>, subset: Option<&SpanSubset>) -> Self {
+        let text = match subset {
+            Some(subset) => format!("{id} where {{ {} }}", subset.filter),
+            None => id.to_string(),
+        };
+        Self::new(Operation::Traces, tenant, text, range.unwrap_or(TimeRange::ALL))
     }
 
     pub fn search(tenant: &TenantId, request: &SearchRequest) -> Self {

@@ -5,9 +5,27 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use model::{TimeRange, TraceId};
-use traceql::Query;
+use traceql::{FieldExpr, MetricsExpr};
 
 use crate::metrics::Intervals;
+
+/// Which spans of a trace are wanted: those that a filter is true of, and some that stand above and below them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SpanSubset {
+    /// A checked span filter that needs single spans only, as `traceql::parse_trace_filter` gives it.
+    pub filter: FieldExpr,
+    /// How far up from a span that matches.
+    pub ancestors: Hops,
+    /// How far down from a span that matches.
+    pub descendants: Hops,
+}
+
+/// How many steps from parent to child, or back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hops {
+    AtMost(u64),
+    Any,
+}
 
 /// `/api/search`.
 #[derive(Debug, Clone)]
@@ -76,8 +94,8 @@ pub enum SearchFilter {
 /// `/api/metrics/query_range` and `/api/metrics/query`.
 #[derive(Debug, Clone)]
 pub struct MetricsRequest {
-    /// A query with a metrics part.
-    pub query: Query,
+    /// Every query of it has a metrics part.
+    pub query: MetricsExpr,
     pub intervals: Intervals,
     /// Most exemplars in the answer; the query may ask for fewer.
     pub max_exemplars: usize,

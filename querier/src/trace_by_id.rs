@@ -1,6 +1,7 @@
-//! The read path of `/api/traces/{id}`: find the parts, read them whole, put them together, encode.
+//! The read path of `/api/traces/{id}`: find the parts, read them whole, put them together, choose (`subset`), encode.
 
 mod fit;
+mod subset;
 
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use storage::CpuPool;
 use storage::source::{Projection, Source};
 
 use self::fit::fit;
+use self::subset::Chooser;
 use crate::answer::{TraceAnswer, TracePartial};
 use crate::budget::{Budget, Held};
 use crate::concurrent::try_all;
@@ -20,9 +22,10 @@ use crate::merge::{part_shared_ids, sort_by_start};
 use crate::parts;
 use crate::plan;
 use crate::querier::Inner;
+use crate::request::SpanSubset;
 use crate::scan::OpenSource;
 
-/// All spans of a trace, or the first of one that is too large. A source that cannot be read makes the answer partial, if
+/// All spans of a trace or those of a subset; of more than fit into an answer, the first. A source that cannot be read makes the answer partial, if
 /// others can.
 ///
 /// # Errors
@@ -33,7 +36,9 @@ pub(crate) async fn trace_by_id(
     sources: Vec<Arc<dyn Source>>,
     id: TraceId,
     range: Option<TimeRange>,
+    subset: Option<SpanSubset>,
 ) -> Result<TraceAnswer, Error> {
+    let chooser = subset.as_ref().map(Chooser::compile).transpose()?;
     let range = range.unwrap_or(TimeRange::ALL);
     // in the order of arrival, so that of the copies of a span the first one stays
     let mut sources = plan::by_arrival(sources);
@@ -66,14 +71,12 @@ pub(crate) async fn trace_by_id(
     };
     budget.count_traces(usize::from(!found.is_empty()));
     let (tables, _held): (Vec<SpanTable>, Vec<Held>) = found.into_iter().unzip();
-    let mut resource_spans = inner.cpu.run(move || encode(&tables)).await??;
-    part_shared_ids(&mut resource_spans);
-    sort_by_start(&mut resource_spans);
+    let (mut resource_spans, is_filtered) = inner.cpu.run(move || encode(&tables, chooser.as_ref())).await??;
     let max_bytes = inner.config.max_bytes_per_trace;
     if fit(&mut resource_spans, max_bytes) {
         partial = Some(TracePartial::TooLarge { max_bytes });
     }
-    Ok(TraceAnswer { resource_spans, metrics: budget.spent(), partial })
+    Ok(TraceAnswer { resource_spans, metrics: budget.spent(), partial, is_filtered })
 }
 
 fn may_be_left_out(error: &Error) -> bool {
@@ -96,13 +99,23 @@ async fn read_part(
     Ok(Some((table, held)))
 }
 
-/// The spans of all parts, each once.
-fn encode(parts: &[SpanTable]) -> Result<Vec<ResourceSpans>, Error> {
-    Ok(match parts {
-        [] => Vec::new(),
-        [whole] => spans::encode(whole)?,
-        parts => spans::encode(&parts::put_together(parts)?)?,
-    })
+/// The spans of all parts, each once; and whether some were not chosen.
+fn encode(parts: &[SpanTable], chooser: Option<&Chooser>) -> Result<(Vec<ResourceSpans>, bool), Error> {
+    let joined;
+    let table = match parts {
+        [] => return Ok((Vec::new(), false)),
+        [whole] => whole,
+        parts => {
+            joined = parts::put_together(parts)?;
+            &joined
+        }
+    };
+    let mut encoded = spans::encode_with_rows(table)?;
+    // ids are parted while the whole trace is there, so that a span has the same id whatever is left out
+    part_shared_ids(&mut encoded.resource_spans);
+    let is_filtered = chooser.map(|chooser| chooser.retain(table, &mut encoded)).transpose()?.unwrap_or(false);
+    sort_by_start(&mut encoded.resource_spans);
+    Ok((encoded.resource_spans, is_filtered))
 }
 
 #[cfg(test)]

@@ -23,33 +23,51 @@ use crate::table::{self, SpanTable, Traces, wrong_type};
 /// # Errors
 /// [`Error::Damaged`] when a column of [`crate::schema`] is missing or has another type.
 pub fn encode(table: &SpanTable) -> Result<Vec<ResourceSpans>, Error> {
+    Ok(encode_with_rows(table)?.resource_spans)
+}
+
+/// Spans as OTLP messages, and where they come from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Encoded {
+    pub resource_spans: Vec<ResourceSpans>,
+    /// The row of each span, in the order of the messages.
+    pub rows: Vec<usize>,
+}
+
+/// As [`encode`], with the row of each span.
+///
+/// # Errors
+/// As [`encode`].
+pub fn encode_with_rows(table: &SpanTable) -> Result<Encoded, Error> {
     let rows = SpanRows::of(&table.spans)?;
     let traces = Traces::of(&table.traces)?;
     let (resources, scopes) = (ResourceRows::of(&table.resources)?, ScopeRows::of(&table.scopes)?);
     let mut answer: Vec<ResourceSpans> = Vec::new();
+    // by resource and scope, as in `answer`
+    let mut row_lists: Vec<Vec<Vec<usize>>> = Vec::new();
     let mut resource_at: HashMap<u32, usize> = HashMap::new();
     let mut scope_at: HashMap<(u32, u32), usize> = HashMap::new();
     for row in 0..table.span_count() {
         let (resource, scope) = (rows.resource[row], rows.scope[row]);
-        let resource_spans = match resource_at.get(&resource) {
-            Some(&at) => &mut answer[at],
+        let resource_at = *resource_at.entry(resource).or_insert_with(|| {
+            answer.push(resources.get(resource as usize));
+            row_lists.push(Vec::new());
+            answer.len() - 1
+        });
+        let (resource_spans, row_lists) = (&mut answer[resource_at], &mut row_lists[resource_at]);
+        let scope_at = match scope_at.get(&(resource, scope)) {
+            Some(&at) => at,
             None => {
-                resource_at.insert(resource, answer.len());
-                answer.push(resources.get(resource as usize));
-                answer.last_mut().expect("just pushed")
-            }
-        };
-        let scope_spans = match scope_at.get(&(resource, scope)) {
-            Some(&at) => &mut resource_spans.scope_spans[at],
-            None => {
-                scope_at.insert((resource, scope), resource_spans.scope_spans.len());
+                scope_at.insert((resource, scope), row_lists.len());
                 resource_spans.scope_spans.push(scopes.get(scope as usize)?);
-                resource_spans.scope_spans.last_mut().expect("just pushed")
+                row_lists.push(Vec::new());
+                row_lists.len() - 1
             }
         };
-        scope_spans.spans.push(rows.get(row, &traces, rows.trace[row] as usize)?);
+        resource_spans.scope_spans[scope_at].spans.push(rows.get(row, &traces, rows.trace[row] as usize)?);
+        row_lists[scope_at].push(row);
     }
-    Ok(answer)
+    Ok(Encoded { resource_spans: answer, rows: row_lists.into_iter().flatten().flatten().collect() })
 }
 
 /// Text by row; null reads as empty.

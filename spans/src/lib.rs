@@ -40,7 +40,7 @@ pub use by_id::ById;
 pub use combine::{Copies, Joined, SharedDimensions, combine, join, merge_dimensions};
 pub use decode::{RequestSummary, check};
 pub use demote::demote;
-pub use encode::encode;
+pub use encode::{Encoded, encode, encode_with_rows};
 pub use error::Error;
 pub use keys::{attribute_keys, batch_keys, batch_memory_bytes, list_keys, span_keys};
 pub use promote::Promotion;

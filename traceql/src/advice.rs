@@ -76,11 +76,14 @@ pub(crate) fn of(text: &str, position: Position, message: &str) -> Option<String
             && !before.contains("select")
             && unexpected.ends_with("expecting with") =>
         {
-            Some("metrics have no arithmetic".to_owned())
+            Some(IN_PARENTHESES.to_owned())
         }
         _ => None,
     }
 }
+
+const IN_PARENTHESES: &str =
+    "each metrics query of an operation stands in parentheses, as in ({ } | rate()) / ({ } | rate())";
 
 const QUOTES: &str = "texts stand in double quotes or backticks";
 
@@ -156,7 +159,7 @@ mod tests {
             ("{ name = `a`", "close the span filter with }"),
             ("{ } | count()", "compare the aggregate, as in count() > 2"),
             ("{ } | topk(3)", "a metrics function stands before it, as in rate() | topk(5)"),
-            ("{ } | rate() * 2", "metrics have no arithmetic"),
+            ("{ } | rate() * 2", super::IN_PARENTHESES),
             ("name = `a`", "conditions stand in braces, as in { name = \"a\" }"),
             ("{ name = }", ""),
             ("{ } | by()", ""),

@@ -7,6 +7,8 @@
 //!   │                  └─ By, Coalesce, Select
 //!   ├─ metrics ─ function, by, [SecondStage]                | rate() by (x) | topk(5)
 //!   └─ hints                                                with (most_recent=true)
+//!
+//! MetricsExpr ─ Query, Series, Scalar, Staged               ({ a } | rate()) / ({ b } | rate()) * 100
 //! ```
 
 use model::{Intrinsic, Scope};
@@ -21,6 +23,25 @@ pub struct Query {
     pub metrics: Option<Metrics>,
     /// The last `with (...)` group, in the order written. Unknown names and odd values are kept; readers ignore them.
     pub hints: Vec<(String, Static)>,
+}
+
+/// What is asked of metrics: a query, or arithmetic over the results of several.
+#[derive(Debug, Clone, PartialEq)]
+pub enum MetricsExpr {
+    /// In an operation it has a metrics part. All queries of an expression have the same hints.
+    Query(Box<Query>),
+    /// Between series that have the same labels: `+ - * /`.
+    Series { op: ArithmeticOp, left: Box<MetricsExpr>, right: Box<MetricsExpr> },
+    /// Between every value and a number: `+ - * /`.
+    Scalar {
+        op: ArithmeticOp,
+        series: Box<MetricsExpr>,
+        scalar: f64,
+        /// Whether the number is the left side.
+        is_left: bool,
+    },
+    /// `… > 5 | topk(3)`; never empty, and only as the whole expression.
+    Staged { series: Box<MetricsExpr>, stages: Vec<SecondStage> },
 }
 
 /// Stages, each fed by the one before it. The first is fed one span set: all spans of the trace. Never empty.
@@ -259,6 +280,43 @@ impl Query {
     /// The value of a hint.
     pub fn hint(&self, name: &str) -> Option<&Static> {
         self.hints.iter().rev().find(|(hint, _)| hint == name).map(|(_, value)| value)
+    }
+}
+
+impl From<Query> for MetricsExpr {
+    fn from(query: Query) -> Self {
+        Self::Query(Box::new(query))
+    }
+}
+
+impl MetricsExpr {
+    /// Its queries, left to right.
+    pub fn queries(&self) -> Vec<&Query> {
+        let (mut queries, mut pending) = (Vec::new(), vec![self]);
+        while let Some(expr) = pending.pop() {
+            match expr {
+                Self::Query(query) => queries.push(&**query),
+                Self::Series { left, right, .. } => pending.extend([&**right, &**left]),
+                Self::Scalar { series, .. } | Self::Staged { series, .. } => pending.push(series),
+            }
+        }
+        queries
+    }
+
+    pub(crate) fn each_query(&mut self, change: &mut impl FnMut(&mut Query)) {
+        match self {
+            Self::Query(query) => change(query),
+            Self::Series { left, right, .. } => {
+                left.each_query(change);
+                right.each_query(change);
+            }
+            Self::Scalar { series, .. } | Self::Staged { series, .. } => series.each_query(change),
+        }
+    }
+
+    /// Whether there is something to count, or the error that metrics endpoints answer without.
+    pub fn require_metrics(&self) -> Result<(), Error> {
+        self.queries().into_iter().try_for_each(|query| query.require_metrics().map(drop))
     }
 }
 

@@ -21,6 +21,23 @@ pub fn query(query: &Query) -> Result<(), Error> {
     query.metrics.as_ref().map_or(Ok(()), metrics)
 }
 
+/// Checks an expression whose queries are folded.
+pub fn metrics_expression(expr: &MetricsExpr) -> Result<(), Error> {
+    if let MetricsExpr::Query(query) = expr {
+        return self::query(query);
+    }
+    for query in expr.queries() {
+        self::query(query)?;
+        if matches!(query.require_metrics()?.function, MetricsFunction::Compare { .. }) {
+            return Err(Error::CompareSecondStage);
+        }
+    }
+    match expr {
+        MetricsExpr::Staged { stages, .. } => second_stages(stages),
+        _ => Ok(()),
+    }
+}
+
 /// Checks one operation, not its operands.
 pub fn operation(expr: &FieldExpr) -> Result<(), Error> {
     match expr {
@@ -213,7 +230,11 @@ fn metrics(metrics: &Metrics) -> Result<(), Error> {
     if metrics.by.len() > max_group_by(&metrics.function) {
         return Err(Error::TooManyGroupBy(metrics.by.len()));
     }
-    metrics.second_stages.iter().try_for_each(|stage| match stage {
+    second_stages(&metrics.second_stages)
+}
+
+fn second_stages(stages: &[SecondStage]) -> Result<(), Error> {
+    stages.iter().try_for_each(|stage| match stage {
         SecondStage::TopK(limit) | SecondStage::BottomK(limit) if *limit <= 0 => Err(Error::ZeroLimit),
         _ => Ok(()),
     })

@@ -12,16 +12,16 @@ use crate::value::Static;
 
 /// Rewrites every expression of the query.
 pub fn query(mut query: Query) -> Query {
-    query.pipeline = pipeline(query.pipeline);
-    if let Some(Metrics { function: MetricsFunction::Compare { selection, .. }, .. }) = &mut query.metrics {
-        expression(selection);
-    }
+    in_place(&mut query);
     query
 }
 
-fn pipeline(mut pipeline: Pipeline) -> Pipeline {
-    pipeline.stages.iter_mut().for_each(stage);
-    pipeline
+/// As [`query`].
+pub fn in_place(query: &mut Query) {
+    query.pipeline.stages.iter_mut().for_each(stage);
+    if let Some(Metrics { function: MetricsFunction::Compare { selection, .. }, .. }) = &mut query.metrics {
+        expression(selection);
+    }
 }
 
 fn stage(stage: &mut Stage) {

@@ -16,8 +16,9 @@
 //!           └─ parts.rs            what a query is made of: what an evaluator must know
 //! ```
 //!
-//! [`parse`] runs the whole path. [`parse_field`] and [`parse_tag_filter`] are the other two readings of TraceQL text
-//! that the API needs: a tag name in a path, and the half-typed query of an editor that asks for suggestions.
+//! [`parse`] runs the whole path, and so does [`parse_metrics`] for arithmetic over metrics queries. [`parse_field`], [`parse_tag_filter`] and [`parse_trace_filter`] are the other readings
+//! of TraceQL text that the API needs: a tag name in a path, the half-typed query of an editor that asks for suggestions,
+//! and the filter that picks spans out of one trace.
 //!
 //! [`Static`] (`value.rs`) is a literal and a value at run time; it owns how two values compare and compute.
 //! [`anchored_regex`] (`pattern.rs`) compiles the patterns of `=~`, and `duration.rs` reads and prints Go durations.
@@ -43,11 +44,13 @@ mod error;
 mod field;
 mod pattern;
 mod tag_filter;
+mod trace_filter;
 mod value;
 
 pub use ast::{
-    Aggregate, ArithmeticOp, BinaryOp, CompareOp, Field, FieldExpr, Form, LogicOp, Metrics, MetricsFunction, Pipeline,
-    Query, Relation, ScalarExpr, ScalarFilter, SecondStage, SpansetExpr, SpansetOp, Stage, UnaryOp,
+    Aggregate, ArithmeticOp, BinaryOp, CompareOp, Field, FieldExpr, Form, LogicOp, Metrics, MetricsExpr,
+    MetricsFunction, Pipeline, Query, Relation, ScalarExpr, ScalarFilter, SecondStage, SpansetExpr, SpansetOp, Stage,
+    UnaryOp,
 };
 pub use duration::{ParseDurationError, format_go_duration, parse_go_duration};
 pub use error::{Error, Position};
@@ -56,6 +59,7 @@ pub use parts::{Part, SpanFilter};
 pub use pattern::{Pattern, anchored_regex};
 pub use prune::{Condition, Conditions};
 pub use tag_filter::{TagFilter, parse_tag_filter};
+pub use trace_filter::{TraceFilterError, parse_trace_filter};
 pub use value::{Kind, Static, Status};
 
 /// The longest query text that is read, in bytes (Tempo's default).
@@ -67,4 +71,12 @@ pub fn parse(text: &str) -> Result<Query, Error> {
     let query = fold::query(parser::query(text).map_err(|error| error.with_advice(text))?);
     check::query(&query)?;
     Ok(query)
+}
+
+/// As [`parse`], of what metrics endpoints are asked: a query, or arithmetic over the results of several.
+pub fn parse_metrics(text: &str) -> Result<MetricsExpr, Error> {
+    let mut expr = parser::metrics_expression(text).map_err(|error| error.with_advice(text))?;
+    expr.each_query(&mut fold::in_place);
+    check::metrics_expression(&expr)?;
+    Ok(expr)
 }

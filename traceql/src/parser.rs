@@ -3,7 +3,7 @@
 //! - `expressions.rs`: what stands in `{ }`, `by()` and aggregates, and fields.
 //! - `pipeline.rs`: span sets, stages, and what parentheses around them can mean.
 //! - `scalar.rs`: aggregate filters.
-//! - `metrics.rs`: metrics functions and second stages.
+//! - `metrics.rs`: metrics functions and second stages; `arithmetic.rs`: what is computed from their results.
 //! - `limits.rs`: how much of everything there may be.
 //!
 //! Binding strength of operators, weakest first, the same inside and outside of braces. All bind to the left but `^`.
@@ -17,15 +17,17 @@
 //! | 6 | `* / %` |
 //! | 7 | `^` |
 
+mod arithmetic;
 mod expressions;
 mod limits;
 mod metrics;
 mod pipeline;
 mod scalar;
 
+use self::arithmetic::is_arithmetic;
 pub use self::limits::MAX_FIELDS;
 use self::limits::{Limits, MAX_NESTING, Part};
-use crate::ast::{ArithmeticOp, CompareOp, Field, FieldExpr, Pipeline, Query};
+use crate::ast::{ArithmeticOp, CompareOp, Field, FieldExpr, MetricsExpr, Pipeline, Query};
 use crate::error::{Error, Position};
 use crate::lexer::{Token, tokens};
 use crate::value::{Kind, Static, Status};
@@ -36,12 +38,25 @@ pub fn query(text: &str) -> Result<Query, Error> {
     if text.len() > MAX_QUERY_BYTES {
         return Err(Error::TooLong);
     }
-    let mut parser = Parser::new(tokens(text));
-    let (pipeline, metrics) = parser.root()?;
-    let mut hints = Vec::new();
-    while parser.take("with") {
-        hints = parser.hints()?;
+    query_of(tokens(text))
+}
+
+/// Reads what is asked of metrics. The tree is neither folded nor checked.
+pub fn metrics_expression(text: &str) -> Result<MetricsExpr, Error> {
+    if text.len() > MAX_QUERY_BYTES {
+        return Err(Error::TooLong);
     }
+    let tokens = tokens(text);
+    match is_arithmetic(&tokens) {
+        true => Parser::new(tokens).metrics_expression(),
+        false => query_of(tokens).map(MetricsExpr::from),
+    }
+}
+
+fn query_of(tokens: Vec<(Token, Position)>) -> Result<Query, Error> {
+    let mut parser = Parser::new(tokens);
+    let (pipeline, metrics) = parser.root()?;
+    let hints = parser.all_hints()?;
     match parser.token() {
         Token::End => Ok(Query { pipeline, metrics, hints }),
         _ => Err(parser.unexpected(&["with"])),
@@ -74,6 +89,15 @@ impl Parser {
         let pipeline = self.root_pipeline()?;
         let metrics = if self.at("|") { Some(self.metrics()?) } else { None };
         Ok((pipeline, metrics))
+    }
+
+    /// The last of the groups of hints that end a query.
+    fn all_hints(&mut self) -> Result<Vec<(String, Static)>, Error> {
+        let mut hints = Vec::new();
+        while self.take("with") {
+            hints = self.hints()?;
+        }
+        Ok(hints)
     }
 
     /// `(name=value, ...)` after `with`.

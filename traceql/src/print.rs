@@ -9,16 +9,59 @@ use crate::value::Static;
 
 impl Display for Query {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.pipeline)?;
-        if let Some(metrics) = &self.metrics {
-            write!(f, " | {metrics}")?;
-        }
-        if !self.hints.is_empty() {
-            let hints: Vec<String> = self.hints.iter().map(|(name, value)| format!("{name}={value}")).collect();
-            write!(f, " with ({})", hints.join(", "))?;
-        }
-        Ok(())
+        without_hints(f, self)?;
+        hints(f, self)
     }
+}
+
+fn without_hints(f: &mut Formatter<'_>, query: &Query) -> fmt::Result {
+    write!(f, "{}", query.pipeline)?;
+    query.metrics.as_ref().map_or(Ok(()), |metrics| write!(f, " | {metrics}"))
+}
+
+fn hints(f: &mut Formatter<'_>, query: &Query) -> fmt::Result {
+    if query.hints.is_empty() {
+        return Ok(());
+    }
+    let hints: Vec<String> = query.hints.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    write!(f, " with ({})", hints.join(", "))
+}
+
+impl Display for MetricsExpr {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        operation(f, self)?;
+        self.queries().first().map_or(Ok(()), |query| hints(f, query))
+    }
+}
+
+/// Without its hints.
+fn operation(f: &mut Formatter<'_>, expr: &MetricsExpr) -> fmt::Result {
+    match expr {
+        MetricsExpr::Query(query) => without_hints(f, query),
+        MetricsExpr::Series { op, left, right } => {
+            in_parentheses(f, left)?;
+            write!(f, " {op} ")?;
+            in_parentheses(f, right)
+        }
+        MetricsExpr::Scalar { op, series, scalar, is_left: true } => {
+            write!(f, "{scalar} {op} ")?;
+            in_parentheses(f, series)
+        }
+        MetricsExpr::Scalar { op, series, scalar, is_left: false } => {
+            in_parentheses(f, series)?;
+            write!(f, " {op} {scalar}")
+        }
+        MetricsExpr::Staged { series, stages } => {
+            in_parentheses(f, series)?;
+            stages.iter().try_for_each(|stage| write!(f, " {stage}"))
+        }
+    }
+}
+
+fn in_parentheses(f: &mut Formatter<'_>, expr: &MetricsExpr) -> fmt::Result {
+    f.write_str("(")?;
+    operation(f, expr)?;
+    f.write_str(")")
 }
 
 impl Display for Pipeline {

@@ -7,7 +7,7 @@ use model::TimeRange;
 use querier::Intervals;
 use querier::answer::{self, MetricsAnswer, Value};
 use querier::request::MetricsRequest;
-use traceql::Query;
+use traceql::MetricsExpr;
 
 use super::json::Json;
 use super::params::{Params, check_length, range};
@@ -79,12 +79,12 @@ impl Asked {
 
     pub(super) fn check_range(self, config: &QueryConfig, now_nanos: u64) -> Result<MetricsRequest, QueryError> {
         check_length(&self.query, config.max_query_bytes)?;
-        let query = traceql::parse(&self.query).map_err(|error| {
+        let query = traceql::parse_metrics(&self.query).map_err(|error| {
             let prefix = if error.is_parse_error() { "" } else { COMPILING };
             QueryError::bad_request(format!("{prefix}{error}"))
         })?;
         require_metrics(&query)?;
-        if self.range.start_nanos > self.range.end_nanos {
+        if self.range.start_nanos >= self.range.end_nanos {
             return Err(reversed());
         }
         let step_nanos = checked_step(self.step_nanos, &self.range)?;
@@ -101,8 +101,8 @@ impl Asked {
 
     pub(super) fn check_instant(&self, config: &QueryConfig) -> Result<MetricsRequest, QueryError> {
         check_length(&self.query, config.max_query_bytes)?;
-        let query =
-            traceql::parse(&self.query).map_err(|error| QueryError::bad_request(format!("{COMPILING}{error}")))?;
+        let query = traceql::parse_metrics(&self.query)
+            .map_err(|error| QueryError::bad_request(format!("{COMPILING}{error}")))?;
         require_metrics(&query)?;
         if self.range.start_nanos >= self.range.end_nanos {
             return Err(reversed());
@@ -125,8 +125,8 @@ fn reversed() -> QueryError {
     QueryError::bad_request("end must be greater than start")
 }
 
-fn require_metrics(query: &Query) -> Result<(), QueryError> {
-    query.require_metrics().map(|_| ()).map_err(|error| QueryError::bad_request(error.to_string()))
+fn require_metrics(query: &MetricsExpr) -> Result<(), QueryError> {
+    query.require_metrics().map_err(|error| QueryError::bad_request(error.to_string()))
 }
 
 /// Seconds, whole or not, or a Go duration.
@@ -241,7 +241,8 @@ mod tests {
             ("q=%7B%7D", "not a metrics query"),
             (
                 "q=%7B%7D|rate()*2",
-                "parse error at line 1, col 10: syntax error: unexpected *, expecting with; metrics have no arithmetic",
+                "parse error at line 1, col 10: syntax error: unexpected *, expecting with; each metrics query of an \
+                 operation stands in parentheses, as in ({ } | rate()) / ({ } | rate())",
             ),
             ("q=%7B%7D|rate()by(name)|topk(0)", "compiling query: limit must be greater than 0"),
             (
@@ -261,7 +262,17 @@ mod tests {
                 "q=%7B%7D|rate()&step=abc",
                 r#"rpc error: code = Code(400) desc = cannot parse "abc" to a valid duration"#,
             ),
-            ("query=%7B%7D|rate()&start=100&end=100&step=0.5", ""),
+            ("q=%7B%7D|rate()&start=100&end=100&step=0.5", "end must be greater than start"),
+            ("query=%7B%7D|rate()&start=100&end=101&step=0.5", ""),
+            ("q=100*(%7B%7D|rate())/(%7B%7D|rate())&start=100&end=101", ""),
+            (
+                "q=(%7B%7D|rate())*2s",
+                "parse error at line 0, col 14: duration cannot be used as a scalar operand in metric arithmetic",
+            ),
+            (
+                "q=(%7B%7D|rate())/(%7B%7D|compare(%7B%7D))",
+                "compiling query: `compare()` cannot be used with second stage functions",
+            ),
         ] {
             assert_eq!(problem(read_range, query), text, "{query}");
         }

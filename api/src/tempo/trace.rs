@@ -1,10 +1,13 @@
-//! `/api/traces/{id}` and `/api/v2/traces/{id}`: all spans of one trace.
+//! `/api/traces/{id}` and `/api/v2/traces/{id}`: the spans of one trace.
+
+mod filter;
 
 use axum::http::StatusCode;
 use model::TraceId;
 use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 use percent_encoding::percent_decode_str;
 use querier::answer::{TraceAnswer, TracePartial};
+use querier::request::SpanSubset;
 
 use super::Call;
 use super::params::range;
@@ -16,7 +19,7 @@ const MODES: [&str; 4] = ["all", "ingesters", "blocks", "external"];
 
 /// A trace that is not there is 404 with nothing in it, and one that is too large is 422.
 pub(super) async fn v1(call: Call) -> Result<Reply, QueryError> {
-    let answer = find(&call).await?;
+    let answer = find(&call, None).await?;
     if let Some(TracePartial::TooLarge { max_bytes }) = answer.partial {
         let text = format!(
             "trace {} is too large for this endpoint, which gives all of a trace or nothing; ask /api/v2/traces for its first \
@@ -32,26 +35,42 @@ pub(super) async fn v1(call: Call) -> Result<Reply, QueryError> {
     Ok(Reply::of(&trace, call.format))
 }
 
-/// A trace that is not there is an empty trace, and a trace that is too large, or of which blocks could not be read, is partial.
+/// A trace that is not there is an empty trace. One that is too large, of which blocks could not be read, or of which `q`
+/// leaves out spans, is partial.
 pub(super) async fn v2(call: Call) -> Result<Reply, QueryError> {
-    let answer = find(&call).await?;
-    let status = if answer.partial.is_some() { PartialStatus::Partial } else { PartialStatus::Complete };
+    let subset = filter::subset(&call.params, &call.edge.config.query)?;
+    let answer = find(&call, subset).await?;
+    let (status, message) = partial(&answer);
     let response = TraceByIdResponse {
         trace: complete(answer.resource_spans),
         metrics: TraceByIdMetrics { inspected_bytes: answer.metrics.inspected_bytes },
         status: status.into(),
-        message: answer.partial.map(|partial| partial.to_string()).unwrap_or_default(),
+        message,
     };
     Ok(Reply::of(&response, call.format))
 }
 
-async fn find(call: &Call) -> Result<TraceAnswer, QueryError> {
+/// Whether spans are missing, and why.
+fn partial(answer: &TraceAnswer) -> (PartialStatus, String) {
+    let mut reasons: Vec<String> = answer.partial.iter().map(TracePartial::to_string).collect();
+    if answer.is_filtered {
+        reasons.push("Trace filtered, only a subset of spans matching the filter is returned".to_owned());
+    }
+    let status = if reasons.is_empty() { PartialStatus::Complete } else { PartialStatus::Partial };
+    (status, reasons.join("; "))
+}
+
+async fn find(call: &Call, subset: Option<SpanSubset>) -> Result<TraceAnswer, QueryError> {
     let trace_id = trace_id(call.uri.path())?;
     let range = range::of_trace(&call.params)?;
     if let Some(mode) = call.params.get("mode").filter(|mode| !MODES.contains(mode)) {
         return Err(QueryError::bad_request(format!("invalid value for mode {mode}")));
     }
-    Ok(call.edge.querier.trace_by_id(&call.tenant, trace_id, range).await?)
+    let querier = &call.edge.querier;
+    Ok(match subset {
+        Some(subset) => querier.spans_of_trace(&call.tenant, trace_id, range, subset).await?,
+        None => querier.trace_by_id(&call.tenant, trace_id, range).await?,
+    })
 }
 
 /// The id that ends the path. A slash in it, encoded or not, makes the path one that does not exist.

@@ -28,7 +28,7 @@ fn request(query: &str, seconds: u64, step_seconds: u64) -> MetricsRequest {
     let range = TimeRange::new(START, START + seconds * SECOND * MS);
     let step = NonZeroU64::new(step_seconds * SECOND * MS).unwrap();
     MetricsRequest {
-        query: traceql::parse(query).unwrap_or_else(|error| panic!("{query}: {error}")),
+        query: traceql::parse_metrics(query).unwrap_or_else(|error| panic!("{query}: {error}")),
         intervals: Intervals::of_range(range, step),
         max_exemplars: 100,
         max_series: None,

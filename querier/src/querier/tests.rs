@@ -20,7 +20,7 @@ use crate::testing::{
 fn rate() -> MetricsRequest {
     let range = TimeRange::new(START, START + 1_000 * MS);
     MetricsRequest {
-        query: traceql::parse("{ name = `op` } | rate()").unwrap(),
+        query: traceql::parse_metrics("{ name = `op` } | rate()").unwrap(),
         intervals: Intervals::of_range(range, NonZeroU64::new(1_000 * MS).unwrap()),
         max_exemplars: 0,
         max_series: None,
@@ -214,13 +214,13 @@ async fn no_evaluation_goes_on_for_long_after_its_client_left() {
         "{ } | rate() by (span.t)".to_owned(),
         "{ } | compare({ span.n > 7 })".to_owned(),
     ] {
-        let query = traceql::parse(&text).unwrap();
+        let query = traceql::parse_metrics(&text).unwrap();
         for left_after in [1, 10, 50, 250].map(Duration::from_millis) {
             let mut least = Duration::MAX;
             // what else runs on the machine may take the processor away, but not every time
             for _ in 0..8 {
                 let question = async {
-                    if query.metrics.is_some() {
+                    if query.require_metrics().is_ok() {
                         let request = MetricsRequest { query: query.clone(), max_exemplars: 100, ..rate() };
                         querier.metrics(&tenant, request).await.map(drop)
                     } else {

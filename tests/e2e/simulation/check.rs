@@ -96,7 +96,7 @@ impl Asking<'_> {
 
     async fn metrics(&self) -> Result<Answered, Error> {
         let query = format!("{{ }} | count_over_time() by (span.{NUMBER})");
-        let query = traceql::parse(&query).expect("the query is TraceQL");
+        let query = traceql::parse_metrics(&query).expect("the query is TraceQL");
         let intervals = Intervals::whole(self.range);
         let request = MetricsRequest { query, intervals, max_exemplars: 0, max_series: None };
         let answer = self.querier.metrics(&self.tenant, request).await?;

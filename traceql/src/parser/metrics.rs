@@ -33,12 +33,16 @@ impl Parser {
             self.expect("(", &[])?;
             by = self.field_list()?;
         }
-        let mut second_stages = Vec::new();
+        Ok(Metrics { function, by, second_stages: self.second_stages()? })
+    }
+
+    pub(super) fn second_stages(&mut self) -> Result<Vec<SecondStage>, Error> {
+        let mut stages = Vec::new();
         while let Some(stage) = self.second_stage()? {
             self.count(Part::Stage)?;
-            second_stages.push(stage);
+            stages.push(stage);
         }
-        Ok(Metrics { function, by, second_stages })
+        Ok(stages)
     }
 
     fn function(&mut self) -> Result<MetricsFunction, Error> {
