@@ -3,12 +3,14 @@
 //! ```text
 //! answer()   ready? → tenant → turn → handler, within the timeout → compress
 //!               params.rs  URL → request          trace.rs search.rs tags.rs metrics.rs  one per question
-//!               proto.rs   answer → message       json.rs  message → JSON
+//!               proto.rs   answer → message       json.rs llm.rs  message → JSON
+//! diff.rs        two traces compared: the one question with a body
 //! streaming.rs   the same questions over gRPC: message → request, answer → messages (packets.rs)
 //! ```
 
 mod params;
 
+mod diff;
 mod metrics;
 mod search;
 mod tags;
@@ -17,6 +19,9 @@ mod trace;
 mod proto;
 
 mod json;
+
+mod llm;
+mod plain;
 
 mod reply;
 
@@ -61,6 +66,7 @@ fn routes(prefix: &str) -> Vec<Route> {
     vec![
         api("/api/traces/{id}", "api_traces_traceid", query(trace::v1)),
         api("/api/v2/traces/{id}", "api_v2_traces_traceid", query(trace::v2)),
+        api("/api/v2/traces/diff", "api_v2_traces_diff", diff::route()),
         api("/api/search", "api_search", query(search::search)),
         api("/api/search/tags", "api_search_tags", query(tags::names_v1)),
         api("/api/v2/search/tags", "api_v2_search_tags", query(tags::names_v2)),

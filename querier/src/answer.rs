@@ -25,6 +25,21 @@ pub struct QueryMetrics {
     pub total_jobs: u64,
 }
 
+impl QueryMetrics {
+    /// What two queries over the same blocks cost.
+    pub(crate) fn and(&self, other: &Self) -> Self {
+        Self {
+            inspected_traces: self.inspected_traces + other.inspected_traces,
+            inspected_spans: self.inspected_spans + other.inspected_spans,
+            inspected_bytes: self.inspected_bytes + other.inspected_bytes,
+            total_blocks: self.total_blocks.max(other.total_blocks),
+            total_block_bytes: self.total_block_bytes.max(other.total_block_bytes),
+            completed_jobs: self.completed_jobs + other.completed_jobs,
+            total_jobs: self.total_jobs + other.total_jobs,
+        }
+    }
+}
+
 /// A trace by id; `resource_spans` is empty when there is none.
 #[derive(Debug, Clone, Default)]
 pub struct TraceAnswer {

@@ -83,12 +83,9 @@ impl Budget {
         })
     }
 
-    /// Notes what the query is going to look at. A query that looks several times has as many jobs, over the same blocks.
+    /// Notes what the query is going to look at.
     pub fn plan(&self, planned: QueryMetrics) {
-        let mut spent = locked(&self.spent);
-        spent.total_jobs += planned.total_jobs;
-        spent.total_blocks = spent.total_blocks.max(planned.total_blocks);
-        spent.total_block_bytes = spent.total_block_bytes.max(planned.total_block_bytes);
+        *locked(&self.spent) = planned;
     }
 
     /// Counts spans that were read, and how many bytes of a block that took: none of what is live or in memory.

@@ -95,6 +95,11 @@ impl Querier {
         self.ask(question, answer).await
     }
 
+    /// How large a trace is given whole.
+    pub fn max_bytes_per_trace(&self) -> usize {
+        self.inner.config.max_bytes_per_trace
+    }
+
     /// The newest traces that match, newest first.
     ///
     /// While the search runs, `certain` is told twice a second at most which entries are certain and what was read so far.

@@ -17,4 +17,5 @@ mod simulation;
 mod start;
 mod stored;
 mod tools;
+mod trace_diff;
 mod traffic;

@@ -10,6 +10,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use super::json::{Json, ToJson};
+use super::llm::{self, ToLlm};
 use crate::error::{http_status, streaming_code};
 use crate::status::TEXT;
 
@@ -27,13 +28,21 @@ const MAX_INLINE_BYTES: usize = 128 << 10;
 pub(super) enum Format {
     Json,
     Protobuf,
+    /// The form for language models, which a few answers have; the others are JSON.
+    Llm,
 }
 
 impl Format {
-    /// Protobuf if `Accept` names it anywhere, as Tempo decides; the form for language models falls back to JSON.
+    /// Protobuf if `Accept` names it anywhere, as Tempo decides; so with the form for language models.
     pub(super) fn of(headers: &HeaderMap) -> Self {
-        let accepts = |value: &HeaderValue| value.to_str().is_ok_and(|text| text.contains("application/protobuf"));
-        if headers.get_all(header::ACCEPT).iter().any(accepts) { Self::Protobuf } else { Self::Json }
+        let accepted = headers.get_all(header::ACCEPT);
+        let names =
+            |media_type: &str| accepted.iter().any(|value| value.to_str().is_ok_and(|text| text.contains(media_type)));
+        match () {
+            () if names("application/protobuf") => Self::Protobuf,
+            () if names(llm::MEDIA_TYPE) => Self::Llm,
+            () => Self::Json,
+        }
     }
 }
 
@@ -51,8 +60,16 @@ pub(super) struct Reply {
 impl Reply {
     pub(super) fn of(message: &(impl ToJson + prost::Message), format: Format) -> Self {
         match format {
-            Format::Json => Self::json(Json::of(message)),
+            Format::Json | Format::Llm => Self::json(Json::of(message)),
             Format::Protobuf => Self::new(StatusCode::OK, Some("application/protobuf"), message.encode_to_vec()),
+        }
+    }
+
+    /// As [`of`](Self::of), of an answer that has the form for language models.
+    pub(super) fn with_llm(message: &(impl ToJson + ToLlm + prost::Message), format: Format) -> Self {
+        match format {
+            Format::Llm => Self::new(StatusCode::OK, Some(llm::MEDIA_TYPE), message.llm()),
+            Format::Json | Format::Protobuf => Self::of(message, format),
         }
     }
 
@@ -188,12 +205,13 @@ mod tests {
     }
 
     #[test]
-    fn protobuf_is_given_to_who_names_it() {
+    fn forms_are_given_to_who_names_them() {
         for (accept, format) in [
             ("application/json;q=0.5, application/protobuf", Format::Protobuf),
             ("application/json", Format::Json),
             ("*/*", Format::Json),
-            ("application/vnd.grafana.llm", Format::Json),
+            ("application/vnd.grafana.llm", Format::Llm),
+            ("application/vnd.grafana.llm, application/protobuf", Format::Protobuf),
         ] {
             assert_eq!(Format::of(&headers(header::ACCEPT, accept)), format, "{accept}");
         }

@@ -172,8 +172,9 @@ fn limit(asked: Option<u32>, config: &QueryConfig) -> Result<usize, QueryError> 
     Ok(limit)
 }
 
-/// 0 asks for all spans.
+/// 0 is as if the client did not say; a default of 0 is all spans.
 fn spans_per_span_set(asked: Option<u32>, config: &QueryConfig) -> Result<usize, QueryError> {
+    let asked = asked.filter(|spans| *spans > 0);
     let spans = asked.map_or(config.default_spans_per_span_set, |spans| spans as usize);
     let max = config.max_spans_per_span_set;
     if max > 0 && spans > max {
@@ -280,7 +281,7 @@ mod tests {
         assert_eq!(limits(""), Ok((20, 3)));
         assert_eq!(limits("limit=&spss="), Ok((20, 3)));
         assert_eq!(limits("limit=262144&spss=100"), Ok((262_144, 100)));
-        assert_eq!(limits("spss=0"), Ok((20, usize::MAX)));
+        assert_eq!(limits("spss=0"), Ok((20, 3)), "as if it were not there");
         for (query, problem) in [
             ("limit=0", "invalid limit: must be a positive number"),
             ("limit=262145", "limit 262145 exceeds max limit 262144"),

@@ -38,7 +38,7 @@ pub(super) async fn values_v1(call: Call) -> Result<Reply, QueryError> {
 
 pub(super) async fn values_v2(call: Call) -> Result<Reply, QueryError> {
     let values = ValuesAsked::of_url(call.uri.path(), &call.params)?.v2(call.asker()).await?;
-    Ok(Reply::of(&values, call.format))
+    Ok(Reply::with_llm(&values, call.format))
 }
 
 /// A question for names, as a client words it.

@@ -47,7 +47,7 @@ pub(super) async fn v2(call: Call) -> Result<Reply, QueryError> {
         status: status.into(),
         message,
     };
-    Ok(Reply::of(&response, call.format))
+    Ok(Reply::with_llm(&response, call.format))
 }
 
 /// Whether spans are missing, and why.

@@ -12,7 +12,7 @@ use storage::source::Source;
 use traceql::{ArithmeticOp, MetricsExpr};
 
 use super::{in_order, limit, of_query, second_stage};
-use crate::answer::{Exemplar, MetricsAnswer, Series, Value};
+use crate::answer::{Exemplar, MetricsAnswer, QueryMetrics, Series, Value};
 use crate::budget::Budget;
 use crate::cancellation::is_waited_for;
 use crate::error::Error;
@@ -32,6 +32,7 @@ pub(super) async fn answer(
     // what is too much is known when all is computed
     let of_one = MetricsRequest { max_series: None, ..request.clone() };
     let (mut results, mut partial, mut held) = (Results::new(), None, budget.hold(0)?);
+    let mut spent = QueryMetrics::default();
     for query in request.query.queries() {
         let text = query.to_string();
         if results.contains_key(&text) {
@@ -39,6 +40,7 @@ pub(super) async fn answer(
         }
         let answer = of_query(inner, budget.clone(), sources.clone(), query, &of_one).await?;
         partial = partial.or(answer.partial);
+        spent = spent.and(&answer.metrics);
         results.insert(text, answer.series);
         // what is computed takes as much as what it is computed from
         held.resize(2 * results.values().flatten().map(memory_bytes).sum::<usize>())?;
@@ -46,6 +48,8 @@ pub(super) async fn answer(
     let (expr, cancellation) = (request.query.clone(), budget.cancellation.clone());
     let compute = move || cancellation.during(move || in_order(with_values(computed(&expr, &results))));
     let mut series = inner.cpu.run(compute).await?;
+    // each query counted from its beginning
+    budget.plan(spent);
     let too_many = limit(&mut series, request.max_series, request.max_exemplars);
     Ok(MetricsAnswer { intervals: request.intervals, series, metrics: budget.spent(), partial: too_many.or(partial) })
 }
