@@ -27,7 +27,7 @@ GIVE_UP_SECONDS = 30
 # What a conformance run asks: all that only reads, as in tests/e2e/conformance_suite.rs.
 READ_ONLY = [
     *("trace_by_id", "search_legacy", "search_params", "traceql_filters", "traceql_structural", "traceql_pipeline"),
-    *("metrics_range", "metrics_instant", "tags_v1", "tags_v2", "tag_values_v1", "tag_values_v2"),
+    *("metrics_range", "metrics_instant", "tags_v1", "tags_v2", "tag_values_v1", "tag_values_v2", "tempo_31"),
 ]
 
 

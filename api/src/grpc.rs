@@ -28,6 +28,11 @@ const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
 const SERVING: &[u8] = &[0x08, 0x01];
 const NOT_SERVING: &[u8] = &[0x08, 0x02];
 
+const HEALTH_WATCH: &str = "/grpc.health.v1.Health/Watch";
+
+/// How soon who watches is told that something changed.
+const HEALTH_PERIOD: Duration = Duration::from_secs(1);
+
 /// Health checks carry a service name at most.
 const MAX_HEALTH_BYTES: usize = 4096;
 
@@ -38,6 +43,7 @@ const MESSAGES_WAITING: usize = 2;
 pub(crate) async fn serve_common(edge: Arc<Edge>, request: Request) -> Response {
     match request.uri().path() {
         HEALTH_CHECK => observed(&edge.clone(), HEALTH_CHECK, check_health(edge, request)).await,
+        HEALTH_WATCH => observed(&edge.clone(), HEALTH_WATCH, watch_health(edge, request)).await,
         path => Status::unimplemented(format!("unknown method {path}")).into_http(),
     }
 }
@@ -63,11 +69,39 @@ pub(crate) fn outcome_label(failed: bool) -> &'static str {
 }
 
 async fn check_health(edge: Arc<Edge>, request: Request) -> Response {
-    let status = if edge.not_ready().is_none() { SERVING } else { NOT_SERVING };
-    unary(request, Limits { bytes: MAX_HEALTH_BYTES, time: edge.config.body_read_timeout() }, |_message| async {
-        Ok(Bytes::from_static(status))
-    })
-    .await
+    let status = health(&edge);
+    unary(request, health_limits(&edge), |_message| async { Ok(Bytes::from_static(status)) }).await
+}
+
+async fn watch_health(edge: Arc<Edge>, request: Request) -> Response {
+    let limits = health_limits(&edge);
+    server_streaming(request, limits, |_message, messages| Ok(tell_health(edge.clone(), messages))).await
+}
+
+/// Tells the status, and again whenever it changes. What no longer serves ends the stream, which would else hold up the
+/// stop.
+async fn tell_health(edge: Arc<Edge>, messages: mpsc::Sender<Bytes>) -> Result<(), Status> {
+    let (mut told, mut period) = (None, tokio::time::interval(HEALTH_PERIOD));
+    loop {
+        period.tick().await;
+        let status = health(&edge);
+        if told == Some(status) {
+            continue;
+        }
+        let has_ended = told == Some(SERVING);
+        if messages.send(Bytes::from_static(status)).await.is_err() || has_ended {
+            return Ok(());
+        }
+        told = Some(status);
+    }
+}
+
+fn health(edge: &Edge) -> &'static [u8] {
+    if edge.not_ready().is_none() { SERVING } else { NOT_SERVING }
+}
+
+fn health_limits(edge: &Edge) -> Limits {
+    Limits { bytes: MAX_HEALTH_BYTES, time: edge.config.body_read_timeout() }
 }
 
 /// What one request may take: the size of its message, before and after decompression, and the time until it is answered

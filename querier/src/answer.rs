@@ -16,6 +16,9 @@ pub struct QueryMetrics {
     pub inspected_spans: u64,
     /// Of blocks and of what is live, as they are in memory.
     pub inspected_bytes: u64,
+    /// Parts of row groups that were read from blocks, and their bytes as stored; none of what is live or in memory.
+    pub backend_reads: u64,
+    pub backend_bytes: u64,
     /// Blocks in the time range.
     pub total_blocks: u64,
     pub total_block_bytes: u64,
@@ -32,6 +35,8 @@ impl QueryMetrics {
             inspected_traces: self.inspected_traces + other.inspected_traces,
             inspected_spans: self.inspected_spans + other.inspected_spans,
             inspected_bytes: self.inspected_bytes + other.inspected_bytes,
+            backend_reads: self.backend_reads + other.backend_reads,
+            backend_bytes: self.backend_bytes + other.backend_bytes,
             total_blocks: self.total_blocks.max(other.total_blocks),
             total_block_bytes: self.total_block_bytes.max(other.total_block_bytes),
             completed_jobs: self.completed_jobs + other.completed_jobs,

@@ -103,8 +103,15 @@ impl Budget {
     /// As [`count_read`](Self::count_read).
     pub fn count_read_again(&self, bytes: u64, table: &SpanTable) -> Result<(), Error> {
         self.count_inspected(parts::memory_bytes(table));
+        self.count_backend(bytes);
         let read = self.read_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         if read > self.max_bytes { Err(Error::TooManyBytes { read, max: self.max_bytes }) } else { Ok(()) }
+    }
+
+    fn count_backend(&self, bytes: u64) {
+        let mut spent = locked(&self.spent);
+        spent.backend_reads += u64::from(bytes > 0);
+        spent.backend_bytes += bytes;
     }
 
     /// Counts bytes that were looked at as they are once they are decoded.

@@ -90,7 +90,7 @@ impl Querier {
         let question = Question::trace(tenant, id, range, Some(&subset));
         let answer = async |budget| {
             let sources = self.sources(tenant).await?;
-            trace_by_id::trace_by_id(&self.inner, budget, sources, id, range, Some(subset)).await
+            trace_by_id::trace_by_id(&self.inner, budget, sources, id, range, Some(&subset)).await
         };
         self.ask(question, answer).await
     }

@@ -130,6 +130,8 @@ pub struct TagValuesRequest {
     pub range: TimeRange,
     pub query: Option<String>,
     pub limit: Option<usize>,
+    /// Sources after which the search ends if none of them, one after the other, had a value that is new; `None` for all.
+    pub max_stale_sources: Option<usize>,
 }
 
 /// Which tag's values are wanted.

@@ -36,9 +36,9 @@ pub(crate) async fn trace_by_id(
     sources: Vec<Arc<dyn Source>>,
     id: TraceId,
     range: Option<TimeRange>,
-    subset: Option<SpanSubset>,
+    subset: Option<&SpanSubset>,
 ) -> Result<TraceAnswer, Error> {
-    let chooser = subset.as_ref().map(Chooser::compile).transpose()?;
+    let chooser = subset.map(Chooser::compile).transpose()?;
     let range = range.unwrap_or(TimeRange::ALL);
     // in the order of arrival, so that of the copies of a span the first one stays
     let mut sources = plan::by_arrival(sources);

@@ -16,9 +16,9 @@
 //!           └─ parts.rs            what a query is made of: what an evaluator must know
 //! ```
 //!
-//! [`parse`] runs the whole path, and so does [`parse_metrics`] for arithmetic over metrics queries. [`parse_field`], [`parse_tag_filter`] and [`parse_trace_filter`] are the other readings
-//! of TraceQL text that the API needs: a tag name in a path, the half-typed query of an editor that asks for suggestions,
-//! and the filter that picks spans out of one trace.
+//! [`parse`] runs the whole path, and so does [`parse_metrics`] for arithmetic over metrics queries. [`parse_field`],
+//! [`parse_tag_filter`] and [`parse_trace_filter`] are the other readings of TraceQL text that the API needs: a tag name in a
+//! path, the half-typed query of an editor that asks for suggestions, and the filter that picks spans out of one trace.
 //!
 //! [`Static`] (`value.rs`) is a literal and a value at run time; it owns how two values compare and compute.
 //! [`anchored_regex`] (`pattern.rs`) compiles the patterns of `=~`, and `duration.rs` reads and prints Go durations.

@@ -1,3 +1,4 @@
+use futures::FutureExt;
 use http_body_util::BodyExt;
 
 use super::*;
@@ -77,4 +78,15 @@ async fn messages_over_the_limit_are_not_read() {
     let work = |_: Bytes, _: mpsc::Sender<Bytes>| Ok(async { Ok(()) });
     let response = server_streaming(grpc_request("/", &[], frame(false, &[0; 101])), LIMITS, work).await;
     assert_eq!(response.headers()["grpc-status"], "8");
+}
+
+#[tokio::test]
+async fn who_watches_health_is_told_at_once_and_only_of_news() {
+    let test_edge = edge(Config::default()).await;
+    let request = grpc_request(HEALTH_WATCH, &[], frame(false, &[]));
+    let response = serve_common(test_edge.edge.clone(), request).await;
+    let mut body = response.into_body();
+    let told = body.frame().await.unwrap().unwrap().into_data().unwrap();
+    assert_eq!(told, Bytes::from(frame(false, SERVING)));
+    assert!(body.frame().now_or_never().is_none(), "nothing changed, and the stream goes on");
 }

@@ -1,7 +1,7 @@
 //! Tempo's messages (`tempopb`), by hand. Each answer becomes one of these, and is then written as protobuf or JSON.
 //!
 //! Messages that clients read without looking whether they are there (`trace`, `metrics`) are `required`: always written.
-//! No field may be added that Tempo lacks: Grafana refuses unknown keys in search answers.
+//! No field may be added to JSON that Tempo 3.0 lacks: Grafana refuses unknown keys in search answers and instant metrics.
 
 use std::collections::BTreeMap;
 
@@ -116,6 +116,12 @@ pub(super) struct SearchMetrics {
     pub(super) total_block_bytes: u64,
     #[prost(uint64, tag = "7")]
     pub(super) inspected_spans: u64,
+    /// This and the next are Tempo 3.1's. They are in protobuf only, where they are passed over by who does not know them:
+    /// Grafana refuses unknown keys in JSON.
+    #[prost(uint64, tag = "8")]
+    pub(super) backend_reads: u64,
+    #[prost(uint64, tag = "9")]
+    pub(super) backend_bytes: u64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

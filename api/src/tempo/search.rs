@@ -201,6 +201,8 @@ pub(super) fn metrics(metrics: &QueryMetrics) -> SearchMetrics {
         total_jobs: saturated(metrics.total_jobs),
         total_block_bytes: metrics.total_block_bytes,
         inspected_spans: metrics.inspected_spans,
+        backend_reads: metrics.backend_reads,
+        backend_bytes: metrics.backend_bytes,
     }
 }
 

@@ -122,6 +122,8 @@ pub(super) struct ValuesAsked {
     pub(super) bounds: Bounds,
     /// 0 for all.
     pub(super) limit: u32,
+    /// Blocks without news after which no more are asked; 0 for all blocks.
+    pub(super) max_stale: u32,
 }
 
 impl ValuesAsked {
@@ -131,6 +133,7 @@ impl ValuesAsked {
             query: params.get("q").map(str::to_owned),
             bounds: Bounds::of_tags(params)?,
             limit: params.uint32("limit")?.unwrap_or(0),
+            max_stale: params.uint32("maxStaleValues")?.unwrap_or(0),
         })
     }
 
@@ -160,7 +163,8 @@ impl ValuesAsked {
         let config = &asker.edge.query_config(asker.tenant);
         let query = checked_query(self.query, config)?;
         let range = range::of_tags(self.bounds, config, asker.now_nanos)?;
-        let request = TagValuesRequest { tag, range, query, limit: limit(self.limit) };
+        let max_stale_sources = limit(self.max_stale);
+        let request = TagValuesRequest { tag, range, query, limit: limit(self.limit), max_stale_sources };
         Ok(asker.edge.querier.tag_values(asker.tenant, request).await?)
     }
 }

@@ -430,3 +430,26 @@ async fn what_blocks_gave_of_traces_that_they_share_is_remembered() {
         assert!((total - expected).abs() < 1e-9, "{query}: {total}");
     }
 }
+
+#[tokio::test]
+async fn queries_are_computed_with_each_other_and_each_is_answered_once() {
+    let sources = example();
+    let all = "({ } | count_over_time())";
+    let ask_text = |text: String| {
+        let sources = &sources;
+        async move { ask(sources, request(&text, 20, 10)).await.unwrap() }
+    };
+    let one = ask_text("{ } | count_over_time()".to_owned()).await;
+    let answer = ask_text(format!("{all} / {all} * 10")).await;
+    assert_eq!(answer.series.iter().map(series_text).collect::<Vec<_>>().len(), 1);
+    assert_eq!(labels_text(&answer.series[0].labels), "__name__=(count_over_time / count_over_time)");
+    let has_spans = |series: &Series| series.values.iter().map(|value| *value > 0.0).collect::<Vec<_>>();
+    let expected: Vec<bool> = answer.series[0].values.iter().map(|value| *value == 10.0).collect();
+    assert_eq!(has_spans(&one.series[0]), expected);
+    assert_eq!(answer.metrics, one.metrics, "the same query twice costs once");
+    let two = ask_text(format!("{all} - ({{ name = `root` }} | count_over_time())")).await;
+    assert_eq!(two.metrics.total_jobs, 2 * one.metrics.total_jobs);
+    assert!(two.metrics.inspected_spans > one.metrics.inspected_spans);
+    let counted = |answer: &MetricsAnswer| answer.series[0].values.iter().sum::<f64>();
+    assert_eq!((counted(&one), counted(&two)), (6.0, 4.0));
+}

@@ -149,6 +149,7 @@ async fn every_answer_tells_how_many_bytes_were_inspected_wherever_they_lie() {
             range: TimeRange::ALL,
             query: None,
             limit: None,
+            max_stale_sources: None,
         };
         [
             querier.search(&tenant, search, None).await.unwrap().metrics,

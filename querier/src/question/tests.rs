@@ -130,7 +130,7 @@ fn every_question_has_words() {
     let names = TagNamesRequest { scope: TagScope::All, range: TimeRange::ALL, query: query.clone(), limit: None };
     assert_eq!(Question::tag_names(&tenant, &names).text, "names of scope all where { span.b = 1 }");
     let tag = Tag::Field(traceql::parse_field("span.a").unwrap());
-    let values = TagValuesRequest { tag, range: TimeRange::ALL, query: None, limit: None };
+    let values = TagValuesRequest { tag, range: TimeRange::ALL, query: None, limit: None, max_stale_sources: None };
     assert_eq!(Question::tag_values(&tenant, &values).text, "values of span.a");
 }
 

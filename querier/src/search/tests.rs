@@ -474,7 +474,8 @@ async fn every_value_of_a_key_that_a_span_has_twice_is_found() {
         assert_eq!(shown.collect::<Vec<_>>(), ["8"]);
         let values = async |name: &str| {
             let tag = Tag::Field(traceql::parse_field(name).unwrap());
-            let request = TagValuesRequest { tag, range: TimeRange::ALL, query: None, limit: None };
+            let request =
+                TagValuesRequest { tag, range: TimeRange::ALL, query: None, limit: None, max_stale_sources: None };
             let found = querier(vec![source.clone()]).tag_values(&TenantId::single(), request).await.unwrap();
             found.values.into_iter().map(|value| value.text).collect::<Vec<_>>().join(" ")
         };

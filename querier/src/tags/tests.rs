@@ -12,10 +12,11 @@ use storage::memory::MemorySource;
 use storage::source::Source;
 
 use crate::answer::TagValueKind;
+use crate::config::Config;
 use crate::request::{Tag, TagNamesRequest, TagScope, TagValuesRequest};
 use crate::testing::{
-    HalfDamaged, MS, START, array, attributes, bool, event, float, indexed_block, int, querier, resource, service,
-    source, span, table, text,
+    HalfDamaged, MS, START, array, attributes, bool, event, float, indexed_block, int, querier, querier_with, resource,
+    service, source, span, table, text,
 };
 
 fn sources() -> Vec<Arc<dyn Source>> {
@@ -50,8 +51,13 @@ async fn a_damaged_row_group_leaves_the_others() {
     let spans = [span(1, 1, 0, "first", 0, 10), span(2, 1, 0, "second", 0, 10)];
     let half: Arc<dyn Source> = Arc::new(HalfDamaged::of(&table(vec![service("s", spans.into())])));
     let tag = Tag::Field(traceql::parse_field("name").unwrap());
-    let request =
-        TagValuesRequest { tag, range: TimeRange::ALL, query: Some("{ kind = unspecified }".to_owned()), limit: None };
+    let request = TagValuesRequest {
+        tag,
+        range: TimeRange::ALL,
+        query: Some("{ kind = unspecified }".to_owned()),
+        limit: None,
+        max_stale_sources: None,
+    };
     let answer = querier(vec![half]).tag_values(&TenantId::single(), request).await.unwrap();
     assert_eq!((answer.values.len(), answer.metrics.completed_jobs, answer.metrics.total_jobs), (1, 0, 1));
 }
@@ -81,7 +87,13 @@ async fn what_is_about_the_whole_trace_is_told_of_the_whole() {
         ("name", Some("{ nestedSetParent > 0 }"), "child"),
     ] {
         let tag = Tag::Field(traceql::parse_field(tag).unwrap());
-        let request = TagValuesRequest { tag, range: TimeRange::ALL, query: query.map(str::to_owned), limit: None };
+        let request = TagValuesRequest {
+            tag,
+            range: TimeRange::ALL,
+            query: query.map(str::to_owned),
+            limit: None,
+            max_stale_sources: None,
+        };
         let values = querier(sources.to_vec()).tag_values(&TenantId::single(), request).await.unwrap().values;
         let texts: Vec<_> = values.iter().map(|value| value.text.as_str()).collect();
         assert_eq!(texts.join(" "), expected, "{query:?}");
@@ -117,7 +129,13 @@ async fn names_are_narrowed_by_a_filter() {
 }
 
 async fn values(tag: Tag, query: Option<&str>) -> String {
-    let request = TagValuesRequest { tag, range: TimeRange::ALL, query: query.map(str::to_owned), limit: None };
+    let request = TagValuesRequest {
+        tag,
+        range: TimeRange::ALL,
+        query: query.map(str::to_owned),
+        limit: None,
+        max_stale_sources: None,
+    };
     let values = querier(sources()).tag_values(&TenantId::single(), request).await.unwrap().values;
     let values = values.iter().map(|value| match value.kind {
         TagValueKind::String => format!("{:?}", value.text),
@@ -196,8 +214,13 @@ async fn everything(source: Arc<dyn Source>) -> Vec<String> {
     let intrinsics = model::attribute::LISTED_INTRINSICS.iter().map(|name| traceql::parse_field(name).unwrap());
     let mut lines = Vec::new();
     for field in attributes.chain(intrinsics) {
-        let request =
-            TagValuesRequest { tag: Tag::Field(field.clone()), range: TimeRange::ALL, query: None, limit: None };
+        let request = TagValuesRequest {
+            tag: Tag::Field(field.clone()),
+            range: TimeRange::ALL,
+            query: None,
+            limit: None,
+            max_stale_sources: None,
+        };
         let values = querier.tag_values(&TenantId::single(), request).await.unwrap().values;
         lines.push(format!("{field}: {values:?}"));
     }
@@ -216,4 +239,19 @@ async fn names_and_values_from_an_index_are_those_of_the_columns() {
             assert_eq!(everything(Arc::new(indexed_block(&table, limits).await)).await, expected, "seed {seed}");
         }
     }
+}
+
+#[tokio::test]
+async fn values_are_sought_until_so_many_sources_had_nothing_new() {
+    // newest first: four times the same, then another
+    let one =
+        |trace: u8, name: &str| source(vec![service("s", vec![span(trace, 1, 0, name, 1000 * u64::from(trace), 1)])]);
+    let sources = vec![one(5, "often"), one(4, "often"), one(3, "often"), one(2, "often"), one(1, "once")];
+    let querier = querier_with(Config { max_concurrent_reads: 1, ..Config::default() }, sources);
+    let names = async |max_stale_sources| {
+        let tag = Tag::Field(traceql::parse_field("name").unwrap());
+        let request = TagValuesRequest { tag, range: TimeRange::ALL, query: None, limit: None, max_stale_sources };
+        querier.tag_values(&TenantId::single(), request).await.unwrap().values.len()
+    };
+    assert_eq!((names(None).await, names(Some(4)).await, names(Some(2)).await), (2, 2, 1));
 }

@@ -50,13 +50,14 @@ pub(crate) async fn tag_values(
         return Ok(fixed(tag_value(literal), request.limit));
     }
     let scan = TagScan::new(inner, budget, sources, request.range, &filter, &fields).await?;
-    let (values, remembered) = (Mutex::new(Values::new(&inner.config)), Remembered::of(request));
+    let values = Mutex::new(Values { max_stale_sources: request.max_stale_sources, ..Values::new(&inner.config) });
+    let remembered = Remembered::of(request);
     scan.each_source(|source| known_or_found(&scan, source, &fields, &remembered, &values).boxed()).await?;
     let values = std::mem::take(&mut locked(&values).values);
     Ok(TagValues { metrics: scan.reading.budget.spent(), ..fixed(values, request.limit) })
 }
 
-/// Adds the values of a source, and remembers those of a block.
+/// Adds the values of a source, and remembers those of a block; unless there was nothing new for long.
 async fn known_or_found(
     scan: &TagScan<'_>,
     source: Arc<dyn Source>,
@@ -64,9 +65,12 @@ async fn known_or_found(
     remembered: &Remembered,
     values: &Mutex<Values>,
 ) -> Result<(), Error> {
+    if locked(values).is_stale() {
+        return Ok(());
+    }
     let (inner, key, block_id) = (scan.reading.inner, remembered.key(scan, source.as_ref()), source.block_id());
     if let Some(known) = key.as_ref().and_then(|key| inner.tag_values.get(key)) {
-        locked(values).extend(known.iter().cloned());
+        locked(values).extend_by_source(known.iter().cloned());
         return Ok(());
     }
     let found = Arc::new(Mutex::new(Values::new(&inner.config)));
@@ -78,7 +82,7 @@ async fn known_or_found(
     {
         inner.tag_values.insert(key, Arc::new(found.values.clone()));
     }
-    locked(values).extend(found.values);
+    locked(values).extend_by_source(found.values);
     Ok(())
 }
 
@@ -182,11 +186,30 @@ struct Values {
     bytes_left: usize,
     /// True once a value found no room.
     is_cut: bool,
+    /// Sources since the last that had a new value.
+    stale_sources: usize,
+    max_stale_sources: Option<usize>,
 }
 
 impl Values {
     fn new(config: &Config) -> Self {
-        Self { values: BTreeSet::new(), bytes_left: config.max_bytes_per_tag_answer, is_cut: false }
+        Self {
+            values: BTreeSet::new(),
+            bytes_left: config.max_bytes_per_tag_answer,
+            is_cut: false,
+            stale_sources: 0,
+            max_stale_sources: None,
+        }
+    }
+
+    fn is_stale(&self) -> bool {
+        self.max_stale_sources.is_some_and(|most| self.stale_sources >= most)
+    }
+
+    fn extend_by_source(&mut self, values: impl IntoIterator<Item = TagValue>) {
+        let known = self.values.len();
+        self.extend(values);
+        self.stale_sources = if self.values.len() > known { 0 } else { self.stale_sources + 1 };
     }
 
     fn extend(&mut self, values: impl IntoIterator<Item = TagValue>) {

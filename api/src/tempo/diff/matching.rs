@@ -6,7 +6,7 @@ use std::collections::{HashMap, VecDeque};
 use super::tree::{Operation, Tree};
 
 /// For each span of `compare` the span of `base` that it is. Every span of `base` is taken once at most.
-pub(super) fn matches(base: &Tree<'_>, compare: &Tree<'_>) -> Vec<Option<usize>> {
+pub(super) fn matches<'t>(base: &Tree<'t>, compare: &Tree<'t>) -> Vec<Option<usize>> {
     let mut candidates = Candidates::of(base);
     let of_node = |node: usize| candidates.take(compare.nodes[node].operation, compare.parent_operation(node));
     (0..compare.nodes.len()).map(of_node).collect()
@@ -31,7 +31,7 @@ impl<'t> Candidates<'t> {
         Self { taken: vec![false; base.nodes.len()], by_operation, by_parent_too }
     }
 
-    fn take(&mut self, operation: Operation<'_>, parent: Option<Operation<'_>>) -> Option<usize> {
+    fn take(&mut self, operation: Operation<'t>, parent: Option<Operation<'t>>) -> Option<usize> {
         let same_parent = parent.and_then(|parent| self.by_parent_too.get_mut(&(operation, parent)));
         let found = same_parent.and_then(|numbers| first_free(numbers, &self.taken));
         let found = found.or_else(|| first_free(self.by_operation.get_mut(&operation)?, &self.taken))?;

@@ -28,7 +28,7 @@ pub(super) struct SearchRequest {
     pub(super) end: u32,
     #[prost(string, tag = "8")]
     pub(super) query: String,
-    /// 0 for all spans, as `spss=0`.
+    /// 0 for as many as are given unasked, as `spss=0`.
     #[prost(uint32, tag = "9")]
     pub(super) spans_per_span_set: u32,
 }
@@ -61,6 +61,8 @@ pub(super) struct SearchTagValuesRequest {
     pub(super) end: u32,
     #[prost(uint32, tag = "6")]
     pub(super) max_tag_values: u32,
+    #[prost(uint32, tag = "7")]
+    pub(super) stale_value_threshold: u32,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -149,6 +151,7 @@ impl SearchTagValuesRequest {
             query: said(&self.query),
             bounds: Bounds::of_seconds(self.start, self.end),
             limit: self.max_tag_values,
+            max_stale: self.stale_value_threshold,
         }
     }
 }
