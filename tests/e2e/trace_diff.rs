@@ -43,7 +43,7 @@ async fn differences_of_traces_are_those_of_tempo() -> Result<()> {
     assert_eq!(ask(&target, "GET", &request("trace-patch-v0")).await?, (405, "Method Not Allowed".to_owned()));
     assert_eq!(ask(&target, "POST", &json!({})).await?, (400, "base.traceId is required".to_owned()));
     let mut unknown = request("");
-    unknown["compare"]["traceId"] = json!("abc");
+    unknown["compare"]["traceId"] = json!("dead0000beef");
     assert_eq!(ask(&target, "POST", &unknown).await?, (404, "Not Found".to_owned()));
     Ok(())
 }

@@ -268,7 +268,7 @@ mod tests {
             ("q=100*(%7B%7D|rate())/(%7B%7D|rate())&start=100&end=101", ""),
             (
                 "q=(%7B%7D|rate())*2s",
-                "parse error at line 0, col 14: duration cannot be used as a scalar operand in metric arithmetic",
+                "parse error at line 0, col 13: duration cannot be used as a scalar operand in metric arithmetic",
             ),
             (
                 "q=(%7B%7D|rate())/(%7B%7D|compare(%7B%7D))",
