@@ -87,6 +87,6 @@ async fn who_watches_health_is_told_at_once_and_only_of_news() {
     let response = serve_common(test_edge.edge.clone(), request).await;
     let mut body = response.into_body();
     let told = body.frame().await.unwrap().unwrap().into_data().unwrap();
-    assert_eq!(told, Bytes::from(frame(false, SERVING)));
+    assert_eq!(told, frame(false, SERVING));
     assert!(body.frame().now_or_never().is_none(), "nothing changed, and the stream goes on");
 }
