@@ -38,7 +38,7 @@ pub(super) async fn v1(call: Call) -> Result<Reply, QueryError> {
 /// A trace that is not there is an empty trace. One that is too large, of which blocks could not be read, or of which `q`
 /// leaves out spans, is partial.
 pub(super) async fn v2(call: Call) -> Result<Reply, QueryError> {
-    let subset = filter::subset(&call.params, &call.edge.config.query)?;
+    let subset = filter::subset(&call.params, &call.config())?;
     let answer = find(&call, subset).await?;
     let (status, message) = partial(&answer);
     let response = TraceByIdResponse {
