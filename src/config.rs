@@ -162,9 +162,9 @@ impl Config {
     }
 
     fn remarks(&self, missing_variables: &[String]) -> Vec<String> {
-        let missing = missing_variables.iter().map(|name| {
-            format!("the variable {name} is not set and has no default, so nothing stands in its place")
-        });
+        let missing = missing_variables
+            .iter()
+            .map(|name| format!("the variable {name} is not set and has no default, so nothing stands in its place"));
         let target = (self.target != "all")
             .then(|| format!("target {:?} is no part of its own here: this process runs all parts", self.target));
         missing.chain(target).collect()
@@ -226,7 +226,8 @@ impl Config {
     /// One line for each key that changes nothing, and for what else the operator should know.
     pub fn warnings(&self) -> Vec<String> {
         let not_applied = self.not_applicable.iter();
-        let not_applied = not_applied.map(|key| format!("{key} does not apply here and is ignored: {}", not_applied::reason(key)));
+        let not_applied =
+            not_applied.map(|key| format!("{key} does not apply here and is ignored: {}", not_applied::reason(key)));
         not_applied.chain(self.remarks.iter().cloned()).collect()
     }
 

@@ -114,7 +114,9 @@ storage: {trace: {backend: s3, s3: {bucket: b, access_key: a, secret_key: hush}}
         std::fs::write(&file, yaml).unwrap();
         let text = migrated(&Sources::file(&file)).unwrap();
         assert!(!text.contains("hush"), "{text}");
-        for line in ["backend_worker.compaction.block_retention", "block_retention: 48h0m0s", "block_retention: 24h0m0s"] {
+        for line in
+            ["backend_worker.compaction.block_retention", "block_retention: 48h0m0s", "block_retention: 24h0m0s"]
+        {
             assert!(text.contains(line), "{line} is not in {text}");
         }
         assert!(text.contains("has no counterpart: processes find each other's blocks"), "{text}");

@@ -138,7 +138,10 @@ pub fn markdown() -> String {
         if of_key != section || key.path == keys()[0].path {
             section = of_key;
             let title = if section.is_empty() { "The file as a whole".to_owned() } else { format!("`{section}`") };
-            _ = write!(text, "\n## {title}\n\n| Key | Values | Default | Tempo's default | Meaning |\n|---|---|---|---|---|\n");
+            _ = write!(
+                text,
+                "\n## {title}\n\n| Key | Values | Default | Tempo's default | Meaning |\n|---|---|---|---|---|\n"
+            );
         }
         _ = writeln!(text, "{}", row(key));
     }

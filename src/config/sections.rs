@@ -253,7 +253,7 @@ pub struct QuerierSection {
     pub search: QuerierSearch,
     /// Row groups that one query reads at the same time. Not set: as many as all queries together may.
     pub max_concurrent_reads: Option<usize>,
-    /// Scans that one query has under way at a time; each holds what it reads ahead.
+    /// Queries that scan and run at a time; the others wait in line. One alone keeps all cores busy for most of its time.
     pub max_concurrent_scans: usize,
     /// Compressed bytes of blocks that one query may read; more end it. Set it lower where reading costs money.
     pub max_bytes_per_query: u64,

@@ -151,7 +151,10 @@ mod tests {
         assert_eq!((value.kind, value.releases, value.default), (Kind::Int, "2.6-3.1", "3200"));
         assert!(table().find("server").unwrap().value.is_none());
         assert!(table().find("server.http_listen_prot").is_none());
-        assert_eq!(table().find("query_frontend.query_end_cutoff").unwrap().value.as_ref().unwrap().releases, "3.0-3.1");
+        assert_eq!(
+            table().find("query_frontend.query_end_cutoff").unwrap().value.as_ref().unwrap().releases,
+            "3.0-3.1"
+        );
         assert!(table().values().len() > 1_200, "{}", table().values().len());
         assert!(per_tenant().find("overrides.team-a.ingestion.rate_limit_bytes").is_some());
         assert!(per_tenant().find("overrides.team-a.ingestion.rate").is_none());

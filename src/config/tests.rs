@@ -111,10 +111,7 @@ fn a_wrong_key_is_answered_in_one_line_with_its_place_and_the_nearest_known_key(
             "distributor: {receivers: {jager: {}}}",
             "1:27: distributor.receivers: unknown key `jager`; did you mean `jaeger`?",
         ),
-        (
-            "memberlist: {join_member: []}",
-            "1:14: memberlist: unknown key `join_member`; did you mean `join_members`?",
-        ),
+        ("memberlist: {join_member: []}", "1:14: memberlist: unknown key `join_member`; did you mean `join_members`?"),
         (
             "storage:\n  trace:\n    backend: s4\n",
             "3:14: storage.trace.backend: unknown value `s4`; did you mean `s3`?",
@@ -312,7 +309,9 @@ overrides: {block_retention: 12h, metrics_generator_processors: [span-metrics]}
     let ignored = ["live_store", "backend_scheduler", "overrides.defaults.metrics_generator"];
     assert_eq!(config.not_applicable(), ignored);
     assert!(config.moved().contains(&("auth_enabled".to_owned(), "multitenancy_enabled".to_owned())));
-    let both = Config::parse("compactor: {compaction: {block_retention: 1h}}\nbackend_worker: {compaction: {block_retention: 2h}}");
+    let both = Config::parse(
+        "compactor: {compaction: {block_retention: 1h}}\nbackend_worker: {compaction: {block_retention: 2h}}",
+    );
     assert_eq!(both.unwrap().compactor.compaction.block_retention.as_secs(), 3600, "our name counts");
 }
 

@@ -149,7 +149,6 @@ impl TraceConfig {
             Backend::Azure => format!("azure container {}", self.azure.container_name),
         }
     }
-
 }
 
 #[cfg(test)]

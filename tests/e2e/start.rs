@@ -49,6 +49,43 @@ fn help_version_and_check_config() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn flags_and_variables_go_with_the_file_as_in_tempo() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    std::fs::write(dir.path().join("tempo.yaml"), "server: {http_listen_port: '${MOSSO_TEST_PORT:-3200}'}")?;
+    let file = "-config.file=tempo.yaml";
+    assert!(
+        mosso(dir.path(), &["-config.expand-env=true", "-config.verify=true", "-target=all", file])?.status.success()
+    );
+    assert_refused(&mosso(dir.path(), &[file])?, "tempo.yaml:1:28: server.http_listen_port: expected a whole number");
+    let wrong = &["-config.expand-env=true", file, "-server.http-listen-port", "many"];
+    assert_refused(&mosso(dir.path(), wrong)?, "command line: server.http_listen_port: expected a whole number");
+    let unknown = mosso(dir.path(), &["-server.http-listen-prot=1", file])?;
+    assert_eq!(unknown.status.code(), Some(2), "an unknown flag ends with 2, as in Tempo");
+    let explained = mosso(dir.path(), &["config", "explain", "memberlist.bind_port"])?;
+    assert!(String::from_utf8_lossy(&explained.stdout).contains("changes nothing here"));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_configuration_of_tempo_starts() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let tempos = "
+target: scalable-single-binary
+stream_over_http_enabled: true
+memberlist: {join_members: ['tempo:7946']}
+ingest: {kafka: {address: 'kafka:9092', topic: traces}}
+live_store: {max_block_duration: 1m, max_trace_idle: 5s}
+backend_worker: {compaction: {block_retention: 1h}}
+query_frontend: {mcp_server: {enabled: true}, search: {duration_slo: 5s, metadata_slo: {duration_slo: 5s}}}
+metrics_generator: {storage: {path: /var/tempo/wal, remote_write: [{url: 'http://prometheus:9090/api/v1/write'}]}}
+overrides: {ingestion_rate_limit_bytes: 15000000, metrics_generator_processors: [span-metrics]}
+usage_report: {reporting_enabled: false}
+";
+    Server::start(dir.path(), tempos).await?;
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_taken_is_named() -> Result<()> {
     let dir = tempfile::tempdir()?;

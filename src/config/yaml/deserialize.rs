@@ -30,11 +30,7 @@ pub(super) struct Reader<'de> {
 }
 
 impl<'de> Reader<'de> {
-    pub(super) fn of(
-        root: &'de Node,
-        known: &'static tempo_keys::Key,
-        ignored: &'de RefCell<Vec<String>>,
-    ) -> Self {
+    pub(super) fn of(root: &'de Node, known: &'static tempo_keys::Key, ignored: &'de RefCell<Vec<String>>) -> Self {
         Self { node: root, path: String::new(), known: Some(known), ignored }
     }
 

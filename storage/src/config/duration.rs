@@ -36,7 +36,8 @@ impl Serialize for GoDuration {
 /// Reads a duration as Go has it. Before that, days may stand, as in Tempo's limits: `2d12h`.
 fn parse(text: &str) -> Result<i64, String> {
     let as_go = |text: &str| traceql::parse_go_duration(text).map_err(|error| error.to_string());
-    let Some((days, rest)) = text.split_once('d').filter(|(days, _)| days.bytes().all(|byte| byte.is_ascii_digit())) else {
+    let Some((days, rest)) = text.split_once('d').filter(|(days, _)| days.bytes().all(|byte| byte.is_ascii_digit()))
+    else {
         return as_go(text);
     };
     let days: i64 = days.parse().map_err(|_| format!("{text:?} is no duration"))?;
@@ -62,7 +63,9 @@ mod tests {
     #[test]
     fn days_may_stand_before_a_duration_of_go() {
         let seconds = |text: &str| serde_json::from_value::<GoDuration>(text.into()).map(GoDuration::as_secs);
-        for (text, expected) in [("1h30m", 5400), ("2d", 172_800), ("1d12h0m", 129_600), ("0", 0), ("336h0m0s", 1_209_600)] {
+        for (text, expected) in
+            [("1h30m", 5400), ("2d", 172_800), ("1d12h0m", 129_600), ("0", 0), ("336h0m0s", 1_209_600)]
+        {
             assert_eq!(seconds(text).unwrap(), expected, "{text}");
         }
         for text in ["d", "1w", "-1d", "1dd", "99999999999d", "-5m"] {
