@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use api::{Addresses, Edge, Servers};
 use ingester::Ingester;
+use model::limits::TenantLimits;
 use object_store::ObjectStore;
 use prometheus_client::registry::Registry;
 use querier::Querier;
@@ -26,6 +27,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::reload::LimitReloader;
 use crate::tasks::Tasks;
 
 /// How long requests under way may take once the process is asked to stop; a stop as a whole stays below 5 s.
@@ -81,8 +83,10 @@ impl App {
             trace_reach: Duration::from_secs(config.querier().trace_reach_seconds),
         };
         let log = Log::open(dir.wal_dir())?;
-        let ingester = Ingester::open(config.ingester(), log, storage, &mut registry).await?;
-        let retention = Retention::new(manifests.clone(), config.retention()?, telemetry.clone());
+        let limits = Arc::new(TenantLimits::new(config.tenant_limits()?));
+        let limit_reloader = LimitReloader::new(config.clone(), limits.clone(), &mut registry);
+        let ingester = Ingester::open(config.ingester(), log, storage, limits.clone(), &mut registry).await?;
+        let retention = Retention::new(manifests.clone(), limits.clone(), telemetry.clone());
         let collector = Collector::new(manifests.clone(), objects.clone(), config.garbage_grace(), telemetry.clone());
         let poll_period = config.storage.trace.blocklist_poll.get();
         let poller = manifest::Poller::new(manifests.clone(), poll_period, telemetry.clone());
@@ -105,8 +109,15 @@ impl App {
         };
         let querier = Querier::new(of_all_queries, Arc::new(views), cpu.clone(), &telemetry, &mut registry);
         let edge_telemetry = api::Telemetry::register(&mut registry);
-        let edge =
-            Edge::new(config.api(), ingester.clone(), querier, edge_telemetry, Arc::new(registry), config.to_yaml());
+        let edge = Edge::new(
+            config.api(),
+            ingester.clone(),
+            querier,
+            limits,
+            edge_telemetry,
+            Arc::new(registry),
+            config.to_yaml(),
+        );
 
         let addresses = servers.addresses()?;
         let stop_serving = CancellationToken::new();
@@ -115,6 +126,7 @@ impl App {
         upkeep.spawn("manifest poller", poller.run());
         upkeep.spawn("trace mapper", trace_mapper.run());
         upkeep.spawn("retention", retention.run());
+        upkeep.spawn("limit reloader", limit_reloader.run());
         upkeep.spawn("collector", collector.run());
         let (stop_compaction, running) = watch::channel(false);
         compaction.spawn("compactor", compactor.run(running));

@@ -31,6 +31,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use api::{ApiPrefix, ListenAddress};
+use model::limits::LimitTable;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -207,9 +208,9 @@ impl Config {
                  storage.trace.blocklist_poll: blocks are read and written for so long"
             ),
         )?;
-        let retention = self.overrides.retention(self.block_retention(), self.expand_env);
-        retention
-            .map(|retention| retention.ignored)
+        let loaded = self.overrides.load(self.block_retention(), self.expand_env);
+        loaded
+            .map(|loaded| loaded.ignored)
             .map_err(|error| Unusable { key: "overrides.per_tenant_override_config", reason: format!("{error:#}") })
     }
 
@@ -248,7 +249,7 @@ impl Config {
     /// Settings of the edge.
     pub fn api(&self) -> api::Config {
         let otlp = &self.distributor.receivers.otlp.protocols;
-        let search = &self.query_frontend.search;
+        let (search, metrics) = (&self.query_frontend.search, &self.query_frontend.metrics);
         let defaults = api::Config::default();
         api::Config {
             http_listen: ListenAddress::new(self.server.http_listen_address.clone(), self.server.http_listen_port),
@@ -262,6 +263,7 @@ impl Config {
                 max_request_body_size: http.max_request_body_size,
             }),
             multitenancy_enabled: self.multitenancy_enabled,
+            retry_after_seconds: self.distributor.retry_after_on_resource_exhausted.as_secs(),
             drain_timeout_seconds: crate::app::DRAIN_TIMEOUT.as_secs(),
             query: api::QueryConfig {
                 timeout_seconds: self.query_frontend.api_timeout.as_secs(),
@@ -271,6 +273,10 @@ impl Config {
                 default_spans_per_span_set: search.default_spans_per_span_set,
                 max_spans_per_span_set: search.max_spans_per_span_set,
                 max_search_range_seconds: search.max_duration.as_secs(),
+                max_metrics_range_seconds: metrics.max_duration.as_secs(),
+                max_response_series: metrics.max_response_series,
+                max_outstanding_per_tenant: self.query_frontend.max_outstanding_per_tenant,
+                max_query_bytes: self.query_frontend.max_query_expression_size_bytes,
                 ..defaults.query
             },
             ..defaults
@@ -288,12 +294,12 @@ impl Config {
         }
     }
 
-    /// Settings of retention; reads the file with the limits of tenants.
+    /// The limits of all tenants; reads the file that has them.
     ///
     /// # Errors
     /// One that names the file and what is wrong in it.
-    pub fn retention(&self) -> Result<storage::retention::Config> {
-        Ok(self.overrides.retention(self.block_retention(), self.expand_env)?.config)
+    pub fn tenant_limits(&self) -> Result<LimitTable> {
+        Ok(self.overrides.load(self.block_retention(), self.expand_env)?.table)
     }
 
     fn block_retention(&self) -> Duration {

@@ -5,5 +5,6 @@
 pub mod app;
 pub mod cli;
 pub mod config;
+pub mod reload;
 mod tasks;
 pub mod telemetry;

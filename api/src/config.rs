@@ -5,6 +5,7 @@ mod prefix;
 
 use std::time::Duration;
 
+use model::limits::Limits;
 use serde::{Deserialize, Serialize};
 
 pub use listen::{ListenAddress, ListenError, ListenHost};
@@ -88,6 +89,10 @@ pub struct QueryConfig {
     pub max_search_range_seconds: u64,
     /// Longest time range of a metrics query, in seconds; 0 for any. One day.
     pub max_metrics_range_seconds: u64,
+    /// Most series of a metrics answer; the rest is cut off with a word. 0 for any number.
+    pub max_response_series: usize,
+    /// Queries of one tenant in work at a time; more are refused with 429. 0 for any number.
+    pub max_outstanding_per_tenant: usize,
     /// Longest TraceQL text, in bytes.
     pub max_query_bytes: usize,
 }
@@ -142,6 +147,8 @@ impl Default for QueryConfig {
             max_spans_per_span_set: 100,
             max_search_range_seconds: 168 * 3600,
             max_metrics_range_seconds: 24 * 3600,
+            max_response_series: 0,
+            max_outstanding_per_tenant: 2_000,
             max_query_bytes: traceql::MAX_QUERY_BYTES,
         }
     }
@@ -170,6 +177,16 @@ impl Config {
 }
 
 impl QueryConfig {
+    /// As it is for a tenant.
+    pub(crate) fn within(&self, limits: &Limits) -> Self {
+        let seconds = |own: Duration, of_all| if own.is_zero() { of_all } else { own.as_secs().max(1) };
+        Self {
+            max_search_range_seconds: seconds(limits.max_search_range, self.max_search_range_seconds),
+            max_metrics_range_seconds: seconds(limits.max_metrics_range, self.max_metrics_range_seconds),
+            ..self.clone()
+        }
+    }
+
     pub(crate) fn timeout(&self) -> Option<Duration> {
         (self.timeout_seconds > 0).then(|| Duration::from_secs(self.timeout_seconds))
     }

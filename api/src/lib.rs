@@ -25,7 +25,7 @@
 //! tenant.rs   X-Scope-OrgID → TenantId        error.rs   ErrorKind → status: the only mapping
 //! ```
 //!
-//! Absent on purpose: rings, memberlist, overrides and MCP of Tempo; they answer 404.
+//! Absent on purpose: rings, memberlist, `/api/overrides` and MCP of Tempo; they answer 404.
 
 mod server;
 
@@ -47,9 +47,13 @@ mod testing;
 use std::sync::Arc;
 
 use ingester::Ingester;
+use model::TenantId;
+use model::limits::TenantLimits;
 use prometheus_client::registry::Registry;
 use querier::Querier;
 use tokio::sync::Semaphore;
+
+use self::tempo::Outstanding;
 
 pub use config::{
     ApiPrefix, Config, ListenAddress, ListenError, ListenHost, OtlpGrpcConfig, OtlpHttpConfig, PrefixError, QueryConfig,
@@ -72,6 +76,8 @@ pub struct Edge {
     registry: Arc<Registry>,
     /// The effective configuration as YAML, without secrets, for `/status/config`.
     config_text: String,
+    limits: Arc<TenantLimits>,
+    outstanding: Outstanding,
     /// One permit for each query being answered.
     queries: Semaphore,
     /// One permit for each OTLP request being unpacked and stored.
@@ -85,6 +91,7 @@ impl Edge {
         config: Config,
         ingester: Ingester,
         querier: Querier,
+        limits: Arc<TenantLimits>,
         telemetry: Telemetry,
         registry: Arc<Registry>,
         config_text: String,
@@ -92,6 +99,24 @@ impl Edge {
         let queries = Semaphore::new(config.query.max_concurrent);
         let pushes = Semaphore::new(config.max_concurrent_pushes);
         let bodies = otlp::body::room(config.max_bytes_of_bodies);
-        Arc::new(Self { config, ingester, querier, telemetry, registry, config_text, queries, pushes, bodies })
+        let outstanding = Outstanding::default();
+        Arc::new(Self {
+            config,
+            ingester,
+            querier,
+            telemetry,
+            registry,
+            config_text,
+            limits,
+            outstanding,
+            queries,
+            pushes,
+            bodies,
+        })
+    }
+
+    /// What a tenant may ask.
+    pub(crate) fn query_config(&self, tenant: &TenantId) -> QueryConfig {
+        self.config.query.within(&self.limits.of(tenant))
     }
 }

@@ -1,5 +1,7 @@
 //! Probes and pages that ask nothing of the data: readiness, counters, versions, the flush switch.
 
+pub(crate) mod overrides;
+
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -110,7 +112,7 @@ pub(crate) async fn config(State(edge): State<Arc<Edge>>) -> Response {
     text_page(config_text(&edge))
 }
 
-fn text_page(body: String) -> Response {
+pub(super) fn text_page(body: String) -> Response {
     ([(header::CONTENT_TYPE, TEXT)], body).into_response()
 }
 

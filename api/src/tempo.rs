@@ -20,6 +20,7 @@ mod json;
 
 mod reply;
 
+mod outstanding;
 mod packets;
 mod streaming;
 
@@ -38,12 +39,13 @@ use axum::response::Response;
 use axum::routing::{MethodRouter, any, get};
 use model::TenantId;
 
+pub(crate) use self::outstanding::Outstanding;
 use self::params::Params;
 pub use self::params::time::parse_time;
 use self::reply::{Format, QueryError, Reply};
 use crate::status::{self, method_label};
 use crate::tenant::TenantError;
-use crate::{Edge, grpc, tenant, ui};
+use crate::{Edge, QueryConfig, grpc, tenant, ui};
 
 /// A path, its label in `tempo_request_duration_seconds`, and who answers.
 struct Route {
@@ -82,6 +84,9 @@ fn routes(prefix: &str) -> Vec<Route> {
         root("/status/services", "status_services", get(status::services)),
         root("/status/endpoints", "status_endpoints", get(status::endpoints)),
         root("/status/config", "status_config", get(status::config)),
+        root("/status/runtime_config", "status_runtime_config", get(status::overrides::runtime_config)),
+        root("/status/overrides", "status_overrides", get(status::overrides::list)),
+        root("/status/overrides/{tenant}", "status_overrides_tenant", get(status::overrides::of_tenant)),
     ]
 }
 
@@ -129,6 +134,11 @@ impl Call {
     fn asker(&self) -> Asker<'_> {
         Asker { edge: &self.edge, tenant: &self.tenant, now_nanos: self.now_nanos }
     }
+
+    /// What the tenant may ask.
+    fn config(&self) -> QueryConfig {
+        self.edge.query_config(&self.tenant)
+    }
 }
 
 /// Who asks, and when: what every question needs, whatever the protocol.
@@ -167,6 +177,10 @@ where
     if let Some(reason) = edge.not_ready() {
         return Err(QueryError::new(StatusCode::SERVICE_UNAVAILABLE, reason));
     }
+    let most = edge.config.query.max_outstanding_per_tenant;
+    let Some(_place) = edge.outstanding.enter(&tenant, most) else {
+        return Err(QueryError::new(StatusCode::TOO_MANY_REQUESTS, "job queue full"));
+    };
     let _turn = edge
         .queries
         .try_acquire()

@@ -9,6 +9,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Request, header};
 use bytes::{BufMut, Bytes, BytesMut};
 use http_body_util::BodyExt;
+use model::limits::TenantLimits;
 use prometheus_client::registry::Registry;
 use storage::testing::Disk;
 use tower::ServiceExt;
@@ -25,8 +26,9 @@ pub(crate) struct TestEdge {
 pub(crate) async fn edge(config: Config) -> TestEdge {
     let mut registry = Registry::default();
     let telemetry = Telemetry::register(&mut registry);
-    let Parts { ingester, querier, disk } = Parts::open(&mut registry).await;
-    let edge = Edge::new(config, ingester, querier, telemetry, Arc::new(registry), "some: config\n".to_owned());
+    let limits = Arc::new(TenantLimits::default());
+    let Parts { ingester, querier, disk } = Parts::open(limits.clone(), &mut registry).await;
+    let edge = Edge::new(config, ingester, querier, limits, telemetry, Arc::new(registry), "some: config\n".to_owned());
     TestEdge { edge, disk }
 }
 

@@ -19,6 +19,9 @@ pub enum Error {
     /// The tenant's manifest could not be read at start, so nobody knows which of its logged spans are in blocks.
     #[error("tenant {tenant} is unavailable: {reason}; mend that object, then restart the process")]
     TenantUnavailable { tenant: TenantId, reason: String },
+    /// The tenant brings more than it may; [`Error::retry_after`] says when there is room, unless the tenant is not to know.
+    #[error("{message}")]
+    RateLimited { message: String, retry_after: Option<Duration> },
     /// More is waiting to be stored than memory allows.
     #[error("the ingest queue is full, retry later")]
     QueueFull,
@@ -45,7 +48,7 @@ impl Error {
         match self {
             Self::Request(error) => error.kind(),
             Self::TooLarge { .. } => ErrorKind::InvalidInput,
-            Self::QueueFull => ErrorKind::LimitExceeded,
+            Self::QueueFull | Self::RateLimited { .. } => ErrorKind::LimitExceeded,
             Self::NotReady { .. } | Self::TenantUnavailable { .. } | Self::Log { .. } | Self::Stopped => {
                 ErrorKind::Unavailable
             }
@@ -56,6 +59,9 @@ impl Error {
 
     /// When a client should try again; `None` when trying again is of no use.
     pub fn retry_after(&self) -> Option<Duration> {
+        if let Self::RateLimited { retry_after, .. } = self {
+            return *retry_after;
+        }
         match self.kind() {
             ErrorKind::Unavailable | ErrorKind::LimitExceeded => Some(Duration::from_secs(1)),
             _ => None,

@@ -22,6 +22,7 @@ mod flush;
 mod live;
 mod log_writer;
 mod push;
+mod rates;
 mod recover;
 mod sort;
 mod telemetry;

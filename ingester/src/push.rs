@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use model::TenantId;
+use model::limits::TenantLimits;
 use object_store::ObjectStore;
 use prometheus_client::registry::Registry;
 use storage::block::BlockCache;
@@ -22,6 +23,7 @@ use crate::error::Error;
 use crate::flush::{Flusher, flush_queue};
 use crate::live::Live;
 use crate::log_writer::{LogCommand, Push};
+use crate::rates::{Excess, Rates};
 use crate::recover::Watermarks;
 use crate::telemetry::Metrics;
 use crate::unavailable::Unavailable;
@@ -29,6 +31,9 @@ use crate::{apply, cut, log_writer, recover, sort};
 
 /// How long [`Ingester::flush`] waits.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Who is refused for its rate does not come back sooner.
+const LEAST_RETRY: Duration = Duration::from_secs(1);
 
 /// How long [`Ingester::close`] waits for a log on a disk that hangs; a stop as a whole stays below 5 s.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -99,6 +104,8 @@ pub(crate) struct Inner {
     readiness: watch::Sender<Readiness>,
     pub log: mpsc::Sender<LogCommand>,
     queued_bytes: Arc<Semaphore>,
+    limits: Arc<TenantLimits>,
+    rates: Rates,
     cancel: CancellationToken,
     tasks: TaskTracker,
 }
@@ -114,6 +121,7 @@ impl Ingester {
         config: Config,
         (mut log, recovery): (Log, Recovery),
         storage: Storage,
+        limits: Arc<TenantLimits>,
         registry: &mut Registry,
     ) -> Result<Self, Error> {
         let cancel = CancellationToken::new();
@@ -124,6 +132,8 @@ impl Ingester {
         let inner = Arc::new(Inner {
             queued_bytes: Arc::new(Semaphore::new(config.max_queued_bytes)),
             config,
+            limits,
+            rates: Rates::default(),
             writer: storage.lineage.writer(),
             live: Arc::new(Live::default()),
             metrics: Metrics::register(registry),
@@ -183,6 +193,7 @@ impl Ingester {
             return Ok(Accepted { spans: 0 });
         }
         let (started, bytes) = (Instant::now(), request.len());
+        inner.admit(tenant, bytes, summary.spans, started)?;
         tokio::time::timeout(inner.config.push_timeout, inner.log_and_apply(tenant, request))
             .await
             .map_err(|_| Error::QueueFull)??;
@@ -310,6 +321,20 @@ impl Inner {
         due.is_some_and(|reason| {
             tracing::debug!(?reason, "cutting live spans");
             self.log.try_send(LogCommand::Cut { done: None }).is_ok()
+        })
+    }
+
+    /// Takes a request from what its tenant may bring.
+    fn admit(&self, tenant: &TenantId, bytes: usize, spans: usize, now: Instant) -> Result<(), Error> {
+        let limits = self.limits.of(tenant);
+        self.rates.take(tenant, &limits, bytes, now).map_err(|excess| {
+            self.metrics.discarded(tenant, "rate_limited", spans as u64);
+            let room_after = match excess {
+                Excess::Rate { room_after, .. } => room_after.max(LEAST_RETRY),
+                Excess::Request { .. } => LEAST_RETRY,
+            };
+            let retry_after = (!limits.hides_retry_info).then_some(room_after);
+            Error::RateLimited { message: excess.message(tenant, bytes), retry_after }
         })
     }
 

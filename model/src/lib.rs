@@ -15,6 +15,7 @@ pub mod attribute;
 pub mod error_kind;
 pub mod id;
 pub mod known_tenants;
+pub mod limits;
 pub mod tenant;
 pub mod time_range;
 

@@ -1,15 +1,16 @@
-//! `overrides`: what differs by tenant.
+//! `overrides`: what differs by tenant. The file with the limits of tenants is read here, at start and again whenever it
+//! changes; what holds now is in [`model::limits::TenantLimits`].
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use model::TenantId;
+use model::limits::{self, LimitTable};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use storage::config::{GoDuration, optional_path};
-use storage::retention;
 
 use super::sources::Tree;
 use super::yaml::{self, Parsed};
@@ -19,22 +20,58 @@ use super::{moved, tempo_keys};
 const ANY_TENANT: &str = "*";
 
 /// `overrides`
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Overrides {
     /// Of tenants that the file does not name.
     pub defaults: Limits,
-    /// A file with the limits of tenants, read at start: `overrides: {"team-a": {compaction: {block_retention: 48h}}}`.
-    /// What it says of a tenant, or of `"*"` for all others, takes the place of `defaults` as a whole.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[serde(deserialize_with = "optional_path")]
+    /// A file with the limits of tenants: `overrides: {"team-a": {compaction: {block_retention: 48h}}}`. What it says of a
+    /// tenant, or of `"*"` for all others, takes the place of `defaults` as a whole; a limit that it leaves out is at the
+    /// default of this table.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "optional_path")]
     pub per_tenant_override_config: Option<PathBuf>,
+    /// How often that file is read again. One that cannot be used leaves all limits as they are.
+    pub per_tenant_override_period: GoDuration,
+}
+
+/// The limits of a tenant. 0 is no limit.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    pub ingestion: IngestionLimits,
+    pub read: ReadLimits,
+    pub compaction: CompactionLimits,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct IngestionLimits {
+    /// `local`: the rate is that of each process. With `global` it is too, as processes do not know of each other.
+    pub rate_strategy: RateStrategy,
+    /// Bytes of requests a second, decompressed; more are refused for now. 0, no limit, where Tempo has 30 MB: the queue
+    /// of the log pushes back when the machine cannot follow, and how to share it is the operator's choice.
+    pub rate_limit_bytes: u64,
+    /// Bytes that may come at once; 0 for `rate_limit_bytes`.
+    pub burst_size_bytes: u64,
+    /// Whether who is refused for the rate is told when to try again. Exporters drop what they are not told of.
+    pub retry_info_enabled: bool,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RateStrategy {
+    #[default]
+    Local,
+    Global,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct Limits {
-    pub compaction: CompactionLimits,
+pub struct ReadLimits {
+    /// Longest range of a search and of tags; 0 for `query_frontend.search.max_duration`.
+    pub max_search_duration: GoDuration,
+    /// Longest range of a metrics query; 0 for `query_frontend.metrics.max_duration`.
+    pub max_metrics_duration: GoDuration,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -52,35 +89,65 @@ struct PerTenant {
 }
 
 /// What follows from the section and its file.
-pub(super) struct Retention {
-    pub config: retention::Config,
+pub(super) struct Loaded {
+    pub table: LimitTable,
     /// Keys of the file that are read over.
     pub ignored: Vec<String>,
 }
 
+impl Default for Overrides {
+    fn default() -> Self {
+        Self {
+            defaults: Limits::default(),
+            per_tenant_override_config: None,
+            per_tenant_override_period: GoDuration::from_secs(10),
+        }
+    }
+}
+
+impl Default for IngestionLimits {
+    fn default() -> Self {
+        Self { rate_strategy: RateStrategy::Local, rate_limit_bytes: 0, burst_size_bytes: 0, retry_info_enabled: true }
+    }
+}
+
+impl Limits {
+    /// With the retention of all tenants where none is set.
+    fn resolved(&self, block_retention: Duration) -> limits::Limits {
+        let Self { ingestion, read, compaction } = self;
+        let own_retention = compaction.block_retention.get();
+        limits::Limits {
+            rate_limit_bytes: ingestion.rate_limit_bytes,
+            burst_size_bytes: ingestion.burst_size_bytes,
+            hides_retry_info: !ingestion.retry_info_enabled,
+            max_search_range: read.max_search_duration.get(),
+            max_metrics_range: read.max_metrics_duration.get(),
+            block_retention: if own_retention.is_zero() { block_retention } else { own_retention },
+        }
+    }
+}
+
 impl Overrides {
-    /// How long spans are kept, `otherwise` where nothing is said here. Reads the file.
+    /// The limits of all tenants, kept for `block_retention` where nothing is said here. Reads the file.
     ///
     /// # Errors
     /// One that names the file and what is wrong in it.
-    pub(super) fn retention(&self, otherwise: Duration, expand_env: bool) -> Result<Retention> {
-        let keep = |limits: &Limits| match limits.compaction.block_retention.get() {
-            Duration::ZERO => otherwise,
-            retention => retention,
-        };
-        let mut config = retention::Config { default: keep(&self.defaults), per_tenant: HashMap::new() };
-        let Some(path) = &self.per_tenant_override_config else { return Ok(Retention { config, ignored: Vec::new() }) };
+    pub(super) fn load(&self, block_retention: Duration, expand_env: bool) -> Result<Loaded> {
+        let mut table = LimitTable { others: self.defaults.resolved(block_retention), ..LimitTable::default() };
+        let Some(path) = &self.per_tenant_override_config else { return Ok(Loaded { table, ignored: Vec::new() }) };
         let file = read(path, expand_env)?;
         for (name, limits) in file.value.overrides {
             if name == ANY_TENANT {
-                config.default = keep(&limits);
+                table.others = limits.resolved(block_retention);
             } else {
                 let tenant = TenantId::parse(&name).with_context(|| path.display().to_string())?;
-                config.per_tenant.insert(tenant, keep(&limits));
+                table.tenants.insert(tenant, limits.resolved(block_retention));
             }
+            let text = serde_saphyr::to_string(&limits).unwrap_or_else(|error| format!("# {error}\n"));
+            table.written.insert(name, text);
         }
         let ignored = file.ignored.into_iter().map(|key| format!("{key} of {}", path.display())).collect();
-        Ok(Retention { config, ignored })
+        Ok(Loaded { table, ignored })
     }
 }
 

@@ -86,10 +86,20 @@ impl Default for Server {
 }
 
 /// `distributor`
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Distributor {
     pub receivers: Receivers,
+    /// When an exporter that was refused for a limit should try again, unless the refusal says more; 0 tells it nothing,
+    /// and exporters then drop.
+    pub retry_after_on_resource_exhausted: GoDuration,
+}
+
+impl Default for Distributor {
+    fn default() -> Self {
+        let retry_after = api::Config::default().retry_after_seconds;
+        Self { receivers: Receivers::default(), retry_after_on_resource_exhausted: GoDuration::from_secs(retry_after) }
+    }
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -304,7 +314,7 @@ impl Default for QuerierSearch {
 }
 
 /// `query_frontend`
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct QueryFrontend {
     /// How far before now a search ends. 0: the newest spans are found at once.
@@ -312,7 +322,46 @@ pub struct QueryFrontend {
     pub query_end_cutoff: GoDuration,
     /// How long a query may take with all that is around it. 0, as in Tempo: `querier.search.query_timeout` is enough.
     pub api_timeout: GoDuration,
+    /// Queries of one tenant in work at a time; more are refused. 0 for any number.
+    pub max_outstanding_per_tenant: usize,
+    /// Longest TraceQL text, in bytes.
+    pub max_query_expression_size_bytes: usize,
     pub search: FrontendSearch,
+    pub metrics: FrontendMetrics,
+}
+
+impl Default for QueryFrontend {
+    fn default() -> Self {
+        let defaults = api::QueryConfig::default();
+        Self {
+            query_end_cutoff: GoDuration::default(),
+            api_timeout: GoDuration::default(),
+            max_outstanding_per_tenant: defaults.max_outstanding_per_tenant,
+            max_query_expression_size_bytes: defaults.max_query_bytes,
+            search: FrontendSearch::default(),
+            metrics: FrontendMetrics::default(),
+        }
+    }
+}
+
+/// `query_frontend.metrics`: what a client may ask of a metrics query.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct FrontendMetrics {
+    /// Longest range of a metrics query; 0 for any.
+    pub max_duration: GoDuration,
+    /// Most series of an answer; the rest is cut off, and the answer says so. 0 for any number.
+    pub max_response_series: usize,
+}
+
+impl Default for FrontendMetrics {
+    fn default() -> Self {
+        let defaults = api::QueryConfig::default();
+        Self {
+            max_duration: GoDuration::from_secs(defaults.max_metrics_range_seconds),
+            max_response_series: defaults.max_response_series,
+        }
+    }
 }
 
 /// Reads a duration; one before zero, which moves the end of a query past now in Tempo, is none.

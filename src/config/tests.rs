@@ -20,7 +20,7 @@ ingester: {max_block_duration: 1m30s, trace_idle_period: 10s}
 compactor: {compaction: {block_retention: 48h, compaction_window: 30m, max_block_bytes: 1000000}}
 storage: {trace: {backend: local, wal: {path: /tmp/wal}, local: {path: /tmp/blocks}}}
 usage_report: {reporting_enabled: false}
-overrides: {defaults: {ingestion: {rate_limit_bytes: 15000000}}}
+overrides: {defaults: {ingestion: {rate_limit_bytes: 15000000, max_traces_per_user: 5}}}
 ";
     let config = Config::parse(yaml).unwrap();
     assert_eq!(config.api().http_listen.to_string(), "0.0.0.0:3201");
@@ -29,8 +29,12 @@ overrides: {defaults: {ingestion: {rate_limit_bytes: 15000000}}}
     assert_eq!(config.compactor.compaction.block_retention.as_secs(), 48 * 3600);
     let compaction = config.compaction();
     assert_eq!((compaction.window.as_secs(), compaction.max_block_bytes), (1800, 1_000_000));
-    let ignored =
-        ["server.grpc_listen_port", "ingester.trace_idle_period", "usage_report", "overrides.defaults.ingestion"];
+    let ignored = [
+        "server.grpc_listen_port",
+        "ingester.trace_idle_period",
+        "usage_report",
+        "overrides.defaults.ingestion.max_traces_per_user",
+    ];
     assert_eq!(config.not_applicable(), ignored);
 }
 
@@ -150,21 +154,20 @@ fn each_key_of_tempo_that_changes_nothing_is_named() {
 query_frontend:
   max_outstanding_per_tenant: 2000
   max_retries: 2
-  metrics: {max_response_series: 5}
+  metrics: {max_response_series: 5, concurrent_jobs: 1}
   search: {concurrent_jobs: 1, default_result_limit: 5, query_backend_after: 15m}
 storage: {trace: {pool: {max_workers: 1}, s3: {hedge_requests_at: 1s}}}
 overrides: {defaults: {compaction: {compaction_window: 1h}, read: {max_bytes_per_tag_values_query: 5}}}
 ";
     let ignored = [
-        "query_frontend.max_outstanding_per_tenant",
         "query_frontend.max_retries",
-        "query_frontend.metrics",
+        "query_frontend.metrics.concurrent_jobs",
         "query_frontend.search.concurrent_jobs",
         "query_frontend.search.query_backend_after",
         "storage.trace.pool",
         "storage.trace.s3.hedge_requests_at",
         "overrides.defaults.compaction.compaction_window",
-        "overrides.defaults.read",
+        "overrides.defaults.read.max_bytes_per_tag_values_query",
     ];
     assert_eq!(Config::parse(yaml).unwrap().not_applicable(), ignored);
 }
@@ -204,12 +207,12 @@ fn levels_of_the_log_are_known_by_each_of_their_names() {
     }
 }
 
-/// The retention that follows from `yaml` and a file with the limits of tenants.
-fn retention(yaml: &str, per_tenant: &str) -> anyhow::Result<storage::retention::Config> {
+/// The limits that follow from `yaml` and a file with those of tenants.
+fn limits(yaml: &str, per_tenant: &str) -> anyhow::Result<LimitTable> {
     let dir = tempfile::tempdir()?;
     let file = dir.path().join("overrides.yaml");
     std::fs::write(&file, per_tenant)?;
-    Config::parse(&yaml.replace("FILE", &file.display().to_string()))?.retention()
+    Config::parse(&yaml.replace("FILE", &file.display().to_string()))?.tenant_limits()
 }
 
 #[test]
@@ -219,19 +222,20 @@ fn retention_differs_by_tenant() {
 compactor: {compaction: {block_retention: 10h}}
 overrides: {defaults: {compaction: {block_retention: 20h}}, per_tenant_override_config: FILE}
 ";
-    assert_eq!(retention(yaml, "# none\n").unwrap().default, hours(20));
+    assert_eq!(limits(yaml, "# none\n").unwrap().others.block_retention, hours(20));
     let file = "overrides: {a: {compaction: {block_retention: 48h}}, b: {ingestion: {rate_limit_bytes: 1}}}";
-    let config = retention(yaml, file).unwrap();
-    let of = |tenant| config.per_tenant[&model::TenantId::parse(tenant).unwrap()];
-    assert_eq!((config.default, of("a"), of("b")), (hours(20), hours(48), hours(10)));
-    let any = retention(yaml, "overrides: {'*': {compaction: {block_retention: 1h}}}").unwrap();
-    assert_eq!((any.default, any.per_tenant.len()), (hours(1), 0));
-    assert_eq!(Config::default().retention().unwrap().default, hours(7 * 24));
+    let table = limits(yaml, file).unwrap();
+    let of = |tenant| table.of(&model::TenantId::parse(tenant).unwrap());
+    assert_eq!((of("c").block_retention, of("a").block_retention), (hours(20), hours(48)));
+    assert_eq!((of("b").block_retention, of("b").rate_limit_bytes), (hours(10), 1));
+    let any = limits(yaml, "overrides: {'*': {compaction: {block_retention: 1h}}}").unwrap();
+    assert_eq!((any.others.block_retention, any.tenants.len()), (hours(1), 0));
+    assert_eq!(Config::default().tenant_limits().unwrap().others.block_retention, hours(7 * 24));
 }
 
 #[test]
 fn a_broken_file_of_overrides_is_named() {
-    let error = |yaml: &str, file: &str| format!("{:#}", retention(yaml, file).unwrap_err());
+    let error = |yaml: &str, file: &str| format!("{:#}", limits(yaml, file).unwrap_err());
     let yaml = "overrides: {per_tenant_override_config: FILE}";
     for (file, wrong) in [
         ("overrides: {a: {compactoin: {}}}", "compactoin"),

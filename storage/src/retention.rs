@@ -4,10 +4,10 @@
 //! or from when the last of them was first written, whichever is later ([`BlockEntry::kept_from_nanos`]). That it does
 //! not keep the others much longer is compaction's part: it only merges what was written in the same window.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use model::limits::TenantLimits;
 use model::{BlockId, TenantId};
 
 use crate::clock::unix_nanos;
@@ -18,24 +18,16 @@ use crate::telemetry::Telemetry;
 /// How often expired blocks are looked for.
 const PERIOD: Duration = Duration::from_secs(60);
 
-/// How long spans are kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Config {
-    /// Of tenants that are not named.
-    pub default: Duration,
-    pub per_tenant: HashMap<TenantId, Duration>,
-}
-
 /// Drops expired blocks of all tenants. Any number may work on one store.
 pub struct Retention {
     manifests: Arc<Store>,
-    config: Config,
+    limits: Arc<TenantLimits>,
     telemetry: Telemetry,
 }
 
 impl Retention {
-    pub fn new(manifests: Arc<Store>, config: Config, telemetry: Telemetry) -> Self {
-        Self { manifests, config, telemetry }
+    pub fn new(manifests: Arc<Store>, limits: Arc<TenantLimits>, telemetry: Telemetry) -> Self {
+        Self { manifests, limits, telemetry }
     }
 
     /// Works until it is dropped. What fails is tried again with the next round.
@@ -60,7 +52,7 @@ impl Retention {
     }
 
     async fn drop_expired(&self, tenant: &TenantId, now_nanos: u64) -> Result<(), Error> {
-        let keep = self.config.per_tenant.get(tenant).copied().unwrap_or(self.config.default);
+        let keep = self.limits.of(tenant).block_retention;
         let before = now_nanos.saturating_sub(u64::try_from(keep.as_nanos()).unwrap_or(u64::MAX));
         let blocks = expired(&*self.manifests.load(tenant).await?, before);
         if blocks.is_empty() {
@@ -81,6 +73,7 @@ fn expired(manifest: &Manifest, before_nanos: u64) -> Vec<BlockId> {
 
 #[cfg(test)]
 mod tests {
+    use model::limits::{LimitTable, Limits};
     use object_store::memory::InMemory;
 
     use super::*;
@@ -112,15 +105,13 @@ mod tests {
     /// What is left of `blocks` for a tenant after a look at [`NOW`].
     async fn kept(tenant: &str, blocks: &[&BlockEntry]) -> Vec<BlockEntry> {
         let tenant = TenantId::parse(tenant).unwrap();
-        let config = Config {
-            default: hours(5),
-            per_tenant: HashMap::from([
-                (TenantId::parse("short").unwrap(), hours(1)),
-                (TenantId::parse("long").unwrap(), hours(100)),
-            ]),
-        };
+        let keep = |block_retention| Limits { block_retention, ..Limits::default() };
+        let of = |name: &str, limits| (TenantId::parse(name).unwrap(), limits);
+        let tenants = [of("short", keep(hours(1))), of("long", keep(hours(100)))].into();
+        let table = LimitTable { others: keep(hours(5)), tenants, ..LimitTable::default() };
+        let limits = Arc::new(TenantLimits::new(table));
         let manifests = Store::open(Arc::new(InMemory::new()), Telemetry::unregistered()).await.unwrap();
-        let retention = Retention::new(Arc::new(manifests), config, Telemetry::unregistered());
+        let retention = Retention::new(Arc::new(manifests), limits, Telemetry::unregistered());
         let add = Change { add: blocks.iter().copied().cloned().collect(), ..Change::default() };
         retention.manifests.commit(&tenant, |_| Some(add.clone())).await.unwrap();
         retention.drop_expired(&tenant, NOW).await.unwrap();

@@ -10,6 +10,7 @@ mod durability;
 mod failure;
 mod far_away;
 mod language;
+mod limits;
 mod retention;
 mod server;
 mod simulation;

@@ -35,7 +35,7 @@ fn help_version_and_check_config() -> Result<()> {
         &mosso(dir.path(), &["check-config", "bad.yaml"])?,
         "bad.yaml:1:10: server: unknown key `http_listen_prt`; did you mean `http_listen_port`?",
     );
-    let ignored = "query_frontend: {max_outstanding_per_tenant: 2000, metrics: {max_response_series: 5}}";
+    let ignored = "query_frontend: {max_retries: 2, metrics: {concurrent_jobs: 5}}";
     std::fs::write(dir.path().join("ignored.yaml"), ignored)?;
     let said = text(mosso(dir.path(), &["check-config", "ignored.yaml"])?);
     assert_eq!(said.lines().filter(|line| line.contains("is ignored")).count(), 2, "{said}");

@@ -99,7 +99,10 @@ fn whole_seconds(delay: Duration) -> u64 {
 
 impl From<ingester::Error> for Refusal {
     fn from(error: ingester::Error) -> Self {
-        Self { retry_after: error.retry_after(), ..Self::new(grpc_code(error.kind()), error.to_string()) }
+        let (code, retry_after) = (grpc_code(error.kind()), error.retry_after());
+        // a tenant that is not to know when to come back is not told the usual time either
+        let is_for_good = matches!(error, ingester::Error::RateLimited { retry_after: None, .. });
+        Self { retry_after, is_for_good, ..Self::new(code, error.to_string()) }
     }
 }
 

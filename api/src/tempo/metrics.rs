@@ -26,12 +26,12 @@ const MAX_INTERVALS: u64 = 10_000;
 const MAX_EXEMPLARS: usize = 100;
 
 pub(super) async fn range(call: Call) -> Result<Reply, QueryError> {
-    let request = Asked::of_url(&call.params, call.now_nanos)?.check_range(&call.edge.config.query, call.now_nanos)?;
+    let request = Asked::of_url(&call.params, call.now_nanos)?.check_range(&call.config(), call.now_nanos)?;
     Ok(Reply::json(Json::of(&answer_range(call.asker(), request).await?)))
 }
 
 pub(super) async fn instant(call: Call) -> Result<Reply, QueryError> {
-    let config = &call.edge.config.query;
+    let config = &call.config();
     let asked = Asked::of_url(&call.params, call.now_nanos)?;
     let range = range::cut_off(asked.range, NonZeroU64::MIN, config, call.now_nanos);
     let request = asked.check_instant(config)?;
@@ -95,7 +95,7 @@ impl Asked {
             query,
             intervals: Intervals::of_range(range, step_nanos),
             max_exemplars: if most == 0 { MAX_EXEMPLARS } else { most.min(MAX_EXEMPLARS) },
-            max_series: self.max_series(),
+            max_series: self.max_series(config),
         })
     }
 
@@ -108,12 +108,14 @@ impl Asked {
             return Err(reversed());
         }
         check_range_length(&self.range, config)?;
-        let (intervals, max_series) = (Intervals::whole(self.range), self.max_series());
+        let (intervals, max_series) = (Intervals::whole(self.range), self.max_series(config));
         Ok(MetricsRequest { query, intervals, max_exemplars: 0, max_series })
     }
 
-    fn max_series(&self) -> Option<usize> {
-        usize::try_from(self.max_series).ok().filter(|most| *most > 0)
+    /// What the client wants, within what it may.
+    fn max_series(&self, config: &QueryConfig) -> Option<usize> {
+        let asked = usize::try_from(self.max_series).ok();
+        asked.into_iter().chain([config.max_response_series]).filter(|most| *most > 0).min()
     }
 }
 

@@ -34,7 +34,7 @@ const RESERVED: [&str; 11] = [
 /// strictly, and know no such field.
 pub(super) async fn search(call: Call) -> Result<Reply, QueryError> {
     let after = cursor(&call.params)?;
-    let asked = Asked::of_url(&call.params)?.check(&call.edge.config.query, call.now_nanos)?;
+    let asked = Asked::of_url(&call.params)?.check(&call.config(), call.now_nanos)?;
     let request = SearchRequest { after, ..asked };
     let (is_traceql, limit) = (is_traceql(&request), request.limit);
     let answer = ask(call.asker(), request, None).await?;

@@ -74,6 +74,10 @@ impl<M> Call<M> {
     fn asker(&self) -> Asker<'_> {
         Asker { edge: &self.edge, tenant: &self.tenant, now_nanos: self.now_nanos }
     }
+
+    fn config(&self) -> QueryConfig {
+        self.edge.query_config(&self.tenant)
+    }
 }
 
 /// Answers one call; `handler` gives the messages of the whole answer.
@@ -126,7 +130,7 @@ where
 }
 
 async fn search(call: Call<SearchRequest>) -> Result<Vec<Bytes>, QueryError> {
-    let request = call.message.asked().check(&call.edge.config.query, call.now_nanos)?;
+    let request = call.message.asked().check(&call.config(), call.now_nanos)?;
     let is_traceql = is_traceql(&request);
     let (sender, certain) = watch::channel(SearchAnswer::default());
     let telling = async {
@@ -174,14 +178,14 @@ async fn tag_values_v2(call: Call<SearchTagValuesRequest>) -> Result<Vec<Bytes>,
 
 async fn metrics_range(call: Call<QueryRangeRequest>) -> Result<Vec<Bytes>, QueryError> {
     let asked = call.message.asked(call.now_nanos);
-    let request = asked.check_range(&call.edge.config.query, call.now_nanos);
+    let request = asked.check_range(&call.config(), call.now_nanos);
     let request = request.map_err(QueryError::unknown_over_grpc)?;
     Ok(packets(metrics::answer_range(call.asker(), request).await?))
 }
 
 /// Unlike over HTTP the end is not cut off, as in Tempo.
 async fn metrics_instant(call: Call<QueryInstantRequest>) -> Result<Vec<Bytes>, QueryError> {
-    let request = call.message.asked(call.now_nanos).check_instant(&call.edge.config.query);
+    let request = call.message.asked(call.now_nanos).check_instant(&call.config());
     let request = request.map_err(QueryError::unknown_over_grpc)?;
     Ok(packets(metrics::answer_instant(call.asker(), request).await?))
 }

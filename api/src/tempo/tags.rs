@@ -82,7 +82,7 @@ impl NamesAsked {
     }
 
     async fn find(self, scope: TagScope, asker: Asker<'_>) -> Result<TagNames, QueryError> {
-        let config = &asker.edge.config.query;
+        let config = &asker.edge.query_config(asker.tenant);
         let query = checked_query(self.query, config)?;
         let range = range::of_tags(self.bounds, config, asker.now_nanos)?;
         let request = TagNamesRequest { scope, range, query, limit: limit(self.limit) };
@@ -157,7 +157,7 @@ impl ValuesAsked {
     }
 
     async fn find(self, tag: Tag, asker: Asker<'_>) -> Result<TagValues, QueryError> {
-        let config = &asker.edge.config.query;
+        let config = &asker.edge.query_config(asker.tenant);
         let query = checked_query(self.query, config)?;
         let range = range::of_tags(self.bounds, config, asker.now_nanos)?;
         let request = TagValuesRequest { tag, range, query, limit: limit(self.limit) };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ingester::{Ingester, Readiness};
+use model::limits::TenantLimits;
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use prometheus_client::registry::Registry;
@@ -26,7 +27,7 @@ pub(crate) struct Parts {
 
 impl Parts {
     /// Ready to be asked.
-    pub(crate) async fn open(registry: &mut Registry) -> Self {
+    pub(crate) async fn open(limits: Arc<TenantLimits>, registry: &mut Registry) -> Self {
         let disk = Disk::default();
         let objects: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
         let cpu = CpuPool::new(1);
@@ -45,7 +46,7 @@ impl Parts {
             trace_reach: Duration::from_secs(3_600),
         };
         let log = Log::open_on(Arc::new(disk.clone()), Path::new("wal")).unwrap();
-        let ingester = Ingester::open(ingester::Config::default(), log, storage, registry).await.unwrap();
+        let ingester = Ingester::open(ingester::Config::default(), log, storage, limits, registry).await.unwrap();
         while ingester.readiness() != Readiness::Ready {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }

@@ -51,7 +51,7 @@ async fn open(wal_dir: &Path, objects: Arc<FaultyStore>, config: Config) -> Resu
         trace_reach: Duration::from_secs(3_600),
     };
     let log = Log::open(wal_dir).unwrap();
-    let ingester = Ingester::open(config, log, storage, &mut Registry::default()).await?;
+    let ingester = Ingester::open(config, log, storage, Arc::default(), &mut Registry::default()).await?;
     Ok(Running { ingester, manifests, objects })
 }
 

@@ -9,6 +9,7 @@ use anyhow::{Result, bail, ensure};
 use futures::TryStreamExt;
 use ingester::{Ingester, Readiness};
 use model::TenantId;
+use model::limits::{LimitTable, Limits, TenantLimits};
 use object_store::ObjectStore;
 use object_store::path::Path as ObjectPath;
 use prometheus_client::registry::Registry;
@@ -20,7 +21,7 @@ use storage::garbage::Collector;
 use storage::incarnation::Lineage;
 use storage::manifest::BlockEntry;
 use storage::paths::{self, BlockFile, ObjectKey};
-use storage::retention::{self, Retention};
+use storage::retention::Retention;
 use storage::testing::{Disk, FaultyStore, Power};
 use storage::trace_map::TraceMapper;
 use storage::view::LocalViews;
@@ -82,7 +83,7 @@ impl Machine {
             ..defaults
         };
         let registry = &mut Registry::default();
-        let ingester = Ingester::open(config, log, storage, registry).await?;
+        let ingester = Ingester::open(config, log, storage, Arc::default(), registry).await?;
         let cache = BlockCache::of(&TraceConfig::default(), &Telemetry::unregistered());
         let views = LocalViews {
             live: Arc::new(ingester.clone()),
@@ -205,9 +206,11 @@ impl Machine {
 
     /// Drops what is past its time, except of a tenant that is kept for longer.
     pub async fn expire(&self, kept: Option<TenantId>) {
-        let per_tenant = kept.into_iter().map(|tenant| (tenant, KEEP_LONGER)).collect();
-        let config = retention::Config { default: KEEP, per_tenant };
-        let retention = Retention::new(self.manifests.clone(), config, Telemetry::unregistered());
+        let keep = |block_retention| Limits { block_retention, ..Limits::default() };
+        let tenants = kept.into_iter().map(|tenant| (tenant, keep(KEEP_LONGER))).collect();
+        let table = LimitTable { others: keep(KEEP), tenants, ..LimitTable::default() };
+        let limits = Arc::new(TenantLimits::new(table));
+        let retention = Retention::new(self.manifests.clone(), limits, Telemetry::unregistered());
         let then = (SystemTime::now() + AHEAD).duration_since(UNIX_EPOCH).unwrap_or_default();
         retention.round(then.as_nanos() as u64).await;
     }
