@@ -56,7 +56,7 @@ fn migrated(sources: &Sources) -> Result<String> {
 fn explanation(path: &str) -> Result<String> {
     let path = path.trim_start_matches('-').replace('-', "_");
     let in_section = |key: &str| key == path || key.strip_prefix(&*path).is_some_and(|rest| rest.starts_with('.'));
-    let ours = reference::keys().iter().filter(|key| in_section(&key.path)).map(|key| here(key));
+    let ours = reference::keys().iter().filter(|key| in_section(&key.path)).map(here);
     let theirs = tempo_keys::table().values();
     let theirs = theirs.iter().filter(|(key, _)| in_section(key) && reference::find(key).is_none());
     let all: Vec<String> = ours.chain(theirs.map(|(key, value)| elsewhere(key, value))).collect();

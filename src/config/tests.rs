@@ -327,7 +327,7 @@ fn flags_go_before_the_file_and_are_named_when_they_are_wrong() {
     };
     let config = with("server.http_listen_port", "2").unwrap();
     assert_eq!((config.server.http_listen_port, config.server.log_level), (2, LogLevel::Warn));
-    assert_eq!(with("storage.trace.backend", "memory").unwrap().storage.trace.backend.is_remote(), false);
+    assert!(!with("storage.trace.backend", "memory").unwrap().storage.trace.backend.is_remote());
     assert_eq!(with("memberlist.bind_port", "7946").unwrap().not_applicable(), ["memberlist"]);
     let error = with("server.http_listen_port", "many").unwrap_err().to_string();
     assert_eq!(error, "command line: server.http_listen_port: expected a whole number, found \"many\"");
