@@ -61,6 +61,7 @@ impl App {
         let (cpu, background) = (CpuPool::of_all_cores(), CpuPool::in_background());
         let memory = config.memory_budget(cpu.threads());
         memory.log();
+        config.warn_of_memory(&memory.parts);
         memory.register(&mut registry);
         let config = &config.clone().with_parts(&memory.parts);
         let servers = Servers::bind(&config.api()).await?;

@@ -31,10 +31,11 @@ impl Config {
     pub fn memory_budget(&self, cores: usize) -> MemoryBudget {
         let set = Some(self.memory.budget_bytes).filter(|bytes| *bytes > 0);
         let found = MemoryBudget::find(set, cores);
-        MemoryBudget { parts: self.set_parts(found.parts), ..found }
+        let most_live_block_bytes = Parts::most_live_block_bytes(found.bytes, cores);
+        MemoryBudget { parts: self.set_parts(found.parts, most_live_block_bytes), ..found }
     }
 
-    fn set_parts(&self, found: Parts) -> Parts {
+    fn set_parts(&self, found: Parts, most_live_block_bytes: usize) -> Parts {
         let (cache, querier, ingester) = (&self.storage.trace.block_cache, &self.querier, &self.ingester);
         let mut parts = Parts {
             block_cache: cache.max_bytes.unwrap_or(found.block_cache),
@@ -48,7 +49,19 @@ impl Config {
         if let Some(reads) = querier.max_concurrent_reads {
             parts = parts.with_concurrent_row_groups(reads.max(found.concurrent_row_groups()));
         }
-        ingester.max_block_bytes.map_or(parts, |bytes| parts.with_live_block_bytes(bytes))
+        ingester.max_block_bytes.map_or(parts, |bytes| parts.with_live_block_bytes(bytes.min(most_live_block_bytes)))
+    }
+
+    /// Says what is set and has no room in the budget.
+    pub fn warn_of_memory(&self, parts: &Parts) {
+        if let Some(bytes) = self.ingester.max_block_bytes.filter(|bytes| *bytes > parts.live_block_bytes()) {
+            tracing::warn!(
+                set = bytes,
+                used = parts.live_block_bytes(),
+                "ingester.max_block_bytes is more than live spans may take of the memory of the process: give it more \
+                 memory, or leave the key out"
+            );
+        }
     }
 
     /// With what follows from the parts, where nothing is set.
@@ -60,7 +73,7 @@ impl Config {
         self.querier.metrics_cache_max_bytes.get_or_insert(parts.metrics_cache);
         self.querier.max_memory_bytes_per_query.get_or_insert(parts.of_one_query());
         self.querier.max_concurrent_reads.get_or_insert(parts.concurrent_row_groups());
-        self.ingester.max_block_bytes.get_or_insert(parts.live_block_bytes());
+        self.ingester.max_block_bytes = Some(parts.live_block_bytes());
         self.ingester.max_queued_bytes.get_or_insert(usize::try_from(parts.log_queue).unwrap_or(usize::MAX));
         self
     }
@@ -106,6 +119,16 @@ storage: {trace: {block_cache: {max_bytes: 7, max_page_bytes: 8}}}
         assert_eq!((querier.max_concurrent_reads, parts.row_groups), (20, 160 * MIB));
         assert_eq!((querier.metrics_cache_max_bytes, parts.metrics_cache), (0, 0));
         assert_eq!((parts.block_cache, parts.page_cache, parts.live_rows, parts.log_queue), (7, 8, 3000, 2000));
+    }
+
+    #[test]
+    fn blocks_as_large_as_tempo_s_do_not_take_the_memory_of_the_others() {
+        let of_tempo = "ingester: {max_block_bytes: 524288000}";
+        let (config, parts) = planned(&format!("memory: {{budget_bytes: 322122540}}\n{of_tempo}"));
+        assert_eq!(parts, Parts::divide(322_122_540, 2));
+        assert_eq!(config.ingester().max_block_bytes, parts.live_block_bytes());
+        let (config, _) = planned(&format!("memory: {{budget_bytes: 14000000000}}\n{of_tempo}"));
+        assert_eq!(config.ingester().max_block_bytes, 524_288_000);
     }
 
     #[test]

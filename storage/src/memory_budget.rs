@@ -178,6 +178,12 @@ impl Parts {
         self.queries / QUERY_FRACTION
     }
 
+    /// Most memory at which live rows may be set to become a block: more would be taken from the other parts.
+    pub fn most_live_block_bytes(budget_bytes: u64, cores: usize) -> usize {
+        let left = budget_bytes.saturating_sub(row_groups(budget_bytes, cores) * ROW_GROUP_BYTES);
+        to_usize(left / 100 * LIVE_ROWS.percent / LIVE_COPIES)
+    }
+
     /// Memory of live rows at which they become a block.
     pub fn live_block_bytes(&self) -> usize {
         to_usize(self.live_rows / LIVE_COPIES)
