@@ -195,6 +195,7 @@ impl Config {
             .map_err(|error| Unusable { key: "storage.trace", reason: error.to_string() })?;
 
         let Compaction { compaction_window, compaction_cycle, .. } = &self.compactor.compaction;
+        longer_than_nothing("compactor.compaction.block_retention", self.block_retention())?;
         longer_than_nothing("compactor.compaction.compaction_window", compaction_window.get())?;
         longer_than_nothing("compactor.compaction.compaction_cycle", compaction_cycle.get())?;
         let (query_timeout, poll) = (self.querier.search.query_timeout.get(), self.storage.trace.blocklist_poll.get());

@@ -3,20 +3,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::limits::TenantLimits;
+use model::limits::{LimitTable, TenantLimits};
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use tracing::{info, warn};
 
 use crate::config::Config;
 
-/// The file is not read more often, whatever is set.
+/// The file is not read more often, whatever is set. What is new in it holds when it is still there after so long: a file
+/// that is being written is often YAML, too, and a tenant that is missing in it has the retention of all.
 const LEAST_PERIOD: Duration = Duration::from_secs(1);
 
 /// The task. Without a file it has nothing to do, and says so by never ending.
 pub struct LimitReloader {
     config: Config,
     limits: Arc<TenantLimits>,
+    /// What the last look found new.
+    news: Option<LimitTable>,
     /// What was wrong with the file at the last look; said once.
     problem: Option<String>,
     is_successful: Gauge,
@@ -31,7 +34,7 @@ impl LimitReloader {
             "Whether the file with the limits of tenants could be used when it was last read",
             is_successful.clone(),
         );
-        Self { config, limits, problem: None, is_successful }
+        Self { config, limits, news: None, problem: None, is_successful }
     }
 
     pub async fn run(mut self) {
@@ -39,21 +42,18 @@ impl LimitReloader {
             return std::future::pending().await;
         }
         let period = self.config.overrides.per_tenant_override_period.get().max(LEAST_PERIOD);
-        let mut looks = tokio::time::interval(period);
         loop {
-            looks.tick().await;
             self.look();
+            tokio::time::sleep(if self.news.is_some() { LEAST_PERIOD } else { period }).await;
         }
     }
 
-    /// Takes what the file says now; one that cannot be used changes nothing.
+    /// Takes what the file says when it said so the last time, too; one that cannot be used changes nothing.
     pub fn look(&mut self) {
+        let before = self.news.take();
         let problem = match self.config.tenant_limits() {
             Ok(table) => {
-                if table != *self.limits.table() {
-                    info!(tenants = table.tenants.len(), "the limits of tenants have changed");
-                    self.limits.replace(table);
-                }
+                self.take(table, before);
                 None
             }
             Err(error) => Some(format!("{error:#}")),
@@ -65,6 +65,18 @@ impl LimitReloader {
             warn!(error = problem, "the limits of tenants could not be read again, the old ones hold");
         }
         self.problem = problem;
+    }
+
+    fn take(&mut self, table: LimitTable, before: Option<LimitTable>) {
+        if table == *self.limits.table() {
+            return;
+        }
+        if before.as_ref() == Some(&table) {
+            info!(tenants = table.tenants.len(), "the limits of tenants have changed");
+            self.limits.replace(table);
+        } else {
+            self.news = Some(table);
+        }
     }
 }
 
@@ -89,11 +101,19 @@ mod tests {
         assert_eq!(rate(), 1);
         write("overrides: {a: {ingestion: {rate_limit_bytes: 2}}}");
         reloader.look();
+        assert_eq!(rate(), 1, "it may be half written");
+        reloader.look();
         assert_eq!((rate(), reloader.is_successful.get()), (2, 1));
+        write("");
+        reloader.look();
+        write("overrides: {a: {ingestion: {rate_limit_bytes: 2}}}");
+        reloader.look();
+        assert_eq!(rate(), 2, "it was empty for a moment");
         write("overrides: {a: {ingestion: {rate_limit: 3}}}");
         reloader.look();
         assert_eq!((rate(), reloader.is_successful.get()), (2, 0));
         write("overrides: {a: {ingestion_rate_limit_bytes: 4}}");
+        reloader.look();
         reloader.look();
         assert_eq!((rate(), reloader.is_successful.get()), (4, 1), "the flat form is read too");
     }

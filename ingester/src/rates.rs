@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use model::TenantId;
 use model::limits::Limits;
 
-/// Buckets that are kept; more are looked through for those that have filled up again.
+/// Buckets that are kept. Those of more tenants make room for each other: full ones go first, then all, each with a burst.
 const MAX_BUCKETS: usize = 10_000;
 
 /// The buckets of all tenants with a limit.
@@ -27,6 +27,9 @@ pub(crate) enum Excess {
 
 #[derive(Debug, Clone, Copy)]
 struct Bucket {
+    /// Bytes a second, and the most that it holds.
+    rate: u64,
+    burst: u64,
     bytes: f64,
     at: Instant,
 }
@@ -44,12 +47,17 @@ impl Rates {
         }
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         if buckets.len() >= MAX_BUCKETS && !buckets.contains_key(tenant) {
-            // a full bucket is like none; of those that are not full the rate may differ, which does no harm
-            buckets.retain(|_, bucket| bucket.filled(rate, burst, now).bytes < burst as f64);
+            // a full bucket is like none
+            buckets.retain(|_, bucket| bucket.filled(now).bytes < bucket.burst as f64);
+            // looked through once for as many requests: no sender of ever new names makes all others wait
+            if buckets.len() > MAX_BUCKETS / 2 {
+                buckets.clear();
+            }
         }
-        let full = Bucket { bytes: burst as f64, at: now };
+        let full = Bucket { rate, burst, bytes: burst as f64, at: now };
         let bucket = buckets.entry(tenant.clone()).or_insert(full);
-        *bucket = bucket.filled(rate, burst, now);
+        *bucket = Bucket { rate, burst, ..bucket.filled(now) };
+        bucket.bytes = bucket.bytes.min(burst as f64);
         let missing = bytes as f64 - bucket.bytes;
         if missing > 0.0 {
             return Err(Excess::Rate { rate, burst, room_after: Duration::from_secs_f64(missing / rate as f64) });
@@ -60,9 +68,9 @@ impl Rates {
 }
 
 impl Bucket {
-    fn filled(self, rate: u64, burst: u64, now: Instant) -> Self {
-        let gained = now.saturating_duration_since(self.at).as_secs_f64() * rate as f64;
-        Self { bytes: (self.bytes + gained).min(burst as f64), at: now }
+    fn filled(self, now: Instant) -> Self {
+        let gained = now.saturating_duration_since(self.at).as_secs_f64() * self.rate as f64;
+        Self { bytes: (self.bytes + gained).min(self.burst as f64), at: now, ..self }
     }
 }
 
@@ -118,5 +126,23 @@ mod tests {
         }
         rates.take(&tenant("late"), &limits, 1, start + Duration::from_secs(1)).unwrap();
         assert_eq!(rates.buckets.lock().unwrap().len(), 1);
+        for index in 0..3 * MAX_BUCKETS {
+            rates.take(&tenant(&format!("n{index}")), &limits, 1, start + Duration::from_secs(1)).unwrap();
+            assert!(rates.buckets.lock().unwrap().len() <= MAX_BUCKETS);
+        }
+    }
+
+    #[test]
+    fn each_bucket_fills_at_the_rate_of_its_own_tenant() {
+        let (rates, start) = (Rates::default(), Instant::now());
+        let slow = Limits { rate_limit_bytes: 1, burst_size_bytes: 1_000, ..Limits::default() };
+        let fast = Limits { rate_limit_bytes: 1_000, burst_size_bytes: 10, ..Limits::default() };
+        rates.take(&tenant("slow"), &slow, 1_000, start).unwrap();
+        for index in 1..MAX_BUCKETS {
+            rates.take(&tenant(&format!("t{index}")), &fast, 1, start).unwrap();
+        }
+        let later = start + Duration::from_secs(1);
+        rates.take(&tenant("late"), &fast, 1, later).unwrap();
+        assert!(rates.take(&tenant("slow"), &slow, 2, later).is_err(), "it was emptied a second ago");
     }
 }

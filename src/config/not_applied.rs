@@ -37,6 +37,28 @@ const REASONS: &[(&str, &str)] = &[
     ("usage_report", "nothing is reported to anybody"),
 ];
 
+/// Keys that protect something in Tempo and not here, and why a file that sets one is refused: a process that starts all the
+/// same would be less safe than its operator thinks.
+const PROTECTIONS: &[(&str, &str)] = &[
+    ("server.http_tls_config", NO_TLS),
+    ("server.grpc_tls_config", NO_TLS),
+    ("distributor.receivers.otlp.protocols.grpc.tls", NO_TLS),
+    ("distributor.receivers.otlp.protocols.http.tls", NO_TLS),
+    ("distributor.receivers.otlp.protocols.grpc.auth", NO_AUTHENTICATION),
+    ("distributor.receivers.otlp.protocols.http.auth", NO_AUTHENTICATION),
+    (
+        "storage.trace.s3.sse",
+        "objects are stored as the bucket's own default encrypts them: set it there, and leave this out",
+    ),
+];
+const NO_TLS: &str = "connections are not encrypted by mosso: put a proxy in front, and leave this out";
+const NO_AUTHENTICATION: &str = "mosso does not ask who sends: put a proxy in front, and leave this out";
+
+/// Why a file that sets this key to something is refused, where it is.
+pub(super) fn refusal(key: &str) -> Option<&'static str> {
+    PROTECTIONS.iter().find(|(protection, _)| *protection == key).map(|(_, refusal)| *refusal)
+}
+
 /// The sections and keys, and why they are read over.
 pub(super) fn reasons() -> impl Iterator<Item = (&'static str, &'static str)> {
     REASONS.iter().copied().filter(|(section, _)| !section.is_empty())
@@ -57,6 +79,7 @@ mod tests {
         assert!(reason("memberlist.join_members").contains("gossip"));
         assert!(reason("metrics_generator_client").contains("directly"));
         assert!(reason("storage.trace.pool.max_workers").contains("pool"));
+        assert!(refusal("server.http_tls_config").is_some() && refusal("server.http_listen_port").is_none());
         assert!(reason("span_profiling").contains("nothing"));
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use model::TenantId;
 use model::limits::{self, LimitTable};
 use schemars::JsonSchema;
@@ -153,7 +153,11 @@ impl Overrides {
 
 /// Reads the file with the limits of tenants.
 fn read(path: &Path, expand_env: bool) -> Result<Parsed<PerTenant>> {
-    let Tree { mut root, .. } = Tree::read(path, expand_env)?;
+    let Tree { mut root, missing_variables } = Tree::read(path, expand_env)?;
+    // what stands in its place would be no limit
+    if let Some(name) = missing_variables.first() {
+        bail!("{}: the variable {name} is not set and has no default", path.display());
+    }
     moved::settle_tenants(&mut root);
     yaml::read(root, tempo_keys::per_tenant()).map_err(|error| error.in_file(path))
 }

@@ -362,3 +362,33 @@ distributor:
     let error = Config::parse(&yaml.replace("keepalive", "keepalife")).unwrap_err().to_string();
     assert!(error.contains("did you mean `keepalive`"), "{error}");
 }
+
+#[test]
+fn what_protects_in_tempo_and_not_here_is_refused() {
+    let error = |yaml: &str| Config::parse(yaml).unwrap_err().to_string();
+    let tls = error("server: {http_tls_config: {cert_file: /tls.crt, key_file: /tls.key}}");
+    assert!(tls.contains("server.http_tls_config: connections are not encrypted by mosso"), "{tls}");
+    let receiver = error("distributor: {receivers: {otlp: {protocols: {grpc: {tls: {cert_file: /tls.crt}}}}}}");
+    assert!(receiver.contains("put a proxy in front"), "{receiver}");
+    assert!(error("storage: {trace: {s3: {sse: {type: SSE-KMS}}}}").contains("the bucket's own default"));
+    let unset = Config::parse("server: {http_tls_config: {cert_file: '', client_auth_type: ''}}").unwrap();
+    assert_eq!(unset.not_applicable(), ["server.http_tls_config"]);
+}
+
+#[test]
+fn blocks_are_kept_for_some_time_or_not_taken() {
+    let error = Config::parse("compactor: {compaction: {block_retention: 0s}}").unwrap_err().to_string();
+    assert!(error.contains("compactor.compaction.block_retention: must be longer than 0s"), "{error}");
+}
+
+#[test]
+fn whole_numbers_may_be_written_as_helm_writes_them() {
+    let rate = |text: &str| {
+        let config = Config::parse(&format!("overrides: {{defaults: {{ingestion: {{rate_limit_bytes: {text}}}}}}}"));
+        config.map(|config| config.tenant_limits().unwrap().others.rate_limit_bytes)
+    };
+    assert_eq!((rate("1.5e+07").unwrap(), rate("15_000_000").unwrap()), (15_000_000, 15_000_000));
+    for wrong in ["1.5", "-1e3", "1e300", "fast"] {
+        assert!(rate(wrong).unwrap_err().to_string().contains("expected a whole number"), "{wrong}");
+    }
+}

@@ -12,7 +12,7 @@ use serde::forward_to_deserialize_any;
 use super::Error;
 use super::nearest::nearest;
 use super::node::{Content, Key, Node};
-use crate::config::tempo_keys;
+use crate::config::{not_applied, tempo_keys};
 
 /// So many known names are listed when none is near the unknown one; a longer list says nothing.
 const MAX_LISTED_NAMES: usize = 12;
@@ -75,6 +75,9 @@ impl<'de> Reader<'de> {
     /// Reads over a node that only Tempo has a use for. What it has no use for either is an error.
     fn read_over(self) -> Result<(), Error> {
         self.check_known()?;
+        if let Some(refusal) = not_applied::refusal(&self.path).filter(|_| self.node.says_something()) {
+            return Err(self.error(refusal));
+        }
         self.ignored.borrow_mut().push(self.path);
         Ok(())
     }
@@ -113,10 +116,39 @@ macro_rules! numbers {
     ($($deserialize:ident => $type:ty, $visit:ident, $expected:literal;)*) => {
         $(fn $deserialize<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
             let text = without_separators(self.text($expected)?);
-            let number: $type = text.parse().map_err(|_| self.unexpected($expected))?;
+            let number: $type = text.parse().ok().or_else(|| <$type>::of_float(&text)).ok_or_else(|| self.unexpected($expected))?;
             self.placed(visitor.$visit(number))
         })*
     };
+}
+
+/// A number from a text that its own parser refuses.
+trait OfFloat: Sized {
+    fn of_float(text: &str) -> Option<Self>;
+}
+
+/// `1.5e+07`, as Helm writes large whole numbers, where it is exact.
+fn whole(text: &str) -> Option<f64> {
+    const MOST_EXACT: f64 = (1_u64 << 53) as f64;
+    text.parse().ok().filter(|number: &f64| number.fract() == 0.0 && number.abs() <= MOST_EXACT)
+}
+
+impl OfFloat for u64 {
+    fn of_float(text: &str) -> Option<Self> {
+        whole(text).filter(|number| *number >= 0.0).map(|number| number as Self)
+    }
+}
+
+impl OfFloat for i64 {
+    fn of_float(text: &str) -> Option<Self> {
+        whole(text).map(|number| number as Self)
+    }
+}
+
+impl OfFloat for f64 {
+    fn of_float(_: &str) -> Option<Self> {
+        None
+    }
 }
 
 /// `1_000_000`, as YAML 1.1 writes it, which Tempo reads.

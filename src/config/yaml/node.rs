@@ -42,6 +42,16 @@ impl Node {
         Ok(into_node(parsed, text))
     }
 
+    /// Whether anything is said here but what says nothing: an empty text, `false`, or sections of those.
+    pub(super) fn says_something(&self) -> bool {
+        match &self.content {
+            Content::Empty => false,
+            Content::Text(text) => !matches!(text.as_str(), "" | "false"),
+            Content::List(nodes) => nodes.iter().any(Self::says_something),
+            Content::Map(entries) => entries.iter().any(|(_, node)| node.says_something()),
+        }
+    }
+
     /// The names of the keys in a section, in the order of the file.
     pub(in crate::config) fn names(&self) -> Vec<String> {
         let Content::Map(entries) = &self.content else { return Vec::new() };
