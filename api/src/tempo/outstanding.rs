@@ -1,4 +1,4 @@
-//! How many queries each tenant has in work: one tenant cannot take the places of all.
+//! How many queries each tenant has in work, so that a limit can keep places for the others.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
