@@ -34,8 +34,9 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    let flags::Arguments { flags, others } = flags::Arguments::split(std::env::args_os());
-    match run(Arguments::parse_from(others), flags) {
+    let started = flags::Arguments::split(std::env::args_os())
+        .and_then(|flags::Arguments { flags, others }| run(Arguments::parse_from(others), flags));
+    match started {
         Ok(code) => code,
         Err(error) => {
             eprintln!("mosso: {}", in_one_line(&error));

@@ -2,6 +2,9 @@
 //! `-server.http-listen-port 3200`. A flag goes before the file.
 
 use std::ffi::OsString;
+use std::iter::Peekable;
+
+use anyhow::{Context, Result};
 
 use super::reference;
 use super::tempo_keys::{self, Kind};
@@ -32,17 +35,20 @@ pub struct Arguments {
 
 impl Arguments {
     /// Tells them apart. The first argument is the name of the program.
-    pub fn split(arguments: impl IntoIterator<Item = OsString>) -> Self {
+    ///
+    /// # Errors
+    /// One that names the flag that has no value.
+    pub fn split(arguments: impl IntoIterator<Item = OsString>) -> Result<Self> {
         let mut split = Self::default();
-        let mut arguments = arguments.into_iter();
+        let mut arguments = arguments.into_iter().peekable();
         split.others.extend(arguments.next());
         while let Some(argument) = arguments.next() {
             match Named::of(&argument) {
-                Some(named) => split.flags.push(named.with_value(&mut arguments)),
+                Some(named) => split.flags.push(named.with_value(&mut arguments)?),
                 None => split.others.push(with_two_dashes(argument)),
             }
         }
-        split
+        Ok(split)
     }
 }
 
@@ -67,13 +73,17 @@ impl Named {
     }
 
     /// The value behind `=`, or for anything but a switch in the next argument.
-    fn with_value(self, arguments: &mut impl Iterator<Item = OsString>) -> Flag {
+    fn with_value(self, arguments: &mut Peekable<impl Iterator<Item = OsString>>) -> Result<Flag> {
         let value = match self.value {
             Some(value) => value,
             None if self.is_bool => "true".to_owned(),
-            None => arguments.next().map(|next| next.to_string_lossy().into_owned()).unwrap_or_default(),
+            None => {
+                let next = arguments.next_if(|next| Self::of(next).is_none());
+                let next = next.with_context(|| format!("the flag for {} needs a value", self.key))?;
+                next.to_string_lossy().into_owned()
+            }
         };
-        Flag { key: self.key, value }
+        Ok(Flag { key: self.key, value })
     }
 }
 
@@ -107,7 +117,7 @@ mod tests {
     #[test]
     fn flags_are_spelled_as_tempo_spells_them() {
         let split = |line: &str| {
-            let Arguments { flags, others } = Arguments::split(line.split_whitespace().map(OsString::from));
+            let Arguments { flags, others } = Arguments::split(line.split_whitespace().map(OsString::from)).unwrap();
             let flags: Vec<String> = flags.into_iter().map(|Flag { key, value }| format!("{key}={value}")).collect();
             (flags.join(" "), others.join(" ".as_ref()).into_string().unwrap())
         };
@@ -121,6 +131,14 @@ mod tests {
             ("mosso -memberlist.bind-port=7946 -server", "memberlist.bind_port=7946", "mosso --server"),
         ] {
             assert_eq!(split(line), (flags.to_owned(), others.to_owned()), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_flag_without_its_value_is_named() {
+        for line in ["mosso -data-dir", "mosso -data-dir -log.level=warn"] {
+            let error = Arguments::split(line.split_whitespace().map(OsString::from)).unwrap_err();
+            assert_eq!(error.to_string(), "the flag for data_dir needs a value", "{line}");
         }
     }
 }

@@ -70,6 +70,8 @@ impl Sources {
 
     fn checked(&self, Tree { mut root, missing_variables }: Tree) -> Result<Config, yaml::Error> {
         for Flag { key, value } in &self.flags {
+            // under our name, so that it goes before the file's under either
+            let key = moved::our_name(key).unwrap_or(key);
             match flags::kind(key) {
                 Some(Kind::List) => root.set_list(key, value.split(',').map(str::trim)),
                 _ => root.set_text(key, value),

@@ -392,3 +392,12 @@ fn whole_numbers_may_be_written_as_helm_writes_them() {
         assert!(rate(wrong).unwrap_err().to_string().contains("expected a whole number"), "{wrong}");
     }
 }
+
+#[test]
+fn a_flag_under_tempo_s_name_goes_before_the_file_under_ours() {
+    let key = "backend_worker.compaction.block_retention".to_owned();
+    let flags = vec![flags::Flag { key, value: "48h".to_owned() }];
+    let sources = Sources { flags, ..Sources::default() };
+    let config = sources.config_of("compactor: {compaction: {block_retention: 10h}}").unwrap();
+    assert_eq!(config.compactor.compaction.block_retention.as_secs(), 48 * 3600);
+}
