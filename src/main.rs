@@ -68,16 +68,23 @@ fn run(arguments: Arguments, flags: Vec<flags::Flag>) -> Result<ExitCode> {
         return cli::verify(&sources);
     }
     let config = sources.config()?;
-    telemetry::init(&config.server)?;
-    for warning in config.warnings() {
-        warn!("{warning}");
-    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .max_blocking_threads(MAX_BLOCKING_THREADS)
         .build()
         .context("start the async runtime")?;
-    runtime.block_on(serve(&config))?;
+    let own_traces = {
+        let _runtime = runtime.enter();
+        telemetry::init(&config.server)?
+    };
+    for warning in config.warnings() {
+        warn!("{warning}");
+    }
+    let served = runtime.block_on(serve(&config));
+    if let Some(own_traces) = own_traces {
+        own_traces.stop();
+    }
+    served?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,22 +1,47 @@
-//! Logs of the process: to standard error, one line an event.
+//! What the process tells of itself: logs to standard error, one line an event, and traces where they are asked for.
+
+mod traces;
 
 use anyhow::{Context, Result};
-use tracing_subscriber::EnvFilter;
+use tracing::{Metadata, Subscriber};
+use tracing_subscriber::filter::{FilterExt, filter_fn};
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, fmt};
 
+pub use self::traces::OwnTraces;
 use crate::config::{LogFormat, LogLevel, Server};
 
-/// Starts logging; to be called once.
+/// Whose spans are of own traces: those of libraries are their authors' affair.
+const OWN_CRATES: [&str; 5] = ["api", "ingester", "querier", "storage", "mosso"];
+
+/// Starts logging and own traces; to be called once, within the async runtime. Gives what is to be stopped at the end.
 ///
 /// # Errors
-/// When `RUST_LOG` is neither a level nor a filter.
-pub fn init(server: &Server) -> Result<()> {
+/// When `RUST_LOG` is neither a level nor a filter, or what is set for own traces cannot be used.
+pub fn init(server: &Server) -> Result<Option<OwnTraces>> {
     let filter = filter(server.log_level, std::env::var(EnvFilter::DEFAULT_ENV).ok().as_deref())?;
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match server.log_format {
-        LogFormat::Logfmt => logs.with_ansi(false).init(),
-        LogFormat::Json => logs.json().flatten_event(true).init(),
+    let own_traces = OwnTraces::start()?;
+    let layer = own_traces.as_ref().map(|traces| {
+        let layer = tracing_opentelemetry::layer().with_tracer(traces.tracer());
+        layer.with_location(false).with_threads(false).with_target(false).with_filter(filter_fn(is_own_span))
+    });
+    let logs = logs(server.log_format).with_filter(filter.and(filter_fn(|metadata| metadata.is_event())));
+    tracing_subscriber::registry().with(logs).with(layer).init();
+    Ok(own_traces)
+}
+
+fn logs<S: Subscriber + for<'span> LookupSpan<'span>>(format: LogFormat) -> Box<dyn Layer<S> + Send + Sync> {
+    let logs = fmt::layer().with_writer(std::io::stderr);
+    match format {
+        LogFormat::Logfmt => logs.with_ansi(false).boxed(),
+        LogFormat::Json => logs.json().flatten_event(true).boxed(),
     }
-    Ok(())
+}
+
+fn is_own_span(metadata: &Metadata<'_>) -> bool {
+    metadata.is_span() && metadata.target().split("::").next().is_some_and(|name| OWN_CRATES.contains(&name))
 }
 
 /// Which lines are written. `warning` is a level here as in Tempo; a filter would take it for the name of a module, and

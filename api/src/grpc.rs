@@ -21,6 +21,7 @@ use tower::service_fn;
 
 use crate::Edge;
 use crate::otlp::encoding::{self, Encoding};
+use crate::request_span::traced;
 
 const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
 
@@ -42,8 +43,8 @@ const MESSAGES_WAITING: usize = 2;
 /// What every port that speaks gRPC offers.
 pub(crate) async fn serve_common(edge: Arc<Edge>, request: Request) -> Response {
     match request.uri().path() {
-        HEALTH_CHECK => observed(&edge.clone(), HEALTH_CHECK, check_health(edge, request)).await,
-        HEALTH_WATCH => observed(&edge.clone(), HEALTH_WATCH, watch_health(edge, request)).await,
+        HEALTH_CHECK => observed(edge, HEALTH_CHECK, request, check_health).await,
+        HEALTH_WATCH => observed(edge, HEALTH_WATCH, request, watch_health).await,
         path => Status::unimplemented(format!("unknown method {path}")).into_http(),
     }
 }
@@ -54,9 +55,15 @@ pub(crate) fn is_grpc(request: &Request) -> bool {
 }
 
 /// Counts a call that is over when its response is there.
-pub(crate) async fn observed(edge: &Edge, route: &'static str, call: impl Future<Output = Response>) -> Response {
+pub(crate) async fn observed<F: Future<Output = Response>>(
+    edge: Arc<Edge>,
+    route: &'static str,
+    request: Request,
+    call: impl FnOnce(Arc<Edge>, Request) -> F,
+) -> Response {
     let inflight = edge.telemetry.begin("gRPC", route);
-    let response = call.await;
+    let headers = request.headers().clone();
+    let response = traced(route, &headers, call(edge, request)).await;
     // A failed call has its status among the headers; a call that worked has it behind the body.
     let failed = response.headers().get(Status::GRPC_STATUS).is_some_and(|code| code != "0");
     inflight.finish(outcome_label(failed));

@@ -21,7 +21,7 @@
 //!   ├─ tempo.rs   out: URL or message → request → querier → message (proto.rs) → JSON, protobuf or a stream
 //!   ├─ ui.rs     the page: files of ui/dist
 //!   └─ status.rs  probes
-//! grpc.rs     what both ports that speak gRPC share
+//! grpc.rs     what both ports that speak gRPC share         request_span.rs  mosso's own traces
 //! tenant.rs   X-Scope-OrgID → TenantId        error.rs   ErrorKind → status: the only mapping
 //! ```
 //!
@@ -35,6 +35,7 @@ mod tempo;
 mod ui;
 
 mod grpc;
+mod request_span;
 mod tenant;
 
 mod config;

@@ -23,7 +23,7 @@ use model::TenantId;
 use prost::Message;
 use tokio::sync::SemaphorePermit;
 use tonic::Code;
-use tracing::debug;
+use tracing::{Instrument, debug, info_span};
 
 use crate::otlp::refusal::Refusal;
 use crate::{Edge, tenant};
@@ -53,7 +53,8 @@ async fn turn(edge: &Edge) -> Result<SemaphorePermit<'_>, Refusal> {
 
 /// Stores one request. When this returns `Ok`, its spans are durable.
 async fn push(edge: &Edge, transport: &'static str, tenant: &TenantId, request: Bytes) -> Result<(), Refusal> {
-    let pushed = edge.ingester.push(tenant, request.clone()).await;
+    let span = info_span!("push", %tenant, transport, bytes = request.len());
+    let pushed = edge.ingester.push(tenant, request.clone()).instrument(span).await;
     edge.telemetry.received(tenant, request.len(), pushed.as_ref().is_ok_and(|accepted| accepted.spans > 0));
     match pushed {
         Ok(accepted) => {

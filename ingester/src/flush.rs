@@ -25,6 +25,7 @@ use storage::manifest::{Change, Manifest, Watermark};
 use storage::wal::SegmentSequence;
 use storage::{Error as StorageError, block};
 use tokio::sync::{Mutex, mpsc, oneshot};
+use tracing::{Instrument, info_span};
 
 use crate::error::Error;
 use crate::live::{CutHead, Live};
@@ -153,7 +154,8 @@ impl Flusher {
     async fn flush_queue(&self, mut queue: Queue) -> Result<Turn, StorageError> {
         let (mut published, mut held) = (0, None);
         while let Some((pending, job)) = queue.waiting.front_mut() {
-            let Err(error) = self.flush(pending, job.segment).await else {
+            let span = info_span!(parent: None, "flush", tenant = %pending.head.tenant);
+            let Err(error) = self.flush(pending, job.segment).instrument(span).await else {
                 self.live.published(&pending.head);
                 published += 1;
                 queue.went_on();

@@ -8,6 +8,7 @@ use storage::CpuPool;
 use storage::source::Source;
 use storage::view::Views;
 use tokio::sync::watch;
+use tracing::Instrument;
 
 use crate::answer::{Answer, MetricsAnswer, SearchAnswer, TagNames, TagValues, TraceAnswer};
 use crate::budget::{Budget, Shares};
@@ -150,10 +151,11 @@ impl Querier {
         answer: impl Fn(Arc<Budget>) -> F,
     ) -> Result<T, Error> {
         let budget = Budget::new(&self.inner.config, &self.inner.shares, question.tenant());
+        let span = question.span();
         let running = Running::start(question, budget.clone(), self.inner.telemetry.clone());
         let _cancel = budget.cancellation.on_drop();
         let deadline = self.inner.config.max_query_time;
-        let answer = tokio::time::timeout(deadline, in_turn(&budget, answer)).await;
+        let answer = tokio::time::timeout(deadline, in_turn(&budget, answer)).instrument(span).await;
         let answer = answer.unwrap_or_else(|_| Err(budget.out_of_time(deadline)));
         running.ended(&answer);
         answer

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use model::{TenantId, TimeRange, TraceId};
-use tracing::info;
+use tracing::{Span, info, info_span};
 
 use crate::answer::Answer;
 use crate::budget::Budget;
@@ -74,6 +74,11 @@ impl Question {
     fn metadata(tenant: &TenantId, text: String, query: Option<&str>, range: TimeRange) -> Self {
         let text = query.map_or_else(|| text.clone(), |query| format!("{text} where {query}"));
         Self::new(Operation::Metadata, tenant, text, range)
+    }
+
+    /// Of the question in mosso's own traces.
+    pub fn span(&self) -> Span {
+        info_span!("query", otel.name = self.operation.name(), tenant = %self.tenant, query = self.text.as_str())
     }
 
     pub fn tenant(&self) -> &TenantId {

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use tokio::sync::{Semaphore, oneshot};
+use tracing::Span;
 
 use crate::error::Error;
 
@@ -78,10 +79,10 @@ impl CpuPool {
     /// [`Error::Panicked`] when the work panics, [`Error::Stopping`] when the pool goes away.
     pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
         let place = self.places.clone().acquire_owned().await.map_err(|_| Error::Stopping)?;
-        let (done, result) = oneshot::channel();
+        let ((done, result), span) = (oneshot::channel(), Span::current());
         self.threads.spawn(move || {
             // what the work owns is gone after a panic, and nobody else sees it
-            let result = catch_unwind(AssertUnwindSafe(work));
+            let result = catch_unwind(AssertUnwindSafe(|| span.in_scope(work)));
             drop(place);
             _ = done.send(result);
         });

@@ -32,7 +32,7 @@ async fn serve(State(edge): State<Arc<Edge>>, request: Request) -> Response {
         return plain_error(StatusCode::UNSUPPORTED_MEDIA_TYPE, text);
     }
     match request.uri().path() {
-        EXPORT => observed(&edge.clone(), EXPORT, export(edge, request)).await,
+        EXPORT => observed(edge, EXPORT, request, export).await,
         _ => serve_common(edge, request).await,
     }
 }

@@ -22,6 +22,7 @@ use prost::Message;
 use querier::answer::SearchAnswer;
 use tokio::sync::{mpsc, watch};
 use tonic::Status;
+use tracing::Instrument;
 
 use self::requests::{
     QueryInstantRequest, QueryRangeRequest, SearchRequest, SearchTagValuesRequest, SearchTagsRequest,
@@ -32,7 +33,7 @@ use super::reply::QueryError;
 use super::search::{self, is_traceql};
 use super::{Asker, answer, now_nanos};
 use crate::grpc::{Limits, outcome_label, serve_common, server_streaming};
-use crate::{Edge, QueryConfig};
+use crate::{Edge, QueryConfig, request_span};
 
 const SEARCH: &str = "/tempopb.StreamingQuerier/Search";
 const SEARCH_TAGS: &str = "/tempopb.StreamingQuerier/SearchTags";
@@ -119,7 +120,7 @@ where
     let inflight = edge.telemetry.begin("gRPC", route);
     let early = messages.clone();
     let call = |tenant| handler(Call { edge: edge.clone(), tenant, now_nanos: now_nanos(), message, early });
-    let answered = answer(&edge, &headers, call).await;
+    let answered = answer(&edge, &headers, call).instrument(request_span::of(route, &headers)).await;
     inflight.finish(outcome_label(answered.is_err()));
     for message in answered.map_err(QueryError::into_grpc)? {
         if messages.send(message).await.is_err() {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use model::{BlockId, ErrorKind, TenantId};
 use object_store::ObjectStore;
 use tokio::sync::watch;
+use tracing::{Instrument, info_span};
 
 use super::merge::{Failure, Merged, Merger};
 use super::planner::{Job, Limits, plan};
@@ -126,7 +127,9 @@ impl Compactor {
             }
             match self.next_job(&tenant).await {
                 Ok(Some(job)) => {
-                    did_something |= self.run_job(&tenant, &job, Begun::now(), stop).await == Outcome::Committed
+                    let span = info_span!(parent: None, "compaction", %tenant);
+                    let outcome = self.run_job(&tenant, &job, Begun::now(), stop).instrument(span).await;
+                    did_something |= outcome == Outcome::Committed;
                 }
                 Ok(None) => {}
                 Err(error) => self.report(&tenant, &error),

@@ -13,6 +13,8 @@ use object_store::{
     PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result, UploadPart,
 };
 
+use tracing::{Instrument, Span, info_span};
+
 use crate::telemetry::{RequestTimer, Telemetry};
 
 #[derive(Debug)]
@@ -55,9 +57,17 @@ async fn count<T>(
     request: impl Future<Output = Result<T>>,
 ) -> Result<T> {
     let mut timer = telemetry.request(operation);
-    let result = request.await;
+    let result = request.instrument(span(operation)).await;
     timer.set_outcome(&result);
     result
+}
+
+/// Of a request for a query, a flush or a merge; looking after the store by itself makes no traces.
+fn span(operation: &'static str) -> Span {
+    if Span::current().is_disabled() {
+        return Span::none();
+    }
+    info_span!("object store", otel.kind = "client", operation)
 }
 
 impl<T: fmt::Display> fmt::Display for Counted<T> {
