@@ -35,6 +35,13 @@ def test_own_traces_continue_the_callers_and_are_not_traced_themselves(tmp_path,
         assert api.search('{ name = "push" || name =~ ".*Export" }') == []
 
 
+def test_a_protocol_for_other_programs_does_not_keep_it_from_starting(tmp_path, monkeypatch):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
+    with Mosso(tmp_path) as mosso:
+        assert "own traces are not sent" in mosso.log.read_text()
+
+
 def by_name(spans: list[Span]) -> dict[str, Span] | None:
     names = {span.name: span for span in spans}
     return names if "api_search" in names else None

@@ -19,16 +19,23 @@ const OWN_CRATES: [&str; 5] = ["api", "ingester", "querier", "storage", "mosso"]
 /// Starts logging and own traces; to be called once, within the async runtime. Gives what is to be stopped at the end.
 ///
 /// # Errors
-/// When `RUST_LOG` is neither a level nor a filter, or what is set for own traces cannot be used.
+/// When `RUST_LOG` is neither a level nor a filter. Where what is set for own traces cannot be used, there are none.
 pub fn init(server: &Server) -> Result<Option<OwnTraces>> {
     let filter = filter(server.log_level, std::env::var(EnvFilter::DEFAULT_ENV).ok().as_deref())?;
-    let own_traces = OwnTraces::start()?;
+    let (own_traces, problem) = match OwnTraces::start() {
+        Ok(own_traces) => (own_traces, None),
+        // the variables may have been set for other programs
+        Err(error) => (None, Some(error)),
+    };
     let layer = own_traces.as_ref().map(|traces| {
         let layer = tracing_opentelemetry::layer().with_tracer(traces.tracer());
         layer.with_location(false).with_threads(false).with_target(false).with_filter(filter_fn(is_own_span))
     });
     let logs = logs(server.log_format).with_filter(filter.and(filter_fn(|metadata| metadata.is_event())));
     tracing_subscriber::registry().with(logs).with(layer).init();
+    if let Some(error) = problem {
+        tracing::warn!(error = format!("{error:#}"), "own traces are not sent");
+    }
     Ok(own_traces)
 }
 
