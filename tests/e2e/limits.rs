@@ -70,6 +70,10 @@ async fn tenants_have_limits_of_their_own_which_change_without_a_restart() -> Re
     assert_eq!(send(&target, "small").await?.status, 429);
     std::fs::write(&file, "overrides: {small: {ingestion_rate_limit_bytes: 1000000}}")?;
     server.wait_for_metrics(|text| metric(text, "tempo_runtime_config_last_reload_successful") == 1.0).await?;
+    // it holds when it is still there a second later
+    while !get(&target, "", "/status/overrides/small").await?.1.contains("rate_limit_bytes: 1000000") {
+        tokio::task::yield_now().await;
+    }
     assert_eq!(send(&target, "small").await?.status, 200);
     Ok(())
 }

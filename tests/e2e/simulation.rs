@@ -38,6 +38,8 @@ use self::plan::Plan;
 const SEED: &str = "MOSSO_SIM_SEED";
 const SEEDS: &str = "MOSSO_SIM_SEEDS";
 const DEFAULT_SEEDS: u64 = 50;
+/// All parts of a process are polled on one thread here, in frames that nobody optimized.
+const STACK_BYTES: usize = 16 << 20;
 /// Runs at once: most of the time each waits.
 const RUNS_PER_CORE: usize = 4;
 
@@ -52,7 +54,11 @@ fn simulation_loses_no_span_and_finds_none_twice() {
             let seeds = std::iter::from_fn(|| Some(next.fetch_add(1, Ordering::Relaxed)).filter(|seed| *seed < end));
             seeds.filter(|seed| !succeeds(*seed)).collect::<Vec<_>>()
         };
-        let running: Vec<_> = (0..threads).map(|_| scope.spawn(run)).collect();
+        let start = |number| {
+            let thread = std::thread::Builder::new().name(format!("simulation-{number}")).stack_size(STACK_BYTES);
+            thread.spawn_scoped(scope, run).expect("the system can start a thread")
+        };
+        let running: Vec<_> = (0..threads).map(start).collect();
         running.into_iter().flat_map(|thread| thread.join().expect("panics are caught")).collect()
     });
     assert!(failed.is_empty(), "{} seeds failed, as said above: {failed:?}", failed.len());
