@@ -138,6 +138,19 @@ class SeaweedFs(S3Store):
         names += [f"{name}.grpc" for name in [*names, "s3.port"]]
         self.ports = {name: free_port() for name in names}
 
+    def answers(self) -> bool:
+        """Its parts start one after the other: what was stored before has to be readable, too."""
+        if not super().answers():
+            return False
+        client = self.client()
+        try:
+            first = client.list_objects_v2(Bucket=BUCKET, MaxKeys=1).get("Contents", [])
+            return all(client.get_object(Bucket=BUCKET, Key=thing["Key"]) for thing in first)
+        except botocore.exceptions.ClientError as error:
+            return error.response["Error"]["Code"] == "NoSuchBucket"
+        except botocore.exceptions.BotoCoreError:
+            return False
+
     def command(self) -> list[str]:
         credentials = {"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}
         identities = {"identities": [{"name": "test", "credentials": [credentials], "actions": ["Admin"]}]}
