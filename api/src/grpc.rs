@@ -21,9 +21,9 @@ use tower::service_fn;
 
 use crate::Edge;
 use crate::otlp::encoding::{self, Encoding};
-use crate::request_span::traced;
+use crate::request_span::{self, traced};
 
-const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
+pub(crate) const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
 
 /// `HealthCheckResponse { status: SERVING }` and `NOT_SERVING`.
 const SERVING: &[u8] = &[0x08, 0x01];
@@ -62,8 +62,7 @@ pub(crate) async fn observed<F: Future<Output = Response>>(
     call: impl FnOnce(Arc<Edge>, Request) -> F,
 ) -> Response {
     let inflight = edge.telemetry.begin("gRPC", route);
-    let headers = request.headers().clone();
-    let response = traced(route, &headers, call(edge, request)).await;
+    let response = traced(request_span::of(route, request.headers()), call(edge, request)).await;
     // A failed call has its status among the headers; a call that worked has it behind the body.
     let failed = response.headers().get(Status::GRPC_STATUS).is_some_and(|code| code != "0");
     inflight.finish(outcome_label(failed));

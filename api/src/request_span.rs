@@ -12,16 +12,13 @@ use tracing::field::Empty;
 use tracing::{Instrument, Span, info_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-/// Asked every few seconds by what watches the process, and of no interest.
-const UNTRACED: [&str; 3] = ["ready", "metrics", "/grpc.health.v1.Health/Check"];
+use crate::grpc::HEALTH_CHECK;
 
-/// Answers a request within its span, which has the name of the route.
-pub(crate) async fn traced(
-    route: &'static str,
-    headers: &HeaderMap,
-    answer: impl Future<Output = Response>,
-) -> Response {
-    let span = of(route, headers);
+/// Asked every few seconds by what watches the process, and of no interest.
+const UNTRACED: [&str; 3] = ["ready", "metrics", HEALTH_CHECK];
+
+/// Answers a request within its span.
+pub(crate) async fn traced(span: Span, answer: impl Future<Output = Response>) -> Response {
     let response = answer.instrument(span.clone()).await;
     span.record("http.response.status_code", i64::from(response.status().as_u16()));
     if response.status().is_server_error() {
@@ -30,7 +27,7 @@ pub(crate) async fn traced(
     response
 }
 
-/// Of a request to this route.
+/// Of a request to this route, whose name it has.
 pub(crate) fn of(route: &'static str, headers: &HeaderMap) -> Span {
     if UNTRACED.contains(&route) {
         return Span::none();

@@ -48,7 +48,7 @@ pub(crate) use self::outstanding::Outstanding;
 use self::params::Params;
 pub use self::params::time::parse_time;
 use self::reply::{Format, QueryError, Reply};
-use crate::request_span::traced;
+use crate::request_span::{self, traced};
 use crate::status::{self, method_label};
 use crate::tenant::TenantError;
 use crate::{Edge, QueryConfig, grpc, tenant, ui};
@@ -118,8 +118,7 @@ pub(crate) fn router(edge: Arc<Edge>) -> Router {
 
 async fn observe(State((edge, label)): State<(Arc<Edge>, &'static str)>, request: Request, next: Next) -> Response {
     let inflight = edge.telemetry.begin(method_label(request.method()), label);
-    let headers = request.headers().clone();
-    let response = traced(label, &headers, next.run(request)).await;
+    let response = traced(request_span::of(label, request.headers()), next.run(request)).await;
     inflight.finish(response.status().as_str());
     response
 }

@@ -15,7 +15,7 @@ use crate::otlp::body::{self, ReadError, Received};
 use crate::otlp::encoding::{self, Encoding};
 use crate::otlp::refusal::Refusal;
 use crate::otlp::{ACCEPTED, admit, json, push, turn};
-use crate::request_span::traced;
+use crate::request_span::{self, traced};
 use crate::status::{TEXT, method_label, not_found};
 use crate::tempo::paths;
 use crate::{Edge, OtlpHttpConfig};
@@ -63,8 +63,7 @@ impl Form {
 
 async fn traces(State(edge): State<Arc<Edge>>, request: Request) -> Response {
     let inflight = edge.telemetry.begin(method_label(request.method()), ROUTE);
-    let headers = request.headers().clone();
-    let response = traced(ROUTE, &headers, respond(&edge, request)).await;
+    let response = traced(request_span::of(ROUTE, request.headers()), respond(&edge, request)).await;
     inflight.finish(response.status().as_str());
     response
 }
