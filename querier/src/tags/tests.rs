@@ -87,13 +87,7 @@ async fn what_is_about_the_whole_trace_is_told_of_the_whole() {
         ("name", Some("{ nestedSetParent > 0 }"), "child"),
     ] {
         let tag = Tag::Field(traceql::parse_field(tag).unwrap());
-        let request = TagValuesRequest {
-            tag,
-            range: TimeRange::ALL,
-            query: query.map(str::to_owned),
-            limit: None,
-            max_stale_sources: None,
-        };
+        let request = all_values(tag, query);
         let values = querier(sources.to_vec()).tag_values(&TenantId::single(), request).await.unwrap().values;
         let texts: Vec<_> = values.iter().map(|value| value.text.as_str()).collect();
         assert_eq!(texts.join(" "), expected, "{query:?}");
@@ -128,14 +122,13 @@ async fn names_are_narrowed_by_a_filter() {
     assert_eq!(names(TagScope::All, TimeRange::ALL, Some("}{")).await, all);
 }
 
+fn all_values(tag: Tag, query: Option<&str>) -> TagValuesRequest {
+    let query = query.map(str::to_owned);
+    TagValuesRequest { tag, range: TimeRange::ALL, query, limit: None, max_stale_sources: None }
+}
+
 async fn values(tag: Tag, query: Option<&str>) -> String {
-    let request = TagValuesRequest {
-        tag,
-        range: TimeRange::ALL,
-        query: query.map(str::to_owned),
-        limit: None,
-        max_stale_sources: None,
-    };
+    let request = all_values(tag, query);
     let values = querier(sources()).tag_values(&TenantId::single(), request).await.unwrap().values;
     let values = values.iter().map(|value| match value.kind {
         TagValueKind::String => format!("{:?}", value.text),
