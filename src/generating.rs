@@ -58,7 +58,7 @@ impl Counting {
     }
 
     fn collect(&self) {
-        let requests = self.generator.collect(&self.remote_write.protocols(), now_nanos());
+        let requests = self.generator.collect(&self.remote_write.forms(), now_nanos());
         self.remote_write.push(&requests);
     }
 }

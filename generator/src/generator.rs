@@ -13,7 +13,7 @@ use crate::copies::RecentSpans;
 use crate::error::Error;
 use crate::exposition::{self, Format};
 use crate::registry::Registry;
-use crate::remote_write::{Protocol, Request, RequestWriter, SeriesOptions};
+use crate::remote_write::{Form, Request, RequestWriter, SeriesOptions};
 use crate::selection::Selection;
 use crate::service_graph::ServiceGraphProcessor;
 use crate::span_metrics::{HostInfoProcessor, SpanMetricsProcessor};
@@ -129,14 +129,14 @@ impl Generator {
         }
     }
 
-    /// What all series have counted, as requests of these protocols. Series that no request told before were zero one
+    /// What all series have counted, as requests of these forms. Series that no request told before were zero one
     /// interval ago, or at the start of the process.
-    pub fn collect(&self, protocols: &[Protocol], now_nanos: u64) -> Vec<Request> {
+    pub fn collect(&self, forms: &[Form], now_nanos: u64) -> Vec<Request> {
         let now_millis = millis(now_nanos);
         let interval_millis = i64::try_from(self.config.collection_interval.as_millis()).unwrap_or(i64::MAX);
         let zero_millis = now_millis.saturating_sub(interval_millis).max(self.start_millis).min(now_millis - 1);
         let collect = |(id, tenant): (TenantId, Arc<Mutex<Tenant>>)| {
-            lock(&tenant).collect(&id, protocols, &self.instance, now_millis, zero_millis)
+            lock(&tenant).collect(&id, forms, &self.instance, now_millis, zero_millis)
         };
         self.all().into_iter().flat_map(collect).collect()
     }
@@ -236,20 +236,20 @@ impl Tenant {
     fn collect(
         &mut self,
         id: &TenantId,
-        protocols: &[Protocol],
+        forms: &[Form],
         instance: &str,
         now_millis: i64,
         zero_millis: i64,
     ) -> Vec<Request> {
-        if self.config.disable_collection || protocols.is_empty() {
+        if self.config.disable_collection || forms.is_empty() {
             return Vec::new();
         }
         let mut external_labels = self.config.external_labels.clone();
         external_labels.insert("__metrics_gen_instance".to_owned(), instance.to_owned());
         let trace_id_label = &self.config.trace_id_label_name;
-        let requests = protocols.iter().flat_map(|&protocol| {
+        let requests = forms.iter().flat_map(|&form| {
             let options = SeriesOptions { external_labels: &external_labels, trace_id_label, now_millis, zero_millis };
-            RequestWriter::new(id.clone(), protocol, options).write(&self.registry)
+            RequestWriter::new(id.clone(), form, options).write(&self.registry)
         });
         let requests = requests.collect();
         self.registry.mark_collected();

@@ -26,10 +26,17 @@ pub(crate) use message::{RequestWriter, SeriesOptions};
 use queue::Queue;
 pub use sender::Sender;
 
+/// What requests of some targets are like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Form {
+    pub protocol: Protocol,
+    pub has_exemplars: bool,
+}
+
 /// A request for one tenant, compressed.
 pub struct Request {
     pub tenant: TenantId,
-    pub protocol: Protocol,
+    pub form: Form,
     /// Samples in it.
     pub samples: u64,
     pub body: Vec<u8>,
@@ -37,7 +44,7 @@ pub struct Request {
 
 /// The queues of all targets.
 pub struct RemoteWrite {
-    targets: Vec<(Protocol, Arc<Queue>)>,
+    targets: Vec<(Form, Arc<Queue>)>,
 }
 
 impl RemoteWrite {
@@ -58,23 +65,24 @@ impl RemoteWrite {
             let queue = Queue::open(&folder.join(&name), config.max_queue_bytes, telemetry.clone())?;
             let queue = Arc::new(queue);
             senders.push(Sender::new(target, name, config, queue.clone(), telemetry)?);
-            targets.push((target.protobuf_message, queue));
+            let form = Form { protocol: target.protobuf_message, has_exemplars: target.send_exemplars };
+            targets.push((form, queue));
         }
         Ok((Self { targets }, senders))
     }
 
-    /// The protocols that any target speaks.
-    pub fn protocols(&self) -> Vec<Protocol> {
-        let mut protocols: Vec<Protocol> = self.targets.iter().map(|(protocol, _)| *protocol).collect();
-        protocols.sort_unstable();
-        protocols.dedup();
-        protocols
+    /// The forms that any target takes.
+    pub fn forms(&self) -> Vec<Form> {
+        let mut forms: Vec<Form> = self.targets.iter().map(|(form, _)| *form).collect();
+        forms.sort_unstable();
+        forms.dedup();
+        forms
     }
 
-    /// Has requests wait on disk for every target that speaks their protocol. Blocks for some syncs.
+    /// Has requests wait on disk for every target that takes their form. Blocks for some syncs.
     pub fn push(&self, requests: &[Request]) {
-        for (protocol, queue) in &self.targets {
-            let of_target = requests.iter().filter(|request| request.protocol == *protocol);
+        for (form, queue) in &self.targets {
+            let of_target = requests.iter().filter(|request| request.form == *form);
             queue.push(&of_target.collect::<Vec<_>>());
         }
     }

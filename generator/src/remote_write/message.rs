@@ -8,7 +8,7 @@ use hashbrown::HashMap;
 use model::TenantId;
 use prost::Message;
 
-use super::{Protocol, Request};
+use super::{Form, Protocol, Request};
 use crate::exposition::hexadecimal;
 use crate::registry::{Exemplar, Family, Kind, Registry, Series, SeriesValue};
 
@@ -27,7 +27,7 @@ pub(crate) struct SeriesOptions<'a> {
 /// Gathers the samples of a tenant into requests.
 pub(crate) struct RequestWriter<'a> {
     tenant: TenantId,
-    protocol: Protocol,
+    form: Form,
     options: SeriesOptions<'a>,
     series: Vec<Sent>,
     requests: Vec<Request>,
@@ -50,8 +50,8 @@ enum MetricType {
 }
 
 impl<'a> RequestWriter<'a> {
-    pub(crate) fn new(tenant: TenantId, protocol: Protocol, options: SeriesOptions<'a>) -> Self {
-        Self { tenant, protocol, options, series: Vec::new(), requests: Vec::new() }
+    pub(crate) fn new(tenant: TenantId, form: Form, options: SeriesOptions<'a>) -> Self {
+        Self { tenant, form, options, series: Vec::new(), requests: Vec::new() }
     }
 
     pub(crate) fn write(mut self, registry: &Registry) -> Vec<Request> {
@@ -107,7 +107,8 @@ impl<'a> RequestWriter<'a> {
         let zero =
             (series.is_new && family.kind != Kind::Gauge).then_some(Sample { value: 0.0, timestamp: zero_millis });
         let samples = zero.into_iter().chain([Sample { value, timestamp: now_millis }]).collect();
-        let exemplar = exemplar.map(|exemplar| (trace_id_label.to_owned(), exemplar));
+        let exemplar =
+            exemplar.filter(|_| self.form.has_exemplars).map(|exemplar| (trace_id_label.to_owned(), exemplar));
         let start_millis = series.start_millis.min(zero_millis);
         self.series.push(Sent { labels: labels.into_iter().collect(), samples, exemplar, kind, start_millis });
     }
@@ -118,14 +119,14 @@ impl<'a> RequestWriter<'a> {
         }
         let series = std::mem::take(&mut self.series);
         let samples = series.iter().map(|series| series.samples.len() as u64).sum();
-        let bytes = match self.protocol {
+        let bytes = match self.form.protocol {
             Protocol::V1 => v1(series, self.options.now_millis).encode_to_vec(),
             Protocol::V2 => v2(series, self.options.now_millis).encode_to_vec(),
         };
         let body = snap::raw::Encoder::new().compress_vec(&bytes);
         match body {
             Ok(body) => {
-                let request = Request { tenant: self.tenant.clone(), protocol: self.protocol, samples, body };
+                let request = Request { tenant: self.tenant.clone(), form: self.form, samples, body };
                 self.requests.push(request);
             }
             // only a message of more than 4 GiB cannot be compressed

@@ -175,7 +175,7 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::remote_write::Protocol;
+    use crate::remote_write::{Form, Protocol};
     use crate::telemetry::RemoteWriteTelemetry;
 
     fn open(folder: &Path, max_bytes: u64) -> (Queue, prometheus_client::registry::Registry) {
@@ -185,7 +185,8 @@ mod tests {
     }
 
     fn request(body: &[u8]) -> Request {
-        Request { tenant: TenantId::single(), protocol: Protocol::V1, samples: 3, body: body.to_vec() }
+        let form = Form { protocol: Protocol::V1, has_exemplars: false };
+        Request { tenant: TenantId::single(), form, samples: 3, body: body.to_vec() }
     }
 
     #[tokio::test]
