@@ -32,7 +32,8 @@ pub struct Overrides {
     /// default of this table.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "optional_path")]
     pub per_tenant_override_config: Option<PathBuf>,
-    /// How often that file is read again. One that cannot be used leaves all limits as they are.
+    /// How often that file is read again. One that cannot be used leaves all limits as they are. What it says of
+    /// `metrics_generator` is taken at the start alone.
     pub per_tenant_override_period: GoDuration,
 }
 
