@@ -163,13 +163,17 @@ pub struct SpanMetrics {
     pub dimensions: Vec<String>,
     /// Labels made of several attributes.
     pub dimension_mappings: Vec<DimensionMapping>,
+    /// Whether `traces_target_info` is made from attributes of resources.
     pub enable_target_info: bool,
+    /// Attributes that are left out of `traces_target_info`.
     pub target_info_excluded_dimensions: Vec<String>,
+    /// Whether the label `instance` holds `service.instance.id`.
     pub enable_instance_label: bool,
     /// The attribute that says which share of spans was sampled.
     pub span_multiplier_key: String,
     /// The share of sampled spans is that of the trace state (`ot=th:…`).
     pub enable_tracestate_span_multiplier: bool,
+    /// Which spans count; all of them without a policy.
     pub filter_policies: Vec<FilterPolicy>,
 }
 
@@ -193,10 +197,15 @@ impl Default for SpanMetrics {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct IntrinsicDimensions {
+    /// Whether there is a label `service`.
     pub service: bool,
+    /// Whether there is a label `span_name`.
     pub span_name: bool,
+    /// Whether there is a label `span_kind`.
     pub span_kind: bool,
+    /// Whether there is a label `status_code`.
     pub status_code: bool,
+    /// Whether there is a label `status_message`.
     pub status_message: bool,
 }
 
@@ -224,16 +233,23 @@ pub struct ServiceGraphs {
     /// Halves that wait at a time; with more, the oldest has waited long enough.
     pub max_items: usize,
     pub histogram_buckets: Buckets,
+    /// Attributes of spans and resources that become labels.
     pub dimensions: Vec<String>,
+    /// Whether labels of `dimensions` say by `client_` and `server_` which side they are of.
     pub enable_client_server_prefix: bool,
+    /// Whether the time between sending and receiving of messages is measured.
     pub enable_messaging_system_latency_histogram: bool,
+    /// Whether the label `virtual_node` says which side of an edge sent no span.
     pub enable_virtual_node_label: bool,
     /// The first of them names the service at the other end of a call without a second half.
     pub peer_attributes: Vec<String>,
     /// A client span with one of them calls a database.
     pub database_name_attributes: Vec<String>,
+    /// The attribute that says how many spans a span stands for; none while empty.
     pub span_multiplier_key: String,
+    /// Whether the sampling threshold in the trace state says how many spans a span stands for.
     pub enable_tracestate_span_multiplier: bool,
+    /// Which spans count; all of them without a policy.
     pub filter_policies: Vec<FilterPolicy>,
 }
 
@@ -261,7 +277,9 @@ impl Default for ServiceGraphs {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct HostInfo {
+    /// Resource attributes that name a host; the first that is there counts.
     pub host_identifiers: Vec<String>,
+    /// Name of the series that say which hosts send spans.
     pub metric_name: String,
 }
 

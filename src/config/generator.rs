@@ -141,20 +141,28 @@ pub struct ProcessorOverrides {
 pub struct ServiceGraphsOverrides {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub histogram_buckets: Option<Buckets>,
+    /// Attributes of spans and resources that become labels.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dimensions: Option<Vec<String>>,
+    /// The first of them names the service at the other end of a call without a second half.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peer_attributes: Option<Vec<String>>,
+    /// Which spans count; all of them without a policy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub filter_policies: Option<Vec<FilterPolicy>>,
+    /// Whether labels of `dimensions` say by `client_` and `server_` which side they are of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enable_client_server_prefix: Option<bool>,
+    /// Whether the time between sending and receiving of messages is measured.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enable_messaging_system_latency_histogram: Option<bool>,
+    /// Whether the label `virtual_node` says which side of an edge sent no span.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enable_virtual_node_label: Option<bool>,
+    /// The attribute that says how many spans a span stands for; none while empty.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub span_multiplier_key: Option<String>,
+    /// Whether the sampling threshold in the trace state says how many spans a span stands for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enable_tracestate_span_multiplier: Option<bool>,
 }
@@ -165,21 +173,29 @@ pub struct ServiceGraphsOverrides {
 pub struct SpanMetricsOverrides {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub histogram_buckets: Option<Buckets>,
+    /// Attributes of spans and resources that become labels.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dimensions: Option<Vec<String>>,
     pub intrinsic_dimensions: IntrinsicDimensionsOverrides,
+    /// Which spans count; all of them without a policy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub filter_policies: Option<Vec<FilterPolicy>>,
+    /// Labels that are made of the values of several attributes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dimension_mappings: Option<Vec<DimensionMapping>>,
+    /// Whether `traces_target_info` is made from attributes of resources.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enable_target_info: Option<bool>,
+    /// Attributes that are left out of `traces_target_info`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target_info_excluded_dimensions: Option<Vec<String>>,
+    /// Whether the label `instance` holds `service.instance.id`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enable_instance_label: Option<bool>,
+    /// The attribute that says how many spans a span stands for; none while empty.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub span_multiplier_key: Option<String>,
+    /// Whether the sampling threshold in the trace state says how many spans a span stands for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enable_tracestate_span_multiplier: Option<bool>,
 }
@@ -187,14 +203,19 @@ pub struct SpanMetricsOverrides {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct IntrinsicDimensionsOverrides {
+    /// Whether there is a label `service`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service: Option<bool>,
+    /// Whether there is a label `span_name`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub span_name: Option<bool>,
+    /// Whether there is a label `span_kind`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub span_kind: Option<bool>,
+    /// Whether there is a label `status_code`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status_code: Option<bool>,
+    /// Whether there is a label `status_message`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status_message: Option<bool>,
 }
@@ -202,8 +223,10 @@ pub struct IntrinsicDimensionsOverrides {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct HostInfoOverrides {
+    /// Resource attributes that name a host; the first that is there counts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host_identifiers: Option<Vec<String>>,
+    /// Name of the series that say which hosts send spans.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metric_name: Option<String>,
 }
