@@ -57,8 +57,8 @@ impl Config {
     /// # Errors
     /// [`Error::Config`] when a tenant's settings cannot be used.
     pub fn check(&self) -> Result<(), Error> {
-        let all = std::iter::once(&self.default).chain(self.per_tenant.values());
-        all.map(|config| Processors::new(config, &mut Registry::new(config.limits.clone())).map(|_| ())).collect()
+        let mut all = std::iter::once(&self.default).chain(self.per_tenant.values());
+        all.try_for_each(|config| Processors::new(config, &mut Registry::new(config.limits.clone())).map(|_| ()))
     }
 }
 

@@ -102,7 +102,7 @@ fn calls_durations_and_sizes_are_counted_by_service_operation_kind_and_status() 
 fn a_span_that_is_sent_again_counts_once() {
     let shown = span_metrics();
     let sent = server("shop", 1, 0, 5);
-    shown.take(&[sent.clone(), sent.clone()]).take(&[sent.clone()]).take_at(NOW + 2 * MINUTE, &[sent]);
+    shown.take(&[sent.clone(), sent.clone()]).take(std::slice::from_ref(&sent)).take_at(NOW + 2 * MINUTE, &[sent]);
     assert!(shown.samples("traces_spanmetrics_calls_total")[0].ends_with(" 1"));
     assert_eq!(
         shown.own("tempo_metrics_generator_spans_discarded"),
@@ -259,7 +259,7 @@ fn both_halves_of_a_call_make_an_edge_in_one_table_and_in_two_in_any_order() {
 fn a_half_that_is_sent_twice_makes_one_edge() {
     let shown = service_graph();
     let (client, server) = (client("shop", 2, 1, 30), server("stock", 3, 2, 20));
-    shown.take(&[client.clone()]).take(&[client.clone(), server.clone()]).take(&[server]);
+    shown.take(std::slice::from_ref(&client)).take(&[client.clone(), server.clone()]).take(&[server]);
     assert!(shown.samples(REQUESTS)[0].ends_with(" 1"));
     assert_eq!(shown.samples(REQUESTS).len(), 1);
 }

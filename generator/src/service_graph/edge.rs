@@ -85,6 +85,9 @@ impl<'h> Ends<'h> {
     }
 }
 
+/// The texts that the labels of an edge are made from.
+type EdgeKey = Box<[Option<Arc<str>>]>;
+
 /// The series of the graph.
 pub(super) struct Edges {
     dimensions: Vec<String>,
@@ -95,7 +98,7 @@ pub(super) struct Edges {
     messaging: Option<FamilyId>,
     info: Option<FamilyId>,
     /// By shape, and by the texts that labels are made from.
-    known: [HashMap<Box<[Option<Arc<str>>]>, LabelSet>; SHAPES],
+    known: [HashMap<EdgeKey, LabelSet>; SHAPES],
     key: Vec<Option<Arc<str>>>,
 }
 
