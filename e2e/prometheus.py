@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import time
 from pathlib import Path
 
 import requests
@@ -37,9 +38,9 @@ def configure(folder: Path, targets: dict[str, str]) -> Path:
 
 
 class Prometheus:
-    def __init__(self, background, folder: Path, targets: dict[str, str]):
+    def __init__(self, background, folder: Path, targets: dict[str, str], port: int | None = None):
         """Starts it with the test's `background` and returns once every one of the `targets` is scraped."""
-        address = f"127.0.0.1:{free_port()}"
+        address = f"127.0.0.1:{port or free_port()}"
         self.url = f"http://{address}"
         background(
             str(Path(os.environ["E2E_DEBIAN"]) / "prometheus"),
@@ -47,6 +48,7 @@ class Prometheus:
             f"--storage.tsdb.path={folder / 'prometheus'}",
             f"--web.listen-address={address}",
             "--web.enable-remote-write-receiver",
+            "--enable-feature=exemplar-storage",
         )
         await_that("Prometheus is ready", self._ready)
         await_that("every target is scraped", lambda: len(self.query("up == 1")) == len(targets))
@@ -56,6 +58,16 @@ class Prometheus:
         answer = requests.get(f"{self.url}/api/v1/query", {"query": expression}, timeout=20)
         assert answer.status_code == 200, f"{expression}: {answer.text}"
         return [(series["metric"], float(series["value"][1])) for series in answer.json()["data"]["result"]]
+
+    def values(self, expression: str, *labels: str) -> dict[tuple, float]:
+        """The values of an instant query by some of their labels."""
+        return {tuple(series.get(label, "") for label in labels): value for series, value in self.query(expression)}
+
+    def exemplars(self, expression: str) -> list[dict]:
+        """The exemplars of the last ten minutes."""
+        parameters = {"query": expression, "start": time.time() - 600, "end": time.time() + 60}
+        answer = requests.get(f"{self.url}/api/v1/query_exemplars", parameters, timeout=20)
+        return [exemplar for series in answer.json()["data"] for exemplar in series["exemplars"]]
 
     def _ready(self) -> bool:
         try:

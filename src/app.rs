@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use api::{Addresses, Edge, Servers};
-use ingester::Ingester;
+use generator::Generator;
+use generator::remote_write::RemoteWrite;
+use ingester::{Feed, Ingester};
 use model::limits::TenantLimits;
 use object_store::ObjectStore;
 use prometheus_client::registry::Registry;
@@ -26,7 +28,8 @@ use storage::{Telemetry, manifest, objects};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
+use crate::config::{Config, Generated};
+use crate::generating::{self, Counting, now_nanos};
 use crate::reload::LimitReloader;
 use crate::tasks::Tasks;
 
@@ -34,6 +37,8 @@ use crate::tasks::Tasks;
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long compaction may take to come to the end of its row group; what it wrote by then counts for nothing anyway.
 const COMPACTION_STOP_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long the last spans may take to be counted.
+const GENERATOR_STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A running mosso.
 pub struct App {
@@ -47,6 +52,8 @@ pub struct App {
     stop_compaction: watch::Sender<bool>,
     pools: [CpuPool; 2],
     memory_budget_bytes: u64,
+    /// Counts spans until the last has come.
+    generating: Tasks,
     _lock: DataDirLock,
 }
 
@@ -86,7 +93,16 @@ impl App {
         let log = Log::open(dir.wal_dir())?;
         let limits = Arc::new(TenantLimits::new(config.tenant_limits()?));
         let limit_reloader = LimitReloader::new(config.clone(), limits.clone(), &mut registry);
-        let ingester = Ingester::open(config.ingester(), log, storage, limits.clone(), &mut registry).await?;
+        let Generated { config: generated, remote_write } = config.generator()?;
+        let generator = Arc::new(Generator::new(generated, generating::instance(), now_nanos(), &mut registry)?);
+        let is_generating = generator.config().is_on();
+        let remote_write = is_generating
+            .then(|| RemoteWrite::open(&remote_write, &config.generator_dir(), &mut registry))
+            .transpose()
+            .context("open the queues of series that are sent")?;
+        let (feed, live_spans) = is_generating.then(|| Feed::new(generator.config().collection_interval)).unzip();
+        let ingester =
+            Ingester::open_feeding(config.ingester(), log, storage, limits.clone(), feed, &mut registry).await?;
         let retention = Retention::new(manifests.clone(), limits.clone(), telemetry.clone());
         let collector = Collector::new(manifests.clone(), objects.clone(), config.garbage_grace(), telemetry.clone());
         let poll_period = config.storage.trace.blocklist_poll.get();
@@ -110,15 +126,11 @@ impl App {
         };
         let querier = Querier::new(of_all_queries, Arc::new(views), cpu.clone(), &telemetry, &mut registry);
         let edge_telemetry = api::Telemetry::register(&mut registry);
-        let edge = Edge::new(
-            config.api(),
-            ingester.clone(),
-            querier,
-            limits,
-            edge_telemetry,
-            Arc::new(registry),
-            config.to_yaml(),
-        );
+        let registry = Arc::new(registry);
+        let edge =
+            Edge::new(config.api(), ingester.clone(), querier, limits, edge_telemetry, registry, config.to_yaml())
+                .generating(generator.clone());
+        let edge = Arc::new(edge);
 
         let addresses = servers.addresses()?;
         let stop_serving = CancellationToken::new();
@@ -129,6 +141,12 @@ impl App {
         upkeep.spawn("retention", retention.run());
         upkeep.spawn("limit reloader", limit_reloader.run());
         upkeep.spawn("collector", collector.run());
+        let mut generating = Tasks::default();
+        if let Some((live_spans, (remote_write, senders))) = live_spans.zip(remote_write) {
+            let counting = Counting { generator, remote_write: Arc::new(remote_write), cpu: background.clone() };
+            generating.spawn("metrics generator", counting.run(live_spans));
+            senders.into_iter().for_each(|sender| upkeep.spawn("remote write", sender.run()));
+        }
         let (stop_compaction, running) = watch::channel(false);
         compaction.spawn("compactor", compactor.run(running));
         Ok(Self {
@@ -141,6 +159,7 @@ impl App {
             stop_compaction,
             pools: [cpu, background],
             memory_budget_bytes: memory.bytes,
+            generating,
             _lock: lock,
         })
     }
@@ -172,6 +191,7 @@ impl App {
             reason = self.serving.ended() => reason,
             reason = self.upkeep.ended() => reason,
             reason = self.compaction.ended() => reason,
+            reason = self.generating.ended() => reason,
         }
     }
 
@@ -187,6 +207,7 @@ impl App {
         self.upkeep.abort().await;
         self.compaction.all_ended_within(COMPACTION_STOP_TIMEOUT).await;
         self.ingester.close().await;
+        self.generating.all_ended_within(GENERATOR_STOP_TIMEOUT).await;
         served.map_err(anyhow::Error::msg)
     }
 }

@@ -17,6 +17,7 @@ pub mod flags;
 mod moved;
 mod yaml;
 
+mod generator;
 mod memory;
 mod overrides;
 mod sections;
@@ -38,9 +39,10 @@ use serde_json::{Map, Value};
 
 use self::yaml::Parsed;
 
+pub use generator::MetricsGenerator;
 pub use memory::Memory;
 pub use moved::our_name;
-pub use overrides::Overrides;
+pub use overrides::{Generated, Overrides};
 pub use sections::{
     Compaction, Compactor, Distributor, IngesterSection, LogFormat, LogLevel, QuerierSection, QueryFrontend, Server,
 };
@@ -87,6 +89,7 @@ pub struct Config {
     pub query_frontend: QueryFrontend,
     pub storage: storage::config::Config,
     pub overrides: Overrides,
+    pub metrics_generator: MetricsGenerator,
     pub memory: Memory,
 
     /// Whether variables of the environment stand in files, too in the one with the limits of tenants.
@@ -124,6 +127,7 @@ impl Default for Config {
             query_frontend: QueryFrontend::default(),
             storage: storage::config::Config::default(),
             overrides: Overrides::default(),
+            metrics_generator: MetricsGenerator::default(),
             memory: Memory::default(),
             expand_env: false,
             not_applicable: Vec::new(),
@@ -209,6 +213,15 @@ impl Config {
                  storage.trace.blocklist_poll: blocks are read and written for so long"
             ),
         )?;
+        longer_than_nothing(
+            "metrics_generator.registry.collection_interval",
+            self.metrics_generator.registry.collection_interval.get(),
+        )?;
+        let generator = self.generator().and_then(|generated| {
+            generated.remote_write.check()?;
+            Ok(generated.config.check()?)
+        });
+        generator.map_err(|error| Unusable { key: "metrics_generator", reason: format!("{error:#}") })?;
         let loaded = self.overrides.load(self.block_retention(), self.expand_env);
         loaded
             .map(|loaded| loaded.ignored)
@@ -305,6 +318,22 @@ impl Config {
 
     fn block_retention(&self) -> Duration {
         self.compactor.compaction.block_retention.get()
+    }
+
+    /// Settings of the metrics generator; reads the file with the limits of tenants.
+    ///
+    /// # Errors
+    /// One that names the file and what is wrong in it.
+    pub fn generator(&self) -> Result<Generated> {
+        let mut generated = self.overrides.generator(&self.metrics_generator, self.expand_env)?;
+        generated.remote_write.has_tenant_header &= self.multitenancy_enabled;
+        Ok(generated)
+    }
+
+    /// Where series wait until they are sent.
+    pub fn generator_dir(&self) -> PathBuf {
+        let path = &self.metrics_generator.storage.path;
+        if path.as_os_str().is_empty() { self.data_dir.join("generator") } else { path.clone() }
     }
 
     /// How long files of blocks stay that no manifest names.

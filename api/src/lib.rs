@@ -9,6 +9,7 @@
 //! | HTTP | `/api/search/tags`, `/api/v2/search/tags` | `tempo/tags.rs` | `Querier::tag_names` |
 //! | HTTP | `/api/search/tag/{tag}/values`, `/api/v2/…` | `tempo/tags.rs` | `Querier::tag_values` |
 //! | HTTP | `/api/metrics/query_range`, `/api/metrics/query` | `tempo/metrics.rs` | `Querier::metrics` |
+//! | HTTP | `/metrics/generated` | `generated.rs` | `Generator::exposition` |
 //! | HTTP | `/flush` | `status.rs` | `Ingester::flush` |
 //! | HTTP | `/ready`, `/metrics`, `/status*`, `/api/echo`, `/api/status/buildinfo` | `status.rs` | – |
 //! | HTTP | `/`, `/ui/*` | `ui.rs` | – |
@@ -29,6 +30,7 @@
 
 mod server;
 
+mod generated;
 mod otlp;
 mod status;
 mod tempo;
@@ -47,6 +49,7 @@ mod testing;
 
 use std::sync::Arc;
 
+use generator::Generator;
 use ingester::Ingester;
 use model::TenantId;
 use model::limits::TenantLimits;
@@ -72,6 +75,8 @@ pub struct Edge {
     config: Config,
     ingester: Ingester,
     querier: Querier,
+    /// Has the series that spans are made into.
+    generator: Option<Arc<Generator>>,
     telemetry: Telemetry,
     /// All metrics of the process, for `/metrics`.
     registry: Arc<Registry>,
@@ -96,15 +101,17 @@ impl Edge {
         telemetry: Telemetry,
         registry: Arc<Registry>,
         config_text: String,
-    ) -> Arc<Self> {
+    ) -> Self {
         let queries = Semaphore::new(config.query.max_concurrent);
         let pushes = Semaphore::new(config.max_concurrent_pushes);
         let bodies = otlp::body::room(config.max_bytes_of_bodies);
         let outstanding = Outstanding::default();
-        Arc::new(Self {
+        let generator = None;
+        Self {
             config,
             ingester,
             querier,
+            generator,
             telemetry,
             registry,
             config_text,
@@ -113,7 +120,13 @@ impl Edge {
             queries,
             pushes,
             bodies,
-        })
+        }
+    }
+
+    /// Shows the series of a generator, too.
+    #[must_use]
+    pub fn generating(self, generator: Arc<Generator>) -> Self {
+        Self { generator: Some(generator), ..self }
     }
 
     /// What a tenant may ask.

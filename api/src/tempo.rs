@@ -51,7 +51,7 @@ use self::reply::{Format, QueryError, Reply};
 use crate::request_span::{self, traced};
 use crate::status::{self, method_label};
 use crate::tenant::TenantError;
-use crate::{Edge, QueryConfig, grpc, tenant, ui};
+use crate::{Edge, QueryConfig, generated, grpc, tenant, ui};
 
 /// A path, its label in `tempo_request_duration_seconds`, and who answers.
 struct Route {
@@ -85,6 +85,7 @@ fn routes(prefix: &str) -> Vec<Route> {
         api("/ui/{file}", "ui", get(ui::file)),
         root("/ready", "ready", any(status::ready)),
         root("/metrics", "metrics", any(status::metrics)),
+        root("/metrics/generated", "metrics_generated", get(generated::show)),
         root("/flush", "flush", get(status::flush).post(status::flush)),
         root("/status", "status", get(status::status)),
         root("/status/version", "status_version", get(status::version)),

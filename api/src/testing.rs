@@ -29,6 +29,7 @@ pub(crate) async fn edge(config: Config) -> TestEdge {
     let limits = Arc::new(TenantLimits::default());
     let Parts { ingester, querier, disk } = Parts::open(limits.clone(), &mut registry).await;
     let edge = Edge::new(config, ingester, querier, limits, telemetry, Arc::new(registry), "some: config\n".to_owned());
+    let edge = Arc::new(edge);
     TestEdge { edge, disk }
 }
 

@@ -92,6 +92,7 @@ impl Applier {
             _ = push.acknowledge.send(applied);
             full_chunk.into_iter().for_each(|chunk| hand_to_sorter(&self.full_chunks, chunk));
         }
+        self.inner.feed();
         if !self.cut_requested {
             self.cut_requested = self.inner.request_cut_if_due();
         }
@@ -108,5 +109,6 @@ impl Applier {
         self.cut_requested = false;
         let live = &self.inner.live;
         self.flush_queue.push_when_free(segment, done, || live.cut(segment));
+        self.inner.feed();
     }
 }

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Log writer and applier are threads, each owning its state; they work on a request at the same time. Flusher and sorter
-//! are tasks. A cut travels the same way as the requests, so what lies in the closed log segments is exactly what the cut
+//! are tasks. Tables that are full or some seconds old are handed to whoever counts spans (`feed.rs`). A cut travels the same way as the requests, so what lies in the closed log segments is exactly what the cut
 //! rows hold.
 //!
 //! Knows the log, the span table and blocks; knows no protocol.
@@ -18,6 +18,7 @@ mod apply;
 mod config;
 mod cut;
 mod error;
+mod feed;
 mod flush;
 mod live;
 mod log_writer;
@@ -30,4 +31,5 @@ mod unavailable;
 
 pub use config::Config;
 pub use error::Error;
+pub use feed::{Feed, LiveSpans};
 pub use push::{Accepted, Ingester, Readiness, Storage};

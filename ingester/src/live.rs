@@ -12,7 +12,7 @@ mod chunk;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use model::TenantId;
 use spans::{Mark, TableBuilder};
@@ -22,6 +22,7 @@ use storage::wal::SegmentSequence;
 
 use crate::cut::LiveSize;
 use crate::error::Error;
+use crate::feed::LiveSpans;
 
 pub(crate) use chunk::Chunk;
 
@@ -34,6 +35,28 @@ const CHUNK_BYTES: usize = 24 << 20;
 #[derive(Default)]
 pub(crate) struct Live {
     tenants: Mutex<HashMap<TenantId, TenantLive>>,
+    closed: Closed,
+}
+
+/// Chunks that were closed and not yet handed on, where somebody wants them.
+#[derive(Default)]
+struct Closed {
+    /// Chunks are closed at this age at the latest; `None` while nobody wants them.
+    max_age: Option<Duration>,
+    chunks: Mutex<Vec<LiveSpans>>,
+}
+
+impl Closed {
+    fn push(&self, tenant: &TenantId, chunk: &Arc<Chunk>) {
+        if self.max_age.is_some() {
+            let chunk = LiveSpans::new(tenant.clone(), chunk.clone());
+            self.chunks.lock().unwrap_or_else(PoisonError::into_inner).push(chunk);
+        }
+    }
+
+    fn is_due(&self, head: &Head) -> bool {
+        self.max_age.is_some_and(|max_age| !head.open.is_empty() && head.open_since.elapsed() >= max_age)
+    }
 }
 
 #[derive(Default)]
@@ -51,6 +74,8 @@ struct Head {
     chunks: Vec<Arc<Chunk>>,
     chunk_bytes: usize,
     open: TableBuilder,
+    /// When the first of the open rows came.
+    open_since: Instant,
     /// The open rows that queries see; those behind it are staged.
     shown: Mark,
     /// The shown rows as a table, for as long as no more are shown.
@@ -73,6 +98,11 @@ impl CutHead {
 }
 
 impl Live {
+    /// Live rows whose chunks are closed at this age and kept for [`take_closed`](Self::take_closed).
+    pub(crate) fn with_closing(max_age: Option<Duration>) -> Self {
+        Self { closed: Closed { max_age, ..Closed::default() }, ..Self::default() }
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<TenantId, TenantLive>> {
         // a panic while the lock was held can only have come from a table that could not be built; rows stay usable
         self.tenants.lock().unwrap_or_else(PoisonError::into_inner)
@@ -85,12 +115,40 @@ impl Live {
             tenants.insert(tenant.clone(), TenantLive::default());
         }
         let live = tenants.get_mut(tenant).expect("inserted above");
-        live.head.get_or_insert_with(Head::new).open.append(request).map_err(Error::Table)
+        let head = live.head.get_or_insert_with(Head::new);
+        if head.open.is_empty() {
+            head.open_since = Instant::now();
+        }
+        head.open.append(request).map_err(Error::Table)
     }
 
     /// Lets queries find the staged rows of a tenant. Returns the chunk that is full now, for the caller to sort.
     pub(crate) fn show(&self, tenant: &TenantId) -> Option<Arc<Chunk>> {
-        self.lock().get_mut(tenant)?.head.as_mut()?.show()
+        let mut tenants = self.lock();
+        let head = tenants.get_mut(tenant)?.head.as_mut()?;
+        let chunk = head.show(self.closed.is_due(head))?;
+        self.closed.push(tenant, &chunk);
+        Some(chunk)
+    }
+
+    /// Closes chunks that are old enough, or all with `is_last`; not where rows are staged.
+    pub(crate) fn close_due(&self, is_last: bool) {
+        if self.closed.max_age.is_none() {
+            return;
+        }
+        for (tenant, live) in self.lock().iter_mut() {
+            if let Some(head) = live.head.as_mut().filter(|head| is_last || self.closed.is_due(head))
+                && head.open.mark() == head.shown
+                && let Some(chunk) = head.close_chunk()
+            {
+                self.closed.push(tenant, &chunk);
+            }
+        }
+    }
+
+    /// The chunks that were closed since the last call, oldest first.
+    pub(crate) fn take_closed(&self) -> Vec<LiveSpans> {
+        std::mem::take(&mut *self.closed.chunks.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Takes back the staged rows of a tenant.
@@ -118,7 +176,9 @@ impl Live {
         let (mut tenants, mut cut) = (self.lock(), Vec::new());
         for (tenant, live) in tenants.iter_mut() {
             let Some(mut head) = live.head.take() else { continue };
-            head.close_chunk();
+            if let Some(chunk) = head.close_chunk() {
+                self.closed.push(tenant, &chunk);
+            }
             head.cut.set(segment);
             let Head { block, cut: position, chunks, .. } = head;
             let head = Arc::new(CutHead { tenant: tenant.clone(), block, cut: position, chunks });
@@ -175,6 +235,7 @@ impl Head {
             chunks: Vec::new(),
             chunk_bytes: 0,
             open: TableBuilder::default(),
+            open_since: Instant::now(),
             shown: Mark::default(),
             snapshot: None,
         }
@@ -188,13 +249,14 @@ impl Head {
         self.chunk_bytes + self.open.memory_bytes()
     }
 
-    fn show(&mut self) -> Option<Arc<Chunk>> {
+    /// Returns the chunk that is closed with this, because it is full or `is_due`.
+    fn show(&mut self, is_due: bool) -> Option<Arc<Chunk>> {
         let all = self.open.mark();
         if all != self.shown {
             (self.shown, self.snapshot) = (all, None);
         }
         let is_full = self.open.span_count() >= CHUNK_SPANS || self.open.memory_bytes() >= CHUNK_BYTES;
-        if is_full { self.close_chunk() } else { None }
+        if is_full || is_due { self.close_chunk() } else { None }
     }
 
     fn snapshot(&mut self) -> Result<Option<Arc<MemorySource>>, Error> {

@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::error::Error;
+use crate::feed::Feed;
 use crate::flush::{Flusher, flush_queue};
 use crate::live::Live;
 use crate::log_writer::{LogCommand, Push};
@@ -99,6 +100,7 @@ pub(crate) struct Inner {
     pub config: Config,
     writer: Writer,
     pub live: Arc<Live>,
+    pub feed: Option<Feed>,
     pub metrics: Metrics,
     pub unavailable: Arc<Unavailable>,
     readiness: watch::Sender<Readiness>,
@@ -119,9 +121,24 @@ impl Ingester {
     /// When the manifests cannot be read, or the log cannot be written.
     pub async fn open(
         config: Config,
+        log: (Log, Recovery),
+        storage: Storage,
+        limits: Arc<TenantLimits>,
+        registry: &mut Registry,
+    ) -> Result<Self, Error> {
+        Self::open_feeding(config, log, storage, limits, None, registry).await
+    }
+
+    /// As [`open`](Self::open); spans that are pushed go to `feed`, too, those that were read back from the log do not.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open).
+    pub async fn open_feeding(
+        config: Config,
         (mut log, recovery): (Log, Recovery),
         storage: Storage,
         limits: Arc<TenantLimits>,
+        feed: Option<Feed>,
         registry: &mut Registry,
     ) -> Result<Self, Error> {
         let cancel = CancellationToken::new();
@@ -135,7 +152,8 @@ impl Ingester {
             limits,
             rates: Rates::default(),
             writer: storage.lineage.writer(),
-            live: Arc::new(Live::default()),
+            live: Arc::new(Live::with_closing(feed.as_ref().map(|feed| feed.max_age))),
+            feed,
             metrics: Metrics::register(registry),
             unavailable: Arc::new(Unavailable::new(unavailable)),
             readiness: watch::Sender::new(Readiness::Replaying {
@@ -251,6 +269,11 @@ impl Ingester {
         if tokio::time::timeout(CLOSE_TIMEOUT, close).await.is_err() {
             tracing::warn!(timeout = ?CLOSE_TIMEOUT, "the write-ahead log is still busy, stopping without it");
         }
+        if let Some(feed) = &self.inner.feed {
+            self.inner.live.close_due(true);
+            feed.send(|| self.inner.live.take_closed()).await;
+            feed.end();
+        }
     }
 }
 
@@ -272,6 +295,13 @@ impl Inner {
             Readiness::Replaying { detail } => Err(Error::NotReady { reason: detail.clone() }),
             Readiness::Stopping => Err(Error::NotReady { reason: "the process is stopping".to_owned() }),
             Readiness::Failed { reason } => Err(Error::NotReady { reason: reason.clone() }),
+        }
+    }
+
+    /// Hands closed chunks on to whoever counts spans.
+    pub(crate) fn feed(&self) {
+        if let Some(feed) = &self.feed {
+            feed.blocking_send(|| self.live.take_closed());
         }
     }
 
@@ -367,6 +397,10 @@ async fn cut_by_age(inner: Arc<Inner>) {
     loop {
         ticks.tick().await;
         inner.request_cut_if_due();
+        if let Some(feed) = inner.feed.as_ref().filter(|_| inner.check_ready().is_ok()) {
+            inner.live.close_due(false);
+            feed.send(|| inner.live.take_closed()).await;
+        }
     }
 }
 

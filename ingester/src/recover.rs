@@ -32,6 +32,9 @@ pub(crate) fn spawn(
         _ if guard.inner.is_stopping() => {}
         Ok(counts) => {
             tracing::info!(requests = counts.applied, skipped = counts.skipped, held = counts.held, damaged = counts.damaged, took = ?counts.started.elapsed(), "write-ahead log replayed");
+            // the process before has counted these
+            guard.inner.live.close_due(true);
+            guard.inner.live.take_closed();
             guard.inner.set_readiness(Readiness::Ready);
         }
         Err(Error::Storage { source, .. }) if matches!(*source, storage::Error::WriterElsewhere { .. }) => {
@@ -107,6 +110,7 @@ fn replay(
                     detail: format!("the write-ahead log is being read, {} requests so far", counts.applied),
                 });
                 cut_if_due(inner, segment, flush_queue)?;
+                inner.live.take_closed();
             }
         }
     }

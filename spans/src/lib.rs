@@ -29,6 +29,7 @@ mod keys;
 mod nested;
 mod parent_link;
 mod promote;
+mod size;
 mod table;
 mod traces;
 mod tree;
@@ -44,6 +45,7 @@ pub use encode::{Encoded, encode, encode_with_rows};
 pub use error::Error;
 pub use keys::{attribute_keys, batch_keys, batch_memory_bytes, list_keys, span_keys};
 pub use promote::Promotion;
+pub use size::span_sizes;
 pub use table::{SpanTable, Traces, column, replace, u32s};
 pub use tree::{NestedSet, nested_sets};
 

@@ -1,17 +1,19 @@
 //! `overrides`: what differs by tenant. The file with the limits of tenants is read here, at start and again whenever it
 //! changes; what holds now is in [`model::limits::TenantLimits`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use generator::remote_write::RemoteWriteConfig;
 use model::TenantId;
 use model::limits::{self, LimitTable};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use storage::config::{GoDuration, optional_path};
 
+use super::generator::{GeneratorLimits, MetricsGenerator};
 use super::sources::Tree;
 use super::yaml::{self, Parsed};
 use super::{moved, tempo_keys};
@@ -30,7 +32,8 @@ pub struct Overrides {
     /// default of this table.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "optional_path")]
     pub per_tenant_override_config: Option<PathBuf>,
-    /// How often that file is read again. One that cannot be used leaves all limits as they are.
+    /// How often that file is read again. One that cannot be used leaves all limits as they are. What it says of
+    /// `metrics_generator` is taken at the start alone.
     pub per_tenant_override_period: GoDuration,
 }
 
@@ -41,6 +44,7 @@ pub struct Limits {
     pub ingestion: IngestionLimits,
     pub read: ReadLimits,
     pub compaction: CompactionLimits,
+    pub metrics_generator: GeneratorLimits,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -114,7 +118,7 @@ impl Default for IngestionLimits {
 impl Limits {
     /// With the retention of all tenants where none is set.
     fn resolved(&self, block_retention: Duration) -> limits::Limits {
-        let Self { ingestion, read, compaction } = self;
+        let Self { ingestion, read, compaction, metrics_generator: _ } = self;
         let own_retention = compaction.block_retention.get();
         limits::Limits {
             rate_limit_bytes: ingestion.rate_limit_bytes,
@@ -125,6 +129,13 @@ impl Limits {
             block_retention: if own_retention.is_zero() { block_retention } else { own_retention },
         }
     }
+}
+
+/// What is generated, and where it is sent.
+#[derive(Debug)]
+pub struct Generated {
+    pub config: generator::Config,
+    pub remote_write: RemoteWriteConfig,
 }
 
 impl Overrides {
@@ -148,6 +159,43 @@ impl Overrides {
         }
         let ignored = file.ignored.into_iter().map(|key| format!("{key} of {}", path.display())).collect();
         Ok(Loaded { table, ignored })
+    }
+
+    /// What is generated for whom. Reads the file.
+    ///
+    /// # Errors
+    /// One that names the file and what is wrong in it.
+    pub(super) fn generator(&self, section: &MetricsGenerator, expand_env: bool) -> Result<Generated> {
+        let mut tenant_headers = HashMap::new();
+        let mut default_headers = self.defaults.metrics_generator.remote_write_headers.clone();
+        let of = |name: &str, limits: &Limits| section.of_tenant(name, &limits.metrics_generator);
+        let mut config = generator::Config {
+            default: of(TenantId::single().as_str(), &self.defaults)?,
+            per_tenant: HashMap::new(),
+            collection_interval: section.registry.collection_interval.get(),
+        };
+        if let Some(path) = &self.per_tenant_override_config {
+            let file = read(path, expand_env)?;
+            for (name, limits) in file.value.overrides {
+                let headers = limits.metrics_generator.remote_write_headers.clone();
+                let tenant_config = of(&name, &limits).with_context(|| path.display().to_string())?;
+                if name == ANY_TENANT {
+                    (config.default, default_headers) = (tenant_config, headers);
+                } else {
+                    let tenant = TenantId::parse(&name).with_context(|| path.display().to_string())?;
+                    tenant_headers.insert(tenant.clone(), headers);
+                    config.per_tenant.insert(tenant, tenant_config);
+                }
+            }
+        }
+        let remote_write = RemoteWriteConfig {
+            targets: section.storage.remote_write.clone(),
+            max_queue_bytes: section.storage.max_queue_bytes,
+            has_tenant_header: section.storage.remote_write_add_org_id_header,
+            tenant_headers,
+            default_headers,
+        };
+        Ok(Generated { config, remote_write })
     }
 }
 

@@ -310,8 +310,8 @@ overrides: {block_retention: 12h, metrics_generator_processors: [span-metrics]}
     assert_eq!(config.compactor.compaction.block_retention.as_secs(), 48 * 3600, "the first name counts");
     assert_eq!(config.compaction().window.as_secs(), 600);
     assert_eq!(config.overrides.defaults.compaction.block_retention.as_secs(), 12 * 3600);
-    let ignored = ["live_store", "backend_scheduler", "overrides.defaults.metrics_generator"];
-    assert_eq!(config.not_applicable(), ignored);
+    assert!(config.generator().unwrap().config.is_on());
+    assert_eq!(config.not_applicable(), ["live_store", "backend_scheduler"]);
     assert!(config.moved().contains(&("auth_enabled".to_owned(), "multitenancy_enabled".to_owned())));
     let both = Config::parse(
         "compactor: {compaction: {block_retention: 1h}}\nbackend_worker: {compaction: {block_retention: 2h}}",

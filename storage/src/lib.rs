@@ -16,7 +16,7 @@ pub mod config;
 pub mod continued;
 pub mod cpu;
 pub mod damage;
-mod durable;
+pub mod durable;
 pub mod error;
 mod exact;
 pub mod garbage;

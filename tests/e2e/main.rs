@@ -9,6 +9,7 @@ mod disk_full;
 mod durability;
 mod failure;
 mod far_away;
+mod generated;
 mod language;
 mod limits;
 mod retention;

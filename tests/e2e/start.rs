@@ -81,8 +81,9 @@ query_frontend: {mcp_server: {enabled: true}, search: {duration_slo: 5s, metadat
 metrics_generator: {storage: {path: /var/tempo/wal, remote_write: [{url: 'http://prometheus:9090/api/v1/write'}]}}
 overrides: {ingestion_rate_limit_bytes: 15000000, metrics_generator_processors: [span-metrics]}
 usage_report: {reporting_enabled: false}
-";
-    Server::start(dir.path(), tempos).await?;
+"
+    .replace("/var/tempo/wal", &dir.path().join("wal").to_string_lossy());
+    Server::start(dir.path(), &tempos).await?;
     Ok(())
 }
 

@@ -1,0 +1,27 @@
+//! `/metrics/generated`: the series that spans are made into, for a Prometheus that scrapes instead of being written to.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use generator::Format;
+
+use crate::status::plain_error;
+use crate::{Edge, tenant};
+
+/// The series of the tenant that asks; without series an empty text.
+pub(crate) async fn show(State(edge): State<Arc<Edge>>, headers: HeaderMap) -> Response {
+    let tenant = match tenant::of(&headers, edge.config.multitenancy_enabled) {
+        Ok(tenant) => tenant,
+        Err(error) => return plain_error(StatusCode::UNAUTHORIZED, &error.to_string()),
+    };
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    let (format, content_type) = if accept.contains("application/openmetrics-text") {
+        (Format::OpenMetrics, "application/openmetrics-text; version=1.0.0; charset=utf-8")
+    } else {
+        (Format::Text, "text/plain; version=0.0.4; charset=utf-8")
+    };
+    let series = edge.generator.as_ref().map(|generator| generator.exposition(&tenant, format)).unwrap_or_default();
+    ([(header::CONTENT_TYPE, content_type)], series).into_response()
+}

@@ -1,0 +1,46 @@
+//! Metrics made from spans: span metrics and the service graph, in the series that Tempo's metrics generator makes.
+//!
+//! ```text
+//! live table ─▶ select: once each, not too late ─┬─▶ span metrics ──┬─▶ registry: series and limits ─┬─▶ /metrics/generated
+//!                                                ├─▶ service graph ─┤      of each tenant            └─▶ remote write:
+//!                                                └─▶ host info ─────┘                                    queue ─▶ targets
+//! ```
+//!
+//! [`Generator::take`] counts a table, whole columns at a time; [`Generator::collect`] hands on what was counted. The two
+//! halves of a call are paired by ids, in one table or in two that come minutes apart.
+//!
+//! Knows span tables and series; only `remote_write` does IO.
+
+mod config;
+mod generator;
+
+mod copies;
+mod selection;
+
+mod filter;
+mod multiplier;
+mod service_graph;
+mod span_metrics;
+
+mod exposition;
+mod labels;
+mod registry;
+
+pub mod remote_write;
+
+mod columns;
+mod error;
+mod names;
+mod telemetry;
+
+#[cfg(test)]
+mod testing;
+
+pub use config::{
+    Buckets, BucketsError, DEFAULT_WAIT, DimensionMapping, HostInfo, IntrinsicDimensions, Limits, Processor,
+    ServiceGraphs, SpanMetrics, TenantConfig,
+};
+pub use error::Error;
+pub use exposition::Format;
+pub use filter::{FilterPolicy, MatchType, PolicyAttribute, PolicyMatch, PolicyValue};
+pub use generator::{Config, Generator};

@@ -1,0 +1,281 @@
+//! The series of one tenant: what each counts, and how many there may be.
+//!
+//! Owns limits and staleness. What a series means, and how it is written, is not known here.
+
+use hashbrown::{HashMap, HashSet};
+
+use crate::config::{Buckets, Limits};
+use crate::labels::{LabelSet, overflow};
+
+const OVERFLOW_VALUE: &str = "__cardinality_overflow__";
+
+/// The series of one metric name.
+pub struct Family {
+    pub name: String,
+    pub help: &'static str,
+    pub kind: Kind,
+    /// Whether labels of the process (instance, external labels) are added.
+    pub has_external_labels: bool,
+    by_labels: HashMap<LabelSet, usize>,
+    series: Vec<Option<Series>>,
+    free: Vec<usize>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Kind {
+    Counter,
+    Gauge,
+    Histogram(Buckets),
+}
+
+impl Kind {
+    /// How many series a set of labels stands for.
+    fn series_count(&self) -> usize {
+        match self {
+            Self::Counter | Self::Gauge => 1,
+            Self::Histogram(buckets) => buckets.bounds().len() + 3,
+        }
+    }
+}
+
+/// What one set of labels has counted.
+pub struct Series {
+    pub labels: LabelSet,
+    pub value: SeriesValue,
+    /// When counting began, unix milliseconds.
+    pub start_millis: i64,
+    updated_millis: i64,
+    /// Nobody has been told of it so far.
+    pub is_new: bool,
+}
+
+pub enum SeriesValue {
+    Number(f64),
+    Histogram(Histogram),
+}
+
+/// Counts by bucket, not summed up; the last is above all bounds.
+pub struct Histogram {
+    pub counts: Vec<f64>,
+    pub sum: f64,
+    /// The latest span of each bucket since the last collection.
+    pub exemplars: Vec<Option<Exemplar>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Exemplar {
+    pub trace_id: [u8; 16],
+    pub value: f64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct FamilyId(usize);
+
+/// Valid until stale series are removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SeriesId {
+    family: FamilyId,
+    index: usize,
+}
+
+/// What was refused since it was last asked for.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Refused {
+    /// Sets of labels beyond `max_active_series`.
+    pub series: u64,
+    /// Values beyond `max_cardinality_per_label`, by label.
+    pub values: HashMap<String, u64>,
+}
+
+pub struct Registry {
+    limits: Limits,
+    families: Vec<Family>,
+    active_series: usize,
+    /// Distinct values by label, while they are limited.
+    values: HashMap<String, HashSet<String>>,
+    refused: Refused,
+}
+
+impl Registry {
+    pub fn new(limits: Limits) -> Self {
+        Self { limits, families: Vec::new(), active_series: 0, values: HashMap::new(), refused: Refused::default() }
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    pub fn family(&mut self, name: &str, help: &'static str, kind: Kind) -> FamilyId {
+        self.add_family(name, help, kind, true)
+    }
+
+    /// A family whose labels say all there is to know of a thing outside.
+    pub fn info_family(&mut self, name: &str, help: &'static str) -> FamilyId {
+        self.add_family(name, help, Kind::Gauge, false)
+    }
+
+    fn add_family(&mut self, name: &str, help: &'static str, kind: Kind, has_external_labels: bool) -> FamilyId {
+        let (by_labels, series, free) = Default::default();
+        self.families.push(Family { name: name.to_owned(), help, kind, has_external_labels, by_labels, series, free });
+        FamilyId(self.families.len() - 1)
+    }
+
+    /// Replaces values beyond the limit of their label.
+    pub(crate) fn limit_values(&mut self, labels: LabelSet) -> LabelSet {
+        let most = self.limits.max_cardinality_per_label;
+        if most == 0 {
+            return labels;
+        }
+        let limited = labels.iter().map(|(name, value)| {
+            let seen = self.values.entry_ref(&**name).or_default();
+            if seen.contains(&**value) || seen.len() < most && seen.insert((**value).to_owned()) {
+                return (name.clone(), value.clone());
+            }
+            *self.refused.values.entry_ref(&**name).or_default() += 1;
+            (name.clone(), OVERFLOW_VALUE.into())
+        });
+        limited.collect()
+    }
+
+    /// The series of these labels; beyond the limit, the one that stands for all others.
+    pub fn series(&mut self, family: FamilyId, labels: &LabelSet, now_millis: i64) -> SeriesId {
+        let FamilyId(at) = family;
+        if let Some(&index) = self.families[at].by_labels.get(labels) {
+            return SeriesId { family, index };
+        }
+        let (most, more) = (self.limits.max_active_series, self.families[at].kind.series_count());
+        if most == 0 || self.active_series + more <= most {
+            self.active_series += more;
+            return SeriesId { family, index: self.families[at].add(labels.clone(), now_millis) };
+        }
+        self.refused.series += 1;
+        let overflow = overflow();
+        let known = self.families[at].by_labels.get(&overflow).copied();
+        let index = known.unwrap_or_else(|| self.families[at].add(overflow, now_millis));
+        SeriesId { family, index }
+    }
+
+    pub fn add(&mut self, id: SeriesId, amount: f64, now_millis: i64) {
+        if let Some(SeriesValue::Number(number)) = self.value(id, now_millis) {
+            *number += amount;
+        }
+    }
+
+    pub fn set(&mut self, id: SeriesId, value: f64, now_millis: i64) {
+        if let Some(SeriesValue::Number(number)) = self.value(id, now_millis) {
+            *number = value;
+        }
+    }
+
+    /// Counts `value` as often as `weight` says.
+    pub fn observe(&mut self, id: SeriesId, value: f64, weight: f64, trace_id: [u8; 16], now_millis: i64) {
+        let SeriesId { family: FamilyId(family), index } = id;
+        let Some(Family { kind: Kind::Histogram(buckets), series, .. }) = self.families.get_mut(family) else { return };
+        let Some(Some(series)) = series.get_mut(index) else { return };
+        series.updated_millis = now_millis;
+        if let SeriesValue::Histogram(histogram) = &mut series.value {
+            let bucket = buckets.bounds().partition_point(|bound| *bound < value);
+            histogram.counts[bucket] += weight;
+            histogram.sum += value * weight;
+            histogram.exemplars[bucket] = Some(Exemplar { trace_id, value });
+        }
+    }
+
+    fn value(&mut self, id: SeriesId, now_millis: i64) -> Option<&mut SeriesValue> {
+        let SeriesId { family: FamilyId(family), index } = id;
+        let series = self.families.get_mut(family)?.series.get_mut(index)?.as_mut()?;
+        series.updated_millis = now_millis;
+        Some(&mut series.value)
+    }
+
+    /// Forgets what has not changed for long.
+    pub fn remove_stale(&mut self, now_millis: i64) {
+        let stale_millis = i64::try_from(self.limits.stale_duration.as_millis()).unwrap_or(i64::MAX);
+        let oldest = now_millis.saturating_sub(stale_millis);
+        let removed: usize = self.families.iter_mut().map(|family| family.remove_before(oldest)).sum();
+        self.active_series -= removed.min(self.active_series);
+        if removed > 0 && self.limits.max_cardinality_per_label > 0 {
+            self.values = self.values_of_series();
+        }
+    }
+
+    fn values_of_series(&self) -> HashMap<String, HashSet<String>> {
+        let mut values: HashMap<String, HashSet<String>> = HashMap::new();
+        let all = self.families.iter().flat_map(Family::series).flat_map(|series| series.labels.iter());
+        for (name, value) in all.filter(|(_, value)| &**value != OVERFLOW_VALUE) {
+            values.entry_ref(&**name).or_default().insert((**value).to_owned());
+        }
+        values
+    }
+
+    /// Series of all names, as `max_active_series` counts them.
+    pub fn active_series(&self) -> usize {
+        self.active_series
+    }
+
+    pub fn take_refused(&mut self) -> Refused {
+        std::mem::take(&mut self.refused)
+    }
+
+    pub fn families(&self) -> &[Family] {
+        &self.families
+    }
+
+    /// All series are known from now on, and their exemplars told.
+    pub fn mark_collected(&mut self) {
+        for series in self.families.iter_mut().flat_map(|family| family.series.iter_mut().flatten()) {
+            series.is_new = false;
+            if let SeriesValue::Histogram(histogram) = &mut series.value {
+                histogram.exemplars.fill(None);
+            }
+        }
+    }
+}
+
+impl Family {
+    pub fn series(&self) -> impl Iterator<Item = &Series> {
+        self.series.iter().flatten()
+    }
+
+    fn add(&mut self, labels: LabelSet, now_millis: i64) -> usize {
+        let value = match &self.kind {
+            Kind::Counter | Kind::Gauge => SeriesValue::Number(0.0),
+            Kind::Histogram(buckets) => {
+                let count = buckets.bounds().len() + 1;
+                SeriesValue::Histogram(Histogram { counts: vec![0.0; count], sum: 0.0, exemplars: vec![None; count] })
+            }
+        };
+        let series = Series {
+            labels: labels.clone(),
+            value,
+            start_millis: now_millis,
+            updated_millis: now_millis,
+            is_new: true,
+        };
+        let index = match self.free.pop() {
+            Some(index) => {
+                self.series[index] = Some(series);
+                index
+            }
+            None => {
+                self.series.push(Some(series));
+                self.series.len() - 1
+            }
+        };
+        self.by_labels.insert(labels, index);
+        index
+    }
+
+    /// Returns how many series went, as `max_active_series` counts them; overflow was never counted.
+    fn remove_before(&mut self, oldest_millis: i64) -> usize {
+        let (overflow, mut removed) = (overflow(), 0);
+        for (index, slot) in self.series.iter_mut().enumerate() {
+            if let Some(series) = slot.take_if(|series| series.updated_millis < oldest_millis) {
+                self.by_labels.remove(&series.labels);
+                self.free.push(index);
+                removed += usize::from(series.labels != overflow);
+            }
+        }
+        removed * self.kind.series_count()
+    }
+}

@@ -1,0 +1,89 @@
+//! Remote write: series of every tenant, every collection interval, to any number of targets.
+//!
+//! ```text
+//! collect ─▶ requests (message.rs) ─▶ queue on disk, one for each target (queue.rs) ─▶ sender (sender.rs) ─▶ target
+//! ```
+//!
+//! A target that is down costs nothing until its queue is full; then the oldest requests go, and are counted. What a target
+//! refuses for good is counted and not sent again. A restart goes on where the process before ended.
+
+mod config;
+mod message;
+mod queue;
+mod sender;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use model::TenantId;
+use prometheus_client::registry::Registry;
+
+use crate::error::Error;
+use crate::telemetry::RemoteWriteTelemetry;
+
+pub use config::{Authorization, BasicAuth, Protocol, RemoteWriteConfig, TargetConfig, TlsConfig};
+pub(crate) use message::{RequestWriter, SeriesOptions};
+use queue::Queue;
+pub use sender::Sender;
+
+/// What requests of some targets are like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Form {
+    pub protocol: Protocol,
+    pub has_exemplars: bool,
+}
+
+/// A request for one tenant, compressed.
+pub struct Request {
+    pub tenant: TenantId,
+    pub form: Form,
+    /// Samples in it.
+    pub samples: u64,
+    pub body: Vec<u8>,
+}
+
+/// The queues of all targets.
+pub struct RemoteWrite {
+    targets: Vec<(Form, Arc<Queue>)>,
+}
+
+impl RemoteWrite {
+    /// Opens the queues in a folder, and makes the senders that empty them.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when a target's settings cannot be used, [`Error::Io`] when a queue cannot be opened.
+    pub fn open(
+        config: &RemoteWriteConfig,
+        folder: &Path,
+        registry: &mut Registry,
+    ) -> Result<(Self, Vec<Sender>), Error> {
+        let telemetry = RemoteWriteTelemetry::register(registry);
+        let (mut targets, mut senders) = (Vec::new(), Vec::new());
+        for (index, target) in config.targets.iter().enumerate() {
+            let name = target.name(index);
+            let telemetry = telemetry.of(&name);
+            let queue = Queue::open(&folder.join(&name), config.max_queue_bytes, telemetry.clone())?;
+            let queue = Arc::new(queue);
+            senders.push(Sender::new(target, name, config, queue.clone(), telemetry)?);
+            let form = Form { protocol: target.protobuf_message, has_exemplars: target.send_exemplars };
+            targets.push((form, queue));
+        }
+        Ok((Self { targets }, senders))
+    }
+
+    /// The forms that any target takes.
+    pub fn forms(&self) -> Vec<Form> {
+        let mut forms: Vec<Form> = self.targets.iter().map(|(form, _)| *form).collect();
+        forms.sort_unstable();
+        forms.dedup();
+        forms
+    }
+
+    /// Has requests wait on disk for every target that takes their form. Blocks for some syncs.
+    pub fn push(&self, requests: &[Request]) {
+        for (form, queue) in &self.targets {
+            let of_target = requests.iter().filter(|request| request.form == *form);
+            queue.push(&of_target.collect::<Vec<_>>());
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! Span metrics: calls, durations and sizes by service, operation, kind and status; target info.
+//!
+//! A table has few distinct sets of labels. Each is put together once, and found again by what its labels are made from:
+//! numbers of rows and texts.
+
+use hashbrown::HashMap;
+use spans::SpanTable;
+
+use crate::columns::{Attributes, MOST_WANTED_KEYS, Spans, Value, WantedKeys, place_of};
+use crate::config::{DimensionMapping, Processor, SpanMetrics, TenantConfig};
+use crate::error::Error;
+use crate::filter::Filter;
+use crate::labels::{LabelBuilder, LabelSet, label_name_beside};
+use crate::multiplier::Multiplier;
+use crate::names::{kind_name, status_name};
+use crate::registry::{FamilyId, Kind, Registry, SeriesId};
+use crate::selection::Selection;
+
+const INTRINSIC: [&str; 7] = ["service", "span_name", "span_kind", "status_code", "status_message", "job", "instance"];
+
+/// The processor of one tenant.
+pub(crate) struct SpanMetricsProcessor {
+    config: SpanMetrics,
+    filter: Filter,
+    /// Attributes that are looked for.
+    keys: Vec<String>,
+    /// Labels with the place of their attribute.
+    dimensions: Vec<(String, usize)>,
+    /// Labels with the places of their attributes, and what joins them.
+    mappings: Vec<(String, Vec<usize>, String)>,
+    calls: Option<FamilyId>,
+    latency: Option<FamilyId>,
+    size: Option<FamilyId>,
+    target_info: Option<FamilyId>,
+}
+
+/// The series of one set of labels.
+#[derive(Clone, Copy)]
+struct Found {
+    calls: Option<SeriesId>,
+    latency: Option<SeriesId>,
+    size: Option<SeriesId>,
+}
+
+/// What a set of labels is made from: a resource, a kind and status, and numbers of texts and values.
+type Key = Box<[u64]>;
+
+impl SpanMetricsProcessor {
+    /// `None` when no part of it is switched on.
+    ///
+    /// # Errors
+    /// [`Error::Config`]
+    pub(crate) fn new(config: &TenantConfig, registry: &mut Registry) -> Result<Option<Self>, Error> {
+        let is_on = |part| config.has(&[Processor::SpanMetrics, part]);
+        let (count, latency, size) = (
+            is_on(Processor::SpanMetricsCount),
+            is_on(Processor::SpanMetricsLatency),
+            is_on(Processor::SpanMetricsSize),
+        );
+        if !(count || latency || size) {
+            return Ok(None);
+        }
+        let config = config.span_metrics.clone();
+        let mut keys = Vec::new();
+        let label = |name: &str| label_name_beside(name, &INTRINSIC);
+        let dimensions = config.dimensions.iter().map(|key| (label(key), place_of(&mut keys, key))).collect();
+        let mapping = |DimensionMapping { name, source_labels, join }: &DimensionMapping| {
+            let places = source_labels.iter().map(|key| place_of(&mut keys, key)).collect();
+            (label(name), places, join.clone())
+        };
+        let mappings = config.dimension_mappings.iter().map(mapping).collect();
+        if keys.len() > MOST_WANTED_KEYS {
+            let reason = format!("{} attributes are wanted, at most {MOST_WANTED_KEYS} can be", keys.len());
+            return Err(Error::Config { key: "dimensions", reason });
+        }
+        let mut counter = |name, help| registry.family(name, help, Kind::Counter);
+        Ok(Some(Self {
+            calls: count.then(|| counter("traces_spanmetrics_calls_total", "Spans")),
+            size: size.then(|| counter("traces_spanmetrics_size_total", "Bytes of spans as OTLP")),
+            latency: latency.then(|| {
+                let buckets = Kind::Histogram(config.histogram_buckets.clone());
+                registry.family("traces_spanmetrics_latency", "Duration of spans in seconds", buckets)
+            }),
+            target_info: config
+                .enable_target_info
+                .then(|| registry.info_family("traces_target_info", "Attributes of resources that send spans")),
+            filter: Filter::new(&config.filter_policies)?,
+            dimensions,
+            mappings,
+            keys,
+            config,
+        }))
+    }
+
+    /// Counts the selected spans; returns how many its filter left out.
+    ///
+    /// # Errors
+    /// [`Error::Table`] when the table does not have the shape of [`spans::schema`].
+    pub(crate) fn take(
+        &self,
+        table: &SpanTable,
+        spans: &Spans<'_>,
+        selection: &Selection,
+        registry: &mut Registry,
+        now_millis: i64,
+    ) -> Result<u64, Error> {
+        let sizes = if self.size.is_some() { spans::span_sizes(table)? } else { Vec::new() };
+        let SpanMetrics { span_multiplier_key, enable_tracestate_span_multiplier, .. } = &self.config;
+        let multiplier = Multiplier { key: span_multiplier_key, of_trace_state: *enable_tracestate_span_multiplier };
+        let mut wanted = WantedKeys::new(&self.keys, &spans.attributes);
+        let (mut found, mut key, mut values) = (HashMap::<Key, Found>::new(), Vec::new(), Vec::new());
+        let mut has_target_info = vec![false; table.resources.num_rows()];
+        let mut filtered = 0;
+        for (trace, rows) in selection.traces() {
+            let trace_id = spans.traces.id(trace).0;
+            for row in rows {
+                if !self.filter.takes(spans, row) {
+                    filtered += 1;
+                    continue;
+                }
+                wanted.find(&spans.attributes, row, &mut values);
+                self.key(spans, row, &values, &mut key);
+                let series = match found.get(key.as_slice()) {
+                    Some(series) => *series,
+                    None => {
+                        let series = self.series(spans, row, &values, registry, now_millis);
+                        found.insert(key.as_slice().into(), series);
+                        series
+                    }
+                };
+                let weight = multiplier.of(spans, row);
+                if let Some(calls) = series.calls {
+                    registry.add(calls, weight, now_millis);
+                }
+                if let Some(latency) = series.latency {
+                    registry.observe(latency, spans.seconds(row), weight, trace_id, now_millis);
+                }
+                if let Some(size) = series.size {
+                    registry.add(size, f64::from(sizes[row]), now_millis);
+                }
+                let resource = spans.resources[row] as usize;
+                if self.target_info.is_some() && !std::mem::replace(&mut has_target_info[resource], true) {
+                    self.set_target_info(spans, resource, registry, now_millis);
+                }
+            }
+        }
+        Ok(filtered)
+    }
+
+    fn key(&self, spans: &Spans<'_>, row: usize, values: &[Option<Value>], key: &mut Vec<u64>) {
+        key.clear();
+        let kind_and_status = u64::from(spans.kinds[row] as u32) << 32 | u64::from(spans.status_codes[row] as u32);
+        key.extend([u64::from(spans.resources[row]), kind_and_status, spans.names.id(row) as u64]);
+        if self.config.intrinsic_dimensions.status_message {
+            key.push(spans.status_messages.id(row) as u64);
+        }
+        key.extend(values.iter().flat_map(|value| match value {
+            None | Some(Value::Empty) => [0, 0],
+            Some(Value::Text(id)) => [1, *id as u64],
+            Some(Value::Int(value)) => [2, *value as u64],
+            Some(Value::Double(bits)) => [3, *bits],
+            Some(Value::Bool(value)) => [4, u64::from(*value)],
+            Some(Value::Other(item)) => [5, *item as u64],
+        }));
+    }
+
+    fn series(
+        &self,
+        spans: &Spans<'_>,
+        row: usize,
+        values: &[Option<Value>],
+        registry: &mut Registry,
+        now_millis: i64,
+    ) -> Found {
+        let labels = self.labels(spans, row, values, registry);
+        let labels = registry.limit_values(labels);
+        let mut of = |family: Option<FamilyId>| family.map(|family| registry.series(family, &labels, now_millis));
+        Found { calls: of(self.calls), latency: of(self.latency), size: of(self.size) }
+    }
+
+    fn labels(&self, spans: &Spans<'_>, row: usize, values: &[Option<Value>], registry: &Registry) -> LabelSet {
+        let resource = spans.resources[row] as usize;
+        let mut labels = LabelBuilder::new(registry.limits());
+        let intrinsic = &self.config.intrinsic_dimensions;
+        let identity = Identity::of(&spans.resource_attributes, resource);
+        let intrinsics = [
+            (intrinsic.service, "service", identity.service.as_str()),
+            (intrinsic.span_name, "span_name", spans.names.get(row)),
+            (intrinsic.span_kind, "span_kind", kind_name(spans.kinds[row])),
+            (intrinsic.status_code, "status_code", status_name(spans.status_codes[row])),
+            (intrinsic.status_message, "status_message", spans.status_messages.get(row)),
+        ];
+        for (_, name, value) in intrinsics.into_iter().filter(|(is_on, ..)| *is_on) {
+            labels.add(name, value);
+        }
+        // the resource says first what an attribute is
+        let value_of = |place: usize| {
+            let of_resource = spans.resource_attributes.find(resource, &self.keys[place]);
+            of_resource.or_else(|| values[place].map(|value| spans.attributes.text(value))).unwrap_or_default()
+        };
+        for (label, place) in &self.dimensions {
+            labels.add(label, value_of(*place));
+        }
+        for (label, places, join) in &self.mappings {
+            let texts: Vec<_> = places.iter().map(|&place| value_of(place)).filter(|text| !text.is_empty()).collect();
+            labels.add(label, texts.join(join));
+        }
+        if self.config.enable_target_info {
+            labels.add("job", identity.job());
+            if self.config.enable_instance_label {
+                labels.add("instance", identity.instance);
+            }
+        }
+        labels.build()
+    }
+
+    fn set_target_info(&self, spans: &Spans<'_>, resource: usize, registry: &mut Registry, now_millis: i64) {
+        let Some(family) = self.target_info else { return };
+        let (attributes, identity) = (&spans.resource_attributes, Identity::of(&spans.resource_attributes, resource));
+        let mut labels = LabelBuilder::new(registry.limits());
+        for item in attributes.items(resource) {
+            let key = attributes.key(item);
+            let is_said_otherwise = ["service.name", "service.namespace", "service.instance.id"].contains(&key);
+            let is_excluded = self.config.target_info_excluded_dimensions.iter().any(|excluded| excluded == key);
+            let is_no_name = key.is_empty() || key.starts_with(|first: char| first.is_ascii_digit());
+            if !(is_said_otherwise || is_excluded || is_no_name) {
+                labels.add(&label_name_beside(key, &INTRINSIC), attributes.text(attributes.value(item)));
+            }
+        }
+        labels.add("job", identity.job());
+        if self.config.enable_instance_label {
+            labels.add("instance", identity.instance.as_str());
+        }
+        let labels = labels.build();
+        let identifying = labels.iter().filter(|(name, _)| matches!(&**name, "job" | "instance")).count();
+        if identifying > 0 && labels.len() > identifying {
+            let series = registry.series(family, &labels, now_millis);
+            registry.set(series, 1.0, now_millis);
+        }
+    }
+}
+
+/// Who a resource is.
+struct Identity {
+    service: String,
+    namespace: String,
+    instance: String,
+}
+
+impl Identity {
+    fn of(attributes: &Attributes<'_>, resource: usize) -> Self {
+        let text = |key| attributes.find(resource, key).unwrap_or_default().into_owned();
+        Self {
+            service: text("service.name"),
+            namespace: text("service.namespace"),
+            instance: text("service.instance.id"),
+        }
+    }
+
+    fn job(&self) -> String {
+        match (self.namespace.as_str(), self.service.as_str()) {
+            (_, "") => String::new(),
+            ("", service) => service.to_owned(),
+            (namespace, service) => format!("{namespace}/{service}"),
+        }
+    }
+}
+
+/// One gauge for each host that sends spans.
+pub(crate) struct HostInfoProcessor {
+    identifiers: Vec<String>,
+    family: FamilyId,
+}
+
+impl HostInfoProcessor {
+    pub(crate) fn new(config: &TenantConfig, registry: &mut Registry) -> Option<Self> {
+        let host_info = &config.host_info;
+        config.has(&[Processor::HostInfo]).then(|| Self {
+            identifiers: host_info.host_identifiers.clone(),
+            family: registry.info_family(&host_info.metric_name, "Hosts that send spans"),
+        })
+    }
+
+    pub(crate) fn take(&self, spans: &Spans<'_>, registry: &mut Registry, now_millis: i64) {
+        for resource in 0..spans.service_names.len() {
+            let host = self.identifiers.iter().find_map(|key| {
+                spans.resource_attributes.find(resource, key).filter(|host| !host.is_empty()).map(|host| (key, host))
+            });
+            if let Some((source, host)) = host {
+                let mut labels = LabelBuilder::new(registry.limits());
+                labels.add("grafana_host_id", host);
+                labels.add("host_source", source.as_str());
+                let series = registry.series(self.family, &labels.build(), now_millis);
+                registry.set(series, 1.0, now_millis);
+            }
+        }
+    }
+}
