@@ -7,8 +7,9 @@ use super::limits::Part;
 use super::metrics::is_function;
 use super::{Parser, arithmetic};
 use crate::ast::{ArithmeticOp, MetricsExpr, Query};
-use crate::error::{Error, Position};
+use crate::error::Error;
 use crate::lexer::Token;
+use crate::position::Position;
 use crate::value::Static;
 
 /// What stands on a side of an operator.
