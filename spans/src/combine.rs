@@ -17,12 +17,12 @@ use hashbrown::HashMap;
 mod gather;
 mod texts;
 
-use crate::builder::{Values, dictionary_column};
 use crate::copies::{CopyFilter, SpanIdentity};
 use crate::demote::{demote, demote_batch, demote_dimensions};
 use crate::error::Error;
 use crate::parent_link::ParentLinks;
 use crate::schema::{self, column};
+use crate::strings::{SharedTexts, dictionary_column};
 use crate::table::{self, SpanTable, Traces, wrong_type};
 use crate::traces::{SpanForTrace, TracesBuilder};
 use crate::tree::{self, Node};
@@ -101,7 +101,7 @@ fn with_same_columns(tables: &[SpanTable]) -> Result<Vec<SpanTable>, Error> {
 }
 
 /// Puts texts back in place of their numbers, wherever `data_type` says so.
-fn wrap(array: &ArrayRef, data_type: &DataType, values: &Values) -> Result<ArrayRef, Error> {
+fn wrap(array: &ArrayRef, data_type: &DataType, values: &SharedTexts) -> Result<ArrayRef, Error> {
     Ok(match data_type {
         DataType::Dictionary(_, _) => dictionary_column(array.as_primitive::<Int32Type>().clone(), values)?,
         DataType::Struct(fields) => {
@@ -123,7 +123,7 @@ fn wrap(array: &ArrayRef, data_type: &DataType, values: &Values) -> Result<Array
     })
 }
 
-fn wrap_batch(columns: &[ArrayRef], schema: &SchemaRef, values: &Values) -> Result<RecordBatch, Error> {
+fn wrap_batch(columns: &[ArrayRef], schema: &SchemaRef, values: &SharedTexts) -> Result<RecordBatch, Error> {
     let wrapped = columns.iter().zip(schema.fields()).map(|(column, field)| wrap(column, field.data_type(), values));
     Ok(RecordBatch::try_new(schema.clone(), wrapped.collect::<Result<Vec<_>, Error>>()?)?)
 }

@@ -15,9 +15,9 @@ use arrow::datatypes::{DataType, Field, Float64Type, Int32Type, Int64Type, Schem
 use hashbrown::{HashMap, HashSet};
 use model::Scope;
 
-use crate::builder::dictionary_column;
 use crate::error::Error;
 use crate::schema::{self, AttributeColumn, AttributeType, column};
+use crate::strings::dictionary_column;
 use crate::table::{self, wrong_type};
 
 /// A key gets a column when at least one row in this many has it.

@@ -16,8 +16,8 @@ use arrow::datatypes::{
 };
 
 use super::texts::{Texts, dictionary};
-use crate::builder::{Values, dictionary_column};
 use crate::error::Error;
+use crate::strings::{SharedTexts, dictionary_column};
 use crate::table::wrong_type;
 
 /// Rows of one table that stand together there and here.
@@ -62,7 +62,7 @@ impl Runs {
 /// What the columns of a new table have in common.
 pub(super) struct Gather<'a> {
     pub(super) texts: &'a Texts,
-    pub(super) values: &'a Values,
+    pub(super) values: &'a SharedTexts,
 }
 
 impl Gather<'_> {
