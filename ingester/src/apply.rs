@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use storage::wal::SegmentSequence;
+use storage::ids::SegmentSequence;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::error::Error;

@@ -16,9 +16,9 @@ use std::time::{Duration, Instant};
 
 use model::TenantId;
 use spans::{Mark, TableBuilder};
+use storage::ids::SegmentSequence;
 use storage::memory::{FutureBlock, MemorySource};
 use storage::view::{CutPosition, LiveTable};
-use storage::wal::SegmentSequence;
 
 use crate::cut::LiveSize;
 use crate::error::Error;

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use model::TenantId;
 use std::sync::mpsc::SyncSender;
-use storage::wal::{Log, SegmentSequence};
+use storage::ids::SegmentSequence;
+use storage::wal::Log;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use crate::apply::ApplyCommand;

@@ -8,7 +8,8 @@ mod watermarks;
 use std::sync::Arc;
 use std::time::Instant;
 
-use storage::wal::{Recovery, ReplayEvent, SegmentSequence};
+use storage::ids::SegmentSequence;
+use storage::wal::{Recovery, ReplayEvent};
 
 use crate::cut;
 use crate::error::Error;

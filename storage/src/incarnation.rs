@@ -23,7 +23,8 @@ use uuid::Uuid;
 
 use crate::durable;
 use crate::error::Error;
-use crate::lock::{self, WriterId};
+use crate::ids::WriterId;
+use crate::lock;
 use crate::paths::DataDir;
 
 /// As many incarnations are remembered that no manifest names: a commit of a process that died may still arrive.

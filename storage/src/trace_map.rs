@@ -25,38 +25,7 @@ mod worker;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
-use std::str::FromStr;
-
-use serde::{Deserialize, Serialize};
-use uuid::Uuid;
-
 pub use format::TraceHash;
 pub(crate) use read::{TraceMap, TraceMapCache};
 pub use whole::{Fault, fault};
 pub use worker::TraceMapper;
-
-/// Names a trace map; time-ordered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct TraceMapId(pub Uuid);
-
-impl TraceMapId {
-    pub(crate) fn generate() -> Self {
-        Self(Uuid::now_v7())
-    }
-}
-
-impl fmt::Display for TraceMapId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
-    }
-}
-
-impl FromStr for TraceMapId {
-    type Err = uuid::Error;
-
-    fn from_str(text: &str) -> Result<Self, uuid::Error> {
-        Ok(Self(text.parse()?))
-    }
-}

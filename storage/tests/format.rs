@@ -20,14 +20,15 @@ use spans::{SpanTable, TableBuilder};
 use storage::block::{self, BlockCache, BlockSource, Verifier};
 use storage::compaction::{self, Compactor};
 use storage::config::TraceConfig;
+use storage::ids::SegmentSequence;
+use storage::ids::WriterId;
 use storage::incarnation::Lineage;
-use storage::lock::WriterId;
 use storage::manifest::{BlockEntry, Change, Manifest, Store, Watermark};
 use storage::paths::{self, BlockFile, DataDir};
 use storage::source::Source;
 use storage::testing::whole_table;
 use storage::trace_map::{self, TraceMapper};
-use storage::wal::{Log, ReplayEvent, SegmentSequence};
+use storage::wal::{Log, ReplayEvent};
 use storage::{CpuPool, Telemetry, objects};
 use traceql::{Conditions, FieldExpr};
 

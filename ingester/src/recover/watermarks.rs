@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use model::{ErrorKind, TenantId};
 use storage::Error as StorageError;
+use storage::ids::SegmentSequence;
 use storage::manifest::Manifest;
-use storage::wal::SegmentSequence;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 

@@ -9,9 +9,10 @@ use clap::Args;
 use model::{BlockId, ErrorKind, TenantId};
 use serde::Serialize;
 use storage::block::Verifier;
+use storage::ids::TraceMapId;
 use storage::manifest::{BlockEntry, Manifest, TraceMapEntry};
 use storage::paths::{self, BlockFile};
-use storage::trace_map::{self, Fault, TraceMapId};
+use storage::trace_map::{self, Fault};
 
 use crate::cli::Common;
 use crate::cli::progress::Progress;

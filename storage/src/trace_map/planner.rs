@@ -100,8 +100,8 @@ impl Size {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::TraceMapId;
     use crate::manifest::BlockFiles;
-    use crate::trace_map::TraceMapId;
 
     fn blocks(count: usize, traces: u64) -> Vec<BlockEntry> {
         let block = |_| BlockEntry {

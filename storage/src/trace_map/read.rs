@@ -12,10 +12,10 @@ use model::{TenantId, TraceId};
 use object_store::ObjectStore;
 use object_store::path::Path;
 
-use super::TraceMapId;
 use super::format::{self, HEADER_BYTES, Header, TraceHash};
 use crate::cache::{ByteCache, Capacity};
 use crate::exact::{self, Unread};
+use crate::ids::TraceMapId;
 use crate::manifest::TraceMapEntry;
 use crate::paths;
 use crate::telemetry::Telemetry;

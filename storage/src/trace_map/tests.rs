@@ -18,6 +18,7 @@ use crate::block::{BlockCache, BlockMeta, BlockSource, EncodedBlock, encode};
 use crate::compaction::{self, Compactor};
 use crate::config::{Backend, TraceConfig};
 use crate::cpu::CpuPool;
+use crate::ids::TraceMapId;
 use crate::manifest::{Change, Manifest, Store, TraceMapEntry};
 use crate::objects;
 use crate::paths::{self, BlockFile, DataDir};

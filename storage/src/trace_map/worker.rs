@@ -8,7 +8,6 @@ use model::{BlockId, TenantId};
 use object_store::{ObjectStore, ObjectStoreExt};
 use tokio::time::MissedTickBehavior;
 
-use super::TraceMapId;
 use super::format::{self, Pair, TraceHash};
 use super::planner::{Job, Limits, plan};
 use super::whole::read_whole;
@@ -16,9 +15,11 @@ use crate::block::{BlockCache, BlockSource};
 use crate::cpu::CpuPool;
 use crate::damage::{Damage, UPKEEP_RETRY};
 use crate::error::Error;
-use crate::garbage::{Begun, delete_trace_map};
+use crate::garbage::delete_trace_map;
+use crate::ids::TraceMapId;
 use crate::manifest::{BlockEntry, Change, Manifest, Store, TraceMapEntry};
 use crate::paths;
+use crate::publish_deadline::PublishDeadline;
 use crate::source::Source;
 use crate::telemetry::Telemetry;
 
@@ -118,14 +119,14 @@ impl TraceMapper {
         }
         let (id, block_count, traces) = (TraceMapId::generate(), blocks.len(), pairs.len());
         let object = self.cpu.run(move || format::encode(pairs, block_count)).await?;
-        let (key, bytes, begun) = (paths::trace_map(tenant, &id), object.len() as u64, Begun::now());
+        let (key, bytes, deadline) = (paths::trace_map(tenant, &id), object.len() as u64, PublishDeadline::from_now());
         self.objects.put(&key, object.into()).await.map_err(Error::objects("write", &key))?;
         let map = TraceMapEntry { id, bytes, blocks, unknown: Default::default() };
         let change = |manifest: &Manifest| {
             is_due(manifest, &map, &replaced).then(|| Change {
                 add_trace_map: Some(map.clone()),
                 remove_trace_maps: replaced.clone(),
-                begun: Some(begun),
+                deadline: Some(deadline),
                 ..Change::default()
             })
         };

@@ -1,23 +1,24 @@
-//! When the writing of a block began, and whether it may still be published.
+//! Until when a block whose writing began may be published: [`crate::garbage`] says why there is an end.
 
 use std::time::{Duration, Instant, SystemTime};
 
-use super::MAX_UNPUBLISHED;
+/// How long after its writing began a block or a trace map may still be published. All processes on a store must agree on it.
+pub const MAX_UNPUBLISHED: Duration = Duration::from_secs(20 * 60);
 
 /// When the writing of a block began, as two clocks showed it: one never jumps, the other goes on while a machine sleeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Begun {
+pub struct PublishDeadline {
     monotonic: Instant,
     wall: SystemTime,
 }
 
-impl Begun {
+impl PublishDeadline {
     /// To be taken before the first file of a block is written.
-    pub fn now() -> Self {
-        Self::at(monotonic(), SystemTime::now())
+    pub fn from_now() -> Self {
+        Self::of(monotonic(), SystemTime::now())
     }
 
-    pub fn at(monotonic: Instant, wall: SystemTime) -> Self {
+    pub fn of(monotonic: Instant, wall: SystemTime) -> Self {
         Self { monotonic, wall }
     }
 
@@ -45,17 +46,17 @@ mod tests {
     #[test]
     fn the_clock_that_says_more_is_believed() {
         let (start, day) = (Instant::now(), SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000));
-        let begun = Begun::at(start, day);
+        let deadline = PublishDeadline::of(start, day);
         let (second, minute) = (Duration::from_secs(1), Duration::from_secs(60));
-        assert_eq!(begun.age(start + minute, day + second), minute);
-        assert_eq!(begun.age(start + second, day + minute), minute, "the machine slept");
-        assert_eq!(begun.age(start + second, day - minute), second, "the clock was set back");
+        assert_eq!(deadline.age(start + minute, day + second), minute);
+        assert_eq!(deadline.age(start + second, day + minute), minute, "the machine slept");
+        assert_eq!(deadline.age(start + second, day - minute), second, "the clock was set back");
     }
 
     #[test]
     fn a_block_may_be_published_for_a_time() {
         let (now, minute) = (SystemTime::now(), Duration::from_secs(60));
-        assert!(Begun::at(Instant::now(), now - MAX_UNPUBLISHED + minute).may_publish());
-        assert!(!Begun::at(Instant::now(), now - MAX_UNPUBLISHED).may_publish());
+        assert!(PublishDeadline::of(Instant::now(), now - MAX_UNPUBLISHED + minute).may_publish());
+        assert!(!PublishDeadline::of(Instant::now(), now - MAX_UNPUBLISHED).may_publish());
     }
 }
