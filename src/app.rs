@@ -21,7 +21,7 @@ use storage::incarnation::Lineage;
 use storage::lock::DataDirLock;
 use storage::paths::DataDir;
 use storage::retention::Retention;
-use storage::trace_map::TraceMapper;
+use storage::trace_mapper::TraceMapper;
 use storage::view::LocalViews;
 use storage::wal::Log;
 use storage::{Telemetry, manifest, objects};

@@ -35,12 +35,13 @@ pub mod source;
 pub mod telemetry;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
-pub mod trace_map;
+mod trace_ids;
+mod trace_map;
+pub mod trace_mapper;
 mod varint;
 pub mod view;
 pub mod wal;
 
-pub use block::TraceIds;
 pub use config::Config;
 pub use cpu::CpuPool;
 pub use error::Error;
@@ -48,4 +49,4 @@ pub use memory::MemorySource;
 pub use memory_budget::MemoryBudget;
 pub use source::{Dimensions, Projection, RowGroup, Source, TraceAt};
 pub use telemetry::Telemetry;
-pub use trace_map::TraceHash;
+pub use trace_ids::{TraceHash, TraceIds};

@@ -2,10 +2,9 @@
 //!
 //! ```text
 //! make                                                     ask
-//! manifest ─▶ planner   blocks without a map, small maps    trace id ─▶ read    header (kept), one bucket (kept)
-//!             worker    their trace ids ─▶ one object                     │
+//! made by `crate::trace_mapper`                             trace id ─▶ read    header (kept), one bucket (kept)
+//!                                                                         │
 //!             format    ◀──────────── hash of an id ─▶ blocks ────────────┘
-//!             whole     all of a map, to merge it or to compare it with its blocks
 //! ```
 //!
 //! A map is an object `<tenant>/trace-maps/<id>.map` that the manifest names. It is made after the blocks were published,
@@ -16,16 +15,7 @@
 //! any more, or never did, is deleted by [`crate::garbage`]. A map may name a block too many and never one too few; without
 //! it, or with a damaged one, its blocks are asked themselves.
 
-mod format;
-mod planner;
+pub(crate) mod format;
 mod read;
-mod whole;
-mod worker;
 
-#[cfg(test)]
-mod tests;
-
-pub use format::TraceHash;
 pub(crate) use read::{TraceMap, TraceMapCache};
-pub use whole::{Fault, fault};
-pub use worker::TraceMapper;

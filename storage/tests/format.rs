@@ -27,7 +27,8 @@ use storage::manifest::{BlockEntry, Change, Manifest, Store, Watermark};
 use storage::paths::{self, BlockFile, DataDir};
 use storage::source::Source;
 use storage::testing::whole_table;
-use storage::trace_map::{self, TraceMapper};
+
+use storage::trace_mapper::{self, TraceMapper};
 use storage::wal::{Log, ReplayEvent};
 use storage::{CpuPool, Telemetry, objects};
 use traceql::{Conditions, FieldExpr};
@@ -135,7 +136,7 @@ async fn a_trace_map_of_each_version_has_the_traces_of_its_blocks() {
         let Opened { objects, manifest, cpu } = open(version).await;
         let [map] = manifest.trace_maps.as_slice() else { panic!("{:?}", manifest.trace_maps) };
         assert_eq!(map.blocks.len(), 2);
-        assert_eq!(trace_map::fault(&TenantId::single(), map, &manifest, &objects, &cpu).await.unwrap(), None);
+        assert_eq!(trace_mapper::fault(&TenantId::single(), map, &manifest, &objects, &cpu).await.unwrap(), None);
     }
 }
 

@@ -12,7 +12,8 @@ use storage::block::Verifier;
 use storage::ids::TraceMapId;
 use storage::manifest::{BlockEntry, Manifest, TraceMapEntry};
 use storage::paths::{self, BlockFile};
-use storage::trace_map::{self, Fault};
+use storage::trace_map;
+use storage::trace_mapper::Fault;
 
 use crate::cli::Common;
 use crate::cli::progress::Progress;

@@ -16,7 +16,6 @@
 //! resources and scopes: a row group takes about 150 bytes of the head.
 
 mod encode;
-mod ids;
 mod read;
 
 use std::ops::Range;
@@ -27,7 +26,6 @@ use serde::{Deserialize, Serialize};
 use super::footer::KeysByScope;
 
 pub(super) use encode::{DirectoryBuilder, WrittenFiles};
-pub use ids::TraceIds;
 pub(super) use read::{DecodedGroup, Directory};
 
 /// Version of the directory that this code writes and reads.

@@ -13,14 +13,11 @@ use std::ops::Range;
 use model::{BlockId, Scope, TenantId, TraceId};
 use spans::{Copies, Promotion, SharedDimensions, SpanTable, Traces};
 
-use super::properties::constant_columns;
+use super::properties::{ROW_GROUP_ROWS, constant_columns};
 use super::writer::{BlockWriter, Continued, EncodedBlock, SpansLayout};
 use crate::error::Error;
 use crate::index::IndexBuilder;
 use crate::paths::BlockFile;
-
-/// A row group ends with the first trace that reaches this many rows.
-pub(crate) const ROW_GROUP_ROWS: usize = 49_152;
 
 /// Encodes a table that is not empty as a block, its traces in their order.
 ///

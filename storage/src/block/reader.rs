@@ -1,5 +1,7 @@
 //! A published block as a [`Source`].
 
+mod open;
+
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
@@ -14,10 +16,9 @@ use spans::schema::column;
 use traceql::{Conditions, Field};
 
 use super::cache::BlockCache;
-use super::columns::{ColumnRead, WantedRows, wanted_roots, with_traces};
-use super::directory::TraceIds;
+use super::columns::{ColumnRead, WantedRows, with_traces};
 use super::fetch::StoredFile;
-use super::opened::{Layout, Opened};
+use super::open_block::{Layout, OpenBlock};
 use super::trace_ids::read_trace_ids;
 use crate::cpu::CpuPool;
 use crate::damage::{Damage, Part};
@@ -26,7 +27,9 @@ use crate::index::{BlockIndex, ValueCount};
 use crate::manifest::{BlockEntry, Manifest};
 use crate::paths::{self, BlockFile};
 use crate::source::{Dimensions, Fetched, Projection, Source, TraceAt};
-use crate::trace_map::{TraceHash, TraceMap};
+use crate::trace_ids::TraceHash;
+use crate::trace_ids::TraceIds;
+use crate::trace_map::TraceMap;
 
 /// One published block. Cheap to make; the block is opened with the first question.
 pub struct BlockSource {
@@ -250,7 +253,7 @@ impl Source for BlockSource {
         let is_whole = rows == std::slice::from_ref(&(0..all));
         let wanted_rows = WantedRows { all, ranges: (!is_whole).then(|| rows.to_vec()) };
         let (file, part) = (self.file(BlockFile::Spans), Part::RowGroup(group));
-        let roots = wanted_roots(&opened, columns);
+        let roots = opened.wanted_roots(columns);
         let fetch = async {
             let read = ColumnRead::of(&opened.columns, &opened_group.spans, &roots, wanted_rows, self.cpu.threads());
             let missing = || Error::block_damaged(file.path.as_ref(), "its directory does not know all columns");
@@ -268,7 +271,7 @@ impl Source for BlockSource {
 
 impl BlockSource {
     /// Rows of `traces`, counted through all row groups, of traces whose ids may have this hash.
-    async fn rows_of(&self, opened: &Opened, hash: TraceHash) -> Result<Vec<u32>, Error> {
+    async fn rows_of(&self, opened: &OpenBlock, hash: TraceHash) -> Result<Vec<u32>, Error> {
         if let Some(ids) = self.cache.trace_ids.peek(&self.entry.id) {
             return Ok(ids.find(hash).collect());
         }

@@ -26,7 +26,7 @@ use crate::exact;
 use crate::index;
 use crate::manifest::BlockEntry;
 use crate::paths::{self, BlockFile};
-use crate::trace_map::TraceHash;
+use crate::trace_ids::TraceHash;
 
 /// A block to be looked at as a whole.
 #[derive(Clone, Copy)]

@@ -11,11 +11,12 @@ use parquet::file::metadata::{
 use spans::Traces;
 use spans::schema::trace_column;
 
-use super::{Head, MAGIC, Part, RowGroupEntry, TraceIds, VERSION};
+use super::{Head, MAGIC, Part, RowGroupEntry, VERSION};
 use crate::block::chunks::Chunks;
 use crate::block::footer::by_scope;
 use crate::error::Error;
-use crate::trace_map::TraceHash;
+use crate::trace_ids::TraceHash;
+use crate::trace_ids::TraceIds;
 
 const ZSTD_LEVEL: i32 = 3;
 

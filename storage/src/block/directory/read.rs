@@ -13,8 +13,7 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaDataReader;
 use spans::schema::trace_column;
 
-use super::ids::LookUp;
-use super::{Head, MAGIC, Part, RowGroupEntry, TAIL_BYTES, TraceIds, VERSION};
+use super::{Head, MAGIC, Part, RowGroupEntry, TAIL_BYTES, VERSION};
 use crate::block::chunks::Chunks;
 use crate::block::columns::{ColumnRead, FileColumns, WantedRows};
 use crate::block::fetch::StoredFile;
@@ -23,7 +22,7 @@ use crate::block::pages::decompressed;
 use crate::cpu::CpuPool;
 use crate::error::Error;
 use crate::source::RowGroup;
-use crate::trace_map::TraceHash;
+use crate::trace_ids::{LookUp, TraceHash, TraceIds};
 
 /// Bytes fetched at the end, in the hope that they hold the head and the schema.
 const TAIL_GUESS_BYTES: u64 = 64 * 1024;
@@ -125,7 +124,7 @@ impl Directory {
     pub async fn find(&self, hash: TraceHash) -> Result<Vec<u32>, Error> {
         let mut look_up = LookUp::new(hash, self.trace_count());
         loop {
-            let range = look_up.range(&self.ids);
+            let range = look_up.range(&self.ids.range());
             let pages = if range.is_empty() { Bytes::new() } else { self.file.fetch_one(range).await? };
             let rows = look_up.rows(&pages).ok_or_else(|| self.file.broken("a checksum of its ids does not match"))?;
             if let Some(rows) = rows {

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use model::BlockId;
 
-use super::format;
 use crate::manifest::{BlockEntry, Manifest, TraceMapEntry};
+use crate::trace_map::format;
 
 /// When a map is made, and how large it gets.
 #[derive(Debug, Clone, Copy)]

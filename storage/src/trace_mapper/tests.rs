@@ -12,7 +12,6 @@ use prost::Message;
 use spans::TableBuilder;
 use spans::testing::odd_request;
 
-use super::format::{MAX_BLOCKS, TraceHash};
 use super::*;
 use crate::block::{BlockCache, BlockMeta, BlockSource, EncodedBlock, encode};
 use crate::compaction::{self, Compactor};
@@ -25,6 +24,8 @@ use crate::paths::{self, BlockFile, DataDir};
 use crate::source::Source;
 use crate::telemetry::Telemetry;
 use crate::telemetry::tests::sum;
+use crate::trace_map::format::MAX_BLOCKS;
+use crate::trace_map::{TraceMap, TraceMapCache};
 
 /// Blocks that differ; the others are copies of them.
 const DIFFERENT: u64 = 8;
@@ -189,7 +190,7 @@ async fn a_look_up_finds_what_all_blocks_say_themselves() {
 async fn of_a_large_map_a_header_and_a_bucket_are_read() {
     let fixture = Fixture::new().await;
     let ids = (0..300_000u128).map(|number| TraceId(number.to_be_bytes()));
-    let pairs = ids.enumerate().map(|(number, id)| TraceHash::of(&id).in_block(number % MAX_BLOCKS)).collect();
+    let pairs = ids.enumerate().map(|(number, id)| Pair::new(TraceHash::of(&id), number % MAX_BLOCKS)).collect();
     let object = format::encode(pairs, MAX_BLOCKS);
     let entry = TraceMapEntry {
         id: TraceMapId::generate(),

@@ -11,10 +11,13 @@
 
 use std::ops::Range;
 
+use model::TraceId;
 use spans::Traces;
 
-use super::Part;
-use crate::trace_map::TraceHash;
+use crate::index::hash_bytes;
+
+/// Tells this hash from those of an index.
+const SEED: u64 = 0x7472_6163_652d_6d61;
 
 const ENTRY_BYTES: usize = 8;
 const CRC_BYTES: usize = 4;
@@ -24,6 +27,16 @@ const PAGE_BYTES: usize = PAGE_ENTRIES * ENTRY_BYTES + CRC_BYTES;
 
 /// How far from its expected place a hash is looked for first, in standard deviations of at most √n / 2.
 const DEVIATIONS: usize = 4;
+
+/// By what maps and directories know a trace: 32 bits of a hash of its id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TraceHash(pub u32);
+
+impl TraceHash {
+    pub fn of(id: &TraceId) -> Self {
+        Self((hash_bytes(&id.0, SEED) >> 32) as u32)
+    }
+}
 
 /// The traces of a block by hash: eight bytes each.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -65,7 +78,7 @@ impl TraceIds {
         size_of_val(self.entries.as_slice())
     }
 
-    pub(super) fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         let pages = self.entries.chunks(PAGE_ENTRIES);
         let mut bytes = Vec::with_capacity(pages.len() * PAGE_BYTES);
         for (number, page) in pages.enumerate() {
@@ -81,7 +94,7 @@ impl TraceIds {
     }
 
     /// All of them; `None` when the bytes are not what [`encode`](Self::encode) gives.
-    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         Some(Self { entries: decode_pages(bytes, 0)? })
     }
 }
@@ -119,7 +132,7 @@ fn decode_pages(bytes: &[u8], first_page: usize) -> Option<Vec<(TraceHash, u32)>
 }
 
 /// A look-up of one hash: which pages to read next, until they are known to hold all of its entries.
-pub(super) struct LookUp {
+pub(crate) struct LookUp {
     hash: TraceHash,
     traces: usize,
     /// Pages that are known to be needed.
@@ -136,10 +149,9 @@ impl LookUp {
         Self { hash, traces, pages: if traces == 0 { 0..0 } else { pages } }
     }
 
-    /// The bytes to read, in the object whose part the ids are.
-    pub fn range(&self, ids: &Part) -> Range<u64> {
-        let end = ids.range().end;
-        let at = |page: usize| ids.range().start.saturating_add((page * PAGE_BYTES) as u64).min(end);
+    /// The bytes to read, in the object that holds the ids in this range.
+    pub fn range(&self, ids: &Range<u64>) -> Range<u64> {
+        let at = |page: usize| ids.start.saturating_add((page * PAGE_BYTES) as u64).min(ids.end);
         at(self.pages.start)..at(self.pages.end)
     }
 
@@ -170,7 +182,7 @@ mod tests {
 
     fn found(ids: &TraceIds, hash: TraceHash) -> (Vec<u32>, usize) {
         let bytes = ids.encode();
-        let part = Part { start: 7, bytes: bytes.len() as u64, crc32: 0 };
+        let part = 7..7 + bytes.len() as u64;
         let mut look_up = LookUp::new(hash, ids.len());
         let mut read = 0;
         loop {

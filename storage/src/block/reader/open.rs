@@ -1,4 +1,4 @@
-//! What is kept of a block and of its row groups once they were opened, and how that is read.
+//! How a block and its row groups are opened: with the first question, once for all that ask at a time.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -7,58 +7,30 @@ use arrow::array::{ArrayRef, RecordBatch};
 use bytes::Bytes;
 use model::Scope;
 use parquet::file::metadata::ParquetMetaData;
+use spans::batch_memory_bytes;
 use spans::schema::trace_column;
-use spans::{Traces, batch_memory_bytes};
 
-use super::chunks::Chunks;
-use super::columns::FileColumns;
-use super::directory::{DecodedGroup, Directory};
-use super::footer::{KEYS_METADATA, LIST_KEYS_METADATA, keys_from_json};
-use super::meta::BlockMeta;
-use super::reader::BlockSource;
-use super::version1;
+use super::BlockSource;
+use crate::block::columns::FileColumns;
+use crate::block::directory::{DecodedGroup, Directory};
+use crate::block::footer::{KEYS_METADATA, LIST_KEYS_METADATA, keys_from_json};
+use crate::block::group_traces::in_group;
+use crate::block::meta::BlockMeta;
+use crate::block::open_block::{Layout, OpenBlock, OpenRowGroup};
+use crate::block::version1;
 use crate::damage::{Damage, Part};
 use crate::error::Error;
 use crate::paths::{self, BlockFile};
-use crate::source::{Dimensions, RowGroup};
-
-/// What is known of a block once it has been opened.
-pub(super) struct Opened {
-    pub dimensions: Arc<Dimensions>,
-    /// Keys of which a value stands in the list `attributes`.
-    pub list_keys: BTreeSet<String>,
-    /// Columns of `spans.parquet`.
-    pub columns: FileColumns,
-    pub layout: Layout,
-    pub memory_bytes: usize,
-}
-
-/// How its row groups are found.
-pub(super) enum Layout {
-    Directory(Directory),
-    /// A block of version 1 has no directory: it is kept whole.
-    Whole(version1::Tables),
-}
-
-/// What is known of a row group once it has been opened.
-pub(super) struct OpenedGroup {
-    /// Where the columns of its spans stand.
-    pub spans: Chunks,
-    /// Rows are numbered within the group. Those of a block with a directory lack `services`.
-    pub traces: RecordBatch,
-    /// Where the columns of its traces stand; a block of version 1, whose traces are all in memory, does not say.
-    of_traces: Option<Chunks>,
-    pub memory_bytes: usize,
-}
+use crate::source::Dimensions;
 
 impl BlockSource {
-    pub(super) async fn opened(&self) -> Result<Arc<Opened>, Error> {
+    pub(in crate::block) async fn opened(&self) -> Result<Arc<OpenBlock>, Error> {
         let open = self.guarded(Part::Tables, async { Ok(Arc::new(self.open().await?)) });
         self.cache.opened.get_or_load(&self.entry.id, open).await
     }
 
     /// Sizes and checksums of the files.
-    pub(super) async fn meta(&self) -> Result<BlockMeta, Error> {
+    pub(in crate::block) async fn meta(&self) -> Result<BlockMeta, Error> {
         self.guarded(Part::Meta, BlockMeta::read(self.objects.as_ref(), &self.tenant, &self.entry)).await
     }
 
@@ -70,14 +42,14 @@ impl BlockSource {
         }
     }
 
-    async fn open(&self) -> Result<Opened, Error> {
+    async fn open(&self) -> Result<OpenBlock, Error> {
         match self.entry.files.directory_bytes {
             0 => self.open_whole().await,
             _ => self.open_directory().await,
         }
     }
 
-    async fn open_directory(&self) -> Result<Opened, Error> {
+    async fn open_directory(&self) -> Result<OpenBlock, Error> {
         let fetch = async |name: BlockFile| self.file(name).fetch_all().await;
         let (directory, resources, scopes) = futures::try_join!(
             Directory::open(self.file(BlockFile::Directory), &self.cpu),
@@ -95,7 +67,7 @@ impl BlockSource {
         }
         let memory_bytes = directory.memory_bytes() + batch_memory_bytes(&[&resources, &scopes]);
         let (row_groups, keys) = (directory.row_groups.clone(), directory.keys.clone());
-        Ok(Opened {
+        Ok(OpenBlock {
             dimensions: Arc::new(Dimensions { resources, scopes, row_groups, keys }),
             list_keys: directory.list_keys.iter().map(|(_, key)| key.clone()).collect(),
             columns: directory.columns.clone(),
@@ -104,7 +76,7 @@ impl BlockSource {
         })
     }
 
-    async fn open_whole(&self) -> Result<Opened, Error> {
+    async fn open_whole(&self) -> Result<OpenBlock, Error> {
         let spans_file = self.file(BlockFile::Spans);
         let fetch = async |name: BlockFile| self.file(name).fetch_all().await;
         let (meta, spans, traces, resources, scopes) = futures::try_join!(
@@ -126,7 +98,7 @@ impl BlockSource {
         let tables = self.cpu.run(move || version1::Tables::of(spans, &traces)).await??;
         let memory_bytes = tables.memory_bytes() + batch_memory_bytes(&[&resources, &scopes]);
         let row_groups = tables.row_groups.clone();
-        Ok(Opened {
+        Ok(OpenBlock {
             dimensions: Arc::new(Dimensions { resources, scopes, row_groups, keys }),
             list_keys: list_keys.into_iter().map(|(_, key)| key).collect(),
             columns,
@@ -139,20 +111,20 @@ impl BlockSource {
         self.file(name).decode_all(content, crc32, &self.cpu).await
     }
 
-    pub(super) async fn opened_group(&self, group: usize) -> Result<Arc<OpenedGroup>, Error> {
+    pub(in crate::block) async fn opened_group(&self, group: usize) -> Result<Arc<OpenRowGroup>, Error> {
         let opened = self.opened().await?;
         let open = self.guarded(Part::RowGroup(group), async { Ok(Arc::new(self.open_group(&opened, group).await?)) });
         self.cache.groups.get_or_load(&(self.entry.id, group), open).await
     }
 
-    async fn open_group(&self, opened: &Opened, group: usize) -> Result<OpenedGroup, Error> {
+    async fn open_group(&self, opened: &OpenBlock, group: usize) -> Result<OpenRowGroup, Error> {
         let rows = &opened.dimensions.row_groups[group];
         let directory = match &opened.layout {
             Layout::Directory(directory) => directory,
             Layout::Whole(tables) => {
                 let (spans, traces) = (tables.chunks[group].clone(), tables.traces[group].clone());
                 // its memory is counted with the block's
-                return Ok(OpenedGroup { spans, traces, of_traces: None, memory_bytes: 0 });
+                return Ok(OpenRowGroup { spans, traces, of_traces: None, memory_bytes: 0 });
             }
         };
         let file = self.file(BlockFile::Traces);
@@ -161,11 +133,11 @@ impl BlockSource {
         let DecodedGroup { spans, of_traces, traces } = decoded.map_err(|error| file.damaged(&error))?;
         let traces = in_group(&traces, rows).map_err(|reason| Error::block_damaged(file.path.as_ref(), reason))?;
         let memory_bytes = spans.memory_bytes() + of_traces.memory_bytes() + batch_memory_bytes(&[&traces]);
-        Ok(OpenedGroup { spans, traces, of_traces: Some(of_traces), memory_bytes })
+        Ok(OpenRowGroup { spans, traces, of_traces: Some(of_traces), memory_bytes })
     }
 
     /// The column `services` of a row group's traces.
-    pub(super) async fn services_of(&self, group: usize) -> Result<ArrayRef, Error> {
+    pub(in crate::block) async fn services_of(&self, group: usize) -> Result<ArrayRef, Error> {
         let (opened, opened_group) = (self.opened().await?, self.opened_group(group).await?);
         match (&opened.layout, &opened_group.of_traces) {
             (Layout::Directory(directory), Some(of_traces)) => {
@@ -188,20 +160,3 @@ fn footer_keys(metadata: &ParquetMetaData) -> Option<(Keys, Keys)> {
 }
 
 type Keys = BTreeSet<(Scope, String)>;
-
-/// The traces of a row group, whose spans are numbered within it; says what is wrong with them.
-pub(super) fn in_group(traces: &RecordBatch, group: &RowGroup) -> Result<RecordBatch, String> {
-    let view = Traces::of(traces).map_err(|error| error.to_string())?;
-    if view.len() != group.traces.len() {
-        return Err("a row group has another number of traces".to_owned());
-    }
-    let mut first_rows = Vec::with_capacity(view.len());
-    for trace in 0..view.len() {
-        let rows = view.span_rows(trace);
-        if rows.start < group.spans.start || rows.end > group.spans.end {
-            return Err("a trace's spans are not in its row group".to_owned());
-        }
-        first_rows.push((rows.start - group.spans.start) as u32);
-    }
-    spans::replace(traces, trace_column::FIRST_ROW, first_rows).map_err(|error| error.to_string())
-}

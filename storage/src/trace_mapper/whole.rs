@@ -5,7 +5,6 @@ use std::sync::Arc;
 use model::{BlockId, TenantId, TraceId};
 use object_store::ObjectStore;
 
-use super::format::{self, Pair, TraceHash};
 use crate::block::{BlockCache, BlockSource};
 use crate::cpu::CpuPool;
 use crate::damage::Damage;
@@ -14,6 +13,8 @@ use crate::exact;
 use crate::manifest::{Manifest, TraceMapEntry};
 use crate::paths;
 use crate::telemetry::Telemetry;
+use crate::trace_ids::TraceHash;
+use crate::trace_map::format::{self, Pair};
 
 /// What is wrong with a trace map.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +49,7 @@ pub async fn fault(
             Err(error) if Damage::of(&error).is_some() => continue,
             ids => ids?,
         };
-        let has = |id: &TraceId| pairs.binary_search(&TraceHash::of(id).in_block(number)).is_ok();
+        let has = |id: &TraceId| pairs.binary_search(&Pair::new(TraceHash::of(id), number)).is_ok();
         if let Some(trace_id) = ids.into_iter().find(|id| !has(id)) {
             return Ok(Some(Fault::Lacks { trace_id, block_id: *block_id }));
         }

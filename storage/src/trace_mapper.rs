@@ -1,4 +1,16 @@
 //! The task that makes trace maps, one after the other.
+//!
+//! ```text
+//! manifest ─▶ planner   blocks without a map, small maps
+//!             (here)    their trace ids ─▶ one object ─▶ manifest
+//!             whole     all of a map, to merge it or to compare it with its blocks
+//! ```
+
+mod planner;
+mod whole;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -8,9 +20,6 @@ use model::{BlockId, TenantId};
 use object_store::{ObjectStore, ObjectStoreExt};
 use tokio::time::MissedTickBehavior;
 
-use super::format::{self, Pair, TraceHash};
-use super::planner::{Job, Limits, plan};
-use super::whole::read_whole;
 use crate::block::{BlockCache, BlockSource};
 use crate::cpu::CpuPool;
 use crate::damage::{Damage, UPKEEP_RETRY};
@@ -22,6 +31,12 @@ use crate::paths;
 use crate::publish_deadline::PublishDeadline;
 use crate::source::Source;
 use crate::telemetry::Telemetry;
+use crate::trace_ids::TraceHash;
+use crate::trace_map::format::{self, Pair};
+use planner::{Job, Limits, plan};
+use whole::read_whole;
+
+pub use whole::{Fault, fault};
 
 /// How often the manifests are looked at.
 const PERIOD: Duration = Duration::from_secs(5);
@@ -193,7 +208,7 @@ impl Members {
     fn add_block(&mut self, block_id: BlockId, hashes: impl Iterator<Item = TraceHash>) {
         let number = self.blocks.len();
         self.blocks.push(block_id);
-        self.pairs.extend(hashes.map(|hash| hash.in_block(number)));
+        self.pairs.extend(hashes.map(|hash| Pair::new(hash, number)));
     }
 
     /// Adds the blocks of a map that are still there.
@@ -206,7 +221,7 @@ impl Members {
             })
         };
         let numbers: Vec<Option<usize>> = map.blocks.iter().map(&mut new_number).collect();
-        let of_live = pairs.iter().filter_map(|pair| Some(pair.hash().in_block((*numbers.get(pair.block())?)?)));
+        let of_live = pairs.iter().filter_map(|pair| Some(Pair::new(pair.hash(), (*numbers.get(pair.block())?)?)));
         self.pairs.extend(of_live);
     }
 }
