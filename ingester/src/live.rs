@@ -9,6 +9,7 @@
 //! be found until the block that holds them can be.
 
 mod chunk;
+mod closed;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,9 +23,9 @@ use storage::view::{CutPosition, LiveTable};
 
 use crate::cut::LiveSize;
 use crate::error::Error;
-use crate::feed::LiveSpans;
 
 pub(crate) use chunk::Chunk;
+pub use closed::LiveSpans;
 
 /// Rows become a chunk, sorted once, when so many have come together: what a query sorts anew at the most.
 const CHUNK_SPANS: usize = 16_384;

@@ -12,8 +12,7 @@ use arrow::datatypes::{DataType, Field, Float64Type, Int32Type, Int64Type, Schem
 use crate::error::Error;
 use crate::promote::Items;
 use crate::schema::{self, AttributeColumn, column};
-use crate::strings::Interner;
-use crate::strings::dictionary_column;
+use crate::strings::{Interner, dictionary_column};
 use crate::table::{self, SpanTable, wrong_type};
 
 /// The same table without attribute columns, columns in the order of [`crate::schema`].

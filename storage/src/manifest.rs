@@ -24,9 +24,7 @@ use model::{BlockId, TimeRange};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::unix_nanos;
-use crate::ids::SegmentSequence;
-use crate::ids::TraceMapId;
-use crate::ids::WriterId;
+use crate::ids::{SegmentSequence, TraceMapId, WriterId};
 use crate::incarnation::{Incarnation, Lineage, Writer};
 use crate::paths::BlockFile;
 use crate::publish_deadline::PublishDeadline;

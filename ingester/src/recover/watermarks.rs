@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::Error;
-use crate::push::Storage;
+use crate::stores::Storage;
 
 /// How long replay waits before it asks a store again that could not be reached.
 const FENCE_RETRY: Duration = Duration::from_secs(1);

@@ -27,8 +27,7 @@ use crate::index::{BlockIndex, ValueCount};
 use crate::manifest::{BlockEntry, Manifest};
 use crate::paths::{self, BlockFile};
 use crate::source::{Dimensions, Fetched, Projection, Source, TraceAt};
-use crate::trace_ids::TraceHash;
-use crate::trace_ids::TraceIds;
+use crate::trace_ids::{TraceHash, TraceIds};
 use crate::trace_map::TraceMap;
 
 /// One published block. Cheap to make; the block is opened with the first question.

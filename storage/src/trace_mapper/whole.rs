@@ -9,12 +9,11 @@ use crate::block::{BlockCache, BlockSource};
 use crate::cpu::CpuPool;
 use crate::damage::Damage;
 use crate::error::Error;
-use crate::exact;
 use crate::manifest::{Manifest, TraceMapEntry};
-use crate::paths;
 use crate::telemetry::Telemetry;
 use crate::trace_ids::TraceHash;
 use crate::trace_map::format::{self, Pair};
+use crate::{exact, paths};
 
 /// What is wrong with a trace map.
 #[derive(Debug, Clone, PartialEq, Eq)]

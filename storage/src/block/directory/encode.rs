@@ -15,8 +15,7 @@ use super::{Head, MAGIC, Part, RowGroupEntry, VERSION};
 use crate::block::chunks::Chunks;
 use crate::block::footer::by_scope;
 use crate::error::Error;
-use crate::trace_ids::TraceHash;
-use crate::trace_ids::TraceIds;
+use crate::trace_ids::{TraceHash, TraceIds};
 
 const ZSTD_LEVEL: i32 = 3;
 
