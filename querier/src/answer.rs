@@ -6,8 +6,8 @@ use model::{Scope, SpanId, TraceId};
 use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 use traceql::{Static, format_go_duration};
 
-use crate::metrics::Intervals;
-use crate::request::Cursor;
+use crate::intervals::Intervals;
+use crate::request::PageToken;
 
 /// What answering cost.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -89,8 +89,8 @@ pub struct FoundTrace {
 
 impl FoundTrace {
     /// Its place, from where the next page goes on.
-    pub fn cursor(&self) -> Cursor {
-        Cursor { start_nanos: self.start_nanos, trace_id: self.trace_id }
+    pub fn cursor(&self) -> PageToken {
+        PageToken { start_nanos: self.start_nanos, trace_id: self.trace_id }
     }
 
     /// About how much memory it takes.

@@ -13,12 +13,11 @@ use spans::SpanTable;
 use spans::schema::column;
 use traceql::Field;
 
-use super::attributes;
 use super::column::{Column, Part, take_mask};
 use super::fields::{self, Home, home};
 use super::filter::{Filter, Node, NodeKind};
 use super::items::{Items, Pairs};
-use super::{arithmetic, compare};
+use super::{arithmetic, attributes, compare};
 use crate::cancellation;
 use crate::error::Error;
 

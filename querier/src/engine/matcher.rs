@@ -7,23 +7,23 @@ use spans::SpanTable;
 use storage::source::Projection;
 use traceql::{Conditions, FieldExpr, Query, Static};
 
+use crate::engine::scan::Run;
+use crate::engine::selection::SelectedSpans;
 use crate::error::Error;
 use crate::eval::{Cell, DimensionMasks, Filter, Pipeline, PipelineMasks};
 use crate::legacy::TagSearch;
 use crate::mask;
-use crate::scan::Run;
-use crate::selection::SelectedSpans;
 
 /// What decides which spans match.
 #[derive(Debug)]
-pub(crate) enum Finder {
+pub(crate) enum Matcher {
     Filter(Filter),
     Pipeline(Pipeline),
 }
 
 /// What was decided on the small tables of a row group.
 #[derive(Debug)]
-pub(crate) enum Decided {
+pub(crate) enum DecidedMasks {
     Filter(DimensionMasks),
     Pipeline(PipelineMasks),
 }
@@ -38,7 +38,7 @@ pub(crate) struct HitSet {
     pub attributes: Vec<(Arc<str>, Cell)>,
 }
 
-impl Finder {
+impl Matcher {
     /// Compiles the pipeline of a query.
     ///
     /// # Errors
@@ -114,17 +114,17 @@ impl Finder {
     }
 
     /// Decides on the small tables what can be decided there.
-    pub fn on_dimensions(&self, table: &SpanTable) -> Result<Decided, Error> {
+    pub fn on_dimensions(&self, table: &SpanTable) -> Result<DecidedMasks, Error> {
         Ok(match self {
-            Self::Filter(filter) => Decided::Filter(filter.on_dimensions(table)?),
-            Self::Pipeline(pipeline) => Decided::Pipeline(pipeline.on_dimensions(table)?),
+            Self::Filter(filter) => DecidedMasks::Filter(filter.on_dimensions(table)?),
+            Self::Pipeline(pipeline) => DecidedMasks::Pipeline(pipeline.on_dimensions(table)?),
         })
     }
 
     /// The runs that may match, by number.
-    pub fn narrow(&self, table: &SpanTable, runs: &[Run], decided: &Decided) -> Result<Vec<usize>, Error> {
+    pub fn narrow(&self, table: &SpanTable, runs: &[Run], decided: &DecidedMasks) -> Result<Vec<usize>, Error> {
         match (self, decided) {
-            (Self::Pipeline(pipeline), Decided::Pipeline(masks)) => {
+            (Self::Pipeline(pipeline), DecidedMasks::Pipeline(masks)) => {
                 pipeline.on(table, masks).candidates(&rows_of(runs))
             }
             _ => Ok((0..runs.len()).collect()),
@@ -136,16 +136,16 @@ impl Finder {
         &self,
         table: &SpanTable,
         runs: &[Run],
-        decided: &Decided,
+        decided: &DecidedMasks,
         most_rows: usize,
     ) -> Result<Vec<(usize, Vec<HitSet>)>, Error> {
         match (self, decided) {
-            (Self::Filter(filter), Decided::Filter(masks)) => {
+            (Self::Filter(filter), DecidedMasks::Filter(masks)) => {
                 let selected = filter.select(table, masks)?.spans;
                 let sets = runs.iter().map(|run| of_mask(&selected, run, most_rows));
                 Ok(sets.enumerate().filter_map(|(number, set)| Some((number, vec![set?]))).collect())
             }
-            (Self::Pipeline(pipeline), Decided::Pipeline(masks)) => {
+            (Self::Pipeline(pipeline), DecidedMasks::Pipeline(masks)) => {
                 let mut found: Vec<(usize, Vec<HitSet>)> = Vec::new();
                 for set in pipeline.on(table, masks).evaluate(&rows_of(runs))? {
                     let run = &runs[set.run];
@@ -159,14 +159,14 @@ impl Finder {
                 }
                 Ok(found)
             }
-            _ => unreachable!("what is decided comes from the finder that asks for it"),
+            _ => unreachable!("what is decided comes from the matcher that asks for it"),
         }
     }
 
     /// The rows of the row group in all span sets of the runs; a row that is in two sets is there twice.
-    pub fn find_rows(&self, table: &SpanTable, runs: &[Run], decided: &Decided) -> Result<Vec<usize>, Error> {
+    pub fn find_rows(&self, table: &SpanTable, runs: &[Run], decided: &DecidedMasks) -> Result<Vec<usize>, Error> {
         match (self, decided) {
-            (Self::Filter(filter), Decided::Filter(masks)) => {
+            (Self::Filter(filter), DecidedMasks::Filter(masks)) => {
                 let selected = filter.select(table, masks)?.spans;
                 let of_run = |run: &Run| {
                     let (first_row, mask) = (run.first_row, selected.slice(run.rows.start, run.rows.len()));
@@ -174,21 +174,21 @@ impl Finder {
                 };
                 Ok(runs.iter().flat_map(of_run).collect())
             }
-            (Self::Pipeline(pipeline), Decided::Pipeline(masks)) => {
+            (Self::Pipeline(pipeline), DecidedMasks::Pipeline(masks)) => {
                 let sets = pipeline.on(table, masks).evaluate(&rows_of(runs))?;
                 Ok(sets
                     .iter()
                     .flat_map(|set| set.rows.iter().map(|&row| runs[set.run].in_group(row as usize)))
                     .collect())
             }
-            _ => unreachable!("what is decided comes from the finder that asks for it"),
+            _ => unreachable!("what is decided comes from the matcher that asks for it"),
         }
     }
 
     /// The rows of a table in all span sets of some runs, which are all that count; a row that is in two sets is there twice.
-    pub fn select(&self, table: &SpanTable, runs: &[Run], decided: &Decided) -> Result<SelectedSpans, Error> {
+    pub fn select(&self, table: &SpanTable, runs: &[Run], decided: &DecidedMasks) -> Result<SelectedSpans, Error> {
         match (self, decided) {
-            (Self::Filter(filter), Decided::Filter(masks)) => {
+            (Self::Filter(filter), DecidedMasks::Filter(masks)) => {
                 if filter.decides_whole_traces() {
                     let passes = |trace: usize| masks.traces.as_ref().is_none_or(|traces| traces.value(trace));
                     return Ok(of_runs(
@@ -198,18 +198,18 @@ impl Finder {
                 }
                 Ok(of_runs(table.span_count(), runs.iter()).and(&filter.select(table, masks)?.spans))
             }
-            (Self::Pipeline(pipeline), Decided::Pipeline(masks)) => {
+            (Self::Pipeline(pipeline), DecidedMasks::Pipeline(masks)) => {
                 let sets = pipeline.on(table, masks).evaluate(&rows_of(runs))?;
                 let mut rows: Vec<u32> = sets.into_iter().flat_map(|set| set.rows).collect();
                 rows.sort_unstable();
                 Ok(SelectedSpans::Rows(rows))
             }
-            _ => unreachable!("what is decided comes from the finder that asks for it"),
+            _ => unreachable!("what is decided comes from the matcher that asks for it"),
         }
     }
 }
 
-impl Decided {
+impl DecidedMasks {
     /// Traces that may match; `None` for all.
     pub fn traces(&self) -> Option<&BooleanBuffer> {
         match self {

@@ -1,4 +1,4 @@
-//! Reading traces from a source: open it once, open the row groups that matter, then read runs of their spans.
+//! QuerySources traces from a source: open it once, open the row groups that matter, then read runs of their spans.
 //!
 //! Owns which rows are asked for and where they stand in what came back. Does not decide which traces are wanted.
 
@@ -13,7 +13,7 @@ use spans::schema::trace_column;
 use spans::{SpanTable, Traces};
 use storage::source::{Dimensions, Fetched, Projection, RowGroup, Source};
 
-use crate::budget::Budget;
+use crate::engine::budget::Budget;
 use crate::error::Error;
 use crate::mask;
 

@@ -6,53 +6,28 @@ use std::sync::Arc;
 use futures::FutureExt;
 use hashbrown::HashMap;
 use model::{BlockId, TimeRange, TraceId};
-use storage::Telemetry;
-use storage::cache::{ByteCache, Capacity};
 
 use super::listed;
-use crate::concurrent::try_all;
+use crate::engine::concurrent::try_all;
+use crate::engine::parts;
+use crate::engine::parts::PartAt;
+use crate::engine::scan::OpenSource;
+use crate::engine::sources::QuerySources;
+use crate::engine::split_cache::{SplitAtRest, SplitTrace};
 use crate::error::Error;
-use crate::parts::{self, PartAt};
-use crate::reading::Reading;
-use crate::scan::OpenSource;
 
-/// What was found, by the blocks near a range.
-pub(crate) type SplitCache = ByteCache<Arc<[BlockId]>, Arc<SplitAtRest>>;
-
-/// Split traces by id.
-pub(crate) type SplitAtRest = HashMap<TraceId, SplitTrace>;
-
-/// A trace of which several blocks have a part.
-#[derive(Debug, Clone)]
-pub(crate) struct SplitTrace {
-    /// From the start of the earliest part to the end of the latest.
-    pub time_range: TimeRange,
-    pub blocks: Vec<BlockId>,
-}
-
-/// Ranges that are asked about at a time.
-const EXPECTED_RANGES: usize = 8;
-
-pub(crate) fn split_cache(capacity_bytes: u64, telemetry: &Telemetry) -> SplitCache {
-    let bytes_of = |blocks: &Arc<[BlockId]>, traces: &Arc<SplitAtRest>| {
-        let of_trace = |trace: &SplitTrace| size_of::<(TraceId, SplitTrace)>() + size_of_val(trace.blocks.as_slice());
-        size_of_val(&**blocks) + traces.values().map(of_trace).sum::<usize>()
-    };
-    ByteCache::new(&Capacity { name: "split", bytes: capacity_bytes, entries: EXPECTED_RANGES, bytes_of }, telemetry)
-}
-
-impl Reading<'_> {
+impl QuerySources<'_> {
     /// Those near the range that blocks list. What could not be read is left out.
     pub async fn split_at_rest(&self) -> Result<Arc<SplitAtRest>, Error> {
         let mut blocks = self.near(&self.range);
         blocks.retain(|(_, source)| !source.is_live());
         let mut ids: Vec<BlockId> = blocks.iter().map(|(_, source)| source.block_id()).collect();
         ids.sort_unstable();
-        let (key, cache): (Arc<[BlockId]>, _) = (ids.into(), &self.inner.split);
+        let (key, cache): (Arc<[BlockId]>, _) = (ids.into(), &self.engine.split);
         if let Some(known) = cache.get(&key) {
             return Ok(known);
         }
-        let concurrency = self.inner.config.max_concurrent_reads;
+        let concurrency = self.engine.config.max_concurrent_reads;
         let continued = listed(&blocks, concurrency, &self.budget).await?.continued;
         let mut continued: Vec<TraceId> = continued.into_iter().collect();
         continued.sort_unstable();
@@ -73,7 +48,7 @@ impl Reading<'_> {
         let read = |((source, group), traces)| self.when_in(source, group, traces).boxed();
         let reads = by_group.into_iter().map(read).collect();
         let mut split = SplitAtRest::new();
-        for (id, block_id, time_range) in try_all(self.inner.config.max_concurrent_reads, reads).await?.concat() {
+        for (id, block_id, time_range) in try_all(self.engine.config.max_concurrent_reads, reads).await?.concat() {
             let trace = split.entry(id).or_insert(SplitTrace { time_range, blocks: Vec::new() });
             trace.time_range = trace.time_range.union(&time_range);
             trace.blocks.push(block_id);
@@ -88,7 +63,7 @@ impl Reading<'_> {
         group: usize,
         traces: Vec<(TraceId, usize)>,
     ) -> Result<Vec<(TraceId, BlockId, TimeRange)>, Error> {
-        let source = self.sources[source].clone();
+        let source = self.all[source].clone();
         let block_id = source.block_id();
         let read = async {
             let group = OpenSource::open(source).await?.group(group).await?;

@@ -7,11 +7,11 @@ use hashbrown::HashMap;
 use traceql::Field;
 
 use super::super::exemplars::Exemplars;
-use super::super::intervals::Intervals;
-use super::super::query::Limits;
 use super::counted::{Counted, by_number};
 use crate::error::Error;
 use crate::eval::{Cell, Column, Groups, Key};
+use crate::intervals::Intervals;
+use crate::metrics::limits::Limits;
 
 /// Distinct values of a field that are counted. A field with more tells nothing by its values: only its spans are counted.
 const MAX_VALUES: usize = 10_000;
@@ -46,11 +46,11 @@ impl Side {
 
 /// Counts by field and value.
 #[derive(Debug)]
-pub(crate) struct CompareTally {
+pub(crate) struct PartialComparison {
     intervals: usize,
     max_samples: usize,
     samples: usize,
-    fields: HashMap<Field, FieldTally>,
+    fields: HashMap<Field, PartialField>,
     /// By side.
     pub(super) exemplars: Exemplars,
 }
@@ -60,7 +60,7 @@ const SAMPLE_BYTES: usize = 64;
 
 /// Spans that have a field, and those that have each of its values.
 #[derive(Debug)]
-pub(super) struct FieldTally {
+pub(super) struct PartialField {
     pub totals: SlotCounts,
     /// `None` once there are too many.
     pub values: Option<HashMap<Key, SlotCounts>>,
@@ -103,7 +103,7 @@ impl SlotCounts {
     }
 }
 
-impl FieldTally {
+impl PartialField {
     fn new() -> Self {
         Self { totals: SlotCounts::default(), values: Some(HashMap::new()) }
     }
@@ -112,27 +112,27 @@ impl FieldTally {
     pub fn of(column: &Column, rows: &BooleanBuffer, counted: &[Counted], slots: &Range<u32>) -> Self {
         let groups = Groups::of_most(column, rows, MAX_VALUES);
         let group = |row: u32| groups.numbers[row as usize];
-        let mut tally = Self::new();
+        let mut partial = Self::new();
         let mut value: Option<(u32, Key, SlotCounts)> = None;
         for Counted { row: number, slot, spans } in by_number(counted, slots.len(), groups.values.len(), group) {
             let Cell::One(of_group) = &groups.values[number as usize] else { continue };
             let (slot, spans) = (slot + slots.start, u64::from(spans));
-            tally.totals.add(slot, spans);
+            partial.totals.add(slot, spans);
             match &mut value {
                 Some((last, _, counts)) if *last == number => counts.add(slot, spans),
                 _ if groups.left_out.is_some() => {}
                 _ => {
                     let Some(key) = Key::of(of_group) else { continue };
                     let next = (number, key, SlotCounts(vec![(slot, spans)]));
-                    tally.add_value(value.replace(next));
+                    partial.add_value(value.replace(next));
                 }
             }
         }
-        tally.add_value(value);
+        partial.add_value(value);
         if groups.left_out.is_some() {
-            tally.values = None;
+            partial.values = None;
         }
-        tally
+        partial
     }
 
     fn add_value(&mut self, value: Option<(u32, Key, SlotCounts)>) {
@@ -162,7 +162,7 @@ impl FieldTally {
     }
 }
 
-impl CompareTally {
+impl PartialComparison {
     /// About how much memory it takes.
     pub fn memory_bytes(&self) -> usize {
         self.samples * SAMPLE_BYTES + self.exemplars.memory_bytes()
@@ -183,16 +183,16 @@ impl CompareTally {
     }
 
     /// The fields, in the order of their texts, and the exemplars by side.
-    pub(super) fn into_parts(self) -> (Vec<(Field, FieldTally)>, Exemplars) {
-        let mut fields: Vec<(Field, FieldTally)> = self.fields.into_iter().collect();
+    pub(super) fn into_parts(self) -> (Vec<(Field, PartialField)>, Exemplars) {
+        let mut fields: Vec<(Field, PartialField)> = self.fields.into_iter().collect();
         fields.sort_by_cached_key(|(field, _)| field.to_string());
         (fields, self.exemplars)
     }
 
     /// # Errors
     /// [`Error::TooManySamples`] when more numbers are held than may be.
-    pub(super) fn add(&mut self, field: Field, found: FieldTally) -> Result<(), Error> {
-        self.samples += self.fields.entry(field).or_insert_with(FieldTally::new).merge(found);
+    pub(super) fn add(&mut self, field: Field, found: PartialField) -> Result<(), Error> {
+        self.samples += self.fields.entry(field).or_insert_with(PartialField::new).merge(found);
         if self.samples > self.max_samples {
             return Err(Error::TooManySamples { max: self.max_samples });
         }

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::oneshot;
 
-use crate::querier::locked;
+use crate::lock::locked;
 
 /// The turns of the process. Clones share them.
 #[derive(Clone)]

@@ -3,6 +3,8 @@
 //! Owns how the parts of traces that lie in several sources are found and put together; which traces do is in `split.rs`.
 //! What is looked for in them is the affair of each question.
 
+pub(crate) mod split;
+
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -12,17 +14,15 @@ use model::{TimeRange, TraceId};
 use spans::SpanTable;
 use storage::source::{Projection, Source};
 
-use crate::budget::{Budget, Held};
-use crate::concurrent::try_all;
+use self::split::{Listed, SplitTraces};
+use crate::engine::budget::{Budget, Held};
+use crate::engine::concurrent::try_all;
+use crate::engine::matcher::{DecidedMasks, Matcher};
+use crate::engine::parts::PartAt;
+use crate::engine::scan::{FetchedRows, OpenGroup, OpenSource};
+use crate::engine::turns::Turn;
+use crate::engine::{Engine, parts, plan, prune, table_bytes};
 use crate::error::Error;
-use crate::finder::{Decided, Finder};
-use crate::parts::{self, PartAt};
-use crate::plan;
-use crate::prune;
-use crate::querier::Inner;
-use crate::scan::{FetchedRows, OpenGroup, OpenSource};
-use crate::split::{self, Listed, SplitTraces};
-use crate::turns::Turn;
 
 /// Traces that are put together at a time, and the spans from which on they are fewer.
 const WHOLE_TRACES_AT_ONCE: usize = 256;
@@ -31,10 +31,10 @@ const WHOLE_SPANS_AT_ONCE: usize = 1 << 17;
 const MEMORY_BYTES_PER_SPAN: u64 = 2_048;
 
 /// Sources of a query, while it runs.
-pub(crate) struct Reading<'a> {
-    pub inner: &'a Inner,
+pub(crate) struct QuerySources<'a> {
+    pub engine: &'a Engine,
     /// Newest first. Sources are known by their number here.
-    pub sources: Vec<Arc<dyn Source>>,
+    pub all: Vec<Arc<dyn Source>>,
     /// Place of each source in the order in which their spans arrived.
     arrival: Vec<usize>,
     /// What the query asks about.
@@ -42,44 +42,44 @@ pub(crate) struct Reading<'a> {
     pub budget: Arc<Budget>,
 }
 
-impl<'a> Reading<'a> {
-    pub fn new(inner: &'a Inner, budget: Arc<Budget>, sources: Vec<Arc<dyn Source>>, range: TimeRange) -> Self {
+impl<'a> QuerySources<'a> {
+    pub fn new(engine: &'a Engine, budget: Arc<Budget>, sources: Vec<Arc<dyn Source>>, range: TimeRange) -> Self {
         let (arrival, sources): (Vec<_>, Vec<_>) = plan::newest_first_with_arrival(sources).into_iter().unzip();
         budget.plan(plan::metrics(&sources, &range));
-        Self { inner, sources, arrival, range, budget }
+        Self { engine, all: sources, arrival, range, budget }
     }
 
     /// The sources with spans in the range, by number.
     pub fn in_range(&self) -> impl Iterator<Item = (usize, &Arc<dyn Source>)> {
-        self.sources.iter().enumerate().filter(|(_, source)| source.time_range().overlaps(&self.range))
+        self.all.iter().enumerate().filter(|(_, source)| source.time_range().overlaps(&self.range))
     }
 
     /// The sources that may have parts of traces of which a part lies in `range`.
     pub fn near(&self, range: &TimeRange) -> Vec<(usize, Arc<dyn Source>)> {
-        self.numbers_near(range).map(|number| (number, self.sources[number].clone())).collect()
+        self.numbers_near(range).map(|number| (number, self.all[number].clone())).collect()
     }
 
     fn numbers_near(&self, range: &TimeRange) -> impl Iterator<Item = usize> {
-        let range = range.widened(self.inner.config.trace_reach_nanos());
-        (0..self.sources.len()).filter(move |&number| self.sources[number].time_range().overlaps(&range))
+        let range = range.widened(self.engine.config.trace_reach_nanos());
+        (0..self.all.len()).filter(move |&number| self.all[number].time_range().overlaps(&range))
     }
 
     /// Whether sources may have parts of traces after the range.
     pub fn goes_on_after_range(&self) -> bool {
-        let mut ends = self.numbers_near(&self.range).map(|number| self.sources[number].time_range().end_nanos);
+        let mut ends = self.numbers_near(&self.range).map(|number| self.all[number].time_range().end_nanos);
         ends.any(|end_nanos| end_nanos > self.range.end_nanos)
     }
 
     /// Whether sources may have parts of traces before the range.
     pub fn begins_before_range(&self) -> bool {
-        let mut starts = self.numbers_near(&self.range).map(|number| self.sources[number].time_range().start_nanos);
+        let mut starts = self.numbers_near(&self.range).map(|number| self.all[number].time_range().start_nanos);
         starts.any(|start_nanos| start_nanos < self.range.start_nanos)
     }
 
     /// Does CPU-bound work for the query, which ends soon after nobody waits for it any more.
     pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
         let cancellation = self.budget.cancellation.clone();
-        Ok(self.inner.cpu.run(move || cancellation.during(work)).await?)
+        Ok(self.engine.cpu.run(move || cancellation.during(work)).await?)
     }
 
     /// See [`Budget::turn`].
@@ -91,21 +91,21 @@ impl<'a> Reading<'a> {
     /// the others for traces that may match. `keep` takes traces out before each read. `None` when no trace is left.
     pub async fn fetch_candidates(
         &self,
-        finder: &Arc<Finder>,
-        decided: &Arc<Decided>,
+        matcher: &Arc<Matcher>,
+        decided: &Arc<DecidedMasks>,
         group: &OpenGroup,
         wanted: &mut Vec<usize>,
         keep: impl Fn(&mut Vec<usize>) -> Result<(), Error>,
     ) -> Result<Option<FetchedRows>, Error> {
         keep(wanted)?;
-        let first_columns = finder.first_projection().filter(|_| !wanted.is_empty());
+        let first_columns = matcher.first_projection().filter(|_| !wanted.is_empty());
         if let Some(columns) = &first_columns {
             let (fetched, budget) = (group.fetch(wanted, columns).await?, self.budget.clone());
-            let (finder, decided, traces) = (finder.clone(), decided.clone(), wanted.clone());
+            let (matcher, decided, traces) = (matcher.clone(), decided.clone(), wanted.clone());
             let narrow = move || {
                 let rows = fetched.decode(&budget)?;
                 let runs = rows.runs(&traces)?;
-                let candidates = finder.narrow(&rows.table, &runs, &decided)?;
+                let candidates = matcher.narrow(&rows.table, &runs, &decided)?;
                 Ok::<_, Error>(candidates.into_iter().map(|run| runs[run].trace).collect())
             };
             *wanted = self.run(narrow).await??;
@@ -114,14 +114,14 @@ impl<'a> Reading<'a> {
         if wanted.is_empty() {
             return Ok(None);
         }
-        let fetched = group.fetch(wanted, &finder.projection()).await?;
+        let fetched = group.fetch(wanted, &matcher.projection()).await?;
         Ok(Some(if first_columns.is_some() { fetched.of_known_spans() } else { fetched }))
     }
 
     /// Traces near the range of which several sources have parts; none when the finder finds nothing anywhere.
-    pub async fn split_traces(&self, finder: &Finder) -> Result<SplitTraces, Error> {
+    pub async fn split_traces(&self, matcher: &Matcher) -> Result<SplitTraces, Error> {
         let sources = self.near(&self.range);
-        if sources.len() < 2 || prune::is_nowhere(&sources, finder, self.inner.config.max_concurrent_reads).await? {
+        if sources.len() < 2 || prune::is_nowhere(&sources, matcher, self.engine.config.max_concurrent_reads).await? {
             return Ok(SplitTraces::default());
         }
         self.all_split_traces().await
@@ -139,7 +139,7 @@ impl<'a> Reading<'a> {
         ids: &HashSet<TraceId>,
         range: &TimeRange,
     ) -> Result<HashMap<TraceId, Vec<PartAt>>, Error> {
-        let (sources, concurrency) = (self.near(range), self.inner.config.max_concurrent_reads);
+        let (sources, concurrency) = (self.near(range), self.engine.config.max_concurrent_reads);
         let Listed { continued, unlisted } = split::listed(&sources, concurrency, &self.budget).await?;
         let (unlisted, listing): (Vec<_>, Vec<_>) =
             sources.into_iter().partition(|(number, _)| unlisted.contains(number));
@@ -159,11 +159,11 @@ impl<'a> Reading<'a> {
     pub async fn open(&self, by_trace: HashMap<TraceId, Vec<PartAt>>) -> Result<Parts, Error> {
         let wanted: HashSet<(usize, usize)> = by_trace.values().flatten().map(PartAt::group).collect();
         let open = |(source, group): (usize, usize)| {
-            let opening = OpenSource::open(self.sources[source].clone());
+            let opening = OpenSource::open(self.all[source].clone());
             async move { Ok(((source, group), opening.await?.group(group).await?)) }.boxed()
         };
-        let groups = try_all(self.inner.config.max_concurrent_reads, wanted.into_iter().map(open).collect()).await?;
-        let fitting = self.inner.config.max_memory_bytes_per_query / MEMORY_BYTES_PER_SPAN;
+        let groups = try_all(self.engine.config.max_concurrent_reads, wanted.into_iter().map(open).collect()).await?;
+        let fitting = self.engine.config.max_memory_bytes_per_query / MEMORY_BYTES_PER_SPAN;
         let spans_at_once =
             usize::try_from(fitting).map_or(WHOLE_SPANS_AT_ONCE, |spans| spans.min(WHOLE_SPANS_AT_ONCE));
         Ok(Parts { by_trace, groups: groups.into_iter().collect(), spans_at_once })
@@ -188,10 +188,10 @@ impl<'a> Reading<'a> {
             self.read_group_whole(&parts.groups[&at], traces, columns).boxed()
         };
         let tables = by_group.into_iter().map(read).collect();
-        let tables = try_all(self.inner.config.max_concurrent_reads, tables).await?;
+        let tables = try_all(self.engine.config.max_concurrent_reads, tables).await?;
         let (tables, held): (Vec<SpanTable>, Vec<Held>) = tables.into_iter().flatten().unzip();
         // until they are together there are the parts and the whole
-        let whole_held = self.budget.hold(tables.iter().map(parts::memory_bytes).sum())?;
+        let whole_held = self.budget.hold(tables.iter().map(table_bytes::memory_bytes).sum())?;
         let table = self.run(move || parts::put_together(&tables)).await??;
         drop(held);
         Ok(WholeTraces { table, _held: whole_held })
@@ -211,7 +211,7 @@ impl<'a> Reading<'a> {
         let Some(table) = self.budget.if_readable(group.source.source.block_id(), read).await? else {
             return Ok(None);
         };
-        let held = self.budget.hold(parts::memory_bytes(&table))?;
+        let held = self.budget.hold(table_bytes::memory_bytes(&table))?;
         Ok(Some((table, held)))
     }
 }

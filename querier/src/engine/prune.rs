@@ -8,10 +8,10 @@ use futures::FutureExt;
 use storage::source::Source;
 use traceql::{Condition, Conditions};
 
-use crate::concurrent::try_all;
+use crate::engine::concurrent::try_all;
+use crate::engine::matcher::Matcher;
 use crate::error::Error;
 use crate::eval::FieldUse;
-use crate::finder::Finder;
 use crate::mask;
 
 /// For each filter the traces that may match, as far as the source can say.
@@ -30,18 +30,18 @@ impl Pruned {
     }
 
     /// True if a finder, whose conditions were asked about, finds nothing in the source.
-    pub fn leaves_nothing(&self, finder: &Finder) -> bool {
-        is_none_left(finder.possible(&|filter| self.anywhere(filter)).as_ref())
+    pub fn leaves_nothing(&self, matcher: &Matcher) -> bool {
+        is_none_left(matcher.possible(&|filter| self.anywhere(filter)).as_ref())
     }
 
     /// The traces of a part of the source that a finder may find; `None` for all.
-    pub fn traces_of(&self, finder: &Finder, part: &Range<usize>) -> Option<BooleanBuffer> {
-        finder.possible(&|filter| self.traces(filter, part))
+    pub fn traces_of(&self, matcher: &Matcher, part: &Range<usize>) -> Option<BooleanBuffer> {
+        matcher.possible(&|filter| self.traces(filter, part))
     }
 
     /// True if a finder finds nothing in a part of the source.
-    pub fn leaves_nothing_of(&self, finder: &Finder, part: &Range<usize>) -> bool {
-        is_none_left(self.traces_of(finder, part).as_ref())
+    pub fn leaves_nothing_of(&self, matcher: &Matcher, part: &Range<usize>) -> bool {
+        is_none_left(self.traces_of(matcher, part).as_ref())
     }
 
     /// Whether a trace of the source may match a filter: one bit, or `None` for "perhaps".
@@ -63,10 +63,10 @@ impl Pruned {
 /// Whether a finder finds nothing, wherever in the sources the spans of a trace lie.
 pub(crate) async fn is_nowhere(
     sources: &[(usize, Arc<dyn Source>)],
-    finder: &Finder,
+    matcher: &Matcher,
     concurrency: usize,
 ) -> Result<bool, Error> {
-    let conditions: Vec<Conditions> = finder.conditions().iter().map(of_single_spans).collect();
+    let conditions: Vec<Conditions> = matcher.conditions().iter().map(of_single_spans).collect();
     let ask = |(_, source): &(usize, Arc<dyn Source>)| {
         let (source, conditions) = (source.clone(), &conditions);
         let ask = async move {
@@ -82,7 +82,7 @@ pub(crate) async fn is_nowhere(
         let of_sources = pruned.iter().flatten().map(|pruned| pruned.anywhere(filter));
         of_sources.reduce(|left, right| Some(&left? | &right?)).flatten()
     };
-    Ok(is_none_left(finder.possible(&anywhere).as_ref()))
+    Ok(is_none_left(matcher.possible(&anywhere).as_ref()))
 }
 
 /// The conditions that hold for a span whatever of its trace lies beside it.

@@ -2,19 +2,18 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, UInt32Array};
+use arrow::array::UInt32Array;
 use arrow::compute::take_record_batch;
-use arrow::datatypes::DataType;
 use futures::FutureExt;
 use hashbrown::HashMap;
 use model::TraceId;
 use spans::{Copies, SpanTable};
 use storage::source::{Projection, Source, TraceAt};
 
-use crate::budget::Budget;
-use crate::concurrent::try_all;
+use crate::engine::budget::Budget;
+use crate::engine::concurrent::try_all;
+use crate::engine::scan::{FetchedRows, OpenGroup};
 use crate::error::Error;
-use crate::scan::{FetchedRows, OpenGroup};
 
 /// Where a part of a trace lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,25 +81,6 @@ pub(crate) fn decode_whole(fetched: FetchedRows, traces: &[usize], budget: &Budg
     let indices = UInt32Array::from_iter_values(traces.iter().map(|&trace| trace as u32));
     let traces = take_record_batch(&table.traces, &indices)?;
     Ok(SpanTable { spans: spans::with_absent_columns(&table.spans)?, traces, ..table }.renumbered()?)
-}
-
-/// About how much memory the spans of a table take. Texts that a column has once and names by number are not counted:
-/// they are shared with what was read.
-pub(crate) fn memory_bytes(table: &SpanTable) -> usize {
-    table.spans.columns().iter().map(|column| array_bytes(column)).sum()
-}
-
-fn array_bytes(array: &dyn Array) -> usize {
-    if let Some(list) = array.as_list_opt::<i32>() {
-        let offsets = list.value_offsets();
-        let values = list.values().slice(offsets[0] as usize, (offsets[offsets.len() - 1] - offsets[0]) as usize);
-        return size_of_val(offsets) + array_bytes(&values);
-    }
-    match (array.as_struct_opt(), array.data_type()) {
-        (Some(fields), _) => fields.columns().iter().map(|column| array_bytes(column)).sum(),
-        (None, DataType::Dictionary(key, _)) => array.len() * key.primitive_width().unwrap_or_default(),
-        (None, _) => array.to_data().get_slice_memory_size().unwrap_or_default(),
-    }
 }
 
 /// One table from the parts; copies of spans are left out.

@@ -17,8 +17,8 @@ use std::sync::{Arc, Mutex, Weak};
 use futures::FutureExt;
 use model::TenantId;
 
-use crate::querier::locked;
-use crate::turns::{QueryTurns, Turn, Turns};
+use crate::engine::turns::{QueryTurns, Turn, Turns};
+use crate::lock::locked;
 
 /// The places of scans, shared out among tenants like the turns of row groups among queries.
 #[derive(Debug)]

@@ -21,65 +21,45 @@ use traceql::{Field, FieldExpr};
 
 use super::accumulators::Accumulators;
 use super::exemplars::{Candidate, Exemplars, Lowest, NO_SERIES, lowest_rows};
-use super::finish;
+use super::finish::{self, Finish};
 use super::group_codes::GroupCodes;
-use super::intervals::Intervals;
-use super::query::Limits;
+use super::partial_series::PartialSeries;
 use super::timeline::{TIME_COLUMNS, Timeline, primitive};
 use super::values::{BUCKET_COUNT, Form, Values, with_bucket};
 use crate::answer::Series;
-use crate::cancellation;
+use crate::engine::selection::SelectedSpans;
 use crate::error::Error;
 use crate::eval::{
     Cell, Column, DimensionMasks, Evaluation, FieldUse, Filter, Groups, Home, Key, group_if_missing, home,
 };
-use crate::search::render;
-use crate::selection::SelectedSpans;
+use crate::intervals::Intervals;
+use crate::metrics::limits::Limits;
 use crate::series::{Fold, SeriesKey, SeriesSet};
+use crate::{cancellation, shown};
 
 /// One of the functions, compiled.
 #[derive(Debug)]
-pub(crate) struct SeriesMeter {
+pub(crate) struct SeriesAggregator {
     fold: Fold,
-    value: Option<MeteredField>,
-    by: Vec<MeteredField>,
+    value: Option<AggregatedField>,
+    by: Vec<AggregatedField>,
     finish: Finish,
     field_use: FieldUse,
 }
 
-/// How numbers become the series of the answer.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Finish {
-    /// Divided by the seconds of an interval.
-    Rate,
-    /// As they are; ungrouped series have the function's name as their label.
-    Named(&'static str),
-    /// Counts by bucket.
-    Histogram,
-    /// From counts by bucket.
-    Quantiles(Vec<f64>),
-}
-
 /// A field with its text.
 #[derive(Debug)]
-pub(crate) struct MeteredField {
+pub(crate) struct AggregatedField {
     pub label: String,
     field: Field,
     expr: Filter,
 }
 
-/// Numbers of series, and spans that stand for others.
-#[derive(Debug, Clone)]
-pub(crate) struct SeriesTally {
-    pub set: SeriesSet,
-    pub exemplars: Exemplars,
-}
-
-impl SeriesMeter {
+impl SeriesAggregator {
     pub fn compile(fold: Fold, value: Option<&Field>, by: &[Field], finish: Finish) -> Result<Self, Error> {
         let field_use = FieldUse::of(by.iter().chain(value));
-        let value = value.map(MeteredField::compile).transpose()?;
-        let by = by.iter().map(MeteredField::compile).collect::<Result<_, Error>>()?;
+        let value = value.map(AggregatedField::compile).transpose()?;
+        let by = by.iter().map(AggregatedField::compile).collect::<Result<_, Error>>()?;
         Ok(Self { fold, value, by, finish, field_use })
     }
 
@@ -93,8 +73,8 @@ impl SeriesMeter {
         projection
     }
 
-    pub fn nothing(&self, intervals: &Intervals, limits: &Limits) -> SeriesTally {
-        SeriesTally {
+    pub fn nothing(&self, intervals: &Intervals, limits: &Limits) -> PartialSeries {
+        PartialSeries {
             set: SeriesSet::new(self.fold, intervals.count(), limits.max_samples),
             exemplars: Exemplars::new(limits.max_exemplars),
         }
@@ -106,12 +86,12 @@ impl SeriesMeter {
         selected: &SelectedSpans,
         intervals: &Intervals,
         limits: &Limits,
-    ) -> Result<SeriesTally, Error> {
+    ) -> Result<PartialSeries, Error> {
         let timeline = Timeline::of(table, intervals)?;
         let mut batch = Batch { table, timeline, selected: selected.simplified(table.span_count()) };
-        let mut tally = self.nothing(intervals, limits);
+        let mut partial = self.nothing(intervals, limits);
         if !batch.has_spans() {
-            return Ok(tally);
+            return Ok(partial);
         }
         let nothing = DimensionMasks::NONE;
         let evaluation = Evaluation::new(table, &nothing)?;
@@ -121,27 +101,27 @@ impl SeriesMeter {
             batch.leave_only(&with_bucket);
         }
         if !batch.has_spans() {
-            return Ok(tally);
+            return Ok(partial);
         }
         let held = batch.timeline.intervals.clone();
-        tally.set = SeriesSet::within(self.fold, intervals.count(), held.clone(), limits.max_samples);
+        partial.set = SeriesSet::within(self.fold, intervals.count(), held.clone(), limits.max_samples);
         let mut groups = Grouping::of(&self.by, buckets, &evaluation, &batch)?;
         if groups.codes.count().saturating_mul(held.len()) > MAX_SPARSE_CELLS {
             groups.codes.keep_occurring(batch.timeline.runs(), &batch.selected);
-            tally.set.check_room(groups.codes.count())?;
+            partial.set.check_room(groups.codes.count())?;
         }
         let numbers = values.as_ref().map_or(&[][..], |values| &values.numbers);
         let accumulators = Accumulators::of(self.fold, &batch.timeline, &batch.selected, &groups.codes, numbers);
         let mut series_of_code = vec![NO_SERIES; groups.codes.count()];
         for code in accumulators.occurring() {
             limits.cancellation.count_work(1)?;
-            series_of_code[code as usize] = tally.set.push(groups.key(code), accumulators.cells(code))?;
+            series_of_code[code as usize] = partial.set.push(groups.key(code), accumulators.cells(code))?;
         }
         if limits.max_exemplars > 0 {
-            tally.add_exemplars(&batch, intervals, &groups.codes, &series_of_code, values.as_ref());
-            tally.exemplars.label(|rows| render::values_of(table, &limits.exemplar_labels, rows))?;
+            partial.add_exemplars(&batch, intervals, &groups.codes, &series_of_code, values.as_ref());
+            partial.exemplars.label(|rows| shown::values_of(table, &limits.exemplar_labels, rows))?;
         }
-        Ok(tally)
+        Ok(partial)
     }
 
     /// The values of the spans; spans without a number are taken out.
@@ -170,15 +150,15 @@ impl SeriesMeter {
         matches!(of, Some(Field::Intrinsic(Duration | TraceDuration | EventTimeSinceStart)))
     }
 
-    pub fn finish(&self, tally: SeriesTally, intervals: &Intervals) -> Vec<Series> {
+    pub fn finish(&self, partial: PartialSeries, intervals: &Intervals) -> Vec<Series> {
         let by: Vec<&str> = self.by.iter().map(|field| field.label.as_str()).collect();
         let bucket_unit = if self.is_of_durations() { 1e9 } else { 1.0 };
         let is_count = self.fold == Fold::Count && !self.is_in_buckets();
-        finish::Labels { by: &by, bucket_unit }.series(tally, &self.finish, is_count, intervals)
+        finish::Labels { by: &by, bucket_unit }.series(partial, &self.finish, is_count, intervals)
     }
 }
 
-impl MeteredField {
+impl AggregatedField {
     fn compile(field: &Field) -> Result<Self, Error> {
         let expr = Filter::compile(&FieldExpr::Field(field.clone()))?;
         Ok(Self { label: field.to_string(), field: field.clone(), expr })
@@ -218,14 +198,7 @@ impl MeteredField {
     }
 }
 
-impl SeriesTally {
-    /// Adds another part, whose first interval is that of this number here.
-    pub fn merge(&mut self, other: Self, first_interval: usize) -> Result<(), Error> {
-        let numbers = self.set.merge(other.set, first_interval)?;
-        self.exemplars.merge(other.exemplars, &numbers, first_interval, self.set.len());
-        Ok(())
-    }
-
+impl PartialSeries {
     /// Keeps spans of each series that may become exemplars.
     fn add_exemplars(
         &mut self,
@@ -257,10 +230,6 @@ impl SeriesTally {
                 series_count,
             );
         }
-    }
-
-    pub fn memory_bytes(&self) -> usize {
-        self.set.memory_bytes() + self.exemplars.memory_bytes()
     }
 }
 
@@ -304,7 +273,7 @@ struct Grouping {
 
 impl Grouping {
     fn of(
-        by: &[MeteredField],
+        by: &[AggregatedField],
         buckets: Option<Vec<u32>>,
         evaluation: &Evaluation<'_>,
         batch: &Batch<'_>,

@@ -7,7 +7,7 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
 use super::*;
-use crate::querier::locked;
+use crate::lock::locked;
 use crate::testing::{Gated, querier, service, source, span, trace_id};
 
 /// Fields of the lines that were logged, by name. For the whole process, because what a thread alone listens to may be
@@ -27,7 +27,7 @@ impl Lines {
 
 impl Subscriber for Lines {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target() == "querier::question"
+        metadata.target() == "querier::query_log"
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {
@@ -124,20 +124,20 @@ fn every_question_has_words() {
         min_duration: Some(std::time::Duration::from_millis(5)),
         max_duration: None,
     };
-    let by_tags = Question::search(&tenant, &SearchRequest { filter: tags, ..search("") });
+    let by_tags = QueryLog::search(&tenant, &SearchRequest { filter: tags, ..search("") });
     assert_eq!(by_tags.text, "a=b minDuration=5ms");
     let query = Some("{ span.b = 1 }".to_owned());
     let names = TagNamesRequest { scope: TagScope::All, range: TimeRange::ALL, query: query.clone(), limit: None };
-    assert_eq!(Question::tag_names(&tenant, &names).text, "names of scope all where { span.b = 1 }");
+    assert_eq!(QueryLog::tag_names(&tenant, &names).text, "names of scope all where { span.b = 1 }");
     let tag = Tag::Field(traceql::parse_field("span.a").unwrap());
     let values = TagValuesRequest { tag, range: TimeRange::ALL, query: None, limit: None, max_stale_sources: None };
-    assert_eq!(Question::tag_values(&tenant, &values).text, "values of span.a");
+    assert_eq!(QueryLog::tag_values(&tenant, &values).text, "values of span.a");
 }
 
 #[test]
 fn long_texts_are_cut_between_characters() {
     for (text, kept) in [("é".repeat(512), 1024), (format!("x{}", "é".repeat(512)), 1023), ("x".repeat(2000), 1024)] {
-        let logged = Question::search(&TenantId::single(), &search(&text)).text;
+        let logged = QueryLog::search(&TenantId::single(), &search(&text)).text;
         let expected = if text.len() > MAX_LOGGED_BYTES { format!("{}…", &text[..kept]) } else { text };
         assert_eq!(logged, expected);
     }

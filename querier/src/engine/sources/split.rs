@@ -14,13 +14,11 @@ use spans::Traces;
 use storage::source::Source;
 use storage::{TraceHash, TraceIds};
 
-use crate::budget::Budget;
-use crate::concurrent::try_all;
+use crate::engine::budget::Budget;
+use crate::engine::concurrent::try_all;
+use crate::engine::scan::OpenSource;
+use crate::engine::sources::QuerySources;
 use crate::error::Error;
-use crate::reading::Reading;
-use crate::scan::OpenSource;
-
-pub(crate) use at_rest::{SplitAtRest, SplitCache, SplitTrace, split_cache};
 
 /// Looking a trace up in a block costs about as much as going past so many of its traces.
 const LOOK_UP_COST: usize = 16;
@@ -74,7 +72,7 @@ pub(crate) async fn listed(
     Ok(listed)
 }
 
-impl Reading<'_> {
+impl QuerySources<'_> {
     /// Traces near the range of which several sources have parts.
     pub async fn all_split_traces(&self) -> Result<SplitTraces, Error> {
         let sources = self.near(&self.range);
@@ -82,7 +80,7 @@ impl Reading<'_> {
             return Ok(SplitTraces::default());
         }
         let Listed { continued, unlisted } =
-            listed(&sources, self.inner.config.max_concurrent_reads, &self.budget).await?;
+            listed(&sources, self.engine.config.max_concurrent_reads, &self.budget).await?;
         let mut split = SplitTraces { ids: continued, ..SplitTraces::default() };
         if !unlisted.is_empty() {
             self.add_split_with(&unlisted, &sources, &mut split).await?;
@@ -100,7 +98,7 @@ impl Reading<'_> {
         let (of_unlisted, mut others): (Vec<_>, Vec<_>) =
             sources.iter().partition(|(number, _)| unlisted.contains(number));
         // what lies further from them than other parts are looked for has none: mostly all but the newest blocks
-        let reach_nanos = self.inner.config.trace_reach_nanos();
+        let reach_nanos = self.engine.config.trace_reach_nanos();
         let around = |(_, source): &(usize, Arc<dyn Source>)| source.time_range().widened(reach_nanos);
         let near: Vec<TimeRange> = of_unlisted.iter().map(|source| around(source)).collect();
         others.retain(|(_, source)| near.iter().any(|range| range.overlaps(&source.time_range())));
@@ -108,7 +106,7 @@ impl Reading<'_> {
         let hashes: Arc<[TraceHash]> = ascending(&of_unlisted).into();
         let mut all: HashSet<TraceHash> = repeated(&hashes).collect();
         let reads = others.iter().map(|source| self.shared_with(&hashes, source).boxed()).collect();
-        for (block_id, shared) in try_all(self.inner.config.max_concurrent_reads, reads).await? {
+        for (block_id, shared) in try_all(self.engine.config.max_concurrent_reads, reads).await? {
             all.extend(&shared);
             split.shared.insert(block_id, shared);
         }
@@ -118,7 +116,7 @@ impl Reading<'_> {
             let rows: Vec<u32> = all.iter().flat_map(|hash| ids.find(*hash)).collect();
             if !rows.is_empty() {
                 self.add_ids(*number, &rows, &mut split.ids).await?;
-                split.shared.insert(self.sources[*number].block_id(), shared(&all, ids));
+                split.shared.insert(self.all[*number].block_id(), shared(&all, ids));
             }
         }
         Ok(())
@@ -135,7 +133,7 @@ impl Reading<'_> {
             .boxed()
         };
         let reads = sources.iter().map(|source| read(source)).collect();
-        Ok(try_all(self.inner.config.max_concurrent_reads, reads).await?.into_iter().flatten().collect())
+        Ok(try_all(self.engine.config.max_concurrent_reads, reads).await?.into_iter().flatten().collect())
     }
 
     /// Those of some hashes, ascending, that a source has; none of a damaged one. What is read of the source is let go
@@ -155,7 +153,7 @@ impl Reading<'_> {
 
     /// Adds the ids of some traces of a source, counted through its row groups, ascending.
     async fn add_ids(&self, number: usize, rows: &[u32], ids: &mut HashSet<TraceId>) -> Result<(), Error> {
-        let source = self.sources[number].clone();
+        let source = self.all[number].clone();
         let block_id = source.block_id();
         let add = async {
             let source = OpenSource::open(source).await?;

@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 
 use crate::config::Config;
 use crate::error::Error;
-use crate::querier::locked;
+use crate::lock::locked;
 
 /// The account of the process. Clones share it.
 #[derive(Debug, Clone)]

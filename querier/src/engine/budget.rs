@@ -18,12 +18,12 @@ use tracing::{debug, warn};
 use crate::answer::QueryMetrics;
 use crate::cancellation::Cancellation;
 use crate::config::Config;
+use crate::engine::memory::{Account, Memory};
+use crate::engine::scans::{ScanPlace, Scans};
+use crate::engine::table_bytes;
+use crate::engine::turns::{QueryTurns, Turn, Turns};
 use crate::error::Error;
-use crate::memory::{Account, Memory};
-use crate::parts;
-use crate::querier::locked;
-use crate::scans::{ScanPlace, Scans};
-use crate::turns::{QueryTurns, Turn, Turns};
+use crate::lock::locked;
 
 /// What all queries of the process share.
 #[derive(Debug)]
@@ -102,7 +102,7 @@ impl Budget {
     /// # Errors
     /// As [`count_read`](Self::count_read).
     pub fn count_read_again(&self, bytes: u64, table: &SpanTable) -> Result<(), Error> {
-        self.count_inspected(parts::memory_bytes(table));
+        self.count_inspected(table_bytes::memory_bytes(table));
         self.count_backend(bytes);
         let read = self.read_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         if read > self.max_bytes { Err(Error::TooManyBytes { read, max: self.max_bytes }) } else { Ok(()) }
@@ -307,6 +307,6 @@ mod tests {
         let error = budget.count_read(1, &table).unwrap_err();
         assert!(error.to_string().contains("read 11 bytes of blocks, more than the 10 "), "{error}");
         let spent = budget.spent();
-        assert_eq!((spent.inspected_spans, spent.inspected_bytes), (2, 2 * parts::memory_bytes(&table) as u64));
+        assert_eq!((spent.inspected_spans, spent.inspected_bytes), (2, 2 * table_bytes::memory_bytes(&table) as u64));
     }
 }

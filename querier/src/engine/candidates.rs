@@ -5,23 +5,23 @@ use std::sync::Arc;
 use arrow::buffer::BooleanBuffer;
 use model::TimeRange;
 
+use crate::engine::matcher::{DecidedMasks, Matcher};
+use crate::engine::prune::Pruned;
+use crate::engine::scan::OpenGroup;
 use crate::error::Error;
-use crate::finder::{Decided, Finder};
-use crate::prune::Pruned;
-use crate::scan::OpenGroup;
 
 /// What the small tables of a row group say of a query, and its traces that may match and overlap the range, ascending:
 /// work for the pool.
 pub(crate) fn candidates(
     group: &OpenGroup,
-    finder: &Arc<Finder>,
+    matcher: &Arc<Matcher>,
     pruned: &Pruned,
     range: &TimeRange,
-) -> impl FnOnce() -> Result<(Arc<Decided>, Vec<usize>), Error> + Send + 'static {
-    let possible = pruned.traces_of(finder, &group.row_group().traces);
-    let (group, finder, range) = (group.clone(), finder.clone(), *range);
+) -> impl FnOnce() -> Result<(Arc<DecidedMasks>, Vec<usize>), Error> + Send + 'static {
+    let possible = pruned.traces_of(matcher, &group.row_group().traces);
+    let (group, matcher, range) = (group.clone(), matcher.clone(), *range);
     move || {
-        let decided = finder.on_dimensions(&group.small_tables())?;
+        let decided = matcher.on_dimensions(&group.small_tables())?;
         let traces = left(&group, &decided, possible.as_ref(), &range)?;
         Ok((Arc::new(decided), traces))
     }
@@ -29,7 +29,7 @@ pub(crate) fn candidates(
 
 fn left(
     group: &OpenGroup,
-    decided: &Decided,
+    decided: &DecidedMasks,
     possible: Option<&BooleanBuffer>,
     range: &TimeRange,
 ) -> Result<Vec<usize>, Error> {

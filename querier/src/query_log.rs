@@ -9,7 +9,7 @@ use model::{TenantId, TimeRange, TraceId};
 use tracing::{Span, info, info_span};
 
 use crate::answer::Answer;
-use crate::budget::Budget;
+use crate::engine::budget::Budget;
 use crate::error::Error;
 use crate::request::{
     MetricsRequest, SearchFilter, SearchRequest, SpanSubset, Tag, TagNamesRequest, TagScope, TagValuesRequest,
@@ -21,14 +21,14 @@ const MAX_LOGGED_BYTES: usize = 1024;
 
 /// What is asked, in words for the log.
 #[derive(Debug)]
-pub(crate) struct Question {
+pub(crate) struct QueryLog {
     operation: Operation,
     tenant: TenantId,
     text: String,
     range: TimeRange,
 }
 
-impl Question {
+impl QueryLog {
     pub fn trace(tenant: &TenantId, id: TraceId, range: Option<TimeRange>, subset: Option<&SpanSubset>) -> Self {
         let text = match subset {
             Some(subset) => format!("{id} where {{ {} }}", subset.filter),
@@ -99,9 +99,9 @@ fn cut(text: &mut String) {
     }
 }
 
-/// A question that is being answered. Dropping it ends it, as canceled unless [`Running::ended`] was called.
-pub(crate) struct Running {
-    question: Question,
+/// A question that is being answered. Dropping it ends it, as canceled unless [`QueryGuard::ended`] was called.
+pub(crate) struct QueryGuard {
+    question: QueryLog,
     budget: Arc<Budget>,
     telemetry: Telemetry,
     started: Instant,
@@ -110,8 +110,8 @@ pub(crate) struct Running {
     error: Option<String>,
 }
 
-impl Running {
-    pub fn start(question: Question, budget: Arc<Budget>, telemetry: Telemetry) -> Self {
+impl QueryGuard {
+    pub fn start(question: QueryLog, budget: Arc<Budget>, telemetry: Telemetry) -> Self {
         Self { question, budget, telemetry, started: Instant::now(), outcome: "canceled", results: 0, error: None }
     }
 
@@ -128,10 +128,10 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for QueryGuard {
     fn drop(&mut self) {
         let spent = self.budget.spent();
-        let Question { operation, tenant, text, range } = &self.question;
+        let QueryLog { operation, tenant, text, range } = &self.question;
         self.telemetry.count(*operation, tenant, self.outcome, &spent);
         info!(
             operation = operation.name(),
