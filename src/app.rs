@@ -1,9 +1,12 @@
 //! Wiring: builds the parts, hands them to each other, and stops them in order.
 
+mod cluster;
+
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use api::{Addresses, Edge, Servers};
 use generator::Generator;
 use generator::remote_write::RemoteWrite;
@@ -22,12 +25,13 @@ use storage::lock::DataDirLock;
 use storage::paths::DataDir;
 use storage::retention::Retention;
 use storage::trace_mapper::TraceMapper;
-use storage::view::LocalViews;
+use storage::view::{LocalViews, Views};
 use storage::wal::Log;
 use storage::{Telemetry, manifest, objects};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::app::cluster::Cluster;
 use crate::config::{Config, Generated};
 use crate::generating::{self, Counting, now_nanos};
 use crate::reload::LimitReloader;
@@ -43,7 +47,10 @@ const GENERATOR_STOP_TIMEOUT: Duration = Duration::from_secs(1);
 /// A running mosso.
 pub struct App {
     addresses: Addresses,
-    ingester: Ingester,
+    /// None in a process that takes no spans.
+    ingester: Option<Ingester>,
+    /// None in a process that is alone on its store.
+    cluster: Option<Cluster>,
     stop_serving: CancellationToken,
     serving: Tasks,
     /// Polls manifests, makes trace maps, drops what has expired, deletes what has no name; each may stop at any point.
@@ -54,7 +61,7 @@ pub struct App {
     memory_budget_bytes: u64,
     /// Counts spans until the last has come.
     generating: Tasks,
-    _lock: DataDirLock,
+    _lock: Option<DataDirLock>,
 }
 
 impl App {
@@ -65,93 +72,132 @@ impl App {
     /// When the data folder cannot be used, an address cannot be bound, or stored data cannot be opened.
     pub async fn start(config: &Config) -> Result<Self> {
         let mut registry = Registry::default();
+        let target = config.target();
         let (cpu, background) = (CpuPool::of_all_cores(), CpuPool::in_background());
-        let memory = config.memory_budget(cpu.threads());
+        let mut memory = config.memory_budget(cpu.threads());
+        let peer_table_bytes = config.take_for_peers(&mut memory.parts);
         memory.log();
         config.warn_of_memory(&memory.parts);
         memory.register(&mut registry);
         let config = &config.clone().with_parts(&memory.parts);
         let servers = Servers::bind(&config.api()).await?;
-        let dir = config.storage.trace.data_dir(&config.data_dir);
-        let lock = DataDirLock::acquire(&dir)?;
+        let dir = config.folders();
+        let lock = target.takes_spans().then(|| DataDirLock::acquire(&dir)).transpose()?;
         let telemetry = Telemetry::register(&mut registry);
         let (objects, manifests) = open_store(&config.storage.trace, &dir, telemetry.clone())
             .await
             .with_context(|| format!("open {}", config.storage.trace.store_name()))?;
         let cache = BlockCache::of(&config.storage.trace, &telemetry);
         let objects = objects::cached(objects, cache.clone());
-        let storage = ingester::Storage {
-            objects: objects.clone(),
-            manifests: manifests.clone(),
-            cpu: background.clone(),
-            telemetry: telemetry.clone(),
-            lineage: Arc::new(Lineage::open(&dir)?),
-            puts_may_be_late: config.storage.trace.backend.is_remote(),
-            cache: cache.clone(),
-            trace_reach: Duration::from_secs(config.querier().trace_reach_seconds),
+        let lineage = target.takes_spans().then(|| Lineage::open(&dir).map(Arc::new)).transpose()?;
+        let mut cluster = match config.cluster.enabled {
+            true => Some(
+                Cluster::join(config, objects.clone(), manifests.clone(), lineage.clone(), &background)
+                    .await
+                    .context("join the cluster")?,
+            ),
+            false => None,
         };
-        let log = Log::open(dir.wal_dir())?;
         let limits = Arc::new(TenantLimits::new(config.tenant_limits()?));
         let limit_reloader = LimitReloader::new(config.clone(), limits.clone(), &mut registry);
         let Generated { config: generated, remote_write } = config.generator()?;
         let generator = Arc::new(Generator::new(generated, generating::instance(), now_nanos(), &mut registry)?);
-        let is_generating = generator.config().is_on();
+        let is_generating = target.takes_spans() && generator.config().is_on();
         let remote_write = is_generating
             .then(|| RemoteWrite::open(&remote_write, &config.generator_dir(), &mut registry))
             .transpose()
             .context("open the queues of series that are sent")?;
         let (feed, live_spans) = is_generating.then(|| Feed::new(generator.config().collection_interval)).unzip();
-        let ingester =
-            Ingester::open_feeding(config.ingester(), log, storage, limits.clone(), feed, &mut registry).await?;
-        let retention = Retention::new(manifests.clone(), limits.clone(), telemetry.clone());
-        let collector = Collector::new(manifests.clone(), objects.clone(), config.garbage_grace(), telemetry.clone());
-        let poll_period = config.storage.trace.blocklist_poll.get();
-        let poller = manifest::Poller::new(manifests.clone(), poll_period, telemetry.clone());
-        let compactor = Compactor::new(
-            manifests.clone(),
-            objects.clone(),
-            background.clone(),
-            &config.compaction(),
-            telemetry.clone(),
-        )
-        .within(memory.parts.compaction);
-        let trace_mapper =
-            TraceMapper::new(manifests.clone(), objects.clone(), background.clone(), cache.clone(), telemetry.clone())
-                .within(memory.parts.trace_maps);
-        let views = LocalViews { live: Arc::new(ingester.clone()), manifests, objects, cpu: cpu.clone(), cache };
+        let ingester = match lineage {
+            None => None,
+            Some(lineage) => {
+                let storage = ingester::Storage {
+                    objects: objects.clone(),
+                    manifests: manifests.clone(),
+                    cpu: background.clone(),
+                    telemetry: telemetry.clone(),
+                    lineage,
+                    puts_may_be_late: config.storage.trace.backend.is_remote(),
+                    cache: cache.clone(),
+                    trace_reach: Duration::from_secs(config.querier().trace_reach_seconds),
+                };
+                let log = Log::open(dir.wal_dir())?;
+                let limits = limits.clone();
+                Some(Ingester::open_feeding(config.ingester(), log, storage, limits, feed, &mut registry).await?)
+            }
+        };
+        let views: Arc<dyn Views> = match (&mut cluster, &ingester) {
+            (Some(cluster), ingester) => {
+                if let Some(ingester) = ingester {
+                    cluster.serve(ingester, cpu.clone());
+                }
+                let places = (cpu.clone(), cache.clone());
+                let counted = (peer_table_bytes, &telemetry, &mut registry);
+                Arc::new(cluster.views(ingester.as_ref(), config, objects.clone(), places, counted))
+            }
+            (None, Some(ingester)) => Arc::new(LocalViews {
+                live: Arc::new(ingester.clone()),
+                manifests: manifests.clone(),
+                objects: objects.clone(),
+                cpu: cpu.clone(),
+                cache: cache.clone(),
+            }),
+            (None, None) => bail!("target {} needs cluster.enabled", target.name()),
+        };
         let of_all_queries = querier::Config {
             max_memory_bytes: memory.parts.queries,
             max_row_groups: memory.parts.concurrent_row_groups(),
             ..config.querier()
         };
-        let querier = Querier::new(of_all_queries, Arc::new(views), cpu.clone(), &telemetry, &mut registry);
-        let edge_telemetry = api::Telemetry::register(&mut registry);
-        let registry = Arc::new(registry);
-        let edge =
-            Edge::new(config.api(), ingester.clone(), querier, limits, edge_telemetry, registry, config.to_yaml())
-                .generating(generator.clone());
-        let edge = Arc::new(edge);
+        let querier = Querier::new(of_all_queries, views, cpu.clone(), &telemetry, &mut registry);
 
-        let addresses = servers.addresses()?;
-        let stop_serving = CancellationToken::new();
-        let (mut serving, mut upkeep, mut compaction) = (Tasks::default(), Tasks::default(), Tasks::default());
-        serving.spawn("server", servers.serve(edge, stop_serving.clone()));
-        upkeep.spawn("manifest poller", poller.run());
-        upkeep.spawn("trace mapper", trace_mapper.run());
-        upkeep.spawn("retention", retention.run());
+        let mut upkeep = Tasks::default();
+        let mut compaction = Tasks::default();
+        let (stop_compaction, running) = watch::channel(false);
+        let poll_period = config.storage.trace.blocklist_poll.get();
+        upkeep.spawn("manifest poller", manifest::Poller::new(manifests.clone(), poll_period, telemetry.clone()).run());
         upkeep.spawn("limit reloader", limit_reloader.run());
-        upkeep.spawn("collector", collector.run());
+        if target.keeps_blocks_in_order() {
+            let of_tenants = limits.clone();
+            upkeep.spawn("retention", Retention::new(manifests.clone(), of_tenants, telemetry.clone()).run());
+            let grace = config.garbage_grace();
+            let collector = Collector::new(manifests.clone(), objects.clone(), grace, telemetry.clone());
+            upkeep.spawn("collector", collector.run());
+            let (of_maps, places) = (telemetry.clone(), (background.clone(), cache.clone()));
+            let trace_mapper = TraceMapper::new(manifests.clone(), objects.clone(), places.0, places.1, of_maps);
+            upkeep.spawn("trace mapper", trace_mapper.within(memory.parts.trace_maps).run());
+            let settings = config.compaction();
+            let compactor =
+                Compactor::new(manifests.clone(), objects.clone(), background.clone(), &settings, telemetry.clone());
+            compaction.spawn("compactor", compactor.within(memory.parts.compaction).run(running));
+        }
+        if let Some((cluster, ingester)) = cluster.as_ref().zip(ingester.as_ref()) {
+            upkeep.spawn("retirement of earlier starts", cluster.retire_earlier_starts(ingester));
+        }
         let mut generating = Tasks::default();
         if let Some((live_spans, (remote_write, senders))) = live_spans.zip(remote_write) {
-            let counting = Counting { generator, remote_write: Arc::new(remote_write), cpu: background.clone() };
+            let counting = Counting {
+                generator: generator.clone(),
+                remote_write: Arc::new(remote_write),
+                cpu: background.clone(),
+            };
             generating.spawn("metrics generator", counting.run(live_spans));
             senders.into_iter().for_each(|sender| upkeep.spawn("remote write", sender.run()));
         }
-        let (stop_compaction, running) = watch::channel(false);
-        compaction.spawn("compactor", compactor.run(running));
+
+        let stop_serving = CancellationToken::new();
+        let edge_telemetry = api::Telemetry::register(&mut registry);
+        let (registry, text) = (Arc::new(registry), config.to_yaml());
+        let edge = Edge::new(config.api(), ingester.clone(), querier, limits, edge_telemetry, registry, text)
+            .generating(generator)
+            .until(stop_serving.clone());
+        let addresses = servers.addresses()?;
+        let mut serving = Tasks::default();
+        serving.spawn("server", servers.serve(Arc::new(edge), stop_serving.clone()));
         Ok(Self {
             addresses,
             ingester,
+            cluster,
             stop_serving,
             serving,
             upkeep,
@@ -162,6 +208,11 @@ impl App {
             generating,
             _lock: lock,
         })
+    }
+
+    /// Where other processes ask for live spans.
+    pub fn peer_address(&self) -> Option<SocketAddr> {
+        self.cluster.as_ref().and_then(Cluster::address)
     }
 
     pub fn addresses(&self) -> Addresses {
@@ -186,8 +237,21 @@ impl App {
     /// Waits until a part has died that the process needs; says which, and why. It must be stopped then, so that whoever
     /// supervises it starts it anew.
     pub async fn failed(&mut self) -> String {
+        let ingester_failed = async {
+            match &self.ingester {
+                Some(ingester) => ingester.failed().await,
+                None => std::future::pending().await,
+            }
+        };
+        let cluster_failed = async {
+            match &mut self.cluster {
+                Some(cluster) => cluster.failed().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
-            reason = self.ingester.failed() => reason,
+            reason = ingester_failed => reason,
+            reason = cluster_failed => reason,
             reason = self.serving.ended() => reason,
             reason = self.upkeep.ended() => reason,
             reason = self.compaction.ended() => reason,
@@ -195,18 +259,25 @@ impl App {
         }
     }
 
-    /// Refuse, drain, close: what was acknowledged is in the log, synced.
+    /// Refuse, drain, close: what was acknowledged is in the log, synced; in a cluster it is in blocks, if that can be.
     ///
     /// # Errors
     /// When serving ended by a panic.
     pub async fn stop(mut self) -> Result<()> {
-        self.ingester.refuse();
+        if let Some(ingester) = &self.ingester {
+            ingester.refuse();
+        }
         self.stop_serving.cancel();
         self.stop_compaction.send_replace(true);
         let served = self.serving.all_ended().await;
+        if let Some(cluster) = self.cluster {
+            cluster.stop(self.ingester.as_ref()).await;
+        }
         self.upkeep.abort().await;
         self.compaction.all_ended_within(COMPACTION_STOP_TIMEOUT).await;
-        self.ingester.close().await;
+        if let Some(ingester) = &self.ingester {
+            ingester.close().await;
+        }
         self.generating.all_ended_within(GENERATOR_STOP_TIMEOUT).await;
         served.map_err(anyhow::Error::msg)
     }

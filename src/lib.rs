@@ -7,5 +7,6 @@ pub mod cli;
 pub mod config;
 mod generating;
 pub mod reload;
+pub mod target;
 mod tasks;
 pub mod telemetry;

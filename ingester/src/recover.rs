@@ -6,10 +6,12 @@
 mod watermarks;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use storage::ids::SegmentSequence;
 use storage::wal::{Recovery, ReplayEvent};
+use tokio::runtime::Handle;
 
 use crate::command::LogCommand;
 use crate::error::Error;
@@ -27,7 +29,7 @@ pub(crate) fn spawn(
     flush_queue: FlushQueue,
     telemetry: storage::Telemetry,
 ) {
-    let guard = state.guard("replay");
+    let (guard, runtime) = (state.guard("replay"), Handle::current());
     let replay = move || match replay(&guard.state, recovery, watermarks, &flush_queue, &telemetry) {
         _ if guard.state.is_stopping() => {}
         Ok(counts) => {
@@ -35,7 +37,10 @@ pub(crate) fn spawn(
             // the process before has counted these
             guard.state.live.close_due(true);
             guard.state.live.take_closed();
-            guard.state.set_readiness(Readiness::Ready);
+            guard.state.is_replayed.store(true, Ordering::Release);
+            if runtime.block_on(guard.state.joining()) {
+                guard.state.set_readiness(Readiness::Ready);
+            }
         }
         Err(Error::Storage { source, .. }) if matches!(*source, storage::Error::WriterElsewhere { .. }) => {
             guard.state.fail(source.to_string());

@@ -6,7 +6,7 @@ use model::{TenantId, TimeRange, TraceId};
 use prometheus_client::registry::Registry;
 use storage::CpuPool;
 use storage::source::Source;
-use storage::view::Views;
+use storage::view::{Reach, TenantView, Views};
 use tokio::sync::watch;
 use tracing::Instrument;
 
@@ -26,6 +26,9 @@ use crate::{metrics, search, tags, trace_by_id};
 /// What is known of split traces may take one in so many bytes of what is kept of metrics, and so may values of tags.
 const SPLIT_SHARE: u64 = 4;
 const TAG_VALUES_SHARE: u64 = 4;
+
+/// How often a query begins with a new view at the most.
+const MOST_VIEWS: usize = 3;
 
 /// Answers questions about stored traces. Cheap to clone.
 ///
@@ -66,8 +69,8 @@ impl Querier {
         id: TraceId,
         range: Option<TimeRange>,
     ) -> Result<TraceAnswer, Error> {
-        let answer = async |budget| {
-            let sources = self.sources(tenant).await?;
+        let answer = async |budget: Arc<Budget>| {
+            let sources = self.sources(&budget, tenant, Reach::Trace(id)).await?;
             trace_by_id::trace_by_id(&self.inner.engine, budget, sources, id, range, None).await
         };
         self.ask(QueryLog::trace(tenant, id, range, None), answer).await
@@ -82,8 +85,8 @@ impl Querier {
         subset: SpanSubset,
     ) -> Result<TraceAnswer, Error> {
         let question = QueryLog::trace(tenant, id, range, Some(&subset));
-        let answer = async |budget| {
-            let sources = self.sources(tenant).await?;
+        let answer = async |budget: Arc<Budget>| {
+            let sources = self.sources(&budget, tenant, Reach::Trace(id)).await?;
             trace_by_id::trace_by_id(&self.inner.engine, budget, sources, id, range, Some(&subset)).await
         };
         self.ask(question, answer).await
@@ -104,40 +107,52 @@ impl Querier {
         request: SearchRequest,
         certain: Option<&watch::Sender<SearchAnswer>>,
     ) -> Result<SearchAnswer, Error> {
-        let answer = async |budget| {
-            let sources = self.sources(tenant).await?;
-            search::search(&self.inner.engine, budget, sources, &request, certain).await
+        let answer = async |budget: Arc<Budget>| {
+            let sources = self.sources(&budget, tenant, Reach::Everything).await?;
+            let found = search::search(&self.inner.engine, budget, sources, &request, certain).await;
+            found.map_err(|error| match error {
+                // what was told would not be the beginning of another answer
+                Error::MustBeginAgain(error) if certain.is_some_and(|certain| !certain.borrow().traces.is_empty()) => {
+                    Error::Storage(error)
+                }
+                error => error,
+            })
         };
         self.ask(QueryLog::search(tenant, &request), answer).await
     }
 
     /// Numbers over time of the spans that match.
     pub async fn metrics(&self, tenant: &TenantId, request: MetricsRequest) -> Result<MetricsAnswer, Error> {
-        let answer = async |budget| {
-            metrics::metrics(&self.inner.engine, &self.inner.partials, budget, self.sources(tenant).await?, &request)
-                .await
+        let answer = async |budget: Arc<Budget>| {
+            let sources = self.sources(&budget, tenant, Reach::Everything).await?;
+            metrics::metrics(&self.inner.engine, &self.inner.partials, budget, sources, &request).await
         };
         self.ask(QueryLog::metrics(tenant, &request), answer).await
     }
 
     /// Names of tags by scope.
     pub async fn tag_names(&self, tenant: &TenantId, request: TagNamesRequest) -> Result<TagNames, Error> {
-        let answer =
-            async |budget| tags::tag_names(&self.inner.engine, budget, self.sources(tenant).await?, &request).await;
+        let answer = async |budget: Arc<Budget>| {
+            let sources = self.sources(&budget, tenant, Reach::Everything).await?;
+            tags::tag_names(&self.inner.engine, budget, sources, &request).await
+        };
         self.ask(QueryLog::tag_names(tenant, &request), answer).await
     }
 
     /// Values of a tag.
     pub async fn tag_values(&self, tenant: &TenantId, request: TagValuesRequest) -> Result<TagValues, Error> {
-        let answer = async |budget| {
-            tags::tag_values(&self.inner.engine, &self.inner.tag_values, budget, self.sources(tenant).await?, &request)
-                .await
+        let answer = async |budget: Arc<Budget>| {
+            let sources = self.sources(&budget, tenant, Reach::Everything).await?;
+            tags::tag_values(&self.inner.engine, &self.inner.tag_values, budget, sources, &request).await
         };
         self.ask(QueryLog::tag_values(tenant, &request), answer).await
     }
 
-    async fn sources(&self, tenant: &TenantId) -> Result<Vec<Arc<dyn Source>>, Error> {
-        let sources = self.inner.views.view(tenant).await?.sources;
+    async fn sources(&self, budget: &Budget, tenant: &TenantId, reach: Reach) -> Result<Vec<Arc<dyn Source>>, Error> {
+        let reach = if budget.must_hold() && reach == Reach::Everything { Reach::Held } else { reach };
+        let TenantView { sources, missing, held_bytes } = self.inner.views.view(tenant, reach).await?;
+        budget.lacks(missing);
+        budget.hold_view(held_bytes)?;
         if !sources.is_empty() {
             self.inner.engine.telemetry.has_data(tenant);
         }
@@ -156,23 +171,32 @@ impl Querier {
         let _cancel = budget.cancellation.on_drop();
         let deadline = self.inner.engine.config.max_query_time;
         let answer = tokio::time::timeout(deadline, in_turn(&budget, answer)).instrument(span).await;
-        let answer = answer.unwrap_or_else(|_| Err(budget.out_of_time(deadline)));
+        let mut answer = answer.unwrap_or_else(|_| Err(budget.out_of_time(deadline)));
+        if let (Ok(answer), Some(lack)) = (&mut answer, budget.lack()) {
+            answer.lacks(lack);
+        }
         running.ended(&answer);
         answer
     }
 }
 
-/// Answers; a query that turns out to be a scan begins again when it has the place of one.
+/// Answers. A query that turns out to be a scan begins again when it has the place of one; so does one of whose sources live
+/// rows of others were that could no longer be read, with the rows that are live then, and holds these.
 async fn in_turn<T, F: Future<Output = Result<T, Error>>>(
     budget: &Arc<Budget>,
     answer: impl Fn(Arc<Budget>) -> F,
 ) -> Result<T, Error> {
-    match answer(budget.clone()).await {
-        Err(Error::MustWaitInLine) => {
-            budget.wait_in_line().await;
-            answer(budget.clone()).await
+    let mut views = 1;
+    loop {
+        match answer(budget.clone()).await {
+            Err(Error::MustWaitInLine) => budget.wait_in_line().await,
+            Err(Error::MustBeginAgain(_)) if views < MOST_VIEWS => {
+                budget.set_must_hold();
+                views += 1;
+            }
+            Err(Error::MustBeginAgain(error)) => return Err(Error::Storage(error)),
+            answer => return answer,
         }
-        answer => answer,
     }
 }
 

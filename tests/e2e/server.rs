@@ -100,7 +100,9 @@ impl Server {
             let (_, rest) = line.split_once("address=").context("the line has an address")?;
             Ok(rest.split_whitespace().next().unwrap_or_default().to_owned())
         };
-        let (api, grpc, otlp) = (address("http")?, address("otlp_grpc")?, address("otlp_http")?);
+        let takes_spans = !["target: querier", "target: compactor"].iter().any(|target| more.contains(target));
+        let of_spans = |listener: &str| if takes_spans { address(listener) } else { Ok(String::new()) };
+        let (api, grpc, otlp) = (address("http")?, of_spans("otlp_grpc")?, of_spans("otlp_http")?);
         let server =
             Self { process, log: all_lines, api: format!("http://{api}"), otlp: format!("http://{otlp}"), grpc };
         server.wait_ready().await?;
