@@ -24,7 +24,7 @@ use storage::memory::MemorySource;
 use storage::source::Source;
 use storage::view::{LiveRows, Reach, TenantView, Views};
 use storage::{CpuPool, Error};
-use tracing::warn;
+use tracing::{debug, warn};
 
 use crate::Peers;
 use crate::question::{Answer, Listed, PeerError, Question, Rows};
@@ -59,9 +59,18 @@ enum Attempt {
     /// Rows have left for blocks of a newer manifest.
     Gone {
         manifest: u64,
+        silent: Silent,
     },
-    /// These writers did not answer, which is news; the view has the others.
-    Lacks(TenantView, Vec<Arc<Record>>),
+    /// Some writers did not answer; the view has the others.
+    Lacks(TenantView, Silent),
+}
+
+/// Writers that did not answer.
+#[derive(Default)]
+struct Silent {
+    writers: Vec<Arc<Record>>,
+    /// Whether one of them was noticed just now: whoever noticed it before has listed the members again.
+    is_news: bool,
 }
 
 #[async_trait]
@@ -72,9 +81,12 @@ impl Views for ClusterViews {
         for _ in 0..MOST_ATTEMPTS {
             match self.attempt(tenant, reach, &members).await? {
                 Attempt::Done(view) => return Ok(view),
-                Attempt::Gone { manifest } => {
+                Attempt::Gone { manifest, silent } => {
                     let found = self.manifests.refresh(tenant).await?;
-                    tracing::debug!(%tenant, wanted = manifest, found = found.sequence, "live rows are gone to blocks");
+                    debug!(%tenant, wanted = manifest, found = found.sequence, "live rows are gone to blocks");
+                    if !has_listed_again && let Some(again) = self.list_again(&members, &silent).await {
+                        (members, has_listed_again) = (Ok(again), true);
+                    }
                 }
                 Attempt::Lacks(view, silent) => {
                     let again = if has_listed_again { None } else { self.list_again(&members, &silent).await };
@@ -119,29 +131,30 @@ impl ClusterViews {
             (Some(live), Some(tables)) => TenantView::new(&live.writer(), tables, &manifest, blocks),
             _ => TenantView::of(blocks.into_iter().map(|block| Arc::new(block) as Arc<dyn Source>).collect()),
         };
-        let mut silent = Vec::new();
+        let (mut silent, mut gone_to) = (Silent::default(), None);
         for (writer, answer) in others.into_iter().zip(answers) {
             match answer {
-                Ok(Answer::Gone { manifest }) => return Ok(Attempt::Gone { manifest }),
+                Ok(Answer::Gone { manifest }) => gone_to = gone_to.max(Some(manifest)),
                 Ok(Answer::Rows(listed)) => match self.add(&mut view, &writer, tenant, reach, listed).await {
                     // the next attempt asks this writer anew, and has what is in blocks by now
-                    Err(Error::ViewOutOfDate { .. }) => return Ok(Attempt::Gone { manifest: manifest.sequence + 1 }),
+                    Err(Error::ViewOutOfDate { .. }) => gone_to = gone_to.max(Some(manifest.sequence + 1)),
                     added => added?,
                 },
                 Err(error) => {
                     view.missing.push(format!("writer {} at {}: {error}", writer.writer, writer.address));
-                    // whoever noticed it first has listed again
-                    if !matches!(error, PeerError::Lately(_)) {
-                        silent.push(writer);
-                    }
+                    silent.is_news |= !matches!(error, PeerError::Lately(_));
+                    silent.writers.push(writer);
                 }
             }
+        }
+        if let Some(manifest) = gone_to {
+            return Ok(Attempt::Gone { manifest, silent });
         }
         view.missing.extend(unknown);
         if self.own.as_ref().is_some_and(|own| !own.is_whole()) {
             view.missing.push("this process is still reading its log".to_owned());
         }
-        Ok(match (view.missing.is_empty(), silent.is_empty()) {
+        Ok(match (view.missing.is_empty(), silent.writers.is_empty()) {
             (true, _) => Attempt::Done(view),
             (false, true) => Attempt::Done(self.lacking(tenant, view)),
             (false, false) => Attempt::Lacks(view, silent),
@@ -213,15 +226,14 @@ impl ClusterViews {
     }
 
     /// Newer members, if among them some of the silent ones are missing.
-    async fn list_again(
-        &self,
-        members: &Result<Arc<MembersView>, Error>,
-        silent: &[Arc<Record>],
-    ) -> Option<Arc<MembersView>> {
-        let before = members.as_ref().ok()?;
-        let now = self.members.view_after(before).await.ok()?;
+    async fn list_again(&self, members: &Result<Arc<MembersView>, Error>, silent: &Silent) -> Option<Arc<MembersView>> {
+        let before = members.as_ref().ok().filter(|_| !silent.writers.is_empty())?;
+        let now = match silent.is_news {
+            true => self.members.view_after(before).await.ok()?,
+            false => self.members.last_view().await.filter(|view| view.is_valid())?,
+        };
         self.tables.keep_of(|incarnation| now.has(incarnation));
-        silent.iter().any(|writer| !now.has(&writer.incarnation)).then_some(now)
+        silent.writers.iter().any(|writer| !now.has(&writer.incarnation)).then_some(now)
     }
 
     fn lacking(&self, tenant: &TenantId, view: TenantView) -> TenantView {

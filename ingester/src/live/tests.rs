@@ -118,7 +118,7 @@ fn rows_that_others_ask_for_become_a_chunk_when_they_are_many() {
     live.show(&tenant);
     live.close_to_share(&tenant);
     assert_eq!(ids(), [None]);
-    let many = live.stage(&tenant, &shop_request(2, 1_000, 2_000_000).encode_to_vec()).unwrap();
+    let many = live.stage(&tenant, &shop_request(2, 400, 2_000_000).encode_to_vec()).unwrap();
     assert!((SHARED_CHUNK_SPANS..CHUNK_SPANS).contains(&many), "{many}");
     live.close_to_share(&tenant);
     assert_eq!(ids(), [None], "staged rows are in no chunk");

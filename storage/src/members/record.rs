@@ -8,8 +8,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::incarnation::{Incarnation, Writer};
 use crate::ids::WriterId;
+use crate::incarnation::{Incarnation, Writer};
 
 /// Of both files. Fields may be added without another version.
 const VERSION: u32 = 1;

@@ -5,8 +5,8 @@ use object_store::throttle::{ThrottleConfig, ThrottledStore};
 use uuid::Uuid;
 
 use super::*;
-use crate::incarnation::Writer;
 use crate::ids::WriterId;
+use crate::incarnation::Writer;
 
 fn record(number: u128) -> Record {
     let writer =
