@@ -58,11 +58,9 @@ enum Plant {
     GoneIgnored,
     /// A writer that does not answer is taken for one without rows.
     SilenceIgnored,
-    /// A writer that stops says so before its rows are in blocks.
-    RetiredTooEarly,
 }
 
-const PLANTS: [Plant; 4] = [Plant::NoJoiningTime, Plant::GoneIgnored, Plant::SilenceIgnored, Plant::RetiredTooEarly];
+const PLANTS: [Plant; 3] = [Plant::NoJoiningTime, Plant::GoneIgnored, Plant::SilenceIgnored];
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -337,27 +335,12 @@ impl World {
 
     async fn stop(&mut self, number: usize) -> Result<()> {
         let Some(running) = self.nodes[number].running.take() else { return Ok(()) };
-        let retire = async || {
-            let mark = Retired::new(sequences(&running.manifests));
-            running.members.retire(&running.incarnation, &mark).await
-        };
         running.ingester.refuse();
-        if self.network.plant == Some(Plant::RetiredTooEarly) {
-            retire().await?;
-            self.check_others().await?;
-        }
         running.ingester.publish_all(Duration::from_secs(60)).await?;
-        retire().await?;
+        let mark = Retired::new(sequences(&running.manifests));
+        running.members.retire(&running.incarnation, &mark).await?;
         locked(&self.network.reachable).remove(&running.incarnation);
         running.ingester.close().await;
-        Ok(())
-    }
-
-    async fn check_others(&mut self) -> Result<()> {
-        pass(JOINING_TIME).await;
-        for number in 0..self.nodes.len() {
-            self.check(number).await?;
-        }
         Ok(())
     }
 

@@ -1,5 +1,5 @@
 //! A span table as bytes: the Arrow IPC streams of `spans`, `traces`, `resources` and `scopes`, each behind its length in
-//! eight bytes, little-endian.
+//! eight bytes, little-endian. Before them stands the CRC-32 of all of it: Arrow's reader panics on bytes that are damaged.
 
 use arrow::array::RecordBatch;
 use arrow_ipc::reader::StreamReader;
@@ -9,10 +9,11 @@ use spans::SpanTable;
 use super::damaged;
 use crate::question::PeerError;
 
+const CRC_BYTES: usize = 4;
 const LENGTH_BYTES: usize = 8;
 
 pub(crate) fn encode(table: &SpanTable) -> Result<Vec<u8>, PeerError> {
-    let mut bytes = Vec::new();
+    let mut bytes = vec![0; CRC_BYTES];
     for batch in [&table.spans, &table.traces, &table.resources, &table.scopes] {
         let begin = bytes.len();
         bytes.extend([0; LENGTH_BYTES]);
@@ -20,6 +21,8 @@ pub(crate) fn encode(table: &SpanTable) -> Result<Vec<u8>, PeerError> {
         let length = (bytes.len() - begin - LENGTH_BYTES) as u64;
         bytes[begin..begin + LENGTH_BYTES].copy_from_slice(&length.to_le_bytes());
     }
+    let crc = crc32fast::hash(&bytes[CRC_BYTES..]);
+    bytes[..CRC_BYTES].copy_from_slice(&crc.to_le_bytes());
     Ok(bytes)
 }
 
@@ -30,7 +33,11 @@ fn write(batch: &RecordBatch, bytes: &mut Vec<u8>) -> Result<(), arrow::error::A
 }
 
 /// The table again. That each trace has the spans that it says is looked at here, so that nobody reads past the end.
-pub(crate) fn decode(mut bytes: &[u8]) -> Result<SpanTable, PeerError> {
+pub(crate) fn decode(bytes: &[u8]) -> Result<SpanTable, PeerError> {
+    let (crc, mut bytes) = bytes.split_first_chunk::<CRC_BYTES>().ok_or_else(|| damaged("it ends early"))?;
+    if crc32fast::hash(bytes) != u32::from_le_bytes(*crc) {
+        return Err(damaged("it was changed on its way"));
+    }
     let mut next = || {
         let (length, rest) = bytes.split_first_chunk::<LENGTH_BYTES>().ok_or_else(|| damaged("it ends early"))?;
         let length = usize::try_from(u64::from_le_bytes(*length)).map_err(damaged)?;
