@@ -83,7 +83,9 @@ fn replay(
                 }
                 counts.held += 1;
             }
-            ReplayEvent::Entry { segment, tenant, .. } if watermarks.cover(&tenant, segment)? => counts.skipped += 1,
+            ReplayEvent::Entry { segment, tenant, .. } if watermarks.fence_and_check(&tenant, segment)? => {
+                counts.skipped += 1
+            }
             ReplayEvent::Entry { segment, tenant, payload } => match spans::check(&payload) {
                 Ok(_) => {
                     state.live.stage(&tenant, &payload)?;
