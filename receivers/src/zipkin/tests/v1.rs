@@ -106,6 +106,7 @@ fn the_status_is_in_the_tags_of_several_libraries() {
         (&[("error", "x"), ("otel.status_description", "y")], Some((StatusCode::Error, "y")), 0),
         (&[("census.status_code", "0")], Some((StatusCode::Ok, "")), 0),
         (&[("census.status_code", "14"), ("census.status_description", "off")], Some((StatusCode::Error, "off")), 0),
+        (&[("otel.status_code", "ERROR"), ("error", "no")], Some((StatusCode::Error, "no")), 0),
         (&[("otel.status_code", "2"), ("http.status_code", "200")], Some((StatusCode::Error, "")), 1),
         (&[("http.status_code", "404"), ("http.status_message", "none")], Some((StatusCode::Error, "none")), 2),
         (&[("http.status_code", "200")], Some((StatusCode::Unset, "")), 1),

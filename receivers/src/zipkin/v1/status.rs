@@ -49,15 +49,16 @@ impl StatusTags {
     }
 
     pub(super) fn status(self) -> Option<Status> {
-        let (code, message) = match (self.census, self.otel, self.error, self.http) {
-            (Some(census), ..) => (census, self.census_message),
-            (None, Some(otel), ..) => (otel, self.otel_message),
-            (None, None, Some(error), _) => {
-                let messages = [self.census_message, self.otel_message, error];
-                (StatusCode::Error, messages.into_iter().find(|message| !message.is_empty()).unwrap_or_default())
-            }
-            (None, None, None, http) => (http?, self.http_message),
+        let Self { census_message, otel_message, http_message, .. } = self;
+        let is_error = self.error.is_some().then_some(StatusCode::Error);
+        let error = self.error.unwrap_or_default();
+        let (code, messages) = match (self.census, self.otel, is_error) {
+            (Some(census), ..) => (census, vec![census_message, error]),
+            (None, Some(otel), _) => (otel, vec![otel_message, error]),
+            (None, None, Some(code)) => (code, vec![census_message, otel_message, error]),
+            (None, None, None) => (self.http?, vec![http_message]),
         };
+        let message = messages.into_iter().find(|message| !message.is_empty()).unwrap_or_default();
         Some(Status { code: code.into(), message })
     }
 }
