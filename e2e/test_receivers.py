@@ -75,8 +75,10 @@ def test_what_a_client_sends_is_found_with_all_that_it_said(client, receiving):
     if client.startswith("zipkin"):
         assert [name for name, _ in charged.events] == ['{"declined": {"attempt": 1}}']
     else:
-        assert [name for name, _ in charged.events] == ["declined"]
-        assert charged.events[0][1]["attempt"] in (1, "1")
+        [(event, fields)] = charged.events
+        # OpenTelemetry's exporters write the name as a message
+        assert "declined" in (event, fields.get("message"))
+        assert fields["attempt"] == 1
     scope = "" if client in ("jaeger-client", "zipkin-v1") else "e2e.checkout"
     assert checkout.scope == scope
     query = f'{{ resource.service.name = "shop-{client}" && status = error && name = "charge card" }}'

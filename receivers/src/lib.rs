@@ -10,7 +10,7 @@
 //! attributes.rs   keys and values of OTLP                   error.rs    what is wrong, and where
 //! ```
 //!
-//! Where the rules lose something that a sender said, it is kept here: `docs/decisions/0022-jaeger-and-zipkin.md`.
+//! Where the rules lose something that a sender said, it is kept here: `docs/decisions/0024-jaeger-and-zipkin.md`.
 //! Text that is no UTF-8 becomes U+FFFD.
 
 pub mod jaeger;
