@@ -48,9 +48,9 @@ pub(crate) struct Field {
 
 /// Structs in structs are skipped to this depth.
 const MAX_DEPTH: usize = 32;
-/// Items of all lists of a request. A tag has more than ten bytes, so this is more than the largest request holds, and
-/// keeps one of empty items from taking much memory.
-const MAX_ITEMS: usize = 2_000_000;
+/// Items of all lists of a request. A tag has thirty bytes, so this is more than 20 MiB of them; it keeps a request of empty
+/// items, a byte each, from taking a hundred times its size.
+const MAX_ITEMS: usize = 750_000;
 
 /// What is left to read.
 pub(crate) struct Input<'b> {

@@ -105,7 +105,7 @@ fn a_process_is_a_resource() {
         request.resource_spans[0].resource.clone().unwrap().attributes
     };
     let service = text("service.name", "a");
-    assert_eq!(resource("a", &[]), [service.clone()]);
+    assert_eq!(resource("a", &[]), std::slice::from_ref(&service));
     assert_eq!(resource("", &[number("n", 1)]), [number("n", 1)]);
     assert_eq!(resource("OTLPResourceNoServiceName", &[number("n", 1)]), []);
     assert_eq!(resource("a", &[text("hostname", "h")]), [service.clone(), text("host.name", "h")]);

@@ -4,8 +4,8 @@
 //! |---|---|
 //! | local endpoint | `service.name` of the resource; `net.host.ip`, `net.host.port` |
 //! | remote endpoint | `peer.service`, `net.peer.ip`, `net.peer.port` |
-//! | tags that describe a resource | the resource: `v2/resource_tags.rs` |
-//! | tags `otel.scope.name`, `otel.scope.version`, before 1.11 `otel.library.*` | scope |
+//! | tags that describe a resource | the resource: `translate/resource_tags.rs` |
+//! | tags `otel.scope.name`, `otel.scope.version`, older: `otel.library.*` | scope |
 //! | kind; tag `span.kind` = `internal` without one | kind |
 //! | tags `otel.status_code`, `otel.status_description`; any `error` | status |
 //! | tags `otlp.link.0` … `otlp.link.127`, `w3c.tracestate` | links, trace state |
