@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! sources.rs   file → environment.rs → tree (yaml.rs) → flags.rs → moved.rs → types (sections.rs and below) → checked
+//! receivers.rs   what else than OTLP is received
 //! tempo_keys.rs   which keys Tempo has          not_applied.rs   why some change nothing
 //! reference.rs    which keys are read here
 //! ```
@@ -20,6 +21,7 @@ mod yaml;
 mod generator;
 mod memory;
 mod overrides;
+mod receivers;
 mod sections;
 
 pub mod not_applied;
@@ -37,12 +39,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use self::receivers::Jaeger;
 use self::yaml::Parsed;
 
 pub use generator::MetricsGenerator;
 pub use memory::Memory;
 pub use moved::our_name;
 pub use overrides::{Generated, Overrides};
+pub use receivers::Receivers;
 pub use sections::{
     Compaction, Compactor, Distributor, IngesterSection, LogFormat, LogLevel, QuerierSection, QueryFrontend, Server,
 };
@@ -172,7 +176,10 @@ impl Config {
             .map(|name| format!("the variable {name} is not set and has no default, so nothing stands in its place"));
         let target = (self.target != "all")
             .then(|| format!("target {:?} is no part of its own here: this process runs all parts", self.target));
-        missing.chain(target).collect()
+        let packets = (self.multitenancy_enabled && self.distributor.receivers.has_packets()).then(|| {
+            "Jaeger's UDP packets cannot name a tenant: with multitenancy_enabled, all of them are dropped".to_owned()
+        });
+        missing.chain(target).chain(packets).collect()
     }
 
     /// Whether a process can be started with these values; gives the keys that the file with the limits of tenants has
@@ -193,6 +200,21 @@ impl Config {
         ensure(
             otlp.grpc.as_ref().is_none_or(|grpc| GRPC_MESSAGE_MIB.contains(&grpc.max_recv_msg_size_mib)),
             "distributor.receivers.otlp.protocols.grpc.max_recv_msg_size_mib",
+            message_mib.clone(),
+        )?;
+        let jaeger = self.distributor.receivers.jaeger.as_ref();
+        ensure(
+            jaeger.is_none_or(Jaeger::names_a_protocol),
+            "distributor.receivers.jaeger",
+            "names no protocol; write grpc, thrift_http, thrift_compact or thrift_binary in `protocols`".into(),
+        )?;
+        if let Some((key, reason)) = jaeger.and_then(Jaeger::problem_of_packets) {
+            return Err(Unusable { key, reason });
+        }
+        let jaeger_grpc = jaeger.and_then(|jaeger| jaeger.protocols.grpc.as_ref());
+        ensure(
+            jaeger_grpc.is_none_or(|grpc| GRPC_MESSAGE_MIB.contains(&grpc.max_recv_msg_size_mib)),
+            "distributor.receivers.jaeger.protocols.grpc.max_recv_msg_size_mib",
             message_mib,
         )?;
         storage::objects::check(&self.storage.trace)
@@ -276,6 +298,8 @@ impl Config {
                 endpoint: http.endpoint.clone(),
                 max_request_body_size: http.max_request_body_size,
             }),
+            jaeger: self.distributor.receivers.jaeger(),
+            zipkin: self.distributor.receivers.zipkin(),
             multitenancy_enabled: self.multitenancy_enabled,
             retry_after_seconds: self.distributor.retry_after_on_resource_exhausted.as_secs(),
             drain_timeout_seconds: crate::app::DRAIN_TIMEOUT.as_secs(),

@@ -103,6 +103,9 @@ async fn serve(config: &Config) -> Result<()> {
     if let Some(address) = addresses.otlp_http {
         info!(listener = "otlp_http", %address, "listening");
     }
+    for (listener, address) in addresses.receivers.named() {
+        info!(listener, %address, "listening");
+    }
     let keep_memory = memory::give_back(app.pools().clone(), app.memory_budget_bytes());
     app.run_beside("memory keeper", keep_memory);
     let failure = tokio::select! {

@@ -23,6 +23,10 @@ pub struct Config {
     pub otlp_grpc: Option<OtlpGrpcConfig>,
     /// OTLP over HTTP; `null` closes the port.
     pub otlp_http: Option<OtlpHttpConfig>,
+    /// Jaeger; closed unless asked for.
+    pub jaeger: JaegerConfig,
+    /// Zipkin; closed unless asked for.
+    pub zipkin: Option<ZipkinConfig>,
     /// Whether `X-Scope-OrgID` names the tenant. Off: there is one tenant, and the header is ignored.
     pub multitenancy_enabled: bool,
     /// When an exporter that was refused for a limit should try again, in seconds, unless the refusal says more; 0 tells
@@ -66,6 +70,46 @@ pub struct OtlpHttpConfig {
     pub max_request_body_size: usize,
 }
 
+/// Jaeger. What is `None` is closed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct JaegerConfig {
+    /// `PostSpans` over gRPC.
+    pub grpc: Option<OtlpGrpcConfig>,
+    /// Thrift over HTTP.
+    pub thrift_http: Option<OtlpHttpConfig>,
+    /// Packets in thrift's compact encoding.
+    pub thrift_compact: Option<UdpConfig>,
+    /// Packets in thrift's binary encoding.
+    pub thrift_binary: Option<UdpConfig>,
+}
+
+/// Packets over UDP. Limits are the collector's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UdpConfig {
+    pub endpoint: ListenAddress,
+    /// Packets that wait to be stored; more are dropped and counted.
+    pub queue_size: usize,
+    /// Largest packet in bytes; larger ones are dropped and counted.
+    pub max_packet_size: usize,
+    /// Packets that are being stored at a time.
+    pub workers: usize,
+    /// Bytes that the system keeps until they are read here; 0 for its own default.
+    pub socket_buffer_size: usize,
+}
+
+/// Zipkin over HTTP.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ZipkinConfig {
+    pub endpoint: ListenAddress,
+    /// Largest body in bytes, before and after decompression.
+    pub max_request_body_size: usize,
+    /// Whether tags that look like numbers and booleans are such.
+    pub parse_string_tags: bool,
+}
+
 /// Limits of the query API. Defaults are Tempo's unless a field says otherwise.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -104,6 +148,8 @@ impl Default for Config {
             http_api_prefix: ApiPrefix::default(),
             otlp_grpc: Some(OtlpGrpcConfig::default()),
             otlp_http: Some(OtlpHttpConfig::default()),
+            jaeger: JaegerConfig::default(),
+            zipkin: None,
             multitenancy_enabled: false,
             retry_after_seconds: 5,
             max_connections: 4096,
@@ -132,6 +178,13 @@ impl Default for OtlpGrpcConfig {
 impl Default for OtlpHttpConfig {
     fn default() -> Self {
         Self { endpoint: all_interfaces(4318), max_request_body_size: 20 << 20 }
+    }
+}
+
+impl UdpConfig {
+    /// With the collector's limits.
+    pub fn at(endpoint: ListenAddress) -> Self {
+        Self { endpoint, queue_size: 1_000, max_packet_size: 65_000, workers: 10, socket_buffer_size: 0 }
     }
 }
 

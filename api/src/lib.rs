@@ -4,6 +4,10 @@
 //! |---|---|---|---|
 //! | OTLP gRPC | `TraceService/Export` | `otlp/grpc.rs` | `Ingester::push` |
 //! | OTLP HTTP | `POST /v1/traces` | `otlp/http.rs` | `Ingester::push` |
+//! | Jaeger gRPC | `jaeger.api_v2.CollectorService/PostSpans` | `jaeger/grpc.rs` | `Ingester::push` |
+//! | Jaeger HTTP | `POST /api/traces` | `jaeger/http.rs` | `Ingester::push` |
+//! | Jaeger UDP, compact and binary | `emitBatch` | `jaeger/udp.rs` | `Ingester::push` |
+//! | Zipkin | `POST /api/v2/spans`, `/api/v1/spans` | `zipkin.rs` | `Ingester::push` |
 //! | HTTP | `/api/traces/{id}`, `/api/v2/traces/{id}` | `tempo/trace.rs` | `Querier::trace_by_id` |
 //! | HTTP | `/api/search` | `tempo/search.rs` | `Querier::search` |
 //! | HTTP | `/api/search/tags`, `/api/v2/search/tags` | `tempo/tags.rs` | `Querier::tag_names` |
@@ -19,6 +23,7 @@
 //! ```text
 //! server.rs   sockets, connections, ordered stop
 //!   ├─ otlp.rs    in:  body → OTLP bytes → push → OTLP answer
+//!   ├─ jaeger.rs, zipkin.rs   in: the same, by the translation of `receivers`
 //!   ├─ tempo.rs   out: URL or message → request → querier → message (proto.rs) → JSON, protobuf or a stream
 //!   ├─ ui.rs     the page: files of ui/dist
 //!   └─ status.rs  probes
@@ -32,6 +37,10 @@ mod server;
 
 mod generated;
 mod otlp;
+
+mod jaeger;
+mod zipkin;
+
 mod status;
 mod tempo;
 mod ui;
@@ -60,10 +69,11 @@ use tokio::sync::Semaphore;
 use self::tempo::Outstanding;
 
 pub use config::{
-    ApiPrefix, Config, ListenAddress, ListenError, ListenHost, OtlpGrpcConfig, OtlpHttpConfig, PrefixError, QueryConfig,
+    ApiPrefix, Config, JaegerConfig, ListenAddress, ListenError, ListenHost, OtlpGrpcConfig, OtlpHttpConfig,
+    PrefixError, QueryConfig, UdpConfig, ZipkinConfig,
 };
 pub use error::Error;
-pub use server::{Addresses, Servers};
+pub use server::{Addresses, ReceiverAddresses, Servers};
 pub use telemetry::Telemetry;
 pub use tempo::parse_time;
 
@@ -89,7 +99,7 @@ pub struct Edge {
     /// One permit for each OTLP request being unpacked and stored.
     pushes: Semaphore,
     /// Memory of the bodies of OTLP requests, in pieces.
-    bodies: Semaphore,
+    bodies: Arc<Semaphore>,
 }
 
 impl Edge {
@@ -104,7 +114,7 @@ impl Edge {
     ) -> Self {
         let queries = Semaphore::new(config.query.max_concurrent);
         let pushes = Semaphore::new(config.max_concurrent_pushes);
-        let bodies = otlp::body::room(config.max_bytes_of_bodies);
+        let bodies = Arc::new(otlp::body::room(config.max_bytes_of_bodies));
         let outstanding = Outstanding::default();
         let generator = None;
         Self {

@@ -1,6 +1,7 @@
 //! Sockets, connections, and the ordered stop: stop accepting, let requests in flight finish, close what is left.
 
 mod lenient;
+mod receivers;
 
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -22,7 +23,10 @@ use tower::ServiceExt;
 use tracing::{debug, warn};
 
 use self::lenient::Lenient;
-use crate::{Config, Edge, Error, ListenAddress, otlp, tempo};
+use self::receivers::Receivers;
+use crate::{Config, Edge, Error, ListenAddress, jaeger, otlp, tempo, zipkin};
+
+pub use self::receivers::ReceiverAddresses;
 
 /// How long accepting pauses when the system has no socket to give.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -39,6 +43,7 @@ pub struct Servers {
     http: TcpListener,
     otlp_grpc: Option<TcpListener>,
     otlp_http: Option<TcpListener>,
+    receivers: Receivers,
 }
 
 /// Where the servers listen, with the ports that the system chose for port 0.
@@ -47,6 +52,7 @@ pub struct Addresses {
     pub http: SocketAddr,
     pub otlp_grpc: Option<SocketAddr>,
     pub otlp_http: Option<SocketAddr>,
+    pub receivers: ReceiverAddresses,
 }
 
 impl Servers {
@@ -61,7 +67,8 @@ impl Servers {
             Some(http) => Some(listen("otlp http", &http.endpoint).await?),
             None => None,
         };
-        Ok(Self { http, otlp_grpc, otlp_http })
+        let receivers = Receivers::bind(config).await?;
+        Ok(Self { http, otlp_grpc, otlp_http, receivers })
     }
 
     pub fn addresses(&self) -> Result<Addresses, Error> {
@@ -72,6 +79,7 @@ impl Servers {
             http: local_address("http", &self.http)?,
             otlp_grpc: optional("otlp grpc", &self.otlp_grpc)?,
             otlp_http: optional("otlp http", &self.otlp_http)?,
+            receivers: self.receivers.addresses()?,
         })
     }
 
@@ -79,7 +87,7 @@ impl Servers {
     ///
     /// # Panics
     /// When one of the ports has panicked: a process must not go on with some of its ports.
-    pub async fn serve(self, edge: Arc<Edge>, shutdown: CancellationToken) {
+    pub async fn serve(mut self, edge: Arc<Edge>, shutdown: CancellationToken) {
         let mut ports = JoinSet::new();
         let config = edge.config.clone();
         let mut open = |service: &'static str, listener: Option<TcpListener>, router: Router| {
@@ -96,7 +104,13 @@ impl Servers {
         };
         open("http", Some(self.http), tempo::router(edge.clone()));
         open("otlp grpc", self.otlp_grpc, otlp::grpc::router(edge.clone()));
-        open("otlp http", self.otlp_http, otlp::http::router(edge));
+        open("otlp http", self.otlp_http, otlp::http::router(edge.clone()));
+        open("jaeger grpc", self.receivers.jaeger_grpc.take(), jaeger::grpc::router(edge.clone()));
+        open("jaeger thrift http", self.receivers.jaeger_http.take(), jaeger::http::router(edge.clone()));
+        open("zipkin", self.receivers.zipkin.take(), zipkin::router(edge.clone()));
+        for agent in self.receivers.take_agents(&config) {
+            ports.spawn(agent.serve(edge.clone(), shutdown.clone()));
+        }
         while let Some(ended) = ports.join_next().await {
             if let Err(error) = ended
                 && let Ok(panic) = error.try_into_panic()

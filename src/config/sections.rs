@@ -9,6 +9,8 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use storage::config::GoDuration;
 
+use super::receivers::Receivers;
+
 /// `server`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -100,12 +102,6 @@ impl Default for Distributor {
         let retry_after = api::Config::default().retry_after_seconds;
         Self { receivers: Receivers::default(), retry_after_on_resource_exhausted: GoDuration::from_secs(retry_after) }
     }
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Receivers {
-    pub otlp: Otlp,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
