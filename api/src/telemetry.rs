@@ -28,6 +28,7 @@ pub struct Telemetry {
     accepted_spans: Family<ReceiverLabels, PlainCounter>,
     refused_spans: Family<ReceiverLabels, PlainCounter>,
     ingress_bytes: Family<TenantLabels, Counter>,
+    tool_calls: Family<ToolLabels, Counter>,
     known_tenants: Arc<KnownTenants>,
 }
 
@@ -52,6 +53,11 @@ struct ReceiverLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ToolLabels {
+    tool: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct TenantLabels {
     tenant: String,
 }
@@ -66,6 +72,7 @@ impl Telemetry {
             accepted_spans: Family::default(),
             refused_spans: Family::default(),
             ingress_bytes: Family::default(),
+            tool_calls: Family::default(),
             known_tenants: Arc::default(),
         };
         registry.register(
@@ -89,6 +96,11 @@ impl Telemetry {
             "Bytes received, before any limit",
             telemetry.ingress_bytes.clone(),
         );
+        registry.register(
+            "tempo_query_frontend_mcp_calls",
+            "Calls of tools by language models",
+            telemetry.tool_calls.clone(),
+        );
         registry.register("tempo_build_info", "What is running", build_info());
         registry.register_collector(Box::new(process::Process));
         telemetry
@@ -108,6 +120,11 @@ impl Telemetry {
         }
         let labels = TenantLabels { tenant: self.known_tenants.label(tenant).to_owned() };
         self.ingress_bytes.get_or_create(&labels).inc_by(bytes as u64);
+    }
+
+    /// Counts a call of a tool at `/api/mcp`.
+    pub(crate) fn tool_called(&self, tool: &'static str) {
+        self.tool_calls.get_or_create(&ToolLabels { tool }).inc();
     }
 
     pub(crate) fn accepted(&self, transport: &'static str, spans: usize) {
