@@ -76,7 +76,9 @@ struct Totals {
 pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     let sender = Sender::new(&arguments.endpoint)?;
     let mut progress = Progress::new();
-    let end = arguments.length.map_or("Ctrl-C ends it".to_owned(), |length| format!("for {length:?}"));
+    let end = arguments
+        .length
+        .map_or("Ctrl-C ends it".to_owned(), |length| format!("for {}", humantime::format_duration(length)));
     progress.say(&format!("the traffic of a small shop goes to {}, {end}", sender.endpoint()));
     let mut totals = Totals::default();
     tokio::select! {
@@ -104,7 +106,7 @@ async fn traffic(
     let mut under_way = FuturesUnordered::new();
     let mut next_nanos = first_nanos;
     while next_nanos < end_nanos {
-        wait_until(next_nanos + nanos(BATCH_PERIOD).min(distance_nanos), begin_nanos, started).await;
+        wait_until(next_nanos + nanos(BATCH_PERIOD), begin_nanos, started).await;
         let mut batch = Vec::<ResourceSpans>::new();
         let (now, mut traces) = (now_nanos(), 0);
         while traces < BATCH && next_nanos < end_nanos.min(now) {
@@ -116,7 +118,9 @@ async fn traffic(
         for request in requests(batch, MAX_REQUEST_BYTES) {
             let spans = span_count(&request);
             under_way.push(async move { Ok::<_, Error>((sender.send(request).await?, spans)) });
-            while under_way.len() >= UNDER_WAY {
+            // nothing stays on its way while the clock is waited for
+            let is_behind = next_nanos + nanos(BATCH_PERIOD) < now_nanos();
+            while under_way.len() >= if is_behind { UNDER_WAY } else { 1 } {
                 totals.add(under_way.next().await.transpose()?);
             }
         }

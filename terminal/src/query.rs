@@ -16,7 +16,7 @@ use crate::spark::sparkline;
 use crate::table::{Cell, Column, Table};
 use crate::time::parse_duration;
 
-const CURVE_CELLS: usize = 40;
+const CURVE_CELLS: usize = 32;
 const BAR_CELLS: usize = 12;
 
 #[derive(Debug, Args)]
@@ -147,7 +147,7 @@ fn shown(table: &Table, answer: &MetricsAnswer, screen: &Screen) -> Result<(), E
 fn instant_table(answer: &MetricsAnswer) -> Table {
     let mut table = Table::new([Column::text("SERIES"), Column::number("VALUE")]);
     for series in largest_first(answer, |series| series.value) {
-        table.row([Cell::text(series.labels.brief()), Cell::number(series.value)]);
+        table.row([series_name(series), Cell::number(series.value)]);
     }
     table
 }
@@ -167,7 +167,7 @@ pub(crate) fn series_table(answer: &MetricsAnswer) -> Table {
     for series in largest_first(answer, mean) {
         let known = || series.samples.iter().map(|sample| sample.value).filter(|value| !value.is_nan());
         table.row([
-            Cell::text(series.labels.brief()),
+            series_name(series),
             Cell::text(sparkline(&on(&moments, series), CURVE_CELLS)).styled(Style::Service),
             Cell::number(known().next_back().unwrap_or(f64::NAN)).styled(Style::Strong),
             Cell::number(known().fold(f64::NAN, f64::min)),
@@ -186,6 +186,11 @@ pub(crate) fn on(moments: &BTreeSet<u64>, series: &Series) -> Vec<f64> {
         samples.next_if(|sample| sample.timestamp_ms == *moment).map_or(f64::NAN, |sample| sample.value)
     };
     moments.iter().map(value_at).collect()
+}
+
+/// Short for people, with all labels for programs.
+fn series_name(series: &Series) -> Cell {
+    Cell::of(&series.labels.briefest(), series.labels.brief())
 }
 
 fn mean(series: &Series) -> f64 {
@@ -259,7 +264,7 @@ mod tests {
             {"labels":[{"key":"a","value":{"stringValue":"y"}}],"samples":[{"timestampMs":"2","value":9}]}]}"#;
         let answer: MetricsAnswer = serde_json::from_str(text).unwrap();
         let shown = series_table(&answer).show(&Screen::for_tests(Form::People, 100), false);
-        assert_eq!(shown, "{a=\"y\"}   █            9    9    9     9\n{a=\"x\"}  ▅ █           2    1    2   1.5\n");
+        assert_eq!(shown, "y        █            9    9    9     9\nx       ▂ ▂           2    1    2   1.5\n");
         let samples = sample_table(&answer).show(&Screen::for_tests(Form::Tsv, 100), false);
         assert_eq!(samples.lines().next(), Some("1970-01-01T00:00:00.001Z\t{a=\"x\"}\t1"));
     }

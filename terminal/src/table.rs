@@ -54,6 +54,11 @@ impl Cell {
         Self { people: harmless(&text), program: text, style: Style::Plain }
     }
 
+    /// What is told to people in another form.
+    pub(crate) fn of(people: &str, program: String) -> Self {
+        Self { people: harmless(people), program, style: Style::Plain }
+    }
+
     /// Nanoseconds for programs.
     pub(crate) fn duration(nanos: u64) -> Self {
         Self { people: figures::duration(nanos), program: nanos.to_string(), style: Style::Plain }
@@ -62,7 +67,7 @@ impl Cell {
     /// RFC 3339 for programs; of the same for people the part that tells.
     pub(crate) fn time(unix_nanos: u64) -> Self {
         let program = rfc3339(unix_nanos);
-        let people = program.trim_end_matches('Z').replace('T', " ");
+        let people = program.chars().skip("2026-".len()).collect::<String>().trim_end_matches('Z').replace('T', " ");
         Self { people, program, style: Style::Dim }
     }
 
@@ -129,47 +134,62 @@ impl Table {
     }
 
     fn for_people(&self, screen: &Screen, has_heading: bool) -> String {
-        let widths = self.widths(screen.width);
+        let columns = self.fitting(screen.width);
         let heading = self.columns.iter().map(|column| Cell::text(column.name).styled(Style::Heading)).collect();
         let heading: Option<Vec<Cell>> = has_heading.then_some(heading);
         let mut text = String::new();
         for row in heading.iter().chain(&self.rows) {
-            let last = row.len().saturating_sub(1);
-            let cells =
-                row.iter().zip(&self.columns).zip(&widths).enumerate().map(|(place, ((cell, column), width))| {
-                    let fitted = figures::cut(&cell.people, *width);
-                    let blanks = " ".repeat(width.saturating_sub(fitted.width()));
-                    let painted = screen.paint(cell.style, &fitted);
-                    match column.is_number {
-                        true => blanks + &painted,
-                        false if place == last => painted,
-                        false => painted + &blanks,
-                    }
-                });
+            let cells = columns.iter().filter_map(|(place, width)| {
+                let (cell, column) = (row.get(*place)?, self.columns.get(*place)?);
+                let fitted = figures::cut(&cell.people, *width);
+                let blanks = " ".repeat(width.saturating_sub(fitted.width()));
+                let painted = screen.paint(cell.style, &fitted);
+                let is_last = place + 1 == row.len();
+                Some(match column.is_number {
+                    true => blanks + &painted,
+                    false if is_last => painted,
+                    false => painted + &blanks,
+                })
+            });
             text.push_str(cells.collect::<Vec<_>>().join(GAP).trim_end());
             text.push('\n');
         }
         text
     }
 
-    /// As wide as what stands in them; where that is too wide, the widest that give way do.
-    fn widths(&self, screen: usize) -> Vec<usize> {
-        let width_of = |place: usize, column: &Column| {
-            let cells = self.rows.iter().filter_map(|row| row.get(place)).map(|cell| cell.people.width());
-            cells.max().unwrap_or_default().max(column.name.width())
-        };
-        let mut widths: Vec<usize> =
-            self.columns.iter().enumerate().map(|(place, column)| width_of(place, column)).collect();
-        let gaps = GAP.len() * widths.len().saturating_sub(1);
-        while widths.iter().sum::<usize>() + gaps > screen {
-            let yielding = self.columns.iter().zip(widths.iter_mut()).filter(|(column, _)| column.gives_way);
-            match yielding.map(|(_, width)| width).filter(|width| **width > LEAST_CELLS).max() {
-                Some(widest) => *widest -= 1,
+    /// The columns that are shown, with their widths. Where all are too wide together the widest that may give way do;
+    /// where that is not enough pictures go.
+    fn fitting(&self, screen: usize) -> Vec<(usize, usize)> {
+        let all = self.narrowed((0..self.columns.len()).collect(), screen);
+        if total(&all) <= screen {
+            return all;
+        }
+        let is_text = |place: &usize| !self.columns[*place].is_picture;
+        self.narrowed((0..self.columns.len()).filter(is_text).collect(), screen)
+    }
+
+    fn narrowed(&self, places: Vec<usize>, screen: usize) -> Vec<(usize, usize)> {
+        let mut columns: Vec<(usize, usize)> = places.into_iter().map(|place| (place, self.width_of(place))).collect();
+        while total(&columns) > screen {
+            let yielding =
+                columns.iter_mut().filter(|(place, width)| self.columns[*place].gives_way && *width > LEAST_CELLS);
+            match yielding.max_by_key(|(_, width)| *width) {
+                Some((_, widest)) => *widest -= 1,
                 None => break,
             }
         }
-        widths
+        columns
     }
+
+    /// As wide as what stands in it.
+    fn width_of(&self, place: usize) -> usize {
+        let cells = self.rows.iter().filter_map(|row| row.get(place)).map(|cell| cell.people.width());
+        cells.max().unwrap_or_default().max(self.columns[place].name.width())
+    }
+}
+
+fn total(columns: &[(usize, usize)]) -> usize {
+    columns.iter().map(|(_, width)| width).sum::<usize>() + GAP.len() * columns.len().saturating_sub(1)
 }
 
 #[cfg(test)]
@@ -196,6 +216,12 @@ mod tests {
     fn a_narrow_screen_cuts_what_may_be_cut() {
         let shown = table().show(&Screen::for_tests(Form::People, 27), true);
         assert_eq!(shown.lines().nth(1), Some("ключ\u{fffd}и…   1,234  ▁█     abc"), "{shown}");
+    }
+
+    #[test]
+    fn a_screen_that_is_too_narrow_has_no_pictures() {
+        let shown = table().show(&Screen::for_tests(Form::People, 24), true);
+        assert_eq!(shown.lines().nth(1), Some("ключ\u{fffd}и…   1,234  abc"), "{shown}");
     }
 
     #[test]

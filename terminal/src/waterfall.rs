@@ -18,8 +18,6 @@ const OFF_PATH: char = '░';
 const INSTANT: char = '▏';
 
 const DURATION_CELLS: usize = 9;
-/// Levels that are indented; deeper ones stand below each other.
-const MAX_INDENT: usize = 24;
 
 /// The lines of a trace, at most `max_spans` of them.
 pub(crate) fn waterfall(trace: &Trace, screen: &Screen, max_spans: usize) -> String {
@@ -30,7 +28,7 @@ pub(crate) fn waterfall(trace: &Trace, screen: &Screen, max_spans: usize) -> Str
     let mut text = axis(&scale, label_cells + DURATION_CELLS + 2, screen);
     let mut guides = Guides::default();
     for (place, span) in trace.spans.iter().enumerate().take(max_spans) {
-        let tree = guides.of(span);
+        let tree = guides.of(span, label_cells / 4);
         text.push_str(&line(span, &tree, &owed[place], &scale, label_cells, screen));
     }
     if trace.spans.len() > max_spans {
@@ -72,18 +70,18 @@ fn line(span: &Span, tree: &str, owed: &[(u64, u64)], scale: &Scale, label_cells
     format!("{}\n", text.trim_end())
 }
 
-/// Which lines of the tree go on below each level.
+/// Which lines of the tree go on below each level. Levels that would leave no room for names stand below each other.
 #[derive(Default)]
 struct Guides(Vec<bool>);
 
 impl Guides {
-    fn of(&mut self, span: &Span) -> String {
+    fn of(&mut self, span: &Span, max_levels: usize) -> String {
         if span.depth == 0 {
             self.0.clear();
             return String::new();
         }
         self.0.truncate(span.depth - 1);
-        let indent: String = self.0.iter().take(MAX_INDENT).map(|goes_on| if *goes_on { "│ " } else { "  " }).collect();
+        let indent: String = self.0.iter().take(max_levels).map(|goes_on| if *goes_on { "│ " } else { "  " }).collect();
         self.0.push(!span.is_last);
         format!("{indent}{}", if span.is_last { "└─" } else { "├─" })
     }

@@ -89,7 +89,15 @@ impl Labels {
         self.0.iter().find(|(found, _)| found == key).map(|(_, value)| value.as_str())
     }
 
-    /// `{name="GET /", status="error"}`, or the value alone of a single label.
+    /// The value alone of a single label, which the query names; else as [`brief`](Self::brief).
+    pub(crate) fn briefest(&self) -> String {
+        match self.0.as_slice() {
+            [(_, value)] if !value.is_empty() => value.clone(),
+            _ => self.brief(),
+        }
+    }
+
+    /// `{name="GET /", status="error"}`
     pub(crate) fn brief(&self) -> String {
         match self.0.as_slice() {
             [(name, value)] if name == "__name__" => value.clone(),

@@ -9,7 +9,7 @@ use crate::tempo::plain;
 use crate::tempo::search::attributes;
 
 /// Kinds that are told of, the most frequent.
-const KINDS: usize = 10;
+const KINDS: usize = 20;
 const FAILED: &str = "status = error";
 const MESSAGE: &str = "statusMessage";
 

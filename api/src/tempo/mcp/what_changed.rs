@@ -111,7 +111,9 @@ fn changes(base: &Operations, now: &Operations, scale: f64) -> Vec<Change> {
     let of = |operations: &Operations, name| operations.get(name).copied().unwrap_or_default();
     let changes = names.into_iter().map(|name| Change::of(name, of(base, name), of(now, name), scale));
     let mut changes: Vec<Change> = changes.filter(|change| !change.what.is_empty()).collect();
-    changes.sort_by(|one, other| other.score.total_cmp(&one.score));
+    let traffic = |change: &Change| change.base.count + change.now.count;
+    changes
+        .sort_by(|one, other| other.score.total_cmp(&one.score).then_with(|| traffic(other).total_cmp(&traffic(one))));
     changes
 }
 
