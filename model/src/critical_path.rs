@@ -32,9 +32,9 @@ pub fn critical_path(spans: &[Interval]) -> Vec<Segment> {
     let children = children(spans);
     let Some(root) = longest_root(spans) else { return Vec::new() };
     let mut segments = Vec::new();
-    let mut open = vec![Frame::new(spans, &children, root, spans[root].end_nanos)];
+    let mut open = vec![Frame::new(spans, &children, root, 0, spans[root].end_nanos)];
     while let Some(top) = open.last_mut() {
-        let (span, start) = (top.span, spans[top.span].start_nanos);
+        let (span, start) = (top.span, top.start);
         let Some(child) = top.next_child(spans) else {
             push(&mut segments, span, start, top.cursor);
             open.pop();
@@ -43,7 +43,7 @@ pub fn critical_path(spans: &[Interval]) -> Vec<Segment> {
         let end = spans[child].end_nanos.min(top.cursor);
         push(&mut segments, span, end, top.cursor);
         top.cursor = spans[child].start_nanos.max(start);
-        open.push(Frame::new(spans, &children, child, end));
+        open.push(Frame::new(spans, &children, child, start, end));
     }
     segments
 }
@@ -51,6 +51,8 @@ pub fn critical_path(spans: &[Interval]) -> Vec<Segment> {
 /// A span on the way down, and how far back in time the walk has come in it.
 struct Frame {
     span: usize,
+    /// Where it begins, or its parent if that begins later.
+    start: u64,
     cursor: u64,
     /// Children that may be walked into, the last to end at the end.
     left: Vec<usize>,
@@ -58,14 +60,14 @@ struct Frame {
 }
 
 impl Frame {
-    fn new(spans: &[Interval], children: &[Vec<usize>], span: usize, cursor: u64) -> Self {
+    fn new(spans: &[Interval], children: &[Vec<usize>], span: usize, parent_start: u64, cursor: u64) -> Self {
         let ended = |child: &usize| spans[*child].end_nanos.min(cursor);
-        let start = spans[span].start_nanos;
+        let start = spans[span].start_nanos.max(parent_start);
         let mut left: Vec<usize> = children[span].clone();
         left.retain(|child| spans[*child].start_nanos < cursor && ended(child) > start);
         // of those that end together the first in the trace is walked into
         left.sort_by_key(|child| (ended(child), Reverse(*child)));
-        Self { span, cursor, left, is_first: true }
+        Self { span, start, cursor, left, is_first: true }
     }
 
     /// A child that outlives its parent counts up to the parent's end, and only as its last one.

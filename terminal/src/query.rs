@@ -264,7 +264,7 @@ mod tests {
             {"labels":[{"key":"a","value":{"stringValue":"y"}}],"samples":[{"timestampMs":"2","value":9}]}]}"#;
         let answer: MetricsAnswer = serde_json::from_str(text).unwrap();
         let shown = series_table(&answer).show(&Screen::for_tests(Form::People, 100), false);
-        assert_eq!(shown, "y        █            9    9    9     9\nx       ▂ ▂           2    1    2   1.5\n");
+        assert_eq!(shown, "y        █            9    9    9     9\nx       ▅ █           2    1    2   1.5\n");
         let samples = sample_table(&answer).show(&Screen::for_tests(Form::Tsv, 100), false);
         assert_eq!(samples.lines().next(), Some("1970-01-01T00:00:00.001Z\t{a=\"x\"}\t1"));
     }

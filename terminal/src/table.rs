@@ -215,13 +215,13 @@ mod tests {
     #[test]
     fn a_narrow_screen_cuts_what_may_be_cut() {
         let shown = table().show(&Screen::for_tests(Form::People, 27), true);
-        assert_eq!(shown.lines().nth(1), Some("ключ\u{fffd}и…   1,234  ▁█     abc"), "{shown}");
+        assert_eq!(shown.lines().nth(1), Some("ключ\u{fffd}и …  1,234  ▁█     abc"), "{shown}");
     }
 
     #[test]
     fn a_screen_that_is_too_narrow_has_no_pictures() {
         let shown = table().show(&Screen::for_tests(Form::People, 24), true);
-        assert_eq!(shown.lines().nth(1), Some("ключ\u{fffd}и…   1,234  abc"), "{shown}");
+        assert_eq!(shown.lines().nth(1), Some("ключ\u{fffd}и замок  1,234  abc"), "{shown}");
     }
 
     #[test]

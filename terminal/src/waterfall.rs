@@ -156,20 +156,15 @@ mod tests {
     #[test]
     fn bars_show_what_the_trace_waited_for() {
         let expected = "\
-\u{20}                                      0           1.00 s
-shop order                     1.00 s ██░░░░░░░░░░░░░░██
-├─shop stock                 200.0 ms   ███
-└─shop ✗ pay: broken         600.0 ms      ██░░░░░░░░
-  └─shop bank                500.0 ms        ████████
+\u{20}                                    0             1.00 s
+shop order                   1.00 s ██░░░░░░░░░░░░░░░░██
+├─shop stock               200.0 ms   ████
+└─shop ✗ pay: broken       600.0 ms       ██░░░░░░░░░░
+  └─shop bank              500.0 ms         ██████████
 ";
         let shown = shown(&SHOP, 56, 10);
+        assert_eq!(shown, expected);
         assert!(shown.lines().all(|line| line.width() <= 56), "{shown}");
-        assert_eq!(shown.lines().map(|l| l.trim_start().chars().next()).collect::<Vec<_>>().len(), 5, "{shown}");
-        let bars = |text: &str| -> Vec<String> {
-            text.lines().skip(1).map(|line| line.chars().filter(|c| "█░".contains(*c)).collect()).collect()
-        };
-        assert_eq!(bars(&shown), bars(expected), "{shown}");
-        assert!(shown.contains("└─shop ✗ pay: broken") && shown.contains("\n  └─shop bank"), "{shown}");
     }
 
     #[test]
