@@ -1,11 +1,13 @@
 //! Subcommands: each looks at something, says what it found, and ends.
 //!
-//! They change nothing, take no lock, and so work beside a running process. Which tables and figures there are is decided
+//! Those that speak to a server are in the crate `terminal`. Those here look at what is stored: they change nothing, take no
+//! lock, and so work beside a running process. Which tables and figures there are is decided
 //! in `storage` and `querier`; here they are asked for and shown, to people or, with `--json`, to programs.
 
 mod blocks;
 mod check_config;
 mod config;
+mod man;
 mod wal;
 
 mod progress;
@@ -35,6 +37,12 @@ pub enum Command {
     /// Look at the write-ahead log.
     #[command(subcommand)]
     Wal(wal::Command),
+    #[command(flatten)]
+    Terminal(terminal::Command),
+    /// Print what a shell needs to complete commands and flags.
+    Completions { shell: clap_complete::Shell },
+    /// Print the manual page, or write one for each command.
+    Man(man::Arguments),
 }
 
 /// What most commands take.
@@ -48,15 +56,18 @@ struct Common {
     json: bool,
 }
 
-/// Runs a command on the data of a configuration, or of the default configuration.
+/// Runs a command on the data of a configuration, or of the default configuration. `program` is the whole command line.
 ///
 /// # Errors
 /// When what is asked for cannot be read. What is read and found damaged is a result, with exit code 1.
-pub fn run(command: Command, sources: &Sources) -> Result<ExitCode> {
+pub fn run(command: Command, sources: &Sources, program: fn() -> clap::Command) -> Result<ExitCode> {
     match command {
         Command::CheckConfig { file } => verify(&Sources { file: Some(file), ..sources.clone() }),
         Command::Config(command) => config::run(command, sources),
         Command::Wal(command) => wal::run(command, &sources.config()?),
+        Command::Terminal(command) => Ok(terminal::run(command)),
+        Command::Completions { shell } => man::completions(shell, program()),
+        Command::Man(arguments) => man::run(&arguments, program()),
         Command::Blocks(command) => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             on_blocks(runtime.context("start the async runtime")?, command, &sources.config()?)

@@ -315,6 +315,7 @@ impl Config {
                 max_response_series: metrics.max_response_series,
                 max_outstanding_per_tenant: self.query_frontend.max_outstanding_per_tenant,
                 max_query_bytes: self.query_frontend.max_query_expression_size_bytes,
+                mcp_enabled: self.query_frontend.mcp_server.enabled,
                 ..defaults.query
             },
             ..defaults

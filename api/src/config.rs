@@ -139,6 +139,8 @@ pub struct QueryConfig {
     pub max_outstanding_per_tenant: usize,
     /// Longest TraceQL text, in bytes.
     pub max_query_bytes: usize,
+    /// Whether language models may ask, at `/api/mcp`. Off, as in Tempo: who asks may hand what spans hold to others.
+    pub mcp_enabled: bool,
 }
 
 impl Default for Config {
@@ -203,6 +205,7 @@ impl Default for QueryConfig {
             max_response_series: 0,
             max_outstanding_per_tenant: 2_000,
             max_query_bytes: traceql::MAX_QUERY_BYTES,
+            mcp_enabled: false,
         }
     }
 }

@@ -13,6 +13,7 @@
 //! | HTTP | `/api/search/tags`, `/api/v2/search/tags` | `tempo/tags.rs` | `Querier::tag_names` |
 //! | HTTP | `/api/search/tag/{tag}/values`, `/api/v2/…` | `tempo/tags.rs` | `Querier::tag_values` |
 //! | HTTP | `/api/metrics/query_range`, `/api/metrics/query` | `tempo/metrics.rs` | `Querier::metrics` |
+//! | HTTP | `/api/mcp` | `tempo/mcp.rs` | as the paths above |
 //! | HTTP | `/metrics/generated` | `generated.rs` | `Generator::exposition` |
 //! | HTTP | `/flush` | `status.rs` | `Ingester::flush` |
 //! | HTTP | `/ready`, `/metrics`, `/status*`, `/api/echo`, `/api/status/buildinfo` | `status.rs` | – |
@@ -31,7 +32,7 @@
 //! tenant.rs   X-Scope-OrgID → TenantId        error.rs   ErrorKind → status: the only mapping
 //! ```
 //!
-//! Absent on purpose: rings, memberlist, `/api/overrides` and MCP of Tempo; they answer 404.
+//! Absent on purpose: rings, memberlist and `/api/overrides` of Tempo; they answer 404.
 
 mod server;
 

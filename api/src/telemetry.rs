@@ -29,6 +29,7 @@ pub struct Telemetry {
     refused_spans: Family<Receiver, PlainCounter>,
     ingress_bytes: Family<TenantLabels, Counter>,
     dropped_packets: Family<PacketLabels, Counter>,
+    tool_calls: Family<ToolLabels, Counter>,
     known_tenants: Arc<KnownTenants>,
 }
 
@@ -75,6 +76,11 @@ struct PacketLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ToolLabels {
+    tool: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct TenantLabels {
     tenant: String,
 }
@@ -90,6 +96,7 @@ impl Telemetry {
             refused_spans: Family::default(),
             ingress_bytes: Family::default(),
             dropped_packets: Family::default(),
+            tool_calls: Family::default(),
             known_tenants: Arc::default(),
         };
         registry.register(
@@ -118,6 +125,11 @@ impl Telemetry {
             "UDP packets whose spans were not stored",
             telemetry.dropped_packets.clone(),
         );
+        registry.register(
+            "tempo_query_frontend_mcp_calls",
+            "Calls of tools by language models",
+            telemetry.tool_calls.clone(),
+        );
         registry.register("tempo_build_info", "What is running", build_info());
         registry.register_collector(Box::new(process::Process));
         telemetry
@@ -141,6 +153,11 @@ impl Telemetry {
 
     pub(crate) fn accepted(&self, receiver: Receiver, spans: usize) {
         self.accepted_spans.get_or_create(&receiver).add(spans as u64);
+    }
+
+    /// Counts a call of a tool at `/api/mcp`.
+    pub(crate) fn tool_called(&self, tool: &'static str) {
+        self.tool_calls.get_or_create(&ToolLabels { tool }).inc();
     }
 
     pub(crate) fn refused(&self, receiver: Receiver, spans: usize) {

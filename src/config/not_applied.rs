@@ -27,7 +27,6 @@ const REASONS: &[(&str, &str)] = &[
     ("overrides", "this limit is not kept"),
     ("querier", "the parts of a process call each other directly"),
     ("query_frontend", "a query is not cut into jobs for others"),
-    ("query_frontend.mcp_server", "there is no MCP server"),
     ("server", "the HTTP port is made for its clients as it is"),
     ("server.cluster_validation", "the parts of a process call each other directly"),
     ("server.grpc_", "gRPC shares the port `server.http_listen_port`"),

@@ -324,6 +324,7 @@ pub struct QueryFrontend {
     pub max_query_expression_size_bytes: usize,
     pub search: FrontendSearch,
     pub metrics: FrontendMetrics,
+    pub mcp_server: McpServer,
 }
 
 impl Default for QueryFrontend {
@@ -336,8 +337,17 @@ impl Default for QueryFrontend {
             max_query_expression_size_bytes: defaults.max_query_bytes,
             search: FrontendSearch::default(),
             metrics: FrontendMetrics::default(),
+            mcp_server: McpServer::default(),
         }
     }
+}
+
+/// `query_frontend.mcp_server`: whether language models may ask.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct McpServer {
+    /// Serve the Model Context Protocol at `/api/mcp`. What spans hold may then reach the provider of a model.
+    pub enabled: bool,
 }
 
 /// `query_frontend.metrics`: what a client may ask of a metrics query.
