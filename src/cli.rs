@@ -1,11 +1,12 @@
 //! Subcommands: each looks at something, says what it found, and ends.
 //!
-//! They change nothing, take no lock, and so work beside a running process. Which tables and figures there are is decided
+//! They change nothing of what is stored, take no lock, and so work beside a running process. Which tables and figures there are is decided
 //! in `storage` and `querier`; here they are asked for and shown, to people or, with `--json`, to programs.
 
 mod blocks;
 mod check_config;
 mod config;
+mod metrics;
 mod wal;
 
 mod progress;
@@ -20,7 +21,7 @@ use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use model::TenantId;
 
-use crate::config::{Config, Sources};
+use crate::config::Sources;
 
 #[derive(Subcommand)]
 pub enum Command {
@@ -35,6 +36,9 @@ pub enum Command {
     /// Look at the write-ahead log.
     #[command(subcommand)]
     Wal(wal::Command),
+    /// Make series of stored traces.
+    #[command(subcommand)]
+    Metrics(metrics::Command),
 }
 
 /// What most commands take.
@@ -57,15 +61,13 @@ pub fn run(command: Command, sources: &Sources) -> Result<ExitCode> {
         Command::CheckConfig { file } => verify(&Sources { file: Some(file), ..sources.clone() }),
         Command::Config(command) => config::run(command, sources),
         Command::Wal(command) => wal::run(command, &sources.config()?),
-        Command::Blocks(command) => {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            on_blocks(runtime.context("start the async runtime")?, command, &sources.config()?)
-        }
+        Command::Blocks(command) => runtime()?.block_on(blocks::run(command, &sources.config()?)),
+        Command::Metrics(command) => runtime()?.block_on(metrics::run(command, &sources.config()?)),
     }
 }
 
-fn on_blocks(runtime: tokio::runtime::Runtime, command: blocks::Command, config: &Config) -> Result<ExitCode> {
-    runtime.block_on(blocks::run(command, config))
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the async runtime")
 }
 
 /// Says whether a configuration can be used: `check-config`, and `-config.verify` as Tempo has it.
