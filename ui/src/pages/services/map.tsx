@@ -82,7 +82,8 @@ function Node({ node, place, isChosen, onChoose }: { node: ServiceNode; place: P
 function asButton(words: string, pressed: boolean, onPress: () => void) {
   return {
     role: "button",
-    tabIndex: 0,
+    // in SVG names of attributes are told apart by case
+    tabindex: 0,
     "aria-label": words,
     "aria-pressed": pressed,
     onClick: onPress,

@@ -11,7 +11,7 @@ export function ofNode(query: string, { name, type }: ServiceNode): string | nul
   return name === "user" ? null : naming(query, name);
 }
 
-/** The spans of the server that the client calls; where it sends none, those of the client that name it. */
+/** The spans of the server that the client calls; where it sends none, those of the client that name it. A user calls roots. */
 export function ofEdge(query: string, { client, server, connectionType }: ServiceEdge): string {
   const from = { name: SERVICE, operator: "=", value: JSON.stringify(client) };
   const to = { name: SERVICE, operator: "=", value: JSON.stringify(server) };
@@ -20,7 +20,7 @@ export function ofEdge(query: string, { client, server, connectionType }: Servic
     const caller = narrowed("{}", [from]);
     return `${caller} > ${narrowed("{}", [to])}${rest(query)}`;
   }
-  if (client === "user") return narrowed(query, [to, { name: "kind", operator: "=", value: "server" }]);
+  if (client === "user") return narrowed(query, [to, { name: "nestedSetParent", operator: "<", value: "0" }]);
   return narrowed(naming(query, server), [from]);
 }
 
