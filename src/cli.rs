@@ -1,13 +1,14 @@
 //! Subcommands: each looks at something, says what it found, and ends.
 //!
-//! Those that speak to a server are in the crate `terminal`. Those here look at what is stored: they change nothing, take no
-//! lock, and so work beside a running process. Which tables and figures there are is decided
+//! Those that speak to a server are in the crate `terminal`. Those here look at what is stored: they change nothing of it,
+//! take no lock, and so work beside a running process. Which tables and figures there are is decided
 //! in `storage` and `querier`; here they are asked for and shown, to people or, with `--json`, to programs.
 
 mod blocks;
 mod check_config;
 mod config;
 mod man;
+mod metrics;
 mod wal;
 
 mod progress;
@@ -22,7 +23,7 @@ use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use model::TenantId;
 
-use crate::config::{Config, Sources};
+use crate::config::Sources;
 
 #[derive(Subcommand)]
 pub enum Command {
@@ -43,6 +44,9 @@ pub enum Command {
     Completions { shell: clap_complete::Shell },
     /// Print the manual page, or write one for each command.
     Man(man::Arguments),
+    /// Make series of stored traces.
+    #[command(subcommand)]
+    Metrics(metrics::Command),
 }
 
 /// What most commands take.
@@ -68,15 +72,13 @@ pub fn run(command: Command, sources: &Sources, program: fn() -> clap::Command) 
         Command::Terminal(command) => Ok(terminal::run(command)),
         Command::Completions { shell } => man::completions(shell, program()),
         Command::Man(arguments) => man::run(&arguments, program()),
-        Command::Blocks(command) => {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            on_blocks(runtime.context("start the async runtime")?, command, &sources.config()?)
-        }
+        Command::Blocks(command) => runtime()?.block_on(blocks::run(command, &sources.config()?)),
+        Command::Metrics(command) => runtime()?.block_on(metrics::run(command, &sources.config()?)),
     }
 }
 
-fn on_blocks(runtime: tokio::runtime::Runtime, command: blocks::Command, config: &Config) -> Result<ExitCode> {
-    runtime.block_on(blocks::run(command, config))
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the async runtime")
 }
 
 /// Says whether a configuration can be used: `check-config`, and `-config.verify` as Tempo has it.

@@ -14,6 +14,7 @@
 //! | HTTP | `/api/search/tag/{tag}/values`, `/api/v2/…` | `tempo/tags.rs` | `Querier::tag_values` |
 //! | HTTP | `/api/metrics/query_range`, `/api/metrics/query` | `tempo/metrics.rs` | `Querier::metrics` |
 //! | HTTP | `/api/mcp` | `tempo/mcp.rs` | as the paths above |
+//! | HTTP | `/api/service-graph` | `tempo/service_graph.rs` | `Querier::summarize` with a `ServiceMapper` |
 //! | HTTP | `/metrics/generated` | `generated.rs` | `Generator::exposition` |
 //! | HTTP | `/flush` | `status.rs` | `Ingester::flush` |
 //! | HTTP | `/ready`, `/metrics`, `/status*`, `/api/echo`, `/api/status/buildinfo` | `status.rs` | – |

@@ -5,6 +5,7 @@
 //!               params.rs  URL → request          trace.rs search.rs tags.rs metrics.rs  one per question
 //!               proto.rs   answer → message       json.rs llm.rs  message → JSON
 //! mcp.rs         the same questions as tools of a language model, and more
+//! service_graph.rs  who calls whom, of mosso's own
 //! diff.rs        two traces compared: the one question with a body
 //! streaming.rs   the same questions over gRPC: message → request, answer → messages (packets.rs)
 //! ```
@@ -15,6 +16,7 @@ mod diff;
 mod mcp;
 mod metrics;
 mod search;
+mod service_graph;
 mod tags;
 mod trace;
 
@@ -79,6 +81,7 @@ fn routes(config: &Config) -> Vec<Route> {
         api("/api/v2/search/tag/{*tag}", "api_v2_search_tag_tagname_values", query(tags::values_v2)),
         api("/api/metrics/query_range", "api_metrics_query_range", query(metrics::range)),
         api("/api/metrics/query", "api_metrics_query", query(metrics::instant)),
+        api("/api/service-graph", "api_service_graph", query(service_graph::service_graph)),
         api("/api/echo", "api_echo", any(status::echo)),
         api("/api/status/buildinfo", "api_status_buildinfo", get(status::buildinfo)),
         root("/", "root", get(ui::from_root)),

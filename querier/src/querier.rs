@@ -10,7 +10,7 @@ use storage::view::Views;
 use tokio::sync::watch;
 use tracing::Instrument;
 
-use crate::answer::{Answer, MetricsAnswer, SearchAnswer, TagNames, TagValues, TraceAnswer};
+use crate::answer::{Answer, MetricsAnswer, SearchAnswer, SummaryAnswer, TagNames, TagValues, TraceAnswer};
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::engine::budget::{Budget, Shares};
@@ -18,7 +18,8 @@ use crate::engine::split_cache::split_cache;
 use crate::error::Error;
 use crate::metrics::{PartialCache, partial_cache};
 use crate::query_log::{QueryGuard, QueryLog};
-use crate::request::{MetricsRequest, SearchRequest, SpanSubset, TagNamesRequest, TagValuesRequest};
+use crate::request::{MetricsRequest, SearchRequest, SpanSubset, SummaryRequest, TagNamesRequest, TagValuesRequest};
+use crate::summary::{self, Summarize};
 use crate::tags::{ValuesCache, values_cache};
 use crate::telemetry::Telemetry;
 use crate::{metrics, search, tags, trace_by_id};
@@ -118,6 +119,19 @@ impl Querier {
                 .await
         };
         self.ask(QueryLog::metrics(tenant, &request), answer).await
+    }
+
+    /// What `summarize` makes of the traces of a range, each as a whole.
+    pub async fn summarize<S: Summarize>(
+        &self,
+        tenant: &TenantId,
+        request: SummaryRequest,
+        summarize: Arc<S>,
+    ) -> Result<SummaryAnswer<S::Summary>, Error> {
+        let answer = async |budget| {
+            summary::summarize(&self.inner.engine, budget, self.sources(tenant).await?, &request, &summarize).await
+        };
+        self.ask(QueryLog::summary(tenant, &request), answer).await
     }
 
     /// Names of tags by scope.

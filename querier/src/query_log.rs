@@ -12,7 +12,8 @@ use crate::answer::Answer;
 use crate::engine::budget::Budget;
 use crate::error::Error;
 use crate::request::{
-    MetricsRequest, SearchFilter, SearchRequest, SpanSubset, Tag, TagNamesRequest, TagScope, TagValuesRequest,
+    MetricsRequest, SearchFilter, SearchRequest, SpanSubset, SummaryRequest, Tag, TagNamesRequest, TagScope,
+    TagValuesRequest,
 };
 use crate::telemetry::{Operation, Telemetry};
 
@@ -52,6 +53,10 @@ impl QueryLog {
 
     pub fn metrics(tenant: &TenantId, request: &MetricsRequest) -> Self {
         Self::new(Operation::Metrics, tenant, request.query.to_string(), request.intervals.time_range())
+    }
+
+    pub fn summary(tenant: &TenantId, request: &SummaryRequest) -> Self {
+        Self::new(Operation::ServiceGraph, tenant, request.query.clone(), request.range)
     }
 
     pub fn tag_names(tenant: &TenantId, request: &TagNamesRequest) -> Self {

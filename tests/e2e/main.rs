@@ -14,6 +14,7 @@ mod language;
 mod limits;
 mod retention;
 mod server;
+mod service_graph;
 mod simulation;
 mod start;
 mod stored;
