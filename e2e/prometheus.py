@@ -58,7 +58,7 @@ class Prometheus:
             f"--storage.tsdb.path={folder / 'prometheus'}",
             f"--web.listen-address={address}",
             "--web.enable-remote-write-receiver",
-            "--enable-feature=exemplar-storage",
+            "--enable-feature=exemplar-storage,native-histograms",
         )
         await_that("Prometheus is ready", self._ready)
         await_that("every target is scraped", lambda: len(self.query("up == 1")) == len(targets))

@@ -5,7 +5,7 @@
 pub mod app;
 pub mod cli;
 pub mod config;
-mod generating;
+pub mod generating;
 pub mod reload;
 mod tasks;
 pub mod telemetry;

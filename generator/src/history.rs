@@ -13,6 +13,7 @@ use crate::columns::Spans;
 use crate::config::{ServiceGraphs, TenantConfig};
 use crate::error::Error;
 use crate::generator::{Processors, write_requests};
+use crate::memory::Memory;
 use crate::registry::Registry;
 use crate::remote_write::{Form, Request, SeriesOptions};
 use crate::selection::Selection;
@@ -34,8 +35,9 @@ impl History {
         // all halves of a trace are in its table, so none has to go before it was looked for
         let service_graphs = ServiceGraphs { max_items: usize::MAX, ..config.service_graphs.clone() };
         let config = TenantConfig { service_graphs, ..config.clone() };
-        let mut registry = Registry::new(config.limits.clone());
-        let processors = Processors::new(&config, &mut registry)?;
+        let memory = Memory::unlimited();
+        let mut registry = Registry::new(config.limits.clone(), memory.series.clone());
+        let processors = Processors::new(&config, &memory, &mut registry)?;
         Ok(Self { tenant, config, registry, processors })
     }
 
@@ -48,7 +50,7 @@ impl History {
         let spans = Spans::of(&table)?;
         let of_step = Selection::which(&spans, |trace, row| step_nanos.contains(&spans.end_nanos(row, trace)));
         let (Self { processors, registry, .. }, now_millis) = (self, millis(step_nanos.end));
-        if let Some(span_metrics) = &processors.span_metrics {
+        if let Some(span_metrics) = &mut processors.span_metrics {
             span_metrics.take(&table, &spans, &of_step, registry, now_millis)?;
         }
         if let Some(service_graph) = &mut processors.service_graph {

@@ -1,7 +1,6 @@
 //! Which spans of a table are counted: each once, however often it was sent, and none from another time.
 
-use std::ops::Range;
-use std::time::Duration;
+use std::ops::{Range, RangeInclusive};
 
 use crate::columns::Spans;
 use crate::copies::RecentSpans;
@@ -16,16 +15,8 @@ pub(crate) struct Selection {
 }
 
 impl Selection {
-    /// Leaves out what was counted before, and what ended further than `slack` from now.
-    pub(crate) fn of(
-        spans: &Spans<'_>,
-        tenant: u64,
-        recent: &mut RecentSpans,
-        slack: Duration,
-        now_nanos: u64,
-    ) -> Self {
-        let slack_nanos = u64::try_from(slack.as_nanos()).unwrap_or(u64::MAX);
-        let taken = now_nanos.saturating_sub(slack_nanos)..=now_nanos.saturating_add(slack_nanos);
+    /// Leaves out what was counted before, and what did not end in the time that is `taken`.
+    pub(crate) fn of(spans: &Spans<'_>, tenant: u64, recent: &mut RecentSpans, taken: &RangeInclusive<u64>) -> Self {
         let mut selection = Self::default();
         for trace in 0..spans.traces.len() {
             let (trace_id, first) = (spans.traces.id(trace).0, selection.rows.len());

@@ -12,10 +12,12 @@ mod pending;
 
 use std::ops::Range;
 
+use crate::checkpoint::{GraphState, Numbered, Numbering};
 use crate::columns::Spans;
 use crate::config::{ServiceGraphs, TenantConfig};
 use crate::error::Error;
 use crate::filter::Filter;
+use crate::memory::Memory;
 use crate::names::{CLIENT, PRODUCER};
 use crate::registry::Registry;
 use crate::selection::Selection;
@@ -33,6 +35,8 @@ pub(crate) struct GraphCounts {
     pub expired: u64,
     /// Halves that waited less than they should have, because too many did.
     pub crowded_out: u64,
+    /// The same, because they had no room in memory.
+    pub out_of_memory: u64,
     pub filtered: u64,
 }
 
@@ -101,9 +105,9 @@ impl ServiceGraphProcessor {
     ///
     /// # Errors
     /// [`Error::Config`]
-    pub(crate) fn new(config: &TenantConfig, registry: &mut Registry) -> Result<Option<Self>, Error> {
+    pub(crate) fn new(config: &TenantConfig, memory: &Memory, registry: &mut Registry) -> Result<Option<Self>, Error> {
         let Some(edges) = Edges::register(config, registry) else { return Ok(None) };
-        Ok(Some(Self { pairing: Pairing::new(&config.service_graphs)?, edges }))
+        Ok(Some(Self { pairing: Pairing::new(&config.service_graphs, memory)?, edges }))
     }
 
     /// Counts the edges of the selected spans, and has halves wait.
@@ -125,11 +129,27 @@ impl ServiceGraphProcessor {
         self.pairing.take_whole(spans, &mut ending);
     }
 
-    /// What has waited for long enough is counted as far as its other end is named.
-    pub(crate) fn tick(&mut self, registry: &mut Registry, now_millis: i64) {
+    /// What has waited for long enough is counted as far as its other end is named. Returns whether anything had.
+    pub(crate) fn tick(&mut self, registry: &mut Registry, now_millis: i64) -> bool {
         let edges = &mut ToSeries { edges: &mut self.edges, registry, now_millis };
-        self.pairing.expire(&mut To { edges, now_millis });
+        let has_expired = self.pairing.expire(&mut To { edges, now_millis });
         self.edges.forget();
+        has_expired
+    }
+
+    pub(crate) fn save(&self, numbering: &mut Numbering) -> GraphState {
+        let Pairing { config, graph, .. } = &self.pairing;
+        GraphState { dimensions: config.dimensions.clone(), halves: graph.pending.save(numbering) }
+    }
+
+    /// Has halves wait that waited when they were saved. Values of other dimensions than those of now are forgotten.
+    pub(crate) fn restore(&mut self, saved: GraphState, numbered: &Numbered, shift_millis: i64) {
+        let GraphState { dimensions, mut halves } = saved;
+        let Pairing { config, graph, .. } = &mut self.pairing;
+        if dimensions != config.dimensions {
+            halves.iter_mut().for_each(|half| half.dimensions.clear());
+        }
+        graph.pending.restore(halves, config.dimensions.len(), numbered, shift_millis);
     }
 
     pub(crate) fn take_counts(&mut self) -> GraphCounts {
@@ -143,9 +163,9 @@ impl ServiceGraphProcessor {
 }
 
 impl Pairing {
-    fn new(config: &ServiceGraphs) -> Result<Self, Error> {
+    fn new(config: &ServiceGraphs, memory: &Memory) -> Result<Self, Error> {
         let wait_millis = i64::try_from(config.wait.get().as_millis()).unwrap_or(i64::MAX);
-        let pending = Pending::new(wait_millis, config.max_items);
+        let pending = Pending::new(wait_millis, config.max_items, memory.halves.clone(), config.dimensions.len());
         Ok(Self {
             filter: Filter::new(&config.filter_policies)?,
             keys: Keys::new(config)?,
@@ -194,9 +214,12 @@ impl Pairing {
         self.expire(&mut to);
     }
 
-    fn expire(&mut self, to: &mut To<'_, impl TakeEdges>) {
+    /// Returns whether anything had waited for long enough.
+    fn expire(&mut self, to: &mut To<'_, impl TakeEdges>) -> bool {
         let expired = self.graph.pending.expired(to.now_millis);
+        let has_expired = !expired.is_empty();
         expired.into_iter().for_each(|waited| self.graph.expire(waited, to));
+        has_expired
     }
 }
 
@@ -255,8 +278,9 @@ impl Graph {
         }
         if partners.is_empty() || half.kind == PRODUCER {
             let was_paired = was_paired || !partners.is_empty();
-            for waited in self.pending.insert(call, side, half, was_paired, to.now_millis) {
-                self.counts.crowded_out += 1;
+            for (waited, is_for_memory) in self.pending.insert(call, side, half, was_paired, to.now_millis) {
+                let count = if is_for_memory { &mut self.counts.out_of_memory } else { &mut self.counts.crowded_out };
+                *count += 1;
                 self.expire(waited, to);
             }
         }

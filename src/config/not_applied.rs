@@ -25,6 +25,10 @@ const REASONS: &[(&str, &str)] = &[
     ("metrics_generator.storage", "series wait in files of a form of their own until they are sent"),
     ("metrics_generator_client", "the parts of a process call each other directly"),
     ("overrides", "this limit is not kept"),
+    (
+        "overrides.defaults.metrics_generator.native_histogram_min_reset_duration",
+        "a native histogram is never reset: with too many buckets, two become one",
+    ),
     ("querier", "the parts of a process call each other directly"),
     ("query_frontend", "a query is not cut into jobs for others"),
     ("server", "the HTTP port is made for its clients as it is"),

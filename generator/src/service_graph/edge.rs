@@ -130,7 +130,7 @@ impl Edges {
         }
         let ServiceGraphs { histogram_buckets, dimensions, .. } = &config.service_graphs;
         let mut family = |name, help, kind| registry.family(name, help, kind);
-        let histogram = || Kind::Histogram(histogram_buckets.clone());
+        let histogram = || config.histograms.kind(histogram_buckets);
         let has_messaging = latency && config.service_graphs.enable_messaging_system_latency_histogram;
         Some(Self {
             dimensions: dimensions.clone(),

@@ -19,6 +19,7 @@ use crate::columns::Spans;
 use crate::config::ServiceGraphs;
 use crate::durations::Durations;
 use crate::error::Error;
+use crate::memory::Memory;
 
 /// Finds the calls that end in a range.
 pub struct ServiceMapper {
@@ -82,7 +83,7 @@ impl ServiceMapper {
     pub fn new(config: &ServiceGraphs, range_nanos: Range<u64>) -> Result<Self, Error> {
         // all halves of a trace are in its table, so none has to go before it was looked for
         let config = ServiceGraphs { max_items: usize::MAX, ..config.clone() };
-        let columns = columns_of(&config, Pairing::new(&config)?.keys.attributes());
+        let columns = columns_of(&config, Pairing::new(&config, &Memory::unlimited())?.keys.attributes());
         Ok(Self { config, range_nanos, columns })
     }
 
@@ -100,7 +101,7 @@ impl ServiceMapper {
         let spans = Spans::of(&table)?;
         let wanted = Wanted { is_wanted, map: ServiceMap::default() };
         let mut ending = EndingWithin { edges: wanted, range_nanos: &self.range_nanos };
-        Pairing::new(&self.config)?.take_whole(&spans, &mut ending);
+        Pairing::new(&self.config, &Memory::unlimited())?.take_whole(&spans, &mut ending);
         Ok(ending.edges.map)
     }
 }
