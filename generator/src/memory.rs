@@ -45,7 +45,7 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    /// For settings that are only looked at.
+    /// For settings that are only looked at, and for stored spans, whose tables queries count.
     pub(crate) fn unlimited() -> Self {
         Self::divide(usize::MAX)
     }
