@@ -74,6 +74,7 @@ impl App {
         let servers = Servers::bind(&config.api()).await?;
         let dir = config.storage.trace.data_dir(&config.data_dir);
         let lock = DataDirLock::acquire(&dir)?;
+        storage::telemetry::register_disk(&mut registry, dir.wal_dir());
         let telemetry = Telemetry::register(&mut registry);
         let (objects, manifests) = open_store(&config.storage.trace, &dir, telemetry.clone())
             .await

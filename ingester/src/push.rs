@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::feed::Feed;
 use crate::flush::{Flusher, flush_queue};
-use crate::live::Live;
+use crate::live::{Live, LiveSpansGauge};
 use crate::rates::Rates;
 use crate::recover::Watermarks;
 use crate::state::{Readiness, State};
@@ -97,6 +97,7 @@ impl Ingester {
             cancel,
             tasks: TaskTracker::new(),
         });
+        registry.register_collector(Box::new(LiveSpansGauge(state.live.clone())));
         let (cpu, telemetry) = (storage.cpu.clone(), storage.telemetry.clone());
         let flusher = Flusher {
             live: state.live.clone(),
