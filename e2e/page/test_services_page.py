@@ -80,7 +80,7 @@ def test_the_map_is_used_by_keys_alone(store, open_page):
     page.keyboard.press("g")
     page.keyboard.press("m")
     expect(node(page, "payment")).to_be_visible()
-    node(page, "payment").focus()
+    node(page, "payment").locator(".box").focus()
     page.keyboard.press("Enter")
     expect(page.get_by_role("region", name="Chosen")).to_contain_text("payment")
     edge = page.get_by_role("button", name=re.compile("^checkout to payment, .* requests per second, .* failed, p95 "))

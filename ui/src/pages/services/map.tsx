@@ -45,13 +45,10 @@ function Edge(props: { edge: ServiceEdge; points: Point[]; share: number; isChos
   const middle = points[Math.floor(points.length / 2)]!;
   const failing = edge.failed > 0;
   return (
-    <g
-      class={`edge${failing ? " failing" : ""}${isChosen ? " chosen" : ""}${edge.connectionType === "messaging_system" ? " message" : ""}`}
-      {...asButton(edgeWords(edge), isChosen, () => onChoose(edgeKey(edge)))}
-    >
-      <path class="hit" d={line} />
+    <g class={`edge${failing ? " failing" : ""}${isChosen ? " chosen" : ""}${edge.connectionType === "messaging_system" ? " message" : ""}`}>
+      <path class="hit" d={line} {...asButton(edgeWords(edge), isChosen, () => onChoose(edgeKey(edge)))} />
       <path class="line" d={line} stroke-width={1 + 3 * Math.sqrt(share)} marker-end="url(#arrow)" />
-      <text x={middle.x} y={middle.y - 5}>{short(edge.requestsPerSecond)}/s</text>
+      <text aria-hidden="true" x={middle.x} y={middle.y - 5}>{short(edge.requestsPerSecond)}/s</text>
     </g>
   );
 }
@@ -63,17 +60,20 @@ function Node({ node, place, isChosen, onChoose }: { node: ServiceNode; place: P
   const rate = node.requests ? `${short(node.requestsPerSecond)}/s${p95 === undefined ? "" : ` · p95 ${duration(p95 * 1e9)}`}` : "calls others";
   const share = node.failed / Math.max(node.requests, Number.MIN_VALUE);
   return (
-    <g
-      class={`node ${node.type}${isChosen ? " chosen" : ""}`}
-      transform={`translate(${x - NODE_WIDTH / 2} ${y - NODE_HEIGHT / 2})`}
-      {...asButton(nodeWords(node), isChosen, () => onChoose(node.name))}
-    >
-      <rect class="box" width={NODE_WIDTH} height={NODE_HEIGHT} rx={node.type === "database" ? 16 : 5} />
+    <g class={`node ${node.type}${isChosen ? " chosen" : ""}`} transform={`translate(${x - NODE_WIDTH / 2} ${y - NODE_HEIGHT / 2})`}>
+      <rect
+        class="box"
+        width={NODE_WIDTH}
+        height={NODE_HEIGHT}
+        rx={node.type === "database" ? 16 : 5}
+        {...asButton(nodeWords(node), isChosen, () => onChoose(node.name))}
+      >
+        <title>{nodeWords(node)}</title>
+      </rect>
       <rect class="colour" x="6" y="7" width="4" height={NODE_HEIGHT - 14} rx="2" fill={serviceColor(node.name, theme)} />
-      <text class="name" x="17" y="19">{shortened(node.name)}</text>
-      <text class="figures" x="17" y="35">{rate}</text>
+      <text aria-hidden="true" class="name" x="17" y="19">{shortened(node.name)}</text>
+      <text aria-hidden="true" class="figures" x="17" y="35">{rate}</text>
       {node.failed > 0 && <rect class="failed" x="17" y={NODE_HEIGHT - 6} height="3" rx="1.5" width={Math.max(3, (NODE_WIDTH - 27) * share)} />}
-      <title>{nodeWords(node)}</title>
     </g>
   );
 }
