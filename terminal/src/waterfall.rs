@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn bars_show_what_the_trace_waited_for() {
         let expected = "\
-\u{20}                                    0             1.00 s
+\u{20}                                   0             1.00 s
 shop order                   1.00 s ██░░░░░░░░░░░░░░░░██
 ├─shop stock               200.0 ms   ████
 └─shop ✗ pay: broken       600.0 ms       ██░░░░░░░░░░
