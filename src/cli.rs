@@ -6,6 +6,7 @@
 mod blocks;
 mod check_config;
 mod config;
+pub mod health;
 mod wal;
 
 mod progress;

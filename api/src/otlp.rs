@@ -13,7 +13,7 @@ pub(crate) mod body;
 pub(crate) mod encoding;
 mod json;
 
-mod refusal;
+pub(crate) mod refusal;
 
 use std::time::Duration;
 

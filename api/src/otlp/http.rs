@@ -39,7 +39,7 @@ pub(crate) enum Form {
 }
 
 impl Form {
-    fn of(headers: &HeaderMap) -> Option<Self> {
+    pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
         let content_type = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
         let media_type = content_type.split(';').next().unwrap_or_default().trim();
         [Self::Protobuf, Self::Json].into_iter().find(|form| media_type.eq_ignore_ascii_case(form.media_type()))
