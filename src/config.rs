@@ -282,12 +282,12 @@ impl Config {
         let Server { tls_min_version, tls_cipher_suites, http_tls_config, grpc_tls_config, cors, .. } = &self.server;
         let shares_port = *grpc_tls_config == ServerTls::default() || grpc_tls_config == http_tls_config;
         if !shares_port {
-            let reason = "gRPC shares the port of HTTP: write the same in http_tls_config, or leave this out".to_owned();
+            let reason =
+                "gRPC shares the port of HTTP: write the same in http_tls_config, or leave this out".to_owned();
             return Err(Unusable { key: "server.grpc_tls_config", reason });
         }
-        api.http_tls = http_tls_config
-            .to_api(*tls_min_version, tls_cipher_suites)
-            .map_err(unusable("server.http_tls_config"))?;
+        api.http_tls =
+            http_tls_config.to_api(*tls_min_version, tls_cipher_suites).map_err(unusable("server.http_tls_config"))?;
         api.http_cors = cors.to_api();
         if let (Some(api), Some(grpc)) = (&mut api.otlp_grpc, &otlp.grpc) {
             api.tls = grpc.tls.to_api().map_err(unusable("distributor.receivers.otlp.protocols.grpc.tls"))?;

@@ -17,7 +17,7 @@ use axum::response::Response;
 use tonic::{Code, Status};
 
 use self::access::Access;
-pub use self::config::{AuthConfig, CredentialConfig, Listener, AllowedTenants};
+pub use self::config::{AllowedTenants, AuthConfig, CredentialConfig, Listener};
 pub use self::credentials::CredentialError;
 pub(crate) use self::credentials::Credentials;
 use self::credentials::{Credential, Shown};

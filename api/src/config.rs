@@ -157,12 +157,7 @@ impl Default for OtlpGrpcConfig {
 
 impl Default for OtlpHttpConfig {
     fn default() -> Self {
-        Self {
-            endpoint: all_interfaces(4318),
-            max_request_body_size: 20 << 20,
-            tls: None,
-            cors: CorsConfig::default(),
-        }
+        Self { endpoint: all_interfaces(4318), max_request_body_size: 20 << 20, tls: None, cors: CorsConfig::default() }
     }
 }
 

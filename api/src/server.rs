@@ -118,15 +118,11 @@ impl Servers {
 }
 
 /// What stands around the routes of a listener: CORS, and within it who may ask.
-fn protected(
-    router: Router,
-    edge: &Arc<Edge>,
-    listener: Listener,
-    files: &ListenerFiles,
-    cors: &CorsConfig,
-) -> Router {
+fn protected(router: Router, edge: &Arc<Edge>, listener: Listener, files: &ListenerFiles, cors: &CorsConfig) -> Router {
     let router = match files.credentials(listener) {
-        Some(credentials) => router.layer(from_fn_with_state(Guard { edge: edge.clone(), credentials, listener }, guard)),
+        Some(credentials) => {
+            router.layer(from_fn_with_state(Guard { edge: edge.clone(), credentials, listener }, guard))
+        }
         None => router,
     };
     // names that are wrong were refused when the files were loaded

@@ -102,8 +102,9 @@ impl Pem {
     fn read(&self) -> Result<Vec<u8>, TlsError> {
         match self {
             Self::Text(text) => Ok(text.clone().into_bytes()),
-            Self::File(path) => read_bounded(path, MAX_FILE_BYTES)
-                .map_err(|source| TlsError::Read { pem: self.to_string(), source }),
+            Self::File(path) => {
+                read_bounded(path, MAX_FILE_BYTES).map_err(|source| TlsError::Read { pem: self.to_string(), source })
+            }
         }
     }
 }
@@ -199,8 +200,9 @@ fn provider_of(config: &TlsConfig) -> Result<CryptoProvider, TlsError> {
         all.cipher_suites
     } else {
         let wanted: Vec<_> = config.cipher_suites.iter().map(|name| cipher_suite(name)).collect::<Result<_, _>>()?;
-        let is_on =
-            |suite: &SupportedCipherSuite| suite.version().version == ProtocolVersion::TLSv1_3 || wanted.contains(suite);
+        let is_on = |suite: &SupportedCipherSuite| {
+            suite.version().version == ProtocolVersion::TLSv1_3 || wanted.contains(suite)
+        };
         all.cipher_suites.into_iter().filter(is_on).collect()
     };
     let kx_groups = if config.curves.is_empty() {

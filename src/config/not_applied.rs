@@ -51,7 +51,10 @@ const PROTECTIONS: &[(&str, &str)] = &[
     ("distributor.receivers.otlp.protocols.http.tls.ca_file", NO_AUTHORITY),
     ("distributor.receivers.otlp.protocols.grpc.tls.ca_pem", NO_AUTHORITY),
     ("distributor.receivers.otlp.protocols.http.tls.ca_pem", NO_AUTHORITY),
-    ("server.proxy_protocol_enabled", "clients are not told apart by address: switch it off in the proxy, and leave this out"),
+    (
+        "server.proxy_protocol_enabled",
+        "clients are not told apart by address: switch it off in the proxy, and leave this out",
+    ),
     (
         "storage.trace.s3.sse",
         "objects are stored as the bucket's own default encrypts them: set it there, and leave this out",

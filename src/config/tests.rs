@@ -366,7 +366,8 @@ distributor:
 #[test]
 fn what_protects_in_tempo_and_not_here_is_refused() {
     let error = |yaml: &str| Config::parse(yaml).unwrap_err().to_string();
-    let receiver = |settings: &str| format!("distributor: {{receivers: {{otlp: {{protocols: {{http: {settings}}}}}}}}}");
+    let receiver =
+        |settings: &str| format!("distributor: {{receivers: {{otlp: {{protocols: {{http: {settings}}}}}}}}}");
     assert!(error(&receiver("{auth: {authenticator: oidc}}")).contains("`authentication` says who may send"));
     assert!(error(&receiver("{tls: {ca_file: /ca.crt}}")).contains("`client_ca_file` says"));
     assert!(error("server: {proxy_protocol_enabled: true}").contains("told apart by address"));
@@ -381,11 +382,17 @@ fn what_protects_is_whole_or_an_error() {
     for (yaml, wrong) in [
         ("server: {http_tls_config: {cert_file: /a.crt}}", "server.http_tls_config: key_file is missing"),
         ("server: {http_tls_config: {key_file: /a.key}}", "cert_file is missing"),
-        ("server: {http_tls_config: {cert_file: /no.crt, key_file: /no.key}}", "1:28: server.http_tls_config: TLS of http: read /no.crt"),
+        (
+            "server: {http_tls_config: {cert_file: /no.crt, key_file: /no.key}}",
+            "1:28: server.http_tls_config: TLS of http: read /no.crt",
+        ),
         ("server: {http_tls_config: {client_auth_type: RequireAnyClientCert}}", "without looking at them"),
         ("server: {http_tls_config: {client_auth_type: Sometimes}}", "\"Sometimes\" is not known"),
         ("server: {http_tls_config: {client_auth_type: RequireAndVerifyClientCert}}", "set cert_file and key_file"),
-        ("server: {http_tls_config: {cert: a, key: b, client_auth_type: VerifyClientCertIfGiven}}", "needs client_ca_file"),
+        (
+            "server: {http_tls_config: {cert: a, key: b, client_auth_type: VerifyClientCertIfGiven}}",
+            "needs client_ca_file",
+        ),
         ("server: {http_tls_config: {cert: a, key: b, client_ca: c}}", "needs client_auth_type"),
         ("server: {tls_min_version: VersionTLS10}", "\"VersionTLS10\" is no version"),
         ("server: {grpc_tls_config: {cert_file: /a.crt, key_file: /a.key}}", "gRPC shares the port of HTTP"),

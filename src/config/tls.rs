@@ -78,7 +78,9 @@ pub struct ClientAuthType(ClientAuth);
 /// Why a text is no version or type that can be had.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TlsTextError {
-    #[error("{0:?} is no version of TLS that is spoken here; write VersionTLS12 or VersionTLS13, of receivers 1.2 or 1.3")]
+    #[error(
+        "{0:?} is no version of TLS that is spoken here; write VersionTLS12 or VersionTLS13, of receivers 1.2 or 1.3"
+    )]
     Version(String),
     #[error(
         "{0:?} takes certificates without looking at them, which protects nothing; write VerifyClientCertIfGiven or \

@@ -33,7 +33,13 @@ impl<'s> Door<'s> {
         Self { server, tls: None, version: Version::Http1 }
     }
 
-    async fn ask(&self, root: &str, request_line: (&str, &str), headers: &[(&str, &str)], body: Vec<u8>) -> Result<Answer> {
+    async fn ask(
+        &self,
+        root: &str,
+        request_line: (&str, &str),
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> Result<Answer> {
         let address = root.trim_start_matches("http://");
         let mut connection = Connection::open(address, self.tls.as_ref(), self.version).await?;
         let (method, path) = request_line;

@@ -65,7 +65,11 @@ impl Port {
         }
     }
 
-    async fn handshake(&self, tls: &Tls, mut stream: TcpStream) -> Option<impl AsyncRead + AsyncWrite + Unpin + 'static + use<>> {
+    async fn handshake(
+        &self,
+        tls: &Tls,
+        mut stream: TcpStream,
+    ) -> Option<impl AsyncRead + AsyncWrite + Unpin + 'static + use<>> {
         let mut first = [0];
         // a method, or the preface of HTTP/2
         if stream.peek(&mut first).await.is_ok() && first[0].is_ascii_uppercase() {

@@ -57,7 +57,9 @@ async fn no_secret_is_in_the_log_a_page_or_an_error() -> Result<()> {
     let (good, bad) = (format!("eva:{MARKER}"), format!("eva:x{MARKER}"));
     for pair in [&good, &bad] {
         let basic = format!("Basic {}", STANDARD.encode(pair));
-        for path in ["/status", "/status/config", "/ui/config", "/status/runtime_config", "/status/overrides/a", "/metrics"] {
+        for path in
+            ["/status", "/status/config", "/ui/config", "/status/runtime_config", "/status/overrides/a", "/metrics"]
+        {
             let answer = door.get(path, &[("authorization", &basic)]).await?;
             ensure!(answer.status == if *pair == good { 200 } else { 401 }, "{path}: {answer:?}");
             said.push((path.to_owned(), answer.body));
@@ -77,7 +79,10 @@ async fn no_secret_is_in_the_log_a_page_or_an_error() -> Result<()> {
     said.push(("check".to_owned(), mosso(&["check-config", &file])?));
     for (key, value) in [
         ("server", format!("{{http_tls_config: {{cert: x{MARKER}, key: {MARKER}}}}}")),
-        ("distributor", format!("{{receivers: {{otlp: {{protocols: {{grpc: {{tls: {{cert_pem: x, key_pem: {MARKER}}}}}}}}}}}}}")),
+        (
+            "distributor",
+            format!("{{receivers: {{otlp: {{protocols: {{grpc: {{tls: {{cert_pem: x, key_pem: {MARKER}}}}}}}}}}}}}"),
+        ),
         ("authentication", format!("{{credentials: [{{username: eva, password_file: '{file}.gone', read: ['*']}}]}}")),
         ("storage", format!("{{trace: {{backend: s3, s3: {{secret_key: {MARKER}}}}}}}")),
     ] {

@@ -28,7 +28,8 @@ async fn new_certificates_are_for_new_connections_and_open_ones_go_on() -> Resul
         receivers(&format!("tls: {{{}, reload_interval: 1s}}", pair_yaml(&pair)), "")
     );
     let server = Server::start_listening(dir.path(), &yaml)?;
-    let tls = |authority: &Authority, name| Tls::trusting(&authority.write_own(dir.path(), name)?, None, Version::Http1);
+    let tls =
+        |authority: &Authority, name| Tls::trusting(&authority.write_own(dir.path(), name)?, None, Version::Http1);
     let (trusts_old, trusts_new) = (tls(&old, "old")?, tls(&new, "new")?);
     let address = server.api.trim_start_matches("http://");
     let version = Version::Http1;
@@ -83,7 +84,9 @@ async fn a_secret_and_the_level_of_the_log_change_on_sighup() -> Result<()> {
     until("the first is valid no more", async || status("Bearer one").await == 401).await?;
 
     let file = dir.path().join("mosso.yaml");
-    let write = |level: &str| std::fs::write(&file, format!("data_dir: {}\n{}\n", dir.path().join("data").display(), yaml(level)));
+    let write = |level: &str| {
+        std::fs::write(&file, format!("data_dir: {}\n{}\n", dir.path().join("data").display(), yaml(level)))
+    };
     write("loud")?;
     server.hang_up()?;
     server.wait_for_log(&["the configuration cannot be read again", "loud"]).await?;

@@ -31,7 +31,9 @@ async fn every_listener_speaks_tls_and_nothing_else() -> Result<()> {
     }
     let tls = Some(Tls::trusting(&ca, None, Version::Http2)?);
     let door = Door { server: &server, tls, version: Version::Http2 };
-    for (root, method, message) in [(&server.api, HEALTH, &[][..]), (&server.grpc, HEALTH, &[]), (&server.api, STREAM, &[])] {
+    for (root, method, message) in
+        [(&server.api, HEALTH, &[][..]), (&server.grpc, HEALTH, &[]), (&server.api, STREAM, &[])]
+    {
         let answer = door.call(root, method, &[], message).await?;
         assert_eq!(answer.header("grpc-status"), "0", "{method}: {answer:?}");
     }
@@ -57,8 +59,10 @@ async fn a_client_shows_a_certificate_of_the_right_authority_or_is_refused() -> 
     let client_ca = format!("client_ca_file: '{}'", clients.write_own(dir.path(), "clients")?.display());
     let tls = format!("tls: {{{pair}, {client_ca}}}");
     let http_tls = format!("{{{pair}, {client_ca}, client_auth_type: VerifyClientCertIfGiven}}");
-    let yaml =
-        format!("server: {{http_listen_port: 0, http_tls_config: {http_tls}, grpc_tls_config: {http_tls}}}\n{}", receivers(&tls, &tls));
+    let yaml = format!(
+        "server: {{http_listen_port: 0, http_tls_config: {http_tls}, grpc_tls_config: {http_tls}}}\n{}",
+        receivers(&tls, &tls)
+    );
     let server = Server::start_listening(dir.path(), &yaml)?;
     let ca = authority.write_own(dir.path(), "own")?;
     let (known, stranger) = (clients.write(dir.path(), "known")?, strangers.write(dir.path(), "stranger")?);
