@@ -384,7 +384,7 @@ fn what_protects_is_whole_or_an_error() {
         ("server: {http_tls_config: {key_file: /a.key}}", "cert_file is missing"),
         (
             "server: {http_tls_config: {cert_file: /no.crt, key_file: /no.key}}",
-            "1:28: server.http_tls_config: TLS of http: read /no.crt",
+            "1:10: server.http_tls_config: TLS of http: read /no.crt",
         ),
         ("server: {http_tls_config: {client_auth_type: RequireAnyClientCert}}", "without looking at them"),
         ("server: {http_tls_config: {client_auth_type: Sometimes}}", "\"Sometimes\" is not known"),
