@@ -12,7 +12,7 @@ use prometheus_client::registry::Registry;
 use querier::{Config, Querier};
 use storage::block::{BlockCache, BlockMeta, BlockSource, EncodedBlock};
 use storage::manifest::{Change, Manifest, Store};
-use storage::trace_map::TraceMapper;
+use storage::trace_mapper::TraceMapper;
 use storage::view::TenantView;
 use storage::{CpuPool, Source, Telemetry};
 

@@ -29,9 +29,9 @@ class Shop:
         self.failed_edges: Counter = Counter()
         self.storefront_millis: list[int] = []
 
-    def trace(self) -> list[ExportTraceServiceRequest]:
-        """One trace, every span in a request of its own."""
-        trace_id, start = self.rng.randbytes(16), time.time_ns() - 2_000 * MILLISECOND
+    def trace(self, start: int | None = None) -> list[ExportTraceServiceRequest]:
+        """One trace of two seconds ago, or of another time, every span in a request of its own."""
+        trace_id, start = self.rng.randbytes(16), start or time.time_ns() - 2_000 * MILLISECOND
         ids = [self.rng.randbytes(8) for _ in range(4)]
         failed = self.rng.random() < 0.3
         path = f"GET /{self.rng.choice('abc')}"
@@ -68,9 +68,9 @@ class Shop:
         self.storefront_millis.append(lengths[0])
         return requests
 
-    def send(self, mosso: Mosso, traces: int) -> None:
+    def send(self, mosso: Mosso, traces: int, start: int | None = None) -> None:
         """All spans in any order over two connections, some of them twice."""
-        requests = [request for _ in range(traces) for request in self.trace()]
+        requests = [request for _ in range(traces) for request in self.trace(start)]
         requests += self.rng.sample(requests, len(requests) // 10)
         self.rng.shuffle(requests)
         senders = [HttpSender(mosso.otlp_http), GrpcSender(mosso.otlp_grpc)]

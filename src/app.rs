@@ -21,7 +21,7 @@ use storage::incarnation::Lineage;
 use storage::lock::DataDirLock;
 use storage::paths::DataDir;
 use storage::retention::Retention;
-use storage::trace_map::TraceMapper;
+use storage::trace_mapper::TraceMapper;
 use storage::view::LocalViews;
 use storage::wal::Log;
 use storage::{Telemetry, manifest, objects};
@@ -74,6 +74,7 @@ impl App {
         let servers = Servers::bind(&config.api()).await?;
         let dir = config.storage.trace.data_dir(&config.data_dir);
         let lock = DataDirLock::acquire(&dir)?;
+        storage::telemetry::register_disk(&mut registry, dir.wal_dir());
         let telemetry = Telemetry::register(&mut registry);
         let (objects, manifests) = open_store(&config.storage.trace, &dir, telemetry.clone())
             .await

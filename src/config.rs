@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! sources.rs   file → environment.rs → tree (yaml.rs) → flags.rs → moved.rs → types (sections.rs and below) → checked
+//! receivers.rs   what else than OTLP is received
 //! tempo_keys.rs   which keys Tempo has          not_applied.rs   why some change nothing
 //! reference.rs    which keys are read here
 //! ```
@@ -21,6 +22,7 @@ mod access;
 mod generator;
 mod memory;
 mod overrides;
+mod receivers;
 mod sections;
 mod tls;
 
@@ -39,6 +41,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use self::receivers::Jaeger;
 use self::tls::ServerTls;
 use self::yaml::Parsed;
 
@@ -47,6 +50,7 @@ pub use generator::MetricsGenerator;
 pub use memory::Memory;
 pub use moved::our_name;
 pub use overrides::{Generated, Overrides};
+pub use receivers::Receivers;
 pub use sections::{
     Compaction, Compactor, Distributor, IngesterSection, LogFormat, LogLevel, QuerierSection, QueryFrontend, Server,
 };
@@ -178,7 +182,10 @@ impl Config {
             .map(|name| format!("the variable {name} is not set and has no default, so nothing stands in its place"));
         let target = (self.target != "all")
             .then(|| format!("target {:?} is no part of its own here: this process runs all parts", self.target));
-        missing.chain(target).collect()
+        let packets = (self.multitenancy_enabled && self.distributor.receivers.has_packets()).then(|| {
+            "Jaeger's UDP packets cannot name a tenant: with multitenancy_enabled, all of them are dropped".to_owned()
+        });
+        missing.chain(target).chain(packets).collect()
     }
 
     /// Whether a process can be started with these values; gives the keys that the file with the limits of tenants has
@@ -199,6 +206,21 @@ impl Config {
         ensure(
             otlp.grpc.as_ref().is_none_or(|grpc| GRPC_MESSAGE_MIB.contains(&grpc.max_recv_msg_size_mib)),
             "distributor.receivers.otlp.protocols.grpc.max_recv_msg_size_mib",
+            message_mib.clone(),
+        )?;
+        let jaeger = self.distributor.receivers.jaeger.as_ref();
+        ensure(
+            jaeger.is_none_or(Jaeger::names_a_protocol),
+            "distributor.receivers.jaeger",
+            "names no protocol; write grpc, thrift_http, thrift_compact or thrift_binary in `protocols`".into(),
+        )?;
+        if let Some((key, reason)) = jaeger.and_then(Jaeger::problem_of_packets) {
+            return Err(Unusable { key, reason });
+        }
+        let jaeger_grpc = jaeger.and_then(|jaeger| jaeger.protocols.grpc.as_ref());
+        ensure(
+            jaeger_grpc.is_none_or(|grpc| GRPC_MESSAGE_MIB.contains(&grpc.max_recv_msg_size_mib)),
+            "distributor.receivers.jaeger.protocols.grpc.max_recv_msg_size_mib",
             message_mib,
         )?;
         storage::objects::check(&self.storage.trace)
@@ -319,6 +341,8 @@ impl Config {
                 max_request_body_size: http.max_request_body_size,
                 ..api::OtlpHttpConfig::default()
             }),
+            jaeger: self.distributor.receivers.jaeger(),
+            zipkin: self.distributor.receivers.zipkin(),
             multitenancy_enabled: self.multitenancy_enabled,
             retry_after_seconds: self.distributor.retry_after_on_resource_exhausted.as_secs(),
             drain_timeout_seconds: crate::app::DRAIN_TIMEOUT.as_secs(),
@@ -334,6 +358,7 @@ impl Config {
                 max_response_series: metrics.max_response_series,
                 max_outstanding_per_tenant: self.query_frontend.max_outstanding_per_tenant,
                 max_query_bytes: self.query_frontend.max_query_expression_size_bytes,
+                mcp_enabled: self.query_frontend.mcp_server.enabled,
                 ..defaults.query
             },
             ..defaults
@@ -423,6 +448,7 @@ fn key_of(error: &api::Error) -> &'static str {
         api::Error::Tls { listener: api::Listener::Http, .. } => "server.http_tls_config",
         api::Error::Tls { listener: api::Listener::OtlpGrpc, .. } => "distributor.receivers.otlp.protocols.grpc.tls",
         api::Error::Tls { listener: api::Listener::OtlpHttp, .. } => "distributor.receivers.otlp.protocols.http.tls",
+        api::Error::Tls { .. } => "distributor.receivers",
         api::Error::Credentials(_) => "authentication",
         api::Error::Cors(_) | api::Error::Listen { .. } => "server",
     }

@@ -5,12 +5,18 @@ use std::net::SocketAddr;
 use api::{Addresses, ClientAuth, Config, Listener};
 use tracing::{info, warn};
 
+/// Listeners over UDP.
+const UDP: [&str; 2] = ["jaeger_thrift_compact", "jaeger_thrift_binary"];
+
 /// One line for each listener that is less protected than its operator may think.
 pub fn tell(config: &Config, addresses: &Addresses) {
     let all = [
         (Listener::Http, Some(addresses.http)),
         (Listener::OtlpGrpc, addresses.otlp_grpc),
         (Listener::OtlpHttp, addresses.otlp_http),
+        (Listener::JaegerGrpc, addresses.receivers.jaeger_grpc),
+        (Listener::JaegerThriftHttp, addresses.receivers.jaeger_thrift_http),
+        (Listener::Zipkin, addresses.receivers.zipkin),
     ];
     for (listener, address) in all {
         let Some(address) = address else { continue };
@@ -20,6 +26,11 @@ pub fn tell(config: &Config, addresses: &Addresses) {
                 info!("the API is reached from this machine alone; server.http_listen_address: 0.0.0.0 opens it");
             }
             None => {}
+        }
+    }
+    for (listener, address) in addresses.receivers.named() {
+        if UDP.contains(&listener) && !address.ip().is_loopback() {
+            warn!(listener, %address, "everybody who reaches it may send: packets carry no credentials");
         }
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Error, Result};
-use clap::{ArgAction, Parser};
+use clap::{ArgAction, CommandFactory, Parser};
 use mosso::app::App;
 use mosso::config::{Config, Sources, flags};
 use mosso::reload::LogLevelReloader;
@@ -12,6 +12,7 @@ use mosso::{cli, exposure, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
+mod first_run;
 mod memory;
 
 /// Stores traces and answers Tempo's API. Without arguments: data under ./data, OTLP gRPC on 127.0.0.1:4317, OTLP HTTP
@@ -73,7 +74,7 @@ fn run(arguments: Arguments, flags: Vec<flags::Flag>) -> Result<ExitCode> {
     }
     let sources = Sources { file: arguments.config_file, expand_env: arguments.expand_env, flags };
     if let Some(command) = arguments.command {
-        return cli::run(command, &sources);
+        return cli::run(command, &sources, Arguments::command);
     }
     if arguments.verify {
         return cli::verify(&sources);
@@ -101,6 +102,7 @@ fn run(arguments: Arguments, flags: Vec<flags::Flag>) -> Result<ExitCode> {
 
 async fn serve(config: &Config, log_level: LogLevelReloader) -> Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let is_first_run = first_run::is_first(config);
     let mut app = tokio::select! {
         app = App::start(config) => app?,
         _ = terminate.recv() => return Ok(()),
@@ -113,6 +115,12 @@ async fn serve(config: &Config, log_level: LogLevelReloader) -> Result<()> {
     }
     if let Some(address) = addresses.otlp_http {
         info!(listener = "otlp_http", %address, "listening");
+    }
+    for (listener, address) in addresses.receivers.named() {
+        info!(listener, %address, "listening");
+    }
+    if is_first_run {
+        info!("{}", first_run::advice(&addresses));
     }
     exposure::tell(&config.api(), &addresses);
     let keep_memory = memory::give_back(app.pools().clone(), app.memory_budget_bytes());

@@ -83,7 +83,7 @@ impl Guard {
                 let form = Form::of(request.headers()).unwrap_or(Form::Json);
                 Refusal::for_good(denial.code(), text).to_http(form)
             }
-            Listener::Http | Listener::OtlpGrpc => plain_error(denial.status(), &text),
+            _ => plain_error(denial.status(), &text),
         };
         if denial.status() == StatusCode::UNAUTHORIZED {
             self.ask_for_credentials(response.headers_mut());

@@ -25,6 +25,10 @@ pub struct Config {
     pub otlp_grpc: Option<OtlpGrpcConfig>,
     /// OTLP over HTTP; `null` closes the port.
     pub otlp_http: Option<OtlpHttpConfig>,
+    /// Jaeger; closed unless asked for.
+    pub jaeger: JaegerConfig,
+    /// Zipkin; closed unless asked for.
+    pub zipkin: Option<ZipkinConfig>,
     /// Whether `X-Scope-OrgID` names the tenant. Off: there is one tenant, and the header is ignored.
     pub multitenancy_enabled: bool,
     /// When an exporter that was refused for a limit should try again, in seconds, unless the refusal says more; 0 tells
@@ -88,6 +92,46 @@ pub struct OtlpHttpConfig {
     pub cors: CorsConfig,
 }
 
+/// Jaeger. What is `None` is closed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct JaegerConfig {
+    /// `PostSpans` over gRPC.
+    pub grpc: Option<OtlpGrpcConfig>,
+    /// Thrift over HTTP.
+    pub thrift_http: Option<OtlpHttpConfig>,
+    /// Packets in thrift's compact encoding.
+    pub thrift_compact: Option<UdpConfig>,
+    /// Packets in thrift's binary encoding.
+    pub thrift_binary: Option<UdpConfig>,
+}
+
+/// Packets over UDP. Limits are the collector's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UdpConfig {
+    pub endpoint: ListenAddress,
+    /// Packets that wait to be stored; more are dropped and counted.
+    pub queue_size: usize,
+    /// Largest packet in bytes; larger ones are dropped and counted.
+    pub max_packet_size: usize,
+    /// Packets that are being stored at a time.
+    pub workers: usize,
+    /// Bytes that the system keeps until they are read here; 0 for its own default.
+    pub socket_buffer_size: usize,
+}
+
+/// Zipkin over HTTP.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ZipkinConfig {
+    pub endpoint: ListenAddress,
+    /// Largest body in bytes, before and after decompression.
+    pub max_request_body_size: usize,
+    /// Whether tags that look like numbers and booleans are such.
+    pub parse_string_tags: bool,
+}
+
 /// Limits of the query API. Defaults are Tempo's unless a field says otherwise.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -117,6 +161,8 @@ pub struct QueryConfig {
     pub max_outstanding_per_tenant: usize,
     /// Longest TraceQL text, in bytes.
     pub max_query_bytes: usize,
+    /// Whether language models may ask, at `/api/mcp`. Off, as in Tempo: who asks may hand what spans hold to others.
+    pub mcp_enabled: bool,
 }
 
 impl Default for Config {
@@ -126,6 +172,8 @@ impl Default for Config {
             http_api_prefix: ApiPrefix::default(),
             otlp_grpc: Some(OtlpGrpcConfig::default()),
             otlp_http: Some(OtlpHttpConfig::default()),
+            jaeger: JaegerConfig::default(),
+            zipkin: None,
             multitenancy_enabled: false,
             retry_after_seconds: 5,
             max_connections: 4096,
@@ -161,6 +209,13 @@ impl Default for OtlpHttpConfig {
     }
 }
 
+impl UdpConfig {
+    /// With the collector's limits.
+    pub fn at(endpoint: ListenAddress) -> Self {
+        Self { endpoint, queue_size: 1_000, max_packet_size: 65_000, workers: 10, socket_buffer_size: 0 }
+    }
+}
+
 impl Default for QueryConfig {
     fn default() -> Self {
         Self {
@@ -176,6 +231,7 @@ impl Default for QueryConfig {
             max_response_series: 0,
             max_outstanding_per_tenant: 2_000,
             max_query_bytes: traceql::MAX_QUERY_BYTES,
+            mcp_enabled: false,
         }
     }
 }
@@ -211,6 +267,7 @@ impl Config {
             Listener::Http => self.http_tls.as_ref(),
             Listener::OtlpGrpc => self.otlp_grpc.as_ref()?.tls.as_ref(),
             Listener::OtlpHttp => self.otlp_http.as_ref()?.tls.as_ref(),
+            Listener::JaegerGrpc | Listener::JaegerThriftHttp | Listener::Zipkin => None,
         }
     }
 }

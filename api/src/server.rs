@@ -3,6 +3,7 @@
 mod activity;
 mod connection;
 mod lenient;
+mod receivers;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,8 +20,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use self::connection::Port;
+use self::receivers::Receivers;
 use crate::auth::{Guard, guard};
-use crate::{Config, CorsConfig, Edge, Error, ListenAddress, Listener, ListenerFiles, otlp, tempo};
+use crate::{Config, CorsConfig, Edge, Error, ListenAddress, Listener, ListenerFiles, jaeger, otlp, tempo, zipkin};
+
+pub use self::receivers::ReceiverAddresses;
 
 /// How long accepting pauses when the system has no socket to give.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -38,6 +42,7 @@ pub struct Servers {
     http: TcpListener,
     otlp_grpc: Option<TcpListener>,
     otlp_http: Option<TcpListener>,
+    receivers: Receivers,
     files: ListenerFiles,
 }
 
@@ -47,6 +52,7 @@ pub struct Addresses {
     pub http: SocketAddr,
     pub otlp_grpc: Option<SocketAddr>,
     pub otlp_http: Option<SocketAddr>,
+    pub receivers: ReceiverAddresses,
 }
 
 impl Servers {
@@ -62,7 +68,8 @@ impl Servers {
             Some(http) => Some(listen("otlp http", &http.endpoint).await?),
             None => None,
         };
-        Ok(Self { http, otlp_grpc, otlp_http, files })
+        let receivers = Receivers::bind(config).await?;
+        Ok(Self { http, otlp_grpc, otlp_http, receivers, files })
     }
 
     /// What the listeners use, to be read again.
@@ -78,6 +85,7 @@ impl Servers {
             http: local_address("http", &self.http)?,
             otlp_grpc: optional("otlp grpc", &self.otlp_grpc)?,
             otlp_http: optional("otlp http", &self.otlp_http)?,
+            receivers: self.receivers.addresses()?,
         })
     }
 
@@ -85,7 +93,7 @@ impl Servers {
     ///
     /// # Panics
     /// When one of the ports has panicked: a process must not go on with some of its ports.
-    pub async fn serve(self, edge: Arc<Edge>, shutdown: CancellationToken) {
+    pub async fn serve(mut self, edge: Arc<Edge>, shutdown: CancellationToken) {
         let mut ports = JoinSet::new();
         let config = edge.config.clone();
         let mut open = |listener: Listener, socket: Option<TcpListener>, router: Router, cors: &CorsConfig| {
@@ -107,6 +115,13 @@ impl Servers {
         open(Listener::OtlpGrpc, self.otlp_grpc, otlp::grpc::router(edge.clone()), &CorsConfig::default());
         let cors = config.otlp_http.as_ref().map(|http| http.cors.clone()).unwrap_or_default();
         open(Listener::OtlpHttp, self.otlp_http, otlp::http::router(edge.clone()), &cors);
+        let none = CorsConfig::default();
+        open(Listener::JaegerGrpc, self.receivers.jaeger_grpc.take(), jaeger::grpc::router(edge.clone()), &none);
+        open(Listener::JaegerThriftHttp, self.receivers.jaeger_http.take(), jaeger::http::router(edge.clone()), &none);
+        open(Listener::Zipkin, self.receivers.zipkin.take(), zipkin::router(edge.clone()), &none);
+        for agent in self.receivers.take_agents(&config) {
+            ports.spawn(agent.serve(edge.clone(), shutdown.clone()));
+        }
         while let Some(ended) = ports.join_next().await {
             if let Err(error) = ended
                 && let Ok(panic) = error.try_into_panic()

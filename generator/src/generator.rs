@@ -74,10 +74,10 @@ pub struct Generator {
     tenants: Mutex<HashMap<TenantId, Arc<Mutex<Tenant>>>>,
 }
 
-struct Processors {
-    span_metrics: Option<SpanMetricsProcessor>,
-    service_graph: Option<ServiceGraphProcessor>,
-    host_info: Option<HostInfoProcessor>,
+pub(crate) struct Processors {
+    pub span_metrics: Option<SpanMetricsProcessor>,
+    pub service_graph: Option<ServiceGraphProcessor>,
+    pub host_info: Option<HostInfoProcessor>,
 }
 
 struct Tenant {
@@ -177,7 +177,7 @@ pub(crate) fn millis(nanos: u64) -> i64 {
 }
 
 impl Processors {
-    fn new(config: &TenantConfig, registry: &mut Registry) -> Result<Self, Error> {
+    pub(crate) fn new(config: &TenantConfig, registry: &mut Registry) -> Result<Self, Error> {
         Ok(Self {
             span_metrics: SpanMetricsProcessor::new(config, registry)?,
             service_graph: ServiceGraphProcessor::new(config, registry)?,
@@ -210,7 +210,7 @@ impl Tenant {
             service_graph.take(&spans, &selection, registry, now_millis);
         }
         if let Some(host_info) = &processors.host_info {
-            host_info.take(&spans, registry, now_millis);
+            host_info.take(&spans, 0..spans.service_names.len(), registry, now_millis);
         }
         self.tell();
         Ok(())
@@ -247,11 +247,8 @@ impl Tenant {
         let mut external_labels = self.config.external_labels.clone();
         external_labels.insert("__metrics_gen_instance".to_owned(), instance.to_owned());
         let trace_id_label = &self.config.trace_id_label_name;
-        let requests = forms.iter().flat_map(|&form| {
-            let options = SeriesOptions { external_labels: &external_labels, trace_id_label, now_millis, zero_millis };
-            RequestWriter::new(id.clone(), form, options).write(&self.registry)
-        });
-        let requests = requests.collect();
+        let options = SeriesOptions { external_labels: &external_labels, trace_id_label, now_millis, zero_millis };
+        let requests = write_requests(id, forms, options, &self.registry);
         self.registry.mark_collected();
         requests
     }
@@ -259,6 +256,16 @@ impl Tenant {
     fn exposition(&self, format: Format) -> String {
         exposition::write(&self.registry, &self.config.external_labels, &self.config.trace_id_label_name, format)
     }
+}
+
+/// The series of a tenant as requests of these forms.
+pub(crate) fn write_requests(
+    tenant: &TenantId,
+    forms: &[Form],
+    options: SeriesOptions<'_>,
+    registry: &Registry,
+) -> Vec<Request> {
+    forms.iter().flat_map(|&form| RequestWriter::new(tenant.clone(), form, options).write(registry)).collect()
 }
 
 #[cfg(test)]

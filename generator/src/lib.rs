@@ -9,10 +9,14 @@
 //! [`Generator::take`] counts a table, whole columns at a time; [`Generator::collect`] hands on what was counted. The two
 //! halves of a call are paired by ids, in one table or in two that come minutes apart.
 //!
+//! A [`ServiceMapper`] adds up the calls of stored traces by the same rules, without series, and a [`History`] makes the series
+//! of stored spans.
+//!
 //! Knows span tables and series; only `remote_write` does IO.
 
 mod config;
 mod generator;
+mod history;
 
 mod copies;
 mod selection;
@@ -22,6 +26,7 @@ mod multiplier;
 mod service_graph;
 mod span_metrics;
 
+mod durations;
 mod exposition;
 mod labels;
 mod registry;
@@ -40,7 +45,10 @@ pub use config::{
     Buckets, BucketsError, DEFAULT_WAIT, DimensionMapping, HostInfo, IntrinsicDimensions, Limits, Processor,
     ServiceGraphs, SpanMetrics, TenantConfig,
 };
+pub use durations::Durations;
 pub use error::Error;
 pub use exposition::Format;
 pub use filter::{FilterPolicy, MatchType, PolicyAttribute, PolicyMatch, PolicyValue};
 pub use generator::{Config, Generator};
+pub use history::History;
+pub use service_graph::{Connection, ConnectionStats, Node, NodeKind, ServiceMap, ServiceMapper};

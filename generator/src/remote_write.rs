@@ -5,9 +5,12 @@
 //! ```
 //!
 //! A target that is down costs nothing until its queue is full; then the oldest requests go, and are counted. What a target
-//! refuses for good is counted and not sent again. A restart goes on where the process before ended.
+//! refuses for good is counted and not sent again. A restart goes on where the process before ended. What is made of stored
+//! spans is sent without a queue (direct.rs): it can be made again.
 
 mod config;
+mod direct;
+mod endpoint;
 mod message;
 mod queue;
 mod sender;
@@ -22,6 +25,7 @@ use crate::error::Error;
 use crate::telemetry::RemoteWriteTelemetry;
 
 pub use config::{Authorization, BasicAuth, Protocol, RemoteWriteConfig, TargetConfig, TlsConfig};
+pub use direct::{DirectSender, NotSent};
 pub(crate) use message::{RequestWriter, SeriesOptions};
 use queue::Queue;
 pub use sender::Sender;

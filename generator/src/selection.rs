@@ -46,6 +46,20 @@ impl Selection {
         selection
     }
 
+    /// All spans that are wanted, by trace and row.
+    pub(crate) fn which(spans: &Spans<'_>, is_wanted: impl Fn(usize, usize) -> bool) -> Self {
+        let mut selection = Self::default();
+        for trace in 0..spans.traces.len() {
+            let first = selection.rows.len();
+            let rows = spans.rows(trace).filter(|&row| is_wanted(trace, row));
+            selection.rows.extend(rows.map(|row| row as u32));
+            if selection.rows.len() > first {
+                selection.traces.push((trace, first..selection.rows.len()));
+            }
+        }
+        selection
+    }
+
     /// Each trace's row with the rows of its spans.
     pub(crate) fn traces(&self) -> impl Iterator<Item = (usize, impl Iterator<Item = usize> + Clone)> {
         self.traces.iter().map(|(trace, rows)| (*trace, self.rows[rows.clone()].iter().map(|row| *row as usize)))

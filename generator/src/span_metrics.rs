@@ -281,8 +281,15 @@ impl HostInfoProcessor {
         })
     }
 
-    pub(crate) fn take(&self, spans: &Spans<'_>, registry: &mut Registry, now_millis: i64) {
-        for resource in 0..spans.service_names.len() {
+    /// Tells the hosts of some resources.
+    pub(crate) fn take(
+        &self,
+        spans: &Spans<'_>,
+        resources: impl IntoIterator<Item = usize>,
+        registry: &mut Registry,
+        now_millis: i64,
+    ) {
+        for resource in resources {
             let host = self.identifiers.iter().find_map(|key| {
                 spans.resource_attributes.find(resource, key).filter(|host| !host.is_empty()).map(|host| (key, host))
             });

@@ -6,44 +6,28 @@
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use storage::wal::SegmentSequence;
+use storage::ids::SegmentSequence;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::command::{ApplyCommand, Push};
 use crate::error::Error;
 use crate::flush::FlushQueue;
 use crate::live::Chunk;
-use crate::log_writer::Push;
-use crate::push::Inner;
 use crate::sort::hand_to_sorter;
+use crate::state::State;
 
 /// Commands that may wait for the applier: the log writer is ahead of it by half as many batches at the most.
 const MAX_QUEUED_COMMANDS: usize = 8;
 
-/// All that can happen to live rows while the process runs.
-pub(crate) enum ApplyCommand {
-    /// These requests are being appended to the log; `Synced` or `NotSynced` follows before anything else does.
-    Stage(Vec<Push>),
-    Synced,
-    NotSynced {
-        reason: String,
-    },
-    /// All requests before this lie in segments up to `segment`.
-    Cut {
-        segment: SegmentSequence,
-        done: Option<oneshot::Sender<Result<(), Error>>>,
-    },
-    CutFailed,
-}
-
 /// Runs until the log writer is gone. A cut on its way makes it wait with the next one, and with it the log writer and the clients.
 pub(crate) fn spawn(
-    inner: Arc<Inner>,
+    state: Arc<State>,
     flush_queue: FlushQueue,
     full_chunks: mpsc::Sender<Arc<Chunk>>,
 ) -> SyncSender<ApplyCommand> {
     let (sender, receiver) = sync_channel(MAX_QUEUED_COMMANDS);
-    let guard = inner.guard("applier");
-    let applier = Applier { inner, flush_queue, full_chunks, staged: Vec::new(), cut_requested: false };
+    let guard = state.guard("applier");
+    let applier = Applier { state, flush_queue, full_chunks, staged: Vec::new(), cut_requested: false };
     std::thread::Builder::new()
         .name("applier".to_owned())
         .spawn(move || {
@@ -55,7 +39,7 @@ pub(crate) fn spawn(
 }
 
 struct Applier {
-    inner: Arc<Inner>,
+    state: Arc<State>,
     flush_queue: FlushQueue,
     full_chunks: mpsc::Sender<Arc<Chunk>>,
     /// The batch that is not known to be synced, and what became of its rows.
@@ -79,7 +63,7 @@ impl Applier {
 
     fn stage(&mut self, batch: Vec<Push>) {
         debug_assert!(self.staged.is_empty(), "a batch is synced or refused before the next one comes");
-        let live = &self.inner.live;
+        let live = &self.state.live;
         self.staged.extend(batch.into_iter().map(|push| {
             let applied = live.stage(&push.tenant, &push.request).map(|_| ());
             (push, applied)
@@ -88,27 +72,27 @@ impl Applier {
 
     fn acknowledge(&mut self) {
         for (push, applied) in self.staged.drain(..) {
-            let full_chunk = self.inner.live.show(&push.tenant);
+            let full_chunk = self.state.live.show(&push.tenant);
             _ = push.acknowledge.send(applied);
             full_chunk.into_iter().for_each(|chunk| hand_to_sorter(&self.full_chunks, chunk));
         }
-        self.inner.feed();
+        self.state.feed();
         if !self.cut_requested {
-            self.cut_requested = self.inner.request_cut_if_due();
+            self.cut_requested = self.state.request_cut_if_due();
         }
     }
 
     fn refuse(&mut self, reason: &str) {
         for (push, _) in self.staged.drain(..) {
-            self.inner.live.discard(&push.tenant);
+            self.state.live.discard(&push.tenant);
             _ = push.acknowledge.send(Err(Error::Log { reason: reason.to_owned() }));
         }
     }
 
     fn cut(&mut self, segment: SegmentSequence, done: Option<oneshot::Sender<Result<(), Error>>>) {
         self.cut_requested = false;
-        let live = &self.inner.live;
+        let live = &self.state.live;
         self.flush_queue.push_when_free(segment, done, || live.cut(segment));
-        self.inner.feed();
+        self.state.feed();
     }
 }

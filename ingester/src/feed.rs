@@ -3,37 +3,15 @@
 //! A table leaves the way in after its spans are acknowledged. The queue is bounded; while it is full, the applier waits,
 //! and with it the log writer and the clients.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use model::TenantId;
-use spans::SpanTable;
 use tokio::sync::mpsc;
 
-use crate::live::Chunk;
+use crate::live::LiveSpans;
 
 /// Tables that may wait to be counted; each holds up to 24 MiB, most of it shared with live rows.
 const MAX_QUEUED_TABLES: usize = 4;
-
-/// Live spans of one tenant to which no more are added.
-pub struct LiveSpans {
-    pub tenant: TenantId,
-    chunk: Arc<Chunk>,
-}
-
-impl LiveSpans {
-    pub(crate) fn new(tenant: TenantId, chunk: Arc<Chunk>) -> Self {
-        Self { tenant, chunk }
-    }
-
-    /// The spans as a sorted table. CPU work of some 20 ms, unless a query has asked before.
-    ///
-    /// # Errors
-    /// When the spans do not fit a table; they stay as they came.
-    pub fn table(&self) -> Result<SpanTable, storage::Error> {
-        Ok(self.chunk.source()?.table())
-    }
-}
 
 /// Where live spans go to be counted.
 pub struct Feed {

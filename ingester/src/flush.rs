@@ -19,18 +19,17 @@ use model::{TenantId, TraceId};
 use spans::SpanTable;
 use storage::block::BlockSource;
 use storage::continued::continued;
-use storage::garbage::Begun;
-use storage::lock::WriterId;
+use storage::ids::{SegmentSequence, WriterId};
 use storage::manifest::{Change, Manifest, Watermark};
-use storage::wal::SegmentSequence;
+use storage::publish_deadline::PublishDeadline;
 use storage::{Error as StorageError, block};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tracing::{Instrument, info_span};
 
+use crate::command::LogCommand;
 use crate::error::Error;
 use crate::live::{CutHead, Live};
-use crate::log_writer::LogCommand;
-use crate::push::Storage;
+use crate::stores::Storage;
 use crate::telemetry::Metrics;
 use crate::unavailable::Unavailable;
 use queues::{Queue, Queues};
@@ -72,7 +71,7 @@ const BEHIND: &str = "an earlier block of the tenant could not be published yet"
 struct Pending {
     head: Arc<CutHead>,
     /// When the files of its block were begun, if they were.
-    begun: Option<Begun>,
+    deadline: Option<PublishDeadline>,
     /// Which of its traces older blocks have, as of when the files were begun: another attempt writes the same bytes, for a
     /// put of the first may still arrive.
     continued: Option<KnownParts>,
@@ -202,10 +201,10 @@ impl Flusher {
 
     async fn flush(&self, pending: &mut Pending, segment: SegmentSequence) -> Result<(), StorageError> {
         let started = Instant::now();
-        if pending.begun.is_some_and(|begun| !begun.may_publish()) && self.give_up(pending, segment).await? {
+        if pending.deadline.is_some_and(|deadline| !deadline.may_publish()) && self.give_up(pending, segment).await? {
             return Ok(());
         }
-        let begun = *pending.begun.get_or_insert_with(Begun::now);
+        let deadline = *pending.deadline.get_or_insert_with(PublishDeadline::from_now);
         let head = pending.head.clone();
         let tables = Arc::new(self.storage.cpu.run(move || tables(&head)).await??);
         let known = match pending.continued.take() {
@@ -222,7 +221,7 @@ impl Flusher {
         let (spans, bytes) = (entry.spans, entry.bytes());
         self.record_incarnation().await?;
         let watermark = Some(Watermark { by: self.storage.lineage.clone(), segment });
-        let change = Change { add: vec![entry], begun: Some(begun), watermark, ..Change::default() };
+        let change = Change { add: vec![entry], deadline: Some(deadline), watermark, ..Change::default() };
         let writer_id = self.storage.lineage.writer().id;
         let change_of = |now: &Manifest| {
             let mut change = change.clone();
@@ -265,7 +264,7 @@ impl Flusher {
         }
         tracing::warn!(tenant = %head.tenant, block_id = %head.block.id(), "a block was not published in time and is written anew");
         head.block.renew();
-        (pending.begun, pending.continued) = (None, None);
+        (pending.deadline, pending.continued) = (None, None);
         Ok(false)
     }
 }

@@ -9,12 +9,14 @@
 //! ```
 //!
 //! Log writer and applier are threads, each owning its state; they work on a request at the same time. Flusher and sorter
-//! are tasks. Tables that are full or some seconds old are handed to whoever counts spans (`feed.rs`). A cut travels the same way as the requests, so what lies in the closed log segments is exactly what the cut
-//! rows hold.
+//! are tasks. What all of them share is in `state.rs`, what they tell each other in `command.rs`. A cut travels the same way
+//! as the requests, so what lies in the closed log segments is exactly what the cut rows hold. Tables that are full or some
+//! seconds old are handed to whoever counts spans (`feed.rs`).
 //!
 //! Knows the log, the span table and blocks; knows no protocol.
 
 mod apply;
+mod command;
 mod config;
 mod cut;
 mod error;
@@ -26,10 +28,15 @@ mod push;
 mod rates;
 mod recover;
 mod sort;
+mod state;
+mod stores;
 mod telemetry;
 mod unavailable;
 
 pub use config::Config;
 pub use error::Error;
-pub use feed::{Feed, LiveSpans};
-pub use push::{Accepted, Ingester, Readiness, Storage};
+pub use feed::Feed;
+pub use live::LiveSpans;
+pub use push::{Accepted, Ingester};
+pub use state::Readiness;
+pub use stores::Storage;

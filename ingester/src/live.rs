@@ -9,6 +9,8 @@
 //! be found until the block that holds them can be.
 
 mod chunk;
+mod closed;
+mod gauge;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,15 +18,16 @@ use std::time::{Duration, Instant};
 
 use model::TenantId;
 use spans::{Mark, TableBuilder};
+use storage::ids::SegmentSequence;
 use storage::memory::{FutureBlock, MemorySource};
 use storage::view::{CutPosition, LiveTable};
-use storage::wal::SegmentSequence;
 
 use crate::cut::LiveSize;
 use crate::error::Error;
-use crate::feed::LiveSpans;
 
 pub(crate) use chunk::Chunk;
+pub use closed::LiveSpans;
+pub(crate) use gauge::LiveSpansGauge;
 
 /// Rows become a chunk, sorted once, when so many have come together: what a query sorts anew at the most.
 const CHUNK_SPANS: usize = 16_384;
@@ -168,6 +171,17 @@ impl Live {
         let tenants = self.lock();
         let heads = || tenants.values().filter_map(|live| live.head.as_ref());
         LiveSize { memory_bytes: heads().map(Head::memory_bytes).sum(), oldest: heads().map(|head| head.since).min() }
+    }
+
+    /// Spans of all tenants that are in no published block, copies among them.
+    pub(crate) fn received_spans(&self) -> u64 {
+        let tenants = self.lock();
+        let of_head = |head: &Head| {
+            let closed: usize = head.chunks.iter().map(|chunk| chunk.received_spans).sum();
+            (closed + head.open.span_count()) as u64
+        };
+        let flushing = tenants.values().flat_map(|live| &live.flushing).map(|head| head.received_spans());
+        flushing.chain(tenants.values().filter_map(|live| live.head.as_ref()).map(of_head)).sum()
     }
 
     /// Takes all shown rows of all tenants out of the heads; they stay findable until [`published`](Self::published).

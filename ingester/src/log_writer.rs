@@ -1,44 +1,20 @@
 //! The thread that owns the log: gathers requests, appends them with one sync, hands them on in order.
 
+use std::sync::mpsc::SyncSender;
+
 use bytes::Bytes;
 use model::TenantId;
-use std::sync::mpsc::SyncSender;
-use storage::wal::{Log, SegmentSequence};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use storage::ids::SegmentSequence;
+use storage::wal::Log;
+use tokio::sync::{mpsc, oneshot};
 
-use crate::apply::ApplyCommand;
+use crate::command::{ApplyCommand, LogCommand, Push};
 use crate::error::Error;
-use crate::push::Guard;
+use crate::state::Guard;
 use crate::telemetry::Metrics;
 
 /// Most bytes that share a sync: bounds how long the first of them waits.
 const MAX_BATCH_BYTES: usize = 8 << 20;
-
-/// All that can happen to the log.
-pub(crate) enum LogCommand {
-    Push(Push),
-    /// Close the segment and cut the live rows; `done` hears when their blocks are published.
-    Cut {
-        done: Option<oneshot::Sender<Result<(), Error>>>,
-    },
-    /// Keep this segment, whatever blocks hold.
-    Hold(SegmentSequence),
-    /// Keep all segments up to this one that are still there.
-    HoldThrough(SegmentSequence),
-    /// Blocks hold all that is in the segments up to this one.
-    RemoveThrough(SegmentSequence),
-    /// Touch no file any more, and end.
-    Close,
-}
-
-/// A checked request that waits to be stored.
-pub(crate) struct Push {
-    pub tenant: TenantId,
-    pub request: Bytes,
-    pub acknowledge: oneshot::Sender<Result<(), Error>>,
-    /// Its share of the queue; given back when the request is done.
-    pub _room: OwnedSemaphorePermit,
-}
 
 /// Runs until it is told to close, or every sender of commands is gone; the applier ends with it.
 pub(crate) fn spawn(

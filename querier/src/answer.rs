@@ -6,8 +6,8 @@ use model::{Scope, SpanId, TraceId};
 use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 use traceql::{Static, format_go_duration};
 
-use crate::metrics::Intervals;
-use crate::request::Cursor;
+use crate::intervals::Intervals;
+use crate::request::PageToken;
 
 /// What answering cost.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -89,8 +89,8 @@ pub struct FoundTrace {
 
 impl FoundTrace {
     /// Its place, from where the next page goes on.
-    pub fn cursor(&self) -> Cursor {
-        Cursor { start_nanos: self.start_nanos, trace_id: self.trace_id }
+    pub fn cursor(&self) -> PageToken {
+        PageToken { start_nanos: self.start_nanos, trace_id: self.trace_id }
     }
 
     /// About how much memory it takes.
@@ -209,6 +209,15 @@ pub struct Exemplar {
     pub labels: Vec<(String, Value)>,
 }
 
+/// What was made of whole traces.
+#[derive(Debug, Clone)]
+pub struct SummaryAnswer<T> {
+    pub summary: T,
+    pub metrics: QueryMetrics,
+    /// Why the answer is not whole.
+    pub partial: Option<String>,
+}
+
 /// Names of tags by scope, sorted; a scope without names is left out, unless it is the one that was asked for.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct TagNames {
@@ -262,6 +271,12 @@ impl Answer for SearchAnswer {
 impl Answer for MetricsAnswer {
     fn results(&self) -> usize {
         self.series.len()
+    }
+}
+
+impl<T> Answer for SummaryAnswer<T> {
+    fn results(&self) -> usize {
+        1
     }
 }
 

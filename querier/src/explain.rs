@@ -12,14 +12,14 @@ use storage::CpuPool;
 use storage::source::{Projection, Source};
 use traceql::{Condition, Conditions, Query};
 
-use crate::candidates::candidates;
+use crate::engine::candidates::candidates;
+use crate::engine::matcher::Matcher;
+use crate::engine::plan;
+use crate::engine::prune::Pruned;
+use crate::engine::scan::OpenSource;
 use crate::error::Error;
-use crate::finder::Finder;
 use crate::metrics::MetricsQuery;
-use crate::plan;
-use crate::prune::Pruned;
-use crate::scan::OpenSource;
-use crate::search::Shown;
+use crate::shown::Shown;
 
 /// What a query would do.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -94,14 +94,14 @@ pub async fn explain(
     cpu: &CpuPool,
 ) -> Result<Explanation, Error> {
     let query = traceql::parse(query)?;
-    let finder = Arc::new(Finder::of(&query)?);
-    let (last_step, needs_whole_traces) = last_step(&query, &finder)?;
-    let mut steps = finder_steps(&finder);
+    let matcher = Arc::new(Matcher::of(&query)?);
+    let (last_step, needs_whole_traces) = last_step(&query, &matcher)?;
+    let mut steps = finder_steps(&matcher);
     steps.push(last_step);
-    let conditions = finder.conditions();
+    let conditions = matcher.conditions();
     let mut plans = Vec::new();
     for source in plan::newest_first(sources) {
-        let outcome = match plan_source(&source, &finder, &conditions, &range, cpu).await {
+        let outcome = match plan_source(&source, &matcher, &conditions, &range, cpu).await {
             Err(error) if error.is_of_one_source() => Outcome::Unreadable { reason: error.to_string() },
             outcome => outcome?,
         };
@@ -120,7 +120,7 @@ pub async fn explain(
 
 async fn plan_source(
     source: &Arc<dyn Source>,
-    finder: &Arc<Finder>,
+    matcher: &Arc<Matcher>,
     conditions: &[Conditions],
     range: &TimeRange,
     cpu: &CpuPool,
@@ -129,7 +129,7 @@ async fn plan_source(
         return Ok(Outcome::OutsideRange);
     }
     let pruned = Pruned::ask(source.as_ref(), conditions).await?;
-    if pruned.leaves_nothing(finder) {
+    if pruned.leaves_nothing(matcher) {
         return Ok(Outcome::NothingByIndex);
     }
     let source = OpenSource::open(source.clone()).await?;
@@ -137,14 +137,14 @@ async fn plan_source(
     let mut read = Read { row_groups, ..Read::default() };
     for number in 0..row_groups {
         let traces = source.row_group(number).traces.clone();
-        let by_index = pruned.traces_of(finder, &traces).map_or(traces.len(), |mask| mask.count_set_bits());
+        let by_index = pruned.traces_of(matcher, &traces).map_or(traces.len(), |mask| mask.count_set_bits());
         read.traces += traces.len();
         read.by_index += by_index;
         if by_index == 0 || !source.row_group(number).time_range.overlaps(range) {
             continue;
         }
         let group = source.group(number).await?;
-        let (_, left) = cpu.run(candidates(&group, finder, &pruned, range)).await??;
+        let (_, left) = cpu.run(candidates(&group, matcher, &pruned, range)).await??;
         let view = group.traces()?;
         read.left += left.len();
         read.left_spans += left.iter().map(|&trace| view.span_rows(trace).len()).sum::<usize>();
@@ -154,23 +154,23 @@ async fn plan_source(
 }
 
 /// What is read to find matches.
-fn finder_steps(finder: &Finder) -> Vec<Step> {
-    if finder.decides_whole_traces() {
+fn finder_steps(matcher: &Matcher) -> Vec<Step> {
+    if matcher.decides_whole_traces() {
         return Vec::new(); // the small tables say it all
     }
-    let first = finder.first_projection().map(|columns| Step::new("filter", &columns));
+    let first = matcher.first_projection().map(|columns| Step::new("filter", &columns));
     let purpose = if first.is_some() { "evaluate" } else { "filter" };
-    first.into_iter().chain([Step::new(purpose, &finder.projection())]).collect()
+    first.into_iter().chain([Step::new(purpose, &matcher.projection())]).collect()
 }
 
 /// What is read of matches, and whether their traces are put together before.
-fn last_step(query: &Query, finder: &Finder) -> Result<(Step, bool), Error> {
+fn last_step(query: &Query, matcher: &Matcher) -> Result<(Step, bool), Error> {
     if query.metrics.is_none() {
         let shown = Shown::of(&query.pipeline)?;
-        return Ok((Step::new("show", &shown.projection()), finder.needs_whole_traces()));
+        return Ok((Step::new("show", &shown.projection()), matcher.needs_whole_traces()));
     }
     let metrics = MetricsQuery::of(query)?;
-    Ok((Step::new("measure", &metrics.meter.projection()), metrics.needs_whole_traces()))
+    Ok((Step::new("measure", &metrics.aggregator.projection()), metrics.needs_whole_traces()))
 }
 
 impl Step {

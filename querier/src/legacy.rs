@@ -125,7 +125,7 @@ fn attribute(key: &str, value: &str) -> FieldExpr {
     readings.extend(value.parse().ok().map(Static::Bool));
     let fields = [Scope::Span, Scope::Resource].map(|scope| Field::attribute(scope, key));
     let alternatives = fields.into_iter().flat_map(|field| {
-        readings.iter().map(move |reading| compare(field.clone(), CompareOp::Eq, reading.clone())).collect::<Vec<_>>()
+        readings.iter().map(move |sources| compare(field.clone(), CompareOp::Eq, sources.clone())).collect::<Vec<_>>()
     });
     alternatives.reduce(|left, right| join(LogicOp::Or, left, right)).unwrap_or(FieldExpr::TRUE)
 }

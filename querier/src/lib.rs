@@ -4,61 +4,46 @@
 //! parse → check → plan → prune → scan → evaluate → combine → answer
 //! ```
 //!
-//! Each question has a file that shows its path on one screen: `search`, `metrics`, `trace_by_id`, `tags`. They share:
+//! Each question has a file that shows its path on one screen: `search`, `metrics`, `trace_by_id`, `tags`, and `summary` for
+//! what others make of whole traces. From the bottom:
 //!
-//! - `eval`: TraceQL over span batches, column by column;
-//! - `finder`: which spans match, for a filter or a pipeline;
-//! - `plan`, `reading`: the sources of a query, and traces that lie in several of them;
-//! - `budget`: what a query spends, and what it could not read; `question`: how it is counted and logged;
-//! - `memory`, `turns`: what all queries share, and how they wait for each other;
-//! - `concurrent`: several reads at a time;
-//! - `prune`, `candidates`: what a source says before it is opened, and which of its traces are left;
-//! - `selection`, `series`: which spans of a batch count, and the numbers that metrics make of them;
-//! - `cancellation`: how evaluation ends when nobody waits any more;
-//! - `scan`: which rows of a source are read, and where they stand;
-//! - `parts`, `merge`: putting the parts of a trace together.
+//! - `request`, `answer`, `intervals`: what is asked and what is said, as data;
+//! - `eval`: TraceQL over span batches, column by column; `series`: the numbers that metrics make; `shown`: the values that
+//!   an answer shows of a span;
+//! - `engine`: the sources of a tenant, pruned, read and matched within a budget, and traces put together that lie in several;
+//! - the questions, each on the engine;
+//! - `querier`: the questions that can be asked, with deadline, count and line in the log (`query_log`).
 //!
 //! `explain` says what a query would read, without running it.
 //!
 //! Knows TraceQL and the span table; knows no protocol and no file format.
 
 pub mod answer;
+mod intervals;
 pub mod request;
 
 mod querier;
-mod question;
-
-mod metrics;
-mod search;
-mod tags;
-mod trace_by_id;
+mod query_log;
 
 pub mod explain;
 mod legacy;
+mod metrics;
+mod search;
+mod summary;
+mod tags;
+mod trace_by_id;
 
-mod finder;
-mod plan;
-mod reading;
-mod split;
+mod engine;
 
-mod budget;
-mod cancellation;
-mod candidates;
-mod concurrent;
 mod eval;
-mod mask;
-mod memory;
-mod merge;
-mod parts;
-mod prune;
-mod scan;
-mod scans;
-mod selection;
 mod series;
-mod turns;
+mod shown;
 
+mod cancellation;
 mod config;
 mod error;
+mod lock;
+mod mask;
 mod telemetry;
 
 #[cfg(test)]
@@ -66,9 +51,13 @@ mod slow;
 #[cfg(test)]
 mod testing;
 
+pub use crate::intervals::Intervals;
+pub use arrow::buffer::BooleanBuffer as Matches;
 pub use config::Config;
-pub use error::Error;
-pub use metrics::Intervals;
+pub use error::{Error, SummarizeError};
 #[cfg(feature = "testing")]
 pub use metrics::aggregation;
 pub use querier::Querier;
+pub use spans::SpanTable;
+pub use storage::source::Projection;
+pub use summary::Summarize;

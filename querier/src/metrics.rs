@@ -13,14 +13,15 @@
 mod accumulators;
 #[cfg(feature = "testing")]
 pub mod aggregation;
+mod aggregator;
 mod arithmetic;
 mod cache;
 mod compare;
 mod exemplars;
 mod finish;
 mod group_codes;
-mod intervals;
-mod meter;
+mod limits;
+mod partial_series;
 mod quantile;
 mod query;
 mod row_group;
@@ -37,42 +38,46 @@ use model::TraceId;
 use storage::source::Source;
 use traceql::{MetricsExpr, Query};
 
-use self::cache::{MeasuredTraces, TallyKey};
-pub(crate) use self::cache::{TallyCache, tally_cache};
-pub use self::intervals::Intervals;
+use self::cache::{MeasuredTraces, PartialKey};
+pub(crate) use self::cache::{PartialCache, partial_cache};
 pub(crate) use self::query::MetricsQuery;
-use self::query::{Limits, Tally, exemplars_of};
+use self::query::{PartialAggregate, exemplars_of};
 use self::split::Split;
 use crate::answer::{MetricsAnswer, Series, Value};
-use crate::budget::{Budget, Held};
 use crate::cancellation::is_waited_for;
-use crate::concurrent::try_in_order;
+use crate::engine::Engine;
+use crate::engine::budget::{Budget, Held};
+use crate::engine::concurrent::try_in_order;
+use crate::engine::prune::Pruned;
+use crate::engine::scan::OpenSource;
+use crate::engine::sources::QuerySources;
 use crate::error::Error;
-use crate::prune::Pruned;
-use crate::querier::{Inner, locked};
-use crate::reading::Reading;
+use crate::intervals::Intervals;
+use crate::lock::locked;
+use crate::metrics::limits::Limits;
 use crate::request::MetricsRequest;
-use crate::scan::OpenSource;
 
 /// Sources that are measured together: enough to keep all cores at work while the others wait for their bytes.
 const SOURCES_AT_ONCE: usize = 16;
 
 /// Answers what is asked of metrics over a consistent set of sources.
 pub(crate) async fn metrics(
-    inner: &Inner,
+    engine: &Engine,
+    partials: &PartialCache,
     budget: Arc<Budget>,
     sources: Vec<Arc<dyn Source>>,
     request: &MetricsRequest,
 ) -> Result<MetricsAnswer, Error> {
     match &request.query {
-        MetricsExpr::Query(query) => of_query(inner, budget, sources, query, request).await,
-        _ => arithmetic::answer(inner, budget, sources, request).await,
+        MetricsExpr::Query(query) => of_query(engine, partials, budget, sources, query, request).await,
+        _ => arithmetic::answer(engine, partials, budget, sources, request).await,
     }
 }
 
 /// Answers one query of those that a request has.
 async fn of_query(
-    inner: &Inner,
+    engine: &Engine,
+    partials: &PartialCache,
     budget: Arc<Budget>,
     sources: Vec<Arc<dyn Source>>,
     asked: &Query,
@@ -81,32 +86,34 @@ async fn of_query(
     let query = Arc::new(MetricsQuery::of(asked)?);
     let intervals = request.intervals;
     let cancellation = budget.cancellation.clone();
-    let measuring = Measuring {
+    let measuring = MetricsRun {
         held: Mutex::new(budget.hold(0)?),
         text: asked.to_string().into(),
-        reading: Reading::new(inner, budget, sources, intervals.time_range()),
+        partials,
+        sources: QuerySources::new(engine, budget, sources, intervals.time_range()),
         query: query.clone(),
         intervals,
         limits: Limits {
-            max_samples: inner.config.max_metrics_samples,
+            max_samples: engine.config.max_metrics_samples,
             max_exemplars: exemplars_of(asked, request.max_exemplars),
             exemplar_labels: query.labels.clone(),
             cancellation,
         },
     };
     // A filter that is false whatever the spans are has no series at all if it looks at none of their fields, as in Tempo.
-    let tally = match query.finder.is_never() {
-        true if query.finder.projection().is_empty() => return Ok(measuring.answer(Vec::new(), request)),
-        true => query.meter.nothing(&intervals, &measuring.limits),
+    let partial = match query.matcher.is_never() {
+        true if query.matcher.projection().is_empty() => return Ok(measuring.answer(Vec::new(), request)),
+        true => query.aggregator.nothing(&intervals, &measuring.limits),
         false => measuring.measure().await?,
     };
-    let series = measuring.reading.run(move || in_order(query.meter.finish(tally, &intervals))).await?;
+    let series = measuring.sources.run(move || in_order(query.aggregator.finish(partial, &intervals))).await?;
     Ok(measuring.answer(series, request))
 }
 
 /// A metrics query, while it runs.
-struct Measuring<'a> {
-    reading: Reading<'a>,
+struct MetricsRun<'a> {
+    sources: QuerySources<'a>,
+    partials: &'a PartialCache,
     /// The memory of what is measured of all sources.
     held: Mutex<Held>,
     text: Arc<str>,
@@ -115,11 +122,11 @@ struct Measuring<'a> {
     limits: Limits,
 }
 
-impl Measuring<'_> {
-    async fn measure(&self) -> Result<Tally, Error> {
+impl MetricsRun<'_> {
+    async fn measure(&self) -> Result<PartialAggregate, Error> {
         let split = self.split_traces().await?;
-        let mut tally = self.query.meter.nothing(&self.intervals, &self.limits);
-        self.measure_split(&split, &mut tally).await?;
+        let mut partial = self.query.aggregator.nothing(&self.intervals, &self.limits);
+        self.measure_split(&split, &mut partial).await?;
         let measure = |(_, source)| {
             let measure = self.measure_source(source, &split);
             async move {
@@ -128,47 +135,51 @@ impl Measuring<'_> {
             }
             .boxed()
         };
-        let sources = self.reading.in_range().map(measure).collect();
-        let merge = |((of_source, _held), first_interval): ((Tally, Held), usize)| {
-            tally.merge(of_source, first_interval)?;
-            locked(&self.held).resize(tally.memory_bytes())
+        let sources = self.sources.in_range().map(measure).collect();
+        let merge = |((of_source, _held), first_interval): ((PartialAggregate, Held), usize)| {
+            partial.merge(of_source, first_interval)?;
+            locked(&self.held).resize(partial.memory_bytes())
         };
         try_in_order(SOURCES_AT_ONCE, sources, merge).await?;
-        Ok(tally)
+        Ok(partial)
     }
 
     /// Holds the memory of what was measured until it is merged.
-    fn hold(&self, tally: Tally) -> Result<(Tally, Held), Error> {
-        let held = self.reading.budget.hold(tally.memory_bytes())?;
-        Ok((tally, held))
+    fn hold(&self, partial: PartialAggregate) -> Result<(PartialAggregate, Held), Error> {
+        let held = self.sources.budget.hold(partial.memory_bytes())?;
+        Ok((partial, held))
     }
 
     /// What one source has, and which of all intervals its first is. Of a block that lies in the range whole, that is
     /// remembered.
-    async fn measure_source(&self, source: &Arc<dyn Source>, split: &Split) -> Result<(Tally, usize), Error> {
-        let within = self.query.meter.within(&self.intervals, &source.time_range());
+    async fn measure_source(
+        &self,
+        source: &Arc<dyn Source>,
+        split: &Split,
+    ) -> Result<(PartialAggregate, usize), Error> {
+        let within = self.query.aggregator.within(&self.intervals, &source.time_range());
         let (intervals, first_interval) = within.unwrap_or((self.intervals, 0));
-        let (block_id, tallies) = (source.block_id(), &self.reading.inner.tallies);
+        let (block_id, partials) = (source.block_id(), self.partials);
         let without = split.of_source(block_id);
-        let key = within.filter(|_| !source.is_live()).map(|_| TallyKey {
+        let key = within.filter(|_| !source.is_live()).map(|_| PartialKey {
             blocks: [block_id].into(),
             query: self.text.clone(),
             intervals,
             max_exemplars: self.limits.max_exemplars,
             traces: MeasuredTraces::Without(without.clone()),
         });
-        if let Some(tally) = key.as_ref().and_then(|key| tallies.get(key)) {
-            self.reading.budget.count_source();
-            return Ok((Tally::Series(Arc::unwrap_or_clone(tally)), first_interval));
+        if let Some(partial) = key.as_ref().and_then(|key| partials.get(key)) {
+            self.sources.budget.count_source();
+            return Ok((PartialAggregate::Series(Arc::unwrap_or_clone(partial)), first_interval));
         }
         let without = without.iter().copied().collect();
-        let tally = self.measure_readable(source, &without, &intervals).await?;
-        if let (Some(key), Tally::Series(tally)) = (key, &tally)
-            && !self.reading.budget.is_left_out(block_id)
+        let partial = self.measure_readable(source, &without, &intervals).await?;
+        if let (Some(key), PartialAggregate::Series(partial)) = (key, &partial)
+            && !self.sources.budget.is_left_out(block_id)
         {
-            tallies.insert(key, Arc::new(tally.clone()));
+            partials.insert(key, Arc::new(partial.clone()));
         }
-        Ok((tally, first_interval))
+        Ok((partial, first_interval))
     }
 
     /// A damaged source has nothing, and the answer says so.
@@ -177,9 +188,9 @@ impl Measuring<'_> {
         source: &Arc<dyn Source>,
         split: &HashSet<TraceId>,
         intervals: &Intervals,
-    ) -> Result<Tally, Error> {
-        let measured = self.reading.budget.if_readable(source.block_id(), self.scan(source, split, intervals)).await?;
-        Ok(measured.unwrap_or_else(|| self.query.meter.nothing(intervals, &self.limits)))
+    ) -> Result<PartialAggregate, Error> {
+        let measured = self.sources.budget.if_readable(source.block_id(), self.scan(source, split, intervals)).await?;
+        Ok(measured.unwrap_or_else(|| self.query.aggregator.nothing(intervals, &self.limits)))
     }
 
     async fn scan(
@@ -187,38 +198,38 @@ impl Measuring<'_> {
         source: &Arc<dyn Source>,
         split: &HashSet<TraceId>,
         intervals: &Intervals,
-    ) -> Result<Tally, Error> {
-        let mut tally = self.query.meter.nothing(intervals, &self.limits);
-        let finder = &self.query.finder;
-        let pruned = Pruned::ask(source.as_ref(), &finder.conditions()).await?;
-        if !pruned.leaves_nothing(finder) {
+    ) -> Result<PartialAggregate, Error> {
+        let mut partial = self.query.aggregator.nothing(intervals, &self.limits);
+        let matcher = &self.query.matcher;
+        let pruned = Pruned::ask(source.as_ref(), &matcher.conditions()).await?;
+        if !pruned.leaves_nothing(matcher) {
             let source = OpenSource::open(source.clone()).await?;
-            let mut groups = source.newest_groups(&self.reading.range);
-            groups.retain(|&group| !pruned.leaves_nothing_of(finder, &source.row_group(group).traces));
-            let (budget, block_id) = (&self.reading.budget, source.source.block_id());
+            let mut groups = source.newest_groups(&self.sources.range);
+            groups.retain(|&group| !pruned.leaves_nothing_of(matcher, &source.row_group(group).traces));
+            let (budget, block_id) = (&self.sources.budget, source.source.block_id());
             let measure = |group| {
                 let measure = self.measure_group(&source, group, &pruned, split, intervals);
                 async move {
-                    budget.if_readable(block_id, measure).await?.flatten().map(|tally| self.hold(tally)).transpose()
+                    budget.if_readable(block_id, measure).await?.flatten().map(|partial| self.hold(partial)).transpose()
                 }
                 .boxed()
             };
             let mut held = budget.hold(0)?;
-            let merge = |of_group: Option<(Tally, Held)>| {
+            let merge = |of_group: Option<(PartialAggregate, Held)>| {
                 let Some((of_group, _held)) = of_group else { return Ok(()) };
-                tally.merge(of_group, 0)?;
-                held.resize(tally.memory_bytes())
+                partial.merge(of_group, 0)?;
+                held.resize(partial.memory_bytes())
             };
             let groups = groups.into_iter().map(measure).collect();
-            try_in_order(self.reading.inner.config.max_concurrent_reads, groups, merge).await?;
+            try_in_order(self.sources.engine.config.max_concurrent_reads, groups, merge).await?;
         }
-        self.reading.budget.count_source();
-        Ok(tally)
+        self.sources.budget.count_source();
+        Ok(partial)
     }
 
     fn answer(&self, series: Vec<Series>, request: &MetricsRequest) -> MetricsAnswer {
         let mut series = second_stage::apply(&self.query.second_stages, series);
-        let mut partial = match self.reading.budget.left_out() {
+        let mut partial = match self.sources.budget.left_out() {
             0 => None,
             sources => Some(format!("{sources} blocks could not be read, a partial response is returned")),
         };
@@ -226,7 +237,7 @@ impl Measuring<'_> {
         if let Some(too_many) = limit(&mut series, request.max_series, self.limits.max_exemplars) {
             partial = Some(too_many);
         }
-        MetricsAnswer { intervals: self.intervals, series, metrics: self.reading.budget.spent(), partial }
+        MetricsAnswer { intervals: self.intervals, series, metrics: self.sources.budget.spent(), partial }
     }
 
     /// Exemplars of samples that are gone go too; those of counts take the value of the series.

@@ -1,6 +1,6 @@
 //! [`Querier`]: the questions that can be asked, each with its deadline, its count and its line in the log.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use model::{TenantId, TimeRange, TraceId};
 use prometheus_client::registry::Registry;
@@ -10,14 +10,16 @@ use storage::view::Views;
 use tokio::sync::watch;
 use tracing::Instrument;
 
-use crate::answer::{Answer, MetricsAnswer, SearchAnswer, TagNames, TagValues, TraceAnswer};
-use crate::budget::{Budget, Shares};
+use crate::answer::{Answer, MetricsAnswer, SearchAnswer, SummaryAnswer, TagNames, TagValues, TraceAnswer};
 use crate::config::Config;
+use crate::engine::Engine;
+use crate::engine::budget::{Budget, Shares};
+use crate::engine::split_cache::split_cache;
 use crate::error::Error;
-use crate::metrics::{TallyCache, tally_cache};
-use crate::question::{Question, Running};
-use crate::request::{MetricsRequest, SearchRequest, SpanSubset, TagNamesRequest, TagValuesRequest};
-use crate::split::{SplitCache, split_cache};
+use crate::metrics::{PartialCache, partial_cache};
+use crate::query_log::{QueryGuard, QueryLog};
+use crate::request::{MetricsRequest, SearchRequest, SpanSubset, SummaryRequest, TagNamesRequest, TagValuesRequest};
+use crate::summary::{self, Summarize};
 use crate::tags::{ValuesCache, values_cache};
 use crate::telemetry::Telemetry;
 use crate::{metrics, search, tags, trace_by_id};
@@ -34,20 +36,11 @@ pub struct Querier {
     inner: Arc<Inner>,
 }
 
-pub(crate) struct Inner {
-    pub config: Config,
-    pub cpu: CpuPool,
-    pub tallies: TallyCache,
-    pub split: SplitCache,
-    pub tag_values: ValuesCache,
-    pub telemetry: Telemetry,
-    shares: Shares,
+struct Inner {
+    engine: Engine,
+    partials: PartialCache,
+    tag_values: ValuesCache,
     views: Arc<dyn Views>,
-}
-
-/// The mutexes of a query guard plain values that are whole at every moment.
-pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Querier {
@@ -59,11 +52,12 @@ impl Querier {
         storage: &storage::Telemetry,
         registry: &mut Registry,
     ) -> Self {
-        let tallies = tally_cache(config.metrics_cache_max_bytes, storage);
+        let partials = partial_cache(config.metrics_cache_max_bytes, storage);
         let split = split_cache(config.metrics_cache_max_bytes / SPLIT_SHARE, storage);
         let tag_values = values_cache(config.metrics_cache_max_bytes / TAG_VALUES_SHARE, storage);
         let (telemetry, shares) = (Telemetry::new(registry), Shares::new(&config));
-        Self { inner: Arc::new(Inner { config, cpu, tallies, split, tag_values, telemetry, shares, views }) }
+        let engine = Engine { config, cpu, split, telemetry, shares };
+        Self { inner: Arc::new(Inner { engine, partials, tag_values, views }) }
     }
 
     /// All spans of a trace; none is an empty answer. `range` is a hint where to look.
@@ -75,9 +69,9 @@ impl Querier {
     ) -> Result<TraceAnswer, Error> {
         let answer = async |budget| {
             let sources = self.sources(tenant).await?;
-            trace_by_id::trace_by_id(&self.inner, budget, sources, id, range, None).await
+            trace_by_id::trace_by_id(&self.inner.engine, budget, sources, id, range, None).await
         };
-        self.ask(Question::trace(tenant, id, range, None), answer).await
+        self.ask(QueryLog::trace(tenant, id, range, None), answer).await
     }
 
     /// The spans of a trace that are of a subset.
@@ -88,17 +82,17 @@ impl Querier {
         range: Option<TimeRange>,
         subset: SpanSubset,
     ) -> Result<TraceAnswer, Error> {
-        let question = Question::trace(tenant, id, range, Some(&subset));
+        let question = QueryLog::trace(tenant, id, range, Some(&subset));
         let answer = async |budget| {
             let sources = self.sources(tenant).await?;
-            trace_by_id::trace_by_id(&self.inner, budget, sources, id, range, Some(&subset)).await
+            trace_by_id::trace_by_id(&self.inner.engine, budget, sources, id, range, Some(&subset)).await
         };
         self.ask(question, answer).await
     }
 
     /// How large a trace is given whole.
     pub fn max_bytes_per_trace(&self) -> usize {
-        self.inner.config.max_bytes_per_trace
+        self.inner.engine.config.max_bytes_per_trace
     }
 
     /// The newest traces that match, newest first.
@@ -113,33 +107,53 @@ impl Querier {
     ) -> Result<SearchAnswer, Error> {
         let answer = async |budget| {
             let sources = self.sources(tenant).await?;
-            search::search(&self.inner, budget, sources, &request, certain).await
+            search::search(&self.inner.engine, budget, sources, &request, certain).await
         };
-        self.ask(Question::search(tenant, &request), answer).await
+        self.ask(QueryLog::search(tenant, &request), answer).await
     }
 
     /// Numbers over time of the spans that match.
     pub async fn metrics(&self, tenant: &TenantId, request: MetricsRequest) -> Result<MetricsAnswer, Error> {
-        let answer = async |budget| metrics::metrics(&self.inner, budget, self.sources(tenant).await?, &request).await;
-        self.ask(Question::metrics(tenant, &request), answer).await
+        let answer = async |budget| {
+            metrics::metrics(&self.inner.engine, &self.inner.partials, budget, self.sources(tenant).await?, &request)
+                .await
+        };
+        self.ask(QueryLog::metrics(tenant, &request), answer).await
+    }
+
+    /// What `summarize` makes of the traces of a range, each as a whole.
+    pub async fn summarize<S: Summarize>(
+        &self,
+        tenant: &TenantId,
+        request: SummaryRequest,
+        summarize: Arc<S>,
+    ) -> Result<SummaryAnswer<S::Summary>, Error> {
+        let answer = async |budget| {
+            summary::summarize(&self.inner.engine, budget, self.sources(tenant).await?, &request, &summarize).await
+        };
+        self.ask(QueryLog::summary(tenant, &request), answer).await
     }
 
     /// Names of tags by scope.
     pub async fn tag_names(&self, tenant: &TenantId, request: TagNamesRequest) -> Result<TagNames, Error> {
-        let answer = async |budget| tags::tag_names(&self.inner, budget, self.sources(tenant).await?, &request).await;
-        self.ask(Question::tag_names(tenant, &request), answer).await
+        let answer =
+            async |budget| tags::tag_names(&self.inner.engine, budget, self.sources(tenant).await?, &request).await;
+        self.ask(QueryLog::tag_names(tenant, &request), answer).await
     }
 
     /// Values of a tag.
     pub async fn tag_values(&self, tenant: &TenantId, request: TagValuesRequest) -> Result<TagValues, Error> {
-        let answer = async |budget| tags::tag_values(&self.inner, budget, self.sources(tenant).await?, &request).await;
-        self.ask(Question::tag_values(tenant, &request), answer).await
+        let answer = async |budget| {
+            tags::tag_values(&self.inner.engine, &self.inner.tag_values, budget, self.sources(tenant).await?, &request)
+                .await
+        };
+        self.ask(QueryLog::tag_values(tenant, &request), answer).await
     }
 
     async fn sources(&self, tenant: &TenantId) -> Result<Vec<Arc<dyn Source>>, Error> {
         let sources = self.inner.views.view(tenant).await?.sources;
         if !sources.is_empty() {
-            self.inner.telemetry.has_data(tenant);
+            self.inner.engine.telemetry.has_data(tenant);
         }
         Ok(sources)
     }
@@ -147,14 +161,14 @@ impl Querier {
     /// Waits for the answer up to the deadline. However the question ends, it is counted and logged.
     async fn ask<T: Answer, F: Future<Output = Result<T, Error>>>(
         &self,
-        question: Question,
+        question: QueryLog,
         answer: impl Fn(Arc<Budget>) -> F,
     ) -> Result<T, Error> {
-        let budget = Budget::new(&self.inner.config, &self.inner.shares, question.tenant());
+        let budget = Budget::new(&self.inner.engine.config, &self.inner.engine.shares, question.tenant());
         let span = question.span();
-        let running = Running::start(question, budget.clone(), self.inner.telemetry.clone());
+        let running = QueryGuard::start(question, budget.clone(), self.inner.engine.telemetry.clone());
         let _cancel = budget.cancellation.on_drop();
-        let deadline = self.inner.config.max_query_time;
+        let deadline = self.inner.engine.config.max_query_time;
         let answer = tokio::time::timeout(deadline, in_turn(&budget, answer)).instrument(span).await;
         let answer = answer.unwrap_or_else(|_| Err(budget.out_of_time(deadline)));
         running.ended(&answer);

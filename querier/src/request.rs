@@ -7,7 +7,7 @@ use std::time::Duration;
 use model::{TimeRange, TraceId};
 use traceql::{FieldExpr, MetricsExpr};
 
-use crate::metrics::Intervals;
+use crate::intervals::Intervals;
 
 /// Which spans of a trace are wanted: those that a filter is true of, and some that stand above and below them.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,7 +38,7 @@ pub struct SearchRequest {
     /// Most spans listed in a span set.
     pub spans_per_span_set: usize,
     /// Where the page before this one ended; the answer goes on right after it.
-    pub after: Option<Cursor>,
+    pub after: Option<PageToken>,
 }
 
 /// The place of a trace in the answer to a search: newest first, then by id.
@@ -46,7 +46,7 @@ pub struct SearchRequest {
 /// A place, not a number: what arrives between two pages neither shifts nor repeats what follows. Only a trace that gets
 /// an earlier span meanwhile moves, and may be met again where it then stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cursor {
+pub struct PageToken {
     pub start_nanos: u64,
     pub trace_id: TraceId,
 }
@@ -54,7 +54,7 @@ pub struct Cursor {
 /// Digits of a cursor's text: 16 for the start, 32 for the id.
 const CURSOR_DIGITS: usize = 48;
 
-impl fmt::Display for Cursor {
+impl fmt::Display for PageToken {
     /// 48 lower-case hex digits; clients take them as they are.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}{}", self.start_nanos, self.trace_id)
@@ -66,7 +66,7 @@ impl fmt::Display for Cursor {
 #[error("it is not one that a page of results gave; leave it out to begin with the newest")]
 pub struct ParseCursorError;
 
-impl FromStr for Cursor {
+impl FromStr for PageToken {
     type Err = ParseCursorError;
 
     fn from_str(text: &str) -> Result<Self, ParseCursorError> {
@@ -101,6 +101,14 @@ pub struct MetricsRequest {
     pub max_exemplars: usize,
     /// Most series in the answer; what goes beyond is left out, and the answer says so.
     pub max_series: Option<usize>,
+}
+
+/// `/api/service-graph`, and what else is made of whole traces.
+#[derive(Debug, Clone)]
+pub struct SummaryRequest {
+    /// TraceQL without a metrics part: which spans are wanted.
+    pub query: String,
+    pub range: TimeRange,
 }
 
 /// `/api/search/tags` and its v2.
@@ -152,20 +160,20 @@ mod tests {
     proptest! {
         #[test]
         fn cursors_come_back(start_nanos in any::<u64>(), id in any::<[u8; 16]>()) {
-            let cursor = Cursor { start_nanos, trace_id: TraceId(id) };
+            let cursor = PageToken { start_nanos, trace_id: TraceId(id) };
             prop_assert_eq!(cursor.to_string().parse(), Ok(cursor));
         }
 
         #[test]
         fn no_text_panics(text in "\\PC*|[0-9a-f+é]{46,49}") {
-            let _ = text.parse::<Cursor>();
+            let _ = text.parse::<PageToken>();
         }
     }
 
     #[test]
     fn other_texts_are_no_cursors() {
         for text in ["", "0", &"+".repeat(48), &"g".repeat(48), &"0".repeat(47), &"é".repeat(24)] {
-            assert_eq!(text.parse::<Cursor>(), Err(ParseCursorError), "{text}");
+            assert_eq!(text.parse::<PageToken>(), Err(ParseCursorError), "{text}");
         }
     }
 }

@@ -35,19 +35,19 @@ use tokio::sync::{OnceCell, watch};
 
 use self::collect::{Hit, Hits, Place};
 use self::query::SearchQuery;
-pub(crate) use self::render::Shown;
 use crate::answer::SearchAnswer;
-use crate::budget::{Budget, Held};
-use crate::candidates::candidates;
-use crate::concurrent::try_all;
+use crate::engine::Engine;
+use crate::engine::budget::{Budget, Held};
+use crate::engine::candidates::candidates;
+use crate::engine::concurrent::try_all;
+use crate::engine::matcher::{DecidedMasks, HitSet};
+use crate::engine::parts::PartAt;
+use crate::engine::prune::Pruned;
+use crate::engine::scan::{OpenGroup, OpenSource};
+use crate::engine::sources::{Parts, QuerySources};
 use crate::error::Error;
-use crate::finder::{Decided, HitSet};
-use crate::parts::PartAt;
-use crate::prune::Pruned;
-use crate::querier::{Inner, locked};
-use crate::reading::{Parts, Reading};
+use crate::lock::locked;
 use crate::request::SearchRequest;
-use crate::scan::{OpenGroup, OpenSource};
 
 /// Sources that are looked at together. The newest come first, and often make the others needless.
 const SOURCES_AT_ONCE: usize = 4;
@@ -66,18 +66,18 @@ const PORTION_GROWTH: usize = 4;
 
 /// Answers a search over a consistent set of sources. `certain` is told what can be said before the end.
 pub(crate) async fn search(
-    inner: &Inner,
+    engine: &Engine,
     budget: Arc<Budget>,
     sources: Vec<Arc<dyn Source>>,
     request: &SearchRequest,
     certain: Option<&watch::Sender<SearchAnswer>>,
 ) -> Result<SearchAnswer, Error> {
     let query = Arc::new(SearchQuery::of(&request.filter)?);
-    if query.finder.is_never() || request.limit == 0 {
+    if query.matcher.is_never() || request.limit == 0 {
         return Ok(SearchAnswer::default());
     }
     let search = Search {
-        reading: Reading::new(inner, budget.clone(), sources, request.range),
+        sources: QuerySources::new(engine, budget.clone(), sources, request.range),
         query,
         limit: request.limit,
         after: request.after.map(collect::place_of),
@@ -92,7 +92,7 @@ pub(crate) async fn search(
     loop {
         let hits = search.find(keep, &split).await?;
         if let Some(traces) = search.complete(hits).await? {
-            return Ok(SearchAnswer { traces, metrics: search.reading.budget.spent() });
+            return Ok(SearchAnswer { traces, metrics: search.sources.budget.spent() });
         }
         keep = keep.saturating_mul(2);
     }
@@ -100,7 +100,7 @@ pub(crate) async fn search(
 
 /// One search, while it runs.
 struct Search<'a> {
-    reading: Reading<'a>,
+    sources: QuerySources<'a>,
     query: Arc<SearchQuery>,
     limit: usize,
     /// Only traces whose place comes after this one are looked for.
@@ -117,13 +117,13 @@ struct Search<'a> {
 impl Search<'_> {
     /// The newest traces that match, up to `keep`. Traces in `split` are evaluated as a whole.
     async fn find(&self, keep: usize, split: &HashSet<TraceId>) -> Result<Hits, Error> {
-        self.reading.budget.begin_again();
-        let ends = self.reading.in_range().map(|(number, source)| (number, source.time_range().end_nanos));
-        let ends = ends.chain(self.may_begin_earlier().then_some((EARLIER, self.reading.range.start_nanos)));
-        let hits = Mutex::new(Hits::new(keep, ends, self.reading.budget.hold(0)?));
+        self.sources.budget.begin_again();
+        let ends = self.sources.in_range().map(|(number, source)| (number, source.time_range().end_nanos));
+        let ends = ends.chain(self.may_begin_earlier().then_some((EARLIER, self.sources.range.start_nanos)));
+        let hits = Mutex::new(Hits::new(keep, ends, self.sources.budget.hold(0)?));
         let finding = async {
             self.find_split(split, &hits).await?;
-            let sources: Vec<_> = self.reading.in_range().collect();
+            let sources: Vec<_> = self.sources.in_range().collect();
             let (mut rest, mut asked) = (sources.as_slice(), FIRST_ASKED);
             while !rest.is_empty() {
                 let (together, later) = rest.split_at(asked.min(rest.len()));
@@ -156,11 +156,11 @@ impl Search<'_> {
         if !self.may_add(source.as_ref(), hits) {
             return Ok(Asked::Nothing);
         }
-        let conditions = self.query.finder.conditions();
+        let conditions = self.query.matcher.conditions();
         let ask = Pruned::ask(source.as_ref(), &conditions);
-        Ok(match self.reading.budget.if_readable(source.block_id(), ask).await? {
+        Ok(match self.sources.budget.if_readable(source.block_id(), ask).await? {
             None => Asked::Damaged,
-            Some(pruned) if pruned.leaves_nothing(&self.query.finder) => Asked::Nothing,
+            Some(pruned) if pruned.leaves_nothing(&self.query.matcher) => Asked::Nothing,
             Some(pruned) => Asked::Left(pruned),
         })
     }
@@ -181,7 +181,7 @@ impl Search<'_> {
         split: &HashSet<TraceId>,
         hits: &Mutex<Hits>,
     ) -> Result<(), Error> {
-        let budget = &self.reading.budget;
+        let budget = &self.sources.budget;
         let is_read = match asked {
             Asked::Left(pruned) if self.may_add(source.as_ref(), hits) => {
                 let scan = self.scan(number, source, &pruned, split, hits);
@@ -206,14 +206,14 @@ impl Search<'_> {
         hits: &Mutex<Hits>,
     ) -> Result<(), Error> {
         let source = OpenSource::open(source.clone()).await?;
-        let mut groups = source.newest_groups(&self.reading.range);
-        groups.retain(|&group| !pruned.leaves_nothing_of(&self.query.finder, &source.row_group(group).traces));
+        let mut groups = source.newest_groups(&self.sources.range);
+        groups.retain(|&group| !pruned.leaves_nothing_of(&self.query.matcher, &source.row_group(group).traces));
         let scan = &Scan { number, source: &source, pruned, split, hits };
         let (mut groups, mut most) = (groups.as_slice(), 1);
         while !groups.is_empty() {
             let (portion, rest) = groups.split_at(most.min(groups.len()));
             let work = portion.iter().map(|&group| self.scan_group(scan, group, most == 1).boxed());
-            try_all(self.reading.inner.config.max_concurrent_reads, work.collect()).await?;
+            try_all(self.sources.engine.config.max_concurrent_reads, work.collect()).await?;
             (groups, most) = (rest, most * PORTION_GROWTH);
         }
         Ok(())
@@ -225,15 +225,15 @@ impl Search<'_> {
             return Ok(());
         }
         let scanned = self.scan_readable(scan, group, is_first);
-        self.reading.budget.if_readable(scan.source.source.block_id(), scanned).await?;
+        self.sources.budget.if_readable(scan.source.source.block_id(), scanned).await?;
         Ok(())
     }
 
     async fn scan_readable(&self, scan: &Scan<'_>, group: usize, is_first: bool) -> Result<(), Error> {
         let group = scan.source.group(group).await?;
         let (decided, traces) = self.candidates(scan, &group).await?;
-        self.reading.budget.count_traces(traces.len());
-        if self.query.finder.decides_whole_traces() {
+        self.sources.budget.count_traces(traces.len());
+        if self.query.matcher.decides_whole_traces() {
             return self.add_whole(scan, &group, &traces);
         }
         let few = if is_first { first_portion(&traces, group.traces()?) } else { 0 };
@@ -250,9 +250,9 @@ impl Search<'_> {
     }
 
     /// Traces of a row group that may match and may still enter the answer, ascending.
-    async fn candidates(&self, scan: &Scan<'_>, group: &OpenGroup) -> Result<(Arc<Decided>, Vec<usize>), Error> {
-        let candidates = candidates(group, &self.query.finder, scan.pruned, &self.reading.range);
-        let (decided, mut candidates) = self.reading.run(candidates).await??;
+    async fn candidates(&self, scan: &Scan<'_>, group: &OpenGroup) -> Result<(Arc<DecidedMasks>, Vec<usize>), Error> {
+        let candidates = candidates(group, &self.query.matcher, scan.pruned, &self.sources.range);
+        let (decided, mut candidates) = self.sources.run(candidates).await??;
         let (traces, hits) = (group.traces()?, locked(scan.hits));
         candidates.retain(|&trace| {
             hits.could_keep(traces.start_nanos(trace))
@@ -289,27 +289,27 @@ impl Search<'_> {
         &self,
         scan: &Scan<'_>,
         group: &OpenGroup,
-        decided: &Arc<Decided>,
+        decided: &Arc<DecidedMasks>,
         mut wanted: Vec<usize>,
     ) -> Result<(), Error> {
-        let _turn = self.reading.turn().await?;
+        let _turn = self.sources.turn().await?;
         let keep = |wanted: &mut Vec<usize>| {
             let (traces, hits) = (group.traces()?, locked(scan.hits));
             wanted.retain(|&trace| hits.could_keep(traces.start_nanos(trace)));
             Ok(())
         };
-        let finder = &self.query.finder;
-        let Some(fetched) = self.reading.fetch_candidates(finder, decided, group, &mut wanted, keep).await? else {
+        let matcher = &self.query.matcher;
+        let Some(fetched) = self.sources.fetch_candidates(matcher, decided, group, &mut wanted, keep).await? else {
             return Ok(());
         };
         let (query, decided, most) = (self.query.clone(), decided.clone(), self.spans_per_span_set);
-        let (part, budget) = (scan.part(group, 0), self.reading.budget.clone());
+        let (part, budget) = (scan.part(group, 0), self.sources.budget.clone());
         let found = move || {
             let rows = fetched.decode(&budget)?;
             let runs = rows.runs(&wanted)?;
-            collect::matches(&query.finder, &rows.table, &runs, &decided, part, most)
+            collect::matches(&query.matcher, &rows.table, &runs, &decided, part, most)
         };
-        let found: Vec<Hit> = self.reading.run(found).await??;
+        let found: Vec<Hit> = self.sources.run(found).await??;
         let mut hits = locked(scan.hits);
         found.into_iter().try_for_each(|hit| hits.add(hit))
     }

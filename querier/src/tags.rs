@@ -28,18 +28,18 @@ use traceql::{Conditions, Field, FieldExpr, TagFilter, parse_tag_filter};
 pub(crate) use self::names::tag_names;
 pub(crate) use self::remembered::{ValuesCache, values_cache};
 pub(crate) use self::values::tag_values;
-use crate::budget::Budget;
-use crate::concurrent::{Work, try_all};
+use crate::engine::Engine;
+use crate::engine::budget::Budget;
+use crate::engine::concurrent::{Work, try_all};
+use crate::engine::prune::{Pruned, is_none_left};
+use crate::engine::scan::{OpenGroup, OpenSource, Rows};
+use crate::engine::sources::QuerySources;
 use crate::error::Error;
 use crate::eval::{Evaluation, FieldUse, Filter, Home, Selection};
-use crate::prune::{Pruned, is_none_left};
-use crate::querier::Inner;
-use crate::reading::Reading;
-use crate::scan::{OpenGroup, OpenSource, Rows};
 
 /// The spans that tags are taken from.
 struct TagScan<'a> {
-    reading: Reading<'a>,
+    sources: QuerySources<'a>,
     /// `None`: all spans.
     filter: Option<Arc<Filter>>,
     /// Traces that must be looked at as a whole, and of which several sources have parts.
@@ -65,7 +65,7 @@ struct Selected<'a> {
 impl<'a> TagScan<'a> {
     /// For a look at these fields of the spans that pass the filter.
     async fn new(
-        inner: &'a Inner,
+        engine: &'a Engine,
         budget: Arc<Budget>,
         sources: Vec<Arc<dyn Source>>,
         range: TimeRange,
@@ -78,9 +78,9 @@ impl<'a> TagScan<'a> {
         };
         let needs_whole = FieldUse::of(fields).needs_whole_traces()
             || filter.as_ref().is_some_and(|filter| filter.field_use().needs_whole_traces());
-        let reading = Reading::new(inner, budget, sources, range);
-        let split = if needs_whole { reading.all_split_traces().await?.ids } else { HashSet::new() };
-        Ok(Self { reading, filter, split, whole_id: BlockId::generate() })
+        let sources = QuerySources::new(engine, budget, sources, range);
+        let split = if needs_whole { sources.all_split_traces().await?.ids } else { HashSet::new() };
+        Ok(Self { sources, filter, split, whole_id: BlockId::generate() })
     }
 
     /// Gives every source of the range to `visit`, and before them the split traces. A damaged source is left out.
@@ -89,18 +89,18 @@ impl<'a> TagScan<'a> {
             self.each_whole(&visit).await?;
         }
         let visit = |(_, source): (usize, &Arc<dyn Source>)| self.visit(source.clone(), &visit).boxed();
-        let visits = self.reading.in_range().map(visit).collect();
-        try_all(self.reading.inner.config.max_concurrent_reads, visits).await?;
+        let visits = self.sources.in_range().map(visit).collect();
+        try_all(self.sources.engine.config.max_concurrent_reads, visits).await?;
         Ok(())
     }
 
     /// Puts the split traces together, some at a time, and gives them to `visit`.
     async fn each_whole<'s>(&'s self, visit: &(impl Fn(Arc<dyn Source>) -> Work<'s, ()> + Sync)) -> Result<(), Error> {
-        let reading = &self.reading;
-        let parts = reading.parts_of(&self.split, &reading.range).await?;
+        let sources = &self.sources;
+        let parts = sources.parts_of(&self.split, &sources.range).await?;
         let ids: Vec<TraceId> = parts.by_trace.keys().copied().collect();
         for batch in parts.batches(&ids)? {
-            let whole = reading.read_whole(&parts, ids[batch].iter().copied(), &Projection::all()).await?;
+            let whole = sources.read_whole(&parts, ids[batch].iter().copied(), &Projection::all()).await?;
             visit(Arc::new(MemorySource::new(self.whole_id, whole.table.clone())?)).await?;
         }
         Ok(())
@@ -112,8 +112,8 @@ impl<'a> TagScan<'a> {
         visit: &(impl Fn(Arc<dyn Source>) -> Work<'s, ()> + Sync),
     ) -> Result<(), Error> {
         let block_id = source.block_id();
-        if self.reading.budget.if_readable(block_id, visit(source)).await?.is_some() {
-            self.reading.budget.count_source();
+        if self.sources.budget.if_readable(block_id, visit(source)).await?.is_some() {
+            self.sources.budget.count_source();
         }
         Ok(())
     }
@@ -126,7 +126,7 @@ impl<'a> TagScan<'a> {
             return Ok(None);
         }
         let source = OpenSource::open(source).await?;
-        let mut groups = source.newest_groups(&self.reading.range);
+        let mut groups = source.newest_groups(&self.sources.range);
         groups.retain(|&group| !is_none_left(self.possible(&pruned, &source.row_group(group).traces).as_ref()));
         Ok((!groups.is_empty()).then_some(Candidates { source, groups, pruned }))
     }
@@ -143,7 +143,7 @@ impl<'a> TagScan<'a> {
         let is_elsewhere = !self.split.is_empty() && group.source.source.block_id() != self.whole_id;
         let is_wanted = |&trace: &usize| {
             possible.as_ref().is_none_or(|mask| mask.value(trace))
-                && traces.time_range(trace).overlaps(&self.reading.range)
+                && traces.time_range(trace).overlaps(&self.sources.range)
                 && !(is_elsewhere && self.split.contains(&traces.id(trace)))
         };
         Ok((0..traces.len()).filter(is_wanted).collect())
@@ -166,10 +166,10 @@ impl<'a> TagScan<'a> {
         let block_id = candidates.source.source.block_id();
         let select = |&group: &usize| {
             let select = self.select(candidates, group, columns, filter.clone(), take.clone());
-            self.reading.budget.if_readable(block_id, select).boxed()
+            self.sources.budget.if_readable(block_id, select).boxed()
         };
         let groups = candidates.groups.iter().map(select).collect();
-        try_all(self.reading.inner.config.max_concurrent_reads, groups).await?;
+        try_all(self.sources.engine.config.max_concurrent_reads, groups).await?;
         Ok(())
     }
 
@@ -181,18 +181,18 @@ impl<'a> TagScan<'a> {
         filter: Arc<Filter>,
         take: Arc<impl Fn(&Selected<'_>) -> Result<(), Error> + Send + Sync + 'static>,
     ) -> Result<(), Error> {
-        let _turn = self.reading.turn().await?;
+        let _turn = self.sources.turn().await?;
         let group = candidates.source.group(group).await?;
         let masks = {
             let (filter, table) = (filter.clone(), group.small_tables());
-            self.reading.run(move || filter.on_dimensions(&table)).await??
+            self.sources.run(move || filter.on_dimensions(&table)).await??
         };
         let mut wanted = self.traces_in_range(&group, &candidates.pruned)?;
         wanted.retain(|&trace| masks.traces.as_ref().is_none_or(|mask| mask.value(trace)));
         if masks.is_never || wanted.is_empty() {
             return Ok(());
         }
-        let (fetched, budget) = (group.fetch(&wanted, columns).await?, self.reading.budget.clone());
+        let (fetched, budget) = (group.fetch(&wanted, columns).await?, self.sources.budget.clone());
         let work = move || {
             let rows = fetched.decode(&budget)?;
             let in_range = rows.mask(&rows.runs(&wanted)?);
@@ -204,7 +204,7 @@ impl<'a> TagScan<'a> {
             }
             take(&Selected { rows: &rows, evaluation: &evaluation, selection })
         };
-        self.reading.run(work).await?
+        self.sources.run(work).await?
     }
 }
 

@@ -18,6 +18,7 @@ pub(crate) enum Operation {
     Search,
     Metadata,
     Metrics,
+    ServiceGraph,
 }
 
 impl Operation {
@@ -27,6 +28,7 @@ impl Operation {
             Self::Search => "search",
             Self::Metadata => "metadata",
             Self::Metrics => "metrics",
+            Self::ServiceGraph => "service_graph",
         }
     }
 }

@@ -15,15 +15,13 @@ use storage::source::{Projection, Source};
 use self::fit::fit;
 use self::subset::Chooser;
 use crate::answer::{TraceAnswer, TracePartial};
-use crate::budget::{Budget, Held};
-use crate::concurrent::try_all;
+use crate::engine::budget::{Budget, Held};
+use crate::engine::concurrent::try_all;
+use crate::engine::merge::{part_shared_ids, sort_by_start};
+use crate::engine::scan::OpenSource;
+use crate::engine::{Engine, parts, plan, table_bytes};
 use crate::error::Error;
-use crate::merge::{part_shared_ids, sort_by_start};
-use crate::parts;
-use crate::plan;
-use crate::querier::Inner;
 use crate::request::SpanSubset;
-use crate::scan::OpenSource;
 
 /// All spans of a trace or those of a subset; of more than fit into an answer, the first. A source that cannot be read makes the answer partial, if
 /// others can.
@@ -31,7 +29,7 @@ use crate::scan::OpenSource;
 /// # Errors
 /// The first error, when no source could be read.
 pub(crate) async fn trace_by_id(
-    inner: &Inner,
+    engine: &Engine,
     budget: Arc<Budget>,
     sources: Vec<Arc<dyn Source>>,
     id: TraceId,
@@ -44,11 +42,11 @@ pub(crate) async fn trace_by_id(
     let mut sources = plan::by_arrival(sources);
     sources.retain(|source| source.time_range().overlaps(&range));
     budget.plan(plan::metrics(&sources, &range));
-    let (budget, cpu) = (&budget, &inner.cpu);
+    let (budget, cpu) = (&budget, &engine.cpu);
     let read = |source: Arc<dyn Source>| {
         async move { Ok((source.block_id(), read_part(budget, cpu, source, id).await)) }.boxed()
     };
-    let parts = try_all(inner.config.max_concurrent_reads, sources.into_iter().map(read).collect()).await?;
+    let parts = try_all(engine.config.max_concurrent_reads, sources.into_iter().map(read).collect()).await?;
 
     let (mut found, mut failures) = (Vec::new(), Vec::new());
     for (block_id, part) in parts {
@@ -71,8 +69,8 @@ pub(crate) async fn trace_by_id(
     };
     budget.count_traces(usize::from(!found.is_empty()));
     let (tables, _held): (Vec<SpanTable>, Vec<Held>) = found.into_iter().unzip();
-    let (mut resource_spans, is_filtered) = inner.cpu.run(move || encode(&tables, chooser.as_ref())).await??;
-    let max_bytes = inner.config.max_bytes_per_trace;
+    let (mut resource_spans, is_filtered) = engine.cpu.run(move || encode(&tables, chooser.as_ref())).await??;
+    let max_bytes = engine.config.max_bytes_per_trace;
     if fit(&mut resource_spans, max_bytes) {
         partial = Some(TracePartial::TooLarge { max_bytes });
     }
@@ -95,7 +93,7 @@ async fn read_part(
     let _turn = budget.turn().await?;
     let (fetched, counting) = (parts::fetch_whole(&group, &[at.trace], &Projection::all()).await?, budget.clone());
     let table = cpu.run(move || parts::decode_whole(fetched, &[at.trace], &counting)).await??;
-    let held = budget.hold(parts::memory_bytes(&table))?;
+    let held = budget.hold(table_bytes::memory_bytes(&table))?;
     Ok(Some((table, held)))
 }
 
@@ -106,7 +104,7 @@ fn encode(parts: &[SpanTable], chooser: Option<&Chooser>) -> Result<(Vec<Resourc
         [] => return Ok((Vec::new(), false)),
         [whole] => whole,
         parts => {
-            joined = parts::put_together(parts)?;
+            joined = parts::merge_parts(parts)?;
             &joined
         }
     };

@@ -1,10 +1,7 @@
 //! Rows that are still being added: OTLP requests in, a sorted [`SpanTable`] out at any time. The newest rows can be
 //! taken back.
 
-use std::sync::Arc;
-
-use arrow::array::{ArrayRef, DictionaryArray, Int32Array};
-use arrow::datatypes::Int32Type;
+use arrow::array::ArrayRef;
 use hashbrown::HashMap;
 
 use crate::decode::{self, AnyValue, EventFields, LinkFields, Sink, SpanFields};
@@ -311,12 +308,4 @@ fn fixed<const N: usize>(id: &[u8]) -> [u8; N] {
     let mut fixed = [0; N];
     fixed.copy_from_slice(id);
     fixed
-}
-
-/// The texts that every dictionary column of a table shares.
-pub(crate) type Values = ArrayRef;
-
-/// A dictionary column from text numbers, null where the number is.
-pub(crate) fn dictionary_column(keys: Int32Array, values: &Values) -> Result<ArrayRef, Error> {
-    Ok(Arc::new(DictionaryArray::<Int32Type>::try_new(keys, values.clone())?))
 }

@@ -3,9 +3,12 @@
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, StringArray};
+use arrow::array::{ArrayRef, DictionaryArray, Int32Array, StringArray};
 use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
+use arrow::datatypes::Int32Type;
 use hashbrown::{DefaultHashBuilder, HashTable};
+
+use crate::error::Error;
 
 /// Distinct texts in order of first appearance. Holds at most `i32::MAX` bytes; the limits of a table keep far below.
 pub(crate) struct Interner {
@@ -55,11 +58,19 @@ impl Interner {
     }
 
     /// All texts, to be shared as the values of every dictionary column of a table.
-    pub(crate) fn values(&self) -> ArrayRef {
+    pub(crate) fn values(&self) -> SharedTexts {
         let offsets = OffsetBuffer::new(ScalarBuffer::from(self.offsets.clone()));
         let values = Buffer::from_slice_ref(&self.bytes);
         Arc::new(StringArray::new(offsets, values, None))
     }
+}
+
+/// The texts that every dictionary column of a table shares.
+pub(crate) type SharedTexts = ArrayRef;
+
+/// A dictionary column from text numbers, null where the number is.
+pub(crate) fn dictionary_column(keys: Int32Array, texts: &SharedTexts) -> Result<ArrayRef, Error> {
+    Ok(Arc::new(DictionaryArray::<Int32Type>::try_new(keys, texts.clone())?))
 }
 
 fn slice<'a>(bytes: &'a [u8], offsets: &[i32], id: i32) -> &'a [u8] {

@@ -9,9 +9,9 @@ use arrow::buffer::OffsetBuffer;
 
 use hashbrown::HashMap;
 
-use crate::builder::dictionary_column;
 use crate::error::Error;
 use crate::schema;
+use crate::strings::dictionary_column;
 
 /// What a span says about its trace. `name` and `service` are numbers of texts.
 pub(crate) struct SpanForTrace {

@@ -21,7 +21,8 @@ pub struct Authentication {
     /// `bearer_token_file`; `read` and `write`, lists of tenants, `"*"` for all; `admin: true` for what concerns all tenants
     /// (`/metrics`, `/status`, `/flush`). Files are read again when they change; each line of one is a secret.
     pub credentials: Vec<Credential>,
-    /// Which listeners ask for credentials: http, `otlp_grpc`, `otlp_http`. `/ready` and gRPC health checks are always
+    /// Which listeners ask for credentials: http, `otlp_grpc`, `otlp_http`, `jaeger_grpc`, `jaeger_thrift_http`, zipkin;
+    /// those of Jaeger over UDP cannot. `/ready` and gRPC health checks are always
     /// open.
     pub listeners: Vec<ListenerName>,
     /// Whether `/metrics` is given to everybody.
@@ -48,6 +49,9 @@ pub enum ListenerName {
     Http,
     OtlpGrpc,
     OtlpHttp,
+    JaegerGrpc,
+    JaegerThriftHttp,
+    Zipkin,
 }
 
 /// `cors`
@@ -69,7 +73,14 @@ impl Default for Authentication {
     fn default() -> Self {
         Self {
             credentials: Vec::new(),
-            listeners: vec![ListenerName::Http, ListenerName::OtlpGrpc, ListenerName::OtlpHttp],
+            listeners: vec![
+                ListenerName::Http,
+                ListenerName::OtlpGrpc,
+                ListenerName::OtlpHttp,
+                ListenerName::JaegerGrpc,
+                ListenerName::JaegerThriftHttp,
+                ListenerName::Zipkin,
+            ],
             open_metrics: false,
         }
     }
@@ -81,6 +92,9 @@ impl From<ListenerName> for Listener {
             ListenerName::Http => Self::Http,
             ListenerName::OtlpGrpc => Self::OtlpGrpc,
             ListenerName::OtlpHttp => Self::OtlpHttp,
+            ListenerName::JaegerGrpc => Self::JaegerGrpc,
+            ListenerName::JaegerThriftHttp => Self::JaegerThriftHttp,
+            ListenerName::Zipkin => Self::Zipkin,
         }
     }
 }

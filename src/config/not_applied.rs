@@ -10,7 +10,8 @@ const REASONS: &[(&str, &str)] = &[
     ("cache", "caches are in the memory of the process: `storage.trace.block_cache` and `memory.budget_bytes`"),
     ("compactor", "compactors agree through the object store, without a ring"),
     ("distributor.forwarders", "spans are not forwarded; let the collector in front send them twice"),
-    ("distributor.receivers", "only OTLP is received; let a collector in front translate"),
+    ("distributor.receivers", "the receivers are made for their clients as they are"),
+    ("distributor.receivers.kafka", "nothing is read from Kafka; let a collector in front do it"),
     ("distributor.receivers.otlp.protocols.grpc.tls", ALWAYS_RELOADED),
     ("distributor.receivers.otlp.protocols.http.tls", ALWAYS_RELOADED),
     ("distributor.ring", "there is no ring"),
@@ -28,7 +29,6 @@ const REASONS: &[(&str, &str)] = &[
     ("overrides", "this limit is not kept"),
     ("querier", "the parts of a process call each other directly"),
     ("query_frontend", "a query is not cut into jobs for others"),
-    ("query_frontend.mcp_server", "there is no MCP server"),
     ("server", "the HTTP port is made for its clients as it is"),
     ("server.cluster_validation", "the parts of a process call each other directly"),
     ("server.grpc_", "gRPC shares the port `server.http_listen_port`"),
@@ -55,11 +55,18 @@ const PROTECTIONS: &[(&str, &str)] = &[
         "server.proxy_protocol_enabled",
         "clients are not told apart by address: switch it off in the proxy, and leave this out",
     ),
+    ("distributor.receivers.jaeger.protocols.grpc.tls", NO_TLS),
+    ("distributor.receivers.jaeger.protocols.thrift_http.tls", NO_TLS),
+    ("distributor.receivers.zipkin.tls", NO_TLS),
+    ("distributor.receivers.jaeger.protocols.grpc.auth", NO_AUTHENTICATION),
+    ("distributor.receivers.jaeger.protocols.thrift_http.auth", NO_AUTHENTICATION),
+    ("distributor.receivers.zipkin.auth", NO_AUTHENTICATION),
     (
         "storage.trace.s3.sse",
         "objects are stored as the bucket's own default encrypts them: set it there, and leave this out",
     ),
 ];
+const NO_TLS: &str = "this receiver speaks no TLS: put a proxy or a collector in front, and leave this out";
 const NO_AUTHORITY: &str =
     "it names whom a client trusts, and this is a server: `client_ca_file` says whose certificates clients must show";
 const NO_AUTHENTICATION: &str =

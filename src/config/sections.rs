@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use storage::config::GoDuration;
 
 use super::access::Cors;
+use super::receivers::Receivers;
 use super::tls::{ReceiverTls, ServerTls, TlsVersion};
 
 /// `server`
@@ -117,12 +118,6 @@ impl Default for Distributor {
         let retry_after = api::Config::default().retry_after_seconds;
         Self { receivers: Receivers::default(), retry_after_on_resource_exhausted: GoDuration::from_secs(retry_after) }
     }
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Receivers {
-    pub otlp: Otlp,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -358,6 +353,7 @@ pub struct QueryFrontend {
     pub max_query_expression_size_bytes: usize,
     pub search: FrontendSearch,
     pub metrics: FrontendMetrics,
+    pub mcp_server: McpServer,
 }
 
 impl Default for QueryFrontend {
@@ -370,8 +366,17 @@ impl Default for QueryFrontend {
             max_query_expression_size_bytes: defaults.max_query_bytes,
             search: FrontendSearch::default(),
             metrics: FrontendMetrics::default(),
+            mcp_server: McpServer::default(),
         }
     }
+}
+
+/// `query_frontend.mcp_server`: whether language models may ask.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct McpServer {
+    /// Serve the Model Context Protocol at `/api/mcp`. What spans hold may then reach the provider of a model.
+    pub enabled: bool,
 }
 
 /// `query_frontend.metrics`: what a client may ask of a metrics query.

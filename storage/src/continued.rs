@@ -14,7 +14,7 @@ use crate::block::BlockSource;
 use crate::damage::Damage;
 use crate::error::Error;
 use crate::source::Source;
-use crate::trace_map::TraceHash;
+use crate::trace_ids::TraceHash;
 
 /// Blocks that are looked at together.
 const BLOCKS_AT_ONCE: usize = 4;

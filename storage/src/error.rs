@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use model::{BlockId, ErrorKind, TenantId};
 
-use crate::garbage::MAX_UNPUBLISHED;
-use crate::lock::WriterId;
+use crate::ids::WriterId;
+use crate::publish_deadline::MAX_UNPUBLISHED;
 
 /// The error of this crate.
 #[derive(Debug, thiserror::Error)]

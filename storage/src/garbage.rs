@@ -13,7 +13,7 @@
 //! **A block is never published after its files have gone:**
 //!
 //! 1. It is published within [`MAX_UNPUBLISHED`] of the moment at which its writing began, or never. Every attempt to
-//!    commit looks at the clock after it has read the manifest that it builds on ([`Begun`]). What is late is written
+//!    commit looks at the clock after it has read the manifest that it builds on ([`PublishDeadline`]). What is late is written
 //!    anew under another id (flush) or given up (compaction).
 //! 2. Before it deletes, the collector commits the manifest once more, unchanged: the fence. A commit that was decided on
 //!    an older manifest fails from then on, however long it was under way: retries, a slow store and a suspended process
@@ -32,7 +32,6 @@
 //! A tenant without a readable manifest is left alone, and so is every object that is not one of ours. Parts of uploads
 //! that a process left unfinished are not listed by [`object_store`]: a rule of the bucket has to remove them.
 
-mod begun;
 mod collector;
 mod watch;
 
@@ -43,15 +42,13 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 
 use crate::error::Error;
+use crate::ids::TraceMapId;
 use crate::manifest::Manifest;
 use crate::paths::{self, BlockFile};
-use crate::trace_map::TraceMapId;
+use crate::publish_deadline::MAX_UNPUBLISHED;
 
-pub use begun::Begun;
 pub use collector::Collector;
 
-/// How long after its writing began a block or a trace map may still be published. All processes on a store must agree on it.
-pub const MAX_UNPUBLISHED: Duration = Duration::from_secs(20 * 60);
 /// How often the collector looks at the store.
 const PERIOD: Duration = Duration::from_secs(5 * 60);
 /// Looks that are further apart do not show that a block had no name in between.

@@ -12,19 +12,18 @@
 //! The file has one incarnation a line, the oldest first. Those that no manifest names are forgotten after a while.
 
 use std::collections::BTreeSet;
-use std::fmt;
-use std::io;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::OnceLock;
+use std::{fmt, io};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::durable;
 use crate::error::Error;
-use crate::lock::{self, WriterId};
+use crate::ids::WriterId;
 use crate::paths::DataDir;
+use crate::{durable, lock};
 
 /// As many incarnations are remembered that no manifest names: a commit of a process that died may still arrive.
 const KEPT_UNNAMED: usize = 16;

@@ -47,10 +47,9 @@ use self::term::{Scalar, Tag};
 use self::values::{FieldValues, Finished};
 use crate::error::Error;
 
-pub(crate) use self::figures::figures;
 pub use self::figures::{FieldFigures, Figures};
 pub use self::lookup::{FieldValue, ValueCount};
-pub(crate) use self::read::{BlockIndex, IndexCache};
+pub(crate) use self::read::{BlockIndex, IndexCache, figures};
 pub(crate) use self::term::hash_bytes;
 
 /// What an index keeps how. Any limits give right answers; these weigh bytes against what answers are worth.

@@ -1,27 +1,15 @@
 //! Who uses a data folder: one process at a time, with an identity that stays with the folder.
 
-use std::fmt;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::durable;
 use crate::error::Error;
+use crate::ids::WriterId;
 use crate::paths::DataDir;
-
-/// Names one log, and so the process that writes it, for as long as its data folder lives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct WriterId(pub Uuid);
-
-impl fmt::Display for WriterId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
-    }
-}
 
 /// While it lives, no other process can use the data folder. The system frees it when the process dies.
 #[derive(Debug)]

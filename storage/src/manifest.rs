@@ -24,12 +24,10 @@ use model::{BlockId, TimeRange};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::unix_nanos;
-use crate::garbage::Begun;
+use crate::ids::{SegmentSequence, TraceMapId, WriterId};
 use crate::incarnation::{Incarnation, Lineage, Writer};
-use crate::lock::WriterId;
 use crate::paths::BlockFile;
-use crate::trace_map::TraceMapId;
-use crate::wal::SegmentSequence;
+use crate::publish_deadline::PublishDeadline;
 
 pub use poll::Poller;
 pub use store::Store;
@@ -123,7 +121,7 @@ pub struct Change {
     pub remove_trace_maps: Vec<TraceMapId>,
     /// When the writing of the first object of what is added began; what comes too late is not added. `None` sets no
     /// limit: for a store without a collector.
-    pub begun: Option<Begun>,
+    pub deadline: Option<PublishDeadline>,
     pub watermark: Option<Watermark>,
 }
 

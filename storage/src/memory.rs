@@ -11,9 +11,9 @@ use model::{BlockId, TimeRange, TraceId};
 use spans::schema::trace_column;
 use spans::{ById, SpanTable};
 
-use crate::block::TraceIds;
 use crate::error::Error;
 use crate::source::{Dimensions, Fetched, Projection, RowGroup, Source, TraceAt};
+use crate::trace_ids::TraceIds;
 
 /// The block that rows in memory are to become: another one, when a block has to be written anew. Clones agree.
 #[derive(Debug, Clone)]

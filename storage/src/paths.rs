@@ -14,8 +14,7 @@ use std::path::{Path as FilePath, PathBuf};
 use model::{BlockId, TenantId};
 use object_store::path::{Path, PathPart};
 
-use crate::trace_map::TraceMapId;
-use crate::wal::SegmentSequence;
+use crate::ids::{SegmentSequence, TraceMapId};
 
 const BLOCKS: &str = "blocks";
 const TRACE_MAPS: &str = "trace-maps";

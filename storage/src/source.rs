@@ -9,9 +9,9 @@ use async_trait::async_trait;
 use model::{BlockId, Scope, TimeRange, TraceId};
 use traceql::{Conditions, Field};
 
-use crate::block::TraceIds;
 use crate::error::Error;
 use crate::index::ValueCount;
+use crate::trace_ids::TraceIds;
 
 /// Spans of one tenant that can be read by column, in the shape of [`spans::schema`].
 ///

@@ -18,10 +18,10 @@ use object_store::ObjectStore;
 use crate::block::{BlockCache, BlockSource};
 use crate::cpu::CpuPool;
 use crate::error::Error;
+use crate::ids::SegmentSequence;
 use crate::incarnation::Writer;
 use crate::manifest::{self, Manifest};
 use crate::source::Source;
-use crate::wal::SegmentSequence;
 
 /// The segment at whose end rows were cut; not known as long as they are not. Clones agree.
 #[derive(Debug, Clone, Default)]

@@ -41,7 +41,6 @@ mod segment;
 mod survey;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -49,6 +48,7 @@ use bytes::Bytes;
 use model::TenantId;
 
 use crate::error::Error;
+use crate::ids::SegmentSequence;
 use crate::paths;
 
 pub use files::{Files, LocalFiles, NewFile, OldFile};
@@ -58,30 +58,6 @@ pub use survey::{LogDamage, Requests, SegmentSurvey, Survey};
 
 /// Longest payload of an entry.
 pub const MAX_PAYLOAD_BYTES: usize = 64 << 20;
-
-/// Orders the segments of a log; never used twice while a segment or a watermark remembers it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(transparent)]
-pub struct SegmentSequence(pub u64);
-
-impl SegmentSequence {
-    /// Before every segment.
-    pub const NONE: Self = Self(0);
-
-    fn next(self) -> Self {
-        Self(self.0.saturating_add(1))
-    }
-
-    fn previous(self) -> Self {
-        Self(self.0.saturating_sub(1))
-    }
-}
-
-impl fmt::Display for SegmentSequence {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
-    }
-}
 
 /// Up to where the log is durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -20,14 +20,15 @@ use spans::{SpanTable, TableBuilder};
 use storage::block::{self, BlockCache, BlockSource, Verifier};
 use storage::compaction::{self, Compactor};
 use storage::config::TraceConfig;
+use storage::ids::{SegmentSequence, WriterId};
 use storage::incarnation::Lineage;
-use storage::lock::WriterId;
 use storage::manifest::{BlockEntry, Change, Manifest, Store, Watermark};
 use storage::paths::{self, BlockFile, DataDir};
 use storage::source::Source;
 use storage::testing::whole_table;
-use storage::trace_map::{self, TraceMapper};
-use storage::wal::{Log, ReplayEvent, SegmentSequence};
+
+use storage::trace_mapper::{self, TraceMapper};
+use storage::wal::{Log, ReplayEvent};
 use storage::{CpuPool, Telemetry, objects};
 use traceql::{Conditions, FieldExpr};
 
@@ -134,7 +135,7 @@ async fn a_trace_map_of_each_version_has_the_traces_of_its_blocks() {
         let Opened { objects, manifest, cpu } = open(version).await;
         let [map] = manifest.trace_maps.as_slice() else { panic!("{:?}", manifest.trace_maps) };
         assert_eq!(map.blocks.len(), 2);
-        assert_eq!(trace_map::fault(&TenantId::single(), map, &manifest, &objects, &cpu).await.unwrap(), None);
+        assert_eq!(trace_mapper::fault(&TenantId::single(), map, &manifest, &objects, &cpu).await.unwrap(), None);
     }
 }
 

@@ -28,7 +28,7 @@ use querier::{Config, Querier};
 use spans::TableBuilder;
 use storage::block::{self, BlockCache, BlockSource, EncodedBlock};
 use storage::manifest::{Change, Manifest, Store};
-use storage::trace_map::TraceMapper;
+use storage::trace_mapper::TraceMapper;
 use storage::view::TenantView;
 use storage::{CpuPool, Source, Telemetry};
 

@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::server::{Server, metric};
 use crate::traffic::post_request;
 
-const ON: &str = "
+pub(crate) const ON: &str = "
 metrics_generator: {registry: {collection_interval: 200ms}}
 overrides: {defaults: {metrics_generator: {processors: [span-metrics, service-graphs]}}}
 ";
@@ -25,7 +25,7 @@ const SERVER: i32 = 2;
 const CLIENT: i32 = 3;
 
 /// One call of `shop` to `stock` in a trace of its own: two requests, each as another service sends it.
-fn halves(trace: u128) -> [Vec<u8>; 2] {
+pub(crate) fn halves(trace: u128) -> [Vec<u8>; 2] {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |now| now.as_nanos() as u64);
     let span = |id: u64, parent: u64, kind, millis: u64| Span {
         trace_id: trace.to_be_bytes().to_vec(),
@@ -48,14 +48,14 @@ fn halves(trace: u128) -> [Vec<u8>; 2] {
     [request("shop", span(2, 1, CLIENT, 30)), request("stock", span(3, 2, SERVER, 20))]
 }
 
-async fn post(target: &Target, request: &[u8]) -> Result<()> {
+pub(crate) async fn post(target: &Target, request: &[u8]) -> Result<()> {
     let answer = post_request(target, request).await?;
     ensure!(answer.status == 200, "{}", answer.status);
     Ok(())
 }
 
 /// Sends calls in two streams at a time, the halves of one in any order, every fifth half twice.
-async fn send_calls(target: &Target, traces: std::ops::Range<u128>) -> Result<()> {
+pub(crate) async fn send_calls(target: &Target, traces: std::ops::Range<u128>) -> Result<()> {
     let stream = |first_half: usize| {
         let traces = traces.clone();
         async move {
@@ -74,7 +74,7 @@ async fn send_calls(target: &Target, traces: std::ops::Range<u128>) -> Result<()
 }
 
 /// The samples of a text that a scraper reads, by name and labels.
-async fn scraped(server: &Server) -> Result<BTreeMap<String, f64>> {
+pub(crate) async fn scraped(server: &Server) -> Result<BTreeMap<String, f64>> {
     let answer = server.target().get("/metrics/generated").await?;
     let text = String::from_utf8(answer.body)?;
     let samples = text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.rsplit_once(' '));
@@ -85,7 +85,7 @@ const CALLS: [&str; 2] = [
     r#"traces_spanmetrics_calls_total{service="shop",span_kind="SPAN_KIND_CLIENT",span_name="take",status_code="STATUS_CODE_UNSET"}"#,
     r#"traces_spanmetrics_calls_total{service="stock",span_kind="SPAN_KIND_SERVER",span_name="take",status_code="STATUS_CODE_UNSET"}"#,
 ];
-const REQUESTS: &str = r#"traces_service_graph_request_total{client="shop",server="stock"}"#;
+pub(crate) const REQUESTS: &str = r#"traces_service_graph_request_total{client="shop",server="stock"}"#;
 const CLIENT_SECONDS: &str = r#"traces_service_graph_request_client_seconds_sum{client="shop",server="stock"}"#;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -102,7 +102,7 @@ async fn a_scraper_reads_every_call_once_whatever_way_its_halves_came() -> Resul
     Ok(())
 }
 
-const EDGES: &str = "tempo_metrics_generator_processor_service_graphs_edges_total";
+pub(crate) const EDGES: &str = "tempo_metrics_generator_processor_service_graphs_edges_total";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_generated_by_default() -> Result<()> {

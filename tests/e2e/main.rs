@@ -15,6 +15,7 @@ mod limits;
 mod retention;
 mod secure;
 mod server;
+mod service_graph;
 mod simulation;
 mod start;
 mod stored;

@@ -1,7 +1,8 @@
 //! What to write instead, where the place of a syntax error tells what was meant. The words of the error itself are the
 //! reference's; the advice follows them.
 
-use crate::error::Position;
+use crate::error::Error;
+use crate::position::Position;
 
 /// Words of other languages, and what TraceQL has in their place.
 const FOREIGN: [(&str, &str); 7] = [
@@ -30,8 +31,19 @@ const DURATION_UNITS: [&str; 9] = ["ms", "min", "mins", "sec", "secs", "seconds"
 
 const AGGREGATES: [&str; 5] = ["count", "avg", "max", "min", "sum"];
 
+/// The error with advice on how to mend the text.
+pub(crate) fn with_advice(error: Error, text: &str) -> Error {
+    match error {
+        Error::Parse { position, message, .. } => {
+            let advice = advice(text, position, &message);
+            Error::Parse { position, message, advice }
+        }
+        other => other,
+    }
+}
+
 /// The advice for a syntax error with this message at this place of the text.
-pub(crate) fn of(text: &str, position: Position, message: &str) -> Option<String> {
+fn advice(text: &str, position: Position, message: &str) -> Option<String> {
     let (before, after) = text.split_at(offset_of(text, position)?);
     let word = leading_word(after);
     if let Some(name) = message.strip_prefix("unknown identifier: ") {

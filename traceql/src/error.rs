@@ -4,10 +4,8 @@ use std::fmt;
 
 use model::ErrorKind;
 
-use crate::MAX_QUERY_BYTES;
-use crate::advice;
-use crate::pattern::MAX_COMPILED_BYTES;
-use crate::tag_filter::MAX_GROUPS;
+use crate::limits::{MAX_COMPILED_BYTES, MAX_GROUPS, MAX_QUERY_BYTES};
+use crate::position::Position;
 
 /// Why a query is refused, or why a value cannot be computed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -113,17 +111,6 @@ impl Error {
     pub(crate) fn syntax(position: Position, message: impl Into<String>) -> Self {
         Self::Parse { position, message: message.into(), advice: None }
     }
-
-    /// The error with advice on how to mend the text.
-    pub(crate) fn with_advice(self, text: &str) -> Self {
-        match self {
-            Self::Parse { position, message, .. } => {
-                let advice = advice::of(text, position, &message);
-                Self::Parse { position, message, advice }
-            }
-            other => other,
-        }
-    }
 }
 
 struct Advice<'a>(&'a Option<String>);
@@ -131,39 +118,5 @@ struct Advice<'a>(&'a Option<String>);
 impl fmt::Display for Advice<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.as_ref().map_or(Ok(()), |advice| write!(f, "; {advice}"))
-    }
-}
-
-/// A place in the query text: line and column count from 1, columns in characters.
-///
-/// At some tokens line 0 is printed, as the reference does. The empty query has no position and prints as nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Position {
-    pub line: usize,
-    pub column: usize,
-    /// Line 0 is printed.
-    hides_line: bool,
-}
-
-impl Position {
-    pub(crate) const NONE: Self = Self { line: 0, column: 0, hides_line: true };
-
-    pub(crate) fn new(line: usize, column: usize) -> Self {
-        Self { line, column, hides_line: false }
-    }
-
-    /// The same place, printed as the reference does at tokens that its scanner puts together from several.
-    pub(crate) fn of_composed_token(self) -> Self {
-        Self { hides_line: true, ..self }
-    }
-}
-
-impl fmt::Display for Position {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::NONE => Ok(()),
-            Self { column, hides_line: true, .. } => write!(f, "at line 0, col {column}"),
-            Self { line, column, .. } => write!(f, "at line {line}, col {column}"),
-        }
     }
 }

@@ -8,7 +8,7 @@ mod name;
 
 pub(crate) use name::ends_name;
 
-use crate::error::Position;
+use crate::position::Position;
 
 /// A piece of the text.
 #[derive(Debug, Clone, PartialEq)]

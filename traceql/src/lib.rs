@@ -42,7 +42,10 @@ mod advice;
 mod duration;
 mod error;
 mod field;
+mod limits;
+mod operator;
 mod pattern;
+mod position;
 mod tag_filter;
 mod trace_filter;
 mod value;
@@ -53,29 +56,28 @@ pub use ast::{
     UnaryOp,
 };
 pub use duration::{ParseDurationError, format_go_duration, parse_go_duration};
-pub use error::{Error, Position};
+pub use error::Error;
 pub use field::parse_field;
-pub use parts::{Part, SpanFilter};
+pub use limits::MAX_QUERY_BYTES;
+pub use parts::{QueryPart, SpanFilter};
 pub use pattern::{Pattern, anchored_regex};
+pub use position::Position;
 pub use prune::{Condition, Conditions};
 pub use tag_filter::{TagFilter, parse_tag_filter};
 pub use trace_filter::{TraceFilterError, parse_trace_filter};
 pub use value::{Kind, Static, Status};
 
-/// The longest query text that is read, in bytes (Tempo's default).
-pub const MAX_QUERY_BYTES: usize = 131_072;
-
 /// Reads, folds and checks a query. The tree it returns can be evaluated and prints to a text that parses to the same
 /// tree.
 pub fn parse(text: &str) -> Result<Query, Error> {
-    let query = fold::query(parser::query(text).map_err(|error| error.with_advice(text))?);
+    let query = fold::query(parser::query(text).map_err(|error| advice::with_advice(error, text))?);
     check::query(&query)?;
     Ok(query)
 }
 
 /// As [`parse`], of what metrics endpoints are asked: a query, or arithmetic over the results of several.
 pub fn parse_metrics(text: &str) -> Result<MetricsExpr, Error> {
-    let mut expr = parser::metrics_expression(text).map_err(|error| error.with_advice(text))?;
+    let mut expr = parser::metrics_expression(text).map_err(|error| advice::with_advice(error, text))?;
     expr.each_query(&mut fold::in_place);
     check::metrics_expression(&expr)?;
     Ok(expr)

@@ -26,12 +26,14 @@ mod scalar;
 
 use self::arithmetic::is_arithmetic;
 pub use self::limits::MAX_FIELDS;
-use self::limits::{Limits, MAX_NESTING, Part};
+use self::limits::{Counted, Limits, MAX_NESTING};
+use crate::ast;
 use crate::ast::{ArithmeticOp, CompareOp, Field, FieldExpr, MetricsExpr, Pipeline, Query};
-use crate::error::{Error, Position};
+use crate::error::Error;
 use crate::lexer::{Token, tokens};
+use crate::limits::MAX_QUERY_BYTES;
+use crate::position::Position;
 use crate::value::{Kind, Static, Status};
-use crate::{MAX_QUERY_BYTES, ast};
 
 /// Reads a whole query. The tree is neither folded nor checked.
 pub fn query(text: &str) -> Result<Query, Error> {
@@ -234,7 +236,7 @@ impl Parser {
     }
 
     /// Counts a part of the query that was read.
-    fn count(&mut self, part: Part) -> Result<(), Error> {
+    fn count(&mut self, part: Counted) -> Result<(), Error> {
         self.limits.count(part).map_err(|message| self.error(message))
     }
 

@@ -10,10 +10,8 @@ use std::collections::HashSet;
 use regex::{Regex, RegexBuilder};
 
 use crate::error::Error;
+use crate::limits::MAX_COMPILED_BYTES;
 use crate::value::Static;
-
-/// How large a compiled pattern may be, in bytes. A set of literal texts has no limit but that of the query.
-pub(crate) const MAX_COMPILED_BYTES: usize = 1 << 20;
 
 /// A compiled pattern, which matches whole values.
 #[derive(Debug, Clone)]

@@ -6,13 +6,12 @@
 use std::collections::HashSet;
 
 use crate::ast::{BinaryOp, CompareOp, Field, FieldExpr, LogicOp, UnaryOp};
-use crate::error::{Error, Position};
+use crate::error::Error;
 use crate::lexer::{Token, tokens};
+use crate::limits::{MAX_GROUPS, MAX_QUERY_BYTES};
+use crate::position::Position;
 use crate::value::Static;
-use crate::{MAX_QUERY_BYTES, check, fold, parser};
-
-/// The most alternative groups of conditions that a filter may come to when it is multiplied out.
-pub const MAX_GROUPS: usize = 100;
+use crate::{check, fold, parser};
 
 /// Deepest parentheses, and the most matchers in a row, that are repaired; what can be read as it is has the parser's
 /// limits.

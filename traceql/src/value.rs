@@ -4,9 +4,9 @@
 use std::cmp::Ordering;
 use std::fmt;
 
-use crate::ast::{ArithmeticOp, CompareOp};
 use crate::duration::format_go_duration;
 use crate::error::Error;
+use crate::operator::{ArithmeticOp, CompareOp};
 
 /// A value of the language.
 #[derive(Debug, Clone, PartialEq)]

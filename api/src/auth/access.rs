@@ -23,9 +23,12 @@ const STREAMING_QUERIER: &str = "/tempopb.StreamingQuerier/";
 pub(super) fn of(listener: Listener, request: &Request, prefix: &str, open_metrics: bool) -> Access {
     let path = request.uri().path();
     match listener {
-        Listener::OtlpHttp => Access::Write,
-        Listener::OtlpGrpc if is_health(path) => Access::Open,
-        Listener::OtlpGrpc => Access::Write,
+        Listener::OtlpGrpc | Listener::JaegerGrpc if is_health(path) => Access::Open,
+        Listener::OtlpGrpc
+        | Listener::OtlpHttp
+        | Listener::JaegerGrpc
+        | Listener::JaegerThriftHttp
+        | Listener::Zipkin => Access::Write,
         Listener::Http if grpc::is_grpc(request) => of_grpc(path),
         Listener::Http => of_http(request.method(), path, prefix, open_metrics),
     }

@@ -12,6 +12,9 @@ pub enum Listener {
     Http,
     OtlpGrpc,
     OtlpHttp,
+    JaegerGrpc,
+    JaegerThriftHttp,
+    Zipkin,
 }
 
 impl Listener {
@@ -21,6 +24,9 @@ impl Listener {
             Self::Http => "http",
             Self::OtlpGrpc => "otlp_grpc",
             Self::OtlpHttp => "otlp_http",
+            Self::JaegerGrpc => "jaeger_grpc",
+            Self::JaegerThriftHttp => "jaeger_thrift_http",
+            Self::Zipkin => "zipkin",
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::registry::{Exemplar, Family, Kind, Registry, Series, SeriesValue};
 const MOST_SERIES: usize = 2_000;
 
 /// What is the same for all series of a tenant.
+#[derive(Clone, Copy)]
 pub(crate) struct SeriesOptions<'a> {
     pub external_labels: &'a BTreeMap<String, String>,
     pub trace_id_label: &'a str,

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use model::TenantId;
-use storage::wal::SegmentSequence;
+use storage::ids::SegmentSequence;
 use tokio::time::Instant;
 
 use super::{Done, FlushJob, Pending};
@@ -85,7 +85,7 @@ impl Queues {
         self.cuts.insert(segment);
         for head in heads {
             let queue = self.by_tenant.entry(head.tenant.clone()).or_default();
-            queue.waiting.push_back((Pending { head, begun: None, continued: None }, job.clone()));
+            queue.waiting.push_back((Pending { head, deadline: None, continued: None }, job.clone()));
             if job.is_waited_for() {
                 queue.due = None; // who waits hears soon how it stands
             }

@@ -11,8 +11,8 @@ use spans::testing::shop_request;
 use storage::Telemetry;
 use storage::block::BlockCache;
 use storage::cpu::CpuPool;
+use storage::ids::WriterId;
 use storage::incarnation::Lineage;
-use storage::lock::WriterId;
 use storage::manifest::{BlockEntry, Store};
 
 use super::*;
@@ -62,10 +62,10 @@ impl Bucket {
     }
 
     /// Live rows that were cut, whose block was begun then.
-    fn cut(&self, live: &Live, begun: Begun) -> Pending {
+    fn cut(&self, live: &Live, deadline: PublishDeadline) -> Pending {
         live.stage(&self.tenant, &shop_request(1, 5, 1).encode_to_vec()).unwrap();
         live.show(&self.tenant);
-        Pending { head: live.cut(SEGMENT).remove(0), begun: Some(begun), continued: None }
+        Pending { head: live.cut(SEGMENT).remove(0), deadline: Some(deadline), continued: None }
     }
 
     async fn blocks(&self) -> Vec<BlockEntry> {
@@ -73,16 +73,16 @@ impl Bucket {
     }
 }
 
-fn too_long_ago() -> Begun {
-    Begun::at(Instant::now(), SystemTime::UNIX_EPOCH)
+fn too_long_ago() -> PublishDeadline {
+    PublishDeadline::of(Instant::now(), SystemTime::UNIX_EPOCH)
 }
 
 #[tokio::test]
 async fn a_block_that_was_not_published_in_time_is_written_anew() {
     let bucket = Bucket::new();
     let flusher = bucket.flusher().await;
-    for (begun, is_another) in [(Begun::now(), false), (too_long_ago(), true)] {
-        let mut pending = bucket.cut(&flusher.live, begun);
+    for (deadline, is_another) in [(PublishDeadline::from_now(), false), (too_long_ago(), true)] {
+        let mut pending = bucket.cut(&flusher.live, deadline);
         let first = pending.head.block.id();
         let live = flusher.live.tables(&bucket.tenant).unwrap();
         let segment = SegmentSequence(1 + u64::from(is_another));
@@ -143,7 +143,7 @@ async fn spans_that_were_sent_again_are_in_the_block_once_and_counted() {
         flusher.live.stage(&bucket.tenant, &batch).unwrap();
         flusher.live.show(&bucket.tenant);
     }
-    let mut pending = Pending { head: flusher.live.cut(SEGMENT).remove(0), begun: None, continued: None };
+    let mut pending = Pending { head: flusher.live.cut(SEGMENT).remove(0), deadline: None, continued: None };
     flusher.flush(&mut pending, SEGMENT).await.unwrap();
     assert_eq!(bucket.blocks().await[0].spans, spans);
     let mut counters = String::new();
@@ -154,10 +154,10 @@ async fn spans_that_were_sent_again_are_in_the_block_once_and_counted() {
 
 #[tokio::test]
 async fn a_commit_without_a_clear_outcome_is_not_made_twice() {
-    for begun in [Begun::now(), too_long_ago()] {
+    for deadline in [PublishDeadline::from_now(), too_long_ago()] {
         let bucket = Bucket::new();
         let flusher = bucket.flusher().await;
-        let mut pending = bucket.cut(&flusher.live, begun);
+        let mut pending = bucket.cut(&flusher.live, deadline);
         // the commit was made, though the flusher was told that it failed; then others have compacted the block
         let tables = tables(&pending.head).unwrap();
         let entry = block::encode_tables(pending.head.block.id(), &bucket.tenant, &tables, None).unwrap().entry();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use storage::wal::SegmentSequence;
+use storage::ids::SegmentSequence;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::{Done, FlushJob};

@@ -68,12 +68,13 @@ fn rows_are_found_once_while_they_go_from_open_to_chunk_to_flushing() {
             assert_eq!(found(&live), sent);
         }
     }
+    assert_eq!(live.received_spans(), sent as u64);
     let cut = live.cut(SegmentSequence(1));
-    assert_eq!(found(&live), sent);
+    assert_eq!((found(&live), live.received_spans()), (sent, sent as u64));
     chunks[0].source().unwrap();
     assert_eq!(found(&live), sent);
     live.published(&cut[0]);
-    assert_eq!(found(&live), 0);
+    assert_eq!((found(&live), live.received_spans()), (0, 0));
 }
 
 #[test]

@@ -10,6 +10,9 @@ use prost::Message;
 use spans::testing::shop_request;
 use storage::block::BlockCache;
 use storage::compaction::{self, Compactor};
+use storage::cpu::CpuPool;
+use storage::incarnation::Lineage;
+use storage::manifest;
 use storage::paths::DataDir;
 use storage::testing::{Call, Fault, FaultyStore, Power};
 use storage::view::{LocalViews, Views};
@@ -17,7 +20,7 @@ use storage::{Source, Telemetry};
 use tokio::sync::watch;
 
 use super::*;
-use crate::apply::ApplyCommand;
+use crate::command::ApplyCommand;
 
 struct Running {
     ingester: Ingester,
@@ -180,9 +183,9 @@ async fn a_closed_ingester_touches_its_log_no_more() {
     let dir = tempfile::tempdir().unwrap();
     let running = start(dir.path(), Arc::default(), small_blocks()).await;
     running.push(&TenantId::single(), 1).await;
-    assert!(!running.ingester.inner.log.is_closed());
+    assert!(!running.ingester.state.log.is_closed());
     running.ingester.close().await;
-    assert!(running.ingester.inner.log.is_closed());
+    assert!(running.ingester.state.log.is_closed());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -260,12 +263,12 @@ async fn of_two_processes_on_copies_of_a_data_folder_one_stops_and_keeps_its_log
 async fn the_death_of_a_part_is_told_and_spans_are_refused() {
     let (dir, tenant) = (tempfile::tempdir().unwrap(), TenantId::single());
     let running = start(dir.path(), Arc::default(), Config::default()).await;
-    running.ingester.inner.spawn("cutter", async { panic!("no luck") });
+    running.ingester.state.spawn("cutter", async { panic!("no luck") });
     assert_eq!(running.ingester.failed().await, "the cutter has died");
     let refused = running.ingester.push(&tenant, shop_request(1, 5, 1).encode_to_vec().into()).await.unwrap_err();
     assert!(refused.to_string().contains("the cutter has died"), "{refused}");
     running.ingester.close().await;
-    assert!(running.ingester.inner.log.is_closed());
+    assert!(running.ingester.state.log.is_closed());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -273,28 +276,28 @@ async fn nothing_is_cut_before_the_log_is_replayed() {
     let (dir, tenant) = (tempfile::tempdir().unwrap(), TenantId::single());
     let running = start(dir.path(), Arc::default(), small_blocks()).await;
     running.push(&tenant, 1).await;
-    running.ingester.inner.set_readiness(Readiness::Replaying { detail: "again".to_owned() });
-    running.ingester.inner.live.stage(&tenant, &shop_request(2, 5, 1).encode_to_vec()).unwrap();
-    running.ingester.inner.live.show(&tenant);
-    assert!(!running.ingester.inner.request_cut_if_due());
+    running.ingester.state.set_readiness(Readiness::Replaying { detail: "again".to_owned() });
+    running.ingester.state.live.stage(&tenant, &shop_request(2, 5, 1).encode_to_vec()).unwrap();
+    running.ingester.state.live.show(&tenant);
+    assert!(!running.ingester.state.request_cut_if_due());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_is_found_and_acknowledged_after_its_sync_and_not_without_it() {
     let (dir, tenant) = (tempfile::tempdir().unwrap(), TenantId::single());
     let running = start(dir.path(), Arc::default(), Config::default()).await;
-    let inner = running.ingester.inner.clone();
+    let state = running.ingester.state.clone();
     let ((flush_queue, _jobs), (full_chunks, _chunks)) = (flush_queue(), mpsc::channel(1));
-    let applier = apply::spawn(inner.clone(), flush_queue, full_chunks);
+    let applier = apply::spawn(state.clone(), flush_queue, full_chunks);
     for outcome in [ApplyCommand::NotSynced { reason: "disk".to_owned() }, ApplyCommand::Synced] {
         let is_synced = matches!(outcome, ApplyCommand::Synced);
         let (acknowledge, mut acknowledged) = oneshot::channel();
         let request = Bytes::from(shop_request(1, 5, 1).encode_to_vec());
         let spans = spans::check(&request).unwrap().spans;
-        let room = inner.queued_bytes.clone().acquire_owned().await.unwrap();
+        let room = state.queued_bytes.clone().acquire_owned().await.unwrap();
         let push = Push { tenant: tenant.clone(), request, acknowledge, _room: room };
         applier.send(ApplyCommand::Stage(vec![push])).unwrap();
-        while inner.live.size().memory_bytes == 0 {
+        while state.live.size().memory_bytes == 0 {
             tokio::task::yield_now().await;
         }
         assert_eq!(running.spans(&tenant).await, (0, 0), "staged");

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use model::{ErrorKind, TenantId};
 use storage::Error as StorageError;
+use storage::ids::SegmentSequence;
 use storage::manifest::Manifest;
-use storage::wal::SegmentSequence;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::Error;
-use crate::push::Storage;
+use crate::stores::Storage;
 
 /// How long replay waits before it asks a store again that could not be reached.
 const FENCE_RETRY: Duration = Duration::from_secs(1);
@@ -61,7 +61,7 @@ impl Watermarks {
 
     /// Whether the entries of a tenant in a segment are in blocks. Blocks; the first time that the answer is no, the
     /// tenant is fenced if puts may be late.
-    pub(crate) fn cover(&mut self, tenant: &TenantId, segment: SegmentSequence) -> Result<bool, Error> {
+    pub(crate) fn fence_and_check(&mut self, tenant: &TenantId, segment: SegmentSequence) -> Result<bool, Error> {
         if self.storage.puts_may_be_late && !self.is_covered(tenant, segment) && !self.fenced.contains(tenant) {
             let fenced = self.runtime.block_on(self.cancel.run_until_cancelled(fence(&self.storage, tenant)));
             self.known.insert(tenant.clone(), fenced.ok_or(Error::Stopped)??);

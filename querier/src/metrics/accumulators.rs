@@ -1,6 +1,6 @@
 //! Accumulators of one batch: a number for each interval and code, in arrays without gaps.
 
-use crate::selection::SelectedSpans;
+use crate::engine::selection::SelectedSpans;
 use crate::series::{Fold, join};
 
 use super::group_codes::GroupCodes;

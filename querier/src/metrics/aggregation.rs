@@ -4,11 +4,12 @@ use spans::SpanTable;
 use storage::source::Projection;
 use traceql::Query;
 
-use super::intervals::Intervals;
-use super::query::{Limits, MetricsQuery};
+use super::query::MetricsQuery;
 use crate::cancellation::Cancellation;
+use crate::engine::selection::SelectedSpans;
 use crate::error::Error;
-use crate::selection::SelectedSpans;
+use crate::intervals::Intervals;
+use crate::metrics::limits::Limits;
 
 /// A metrics query of which every span counts, whatever its filter says.
 pub struct Aggregation {
@@ -37,11 +38,11 @@ impl Aggregation {
     /// # Errors
     /// [`Error::Damaged`] for a table of another shape.
     pub fn run(&self, batches: &[SpanTable]) -> Result<usize, Error> {
-        let meter = &self.query.meter;
-        let mut all = meter.nothing(&self.intervals, &self.limits);
+        let aggregator = &self.query.aggregator;
+        let mut all = aggregator.nothing(&self.intervals, &self.limits);
         for table in batches {
-            all.merge(meter.measure(table, &SelectedSpans::All, &self.intervals, &self.limits)?, 0)?;
+            all.merge(aggregator.measure(table, &SelectedSpans::All, &self.intervals, &self.limits)?, 0)?;
         }
-        Ok(meter.finish(all, &self.intervals).len())
+        Ok(aggregator.finish(all, &self.intervals).len())
     }
 }

@@ -11,12 +11,12 @@ use hashbrown::HashMap;
 use storage::source::Source;
 use traceql::{ArithmeticOp, MetricsExpr};
 
-use super::{in_order, limit, of_query, second_stage};
+use super::{PartialCache, in_order, limit, of_query, second_stage};
 use crate::answer::{Exemplar, MetricsAnswer, QueryMetrics, Series, Value};
-use crate::budget::Budget;
 use crate::cancellation::is_waited_for;
+use crate::engine::Engine;
+use crate::engine::budget::Budget;
 use crate::error::Error;
-use crate::querier::Inner;
 use crate::request::MetricsRequest;
 
 /// The label that names the function.
@@ -24,7 +24,8 @@ const NAME: &str = "__name__";
 
 /// Answers an expression of several queries, or of one that is computed with.
 pub(super) async fn answer(
-    inner: &Inner,
+    engine: &Engine,
+    partials: &PartialCache,
     budget: Arc<Budget>,
     sources: Vec<Arc<dyn Source>>,
     request: &MetricsRequest,
@@ -38,7 +39,7 @@ pub(super) async fn answer(
         if results.contains_key(&text) {
             continue;
         }
-        let answer = of_query(inner, budget.clone(), sources.clone(), query, &of_one).await?;
+        let answer = of_query(engine, partials, budget.clone(), sources.clone(), query, &of_one).await?;
         partial = partial.or(answer.partial);
         spent = spent.and(&answer.metrics);
         results.insert(text, answer.series);
@@ -47,7 +48,7 @@ pub(super) async fn answer(
     }
     let (expr, cancellation) = (request.query.clone(), budget.cancellation.clone());
     let compute = move || cancellation.during(move || in_order(with_values(computed(&expr, &results))));
-    let mut series = inner.cpu.run(compute).await?;
+    let mut series = engine.cpu.run(compute).await?;
     // each query counted from its beginning
     budget.plan(spent);
     let too_many = limit(&mut series, request.max_series, request.max_exemplars);

@@ -6,18 +6,18 @@ use std::sync::Arc;
 use model::{BlockId, TraceId};
 use storage::cache::{ByteCache, Capacity};
 
-use super::intervals::Intervals;
-use super::meter::SeriesTally;
+use crate::intervals::Intervals;
+use crate::metrics::partial_series::PartialSeries;
 
 /// Few shards leave room for large tallies.
 const EXPECTED_TALLIES: usize = 32;
 
 /// Tallies of blocks within a byte budget.
-pub(crate) type TallyCache = ByteCache<TallyKey, Arc<SeriesTally>>;
+pub(crate) type PartialCache = ByteCache<PartialKey, Arc<PartialSeries>>;
 
 /// Which spans were measured, and how.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct TallyKey {
+pub(crate) struct PartialKey {
     /// One, or several that have parts of the traces.
     pub blocks: Arc<[BlockId]>,
     /// The whole query, as it is printed.
@@ -36,11 +36,11 @@ pub(crate) enum MeasuredTraces {
     Only(Arc<[TraceId]>),
 }
 
-pub(crate) fn tally_cache(capacity_bytes: u64, telemetry: &storage::Telemetry) -> TallyCache {
-    let bytes_of = |key: &TallyKey, tally: &Arc<SeriesTally>| {
+pub(crate) fn partial_cache(capacity_bytes: u64, telemetry: &storage::Telemetry) -> PartialCache {
+    let bytes_of = |key: &PartialKey, partial: &Arc<PartialSeries>| {
         let (MeasuredTraces::Without(ids) | MeasuredTraces::Only(ids)) = &key.traces;
         let of_key = key.query.len() + size_of_val(&**ids) + size_of_val(&*key.blocks);
-        size_of::<TallyKey>() + of_key + tally.memory_bytes()
+        size_of::<PartialKey>() + of_key + partial.memory_bytes()
     };
     let capacity = Capacity { name: "metrics", bytes: capacity_bytes, entries: EXPECTED_TALLIES, bytes_of };
     ByteCache::new(&capacity, telemetry)

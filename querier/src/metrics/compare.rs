@@ -7,7 +7,7 @@
 mod attributes;
 mod counted;
 mod exemplars;
-mod tally;
+mod partial;
 
 use std::cmp::Reverse;
 
@@ -21,16 +21,16 @@ use traceql::{Field, FieldExpr};
 
 use self::counted::Counted;
 use self::exemplars::Handout;
-pub(crate) use self::tally::CompareTally;
-use self::tally::{FieldTally, Side, SlotCounts};
-use super::intervals::Intervals;
-use super::query::Limits;
+pub(crate) use self::partial::PartialComparison;
+use self::partial::{PartialField, Side, SlotCounts};
 use super::timeline::{TIME_COLUMNS, Timeline, primitive};
 use crate::answer::{Series, Value};
 use crate::cancellation::is_waited_for;
+use crate::engine::selection::SelectedSpans;
 use crate::error::Error;
 use crate::eval::{Column, DimensionMasks, Evaluation, Filter, Home, Key, home};
-use crate::selection::SelectedSpans;
+use crate::intervals::Intervals;
+use crate::metrics::limits::Limits;
 
 /// The intrinsics that are compared (Tempo's list, without the number of children).
 const INTRINSICS: [Intrinsic; 8] = [
@@ -46,7 +46,7 @@ const INTRINSICS: [Intrinsic; 8] = [
 
 /// What is compared with what.
 #[derive(Debug)]
-pub(crate) struct CompareMeter {
+pub(crate) struct ComparisonAggregator {
     selection: Filter,
     /// Most values of a field that are listed.
     top: usize,
@@ -54,7 +54,7 @@ pub(crate) struct CompareMeter {
     window: Option<(u64, u64)>,
 }
 
-impl CompareMeter {
+impl ComparisonAggregator {
     pub fn compile(selection: &FieldExpr, top: i64, window: Option<(i64, i64)>) -> Result<Self, Error> {
         let nanos = |nanos: i64| u64::try_from(nanos).unwrap_or_default();
         Ok(Self {
@@ -83,7 +83,7 @@ impl CompareMeter {
         spans: &SelectedSpans,
         intervals: &Intervals,
         limits: &Limits,
-    ) -> Result<CompareTally, Error> {
+    ) -> Result<PartialComparison, Error> {
         let timeline = Timeline::of(table, intervals)?;
         let nothing = DimensionMasks::NONE;
         let evaluation = Evaluation::new(table, &nothing)?;
@@ -95,8 +95,8 @@ impl CompareMeter {
         };
         let (of_traces, of_resources) = (by_dimension(column::TRACE)?, by_dimension(column::RESOURCE)?);
         let of_scopes = by_dimension(column::SCOPE)?;
-        let mut tally = CompareTally::new(intervals, limits);
-        tally.exemplars = exemplars::of_batch(&evaluation, table, &timeline, &of_spans, limits)?;
+        let mut partial = PartialComparison::new(intervals, limits);
+        partial.exemplars = exemplars::of_batch(&evaluation, table, &timeline, &of_spans, limits)?;
         for field in INTRINSICS.map(Field::Intrinsic) {
             let counted = match home(&field) {
                 Some(Home::Traces) => &of_traces,
@@ -105,8 +105,8 @@ impl CompareMeter {
             };
             limits.cancellation.count_work(counted.len())?;
             let column = evaluation.field(&field)?;
-            let found = FieldTally::of(&column, &counted::mask(counted, column.rows), counted, &slots);
-            tally.add(field, found)?;
+            let found = PartialField::of(&column, &counted::mask(counted, column.rows), counted, &slots);
+            partial.add(field, found)?;
         }
         for (scope, batch, counted) in [
             (Scope::Span, &table.spans, &of_spans),
@@ -114,11 +114,11 @@ impl CompareMeter {
             (Scope::Instrumentation, &table.scopes, &of_scopes),
         ] {
             let take = |key: &str, column: &Column, rows: &BooleanBuffer, counted: &[Counted]| {
-                tally.add(Field::attribute(scope, key), FieldTally::of(column, rows, counted, &slots))
+                partial.add(Field::attribute(scope, key), PartialField::of(column, rows, counted, &slots))
             };
             attributes::for_each(batch, scope, counted, &limits.cancellation, take)?;
         }
-        Ok(tally)
+        Ok(partial)
     }
 
     /// The spans that count, with their interval and whether they are of the selection.
@@ -147,10 +147,10 @@ impl CompareMeter {
     }
 
     /// For each field the most frequent values of either side, and how many spans of that side have the field.
-    pub fn finish(&self, tally: CompareTally) -> Vec<Series> {
+    pub fn finish(&self, partial: PartialComparison) -> Vec<Series> {
         let mut all = Vec::new();
-        let intervals = tally.intervals();
-        let (fields, exemplars) = tally.into_parts();
+        let intervals = partial.intervals();
+        let (fields, exemplars) = partial.into_parts();
         let mut exemplars_left = exemplars.limit();
         let exemplars_of_total = exemplars_left / (2 * fields.len()).max(1);
         let handouts = Handout::of(exemplars);
@@ -183,7 +183,7 @@ impl CompareMeter {
 }
 
 /// The values that most spans of a side have; of equally frequent ones those whose texts come first.
-fn most_frequent(field: &FieldTally, side: Side, most: usize) -> Vec<(&Key, &SlotCounts)> {
+fn most_frequent(field: &PartialField, side: Side, most: usize) -> Vec<(&Key, &SlotCounts)> {
     let values = field.values.iter().flatten().map(|(key, counts)| (counts.total(side), key, counts));
     let mut values: Vec<_> = values.filter(|(total, ..)| *total > 0).collect();
     if most == 0 {

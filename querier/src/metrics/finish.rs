@@ -5,12 +5,25 @@ use std::collections::BTreeMap;
 use hashbrown::HashMap;
 
 use super::exemplars::Candidate;
-use super::intervals::Intervals;
-use super::meter::{Finish, SeriesTally};
+use super::partial_series::PartialSeries;
 use super::quantile::{bucket_end, quantile};
 use crate::answer::{Series, Value};
 use crate::cancellation::is_waited_for;
 use crate::eval::Key;
+use crate::intervals::Intervals;
+
+/// How numbers become the series of the answer.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Finish {
+    /// Divided by the seconds of an interval.
+    Rate,
+    /// As they are; ungrouped series have the function's name as their label.
+    Named(&'static str),
+    /// Counts by bucket.
+    Histogram,
+    /// From counts by bucket.
+    Quantiles(Vec<f64>),
+}
 
 /// What series are labelled with.
 pub(super) struct Labels<'a> {
@@ -33,18 +46,18 @@ impl Labels<'_> {
     /// Without any span a count that is not grouped is a series of zeros, and everything else no series.
     pub fn series(
         &self,
-        mut tally: SeriesTally,
+        mut partial: PartialSeries,
         finish: &Finish,
         is_count: bool,
         intervals: &Intervals,
     ) -> Vec<Series> {
-        if is_count && self.by.is_empty() && tally.set.len() == 0 {
+        if is_count && self.by.is_empty() && partial.set.len() == 0 {
             // there is always room for the first series of a query that was answered at all
-            _ = tally.set.series(Default::default());
+            _ = partial.set.series(Default::default());
         }
-        let exemplars = tally.exemplars.into_series(tally.set.len());
+        let exemplars = partial.exemplars.into_series(partial.set.len());
         // of a query that was given up nobody sees the series
-        let numbered = tally.set.into_series().zip(exemplars).take_while(|_| is_waited_for());
+        let numbered = partial.set.into_series().zip(exemplars).take_while(|_| is_waited_for());
         if let Finish::Quantiles(quantiles) = finish {
             return self
                 .quantiles(quantiles, numbered.map(|((key, counts), found)| (key.labels, key.bucket, counts, found)));

@@ -6,7 +6,7 @@
 use hashbrown::HashMap;
 
 use super::timeline::IntervalRun;
-use crate::selection::SelectedSpans;
+use crate::engine::selection::SelectedSpans;
 
 /// Products up to this size are not hashed: accumulators of so many codes stay in the caches of a core.
 const MAX_PRODUCT: usize = 1 << 14;

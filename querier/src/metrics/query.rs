@@ -7,22 +7,24 @@ use spans::SpanTable;
 use storage::source::Projection;
 use traceql::{Field, MetricsFunction, Query, SecondStage, Static};
 
-use super::compare::{CompareMeter, CompareTally};
-use super::intervals::Intervals;
-use super::meter::{Finish, SeriesMeter, SeriesTally};
+use super::aggregator::SeriesAggregator;
+use super::compare::{ComparisonAggregator, PartialComparison};
+use super::limits::Limits;
 use crate::answer::Series;
-use crate::cancellation::Cancellation;
+use crate::engine::matcher::Matcher;
+use crate::engine::selection::SelectedSpans;
 use crate::error::Error;
-use crate::finder::Finder;
-use crate::search::Shown;
-use crate::selection::SelectedSpans;
+use crate::intervals::Intervals;
+use crate::metrics::finish::Finish;
+use crate::metrics::partial_series::PartialSeries;
 use crate::series::Fold;
+use crate::shown::Shown;
 
 /// What a metrics query computes.
 #[derive(Debug)]
 pub(crate) struct MetricsQuery {
-    pub finder: Arc<Finder>,
-    pub meter: Meter,
+    pub matcher: Arc<Matcher>,
+    pub aggregator: Aggregator,
     pub second_stages: Vec<SecondStage>,
     /// What exemplars say of their spans.
     pub labels: Arc<Shown>,
@@ -30,29 +32,16 @@ pub(crate) struct MetricsQuery {
 
 /// What is measured of spans.
 #[derive(Debug)]
-pub(crate) enum Meter {
-    Series(SeriesMeter),
-    Compare(CompareMeter),
+pub(crate) enum Aggregator {
+    Series(SeriesAggregator),
+    Compare(ComparisonAggregator),
 }
 
 /// What was measured of some spans.
 #[derive(Debug)]
-pub(crate) enum Tally {
-    Series(SeriesTally),
-    Compare(CompareTally),
-}
-
-/// What measuring may take.
-#[derive(Debug, Clone)]
-pub(crate) struct Limits {
-    /// Most numbers that are held: series times intervals.
-    pub max_samples: usize,
-    /// Most exemplars in the answer.
-    pub max_exemplars: usize,
-    /// What they say of their spans.
-    pub exemplar_labels: Arc<Shown>,
-    /// Ends measuring when nobody waits for it any more.
-    pub cancellation: Cancellation,
+pub(crate) enum PartialAggregate {
+    Series(PartialSeries),
+    Compare(PartialComparison),
 }
 
 impl MetricsQuery {
@@ -61,10 +50,10 @@ impl MetricsQuery {
     pub fn of(query: &Query) -> Result<Self, Error> {
         let metrics = query.require_metrics()?;
         let series = |fold, value: Option<&Field>, finish| {
-            SeriesMeter::compile(fold, value, &metrics.by, finish).map(Meter::Series)
+            SeriesAggregator::compile(fold, value, &metrics.by, finish).map(Aggregator::Series)
         };
         let named = |name| Finish::Named(name);
-        let meter = match &metrics.function {
+        let aggregator = match &metrics.function {
             MetricsFunction::Rate => series(Fold::Count, None, Finish::Rate)?,
             MetricsFunction::CountOverTime => series(Fold::Count, None, named("count_over_time"))?,
             MetricsFunction::MinOverTime(field) => series(Fold::Min, Some(field), named("min_over_time"))?,
@@ -76,18 +65,18 @@ impl MetricsQuery {
                 series(Fold::Count, Some(field), Finish::Quantiles(quantiles.clone()))?
             }
             MetricsFunction::Compare { selection, top, window } => {
-                Meter::Compare(CompareMeter::compile(selection, *top, *window)?)
+                Aggregator::Compare(ComparisonAggregator::compile(selection, *top, *window)?)
             }
         };
-        let finder = Arc::new(Finder::of(query)?);
+        let matcher = Arc::new(Matcher::of(query)?);
         let besides = metrics.by.iter().chain(metrics.function.field());
         let labels = Arc::new(Shown::by_exemplars(&query.pipeline, besides)?);
-        Ok(Self { finder, meter, second_stages: metrics.second_stages.clone(), labels })
+        Ok(Self { matcher, aggregator, second_stages: metrics.second_stages.clone(), labels })
     }
 
     /// The columns of `spans` that are measured, and those that exemplars show if there are any.
     pub fn projection(&self, limits: &Limits) -> Projection {
-        let mut projection = self.meter.projection();
+        let mut projection = self.aggregator.projection();
         if limits.max_exemplars > 0 {
             projection.merge(&self.labels.values_projection());
         }
@@ -96,7 +85,7 @@ impl MetricsQuery {
 
     /// Whether traces must be put together before their spans are found and measured.
     pub fn needs_whole_traces(&self) -> bool {
-        self.finder.needs_whole_traces() || self.meter.needs_whole_traces()
+        self.matcher.needs_whole_traces() || self.aggregator.needs_whole_traces()
     }
 }
 
@@ -109,10 +98,10 @@ pub(crate) fn exemplars_of(query: &Query, most: usize) -> usize {
     }
 }
 
-impl Meter {
+impl Aggregator {
     fn needs_whole_traces(&self) -> bool {
         match self {
-            Self::Series(meter) => meter.field_use().needs_whole_traces(),
+            Self::Series(aggregator) => aggregator.field_use().needs_whole_traces(),
             Self::Compare(_) => true,
         }
     }
@@ -129,24 +118,24 @@ impl Meter {
     /// Whether spans can only be measured when all spans of their trace were read.
     pub fn needs_whole_runs(&self) -> bool {
         match self {
-            Self::Series(meter) => meter.field_use().needs_whole_runs(),
-            Self::Compare(meter) => meter.needs_whole_runs(),
+            Self::Series(aggregator) => aggregator.field_use().needs_whole_runs(),
+            Self::Compare(aggregator) => aggregator.needs_whole_runs(),
         }
     }
 
     /// The columns of `spans` that [`measure`](Self::measure) reads.
     pub fn projection(&self) -> Projection {
         match self {
-            Self::Series(meter) => meter.projection(),
-            Self::Compare(meter) => meter.projection(),
+            Self::Series(aggregator) => aggregator.projection(),
+            Self::Compare(aggregator) => aggregator.projection(),
         }
     }
 
     /// Nothing measured yet.
-    pub fn nothing(&self, intervals: &Intervals, limits: &Limits) -> Tally {
+    pub fn nothing(&self, intervals: &Intervals, limits: &Limits) -> PartialAggregate {
         match self {
-            Self::Series(meter) => Tally::Series(meter.nothing(intervals, limits)),
-            Self::Compare(_) => Tally::Compare(CompareTally::new(intervals, limits)),
+            Self::Series(aggregator) => PartialAggregate::Series(aggregator.nothing(intervals, limits)),
+            Self::Compare(_) => PartialAggregate::Compare(PartialComparison::new(intervals, limits)),
         }
     }
 
@@ -160,39 +149,41 @@ impl Meter {
         spans: &SelectedSpans,
         intervals: &Intervals,
         limits: &Limits,
-    ) -> Result<Tally, Error> {
+    ) -> Result<PartialAggregate, Error> {
         limits.cancellation.count_work(table.span_count())?;
         Ok(match self {
-            Self::Series(meter) => Tally::Series(meter.measure(table, spans, intervals, limits)?),
-            Self::Compare(meter) => Tally::Compare(meter.measure(table, spans, intervals, limits)?),
+            Self::Series(aggregator) => PartialAggregate::Series(aggregator.measure(table, spans, intervals, limits)?),
+            Self::Compare(aggregator) => {
+                PartialAggregate::Compare(aggregator.measure(table, spans, intervals, limits)?)
+            }
         })
     }
 
     /// The series of the answer, in no order.
-    pub fn finish(&self, tally: Tally, intervals: &Intervals) -> Vec<Series> {
-        match (self, tally) {
-            (Self::Series(meter), Tally::Series(tally)) => meter.finish(tally, intervals),
-            (Self::Compare(meter), Tally::Compare(tally)) => meter.finish(tally),
-            _ => unreachable!("a tally comes from the meter that finishes it"),
+    pub fn finish(&self, partial: PartialAggregate, intervals: &Intervals) -> Vec<Series> {
+        match (self, partial) {
+            (Self::Series(aggregator), PartialAggregate::Series(partial)) => aggregator.finish(partial, intervals),
+            (Self::Compare(aggregator), PartialAggregate::Compare(partial)) => aggregator.finish(partial),
+            _ => unreachable!("a partial comes from the aggregator that finishes it"),
         }
     }
 }
 
-impl Tally {
+impl PartialAggregate {
     /// Adds what was measured of other spans by the same meter; its first interval is that of this number here. What
     /// is compared is always measured over all intervals.
     pub fn merge(&mut self, other: Self, first_interval: usize) -> Result<(), Error> {
         match (self, other) {
-            (Self::Series(tally), Self::Series(other)) => tally.merge(other, first_interval),
-            (Self::Compare(tally), Self::Compare(other)) if first_interval == 0 => tally.merge(other),
-            _ => unreachable!("both tallies come from one meter"),
+            (Self::Series(partial), Self::Series(other)) => partial.merge(other, first_interval),
+            (Self::Compare(partial), Self::Compare(other)) if first_interval == 0 => partial.merge(other),
+            _ => unreachable!("both partials come from one aggregator"),
         }
     }
 
     pub fn memory_bytes(&self) -> usize {
         match self {
-            Self::Series(tally) => tally.memory_bytes(),
-            Self::Compare(tally) => tally.memory_bytes(),
+            Self::Series(partial) => partial.memory_bytes(),
+            Self::Compare(partial) => partial.memory_bytes(),
         }
     }
 }

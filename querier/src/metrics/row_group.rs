@@ -6,21 +6,21 @@ use hashbrown::HashSet;
 use model::TraceId;
 use spans::schema::column;
 
-use super::Measuring;
-use super::intervals::Intervals;
-use super::query::Tally;
-use crate::candidates::candidates;
+use super::MetricsRun;
+use super::query::PartialAggregate;
+use crate::engine::candidates::candidates;
+use crate::engine::matcher::DecidedMasks;
+use crate::engine::prune::Pruned;
+use crate::engine::scan::{OpenGroup, OpenSource, Rows};
+use crate::engine::selection::SelectedSpans;
 use crate::error::Error;
-use crate::finder::Decided;
-use crate::prune::Pruned;
-use crate::scan::{OpenGroup, OpenSource, Rows};
-use crate::selection::SelectedSpans;
+use crate::intervals::Intervals;
 
 /// When one in so many spans of a row group may match, all columns are read at once: to come back for the measured ones
 /// would decode the same pages.
 const DENSE: usize = 4;
 
-impl Measuring<'_> {
+impl MetricsRun<'_> {
     /// What is measured in a row group, without the traces in `split`; `None` when nothing matches.
     pub(super) async fn measure_group(
         &self,
@@ -29,16 +29,16 @@ impl Measuring<'_> {
         pruned: &Pruned,
         split: &HashSet<TraceId>,
         intervals: &Intervals,
-    ) -> Result<Option<Tally>, Error> {
-        let _turn = self.reading.turn().await?;
+    ) -> Result<Option<PartialAggregate>, Error> {
+        let _turn = self.sources.turn().await?;
         let group = source.group(group).await?;
-        let candidates = candidates(&group, &self.query.finder, pruned, &self.reading.range);
-        let (decided, mut wanted) = self.reading.run(candidates).await??;
+        let candidates = candidates(&group, &self.query.matcher, pruned, &self.sources.range);
+        let (decided, mut wanted) = self.sources.run(candidates).await??;
         if !split.is_empty() {
             let traces = group.traces()?;
             wanted.retain(|&trace| !split.contains(&traces.id(trace)));
         }
-        self.reading.budget.count_traces(wanted.len());
+        self.sources.budget.count_traces(wanted.len());
         if wanted.is_empty() {
             return Ok(None);
         }
@@ -49,11 +49,11 @@ impl Measuring<'_> {
     }
 
     fn is_read_at_once(&self, group: &OpenGroup, wanted: &[usize]) -> Result<bool, Error> {
-        if self.query.finder.decides_whole_traces() {
+        if self.query.matcher.decides_whole_traces() {
             return Ok(true);
         }
-        let reads_everything = self.query.meter.projection().columns.contains(column::ATTRIBUTES);
-        if self.query.finder.first_projection().is_some() || reads_everything {
+        let reads_everything = self.query.aggregator.projection().columns.contains(column::ATTRIBUTES);
+        if self.query.matcher.first_projection().is_some() || reads_everything {
             return Ok(false);
         }
         let traces = group.traces()?;
@@ -65,71 +65,71 @@ impl Measuring<'_> {
     async fn measure_at_once(
         &self,
         group: &OpenGroup,
-        decided: &Arc<Decided>,
+        decided: &Arc<DecidedMasks>,
         wanted: Vec<usize>,
         intervals: &Intervals,
-    ) -> Result<Tally, Error> {
+    ) -> Result<PartialAggregate, Error> {
         let mut columns = self.query.projection(&self.limits);
-        if !self.query.finder.decides_whole_traces() {
-            columns.merge(&self.query.finder.projection());
+        if !self.query.matcher.decides_whole_traces() {
+            columns.merge(&self.query.matcher.projection());
         }
         let fetched = group.fetch(&wanted, &columns).await?;
         let (query, decided) = (self.query.clone(), decided.clone());
-        let (intervals, limits, budget) = (*intervals, self.limits.clone(), self.reading.budget.clone());
+        let (intervals, limits, budget) = (*intervals, self.limits.clone(), self.sources.budget.clone());
         let measure = move || {
             let rows = fetched.decode(&budget)?;
             let runs = rows.runs(&wanted)?;
-            let spans = query.finder.select(&rows.table, &runs, &decided)?;
-            query.meter.measure(&rows.table, &spans, &intervals, &limits)
+            let spans = query.matcher.select(&rows.table, &runs, &decided)?;
+            query.aggregator.measure(&rows.table, &spans, &intervals, &limits)
         };
-        self.reading.run(measure).await?
+        self.sources.run(measure).await?
     }
 
     /// Reads the columns of the filter, and the measured ones only where something matches.
     async fn find_and_measure(
         &self,
         group: &OpenGroup,
-        decided: &Arc<Decided>,
+        decided: &Arc<DecidedMasks>,
         mut wanted: Vec<usize>,
         intervals: &Intervals,
-    ) -> Result<Option<Tally>, Error> {
+    ) -> Result<Option<PartialAggregate>, Error> {
         let found = self.find(group, decided, &mut wanted).await?;
         if found.is_empty() {
             return Ok(None);
         }
         let columns = self.query.projection(&self.limits);
-        let fetched = if self.query.meter.needs_whole_runs() {
+        let fetched = if self.query.aggregator.needs_whole_runs() {
             group.fetch_only(&wanted, &columns).await?
         } else {
             group.fetch_near(&found, &columns).await?
         };
         let (query, intervals, limits) = (self.query.clone(), *intervals, self.limits.clone());
-        let budget = self.reading.budget.clone();
+        let budget = self.sources.budget.clone();
         let measure = move || {
             let rows = fetched.of_known_spans().decode(&budget)?;
-            query.meter.measure(&rows.table, &at_positions(found, &rows)?, &intervals, &limits)
+            query.aggregator.measure(&rows.table, &at_positions(found, &rows)?, &intervals, &limits)
         };
-        Ok(Some(self.reading.run(measure).await??))
+        Ok(Some(self.sources.run(measure).await??))
     }
 
     /// The rows of a row group that match; leaves in `wanted` only traces that may.
     async fn find(
         &self,
         group: &OpenGroup,
-        decided: &Arc<Decided>,
+        decided: &Arc<DecidedMasks>,
         wanted: &mut Vec<usize>,
     ) -> Result<Vec<usize>, Error> {
-        let finder = self.query.finder.clone();
-        let Some(fetched) = self.reading.fetch_candidates(&finder, decided, group, wanted, |_| Ok(())).await? else {
+        let matcher = self.query.matcher.clone();
+        let Some(fetched) = self.sources.fetch_candidates(&matcher, decided, group, wanted, |_| Ok(())).await? else {
             return Ok(Vec::new());
         };
-        let (decided, traces, budget) = (decided.clone(), wanted.clone(), self.reading.budget.clone());
+        let (decided, traces, budget) = (decided.clone(), wanted.clone(), self.sources.budget.clone());
         let find = move || {
             let rows = fetched.decode(&budget)?;
             let runs = rows.runs(&traces)?;
-            finder.find_rows(&rows.table, &runs, &decided)
+            matcher.find_rows(&rows.table, &runs, &decided)
         };
-        self.reading.run(find).await?
+        self.sources.run(find).await?
     }
 }
 

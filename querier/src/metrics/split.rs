@@ -7,13 +7,15 @@ use model::{BlockId, TraceId};
 use spans::SpanTable;
 use storage::source::Source;
 
-use super::Measuring;
-use super::cache::{MeasuredTraces, TallyKey};
-use super::intervals::Intervals;
-use super::query::{Limits, MetricsQuery, Tally};
+use super::MetricsRun;
+use super::cache::{MeasuredTraces, PartialKey};
+use super::query::{MetricsQuery, PartialAggregate};
+use crate::engine::scan::Run;
+use crate::engine::sources::split::SplitTraces;
+use crate::engine::split_cache::{SplitAtRest, SplitTrace};
 use crate::error::Error;
-use crate::scan::Run;
-use crate::split::{SplitAtRest, SplitTrace, SplitTraces};
+use crate::intervals::Intervals;
+use crate::metrics::limits::Limits;
 
 /// The split traces of a query, and what is known of those that blocks list.
 pub(super) struct Split {
@@ -21,26 +23,26 @@ pub(super) struct Split {
     at_rest: Arc<SplitAtRest>,
 }
 
-impl Measuring<'_> {
+impl MetricsRun<'_> {
     /// Also where the query looks at single spans: a span that was sent again may lie in another source.
     pub(super) async fn split_traces(&self) -> Result<Split, Error> {
-        let traces = self.reading.split_traces(&self.query.finder).await?;
-        let at_rest = if traces.ids.is_empty() { Arc::default() } else { self.reading.split_at_rest().await? };
+        let traces = self.sources.split_traces(&self.query.matcher).await?;
+        let at_rest = if traces.ids.is_empty() { Arc::default() } else { self.sources.split_at_rest().await? };
         Ok(Split { traces, at_rest })
     }
 
-    pub(super) async fn measure_split(&self, split: &Split, tally: &mut Tally) -> Result<(), Error> {
-        let near = self.reading.near(&self.reading.range).into_iter().map(|(_, source)| source);
+    pub(super) async fn measure_split(&self, split: &Split, partial: &mut PartialAggregate) -> Result<(), Error> {
+        let near = self.sources.near(&self.sources.range).into_iter().map(|(_, source)| source);
         let live: Vec<Arc<dyn Source>> = near.filter(|source| source.is_live()).collect();
         let (mut lasting, mut others) = (Vec::new(), Vec::new());
         for id in &split.traces.ids {
-            let is_whole = |time_range| self.query.meter.within(&self.intervals, time_range).is_some();
+            let is_whole = |time_range| self.query.aggregator.within(&self.intervals, time_range).is_some();
             let is_at_rest = split.at_rest.get(id).is_some_and(|trace| is_whole(&trace.time_range));
             let lasts = is_at_rest && !has_part(&live, id).await?;
             if lasts { &mut lasting } else { &mut others }.push(*id);
         }
-        self.measure_lasting(lasting, &split.at_rest, tally).await?;
-        tally.merge(self.measure_whole(others, &self.intervals).await?, 0)
+        self.measure_lasting(lasting, &split.at_rest, partial).await?;
+        partial.merge(self.measure_whole(others, &self.intervals).await?, 0)
     }
 
     /// Measures traces whose parts all lie in blocks and in the range, or remembers what they gave.
@@ -48,52 +50,52 @@ impl Measuring<'_> {
         &self,
         mut ids: Vec<TraceId>,
         at_rest: &SplitAtRest,
-        tally: &mut Tally,
+        partial: &mut PartialAggregate,
     ) -> Result<(), Error> {
         ids.sort_unstable();
         let time_range = ids.iter().map(|id| at_rest[id].time_range).reduce(|all, one| all.union(&one));
         let Some((intervals, first_interval)) =
-            time_range.and_then(|range| self.query.meter.within(&self.intervals, &range))
+            time_range.and_then(|range| self.query.aggregator.within(&self.intervals, &range))
         else {
             return Ok(());
         };
         let mut blocks: Vec<BlockId> = ids.iter().flat_map(|id| &at_rest[id].blocks).copied().collect();
         blocks.sort_unstable();
         blocks.dedup();
-        let key = TallyKey {
+        let key = PartialKey {
             blocks: blocks.into(),
             query: self.text.clone(),
             intervals,
             max_exemplars: self.limits.max_exemplars,
             traces: MeasuredTraces::Only(ids.clone().into()),
         };
-        if let Some(known) = self.reading.inner.tallies.get(&key) {
-            return tally.merge(Tally::Series(Arc::unwrap_or_clone(known)), first_interval);
+        if let Some(known) = self.partials.get(&key) {
+            return partial.merge(PartialAggregate::Series(Arc::unwrap_or_clone(known)), first_interval);
         }
         let measured = self.measure_whole(ids, &intervals).await?;
-        if let Tally::Series(series) = &measured
-            && self.reading.budget.left_out() == 0
+        if let PartialAggregate::Series(series) = &measured
+            && self.sources.budget.left_out() == 0
         {
-            self.reading.inner.tallies.insert(key, Arc::new(series.clone()));
+            self.partials.insert(key, Arc::new(series.clone()));
         }
-        tally.merge(measured, first_interval)
+        partial.merge(measured, first_interval)
     }
 
     /// Measures the traces that are put together first.
-    async fn measure_whole(&self, ids: Vec<TraceId>, intervals: &Intervals) -> Result<Tally, Error> {
-        let mut tally = self.query.meter.nothing(intervals, &self.limits);
-        let parts = self.reading.parts_of(&ids.into_iter().collect(), &self.reading.range).await?;
+    async fn measure_whole(&self, ids: Vec<TraceId>, intervals: &Intervals) -> Result<PartialAggregate, Error> {
+        let mut partial = self.query.aggregator.nothing(intervals, &self.limits);
+        let parts = self.sources.parts_of(&ids.into_iter().collect(), &self.sources.range).await?;
         let mut ids: Vec<TraceId> = parts.by_trace.keys().copied().collect();
         ids.sort_unstable();
-        let mut columns = self.query.finder.projection();
+        let mut columns = self.query.matcher.projection();
         columns.merge(&self.query.projection(&self.limits));
         for batch in parts.batches(&ids)? {
-            let whole = self.reading.read_whole(&parts, ids[batch].iter().copied(), &columns).await?;
+            let whole = self.sources.read_whole(&parts, ids[batch].iter().copied(), &columns).await?;
             let (query, intervals, limits) = (self.query.clone(), *intervals, self.limits.clone());
             let measure = move || measure_table(&query, &whole.table, &intervals, &limits);
-            tally.merge(self.reading.run(measure).await??, 0)?;
+            partial.merge(self.sources.run(measure).await??, 0)?;
         }
-        Ok(tally)
+        Ok(partial)
     }
 }
 
@@ -123,8 +125,8 @@ fn measure_table(
     table: &SpanTable,
     intervals: &Intervals,
     limits: &Limits,
-) -> Result<Tally, Error> {
-    let decided = query.finder.on_dimensions(table)?;
-    let spans = query.finder.select(table, &Run::all(table)?, &decided)?;
-    query.meter.measure(table, &spans, intervals, limits)
+) -> Result<PartialAggregate, Error> {
+    let decided = query.matcher.on_dimensions(table)?;
+    let spans = query.matcher.select(table, &Run::all(table)?, &decided)?;
+    query.aggregator.measure(table, &spans, intervals, limits)
 }

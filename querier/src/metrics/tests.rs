@@ -8,7 +8,7 @@ use opentelemetry_proto::tonic::trace::v1::{Span, span};
 use storage::index::Limits;
 use storage::source::Source;
 
-use super::Intervals;
+use crate::intervals::Intervals;
 use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 
 use crate::Config;

@@ -12,8 +12,8 @@ use model::TraceId;
 use spans::schema::column;
 use spans::{SpanTable, Traces};
 
-use super::intervals::{IntervalCursor, Intervals};
 use crate::error::Error;
+use crate::intervals::{IntervalCursor, Intervals};
 use crate::mask;
 
 /// The columns that [`Timeline::of`] reads.

@@ -9,8 +9,11 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use storage::memory::MemorySource;
 use storage::view::TenantView;
 
+use std::sync::Mutex;
+
 use super::*;
-use crate::metrics::Intervals;
+use crate::intervals::Intervals;
+use crate::lock::locked;
 use crate::request::{SearchFilter, Tag, TagScope};
 use crate::testing::{
     Gated, MS, SMALL_PAGES, START, attributes, indexed_block, int, querier_with, service, source, span, table, text,
@@ -40,7 +43,7 @@ async fn a_query_waits_for_memory_that_others_give_back_and_at_its_deadline_says
     let (tenant, config) = (TenantId::single(), Config { max_memory_bytes: 64 << 20, ..Config::default() });
     let config = Config { max_memory_bytes_per_query: 32 << 20, ..config };
     let hold_all = |querier: &Querier| {
-        let others = [(); 2].map(|()| querier.inner.shares.memory.open());
+        let others = [(); 2].map(|()| querier.inner.engine.shares.memory.open());
         others.iter().for_each(|other| other.grow(32 << 20).unwrap());
         others
     };
@@ -83,7 +86,7 @@ async fn a_scan_waits_without_holding_rows_and_answers_from_those_that_are_there
         Querier::new(config, views.clone(), CpuPool::new(1), &telemetry, &mut Registry::default())
     };
     let querier = changing(config.clone());
-    let running = querier.inner.shares.scan_place(&tenant);
+    let running = querier.inner.engine.shares.scan_place(&tenant);
     assert!(running.take_free());
     let mut scan = querier.metrics(&tenant, rate()).boxed();
     let of_view = Arc::downgrade(&locked(&views.0)[0]);
@@ -100,7 +103,7 @@ async fn a_scan_waits_without_holding_rows_and_answers_from_those_that_are_there
 
     // time enough to come to the end of what a short query may look at
     let querier = changing(Config { max_query_time: Duration::from_secs(1), ..config });
-    let running = querier.inner.shares.scan_place(&tenant);
+    let running = querier.inner.engine.shares.scan_place(&tenant);
     assert!(running.take_free());
     *locked(&views.0) = (1..=40).map(one_trace).collect();
     let error = querier.metrics(&tenant, rate()).await.unwrap_err();

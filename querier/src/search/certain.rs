@@ -17,7 +17,7 @@ use super::Search;
 use super::collect::Hits;
 use crate::answer::{FoundTrace, SearchAnswer};
 use crate::error::Error;
-use crate::querier::locked;
+use crate::lock::locked;
 
 /// Time between two looks at what has become certain. Tempo's pace, which clients are used to.
 const TELLING_INTERVAL: Duration = Duration::from_millis(500);
@@ -46,11 +46,11 @@ impl Search<'_> {
         loop {
             tokio::time::sleep(TELLING_INTERVAL).await;
             // one that may begin again would see what came meanwhile before what it told
-            if !self.reading.budget.is_scan() {
+            if !self.sources.budget.is_scan() {
                 continue;
             }
             let news = self.settle(hits).await?;
-            let metrics = self.reading.budget.spent();
+            let metrics = self.sources.budget.spent();
             certain.send_if_modified(|known| {
                 let is_news = !news.is_empty() || known.metrics != metrics;
                 known.traces.extend(news);

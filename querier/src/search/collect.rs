@@ -7,12 +7,12 @@ use model::TraceId;
 use spans::{SpanTable, Traces};
 use storage::source::TraceAt;
 
-use crate::budget::Held;
+use crate::engine::budget::Held;
+use crate::engine::matcher::{DecidedMasks, HitSet, Matcher};
+use crate::engine::parts::PartAt;
+use crate::engine::scan::Run;
 use crate::error::Error;
-use crate::finder::{Decided, Finder, HitSet};
-use crate::parts::PartAt;
-use crate::request::Cursor;
-use crate::scan::Run;
+use crate::request::PageToken;
 
 /// A trace, or the part of it in one source, that matches.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,7 +36,7 @@ impl Hit {
 /// The place of a trace in the answer: newest first, then by id.
 pub(crate) type Place = (Reverse<u64>, TraceId);
 
-pub(crate) fn place_of(cursor: Cursor) -> Place {
+pub(crate) fn place_of(cursor: PageToken) -> Place {
     (Reverse(cursor.start_nanos), cursor.trace_id)
 }
 
@@ -114,10 +114,10 @@ impl Hits {
 
 /// The runs that match; all lie in the row group of `place`.
 pub(super) fn matches(
-    finder: &Finder,
+    matcher: &Matcher,
     table: &SpanTable,
     runs: &[Run],
-    decided: &Decided,
+    decided: &DecidedMasks,
     place: PartAt,
     most_rows: usize,
 ) -> Result<Vec<Hit>, Error> {
@@ -127,13 +127,13 @@ pub(super) fn matches(
         let part = PartAt { at: TraceAt { trace, ..place.at }, ..place };
         Hit { start_nanos: traces.start_nanos(trace), trace_id: traces.id(trace), part, sets }
     };
-    Ok(finder.find(table, runs, decided, most_rows)?.into_iter().map(hit).collect())
+    Ok(matcher.find(table, runs, decided, most_rows)?.into_iter().map(hit).collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::budget::Budget;
+    use crate::engine::budget::Budget;
 
     fn no_limit() -> Held {
         Budget::unlimited().hold(0).unwrap()

@@ -12,14 +12,14 @@ use super::collect::{Hit, Hits, Place};
 use super::query::SearchQuery;
 use super::render::{self, ToShow};
 use crate::answer::FoundTrace;
-use crate::budget::Budget;
-use crate::concurrent::try_all;
+use crate::engine::budget::Budget;
+use crate::engine::concurrent::try_all;
+use crate::engine::matcher::HitSet;
+use crate::engine::parts::PartAt;
+use crate::engine::scan::{FetchedRows, OpenGroup, Run};
+use crate::engine::sources::Parts;
 use crate::error::Error;
-use crate::finder::HitSet;
-use crate::parts::PartAt;
-use crate::querier::locked;
-use crate::reading::Parts;
-use crate::scan::{FetchedRows, OpenGroup, Run};
+use crate::lock::locked;
 
 /// Matches with their places in the answer, and all that is needed to show them.
 pub(super) struct Placed {
@@ -78,15 +78,15 @@ impl Search<'_> {
     async fn find_parts(&self, hits: &[Hit]) -> Result<Parts, Error> {
         let ids: HashSet<TraceId> = hits.iter().map(|hit| hit.trace_id).collect();
         let times = hits.iter().map(|hit| TimeRange::new(hit.start_nanos, hit.start_nanos));
-        let time = times.reduce(|all, one| all.union(&one)).unwrap_or(self.reading.range);
-        let mut found = self.reading.find_parts(&ids, &time).await?;
+        let time = times.reduce(|all, one| all.union(&one)).unwrap_or(self.sources.range);
+        let mut found = self.sources.find_parts(&ids, &time).await?;
         for hit in hits {
             let parts = found.entry(hit.trace_id).or_default();
             if !parts.contains(&hit.part) {
                 parts.push(hit.part);
             }
         }
-        self.reading.open(found).await
+        self.sources.open(found).await
     }
 
     /// Traces that lie in one source: the matches are known, only what is shown is read.
@@ -98,20 +98,20 @@ impl Search<'_> {
             self.show_group(&parts.groups[&at], hits).boxed()
         };
         let groups = by_group.into_iter().map(show).collect();
-        Ok(try_all(self.reading.inner.config.max_concurrent_reads, groups).await?.into_iter().flatten().collect())
+        Ok(try_all(self.sources.engine.config.max_concurrent_reads, groups).await?.into_iter().flatten().collect())
     }
 
     /// Traces of one row group, by row; none when it cannot be read.
     async fn show_group(&self, group: &OpenGroup, hits: Vec<Hit>) -> Result<Vec<FoundTrace>, Error> {
         let block_id = group.source.source.block_id();
-        let _turn = self.reading.turn().await?;
+        let _turn = self.sources.turn().await?;
         let show = async {
             let group = group.with_services().await?;
             let (query, fetched) = (self.query.clone(), self.fetch_shown(&group, &hits).await?);
-            let budget = self.reading.budget.clone();
-            self.reading.run(move || show(&query, &group, fetched, hits, &budget)).await?
+            let budget = self.sources.budget.clone();
+            self.sources.run(move || show(&query, &group, fetched, hits, &budget)).await?
         };
-        let Some(found) = self.reading.budget.if_readable(block_id, show).await? else { return Ok(Vec::new()) };
+        let Some(found) = self.sources.budget.if_readable(block_id, show).await? else { return Ok(Vec::new()) };
         self.hold_shown(&found)?;
         Ok(found)
     }
@@ -138,18 +138,18 @@ impl Search<'_> {
     async fn show_split(&self, parts: &Parts, split: &[TraceId]) -> Result<Vec<FoundTrace>, Error> {
         let (mut found, columns) = (Vec::new(), self.query.projection());
         for batch in parts.batches(split)? {
-            let whole = self.reading.read_whole(parts, split[batch].iter().copied(), &columns).await?;
+            let whole = self.sources.read_whole(parts, split[batch].iter().copied(), &columns).await?;
             let (query, most_rows) = (self.query.clone(), self.spans_per_span_set);
             let render = move || {
                 let table = &whole.table;
-                let decided = query.finder.on_dimensions(table)?;
+                let decided = query.matcher.on_dimensions(table)?;
                 let runs = Run::all(table)?;
-                let found = query.finder.find(table, &runs, &decided, most_rows)?;
+                let found = query.matcher.find(table, &runs, &decided, most_rows)?;
                 let to_show = |(run, sets): (usize, Vec<HitSet>)| ToShow { trace: runs[run].trace, sets };
                 let to_show: Vec<ToShow> = found.into_iter().map(to_show).collect();
                 render::traces(table, &to_show, query.shown.as_ref())
             };
-            let shown = self.reading.run(render).await??;
+            let shown = self.sources.run(render).await??;
             self.hold_shown(&shown)?;
             found.extend(shown);
         }

@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use storage::source::Projection;
 
-use super::render::Shown;
+use crate::engine::matcher::Matcher;
 use crate::error::Error;
-use crate::finder::Finder;
 use crate::legacy::TagSearch;
 use crate::request::SearchFilter;
+use crate::shown::Shown;
 
 /// What a search looks for and shows.
 #[derive(Debug)]
 pub(crate) struct SearchQuery {
-    pub finder: Arc<Finder>,
+    pub matcher: Arc<Matcher>,
     /// `None` in a search by tags, which shows no spans.
     pub shown: Option<Shown>,
 }
@@ -23,18 +23,18 @@ impl SearchQuery {
         match filter {
             SearchFilter::Tags { tags, min_duration, max_duration } => {
                 let search = TagSearch::of(tags, *min_duration, *max_duration)?;
-                Ok(Self { finder: Arc::new(Finder::of_tags(&search)?), shown: None })
+                Ok(Self { matcher: Arc::new(Matcher::of_tags(&search)?), shown: None })
             }
             SearchFilter::TraceQl(text) => {
                 let query = traceql::parse(text)?;
-                Ok(Self { finder: Arc::new(Finder::of(&query)?), shown: Some(Shown::of(&query.pipeline)?) })
+                Ok(Self { matcher: Arc::new(Matcher::of(&query)?), shown: Some(Shown::of(&query.pipeline)?) })
             }
         }
     }
 
     /// The columns of what is looked for and of what is shown.
     pub fn projection(&self) -> Projection {
-        let mut columns = self.finder.projection();
+        let mut columns = self.matcher.projection();
         if let Some(shown) = &self.shown {
             columns.merge(&shown.projection());
         }

@@ -10,10 +10,10 @@ use storage::source::TraceAt;
 
 use super::collect::{self, Hits, Place};
 use super::{Search, locked};
+use crate::engine::parts::PartAt;
+use crate::engine::scan::Run;
+use crate::engine::sources::Parts;
 use crate::error::Error;
-use crate::parts::PartAt;
-use crate::reading::Parts;
-use crate::scan::Run;
 
 /// Stands for the place of a trace that was put together, until it is named by its first part.
 const NOWHERE: PartAt = PartAt { source: 0, at: TraceAt { group: 0, trace: 0 } };
@@ -22,16 +22,16 @@ impl Search<'_> {
     /// Traces that are evaluated as a whole from the start: several sources have parts, and either the query looks at the
     /// whole, or the page before this one ended between the parts, or a part that may match begins after the range.
     pub(super) async fn split_traces(&self) -> Result<HashSet<TraceId>, Error> {
-        if self.query.finder.needs_whole_traces() {
+        if self.query.matcher.needs_whole_traces() {
             return Ok(self.parts_of_split().await?.by_trace.keys().copied().collect());
         }
-        if self.after.is_none() && !self.reading.goes_on_after_range() {
+        if self.after.is_none() && !self.sources.goes_on_after_range() {
             return Ok(HashSet::new());
         }
         self.split_where(|parts, of_trace, place| {
             let is_on_two_pages =
                 self.is_asked(&place) && !self.is_asked(&(Reverse(parts.latest_start(of_trace)?), place.1));
-            Ok(is_on_two_pages || parts.latest_start(of_trace)? > self.reading.range.end_nanos)
+            Ok(is_on_two_pages || parts.latest_start(of_trace)? > self.sources.range.end_nanos)
         })
         .await
     }
@@ -39,7 +39,7 @@ impl Search<'_> {
     /// Adds the matches among traces of which a part ended before the range, where the others may not match. They begin
     /// before it, too, and so come last: mostly there is no room for them, and nothing is read.
     pub(super) async fn find_earlier(&self, hits: &Mutex<Hits>) -> Result<(), Error> {
-        let start_nanos = self.reading.range.start_nanos;
+        let start_nanos = self.sources.range.start_nanos;
         if !self.may_begin_earlier() || !locked(hits).could_keep(start_nanos) {
             return Ok(());
         }
@@ -49,7 +49,7 @@ impl Search<'_> {
 
     /// Whether [`find_earlier`](Self::find_earlier) may find something.
     pub(super) fn may_begin_earlier(&self) -> bool {
-        !self.query.finder.needs_whole_traces() && self.reading.begins_before_range()
+        !self.query.matcher.needs_whole_traces() && self.sources.begins_before_range()
     }
 
     /// Split traces of which this is true; it is told where their parts lie, and their place.
@@ -70,8 +70,8 @@ impl Search<'_> {
     /// Where the parts of all split traces near the range lie; found when it is asked for the first time.
     async fn parts_of_split(&self) -> Result<&Parts, Error> {
         let find = async || {
-            let split = self.reading.split_traces(&self.query.finder).await?.ids;
-            self.reading.parts_of(&split, &self.reading.range).await
+            let split = self.sources.split_traces(&self.query.matcher).await?.ids;
+            self.sources.parts_of(&split, &self.sources.range).await
         };
         self.split_parts.get_or_try_init(find).await
     }
@@ -86,7 +86,7 @@ impl Search<'_> {
         for (id, of_trace) in parts.by_trace.iter().filter(|(id, _)| split.contains(*id)) {
             let time = parts.time_range(of_trace)?;
             let place = (Reverse(time.start_nanos), *id);
-            if time.overlaps(&self.reading.range) && self.is_asked(&place) {
+            if time.overlaps(&self.sources.range) && self.is_asked(&place) {
                 places.push(place);
             }
         }
@@ -100,15 +100,15 @@ impl Search<'_> {
             if places.is_empty() {
                 break;
             }
-            let columns = self.query.finder.projection();
-            let whole = self.reading.read_whole(parts, places.iter().map(|(_, id)| *id), &columns).await?;
+            let columns = self.query.matcher.projection();
+            let whole = self.sources.read_whole(parts, places.iter().map(|(_, id)| *id), &columns).await?;
             let query = self.query.clone();
             let found = move || {
                 let runs = Run::all(&whole.table)?;
-                let decided = query.finder.on_dimensions(&whole.table)?;
-                collect::matches(&query.finder, &whole.table, &runs, &decided, NOWHERE, 0)
+                let decided = query.matcher.on_dimensions(&whole.table)?;
+                collect::matches(&query.matcher, &whole.table, &runs, &decided, NOWHERE, 0)
             };
-            let found = self.reading.run(found).await??;
+            let found = self.sources.run(found).await??;
             let mut hits = locked(hits);
             for mut hit in found {
                 let Some(first) = parts.by_trace.get(&hit.trace_id).and_then(|parts| parts.first()) else { continue };

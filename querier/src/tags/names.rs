@@ -12,11 +12,11 @@ use storage::source::{Projection, Source};
 
 use super::{Selected, TagScan, filter_of};
 use crate::answer::TagNames;
-use crate::budget::Budget;
+use crate::engine::Engine;
+use crate::engine::budget::Budget;
 use crate::error::Error;
 use crate::eval::Home;
 use crate::eval::attributes::Items;
-use crate::querier::Inner;
 use crate::request::{TagNamesRequest, TagScope};
 
 /// Names found so far, up to a size.
@@ -37,7 +37,7 @@ impl Names {
 
 /// The names of tags that spans in the range have.
 pub(crate) async fn tag_names(
-    inner: &Inner,
+    engine: &Engine,
     budget: Arc<Budget>,
     sources: Vec<Arc<dyn Source>>,
     request: &TagNamesRequest,
@@ -52,8 +52,8 @@ pub(crate) async fn tag_names(
     if scopes.is_empty() {
         return Ok(TagNames { intrinsics, ..TagNames::default() });
     }
-    let scan = TagScan::new(inner, budget, sources, request.range, &filter, &[]).await?;
-    let names = Names { scopes: BTreeMap::new(), bytes_left: inner.config.max_bytes_per_tag_answer };
+    let scan = TagScan::new(engine, budget, sources, request.range, &filter, &[]).await?;
+    let names = Names { scopes: BTreeMap::new(), bytes_left: engine.config.max_bytes_per_tag_answer };
     let names = Arc::new(Mutex::new(names));
     scan.each_source(|source| of_source(&scan, source, scopes.clone(), names.clone()).boxed()).await?;
     let mut found = std::mem::take(&mut names.lock().unwrap_or_else(PoisonError::into_inner).scopes);
@@ -66,7 +66,7 @@ pub(crate) async fn tag_names(
         let has_columns = |scope: &Scope| matches!(scope, Scope::Span | Scope::Resource);
         scopes.into_iter().filter(has_columns).for_each(|scope| _ = found.entry(scope).or_default());
     }
-    Ok(TagNames { scopes: found, intrinsics, metrics: scan.reading.budget.spent() })
+    Ok(TagNames { scopes: found, intrinsics, metrics: scan.sources.budget.spent() })
 }
 
 async fn of_source(
@@ -77,7 +77,7 @@ async fn of_source(
 ) -> Result<(), Error> {
     if scan.filter.is_none() {
         let keys = source.keys().await?;
-        scan.reading.budget.count_inspected(keys.iter().map(|(_, name)| name.len()).sum());
+        scan.sources.budget.count_inspected(keys.iter().map(|(_, name)| name.len()).sum());
         let mut names = names.lock().unwrap_or_else(PoisonError::into_inner);
         let wanted = keys.iter().filter(|(scope, _)| scopes.contains(scope));
         wanted.for_each(|(scope, name)| names.add(*scope, name));

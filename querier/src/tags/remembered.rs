@@ -50,7 +50,7 @@ impl Remembered {
 
     /// Under which the values of a source are remembered; `None` where they may be others the next time, or are listed.
     pub fn key(&self, scan: &TagScan<'_>, source: &dyn Source) -> Option<ValuesKey> {
-        let (range, of_source) = (&scan.reading.range, source.time_range());
+        let (range, of_source) = (&scan.sources.range, source.time_range());
         let is_whole = range.start_nanos <= of_source.start_nanos && of_source.end_nanos <= range.end_nanos;
         let lasts = scan.filter.is_some() && scan.split.is_empty() && !source.is_live() && is_whole;
         lasts.then(|| ValuesKey { block_id: source.block_id(), tag: self.tag.clone(), filter: self.filter.clone() })

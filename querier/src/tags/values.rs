@@ -13,17 +13,16 @@ use storage::source::Source;
 use traceql::{Field, Kind, Static, Status};
 
 use super::remembered::Remembered;
-use super::{Candidates, TagScan, filter_of};
+use super::{Candidates, TagScan, ValuesCache, filter_of};
 use crate::answer::{TagValue, TagValueKind, TagValues};
-use crate::budget::Budget;
 use crate::config::Config;
+use crate::engine::Engine;
+use crate::engine::budget::Budget;
 use crate::error::Error;
-use crate::eval::column::{Lists, Part, Texts};
+use crate::eval::column::{Lists, Texts, TypedValues};
 use crate::eval::{Column, DimensionMasks, Evaluation, FieldUse, Home, home};
-use crate::legacy;
-use crate::mask;
-use crate::querier::Inner;
 use crate::request::{Tag, TagValuesRequest};
+use crate::{legacy, mask};
 
 /// Where the values of a tag come from.
 enum Origin {
@@ -34,7 +33,8 @@ enum Origin {
 
 /// The values of a tag that spans in the range have.
 pub(crate) async fn tag_values(
-    inner: &Inner,
+    engine: &Engine,
+    known: &ValuesCache,
     budget: Arc<Budget>,
     sources: Vec<Arc<dyn Source>>,
     request: &TagValuesRequest,
@@ -49,17 +49,18 @@ pub(crate) async fn tag_values(
     {
         return Ok(fixed(tag_value(literal), request.limit));
     }
-    let scan = TagScan::new(inner, budget, sources, request.range, &filter, &fields).await?;
-    let values = Mutex::new(Values { max_stale_sources: request.max_stale_sources, ..Values::new(&inner.config) });
+    let scan = TagScan::new(engine, budget, sources, request.range, &filter, &fields).await?;
+    let values = Mutex::new(Values { max_stale_sources: request.max_stale_sources, ..Values::new(&engine.config) });
     let remembered = Remembered::of(request);
-    scan.each_source(|source| known_or_found(&scan, source, &fields, &remembered, &values).boxed()).await?;
+    scan.each_source(|source| known_or_found(&scan, known, source, &fields, &remembered, &values).boxed()).await?;
     let values = std::mem::take(&mut locked(&values).values);
-    Ok(TagValues { metrics: scan.reading.budget.spent(), ..fixed(values, request.limit) })
+    Ok(TagValues { metrics: scan.sources.budget.spent(), ..fixed(values, request.limit) })
 }
 
 /// Adds the values of a source, and remembers those of a block; unless there was nothing new for long.
 async fn known_or_found(
     scan: &TagScan<'_>,
+    cache: &ValuesCache,
     source: Arc<dyn Source>,
     fields: &[Field],
     remembered: &Remembered,
@@ -68,19 +69,20 @@ async fn known_or_found(
     if locked(values).is_stale() {
         return Ok(());
     }
-    let (inner, key, block_id) = (scan.reading.inner, remembered.key(scan, source.as_ref()), source.block_id());
-    if let Some(known) = key.as_ref().and_then(|key| inner.tag_values.get(key)) {
+    let (config, key, block_id) =
+        (&scan.sources.engine.config, remembered.key(scan, source.as_ref()), source.block_id());
+    if let Some(known) = key.as_ref().and_then(|key| cache.get(key)) {
         locked(values).extend_by_source(known.iter().cloned());
         return Ok(());
     }
-    let found = Arc::new(Mutex::new(Values::new(&inner.config)));
+    let found = Arc::new(Mutex::new(Values::new(config)));
     of_source(scan, source, fields, &found).await?;
-    let found = std::mem::replace(&mut *locked(&found), Values::new(&inner.config));
+    let found = std::mem::replace(&mut *locked(&found), Values::new(config));
     if let Some(key) = key
         && !found.is_cut
-        && !scan.reading.budget.is_left_out(block_id)
+        && !scan.sources.budget.is_left_out(block_id)
     {
-        inner.tag_values.insert(key, Arc::new(found.values.clone()));
+        cache.insert(key, Arc::new(found.values.clone()));
     }
     locked(values).extend_by_source(found.values);
     Ok(())
@@ -96,7 +98,7 @@ async fn of_source(
     for field in fields {
         match listed(scan, source.as_ref(), field).await? {
             Some(found) => {
-                scan.reading.budget.count_inspected(found.iter().map(|value| value.text.len()).sum());
+                scan.sources.budget.count_inspected(found.iter().map(|value| value.text.len()).sum());
                 locked(values).extend(found);
             }
             None => unlisted.push(field),
@@ -246,7 +248,7 @@ async fn of_small_tables(
         };
         let mut found = HashSet::new();
         add_values(&column, &rows, &mut found);
-        scan.reading.budget.count_inspected(found.iter().map(|value| value.text.len()).sum());
+        scan.sources.budget.count_inspected(found.iter().map(|value| value.text.len()).sum());
         locked(values).extend(found);
     }
     Ok(())
@@ -275,13 +277,13 @@ async fn of_spans(
 fn add_values(column: &Column, rows: &BooleanBuffer, values: &mut HashSet<TagValue>) {
     for part in &column.parts {
         match part {
-            Part::Text(texts) => add_texts(texts, rows, values),
-            Part::Int(array) | Part::Duration(array) => {
+            TypedValues::Text(texts) => add_texts(texts, rows, values),
+            TypedValues::Int(array) | TypedValues::Duration(array) => {
                 let numbers: HashSet<i64> =
                     rows.set_indices().filter(|&row| array.is_valid(row)).map(|row| array.value(row)).collect();
                 values.extend(numbers.into_iter().filter_map(|number| tag_value(&Static::Int(number))));
             }
-            Part::Float(array) => {
+            TypedValues::Float(array) => {
                 let bits: HashSet<u64> = rows
                     .set_indices()
                     .filter(|&row| array.is_valid(row))
@@ -289,13 +291,13 @@ fn add_values(column: &Column, rows: &BooleanBuffer, values: &mut HashSet<TagVal
                     .collect();
                 values.extend(bits.into_iter().filter_map(|bits| tag_value(&Static::Float(f64::from_bits(bits)))));
             }
-            Part::Bool(array) => {
+            TypedValues::Bool(array) => {
                 let bools: HashSet<bool> =
                     rows.set_indices().filter(|&row| array.is_valid(row)).map(|row| array.value(row)).collect();
                 values.extend(bools.into_iter().filter_map(|value| tag_value(&Static::Bool(value))));
             }
-            Part::Lists(lists) => add_items(lists, rows, values),
-            Part::Status(_) | Part::Kind(_) => {} // listed without looking
+            TypedValues::Lists(lists) => add_items(lists, rows, values),
+            TypedValues::Status(_) | TypedValues::Kind(_) => {} // listed without looking
         }
     }
     column.more.iter().for_each(|more| add_items(more, rows, values));

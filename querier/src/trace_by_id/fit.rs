@@ -8,7 +8,7 @@ const FRAME_BYTES: usize = 6;
 
 /// Leaves out the spans that start last, until the rest has at most `max_bytes` as OTLP. Whether any was left out.
 ///
-/// Spans must be in order of start within each scope, as [`crate::merge::sort_by_start`] leaves them.
+/// Spans must be in order of start within each scope, as [`crate::engine::merge::sort_by_start`] leaves them.
 pub(super) fn fit(resource_spans: &mut Vec<ResourceSpans>, max_bytes: usize) -> bool {
     if framed(resource_spans) <= max_bytes {
         return false;
@@ -71,7 +71,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::merge::sort_by_start;
+    use crate::engine::merge::sort_by_start;
     use crate::testing::{resource, span, text};
 
     fn starts(resources: &[ResourceSpans]) -> Vec<u64> {

@@ -11,11 +11,12 @@ use arrow::buffer::{BooleanBuffer, NullBuffer, OffsetBuffer};
 use arrow::datatypes::Fields;
 
 use super::columns::{Attributes, Lists, Tag};
-use super::{Mark, NO_TEXT, Spans, TableBuilder, Values, dictionary_column};
+use super::{Mark, NO_TEXT, Spans, TableBuilder};
 use crate::copies::{CopyFilter, SpanIdentity};
 use crate::error::Error;
 use crate::parent_link::says_child;
 use crate::schema;
+use crate::strings::{SharedTexts, dictionary_column};
 use crate::table::SpanTable;
 use crate::traces::{SpanForTrace, TracesBuilder};
 use crate::tree::{self, Node};
@@ -52,7 +53,7 @@ pub(super) fn finish(builder: &TableBuilder, mark: &Mark) -> Result<SpanTable, E
 }
 
 /// Puts rows in table order, without copies, and sums up each trace.
-fn sort(builder: &TableBuilder, mark: &Mark, values: &Values) -> Result<(Vec<Row>, RecordBatch), Error> {
+fn sort(builder: &TableBuilder, mark: &Mark, values: &SharedTexts) -> Result<(Vec<Row>, RecordBatch), Error> {
     let columns = &builder.spans;
     let ids = columns.trace_id[..mark.spans].iter();
     let mut by_trace: Vec<(u128, u32)> =
@@ -111,7 +112,7 @@ fn service_names(builder: &TableBuilder, mark: &Mark) -> Vec<Option<i32>> {
         .collect()
 }
 
-fn spans(builder: &TableBuilder, values: &Values, rows: &[Row]) -> Result<RecordBatch, Error> {
+fn spans(builder: &TableBuilder, values: &SharedTexts, rows: &[Row]) -> Result<RecordBatch, Error> {
     let columns = &builder.spans;
     let order = || rows.iter().map(|row| row.at);
     let start = |row: &Row| columns.start_nanos[row.at];
@@ -153,7 +154,7 @@ fn empty_ids() -> Result<FixedSizeBinaryArray, arrow::error::ArrowError> {
     Ok(FixedSizeBinaryBuilder::new(8).finish())
 }
 
-fn events(builder: &TableBuilder, values: &Values, rows: &[Row]) -> Result<ArrayRef, Error> {
+fn events(builder: &TableBuilder, values: &SharedTexts, rows: &[Row]) -> Result<ArrayRef, Error> {
     let events = &builder.events;
     let items: Vec<(usize, u64)> = rows
         .iter()
@@ -170,7 +171,7 @@ fn events(builder: &TableBuilder, values: &Values, rows: &[Row]) -> Result<Array
     list(schema::event_fields(), columns, rows.iter().map(|row| events.lists.items(row.at).len()))
 }
 
-fn links(builder: &TableBuilder, values: &Values, rows: &[Row]) -> Result<ArrayRef, Error> {
+fn links(builder: &TableBuilder, values: &SharedTexts, rows: &[Row]) -> Result<ArrayRef, Error> {
     let links = &builder.links;
     let items: Vec<usize> = rows.iter().flat_map(|row| links.lists.items(row.at)).collect();
     let order = || items.iter().copied();
@@ -185,7 +186,7 @@ fn links(builder: &TableBuilder, values: &Values, rows: &[Row]) -> Result<ArrayR
     list(schema::link_fields(), columns, rows.iter().map(|row| links.lists.items(row.at).len()))
 }
 
-fn resources(builder: &TableBuilder, mark: &Mark, values: &Values) -> Result<RecordBatch, Error> {
+fn resources(builder: &TableBuilder, mark: &Mark, values: &SharedTexts) -> Result<RecordBatch, Error> {
     let (resources, all) = (&builder.resources, 0..mark.resources);
     let entity_refs = resources.entity_refs[all.clone()].iter();
     let entity_refs = entity_refs.map(|&id| (id != NO_TEXT).then(|| builder.others.get(id)));
@@ -202,7 +203,7 @@ fn resources(builder: &TableBuilder, mark: &Mark, values: &Values) -> Result<Rec
     )?)
 }
 
-fn scopes(builder: &TableBuilder, mark: &Mark, values: &Values) -> Result<RecordBatch, Error> {
+fn scopes(builder: &TableBuilder, mark: &Mark, values: &SharedTexts) -> Result<RecordBatch, Error> {
     let (scopes, all) = (&builder.scopes, 0..mark.scopes);
     let dropped = scopes.dropped_attributes_count[all.clone()].iter().copied();
     let text = |ids: &[i32]| texts(ids[all.clone()].iter().copied(), values);
@@ -219,7 +220,7 @@ fn scopes(builder: &TableBuilder, mark: &Mark, values: &Values) -> Result<Record
 }
 
 /// A dictionary column from text numbers; [`NO_TEXT`] becomes null.
-fn texts(ids: impl Iterator<Item = i32>, values: &Values) -> Result<ArrayRef, Error> {
+fn texts(ids: impl Iterator<Item = i32>, values: &SharedTexts) -> Result<ArrayRef, Error> {
     let mut keys: Vec<i32> = ids.collect();
     let has_nulls = keys.contains(&NO_TEXT);
     let nulls = has_nulls.then(|| NullBuffer::new(BooleanBuffer::collect_bool(keys.len(), |at| keys[at] != NO_TEXT)));
@@ -239,7 +240,7 @@ fn list(fields: Fields, columns: Vec<ArrayRef>, lengths: impl Iterator<Item = us
 /// The attribute lists of `order`'s things.
 fn attribute_lists(
     builder: &TableBuilder,
-    values: &Values,
+    values: &SharedTexts,
     attributes: &Attributes,
     lists: &Lists,
     order: impl Iterator<Item = usize> + Clone,

@@ -8,8 +8,8 @@ use clap::Args;
 use model::BlockId;
 use serde::Serialize;
 use storage::block::{self, Column, Inspection};
+use storage::ids::TraceMapId;
 use storage::index::Figures;
-use storage::trace_map::TraceMapId;
 
 use crate::cli::Common;
 use crate::cli::report::{self, count, size, time};

@@ -7,14 +7,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use model::{BlockId, TraceId};
 
-use super::directory::TraceIds;
-use super::opened::{Opened, OpenedGroup};
+use super::open_block::{OpenBlock, OpenRowGroup};
 use crate::cache::{ByteCache, Capacity};
 use crate::config::TraceConfig;
 use crate::damage::Quarantine;
 use crate::index::IndexCache;
 use crate::paths::BlockFile;
 use crate::telemetry::Telemetry;
+use crate::trace_ids::TraceIds;
 use crate::trace_map::TraceMapCache;
 
 /// One share in so many of the budget is for indexes, and so on; the rest is for row groups.
@@ -30,11 +30,11 @@ const EXPECTED_PAGES: usize = 1_024;
 const DEFAULT_BYTES: u64 = 96 << 20;
 const DEFAULT_PAGE_BYTES: u64 = 64 << 20;
 
-/// Opened blocks and row groups, indexes, trace maps and pages of columns, and what is known to be damaged. Cheap to clone.
+/// OpenBlock blocks and row groups, indexes, trace maps and pages of columns, and what is known to be damaged. Cheap to clone.
 #[derive(Clone)]
 pub struct BlockCache {
-    pub(super) opened: ByteCache<BlockId, Arc<Opened>>,
-    pub(super) groups: ByteCache<(BlockId, usize), Arc<OpenedGroup>>,
+    pub(super) opened: ByteCache<BlockId, Arc<OpenBlock>>,
+    pub(super) groups: ByteCache<(BlockId, usize), Arc<OpenRowGroup>>,
     pub(super) trace_ids: ByteCache<BlockId, Arc<TraceIds>>,
     pub(super) continued: ByteCache<BlockId, Arc<[TraceId]>>,
     pub(super) indexes: IndexCache,
@@ -65,13 +65,13 @@ impl BlockCache {
             name: "block",
             bytes: opened_bytes,
             entries: EXPECTED_BLOCKS,
-            bytes_of: |_: &BlockId, opened: &Arc<Opened>| opened.memory_bytes,
+            bytes_of: |_: &BlockId, opened: &Arc<OpenBlock>| opened.memory_bytes,
         };
         let groups = Capacity {
             name: "row_group",
             bytes: capacity_bytes - shares.iter().sum::<u64>(),
             entries: EXPECTED_BLOCKS,
-            bytes_of: |_: &(BlockId, usize), group: &Arc<OpenedGroup>| group.memory_bytes,
+            bytes_of: |_: &(BlockId, usize), group: &Arc<OpenRowGroup>| group.memory_bytes,
         };
         let trace_ids = Capacity {
             name: "trace_ids",

@@ -19,14 +19,12 @@ use parquet::file::page_index::offset_index::OffsetIndexMetaData;
 use parquet::schema::types::{SchemaDescPtr, SchemaDescriptor, Type};
 use rayon::prelude::*;
 use spans::Traces;
-use spans::schema::{AttributeColumn, column};
+use spans::schema::column;
 
 use super::chunks::{Chunk, Chunks};
-use super::opened::Opened;
 use super::pages::append_plain;
 use super::portion::one_batch;
 use crate::error::Error;
-use crate::source::Projection;
 
 /// Where runs of wanted rows are shorter on average, Parquet's reader goes through all rows and picks out the wanted ones,
 /// so that every page is needed (`RowSelectionPolicy::Auto`).
@@ -339,18 +337,4 @@ fn side_by_side(parts: Vec<RecordBatch>) -> Result<RecordBatch, ParquetError> {
     let fields: Vec<FieldRef> = parts.iter().flat_map(|part| part.schema_ref().fields().iter().cloned()).collect();
     let columns = parts.iter().flat_map(|part| part.columns().iter().cloned()).collect();
     Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
-}
-
-/// The wanted columns by number; see [`Source::read`] for what is wanted.
-pub(super) fn wanted_roots(opened: &Opened, wanted: &Projection) -> Vec<usize> {
-    let whole_attributes = wanted.columns.contains(column::ATTRIBUTES);
-    let in_list = !wanted.attributes.is_disjoint(&opened.list_keys);
-    let is_wanted = |field: &FieldRef| match AttributeColumn::of(field) {
-        Some(of) => whole_attributes || wanted.attributes.contains(&of.key),
-        // traces are runs of rows: the column is made, not read
-        None if field.name() == column::TRACE => false,
-        None => wanted.columns.contains(field.name().as_str()) || in_list && field.name() == column::ATTRIBUTES,
-    };
-    let fields = opened.columns.arrow.fields().iter().enumerate();
-    fields.filter(|(_, field)| is_wanted(field)).map(|(index, _)| index).collect()
 }

@@ -10,8 +10,10 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPrope
 use parquet::schema::types::ColumnPath;
 use spans::schema::{column, trace_column};
 
-use super::encode::ROW_GROUP_ROWS;
 use crate::error::Error;
+
+/// A row group ends with the first trace that reaches this many rows.
+pub(crate) const ROW_GROUP_ROWS: usize = 49_152;
 
 /// Rows of a page: what a look-up of one trace decodes of each column. Half as many cost 12 % more in size.
 const PAGE_ROWS: usize = 2_048;

@@ -22,11 +22,10 @@ use super::whole::WholeBlock;
 use crate::cpu::CpuPool;
 use crate::damage::Damage;
 use crate::error::Error;
-use crate::exact;
-use crate::index;
 use crate::manifest::BlockEntry;
 use crate::paths::{self, BlockFile};
-use crate::trace_map::TraceHash;
+use crate::trace_ids::TraceHash;
+use crate::{exact, index};
 
 /// A block to be looked at as a whole.
 #[derive(Clone, Copy)]

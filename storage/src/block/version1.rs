@@ -9,11 +9,11 @@ use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use spans::{Traces, batch_memory_bytes};
 
 use super::chunks::Chunks;
-use super::directory::TraceIds;
 use super::footer;
-use super::opened::in_group;
+use super::group_traces::in_group;
 use crate::error::Error;
 use crate::source::RowGroup;
+use crate::trace_ids::TraceIds;
 
 /// What a block of version 1 keeps once it is open.
 pub(super) struct Tables {

@@ -21,9 +21,9 @@ use super::worker::Outcome;
 use super::{Compactor, Config};
 use crate::block::{BlockCache, BlockSource, encode};
 use crate::cpu::CpuPool;
-use crate::garbage::Begun;
 use crate::manifest::{BlockEntry, Change, Store};
 use crate::paths::{self, BlockFile};
+use crate::publish_deadline::PublishDeadline;
 use crate::source::Source;
 use crate::telemetry::Telemetry;
 use crate::testing::whole_table;
@@ -184,7 +184,7 @@ proptest! {
             let expected = bucket.answer().await;
             let group = if in_window { Group::Window(1_700_000_000_000_000_000 / HOUR_NANOS) } else { Group::Apart };
             let outcome =
-                bucket.compactor().await.run_job(&bucket.tenant, &Job { group, inputs }, Begun::now(), &bucket.running).await;
+                bucket.compactor().await.run_job(&bucket.tenant, &Job { group, inputs }, PublishDeadline::from_now(), &bucket.running).await;
             assert_eq!(outcome, Outcome::Committed);
             let stored = bucket.stored().await;
             assert_eq!(stored, expected);
@@ -210,7 +210,8 @@ async fn merged_blocks_have_their_newest_traces_first() {
         inputs.push(publish_shop(&bucket, seed, WRITTEN - HOUR_NANOS / 4).await);
     }
     let job = Job { group: Group::Window(WRITTEN / HOUR_NANOS), inputs };
-    let outcome = bucket.compactor().await.run_job(&bucket.tenant, &job, Begun::now(), &bucket.running).await;
+    let outcome =
+        bucket.compactor().await.run_job(&bucket.tenant, &job, PublishDeadline::from_now(), &bucket.running).await;
     assert_eq!(outcome, Outcome::Committed);
     let blocks = bucket.blocks().await;
     assert!(!blocks.is_empty());
@@ -316,10 +317,11 @@ async fn of_workers_with_the_same_inputs_one_commits() {
     let jobs = [inputs.clone(), inputs.clone(), others].map(|inputs| Job { group, inputs });
     let mut compactors = [bucket.compactor().await, bucket.compactor().await, bucket.compactor().await];
     let work = compactors.iter_mut().zip(&jobs);
-    let outcomes = futures::future::join_all(
-        work.map(|(compactor, job)| compactor.run_job(&bucket.tenant, job, Begun::now(), &bucket.running)),
-    )
-    .await;
+    let outcomes =
+        futures::future::join_all(work.map(|(compactor, job)| {
+            compactor.run_job(&bucket.tenant, job, PublishDeadline::from_now(), &bucket.running)
+        }))
+        .await;
     assert_eq!(outcomes.iter().filter(|outcome| **outcome == Outcome::Committed).count(), 1, "{outcomes:?}");
     assert_eq!(outcomes.iter().filter(|outcome| **outcome == Outcome::Lost).count(), 2, "{outcomes:?}");
     assert_eq!(bucket.stored().await, expected);
@@ -332,8 +334,8 @@ async fn a_job_that_takes_too_long_is_given_up() {
     let bucket = Bucket::new();
     let inputs = vec![publish_shop(&bucket, 0, LONG_AGO).await, publish_shop(&bucket, 1, LONG_AGO).await];
     let job = Job { group: Group::Window(LONG_AGO / HOUR_NANOS), inputs: inputs.clone() };
-    let begun = Begun::at(Instant::now(), SystemTime::UNIX_EPOCH);
-    let outcome = bucket.compactor().await.run_job(&bucket.tenant, &job, begun, &bucket.running).await;
+    let deadline = PublishDeadline::of(Instant::now(), SystemTime::UNIX_EPOCH);
+    let outcome = bucket.compactor().await.run_job(&bucket.tenant, &job, deadline, &bucket.running).await;
     assert_eq!(outcome, Outcome::Failed);
     assert_eq!(bucket.blocks().await, inputs);
     assert_eq!(bucket.blocks_with_files().await.len(), 2, "what was begun is taken back");

@@ -15,8 +15,9 @@ use crate::clock::unix_nanos;
 use crate::cpu::CpuPool;
 use crate::damage::{Damage, UPKEEP_RETRY};
 use crate::error::Error;
-use crate::garbage::{Begun, delete_block};
+use crate::garbage::delete_block;
 use crate::manifest::{BlockEntry, Change, Store};
+use crate::publish_deadline::PublishDeadline;
 use crate::telemetry::{Compacted, Telemetry};
 
 /// Most inputs of a job: each has an open file and a window of decoded spans.
@@ -128,7 +129,7 @@ impl Compactor {
             match self.next_job(&tenant).await {
                 Ok(Some(job)) => {
                     let span = info_span!(parent: None, "compaction", %tenant);
-                    let outcome = self.run_job(&tenant, &job, Begun::now(), stop).instrument(span).await;
+                    let outcome = self.run_job(&tenant, &job, PublishDeadline::from_now(), stop).instrument(span).await;
                     did_something |= outcome == Outcome::Committed;
                 }
                 Ok(None) => {}
@@ -166,11 +167,11 @@ impl Compactor {
         &mut self,
         tenant: &TenantId,
         job: &Job,
-        begun: Begun,
+        deadline: PublishDeadline,
         stop: &watch::Receiver<bool>,
     ) -> Outcome {
         let (started, mut new_blocks) = (Instant::now(), Vec::new());
-        let merged = match self.merge(tenant, job, begun, &mut new_blocks, stop).await {
+        let merged = match self.merge(tenant, job, deadline, &mut new_blocks, stop).await {
             Ok(merged) => merged,
             Err(failure) => {
                 self.discard(tenant, &new_blocks).await;
@@ -178,7 +179,7 @@ impl Compactor {
             }
         };
         let remove = job.inputs.iter().map(|input| input.id).collect();
-        let change = Change { add: merged.blocks.clone(), begun: Some(begun), remove, ..Change::default() };
+        let change = Change { add: merged.blocks.clone(), deadline: Some(deadline), remove, ..Change::default() };
         match self.manifests.commit(tenant, |_| Some(change.clone())).await {
             Ok(_) => {
                 let (inputs, blocks) = (job.inputs.len(), merged.blocks.len());
@@ -208,7 +209,7 @@ impl Compactor {
         &self,
         tenant: &TenantId,
         job: &Job,
-        begun: Begun,
+        deadline: PublishDeadline,
         new_blocks: &mut Vec<BlockId>,
         stop: &watch::Receiver<bool>,
     ) -> Result<Merged, Failure> {
@@ -221,7 +222,7 @@ impl Compactor {
         };
         let go_on = || match *stop.borrow() {
             true => Err(Error::Stopping),
-            false if !begun.may_publish() => Err(Error::TooLate { tenant: tenant.clone() }),
+            false if !deadline.may_publish() => Err(Error::TooLate { tenant: tenant.clone() }),
             false => self.check_inputs(tenant, job),
         };
         let merged = merger.merge(job, new_blocks, go_on).await?;

@@ -13,6 +13,7 @@ use super::*;
 use crate::config::TraceConfig;
 use crate::manifest::{BlockEntry, BlockFiles, Change, Store, TraceMapEntry};
 use crate::paths::DataDir;
+use crate::publish_deadline::PublishDeadline;
 use crate::telemetry::Telemetry;
 use crate::testing::{Fault, FaultyStore};
 
@@ -204,25 +205,25 @@ async fn a_tenant_without_a_readable_manifest_is_left_alone() {
     }
 }
 
-fn too_long_ago() -> Begun {
-    Begun::at(Instant::now(), SystemTime::now() - MAX_UNPUBLISHED)
+fn too_long_ago() -> PublishDeadline {
+    PublishDeadline::of(Instant::now(), SystemTime::now() - MAX_UNPUBLISHED)
 }
 
 #[tokio::test]
 async fn what_was_begun_too_long_ago_is_not_published() {
     let bucket = Bucket::in_memory();
     let mapped = bucket.publish().await;
-    for begun in [Begun::now(), too_long_ago()] {
+    for deadline in [PublishDeadline::from_now(), too_long_ago()] {
         let (entry, map) = (bucket.write().await, bucket.write_trace_map(&mapped).await);
-        let add_block = Change { add: vec![entry.clone()], begun: Some(begun), ..Change::default() };
-        let add_map = Change { add_trace_map: Some(map.clone()), begun: Some(begun), ..Change::default() };
+        let add_block = Change { add: vec![entry.clone()], deadline: Some(deadline), ..Change::default() };
+        let add_map = Change { add_trace_map: Some(map.clone()), deadline: Some(deadline), ..Change::default() };
         for change in [add_block, add_map] {
             let result = bucket.manifests().await.commit(&bucket.tenant, |_| Some(change.clone())).await;
-            assert_eq!(matches!(result, Err(Error::TooLate { .. })), !begun.may_publish(), "{result:?}");
+            assert_eq!(matches!(result, Err(Error::TooLate { .. })), !deadline.may_publish(), "{result:?}");
         }
         let manifest = bucket.manifests().await.load(&bucket.tenant).await.unwrap();
         let is_there = manifest.block(&entry.id).is_some() && manifest.trace_map(&map.id).is_some();
-        assert_eq!(is_there, begun.may_publish());
+        assert_eq!(is_there, deadline.may_publish());
     }
 }
 
@@ -233,12 +234,12 @@ async fn a_commit_that_was_decided_before_the_files_went_is_not_made() {
     let bucket = Bucket::of(Arc::new(objects.clone()));
     let (kept, entry) = (bucket.publish().await, bucket.write().await);
     let slow = bucket.manifests().await;
-    let publish = async |begun| {
-        let change = Change { add: vec![entry.clone()], begun: Some(begun), ..Change::default() };
+    let publish = async |deadline| {
+        let change = Change { add: vec![entry.clone()], deadline: Some(deadline), ..Change::default() };
         slow.commit(&bucket.tenant, |_| Some(change.clone())).await
     };
     objects.faults().plan(0, Fault::Late);
-    publish(Begun::now()).await.unwrap_err();
+    publish(PublishDeadline::from_now()).await.unwrap_err();
 
     Collecting::start(&bucket).await.go_on(GRACE).await;
     assert_eq!(bucket.with_files().await, BTreeSet::from([kept.id]));

@@ -33,7 +33,7 @@ mod tests {
     use model::BlockId;
 
     use super::*;
-    use crate::trace_map::TraceMapId;
+    use crate::ids::TraceMapId;
 
     const GRACE: Duration = Duration::from_secs(3600);
 

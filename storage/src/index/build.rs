@@ -14,7 +14,7 @@ use super::Limits;
 use super::columns::{AttributeValues, Columns, Items, Texts, Values, wrong};
 use super::directory::{INTRINSICS, IndexedField};
 use super::fingerprint::Hashes;
-use super::term::{self, Scalar};
+use super::term::Scalar;
 use super::values::{FieldValues, Number};
 use crate::error::Error;
 
@@ -263,7 +263,7 @@ impl Collected {
             self.is_incomplete = true;
             return NO_FIELD;
         }
-        let seed = seed(&field);
+        let seed = field.hash_seed();
         let values = match &field {
             IndexedField::Intrinsic(
                 Intrinsic::Duration | Intrinsic::TraceDuration | Intrinsic::EventTimeSinceStart,
@@ -273,14 +273,6 @@ impl Collected {
         self.numbers.insert(field.clone(), self.fields.len());
         self.fields.push((field, values));
         self.fields.len() - 1
-    }
-}
-
-/// Tells the hashes of a field's values from those of other fields.
-pub(super) fn seed(field: &IndexedField) -> u64 {
-    match field {
-        IndexedField::Attribute(scope, name) => term::hash_bytes(format!("{scope}.{name}").as_bytes(), 0),
-        IndexedField::Intrinsic(intrinsic) => term::hash_bytes(intrinsic.canonical().as_bytes(), 1),
     }
 }
 

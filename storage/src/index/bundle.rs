@@ -14,10 +14,9 @@
 //! nothing of waiting.
 
 use std::collections::{BTreeSet, HashMap};
-use std::fmt;
-use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{fmt, io};
 
 use bytes::Bytes;
 use tantivy::HasLen;

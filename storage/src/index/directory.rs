@@ -12,6 +12,7 @@ use std::ops::Range;
 
 use model::{Intrinsic, Scope};
 
+use super::term::hash_bytes;
 use crate::varint::{put, put_bytes, take, take_bytes, take_usize};
 
 /// A field that spans, or the rows that belong to them, have of their own. Unscoped names are two of these.
@@ -19,6 +20,16 @@ use crate::varint::{put, put_bytes, take, take_bytes, take_usize};
 pub(super) enum IndexedField {
     Attribute(Scope, String),
     Intrinsic(Intrinsic),
+}
+
+impl IndexedField {
+    /// Tells the hashes of a field's values from those of other fields.
+    pub fn hash_seed(&self) -> u64 {
+        match self {
+            Self::Attribute(scope, name) => hash_bytes(format!("{scope}.{name}").as_bytes(), 0),
+            Self::Intrinsic(intrinsic) => hash_bytes(intrinsic.canonical().as_bytes(), 1),
+        }
+    }
 }
 
 /// What is known of a field.

@@ -1,16 +1,9 @@
 //! What an index is made of, for an operator.
 
-use model::BlockId;
-use object_store::ObjectStore;
-use object_store::path::Path;
 use serde::Serialize;
 
 use super::bundle::Places;
 use super::directory::{Directory, IndexedField};
-use super::read::{BlockIndex, IndexCache};
-use crate::cpu::CpuPool;
-use crate::error::Error;
-use crate::telemetry::Telemetry;
 
 /// The parts of an index in numbers. Bytes are those of the payloads, without checksums.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -59,19 +52,4 @@ impl Figures {
             fields: fields.collect(),
         }
     }
-}
-
-/// The figures of a stored index; `None` for a block without one (`bytes` is 0).
-///
-/// # Errors
-/// [`Error::BlockDamaged`] when it cannot be opened.
-pub(crate) async fn figures(
-    block_id: BlockId,
-    path: Path,
-    bytes: u64,
-    objects: &dyn ObjectStore,
-    cpu: &CpuPool,
-) -> Result<Option<Figures>, Error> {
-    let cache = IndexCache::new(0, Telemetry::unregistered()); // asked once
-    BlockIndex { block_id, path, object_bytes: bytes, objects, cpu, cache: &cache }.figures().await
 }

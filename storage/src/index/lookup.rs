@@ -14,7 +14,6 @@ use tantivy::termdict::TermDictionary;
 use traceql::{CompareOp, Condition, Conditions, Field, Static};
 
 use self::field::{OfField, compare};
-use super::build::seed;
 use super::bundle::{Payloads, Places, damaged};
 use super::directory::{Directory, INTRINSICS, IndexedField};
 use super::postings;
@@ -119,7 +118,7 @@ impl<'a> Lookup<'a> {
         let of = OfField {
             lookup: self,
             number,
-            seed: seed(field),
+            seed: field.hash_seed(),
             flags: self.directory.fields[usize::from(number)].flags,
         };
         match literal {

@@ -47,13 +47,13 @@ enum Key {
 
 #[derive(Clone)]
 enum Entry {
-    Opened(Arc<Opened>),
+    Opened(Arc<OpenIndex>),
     /// Damage was found, and named.
     Unusable,
     Sheet(Bytes),
 }
 
-struct Opened {
+struct OpenIndex {
     places: Places,
     directory: Directory,
 }
@@ -175,7 +175,7 @@ impl BlockIndex<'_> {
         Shape::of(self.object_bytes)
     }
 
-    async fn opened(&self, payloads: &Payloads) -> Result<Option<Arc<Opened>>, Error> {
+    async fn opened(&self, payloads: &Payloads) -> Result<Option<Arc<OpenIndex>>, Error> {
         if self.object_bytes == 0 {
             return Ok(None);
         }
@@ -192,14 +192,14 @@ impl BlockIndex<'_> {
         Ok(opened)
     }
 
-    async fn open(&self, payloads: &Payloads) -> Result<Arc<Opened>, Failure> {
+    async fn open(&self, payloads: &Payloads) -> Result<Arc<OpenIndex>, Failure> {
         self.fetch(payloads, self.shape().tail(TAIL_BYTES).collect()).await?;
         let asked = payloads.clone();
         let open = move || {
             let places = asked.places()?;
             let directory = asked.read(places.directory.clone())?;
             let directory = Directory::decode(&directory).ok_or_else(|| damaged("its directory cannot be read"))?;
-            Ok(Arc::new(Opened { places, directory }))
+            Ok(Arc::new(OpenIndex { places, directory }))
         };
         self.ask(payloads, open).await
     }
@@ -290,4 +290,19 @@ impl BlockIndex<'_> {
 /// Numbers that follow each other, as ranges.
 fn runs(numbers: &[u32]) -> Vec<Range<u32>> {
     numbers.chunk_by(|left, right| left + 1 == *right).map(|run| run[0]..run[0] + run.len() as u32).collect()
+}
+
+/// The figures of a stored index; `None` for a block without one (`bytes` is 0).
+///
+/// # Errors
+/// [`Error::BlockDamaged`] when it cannot be opened.
+pub(crate) async fn figures(
+    block_id: BlockId,
+    path: Path,
+    bytes: u64,
+    objects: &dyn ObjectStore,
+    cpu: &CpuPool,
+) -> Result<Option<Figures>, Error> {
+    let cache = IndexCache::new(0, Telemetry::unregistered()); // asked once
+    BlockIndex { block_id, path, object_bytes: bytes, objects, cpu, cache: &cache }.figures().await
 }

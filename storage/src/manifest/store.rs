@@ -21,8 +21,8 @@ use uuid::Uuid;
 use super::{Change, Manifest, Refused, format};
 use crate::error::Error;
 use crate::exact;
+use crate::ids::WriterId;
 use crate::incarnation::Incarnation;
-use crate::lock::WriterId;
 use crate::paths::{self, ObjectKey};
 use crate::telemetry::Telemetry;
 
@@ -199,7 +199,7 @@ impl Store {
         let next = |newest: &Manifest, is_unclear: bool| {
             let Some(change) = change(newest) else { return Ok(None) };
             match newest.apply(&change).map_err(|refused| refused.of(tenant))? {
-                Some(_) if change.begun.is_some_and(|begun| !begun.may_publish()) => {
+                Some(_) if change.deadline.is_some_and(|deadline| !deadline.may_publish()) => {
                     Err(Error::TooLate { tenant: tenant.clone() })
                 }
                 // The change may be there because of a put that was never synced; a new manifest makes sure.

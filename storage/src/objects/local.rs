@@ -4,16 +4,14 @@
 //! ([`LocalFileSystem::with_fsync`]). A process that dies on the way leaves one of two things behind, and both are
 //! settled when the store is opened: a staged file, and an object that can be seen but is not yet durable.
 
-use std::fs;
-use std::io;
 use std::path::Path;
+use std::{fs, io};
 
 use object_store::local::LocalFileSystem;
 use tracing::{info, warn};
 
-use crate::durable;
 use crate::error::Error;
-use crate::paths;
+use crate::{durable, paths};
 
 /// Opens the store, creating its folder if it is missing. No other process may be writing there.
 pub(super) fn open(root: &Path) -> Result<LocalFileSystem, Error> {

@@ -13,49 +13,37 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use model::TraceId;
 
-use crate::index::hash_bytes;
+use crate::trace_ids::TraceHash;
 
 const MAGIC: [u8; 8] = *b"mosso-tm";
 /// Version of the map that this code writes and reads.
 const VERSION: u32 = 1;
-/// Tells this hash from those of an index.
-const SEED: u64 = 0x7472_6163_652d_6d61;
 
 const BLOCK_BITS: u32 = 10;
 const BUCKET_BITS: u32 = 10;
 /// Most blocks of a map.
-pub(super) const MAX_BLOCKS: usize = 1 << BLOCK_BITS;
+pub(crate) const MAX_BLOCKS: usize = 1 << BLOCK_BITS;
 const BUCKETS: usize = 1 << BUCKET_BITS;
 
 const START_BYTES: usize = MAGIC.len() + 4 + 4;
 const PLACE_BYTES: usize = 8;
-pub(super) const HEADER_BYTES: usize = START_BYTES + BUCKETS * PLACE_BYTES + 4;
+pub(crate) const HEADER_BYTES: usize = START_BYTES + BUCKETS * PLACE_BYTES + 4;
 const ENTRY_BYTES: usize = 4;
-
-/// By what maps and directories know a trace: 32 bits of a hash of its id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TraceHash(pub u32);
 
 /// That a block has a trace; sorts as the map does.
 ///
 /// The lower half of the number is the entry, the upper half the bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Pair(u64);
-
-impl TraceHash {
-    pub fn of(id: &TraceId) -> Self {
-        Self((hash_bytes(&id.0, SEED) >> 32) as u32)
-    }
-
-    pub(super) fn in_block(self, number: usize) -> Pair {
-        debug_assert!(number < MAX_BLOCKS);
-        Pair(u64::from(self.0) << BLOCK_BITS | number as u64)
-    }
-}
+pub(crate) struct Pair(u64);
 
 impl Pair {
+    /// That the block of this number in the map has the trace.
+    pub(crate) fn new(hash: TraceHash, block: usize) -> Self {
+        debug_assert!(block < MAX_BLOCKS);
+        Self(u64::from(hash.0) << BLOCK_BITS | block as u64)
+    }
+
     pub fn bucket(self) -> usize {
         (self.0 >> 32) as usize
     }
@@ -78,7 +66,7 @@ impl Pair {
 }
 
 /// The object.
-pub(super) fn encode(mut pairs: Vec<Pair>, block_count: usize) -> Bytes {
+pub(crate) fn encode(mut pairs: Vec<Pair>, block_count: usize) -> Bytes {
     pairs.sort_unstable();
     pairs.dedup();
     let mut object = Vec::with_capacity(HEADER_BYTES + pairs.len() * ENTRY_BYTES);
@@ -111,7 +99,7 @@ fn checksum(bucket: usize, entries: &[u8]) -> u32 {
 
 /// What stands at the beginning of a map.
 #[derive(Debug)]
-pub(super) struct Header {
+pub(crate) struct Header {
     /// End and CRC-32 of each bucket.
     places: Vec<(u32, u32)>,
 }
@@ -167,7 +155,7 @@ impl Header {
 }
 
 /// Whether a bucket says that the block has the trace.
-pub(super) fn holds(bucket: &[u8], pair: Pair) -> bool {
+pub(crate) fn holds(bucket: &[u8], pair: Pair) -> bool {
     let (entries, _) = bucket.as_chunks::<ENTRY_BYTES>();
     entries.binary_search_by_key(&pair.entry(), |entry| u32::from_le_bytes(*entry)).is_ok()
 }
@@ -176,7 +164,7 @@ pub(super) fn holds(bucket: &[u8], pair: Pair) -> bool {
 ///
 /// # Errors
 /// What is wrong with it.
-pub(super) fn verified(object: &[u8], block_count: usize) -> Result<Header, String> {
+pub(crate) fn verified(object: &[u8], block_count: usize) -> Result<Header, String> {
     let header = Header::decode(object, object.len() as u64, block_count)?;
     for bucket in 0..BUCKETS {
         if !header.is_whole(bucket, entries_of(&header, bucket, object)) {
@@ -190,7 +178,7 @@ pub(super) fn verified(object: &[u8], block_count: usize) -> Result<Header, Stri
 ///
 /// # Errors
 /// As [`verified`].
-pub(super) fn decode(object: &[u8], block_count: usize) -> Result<Vec<Pair>, String> {
+pub(crate) fn decode(object: &[u8], block_count: usize) -> Result<Vec<Pair>, String> {
     let header = verified(object, block_count)?;
     let pairs_of = |bucket| {
         let (entries, _) = entries_of(&header, bucket, object).as_chunks::<ENTRY_BYTES>();
@@ -209,11 +197,13 @@ fn entries_of<'a>(header: &Header, bucket: usize, object: &'a [u8]) -> &'a [u8] 
 mod tests {
     use proptest::prelude::*;
 
+    use model::TraceId;
+
     use super::*;
 
     fn any_pairs() -> impl Strategy<Value = Vec<Pair>> {
         let pair =
-            (any::<[u8; 16]>(), 0..MAX_BLOCKS).prop_map(|(id, block)| TraceHash::of(&TraceId(id)).in_block(block));
+            (any::<[u8; 16]>(), 0..MAX_BLOCKS).prop_map(|(id, block)| Pair::new(TraceHash::of(&TraceId(id)), block));
         prop::collection::vec(pair, 0..300)
     }
 
@@ -231,7 +221,7 @@ mod tests {
                 holds(bucket, pair)
             };
             prop_assert!(pairs.iter().all(|&pair| ask(pair)));
-            let absent = TraceHash::of(&TraceId(absent)).in_block(block);
+            let absent = Pair::new(TraceHash::of(&TraceId(absent)), block);
             prop_assert_eq!(ask(absent), pairs.contains(&absent));
             pairs.sort_unstable();
             pairs.dedup();
@@ -252,7 +242,7 @@ mod tests {
     #[test]
     fn pairs_give_back_what_they_are_made_of() {
         let hash = TraceHash::of(&TraceId([7; 16]));
-        let pair = hash.in_block(1_000);
+        let pair = Pair::new(hash, 1_000);
         assert_eq!((pair.hash(), pair.block()), (hash, 1_000));
         assert_eq!(Pair::of(pair.bucket(), pair.entry()), pair);
     }
@@ -260,7 +250,7 @@ mod tests {
     #[test]
     fn an_object_of_the_first_version_is_as_it_was() {
         let id = TraceId(*b"0123456789abcdef");
-        let object = encode(vec![TraceHash::of(&id).in_block(3)], 4);
+        let object = encode(vec![Pair::new(TraceHash::of(&id), 3)], 4);
         assert_eq!((object.len(), crc32fast::hash(&object)), (HEADER_BYTES + 4, 404_637_628));
     }
 }

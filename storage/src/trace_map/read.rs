@@ -12,13 +12,14 @@ use model::{TenantId, TraceId};
 use object_store::ObjectStore;
 use object_store::path::Path;
 
-use super::TraceMapId;
-use super::format::{self, HEADER_BYTES, Header, TraceHash};
+use super::format::{self, HEADER_BYTES, Header, Pair};
 use crate::cache::{ByteCache, Capacity};
 use crate::exact::{self, Unread};
+use crate::ids::TraceMapId;
 use crate::manifest::TraceMapEntry;
 use crate::paths;
 use crate::telemetry::Telemetry;
+use crate::trace_ids::TraceHash;
 
 /// A map of up to this size is read as a whole: it takes about as long as a request to be answered.
 const WHOLE_BYTES: u64 = 512 << 10;
@@ -30,13 +31,13 @@ const EXPECTED_BUCKETS: usize = 1_024;
 /// Headers and buckets of trace maps, kept between questions within a budget of bytes. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct TraceMapCache {
-    opened: ByteCache<TraceMapId, Option<Arc<Opened>>>,
+    opened: ByteCache<TraceMapId, Option<Arc<OpenMap>>>,
     buckets: ByteCache<(TraceMapId, usize), Bytes>,
     telemetry: Telemetry,
 }
 
 /// What is kept of a map; `None` in its place stands for damage that was found and named.
-struct Opened {
+struct OpenMap {
     header: Header,
     /// The object, if it is small: its buckets are known to be undamaged.
     whole: Option<Bytes>,
@@ -45,9 +46,9 @@ struct Opened {
 impl TraceMapCache {
     pub fn new(capacity_bytes: u64, telemetry: Telemetry) -> Self {
         let header_bytes = capacity_bytes / HEADER_SHARE;
-        let opened_bytes = |_: &_, opened: &Option<Arc<Opened>>| {
+        let opened_bytes = |_: &_, opened: &Option<Arc<OpenMap>>| {
             let of_opened =
-                |opened: &Arc<Opened>| opened.header.memory_bytes() + opened.whole.as_ref().map_or(0, Bytes::len);
+                |opened: &Arc<OpenMap>| opened.header.memory_bytes() + opened.whole.as_ref().map_or(0, Bytes::len);
             opened.as_ref().map_or(0, of_opened)
         };
         let headers =
@@ -115,7 +116,7 @@ impl TraceMap {
     async fn holds(&self, block: usize, id: &TraceId) -> Result<bool, Failure> {
         let opened = self.cache.opened.get_or_load(&self.id, async { self.open().await.map(Some) }).await?;
         let opened = opened.ok_or(Failure::Known)?;
-        let pair = TraceHash::of(id).in_block(block);
+        let pair = Pair::new(TraceHash::of(id), block);
         let (number, place) = (pair.bucket(), opened.header.place(pair.bucket()));
         if place.is_empty() {
             return Ok(false);
@@ -134,13 +135,13 @@ impl TraceMap {
         Ok(format::holds(&self.cache.buckets.get_or_load(&(self.id, number), load).await?, pair))
     }
 
-    async fn open(&self) -> Result<Arc<Opened>, Failure> {
+    async fn open(&self) -> Result<Arc<OpenMap>, Failure> {
         let is_small = self.object_bytes <= WHOLE_BYTES;
         let read = self.fetch(0..if is_small { self.object_bytes } else { HEADER_BYTES as u64 }).await?;
         let opened = match is_small {
-            true => format::verified(&read, self.block_count).map(|header| Opened { header, whole: Some(read) }),
+            true => format::verified(&read, self.block_count).map(|header| OpenMap { header, whole: Some(read) }),
             false => {
-                Header::decode(&read, self.object_bytes, self.block_count).map(|header| Opened { header, whole: None })
+                Header::decode(&read, self.object_bytes, self.block_count).map(|header| OpenMap { header, whole: None })
             }
         };
         opened.map(Arc::new).map_err(Failure::Damaged)

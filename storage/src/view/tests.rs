@@ -10,8 +10,8 @@ use spans::testing::shop_request;
 
 use super::*;
 use crate::block::{EncodedBlock, encode};
+use crate::ids::WriterId;
 use crate::incarnation::{Incarnation, Lineage};
-use crate::lock::WriterId;
 use crate::manifest::{Change, Store, Watermark};
 use crate::memory::{FutureBlock, MemorySource};
 use crate::telemetry::Telemetry;

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use model::TenantId;
 
-use super::SegmentSequence;
 use super::entry::{ENTRY_HEADER_BYTES, ENTRY_MAGIC, EntryHeader};
 use super::files::{Files, OldFile};
 use super::segment::{HEADER_BYTES, SegmentHeader, VERSION};
 use crate::error::Error;
+use crate::ids::SegmentSequence;
 use crate::paths;
 
 const READ_BUFFER_BYTES: usize = 256 << 10;

@@ -7,10 +7,10 @@ use bytes::Bytes;
 use model::TenantId;
 use uuid::Uuid;
 
-use super::SegmentSequence;
 use super::entry::{ENTRY_HEADER_BYTES, EntryHeader};
 use super::files::{Files, NewFile};
 use crate::error::Error;
+use crate::ids::SegmentSequence;
 use crate::paths;
 
 const MAGIC: [u8; 8] = *b"MOSSOWAL";

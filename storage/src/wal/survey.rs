@@ -7,10 +7,10 @@ use std::sync::Arc;
 use model::TenantId;
 use serde::Serialize;
 
-use super::SegmentSequence;
 use super::files::LocalFiles;
 use super::replay::{Recovery, ReplayEvent};
 use crate::error::Error;
+use crate::ids::SegmentSequence;
 
 /// What a segment holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]

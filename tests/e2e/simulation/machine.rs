@@ -23,7 +23,7 @@ use storage::manifest::BlockEntry;
 use storage::paths::{self, BlockFile, ObjectKey};
 use storage::retention::Retention;
 use storage::testing::{Disk, FaultyStore, Power};
-use storage::trace_map::TraceMapper;
+use storage::trace_mapper::TraceMapper;
 use storage::view::LocalViews;
 use storage::wal::Log;
 use storage::{CpuPool, Telemetry, manifest};

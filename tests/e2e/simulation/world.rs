@@ -9,8 +9,8 @@ use futures::future::join_all;
 use model::TenantId;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
+use storage::ids::WriterId;
 use storage::incarnation::{Incarnation, Lineage};
-use storage::lock::WriterId;
 use storage::testing::{Disk, FaultyStore, Power};
 
 use super::check::{Asking, Question};

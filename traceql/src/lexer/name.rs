@@ -1,7 +1,7 @@
 //! Attribute names: everything up to a character that ends a name, with quoted parts taken as they are.
 
 use super::{Lexer, NameError, Token};
-use crate::error::Position;
+use crate::position::Position;
 
 /// Whether a character ends an attribute name that is not in quotes.
 pub(crate) fn ends_name(character: char) -> bool {

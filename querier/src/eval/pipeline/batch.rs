@@ -20,9 +20,8 @@ use super::super::fields::nested_sets_of;
 use super::super::group::Groups;
 use super::super::structural;
 use super::{Operand, Pipeline, PipelineMasks, Stage, possible_stages};
-use crate::cancellation;
 use crate::error::Error;
-use crate::mask;
+use crate::{cancellation, mask};
 
 /// Spans of one trace, with what the stages found out about them.
 #[derive(Debug, Clone, PartialEq)]

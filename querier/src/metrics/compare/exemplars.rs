@@ -9,14 +9,14 @@ use spans::schema::column;
 use traceql::Field;
 
 use super::super::exemplars::{Candidate, Exemplars, Lowest, draw};
-use super::super::query::Limits;
 use super::super::timeline::{Timeline, primitive};
 use super::counted::Counted;
-use super::tally::Side;
+use super::partial::Side;
 use super::{INTRINSICS, attributes};
 use crate::answer::{Exemplar, Value};
 use crate::error::Error;
 use crate::eval::{Cell, Column, Evaluation, Home, home};
+use crate::metrics::limits::Limits;
 
 /// Most attributes that an exemplar shows.
 const MOST_LABELS: usize = 128;

@@ -20,22 +20,22 @@ fn with_keys(keys: i64) -> SpanTable {
     table(vec![service("s", vec![of_span(0), of_span(1)])])
 }
 
-fn measure(table: &SpanTable, spans: &SelectedSpans, cancellation: Cancellation) -> Result<CompareTally, Error> {
+fn measure(table: &SpanTable, spans: &SelectedSpans, cancellation: Cancellation) -> Result<PartialComparison, Error> {
     let selection = FieldExpr::Literal(Static::Bool(true));
-    let meter = CompareMeter::compile(&selection, 10, None).unwrap();
+    let aggregator = ComparisonAggregator::compile(&selection, 10, None).unwrap();
     let second = NonZeroU64::new(1000 * MS).unwrap();
     let intervals = Intervals::of_range(TimeRange::new(START, START + 1000 * MS), second);
     let limits =
         Limits { max_samples: usize::MAX, max_exemplars: 100, exemplar_labels: Default::default(), cancellation };
-    meter.measure(table, spans, &intervals, &limits)
+    aggregator.measure(table, spans, &intervals, &limits)
 }
 
 #[test]
 fn the_work_grows_with_the_number_of_keys_and_not_with_its_square() {
     let work = |keys: i64| {
         let cancellation = Cancellation::default();
-        let tally = measure(&with_keys(keys), &SelectedSpans::All, cancellation.clone()).unwrap();
-        let fields = tally.into_parts().0;
+        let partial = measure(&with_keys(keys), &SelectedSpans::All, cancellation.clone()).unwrap();
+        let fields = partial.into_parts().0;
         let with_attribute = fields.iter().filter(|(field, _)| field.to_string().starts_with("span.key"));
         assert_eq!(with_attribute.count() as i64, keys + keys / 2);
         cancellation.work()
@@ -46,8 +46,8 @@ fn the_work_grows_with_the_number_of_keys_and_not_with_its_square() {
 
 #[test]
 fn a_span_that_is_there_twice_counts_twice() {
-    let tally = measure(&with_keys(2), &SelectedSpans::Rows(vec![0, 1, 1]), Cancellation::default()).unwrap();
-    let totals = tally
+    let partial = measure(&with_keys(2), &SelectedSpans::Rows(vec![0, 1, 1]), Cancellation::default()).unwrap();
+    let totals = partial
         .into_parts()
         .0
         .into_iter()

@@ -7,7 +7,7 @@ use model::TraceId;
 use super::super::group_codes::GroupCodes;
 use super::super::timeline::Timeline;
 use crate::cancellation::is_waited_for;
-use crate::selection::SelectedSpans;
+use crate::engine::selection::SelectedSpans;
 
 /// Stands for a code that is no series.
 pub(crate) const NO_SERIES: u32 = u32::MAX;

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::finder::Finder;
+use crate::engine::matcher::Matcher;
 use crate::slow::Trace;
 use crate::slow::generate::{LONGEST_MILLIS, any_dealt, any_metrics, asks_for_children};
 use crate::slow::pipeline::Refused;
@@ -52,8 +52,8 @@ fn assert_same(found: &Numbers, expected: &Numbers, query: &str) {
 
 /// A filter that is false and looks at no field has no series, not even one of zeros.
 fn is_false_without_a_look(text: &str) -> bool {
-    let finder = Finder::of(&traceql::parse(text).unwrap()).unwrap();
-    finder.is_never() && finder.projection().is_empty()
+    let matcher = Matcher::of(&traceql::parse(text).unwrap()).unwrap();
+    matcher.is_never() && matcher.projection().is_empty()
 }
 
 proptest! {

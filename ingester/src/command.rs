@@ -1,0 +1,51 @@
+//! What the threads of the way in tell each other: requests and cuts travel the same way, so that a cut takes exactly what the
+//! segments before it hold.
+
+use bytes::Bytes;
+use model::TenantId;
+use storage::ids::SegmentSequence;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use crate::error::Error;
+
+/// All that can happen to the log.
+pub(crate) enum LogCommand {
+    Push(Push),
+    /// Close the segment and cut the live rows; `done` hears when their blocks are published.
+    Cut {
+        done: Option<oneshot::Sender<Result<(), Error>>>,
+    },
+    /// Keep this segment, whatever blocks hold.
+    Hold(SegmentSequence),
+    /// Keep all segments up to this one that are still there.
+    HoldThrough(SegmentSequence),
+    /// Blocks hold all that is in the segments up to this one.
+    RemoveThrough(SegmentSequence),
+    /// Touch no file any more, and end.
+    Close,
+}
+
+/// A checked request that waits to be stored.
+pub(crate) struct Push {
+    pub tenant: TenantId,
+    pub request: Bytes,
+    pub acknowledge: oneshot::Sender<Result<(), Error>>,
+    /// Its share of the queue; given back when the request is done.
+    pub _room: OwnedSemaphorePermit,
+}
+
+/// All that can happen to live rows while the process runs.
+pub(crate) enum ApplyCommand {
+    /// These requests are being appended to the log; `Synced` or `NotSynced` follows before anything else does.
+    Stage(Vec<Push>),
+    Synced,
+    NotSynced {
+        reason: String,
+    },
+    /// All requests before this lie in segments up to `segment`.
+    Cut {
+        segment: SegmentSequence,
+        done: Option<oneshot::Sender<Result<(), Error>>>,
+    },
+    CutFailed,
+}

@@ -1,0 +1,151 @@
+//! What all parts of the way in share: live rows, readiness, and how its threads and tasks are started and watched.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use model::TenantId;
+use model::limits::TenantLimits;
+use storage::incarnation::Writer;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::command::LogCommand;
+use crate::config::Config;
+use crate::cut;
+use crate::error::Error;
+use crate::feed::Feed;
+use crate::live::Live;
+use crate::rates::{Excess, Rates};
+use crate::telemetry::Metrics;
+use crate::unavailable::Unavailable;
+
+/// Who is refused for its rate does not come back sooner.
+const LEAST_RETRY: Duration = Duration::from_secs(1);
+
+/// Whether the process takes spans and answers questions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Readiness {
+    Ready,
+    /// The log is being read; `detail` says how far.
+    Replaying {
+        detail: String,
+    },
+    Stopping,
+    /// It cannot go on; a restart reads everything acknowledged back from the log.
+    Failed {
+        reason: String,
+    },
+}
+
+/// One ingester, as its threads and tasks see it.
+pub(crate) struct State {
+    pub config: Config,
+    pub writer: Writer,
+    pub live: Arc<Live>,
+    pub feed: Option<Feed>,
+    pub metrics: Metrics,
+    pub unavailable: Arc<Unavailable>,
+    pub readiness: watch::Sender<Readiness>,
+    pub log: mpsc::Sender<LogCommand>,
+    pub queued_bytes: Arc<Semaphore>,
+    pub limits: Arc<TenantLimits>,
+    pub rates: Rates,
+    pub cancel: CancellationToken,
+    pub tasks: TaskTracker,
+}
+
+impl State {
+    pub(crate) fn check_ready(&self) -> Result<(), Error> {
+        match &*self.readiness.borrow() {
+            Readiness::Ready => Ok(()),
+            Readiness::Replaying { detail } => Err(Error::NotReady { reason: detail.clone() }),
+            Readiness::Stopping => Err(Error::NotReady { reason: "the process is stopping".to_owned() }),
+            Readiness::Failed { reason } => Err(Error::NotReady { reason: reason.clone() }),
+        }
+    }
+
+    /// Hands closed chunks on to whoever counts spans.
+    pub(crate) fn feed(&self) {
+        if let Some(feed) = &self.feed {
+            feed.blocking_send(|| self.live.take_closed());
+        }
+    }
+
+    pub(crate) fn set_readiness(&self, readiness: Readiness) {
+        self.readiness.send_if_modified(|current| {
+            let may_change = !matches!(current, Readiness::Stopping | Readiness::Failed { .. });
+            if may_change {
+                *current = readiness;
+            }
+            may_change
+        });
+    }
+
+    /// From now on spans are refused, and [`crate::Ingester::failed`] says why.
+    pub(crate) fn fail(&self, reason: String) {
+        tracing::error!(reason, "no spans can be taken any more");
+        self.set_readiness(Readiness::Failed { reason });
+    }
+
+    /// Runs a task until the ingester is closed.
+    pub(crate) fn spawn(self: &Arc<Self>, part: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let guard = self.guard(part);
+        let guarded = async move {
+            let _guard = guard;
+            task.await;
+        };
+        self.tasks.spawn(self.cancel.clone().run_until_cancelled_owned(guarded));
+    }
+
+    /// Makes the process refuse spans when the thread or task that holds the guard panics, rather than acknowledge
+    /// nothing or store in vain without a word.
+    pub(crate) fn guard(self: &Arc<Self>, part: &'static str) -> Guard {
+        Guard { state: self.clone(), part }
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        *self.readiness.borrow() == Readiness::Stopping
+    }
+
+    /// Asks for a cut unless one is on its way through a full queue; the next check asks again.
+    /// Not before the log is replayed: until then closed segments hold entries that are not among the live rows.
+    pub(crate) fn request_cut_if_due(&self) -> bool {
+        if self.check_ready().is_err() {
+            return false;
+        }
+        let due = cut::due(&self.live.size(), &self.config, Instant::now());
+        due.is_some_and(|reason| {
+            tracing::debug!(?reason, "cutting live spans");
+            self.log.try_send(LogCommand::Cut { done: None }).is_ok()
+        })
+    }
+
+    /// Takes a request from what its tenant may bring.
+    pub(crate) fn admit(&self, tenant: &TenantId, bytes: usize, spans: usize, now: Instant) -> Result<(), Error> {
+        let limits = self.limits.of(tenant);
+        self.rates.take(tenant, &limits, bytes, now).map_err(|excess| {
+            self.metrics.discarded(tenant, "rate_limited", spans as u64);
+            let room_after = match excess {
+                Excess::Rate { room_after, .. } => room_after.max(LEAST_RETRY),
+                Excess::Request { .. } => LEAST_RETRY,
+            };
+            let retry_after = (!limits.hides_retry_info).then_some(room_after);
+            Error::RateLimited { message: excess.message(tenant, bytes), retry_after }
+        })
+    }
+}
+
+/// See [`State::guard`].
+pub(crate) struct Guard {
+    pub state: Arc<State>,
+    part: &'static str,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.state.fail(format!("the {} has died", self.part));
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! What every question is answered with: the sources of a tenant, read and matched within a budget.
+//!
+//! ```text
+//! plan ─▶ prune, candidates ─▶ scan ─▶ matcher ─▶ rows        one source, a row group at a time
+//! sources ─▶ split ─▶ parts ─▶ merge                           traces that lie in several of them
+//! budget ─ memory, turns, scans                               what a query spends, and how queries wait for each other
+//! ```
+
+pub(crate) mod budget;
+pub(crate) mod candidates;
+pub(crate) mod concurrent;
+pub(crate) mod matcher;
+pub(crate) mod memory;
+pub(crate) mod merge;
+pub(crate) mod parts;
+pub(crate) mod plan;
+pub(crate) mod prune;
+pub(crate) mod scan;
+pub(crate) mod scans;
+pub(crate) mod selection;
+pub(crate) mod sources;
+pub(crate) mod split_cache;
+pub(crate) mod table_bytes;
+pub(crate) mod turns;
+
+use storage::CpuPool;
+
+use self::budget::Shares;
+use self::split_cache::SplitCache;
+use crate::config::Config;
+use crate::telemetry::Telemetry;
+
+/// What all queries of a process share.
+pub(crate) struct Engine {
+    pub config: Config,
+    pub cpu: CpuPool,
+    pub split: SplitCache,
+    pub telemetry: Telemetry,
+    pub shares: Shares,
+}

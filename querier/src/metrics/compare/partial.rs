@@ -1,0 +1,206 @@
+//! Counts by field, value, interval and side, merged in any order.
+
+use std::ops::Range;
+
+use arrow::buffer::BooleanBuffer;
+use hashbrown::HashMap;
+use traceql::Field;
+
+use super::super::exemplars::Exemplars;
+use super::counted::{Counted, by_number};
+use crate::error::Error;
+use crate::eval::{Cell, Column, Groups, Key};
+use crate::intervals::Intervals;
+use crate::metrics::limits::Limits;
+
+/// Distinct values of a field that are counted. A field with more tells nothing by its values: only its spans are counted.
+const MAX_VALUES: usize = 10_000;
+
+/// What a span is compared as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    Baseline,
+    Selection,
+}
+
+impl Side {
+    pub const BOTH: [Self; 2] = [Self::Baseline, Self::Selection];
+
+    /// The slots of some intervals. A slot is an interval and a side.
+    pub fn slots(intervals: &Range<usize>) -> Range<u32> {
+        2 * intervals.start as u32..2 * intervals.end as u32
+    }
+
+    pub fn slot(self, interval: usize) -> u32 {
+        2 * interval as u32 + self as u32
+    }
+
+    /// The `__meta_type` of values, and of totals.
+    pub fn names(self) -> [&'static str; 2] {
+        match self {
+            Self::Baseline => ["baseline", "baseline_total"],
+            Self::Selection => ["selection", "selection_total"],
+        }
+    }
+}
+
+/// Counts by field and value.
+#[derive(Debug)]
+pub(crate) struct PartialComparison {
+    intervals: usize,
+    max_samples: usize,
+    samples: usize,
+    fields: HashMap<Field, PartialField>,
+    /// By side.
+    pub(super) exemplars: Exemplars,
+}
+
+/// Memory of a sample with its share of the value that it belongs to.
+const SAMPLE_BYTES: usize = 64;
+
+/// Spans that have a field, and those that have each of its values.
+#[derive(Debug)]
+pub(super) struct PartialField {
+    pub totals: SlotCounts,
+    /// `None` once there are too many.
+    pub values: Option<HashMap<Key, SlotCounts>>,
+}
+
+/// Spans by slot, ascending: most values have spans in few slots.
+#[derive(Debug, Clone, Default)]
+pub(super) struct SlotCounts(Vec<(u32, u64)>);
+
+impl SlotCounts {
+    fn add(&mut self, slot: u32, spans: u64) {
+        match self.0.binary_search_by_key(&slot, |(slot, _)| *slot) {
+            Ok(at) => self.0[at].1 += spans,
+            Err(at) => self.0.insert(at, (slot, spans)),
+        }
+    }
+
+    fn merge(&mut self, other: Self) {
+        if self.0.is_empty() {
+            *self = other;
+        } else {
+            other.0.into_iter().for_each(|(slot, spans)| self.add(slot, spans));
+        }
+    }
+
+    fn of_side(&self, side: Side) -> impl Iterator<Item = (usize, u64)> {
+        let of_side = self.0.iter().filter(move |(slot, _)| slot % 2 == side as u32);
+        of_side.map(|(slot, spans)| (*slot as usize / 2, *spans))
+    }
+
+    pub fn total(&self, side: Side) -> u64 {
+        self.of_side(side).map(|(_, spans)| spans).sum()
+    }
+
+    /// The spans of each interval.
+    pub fn numbers(&self, side: Side, intervals: usize) -> Vec<f64> {
+        let mut numbers = vec![0.0; intervals];
+        self.of_side(side).for_each(|(interval, spans)| numbers[interval] = spans as f64);
+        numbers
+    }
+}
+
+impl PartialField {
+    fn new() -> Self {
+        Self { totals: SlotCounts::default(), values: Some(HashMap::new()) }
+    }
+
+    /// `counted` are rows of the column, marked in `rows`; their slots, counted from 0, are these.
+    pub fn of(column: &Column, rows: &BooleanBuffer, counted: &[Counted], slots: &Range<u32>) -> Self {
+        let groups = Groups::of_most(column, rows, MAX_VALUES);
+        let group = |row: u32| groups.numbers[row as usize];
+        let mut partial = Self::new();
+        let mut value: Option<(u32, Key, SlotCounts)> = None;
+        for Counted { row: number, slot, spans } in by_number(counted, slots.len(), groups.values.len(), group) {
+            let Cell::One(of_group) = &groups.values[number as usize] else { continue };
+            let (slot, spans) = (slot + slots.start, u64::from(spans));
+            partial.totals.add(slot, spans);
+            match &mut value {
+                Some((last, _, counts)) if *last == number => counts.add(slot, spans),
+                _ if groups.left_out.is_some() => {}
+                _ => {
+                    let Some(key) = Key::of(of_group) else { continue };
+                    let next = (number, key, SlotCounts(vec![(slot, spans)]));
+                    partial.add_value(value.replace(next));
+                }
+            }
+        }
+        partial.add_value(value);
+        if groups.left_out.is_some() {
+            partial.values = None;
+        }
+        partial
+    }
+
+    fn add_value(&mut self, value: Option<(u32, Key, SlotCounts)>) {
+        if let (Some(values), Some((_, key, counts))) = (&mut self.values, value) {
+            values.entry(key).or_default().merge(counts);
+        }
+    }
+
+    /// Adds another, and returns how many numbers are held of values that were not held before.
+    fn merge(&mut self, other: Self) -> usize {
+        self.totals.merge(other.totals);
+        let (Some(values), Some(more)) = (&mut self.values, other.values) else {
+            self.values = None;
+            return 0;
+        };
+        let mut added = 0;
+        for (key, counts) in more {
+            let of_value = values.entry(key).or_default();
+            let before = of_value.0.len();
+            of_value.merge(counts);
+            added += of_value.0.len() - before;
+        }
+        if values.len() > MAX_VALUES {
+            self.values = None;
+        }
+        added
+    }
+}
+
+impl PartialComparison {
+    /// About how much memory it takes.
+    pub fn memory_bytes(&self) -> usize {
+        self.samples * SAMPLE_BYTES + self.exemplars.memory_bytes()
+    }
+
+    pub fn new(intervals: &Intervals, limits: &Limits) -> Self {
+        Self {
+            intervals: intervals.count(),
+            max_samples: limits.max_samples,
+            samples: 0,
+            fields: HashMap::new(),
+            exemplars: Exemplars::new(limits.max_exemplars),
+        }
+    }
+
+    pub fn intervals(&self) -> usize {
+        self.intervals
+    }
+
+    /// The fields, in the order of their texts, and the exemplars by side.
+    pub(super) fn into_parts(self) -> (Vec<(Field, PartialField)>, Exemplars) {
+        let mut fields: Vec<(Field, PartialField)> = self.fields.into_iter().collect();
+        fields.sort_by_cached_key(|(field, _)| field.to_string());
+        (fields, self.exemplars)
+    }
+
+    /// # Errors
+    /// [`Error::TooManySamples`] when more numbers are held than may be.
+    pub(super) fn add(&mut self, field: Field, found: PartialField) -> Result<(), Error> {
+        self.samples += self.fields.entry(field).or_insert_with(PartialField::new).merge(found);
+        if self.samples > self.max_samples {
+            return Err(Error::TooManySamples { max: self.max_samples });
+        }
+        Ok(())
+    }
+
+    pub fn merge(&mut self, other: Self) -> Result<(), Error> {
+        self.exemplars.merge(other.exemplars, &[0, 1], 0, Side::BOTH.len());
+        other.fields.into_iter().try_for_each(|(field, found)| self.add(field, found))
+    }
+}
