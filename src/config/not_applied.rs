@@ -66,7 +66,7 @@ const PROTECTIONS: &[(&str, &str)] = &[
         "objects are stored as the bucket's own default encrypts them: set it there, and leave this out",
     ),
 ];
-const NO_TLS: &str = "this receiver speaks no TLS: put a proxy or a collector in front, and leave this out";
+const NO_TLS: &str = "this receiver speaks no TLS: put a proxy in front, and leave this out";
 const NO_AUTHORITY: &str =
     "it names whom a client trusts, and this is a server: `client_ca_file` says whose certificates clients must show";
 const NO_AUTHENTICATION: &str =

@@ -467,7 +467,7 @@ fn what_protects_is_whole_or_an_error() {
         ("authentication: {credentials: [{bearer_token_file: /a}]}", "it allows nothing"),
         ("authentication: {credentials: [{bearer_token_file: /a, read: [b]}]}", "there is no tenant b"),
         ("authentication: {credentials: [{bearer_token_file: /no, admin: true}]}", "credentials: read /no"),
-        ("authentication: {listeners: [grpc]}", "did you mean"),
+        ("authentication: {listeners: [grpc]}", "unknown value `grpc`; known are http, otlp_grpc"),
     ] {
         assert!(error(yaml).contains(wrong), "{yaml}: {}", error(yaml));
     }
