@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::generating::{self, Generating};
-use crate::reload::LimitReloader;
+use crate::reload::{LimitReloader, ListenerReloader};
 use crate::tasks::Tasks;
 
 /// How long requests under way may take once the process is asked to stop; a stop as a whole stays below 5 s.
@@ -128,6 +128,7 @@ impl App {
         let edge = Arc::new(edge);
 
         let addresses = servers.addresses()?;
+        let listener_reloader = ListenerReloader::new(servers.files());
         let stop_serving = CancellationToken::new();
         let (mut serving, mut upkeep, mut compaction) = (Tasks::default(), Tasks::default(), Tasks::default());
         serving.spawn("server", servers.serve(edge, stop_serving.clone()));
@@ -135,6 +136,7 @@ impl App {
         upkeep.spawn("trace mapper", trace_mapper.run());
         upkeep.spawn("retention", retention.run());
         upkeep.spawn("limit reloader", limit_reloader.run());
+        upkeep.spawn("listener reloader", listener_reloader.run());
         upkeep.spawn("collector", collector.run());
         let mut generating = Tasks::default();
         if let Some((counting, fed)) = counting {

@@ -7,6 +7,7 @@
 mod blocks;
 mod check_config;
 mod config;
+pub mod health;
 mod man;
 mod metrics;
 mod wal;

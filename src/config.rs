@@ -18,11 +18,13 @@ pub mod flags;
 mod moved;
 mod yaml;
 
+mod access;
 mod generator;
 mod memory;
 mod overrides;
 mod receivers;
 mod sections;
+mod tls;
 
 pub mod not_applied;
 pub mod reference;
@@ -40,8 +42,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use self::receivers::Jaeger;
+use self::tls::ServerTls;
 use self::yaml::Parsed;
 
+pub use access::Authentication;
 pub use generator::MetricsGenerator;
 pub use memory::Memory;
 pub use moved::our_name;
@@ -86,6 +90,7 @@ pub struct Config {
     /// Put before `/api`, for a reverse proxy.
     pub http_api_prefix: ApiPrefix,
     pub server: Server,
+    pub authentication: Authentication,
     pub distributor: Distributor,
     pub ingester: IngesterSection,
     pub compactor: Compactor,
@@ -124,6 +129,7 @@ impl Default for Config {
             multitenancy_enabled: false,
             http_api_prefix: ApiPrefix::default(),
             server: Server::default(),
+            authentication: Authentication::default(),
             distributor: Distributor::default(),
             ingester: IngesterSection::default(),
             compactor: Compactor::default(),
@@ -244,6 +250,9 @@ impl Config {
             Ok(generated.config.check()?)
         });
         generator.map_err(|error| Unusable { key: "metrics_generator", reason: format!("{error:#}") })?;
+        let api = self.secured_api()?;
+        let files = api::ListenerFiles::load(&api);
+        files.map_err(|error| Unusable { key: key_of(&error), reason: error.to_string() })?;
         let loaded = self.overrides.load(self.block_retention(), self.expand_env);
         loaded
             .map(|loaded| loaded.ignored)
@@ -284,6 +293,38 @@ impl Config {
 
     /// Settings of the edge.
     pub fn api(&self) -> api::Config {
+        // what is wrong in them has been said when the file was read
+        self.secured_api().unwrap_or_default()
+    }
+
+    fn secured_api(&self) -> Result<api::Config, Unusable> {
+        let otlp = &self.distributor.receivers.otlp.protocols;
+        let unusable = |key| move |reason| Unusable { key, reason };
+        let mut api = self.open_api();
+        let Server { tls_min_version, tls_cipher_suites, http_tls_config, grpc_tls_config, cors, .. } = &self.server;
+        let shares_port = *grpc_tls_config == ServerTls::default() || grpc_tls_config == http_tls_config;
+        if !shares_port {
+            let reason =
+                "gRPC shares the port of HTTP: write the same in http_tls_config, or leave this out".to_owned();
+            return Err(Unusable { key: "server.grpc_tls_config", reason });
+        }
+        api.http_tls =
+            http_tls_config.to_api(*tls_min_version, tls_cipher_suites).map_err(unusable("server.http_tls_config"))?;
+        api.http_cors = cors.to_api();
+        if let (Some(api), Some(grpc)) = (&mut api.otlp_grpc, &otlp.grpc) {
+            api.tls = grpc.tls.to_api().map_err(unusable("distributor.receivers.otlp.protocols.grpc.tls"))?;
+        }
+        if let (Some(api), Some(http)) = (&mut api.otlp_http, &otlp.http) {
+            api.tls = http.tls.to_api().map_err(unusable("distributor.receivers.otlp.protocols.http.tls"))?;
+            api.cors = http.cors.to_api();
+        }
+        api.authentication =
+            self.authentication.to_api(self.multitenancy_enabled).map_err(unusable("authentication"))?;
+        Ok(api)
+    }
+
+    /// Without what protects it.
+    fn open_api(&self) -> api::Config {
         let otlp = &self.distributor.receivers.otlp.protocols;
         let (search, metrics) = (&self.query_frontend.search, &self.query_frontend.metrics);
         let defaults = api::Config::default();
@@ -293,10 +334,12 @@ impl Config {
             otlp_grpc: otlp.grpc.as_ref().map(|grpc| api::OtlpGrpcConfig {
                 endpoint: grpc.endpoint.clone(),
                 max_recv_msg_size_mib: grpc.max_recv_msg_size_mib,
+                tls: None,
             }),
             otlp_http: otlp.http.as_ref().map(|http| api::OtlpHttpConfig {
                 endpoint: http.endpoint.clone(),
                 max_request_body_size: http.max_request_body_size,
+                ..api::OtlpHttpConfig::default()
             }),
             jaeger: self.distributor.receivers.jaeger(),
             zipkin: self.distributor.receivers.zipkin(),
@@ -396,6 +439,18 @@ impl Config {
             max_block_duration: self.ingester.max_block_duration.get(),
             ..defaults
         }
+    }
+}
+
+/// The section that names the file which cannot be used.
+fn key_of(error: &api::Error) -> &'static str {
+    match error {
+        api::Error::Tls { listener: api::Listener::Http, .. } => "server.http_tls_config",
+        api::Error::Tls { listener: api::Listener::OtlpGrpc, .. } => "distributor.receivers.otlp.protocols.grpc.tls",
+        api::Error::Tls { listener: api::Listener::OtlpHttp, .. } => "distributor.receivers.otlp.protocols.http.tls",
+        api::Error::Tls { .. } => "distributor.receivers",
+        api::Error::Credentials(_) => "authentication",
+        api::Error::Cors(_) | api::Error::Listen { .. } => "server",
     }
 }
 

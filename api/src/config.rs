@@ -8,6 +8,8 @@ use std::time::Duration;
 use model::limits::Limits;
 use serde::{Deserialize, Serialize};
 
+use crate::{AuthConfig, CorsConfig, Listener, TlsConfig};
+
 pub use listen::{ListenAddress, ListenError, ListenHost};
 pub use prefix::{ApiPrefix, PrefixError};
 
@@ -40,8 +42,12 @@ pub struct Config {
     pub max_bytes_of_bodies: usize,
     /// How long a new connection may wait with its first request, in seconds.
     pub first_request_timeout_seconds: u64,
-    /// How long a connection may wait for the next head of a request, in seconds; idle clients are closed after it too.
+    /// How long a connection may wait for the next head of a request, in seconds; idle clients of HTTP/1 are closed after
+    /// it too.
     pub header_read_timeout_seconds: u64,
+    /// How long a connection may be without a request, in seconds, before its client is told to open another when it needs
+    /// one.
+    pub idle_timeout_seconds: u64,
     /// How long the body of a request may take to arrive, in seconds; over gRPC, to be stored as well. Tempo's 30.
     pub body_read_timeout_seconds: u64,
     /// Over so many seconds the body of an OTLP request must bring 1 KiB a second on average.
@@ -50,6 +56,15 @@ pub struct Config {
     pub drain_timeout_seconds: u64,
     /// The query API.
     pub query: QueryConfig,
+    /// TLS of the query API.
+    #[serde(skip)]
+    pub http_tls: Option<TlsConfig>,
+    /// Pages of other origins that may ask the query API.
+    #[serde(skip)]
+    pub http_cors: CorsConfig,
+    /// Who may ask, and send.
+    #[serde(skip)]
+    pub authentication: AuthConfig,
 }
 
 /// OTLP over gRPC.
@@ -59,6 +74,8 @@ pub struct OtlpGrpcConfig {
     pub endpoint: ListenAddress,
     /// Largest message in MiB, compressed or not. 4, as in Tempo.
     pub max_recv_msg_size_mib: usize,
+    #[serde(skip)]
+    pub tls: Option<TlsConfig>,
 }
 
 /// OTLP over HTTP.
@@ -68,6 +85,11 @@ pub struct OtlpHttpConfig {
     pub endpoint: ListenAddress,
     /// Largest body in bytes, before and after decompression. 20 MiB, as in Tempo.
     pub max_request_body_size: usize,
+    #[serde(skip)]
+    pub tls: Option<TlsConfig>,
+    /// Pages of other origins that may send.
+    #[serde(skip)]
+    pub cors: CorsConfig,
 }
 
 /// Jaeger. What is `None` is closed.
@@ -159,10 +181,14 @@ impl Default for Config {
             max_bytes_of_bodies: 256 << 20,
             first_request_timeout_seconds: 30,
             header_read_timeout_seconds: 120,
+            idle_timeout_seconds: 600,
             body_read_timeout_seconds: 30,
             body_stall_timeout_seconds: 5,
             drain_timeout_seconds: 10,
             query: QueryConfig::default(),
+            http_tls: None,
+            http_cors: CorsConfig::default(),
+            authentication: AuthConfig::default(),
         }
     }
 }
@@ -173,13 +199,13 @@ fn all_interfaces(port: u16) -> ListenAddress {
 
 impl Default for OtlpGrpcConfig {
     fn default() -> Self {
-        Self { endpoint: all_interfaces(4317), max_recv_msg_size_mib: 4 }
+        Self { endpoint: all_interfaces(4317), max_recv_msg_size_mib: 4, tls: None }
     }
 }
 
 impl Default for OtlpHttpConfig {
     fn default() -> Self {
-        Self { endpoint: all_interfaces(4318), max_request_body_size: 20 << 20 }
+        Self { endpoint: all_interfaces(4318), max_request_body_size: 20 << 20, tls: None, cors: CorsConfig::default() }
     }
 }
 
@@ -229,6 +255,20 @@ impl Config {
 
     pub(crate) fn first_request_timeout(&self) -> Duration {
         Duration::from_secs(self.first_request_timeout_seconds)
+    }
+
+    pub(crate) fn idle_timeout(&self) -> Duration {
+        Duration::from_secs(self.idle_timeout_seconds)
+    }
+
+    /// The TLS of a listener, if it has one.
+    pub fn tls(&self, listener: Listener) -> Option<&TlsConfig> {
+        match listener {
+            Listener::Http => self.http_tls.as_ref(),
+            Listener::OtlpGrpc => self.otlp_grpc.as_ref()?.tls.as_ref(),
+            Listener::OtlpHttp => self.otlp_http.as_ref()?.tls.as_ref(),
+            Listener::JaegerGrpc | Listener::JaegerThriftHttp | Listener::Zipkin => None,
+        }
     }
 }
 

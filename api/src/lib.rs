@@ -31,6 +31,8 @@
 //!   └─ status.rs  probes
 //! grpc.rs     what both ports that speak gRPC share         request_span.rs  mosso's own traces
 //! tenant.rs   X-Scope-OrgID → TenantId        error.rs   ErrorKind → status: the only mapping
+//! tls.rs      certificates and keys           auth.rs    who may ask         cors.rs   pages of other origins
+//! listener_files.rs   both of the first two, read again when their files change
 //! ```
 //!
 //! Absent on purpose: rings, memberlist and `/api/overrides` of Tempo; they answer 404.
@@ -51,6 +53,12 @@ mod grpc;
 mod request_span;
 mod tenant;
 
+mod auth;
+mod cors;
+mod files;
+mod listener_files;
+mod tls;
+
 mod config;
 mod error;
 mod telemetry;
@@ -70,14 +78,19 @@ use tokio::sync::Semaphore;
 
 use self::tempo::Outstanding;
 
+pub use auth::{AllowedTenants, AuthConfig, CredentialConfig, CredentialError, Listener};
 pub use config::{
     ApiPrefix, Config, JaegerConfig, ListenAddress, ListenError, ListenHost, OtlpGrpcConfig, OtlpHttpConfig,
     PrefixError, QueryConfig, UdpConfig, ZipkinConfig,
 };
+pub use cors::{CorsConfig, CorsError};
 pub use error::Error;
+pub use files::read_bounded;
+pub use listener_files::{ListenerFiles, Reloaded};
 pub use server::{Addresses, ReceiverAddresses, Servers};
 pub use telemetry::Telemetry;
 pub use tempo::parse_time;
+pub use tls::{ClientAuth, Pem, TlsConfig, TlsError, TlsVersion};
 
 /// The Tempo version whose API this server speaks. Clients switch features by it.
 pub const TEMPO_VERSION: &str = "3.0.3";

@@ -16,7 +16,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::Registry;
 
-use crate::TEMPO_VERSION;
+use crate::{Listener, TEMPO_VERSION};
 
 const DURATION_BUCKETS: [f64; 14] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0];
 
@@ -28,6 +28,8 @@ pub struct Telemetry {
     accepted_spans: Family<Receiver, PlainCounter>,
     refused_spans: Family<Receiver, PlainCounter>,
     ingress_bytes: Family<TenantLabels, Counter>,
+    denied_requests: Family<ListenerLabels, Counter>,
+    failed_handshakes: Family<ListenerLabels, Counter>,
     dropped_packets: Family<PacketLabels, Counter>,
     tool_calls: Family<ToolLabels, Counter>,
     known_tenants: Arc<KnownTenants>,
@@ -81,6 +83,11 @@ struct ToolLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ListenerLabels {
+    listener: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct TenantLabels {
     tenant: String,
 }
@@ -95,6 +102,8 @@ impl Telemetry {
             accepted_spans: Family::default(),
             refused_spans: Family::default(),
             ingress_bytes: Family::default(),
+            denied_requests: Family::default(),
+            failed_handshakes: Family::default(),
             dropped_packets: Family::default(),
             tool_calls: Family::default(),
             known_tenants: Arc::default(),
@@ -119,6 +128,16 @@ impl Telemetry {
             "tempo_distributor_ingress_bytes",
             "Bytes received, before any limit",
             telemetry.ingress_bytes.clone(),
+        );
+        registry.register(
+            "mosso_denied_requests",
+            "Requests without credentials that allow them",
+            telemetry.denied_requests.clone(),
+        );
+        registry.register(
+            "mosso_tls_handshake_failures",
+            "Connections that did not come to speak TLS",
+            telemetry.failed_handshakes.clone(),
         );
         registry.register(
             "mosso_receiver_dropped_packets",
@@ -149,6 +168,16 @@ impl Telemetry {
         }
         let labels = TenantLabels { tenant: self.known_tenants.label(tenant).to_owned() };
         self.ingress_bytes.get_or_create(&labels).inc_by(bytes as u64);
+    }
+
+    /// Counts a request that its credentials do not allow.
+    pub(crate) fn denied(&self, listener: Listener) {
+        self.denied_requests.get_or_create(&ListenerLabels { listener: listener.name() }).inc();
+    }
+
+    /// Counts a connection whose TLS handshake did not come to its end.
+    pub(crate) fn handshake_failed(&self, listener: Listener) {
+        self.failed_handshakes.get_or_create(&ListenerLabels { listener: listener.name() }).inc();
     }
 
     pub(crate) fn accepted(&self, receiver: Receiver, spans: usize) {

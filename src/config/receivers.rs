@@ -278,10 +278,12 @@ impl Receivers {
             grpc: grpc.map(|JaegerGrpc { endpoint, max_recv_msg_size_mib }| OtlpGrpcConfig {
                 endpoint,
                 max_recv_msg_size_mib,
+                tls: None,
             }),
             thrift_http: thrift_http.map(|JaegerHttp { endpoint, max_request_body_size }| OtlpHttpConfig {
                 endpoint,
                 max_request_body_size,
+                ..OtlpHttpConfig::default()
             }),
             thrift_compact: thrift_compact.map(|udp| udp.api(6831)),
             thrift_binary: thrift_binary.map(|udp| udp.api(6832)),

@@ -9,13 +9,15 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use storage::config::GoDuration;
 
+use super::access::Cors;
 use super::receivers::Receivers;
+use super::tls::{ReceiverTls, ServerTls, TlsVersion};
 
 /// `server`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Server {
-    /// Where the HTTP API listens. Loopback unless told otherwise: there is no authentication.
+    /// Where the HTTP API listens. Loopback unless told otherwise: without `authentication` whoever reaches it may ask.
     pub http_listen_address: ListenHost,
     /// Port of the HTTP API, which gRPC shares.
     pub http_listen_port: u16,
@@ -23,6 +25,15 @@ pub struct Server {
     pub log_level: LogLevel,
     /// How a line of the log is written.
     pub log_format: LogFormat,
+    /// Least version of TLS: VersionTLS12, the default, or VersionTLS13.
+    pub tls_min_version: TlsVersion,
+    /// Cipher suites of TLS 1.2, by their names in the standard, parted by commas. Empty: all that are safe.
+    pub tls_cipher_suites: String,
+    pub http_tls_config: ServerTls,
+    /// As `http_tls_config`, if it is set at all: gRPC shares the port.
+    pub grpc_tls_config: ServerTls,
+    /// Pages of other origins that may ask the API.
+    pub cors: Cors,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -83,6 +94,11 @@ impl Default for Server {
             http_listen_port: 3200,
             log_level: LogLevel::default(),
             log_format: LogFormat::default(),
+            tls_min_version: TlsVersion::default(),
+            tls_cipher_suites: String::new(),
+            http_tls_config: ServerTls::default(),
+            grpc_tls_config: ServerTls::default(),
+            cors: Cors::default(),
         }
     }
 }
@@ -167,11 +183,16 @@ pub struct GrpcReceiver {
     pub endpoint: ListenAddress,
     /// Largest request, in MiB, after decompression (Tempo's default).
     pub max_recv_msg_size_mib: usize,
+    pub tls: ReceiverTls,
 }
 
 impl Default for GrpcReceiver {
     fn default() -> Self {
-        Self { endpoint: ListenAddress::new(ListenHost::loopback(), 4317), max_recv_msg_size_mib: 4 }
+        Self {
+            endpoint: ListenAddress::new(ListenHost::loopback(), 4317),
+            max_recv_msg_size_mib: 4,
+            tls: ReceiverTls::default(),
+        }
     }
 }
 
@@ -182,11 +203,19 @@ pub struct HttpReceiver {
     pub endpoint: ListenAddress,
     /// Largest body, in bytes, after decompression (Tempo's default).
     pub max_request_body_size: usize,
+    pub tls: ReceiverTls,
+    /// Pages of other origins that may send.
+    pub cors: Cors,
 }
 
 impl Default for HttpReceiver {
     fn default() -> Self {
-        Self { endpoint: ListenAddress::new(ListenHost::loopback(), 4318), max_request_body_size: 20 << 20 }
+        Self {
+            endpoint: ListenAddress::new(ListenHost::loopback(), 4318),
+            max_request_body_size: 20 << 20,
+            tls: ReceiverTls::default(),
+            cors: Cors::default(),
+        }
     }
 }
 

@@ -425,13 +425,52 @@ fn receivers_that_cannot_be_are_told_why() {
 #[test]
 fn what_protects_in_tempo_and_not_here_is_refused() {
     let error = |yaml: &str| Config::parse(yaml).unwrap_err().to_string();
-    let tls = error("server: {http_tls_config: {cert_file: /tls.crt, key_file: /tls.key}}");
-    assert!(tls.contains("server.http_tls_config: connections are not encrypted by mosso"), "{tls}");
-    let receiver = error("distributor: {receivers: {otlp: {protocols: {grpc: {tls: {cert_file: /tls.crt}}}}}}");
-    assert!(receiver.contains("put a proxy in front"), "{receiver}");
+    let receiver =
+        |settings: &str| format!("distributor: {{receivers: {{otlp: {{protocols: {{http: {settings}}}}}}}}}");
+    assert!(error(&receiver("{auth: {authenticator: oidc}}")).contains("`authentication` says who may send"));
+    assert!(error(&receiver("{tls: {ca_file: /ca.crt}}")).contains("`client_ca_file` says"));
+    assert!(error("server: {proxy_protocol_enabled: true}").contains("told apart by address"));
     assert!(error("storage: {trace: {s3: {sse: {type: SSE-KMS}}}}").contains("the bucket's own default"));
     let unset = Config::parse("server: {http_tls_config: {cert_file: '', client_auth_type: ''}}").unwrap();
-    assert_eq!(unset.not_applicable(), ["server.http_tls_config"]);
+    assert_eq!((unset.not_applicable(), unset.api().http_tls), (&[][..], None));
+}
+
+#[test]
+fn what_protects_is_whole_or_an_error() {
+    let error = |yaml: &str| format!("{:#}", Config::parse(yaml).unwrap_err());
+    for (yaml, wrong) in [
+        ("server: {http_tls_config: {cert_file: /a.crt}}", "server.http_tls_config: key_file is missing"),
+        ("server: {http_tls_config: {key_file: /a.key}}", "cert_file is missing"),
+        (
+            "server: {http_tls_config: {cert_file: /no.crt, key_file: /no.key}}",
+            "1:10: server.http_tls_config: TLS of http: read /no.crt",
+        ),
+        ("server: {http_tls_config: {client_auth_type: RequireAnyClientCert}}", "without looking at them"),
+        ("server: {http_tls_config: {client_auth_type: Sometimes}}", "\"Sometimes\" is not known"),
+        ("server: {http_tls_config: {client_auth_type: RequireAndVerifyClientCert}}", "set cert_file and key_file"),
+        (
+            "server: {http_tls_config: {cert: a, key: b, client_auth_type: VerifyClientCertIfGiven}}",
+            "needs client_ca_file",
+        ),
+        ("server: {http_tls_config: {cert: a, key: b, client_ca: c}}", "needs client_auth_type"),
+        ("server: {tls_min_version: VersionTLS10}", "\"VersionTLS10\" is no version"),
+        ("server: {grpc_tls_config: {cert_file: /a.crt, key_file: /a.key}}", "gRPC shares the port of HTTP"),
+        (
+            "distributor: {receivers: {otlp: {protocols: {grpc: {tls: {client_ca_file: /ca}}}}}}",
+            "distributor.receivers.otlp.protocols.grpc.tls: TLS needs a certificate",
+        ),
+        ("server: {cors: {allowed_origins: ['*'], allowed_headers: ['a b']}}", "\"a b\" is no name of a header"),
+        ("authentication: {credentials: [{username: a, read: ['*']}]}", "entry 1 of credentials: write username and"),
+        ("authentication: {credentials: [{password_file: /a, read: ['*']}]}", "needs a username"),
+        ("authentication: {credentials: [{username: 'a:b', password_file: /a, read: ['*']}]}", "has no colon"),
+        ("authentication: {credentials: [{username: a, bearer_token_file: /a, read: ['*']}]}", "stands alone"),
+        ("authentication: {credentials: [{bearer_token_file: /a}]}", "it allows nothing"),
+        ("authentication: {credentials: [{bearer_token_file: /a, read: [b]}]}", "there is no tenant b"),
+        ("authentication: {credentials: [{bearer_token_file: /no, admin: true}]}", "credentials: read /no"),
+        ("authentication: {listeners: [grpc]}", "unknown value `grpc`; known are http, otlp_grpc"),
+    ] {
+        assert!(error(yaml).contains(wrong), "{yaml}: {}", error(yaml));
+    }
 }
 
 #[test]

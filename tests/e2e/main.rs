@@ -13,6 +13,7 @@ mod generated;
 mod language;
 mod limits;
 mod retention;
+mod secure;
 mod server;
 mod service_graph;
 mod simulation;

@@ -18,7 +18,11 @@ fn config() -> Config {
     let packets = UdpConfig::at(free_port.clone());
     let jaeger = JaegerConfig {
         grpc: Some(OtlpGrpcConfig { endpoint: free_port.clone(), ..OtlpGrpcConfig::default() }),
-        thrift_http: Some(OtlpHttpConfig { endpoint: free_port, max_request_body_size: 4096 }),
+        thrift_http: Some(OtlpHttpConfig {
+            endpoint: free_port,
+            max_request_body_size: 4096,
+            ..OtlpHttpConfig::default()
+        }),
         thrift_compact: Some(packets.clone()),
         thrift_binary: Some(packets),
     };
