@@ -116,7 +116,7 @@ fn read(config: &CredentialConfig, key: &hmac::Key) -> Result<Credential, Creden
         hmac::sign(key, &message).as_ref().to_vec()
     };
     let secrets = text.lines().filter(|line| !line.trim().is_empty());
-    let tags: Vec<Vec<u8>> = secrets.map(|secret| tag(secret)).collect();
+    let tags: Vec<Vec<u8>> = secrets.map(tag).collect();
     if tags.is_empty() {
         return Err(CredentialError::Empty { path: path() });
     }

@@ -68,7 +68,8 @@ async fn tempos_tools_have_their_names_and_arguments() {
         assert_eq!(schema["required"], json!(required), "{name}");
         let mut known: Vec<String> = schema["properties"].as_object().unwrap().keys().cloned().collect();
         let mut expected: Vec<String> = required.into_iter().chain(optional).map(str::to_owned).collect();
-        (known.sort(), expected.sort());
+        known.sort();
+        expected.sort();
         assert_eq!(known, expected, "{name}");
         assert_eq!(tool(name)["annotations"]["readOnlyHint"], true, "{name}");
     }
