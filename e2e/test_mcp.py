@@ -3,6 +3,7 @@
 import asyncio
 import json
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx2
 import pytest
@@ -40,7 +41,9 @@ def asked(url: str, work, **headers: str):
             async with Client(streamable_http_client(url, http_client=http)) as client:
                 return await work(client)
 
-    return asyncio.run(asyncio.wait_for(session(), 60))
+    # a loop of its own: a browser of other tests may have one in this thread
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(lambda: asyncio.run(asyncio.wait_for(session(), 60))).result()
 
 
 def called(url: str, tool: str, **arguments: str):
