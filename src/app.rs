@@ -32,6 +32,7 @@ use crate::config::{Config, Generated};
 use crate::generating::{self, Counting, now_nanos};
 use crate::reload::LimitReloader;
 use crate::tasks::Tasks;
+use crate::user_overrides::UserOverrides;
 
 /// How long requests under way may take once the process is asked to stop; a stop as a whole stays below 5 s.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
@@ -95,7 +96,8 @@ impl App {
         let limit_reloader = LimitReloader::new(config.clone(), limits.clone(), &mut registry);
         let Generated { config: generated, remote_write } = config.generator()?;
         let generator = Arc::new(Generator::new(generated, generating::instance(), now_nanos(), &mut registry)?);
-        let is_generating = generator.config().is_on();
+        let has_user_overrides = config.overrides.user_configurable_overrides.enabled;
+        let is_generating = generator.config().is_on() || has_user_overrides;
         let remote_write = is_generating
             .then(|| RemoteWrite::open(&remote_write, &config.generator_dir(), &mut registry))
             .transpose()
@@ -118,19 +120,39 @@ impl App {
         let trace_mapper =
             TraceMapper::new(manifests.clone(), objects.clone(), background.clone(), cache.clone(), telemetry.clone())
                 .within(memory.parts.trace_maps);
-        let views = LocalViews { live: Arc::new(ingester.clone()), manifests, objects, cpu: cpu.clone(), cache };
+        let views = LocalViews {
+            live: Arc::new(ingester.clone()),
+            manifests,
+            objects: objects.clone(),
+            cpu: cpu.clone(),
+            cache,
+        };
         let of_all_queries = querier::Config {
             max_memory_bytes: memory.parts.queries,
             max_row_groups: memory.parts.concurrent_row_groups(),
             ..config.querier()
         };
-        let querier = Querier::new(of_all_queries, Arc::new(views), cpu.clone(), &telemetry, &mut registry);
+        let querier = Querier::with_limits(
+            of_all_queries,
+            limits.clone(),
+            Arc::new(views),
+            cpu.clone(),
+            &telemetry,
+            &mut registry,
+        );
+        let user_overrides = has_user_overrides.then(|| {
+            let store = storage::user_overrides::UserOverrides::new(objects.clone());
+            Arc::new(UserOverrides::new(config.clone(), store, generator.clone(), &mut registry))
+        });
         let edge_telemetry = api::Telemetry::register(&mut registry);
         let registry = Arc::new(registry);
         let edge =
             Edge::new(config.api(), ingester.clone(), querier, limits, edge_telemetry, registry, config.to_yaml())
                 .generating(generator.clone());
-        let edge = Arc::new(edge);
+        let edge = Arc::new(match &user_overrides {
+            Some(overrides) => edge.with_user_overrides(overrides.clone()),
+            None => edge,
+        });
 
         let addresses = servers.addresses()?;
         let stop_serving = CancellationToken::new();
@@ -141,6 +163,9 @@ impl App {
         upkeep.spawn("retention", retention.run());
         upkeep.spawn("limit reloader", limit_reloader.run());
         upkeep.spawn("collector", collector.run());
+        if let Some(overrides) = user_overrides {
+            upkeep.spawn("settings of tenants", overrides.run());
+        }
         let mut generating = Tasks::default();
         if let Some((live_spans, (remote_write, senders))) = live_spans.zip(remote_write) {
             let counting = Counting { generator, remote_write: Arc::new(remote_write), cpu: background.clone() };

@@ -9,3 +9,4 @@ mod generating;
 pub mod reload;
 mod tasks;
 pub mod telemetry;
+mod user_overrides;

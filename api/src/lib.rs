@@ -9,6 +9,7 @@
 //! | HTTP | `/api/search/tags`, `/api/v2/search/tags` | `tempo/tags.rs` | `Querier::tag_names` |
 //! | HTTP | `/api/search/tag/{tag}/values`, `/api/v2/…` | `tempo/tags.rs` | `Querier::tag_values` |
 //! | HTTP | `/api/metrics/query_range`, `/api/metrics/query` | `tempo/metrics.rs` | `Querier::metrics` |
+//! | HTTP | `/api/overrides` | `overrides.rs` | `UserOverrides` |
 //! | HTTP | `/metrics/generated` | `generated.rs` | `Generator::exposition` |
 //! | HTTP | `/flush` | `status.rs` | `Ingester::flush` |
 //! | HTTP | `/ready`, `/metrics`, `/status*`, `/api/echo`, `/api/status/buildinfo` | `status.rs` | – |
@@ -26,12 +27,13 @@
 //! tenant.rs   X-Scope-OrgID → TenantId        error.rs   ErrorKind → status: the only mapping
 //! ```
 //!
-//! Absent on purpose: rings, memberlist, `/api/overrides` and MCP of Tempo; they answer 404.
+//! Absent on purpose: rings, memberlist and MCP of Tempo; they answer 404.
 
 mod server;
 
 mod generated;
 mod otlp;
+mod overrides;
 mod status;
 mod tempo;
 mod ui;
@@ -51,7 +53,7 @@ use std::sync::Arc;
 
 use generator::Generator;
 use ingester::Ingester;
-use model::TenantId;
+use model::Tenants;
 use model::limits::TenantLimits;
 use prometheus_client::registry::Registry;
 use querier::Querier;
@@ -63,6 +65,7 @@ pub use config::{
     ApiPrefix, Config, ListenAddress, ListenError, ListenHost, OtlpGrpcConfig, OtlpHttpConfig, PrefixError, QueryConfig,
 };
 pub use error::Error;
+pub use overrides::{OverridesError, Settings, UserOverrides};
 pub use server::{Addresses, Servers};
 pub use telemetry::Telemetry;
 pub use tempo::parse_time;
@@ -77,6 +80,8 @@ pub struct Edge {
     querier: Querier,
     /// Has the series that spans are made into.
     generator: Option<Arc<Generator>>,
+    /// Settings that tenants make for themselves, if they may.
+    user_overrides: Option<Arc<dyn UserOverrides>>,
     telemetry: Telemetry,
     /// All metrics of the process, for `/metrics`.
     registry: Arc<Registry>,
@@ -106,12 +111,13 @@ impl Edge {
         let pushes = Semaphore::new(config.max_concurrent_pushes);
         let bodies = otlp::body::room(config.max_bytes_of_bodies);
         let outstanding = Outstanding::default();
-        let generator = None;
+        let (generator, user_overrides) = (None, None);
         Self {
             config,
             ingester,
             querier,
             generator,
+            user_overrides,
             telemetry,
             registry,
             config_text,
@@ -129,8 +135,14 @@ impl Edge {
         Self { generator: Some(generator), ..self }
     }
 
-    /// What a tenant may ask.
-    pub(crate) fn query_config(&self, tenant: &TenantId) -> QueryConfig {
-        self.config.query.within(&self.limits.of(tenant))
+    /// Lets tenants make settings for themselves.
+    #[must_use]
+    pub fn with_user_overrides(self, overrides: Arc<dyn UserOverrides>) -> Self {
+        Self { user_overrides: Some(overrides), ..self }
+    }
+
+    /// What tenants may ask: where one alone may less, all together may less.
+    pub(crate) fn query_config(&self, tenants: &Tenants) -> QueryConfig {
+        self.config.query.within(&self.limits.of_query(tenants))
     }
 }

@@ -71,6 +71,8 @@ pub struct Generator {
     start_millis: i64,
     telemetry: Telemetry,
     recent: Mutex<RecentSpans>,
+    /// What tenants have set for themselves since.
+    own: Mutex<HashMap<TenantId, TenantConfig>>,
     tenants: Mutex<HashMap<TenantId, Arc<Mutex<Tenant>>>>,
 }
 
@@ -103,11 +105,36 @@ impl Generator {
         // what ended longer ago is left out in any case
         let period_millis = i64::try_from(config.longest_slack().as_millis()).unwrap_or(i64::MAX);
         let recent = Mutex::new(RecentSpans::new(period_millis, start_millis));
-        Ok(Self { config, instance, start_millis, telemetry, recent, tenants: Mutex::default() })
+        let (own, tenants) = (Mutex::default(), Mutex::default());
+        Ok(Self { config, instance, start_millis, telemetry, recent, own, tenants })
     }
 
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// What is generated for a tenant from now on; `None` for what was configured at the start. Its series begin anew, unless
+    /// nothing changes.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when the settings cannot be used.
+    pub fn set_own(&self, tenant: &TenantId, config: Option<TenantConfig>) -> Result<(), Error> {
+        let slack = self.config.longest_slack();
+        // copies of spans are known for so long
+        let config = config.map(|config| TenantConfig { slack: config.slack.min(slack), ..config });
+        if let Some(config) = &config {
+            Processors::new(config, &mut Registry::new(config.limits.clone()))?;
+        }
+        let mut own = lock(&self.own);
+        if own.get(tenant) == config.as_ref() {
+            return Ok(());
+        }
+        match config {
+            Some(config) => drop(own.insert(tenant.clone(), config)),
+            None => drop(own.remove(tenant)),
+        }
+        lock(&self.tenants).remove(tenant);
+        Ok(())
     }
 
     /// Counts the spans of a live table, each once however often it comes.
@@ -153,7 +180,9 @@ impl Generator {
 
     /// `None` for a tenant for whom nothing is generated.
     fn tenant(&self, id: &TenantId) -> Result<Option<Arc<Mutex<Tenant>>>, Error> {
-        let config = self.config.of(id);
+        // held while the tenant is made, so that it is made with what holds
+        let own = lock(&self.own);
+        let config = own.get(id).unwrap_or_else(|| self.config.of(id));
         if config.processors.is_empty() {
             return Ok(None);
         }

@@ -228,8 +228,19 @@ impl Selected<'_> {
 }
 
 /// What a request's `q` asks for; without one, everything.
-fn filter_of(query: Option<&str>) -> Result<TagFilter, Error> {
-    Ok(query.map(parse_tag_filter).transpose()?.unwrap_or(TagFilter::All))
+fn filter_of(query: Option<&str>, budget: &Budget) -> Result<TagFilter, Error> {
+    let Some(query) = query else { return Ok(TagFilter::All) };
+    let most = budget.limits().max_condition_groups;
+    Ok(parse_tag_filter(query, if most == 0 { usize::MAX } else { saturated(most) })?)
+}
+
+/// Bytes of names or values in an answer.
+fn max_bytes(budget: &Budget) -> usize {
+    saturated(budget.limits().max_bytes_per_tag_answer)
+}
+
+fn saturated(limit: u64) -> usize {
+    usize::try_from(limit).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]

@@ -38,6 +38,7 @@ pub mod testing;
 mod trace_ids;
 mod trace_map;
 pub mod trace_mapper;
+pub mod user_overrides;
 mod varint;
 pub mod view;
 pub mod wal;

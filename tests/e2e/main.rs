@@ -20,3 +20,4 @@ mod stored;
 mod tools;
 mod trace_diff;
 mod traffic;
+mod user_overrides;

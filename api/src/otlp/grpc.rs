@@ -7,7 +7,6 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use bytes::Bytes;
 use model::TenantId;
 use tokio::sync::SemaphorePermit;
 use tonic::Code;
@@ -16,7 +15,7 @@ use crate::Edge;
 use crate::grpc::{FRAME_HEAD_BYTES, Limits, is_grpc, observed, serve_common, too_large, unary};
 use crate::otlp::body::{self, ReadError, Received};
 use crate::otlp::refusal::Refusal;
-use crate::otlp::{ACCEPTED, admit, push, turn};
+use crate::otlp::{admit, push, response, turn};
 use crate::status::plain_error;
 
 pub(super) const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
@@ -60,7 +59,7 @@ async fn receive(edge: &Edge, limits: Limits, request: Request) -> Result<Export
     let max_bytes = limits.bytes.saturating_add(FRAME_HEAD_BYTES);
     let Received { bytes, room } = body::read(edge, body, max_bytes).await.map_err(|error| match error {
         // exporters drop it, because nothing says when to try again
-        ReadError::TooLarge => Refusal::for_good(Code::ResourceExhausted, too_large(limits.bytes)),
+        ReadError::TooLarge => Refusal::permanent(Code::ResourceExhausted, too_large(limits.bytes)),
         ReadError::Refused(refusal) => refusal,
     })?;
     let turn = turn(edge).await?;
@@ -70,7 +69,7 @@ async fn receive(edge: &Edge, limits: Limits, request: Request) -> Result<Export
 async fn store(edge: &Edge, limits: Limits, Export { tenant, request, _room, _turn }: Export<'_>) -> Response {
     let store = |message| async {
         let stored = push(edge, "grpc", &tenant, message).await;
-        stored.map(|()| Bytes::from_static(ACCEPTED)).map_err(|refusal| refusal.to_grpc())
+        stored.map(|accepted| response(&accepted)).map_err(|refusal| refusal.to_grpc())
     };
     unary(request, limits, store).await
 }

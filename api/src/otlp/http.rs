@@ -9,12 +9,13 @@ use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use bytes::Bytes;
+use ingester::Accepted;
 use tonic::Code;
 
 use crate::otlp::body::{self, ReadError, Received};
 use crate::otlp::encoding::{self, Encoding};
 use crate::otlp::refusal::Refusal;
-use crate::otlp::{ACCEPTED, admit, json, push, turn};
+use crate::otlp::{admit, json, json_response, push, response, turn};
 use crate::request_span::{self, traced};
 use crate::status::{TEXT, method_label, not_found};
 use crate::tempo::paths;
@@ -52,10 +53,10 @@ impl Form {
         }
     }
 
-    fn accepted(self) -> Response {
+    fn accepted(self, accepted: &Accepted) -> Response {
         let body = match self {
-            Self::Protobuf => ACCEPTED,
-            Self::Json => br#"{"partialSuccess":{}}"#,
+            Self::Protobuf => response(accepted),
+            Self::Json => json_response(accepted).into(),
         };
         ([(header::CONTENT_TYPE, self.media_type())], body).into_response()
     }
@@ -76,7 +77,7 @@ async fn respond(edge: &Edge, request: Request) -> Response {
         return unsupported_media_type();
     };
     match receive(edge, form, request).await {
-        Ok(()) => form.accepted(),
+        Ok(accepted) => form.accepted(&accepted),
         Err(refusal) => refusal.or_retry_after(edge.config.retry_after()).to_http(form),
     }
 }
@@ -91,7 +92,7 @@ fn unsupported_media_type() -> Response {
     (StatusCode::UNSUPPORTED_MEDIA_TYPE, [(header::CONTENT_TYPE, TEXT)], text).into_response()
 }
 
-async fn receive(edge: &Edge, form: Form, request: Request) -> Result<(), Refusal> {
+async fn receive(edge: &Edge, form: Form, request: Request) -> Result<Accepted, Refusal> {
     let tenant = admit(edge, request.headers())?;
     let encoding = Encoding::of(request.headers()).map_err(|error| Refusal::invalid(error.to_string()))?;
     let max_bytes =

@@ -5,7 +5,7 @@ use std::time::Duration;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue};
 use querier::answer::{self, FoundSpan, FoundTrace, QueryMetrics, SearchAnswer, Value};
-use querier::request::{Cursor, ParseCursorError, SearchFilter, SearchRequest};
+use querier::request::{PageToken, ParseCursorError, SearchFilter, SearchRequest};
 use tokio::sync::watch;
 
 use super::params::range::Bounds;
@@ -43,7 +43,7 @@ pub(super) async fn search(call: Call) -> Result<Reply, QueryError> {
 }
 
 /// Where the page before this one ended. Pages are of one answer only if they are of one range, so it must be fixed.
-fn cursor(params: &Params) -> Result<Option<Cursor>, QueryError> {
+fn cursor(params: &Params) -> Result<Option<PageToken>, QueryError> {
     let Some(text) = params.get("cursor") else { return Ok(None) };
     let cursor = text
         .parse()
@@ -71,7 +71,7 @@ async fn ask(
     request: SearchRequest,
     certain: Option<&watch::Sender<SearchAnswer>>,
 ) -> Result<SearchAnswer, QueryError> {
-    asker.edge.querier.search(asker.tenant, request, certain).await.map_err(refused)
+    asker.edge.querier.search(asker.tenants, request, certain).await.map_err(refused)
 }
 
 pub(super) fn is_traceql(request: &SearchRequest) -> bool {
@@ -309,7 +309,7 @@ mod tests {
     fn a_cursor_goes_with_one_range() {
         let read = |query: &str| cursor(&Params::from_query(query)).map_err(|error| error.text);
         let text = "00000000000000050000000000000000000000000000000a";
-        let expected = Cursor { start_nanos: 5, trace_id: model::TraceId::parse("a").unwrap() };
+        let expected = PageToken { start_nanos: 5, trace_id: model::TraceId::parse("a").unwrap() };
         assert_eq!(read(&format!("cursor={text}&start=1&end=2")), Ok(Some(expected)));
         assert_eq!(read("cursor=&start=1"), Ok(None));
         for (query, problem) in [

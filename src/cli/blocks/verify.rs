@@ -12,8 +12,7 @@ use storage::block::Verifier;
 use storage::ids::TraceMapId;
 use storage::manifest::{BlockEntry, Manifest, TraceMapEntry};
 use storage::paths::{self, BlockFile};
-use storage::trace_map;
-use storage::trace_mapper::Fault;
+use storage::trace_mapper::{self, Fault};
 
 use crate::cli::Common;
 use crate::cli::progress::Progress;
@@ -127,7 +126,7 @@ impl Report {
         progress: &Progress,
     ) -> Result<()> {
         let manifest = stored.manifest(tenant).await?;
-        let fault = trace_map::fault(tenant, map, &manifest, &stored.objects, &stored.cpu).await?;
+        let fault = trace_mapper::fault(tenant, map, &manifest, &stored.objects, &stored.cpu).await?;
         progress.add(map.bytes);
         if fault.is_some() && is_gone(tenant, stored, |manifest| manifest.trace_map(&map.id).is_none()).await? {
             return Ok(());
