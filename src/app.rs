@@ -16,6 +16,7 @@ use storage::block::BlockCache;
 use storage::compaction::Compactor;
 use storage::config::TraceConfig;
 use storage::cpu::CpuPool;
+use storage::deletion::Deleter;
 use storage::garbage::Collector;
 use storage::incarnation::Lineage;
 use storage::lock::DataDirLock;
@@ -29,6 +30,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Generated};
+use crate::deletion::Deletions;
 use crate::generating::{self, Counting, now_nanos};
 use crate::reload::LimitReloader;
 use crate::tasks::Tasks;
@@ -120,6 +122,15 @@ impl App {
         let trace_mapper =
             TraceMapper::new(manifests.clone(), objects.clone(), background.clone(), cache.clone(), telemetry.clone())
                 .within(memory.parts.trace_maps);
+        let deletions = config.deletion.enabled.then(|| Deletions {
+            deleter: Deleter {
+                manifests: manifests.clone(),
+                objects: objects.clone(),
+                cpu: cpu.clone(),
+                cache: cache.clone(),
+            },
+            ingester: ingester.clone(),
+        });
         let views = LocalViews {
             live: Arc::new(ingester.clone()),
             manifests,
@@ -149,6 +160,10 @@ impl App {
         let edge =
             Edge::new(config.api(), ingester.clone(), querier, limits, edge_telemetry, registry, config.to_yaml())
                 .generating(generator.clone());
+        let edge = match deletions {
+            Some(deletions) => edge.with_deletions(Arc::new(deletions)),
+            None => edge,
+        };
         let edge = Arc::new(match &user_overrides {
             Some(overrides) => edge.with_user_overrides(overrides.clone()),
             None => edge,

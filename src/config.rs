@@ -47,7 +47,8 @@ pub use memory::Memory;
 pub use moved::our_name;
 pub use overrides::{Generated, Overrides};
 pub use sections::{
-    Compaction, Compactor, Distributor, IngesterSection, LogFormat, LogLevel, QuerierSection, QueryFrontend, Server,
+    Compaction, Compactor, Deletion, Distributor, IngesterSection, LogFormat, LogLevel, QuerierSection, QueryFrontend,
+    Server,
 };
 pub use sources::Sources;
 
@@ -94,6 +95,7 @@ pub struct Config {
     pub overrides: Overrides,
     pub metrics_generator: MetricsGenerator,
     pub memory: Memory,
+    pub deletion: Deletion,
 
     /// Whether variables of the environment stand in files, too in the one with the limits of tenants.
     #[serde(skip)]
@@ -132,6 +134,7 @@ impl Default for Config {
             overrides: Overrides::default(),
             metrics_generator: MetricsGenerator::default(),
             memory: Memory::default(),
+            deletion: Deletion::default(),
             expand_env: false,
             not_applicable: Vec::new(),
             moved: Vec::new(),

@@ -5,6 +5,7 @@
 pub mod app;
 pub mod cli;
 pub mod config;
+mod deletion;
 mod generating;
 pub mod reload;
 mod tasks;

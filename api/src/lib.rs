@@ -9,6 +9,7 @@
 //! | HTTP | `/api/search/tags`, `/api/v2/search/tags` | `tempo/tags.rs` | `Querier::tag_names` |
 //! | HTTP | `/api/search/tag/{tag}/values`, `/api/v2/…` | `tempo/tags.rs` | `Querier::tag_values` |
 //! | HTTP | `/api/metrics/query_range`, `/api/metrics/query` | `tempo/metrics.rs` | `Querier::metrics` |
+//! | HTTP | `/api/deletions` | `deletions.rs` | `Deletions` |
 //! | HTTP | `/api/overrides` | `overrides.rs` | `UserOverrides` |
 //! | HTTP | `/metrics/generated` | `generated.rs` | `Generator::exposition` |
 //! | HTTP | `/flush` | `status.rs` | `Ingester::flush` |
@@ -31,6 +32,7 @@
 
 mod server;
 
+mod deletions;
 mod generated;
 mod otlp;
 mod overrides;
@@ -64,6 +66,7 @@ use self::tempo::Outstanding;
 pub use config::{
     ApiPrefix, Config, ListenAddress, ListenError, ListenHost, OtlpGrpcConfig, OtlpHttpConfig, PrefixError, QueryConfig,
 };
+pub use deletions::{DeletionError, Deletions};
 pub use error::Error;
 pub use overrides::{OverridesError, Settings, UserOverrides};
 pub use server::{Addresses, Servers};
@@ -82,6 +85,8 @@ pub struct Edge {
     generator: Option<Arc<Generator>>,
     /// Settings that tenants make for themselves, if they may.
     user_overrides: Option<Arc<dyn UserOverrides>>,
+    /// What deletes traces, if it may be asked to.
+    deletions: Option<Arc<dyn Deletions>>,
     telemetry: Telemetry,
     /// All metrics of the process, for `/metrics`.
     registry: Arc<Registry>,
@@ -111,13 +116,14 @@ impl Edge {
         let pushes = Semaphore::new(config.max_concurrent_pushes);
         let bodies = otlp::body::room(config.max_bytes_of_bodies);
         let outstanding = Outstanding::default();
-        let (generator, user_overrides) = (None, None);
+        let (generator, user_overrides, deletions) = (None, None, None);
         Self {
             config,
             ingester,
             querier,
             generator,
             user_overrides,
+            deletions,
             telemetry,
             registry,
             config_text,
@@ -139,6 +145,12 @@ impl Edge {
     #[must_use]
     pub fn with_user_overrides(self, overrides: Arc<dyn UserOverrides>) -> Self {
         Self { user_overrides: Some(overrides), ..self }
+    }
+
+    /// Lets traces be deleted.
+    #[must_use]
+    pub fn with_deletions(self, deletions: Arc<dyn Deletions>) -> Self {
+        Self { deletions: Some(deletions), ..self }
     }
 
     /// What tenants may ask: where one alone may less, all together may less.

@@ -51,7 +51,7 @@ use self::reply::{Format, QueryError, Reply};
 use crate::request_span::{self, traced};
 use crate::status::{self, method_label};
 use crate::tenant::TenantError;
-use crate::{Edge, QueryConfig, generated, grpc, overrides, tenant, ui};
+use crate::{Edge, QueryConfig, deletions, generated, grpc, overrides, tenant, ui};
 
 /// A path, its label in `tempo_request_duration_seconds`, and who answers.
 struct Route {
@@ -76,6 +76,7 @@ fn routes(prefix: &str) -> Vec<Route> {
         api("/api/metrics/query_range", "api_metrics_query_range", query(metrics::range)),
         api("/api/metrics/query", "api_metrics_query", query(metrics::instant)),
         api("/api/overrides", "api_overrides", overrides::route()),
+        api("/api/deletions", "api_deletions", deletions::route()),
         api("/api/echo", "api_echo", any(status::echo)),
         api("/api/status/buildinfo", "api_status_buildinfo", get(status::buildinfo)),
         root("/", "root", get(ui::from_root)),

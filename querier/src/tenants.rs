@@ -4,7 +4,7 @@
 //! once. Blocks list what older ones of their own tenant have too, and know nothing of other tenants. So only the tenant
 //! with the most bytes at rest is believed about that; the traces of the others are compared by hash, like live ones.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -58,6 +58,10 @@ impl Source for AmongTenants {
 
     fn size_bytes(&self) -> u64 {
         self.0.size_bytes()
+    }
+
+    fn deleted_traces(&self) -> Option<&Arc<HashSet<TraceId>>> {
+        self.0.deleted_traces()
     }
 
     async fn dimensions(&self) -> Result<Arc<Dimensions>, storage::Error> {

@@ -367,6 +367,14 @@ fn whole_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Er
     Err(serde::de::Error::custom(format!("{number} is no number of bytes")))
 }
 
+/// `deletion`: traces that are deleted before their time. Of mosso alone.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Deletion {
+    /// Whether `/api/deletions` is there. Who may ask is decided in front of the port: everybody who may read may delete.
+    pub enabled: bool,
+}
+
 /// `query_frontend.trace_by_id`
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]

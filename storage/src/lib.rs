@@ -16,6 +16,7 @@ pub mod config;
 pub mod continued;
 pub mod cpu;
 pub mod damage;
+pub mod deletion;
 pub mod durable;
 pub mod error;
 mod exact;

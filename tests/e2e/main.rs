@@ -4,6 +4,7 @@
 mod conformance_suite;
 mod copies;
 mod damage;
+mod deletion;
 mod dependencies;
 mod disk_full;
 mod durability;

@@ -67,6 +67,7 @@ const WALK: &[(&str, &[&str])] = &[
     ),
     ("/metrics/generated", &["/metrics/generated"]),
     ("/api/overrides", &["/api/overrides"]),
+    ("/api/deletions", &["/api/deletions"]),
     ("/api/echo", &["/api/echo"]),
     ("/api/status/buildinfo", &["/api/status/buildinfo"]),
     ("/", &["/"]),
@@ -158,7 +159,7 @@ fn has(answer: &Answer, word: &str) -> bool {
 }
 
 /// Routes that are about one tenant alone.
-const OF_ONE: &[&str] = &["/metrics/generated", "/api/overrides"];
+const OF_ONE: &[&str] = &["/metrics/generated", "/api/overrides", "/api/deletions"];
 
 /// All that can be asked, in the name of a tenant.
 async fn walk(test_edge: &TestEdge, tenant: &str) -> BTreeMap<String, Answer> {

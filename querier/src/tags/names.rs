@@ -9,6 +9,7 @@ use futures::FutureExt;
 use model::Scope;
 use spans::schema::{AttributeColumn, column};
 use storage::source::{Projection, Source};
+use traceql::TagFilter;
 
 use super::{Selected, TagScan, filter_of, max_bytes};
 use crate::answer::TagNames;
@@ -62,7 +63,7 @@ pub(crate) async fn tag_names(
         *names = std::mem::take(names).into_iter().take(request.limit.unwrap_or(usize::MAX)).collect();
     }
     found.retain(|_, names| !names.is_empty());
-    if scan.filter.is_some() {
+    if filter != TagFilter::All {
         // Tempo lists its columns for well-known attributes here, so that these scopes are never missing
         let has_columns = |scope: &Scope| matches!(scope, Scope::Span | Scope::Resource);
         scopes.into_iter().filter(has_columns).for_each(|scope| _ = found.entry(scope).or_default());
