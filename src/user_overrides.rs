@@ -78,8 +78,7 @@ impl UserOverrides {
         let settings: Value = serde_json::from_slice(json).map_err(invalid)?;
         keys::check(&settings).map_err(OverridesError::Invalid)?;
         let config = self.config.generator_of_tenant(tenant, &self.merged(tenant, &settings)?).map_err(invalid)?;
-        let mut check = generator::Config::default();
-        check.default = config.clone();
+        let check = generator::Config { default: config.clone(), ..generator::Config::default() };
         check.check().map_err(invalid)?;
         Ok((settings, config))
     }

@@ -163,7 +163,8 @@ impl Compactor {
     /// written anew by itself, however large it is.
     async fn redaction(&mut self, tenant: &TenantId) -> Result<Option<Job>, Error> {
         let known = self.manifests.snapshot(tenant).unwrap_or_default();
-        if known.tombstones.is_empty() {
+        let is_looked_through = known.blocks.iter().all(|block| block.redacted_through >= known.last_tombstone);
+        if known.tombstones.is_empty() || is_looked_through && known.spent_tombstones(unix_nanos()).is_empty() {
             return Ok(None);
         }
         let manifest = self.manifests.refresh(tenant).await?;
