@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use api::{Addresses, Edge, Servers};
-use generator::Generator;
-use generator::remote_write::RemoteWrite;
-use ingester::{Feed, Ingester};
+use ingester::Ingester;
 use model::limits::TenantLimits;
 use object_store::ObjectStore;
 use prometheus_client::registry::Registry;
@@ -24,15 +22,15 @@ use storage::paths::DataDir;
 use storage::retention::Retention;
 use storage::trace_mapper::TraceMapper;
 use storage::view::LocalViews;
-use storage::wal::Log;
+use storage::wal::{LocalFiles, Log};
 use storage::{Telemetry, manifest, objects};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, Generated};
+use crate::config::Config;
 use crate::deletion::Deletions;
-use crate::generating::{self, Counting, now_nanos};
-use crate::reload::LimitReloader;
+use crate::generating::{self, Generating};
+use crate::reload::{LimitReloader, ListenerReloader};
 use crate::tasks::Tasks;
 use crate::user_overrides::UserOverrides;
 
@@ -77,6 +75,7 @@ impl App {
         let servers = Servers::bind(&config.api()).await?;
         let dir = config.storage.trace.data_dir(&config.data_dir);
         let lock = DataDirLock::acquire(&dir)?;
+        storage::telemetry::register_disk(&mut registry, dir.wal_dir());
         let telemetry = Telemetry::register(&mut registry);
         let (objects, manifests) = open_store(&config.storage.trace, &dir, telemetry.clone())
             .await
@@ -96,15 +95,11 @@ impl App {
         let log = Log::open(dir.wal_dir())?;
         let limits = Arc::new(TenantLimits::new(config.tenant_limits()?));
         let limit_reloader = LimitReloader::new(config.clone(), limits.clone(), &mut registry);
-        let Generated { config: generated, remote_write } = config.generator()?;
-        let generator = Arc::new(Generator::new(generated, generating::instance(), now_nanos(), &mut registry)?);
         let has_user_overrides = config.overrides.user_configurable_overrides.enabled;
-        let is_generating = generator.config().is_on() || has_user_overrides;
-        let remote_write = is_generating
-            .then(|| RemoteWrite::open(&remote_write, &config.generator_dir(), &mut registry))
-            .transpose()
-            .context("open the queues of series that are sent")?;
-        let (feed, live_spans) = is_generating.then(|| Feed::new(generator.config().collection_interval)).unzip();
+        let (files, folder) = (Arc::new(LocalFiles::default()), config.generator_dir());
+        let generated = config.generator()?.within(memory.parts.generator);
+        let Generating { generator, feed, counting, senders } =
+            generating::open(generated, has_user_overrides, &folder, files, &log.0, background.clone(), &mut registry)?;
         let ingester =
             Ingester::open_feeding(config.ingester(), log, storage, limits.clone(), feed, &mut registry).await?;
         let retention = Retention::new(manifests.clone(), limits.clone(), telemetry.clone());
@@ -159,7 +154,7 @@ impl App {
         let registry = Arc::new(registry);
         let edge =
             Edge::new(config.api(), ingester.clone(), querier, limits, edge_telemetry, registry, config.to_yaml())
-                .generating(generator.clone());
+                .generating(generator);
         let edge = match deletions {
             Some(deletions) => edge.with_deletions(Arc::new(deletions)),
             None => edge,
@@ -170,6 +165,7 @@ impl App {
         });
 
         let addresses = servers.addresses()?;
+        let listener_reloader = ListenerReloader::new(servers.files());
         let stop_serving = CancellationToken::new();
         let (mut serving, mut upkeep, mut compaction) = (Tasks::default(), Tasks::default(), Tasks::default());
         serving.spawn("server", servers.serve(edge, stop_serving.clone()));
@@ -177,16 +173,16 @@ impl App {
         upkeep.spawn("trace mapper", trace_mapper.run());
         upkeep.spawn("retention", retention.run());
         upkeep.spawn("limit reloader", limit_reloader.run());
+        upkeep.spawn("listener reloader", listener_reloader.run());
         upkeep.spawn("collector", collector.run());
         if let Some(overrides) = user_overrides {
             upkeep.spawn("settings of tenants", overrides.run());
         }
         let mut generating = Tasks::default();
-        if let Some((live_spans, (remote_write, senders))) = live_spans.zip(remote_write) {
-            let counting = Counting { generator, remote_write: Arc::new(remote_write), cpu: background.clone() };
-            generating.spawn("metrics generator", counting.run(live_spans));
-            senders.into_iter().for_each(|sender| upkeep.spawn("remote write", sender.run()));
+        if let Some((counting, fed)) = counting {
+            generating.spawn("metrics generator", counting.run(fed));
         }
+        senders.into_iter().for_each(|sender| upkeep.spawn("remote write", sender.run()));
         let (stop_compaction, running) = watch::channel(false);
         compaction.spawn("compactor", compactor.run(running));
         Ok(Self {

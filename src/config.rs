@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! sources.rs   file → environment.rs → tree (yaml.rs) → flags.rs → moved.rs → types (sections.rs and below) → checked
+//! receivers.rs   what else than OTLP is received
 //! tempo_keys.rs   which keys Tempo has          not_applied.rs   why some change nothing
 //! reference.rs    which keys are read here
 //! ```
@@ -17,10 +18,13 @@ pub mod flags;
 mod moved;
 mod yaml;
 
+mod access;
 mod generator;
 mod memory;
 mod overrides;
+mod receivers;
 mod sections;
+mod tls;
 
 pub mod not_applied;
 pub mod reference;
@@ -40,12 +44,16 @@ use serde_json::{Map, Value};
 use storage::config::GoDuration;
 
 use self::overrides::OfAll;
+use self::receivers::Jaeger;
+use self::tls::ServerTls;
 use self::yaml::Parsed;
 
+pub use access::Authentication;
 pub use generator::{GeneratorLimits, MetricsGenerator};
 pub use memory::Memory;
 pub use moved::our_name;
 pub use overrides::{Generated, Overrides};
+pub use receivers::Receivers;
 pub use sections::{
     Compaction, Compactor, Deletion, Distributor, IngesterSection, LogFormat, LogLevel, QuerierSection, QueryFrontend,
     Server,
@@ -86,6 +94,7 @@ pub struct Config {
     /// Put before `/api`, for a reverse proxy.
     pub http_api_prefix: ApiPrefix,
     pub server: Server,
+    pub authentication: Authentication,
     pub distributor: Distributor,
     pub ingester: IngesterSection,
     pub compactor: Compactor,
@@ -125,6 +134,7 @@ impl Default for Config {
             multitenancy_enabled: false,
             http_api_prefix: ApiPrefix::default(),
             server: Server::default(),
+            authentication: Authentication::default(),
             distributor: Distributor::default(),
             ingester: IngesterSection::default(),
             compactor: Compactor::default(),
@@ -178,7 +188,10 @@ impl Config {
             .map(|name| format!("the variable {name} is not set and has no default, so nothing stands in its place"));
         let target = (self.target != "all")
             .then(|| format!("target {:?} is no part of its own here: this process runs all parts", self.target));
-        missing.chain(target).collect()
+        let packets = (self.multitenancy_enabled && self.distributor.receivers.has_packets()).then(|| {
+            "Jaeger's UDP packets cannot name a tenant: with multitenancy_enabled, all of them are dropped".to_owned()
+        });
+        missing.chain(target).chain(packets).collect()
     }
 
     /// Whether a process can be started with these values; gives the keys that the file with the limits of tenants has
@@ -199,6 +212,21 @@ impl Config {
         ensure(
             otlp.grpc.as_ref().is_none_or(|grpc| GRPC_MESSAGE_MIB.contains(&grpc.max_recv_msg_size_mib)),
             "distributor.receivers.otlp.protocols.grpc.max_recv_msg_size_mib",
+            message_mib.clone(),
+        )?;
+        let jaeger = self.distributor.receivers.jaeger.as_ref();
+        ensure(
+            jaeger.is_none_or(Jaeger::names_a_protocol),
+            "distributor.receivers.jaeger",
+            "names no protocol; write grpc, thrift_http, thrift_compact or thrift_binary in `protocols`".into(),
+        )?;
+        if let Some((key, reason)) = jaeger.and_then(Jaeger::problem_of_packets) {
+            return Err(Unusable { key, reason });
+        }
+        let jaeger_grpc = jaeger.and_then(|jaeger| jaeger.protocols.grpc.as_ref());
+        ensure(
+            jaeger_grpc.is_none_or(|grpc| GRPC_MESSAGE_MIB.contains(&grpc.max_recv_msg_size_mib)),
+            "distributor.receivers.jaeger.protocols.grpc.max_recv_msg_size_mib",
             message_mib,
         )?;
         storage::objects::check(&self.storage.trace)
@@ -228,6 +256,9 @@ impl Config {
             Ok(generated.config.check()?)
         });
         generator.map_err(|error| Unusable { key: "metrics_generator", reason: format!("{error:#}") })?;
+        let api = self.secured_api()?;
+        let files = api::ListenerFiles::load(&api);
+        files.map_err(|error| Unusable { key: key_of(&error), reason: error.to_string() })?;
         let loaded = self.overrides.load(&self.of_all_tenants(), self.expand_env);
         loaded
             .map(|loaded| loaded.ignored)
@@ -268,6 +299,38 @@ impl Config {
 
     /// Settings of the edge.
     pub fn api(&self) -> api::Config {
+        // what is wrong in them has been said when the file was read
+        self.secured_api().unwrap_or_default()
+    }
+
+    fn secured_api(&self) -> Result<api::Config, Unusable> {
+        let otlp = &self.distributor.receivers.otlp.protocols;
+        let unusable = |key| move |reason| Unusable { key, reason };
+        let mut api = self.open_api();
+        let Server { tls_min_version, tls_cipher_suites, http_tls_config, grpc_tls_config, cors, .. } = &self.server;
+        let shares_port = *grpc_tls_config == ServerTls::default() || grpc_tls_config == http_tls_config;
+        if !shares_port {
+            let reason =
+                "gRPC shares the port of HTTP: write the same in http_tls_config, or leave this out".to_owned();
+            return Err(Unusable { key: "server.grpc_tls_config", reason });
+        }
+        api.http_tls =
+            http_tls_config.to_api(*tls_min_version, tls_cipher_suites).map_err(unusable("server.http_tls_config"))?;
+        api.http_cors = cors.to_api();
+        if let (Some(api), Some(grpc)) = (&mut api.otlp_grpc, &otlp.grpc) {
+            api.tls = grpc.tls.to_api().map_err(unusable("distributor.receivers.otlp.protocols.grpc.tls"))?;
+        }
+        if let (Some(api), Some(http)) = (&mut api.otlp_http, &otlp.http) {
+            api.tls = http.tls.to_api().map_err(unusable("distributor.receivers.otlp.protocols.http.tls"))?;
+            api.cors = http.cors.to_api();
+        }
+        api.authentication =
+            self.authentication.to_api(self.multitenancy_enabled).map_err(unusable("authentication"))?;
+        Ok(api)
+    }
+
+    /// Without what protects it.
+    fn open_api(&self) -> api::Config {
         let otlp = &self.distributor.receivers.otlp.protocols;
         let (search, metrics) = (&self.query_frontend.search, &self.query_frontend.metrics);
         let defaults = api::Config::default();
@@ -277,11 +340,15 @@ impl Config {
             otlp_grpc: otlp.grpc.as_ref().map(|grpc| api::OtlpGrpcConfig {
                 endpoint: grpc.endpoint.clone(),
                 max_recv_msg_size_mib: grpc.max_recv_msg_size_mib,
+                tls: None,
             }),
             otlp_http: otlp.http.as_ref().map(|http| api::OtlpHttpConfig {
                 endpoint: http.endpoint.clone(),
                 max_request_body_size: http.max_request_body_size,
+                ..api::OtlpHttpConfig::default()
             }),
+            jaeger: self.distributor.receivers.jaeger(),
+            zipkin: self.distributor.receivers.zipkin(),
             multitenancy_enabled: self.multitenancy_enabled,
             retry_after_seconds: self.distributor.retry_after_on_resource_exhausted.as_secs(),
             drain_timeout_seconds: crate::app::DRAIN_TIMEOUT.as_secs(),
@@ -298,6 +365,7 @@ impl Config {
                 max_outstanding_per_tenant: self.query_frontend.max_outstanding_per_tenant,
                 multi_tenant_queries_enabled: self.query_frontend.multi_tenant_queries_enabled,
                 max_query_bytes: self.query_frontend.max_query_expression_size_bytes,
+                mcp_enabled: self.query_frontend.mcp_server.enabled,
                 ..defaults.query
             },
             ..defaults
@@ -416,6 +484,18 @@ impl Config {
             max_block_duration: self.ingester.max_block_duration.get(),
             ..defaults
         }
+    }
+}
+
+/// The section that names the file which cannot be used.
+fn key_of(error: &api::Error) -> &'static str {
+    match error {
+        api::Error::Tls { listener: api::Listener::Http, .. } => "server.http_tls_config",
+        api::Error::Tls { listener: api::Listener::OtlpGrpc, .. } => "distributor.receivers.otlp.protocols.grpc.tls",
+        api::Error::Tls { listener: api::Listener::OtlpHttp, .. } => "distributor.receivers.otlp.protocols.http.tls",
+        api::Error::Tls { .. } => "distributor.receivers",
+        api::Error::Credentials(_) => "authentication",
+        api::Error::Cors(_) | api::Error::Listen { .. } => "server",
     }
 }
 

@@ -18,6 +18,10 @@ pub(crate) async fn show(State(edge): State<Arc<Edge>>, headers: HeaderMap) -> R
         Err(error @ TenantError::Missing) => return plain_error(StatusCode::UNAUTHORIZED, &error.to_string()),
         Err(error) => return plain_error(StatusCode::BAD_REQUEST, &error.to_string()),
     };
+    if edge.generator.as_ref().is_some_and(|generator| !generator.is_caught_up()) {
+        let reason = "spans that the log holds are being counted, ask again soon";
+        return plain_error(StatusCode::SERVICE_UNAVAILABLE, reason);
+    }
     let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
     let (format, content_type) = if accept.contains("application/openmetrics-text") {
         (Format::OpenMetrics, "application/openmetrics-text; version=1.0.0; charset=utf-8")

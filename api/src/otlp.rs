@@ -5,15 +5,17 @@
 //! http.rs  4318: body.rs → encoding.rs ┬ protobuf ┤→ push → Ok, or a Refusal (refusal.rs) in the words of the transport
 //!                                      └ json.rs ─┘
 //! ```
+//!
+//! Other receivers come this way too, with a translation of their own: `jaeger.rs`, `zipkin.rs`.
 
 pub(crate) mod grpc;
 pub(crate) mod http;
 
 pub(crate) mod body;
 pub(crate) mod encoding;
-mod json;
+pub(crate) mod json;
 
-mod refusal;
+pub(crate) mod refusal;
 
 use std::time::Duration;
 
@@ -28,6 +30,7 @@ use tonic::Code;
 use tracing::{Instrument, debug, info_span};
 
 use crate::otlp::refusal::Refusal;
+use crate::telemetry::Receiver;
 use crate::{Edge, tenant};
 
 /// An `ExportTraceServiceResponse` whose `partial_success` is present and empty, as Tempo sends it.
@@ -58,8 +61,12 @@ fn json_response(accepted: &Accepted) -> String {
 /// How long a request waits for its turn before it is refused.
 const TURN_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Requests up to this size are unpacked and translated where they arrive; larger ones would hold up others on the same
+/// thread.
+const INLINE_BYTES: usize = 64 << 10;
+
 /// What must hold before a body is worth reading: a ready process and a tenant.
-fn admit(edge: &Edge, headers: &HeaderMap) -> Result<TenantId, Refusal> {
+pub(crate) fn admit(edge: &Edge, headers: &HeaderMap) -> Result<TenantId, Refusal> {
     match edge.not_ready() {
         Some(reason) => Err(Refusal::new(Code::Unavailable, reason)),
         None => Ok(tenant::of(headers, edge.config.multitenancy_enabled)?),
@@ -67,7 +74,7 @@ fn admit(edge: &Edge, headers: &HeaderMap) -> Result<TenantId, Refusal> {
 }
 
 /// The turn of a request whose body is here.
-async fn turn(edge: &Edge) -> Result<SemaphorePermit<'_>, Refusal> {
+pub(crate) async fn turn(edge: &Edge) -> Result<SemaphorePermit<'_>, Refusal> {
     match tokio::time::timeout(TURN_TIMEOUT, edge.pushes.acquire()).await {
         Ok(Ok(turn)) => Ok(turn),
         Ok(Err(_closed)) => Err(Refusal::new(Code::Unavailable, "Application is stopping")),
@@ -75,19 +82,37 @@ async fn turn(edge: &Edge) -> Result<SemaphorePermit<'_>, Refusal> {
     }
 }
 
+/// Does work that takes as long as `bytes` are many.
+async fn off_thread(
+    bytes: usize,
+    work: impl FnOnce() -> Result<Bytes, Refusal> + Send + 'static,
+) -> Result<Bytes, Refusal> {
+    if bytes <= INLINE_BYTES {
+        return work();
+    }
+    let worked = tokio::task::spawn_blocking(work).await;
+    worked.unwrap_or_else(|_stopped| Err(Refusal::new(Code::Unavailable, "Application is stopping")))
+}
+
 /// Stores one request. When this returns `Ok`, its spans are durable, but for those that it says were left out.
-async fn push(edge: &Edge, transport: &'static str, tenant: &TenantId, request: Bytes) -> Result<Accepted, Refusal> {
+pub(crate) async fn push(
+    edge: &Edge,
+    receiver: Receiver,
+    tenant: &TenantId,
+    request: Bytes,
+) -> Result<Accepted, Refusal> {
+    let transport = receiver.transport;
     let span = info_span!("push", %tenant, transport, bytes = request.len());
     let pushed = edge.ingester.push(tenant, request.clone()).instrument(span).await;
     edge.telemetry.received(tenant, request.len(), pushed.as_ref().is_ok_and(|accepted| accepted.spans > 0));
     match pushed {
         Ok(accepted) => {
-            edge.telemetry.accepted(transport, accepted.spans);
+            edge.telemetry.accepted(receiver, accepted.spans);
             Ok(accepted)
         }
         Err(error) => {
             debug!(%tenant, transport, %error, "spans refused");
-            edge.telemetry.refused(transport, count_spans(request));
+            edge.telemetry.refused(receiver, count_spans(request));
             Err(Refusal::from(error).or_retry_after(edge.config.retry_after()))
         }
     }

@@ -4,6 +4,8 @@
 //! answer()   ready? → tenant → turn → handler, within the timeout → compress
 //!               params.rs  URL → request          trace.rs search.rs tags.rs metrics.rs  one per question
 //!               proto.rs   answer → message       json.rs llm.rs  message → JSON
+//! mcp.rs         the same questions as tools of a language model, and more
+//! service_graph.rs  who calls whom, of mosso's own
 //! diff.rs        two traces compared: the one question with a body
 //! streaming.rs   the same questions over gRPC: message → request, answer → messages (packets.rs)
 //! ```
@@ -11,8 +13,10 @@
 mod params;
 
 mod diff;
+mod mcp;
 mod metrics;
 mod search;
+mod service_graph;
 mod tags;
 mod trace;
 
@@ -51,7 +55,7 @@ use self::reply::{Format, QueryError, Reply};
 use crate::request_span::{self, traced};
 use crate::status::{self, method_label};
 use crate::tenant::TenantError;
-use crate::{Edge, QueryConfig, deletions, generated, grpc, overrides, tenant, ui};
+use crate::{Config, Edge, QueryConfig, deletions, generated, grpc, overrides, tenant, ui};
 
 /// A path, its label in `tempo_request_duration_seconds`, and who answers.
 struct Route {
@@ -61,10 +65,12 @@ struct Route {
 }
 
 /// The table of the HTTP port. Queries take any method and read the URL only, as in Tempo.
-fn routes(prefix: &str) -> Vec<Route> {
+fn routes(config: &Config) -> Vec<Route> {
+    let prefix = &config.http_api_prefix;
     let api = |path: &str, label, handler| Route { path: format!("{prefix}{path}"), label, handler };
     let root = |path: &str, label, handler| Route { path: path.to_owned(), label, handler };
-    vec![
+    let mcp = config.query.mcp_enabled.then(|| api(mcp::PATH, mcp::LABEL, mcp::route()));
+    let mut routes = vec![
         api("/api/traces/{id}", "api_traces_traceid", query(trace::v1)),
         api("/api/v2/traces/{id}", "api_v2_traces_traceid", query(trace::v2)),
         api("/api/v2/traces/diff", "api_v2_traces_diff", diff::route()),
@@ -77,6 +83,7 @@ fn routes(prefix: &str) -> Vec<Route> {
         api("/api/metrics/query", "api_metrics_query", query(metrics::instant)),
         api("/api/overrides", "api_overrides", overrides::route()),
         api("/api/deletions", "api_deletions", deletions::route()),
+        api("/api/service-graph", "api_service_graph", query(service_graph::service_graph)),
         api("/api/echo", "api_echo", any(status::echo)),
         api("/api/status/buildinfo", "api_status_buildinfo", get(status::buildinfo)),
         root("/", "root", get(ui::from_root)),
@@ -97,18 +104,20 @@ fn routes(prefix: &str) -> Vec<Route> {
         root("/status/runtime_config", "status_runtime_config", get(status::overrides::runtime_config)),
         root("/status/overrides", "status_overrides", get(status::overrides::list)),
         root("/status/overrides/{tenant}", "status_overrides_tenant", get(status::overrides::of_tenant)),
-    ]
+    ];
+    routes.extend(mcp);
+    routes
 }
 
 /// The paths of [`routes`], for `/status/endpoints`.
-pub(crate) fn route_paths(prefix: &str) -> impl Iterator<Item = String> {
-    routes(prefix).into_iter().map(|route| route.path)
+pub(crate) fn route_paths(config: &Config) -> impl Iterator<Item = String> {
+    routes(config).into_iter().map(|route| route.path)
 }
 
 /// Every route of the HTTP port; a request that speaks gRPC goes to the gRPC services.
 pub(crate) fn router(edge: Arc<Edge>) -> Router {
     let mut router = Router::new();
-    for Route { path, label, handler } in routes(&edge.config.http_api_prefix) {
+    for Route { path, label, handler } in routes(&edge.config) {
         router = router.route(&path, handler.layer(from_fn_with_state((edge.clone(), label), observe)));
     }
     router

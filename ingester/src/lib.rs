@@ -37,7 +37,7 @@ mod unavailable;
 
 pub use config::Config;
 pub use error::Error;
-pub use feed::Feed;
+pub use feed::{Barrier, Fed, Feed};
 pub use live::LiveSpans;
 pub use push::{Accepted, Ingester};
 pub use state::Readiness;

@@ -11,6 +11,7 @@ use storage::incarnation::Writer;
 use storage::view::{LiveRows, LiveTable};
 use storage::wal::{Log, MAX_PAYLOAD_BYTES, Recovery};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -19,7 +20,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::feed::Feed;
 use crate::flush::{Flusher, flush_queue};
-use crate::live::Live;
+use crate::live::{Live, LiveSpansGauge};
 use crate::rates::Rates;
 use crate::recover::Watermarks;
 use crate::screen::{Screened, screen};
@@ -69,7 +70,8 @@ impl Ingester {
         Self::open_feeding(config, log, storage, limits, None, registry).await
     }
 
-    /// As [`open`](Self::open); spans that are pushed go to `feed`, too, those that were read back from the log do not.
+    /// As [`open`](Self::open); spans that are pushed go to `feed`, too, and so do those that the log holds behind its
+    /// position. The log keeps what whoever counts them has not yet stored.
     ///
     /// # Errors
     /// Those of [`open`](Self::open).
@@ -83,7 +85,9 @@ impl Ingester {
     ) -> Result<Self, Error> {
         let cancel = CancellationToken::new();
         let (watermarks, unavailable) = Watermarks::load(storage.clone(), cancel.clone()).await?;
-        log.start_after(watermarks.newest()).map_err(Error::storage("open the write-ahead log"))?;
+        let counted = feed.as_ref().map(|feed| feed.counted);
+        let newest = counted.map_or(watermarks.newest(), |counted| counted.segment.max(watermarks.newest()));
+        log.start_after(newest).map_err(Error::storage("open the write-ahead log"))?;
 
         let (log_commands, log_receiver) = mpsc::channel(config.max_queued_requests);
         let state = Arc::new(State {
@@ -93,7 +97,7 @@ impl Ingester {
             rates: Rates::default(),
             traces: TraceLimits::default(),
             writer: storage.lineage.writer(),
-            live: Arc::new(Live::with_closing(feed.as_ref().map(|feed| feed.max_age))),
+            live: Arc::new(if feed.is_some() { Live::keeping_closed() } else { Live::default() }),
             feed,
             metrics: Metrics::register(registry),
             unavailable: Arc::new(Unavailable::new(unavailable)),
@@ -104,6 +108,7 @@ impl Ingester {
             cancel,
             tasks: TaskTracker::new(),
         });
+        registry.register_collector(Box::new(LiveSpansGauge(state.live.clone())));
         let (cpu, telemetry) = (storage.cpu.clone(), storage.telemetry.clone());
         let flusher = Flusher {
             live: state.live.clone(),
@@ -125,8 +130,12 @@ impl Ingester {
         state.spawn("sorter", sort::run(cpu, chunk_receiver));
 
         let apply_commands = apply::spawn(state.clone(), flush_queue.clone(), full_chunks);
-        log_writer::spawn(log, log_receiver, apply_commands, state.metrics.clone(), state.guard("log writer"));
+        let guard = state.guard("log writer");
+        log_writer::spawn(log, log_receiver, apply_commands, counted, state.metrics.clone(), guard);
         state.spawn("cutter", cut_by_age(state.clone()));
+        if let Some(feed) = &state.feed {
+            state.spawn("marker", mark_periodically(state.clone(), feed.period));
+        }
         recover::spawn(&state, recovery, watermarks, flush_queue, telemetry);
         Ok(Self { state })
     }
@@ -232,11 +241,6 @@ impl Ingester {
         if tokio::time::timeout(CLOSE_TIMEOUT, close).await.is_err() {
             tracing::warn!(timeout = ?CLOSE_TIMEOUT, "the write-ahead log is still busy, stopping without it");
         }
-        if let Some(feed) = &self.state.feed {
-            self.state.live.close_due(true);
-            feed.send(|| self.state.live.take_closed()).await;
-            feed.end();
-        }
     }
 }
 
@@ -262,9 +266,17 @@ async fn cut_by_age(state: Arc<State>) {
     loop {
         ticks.tick().await;
         state.request_cut_if_due();
-        if let Some(feed) = state.feed.as_ref().filter(|_| state.check_ready().is_ok()) {
-            state.live.close_due(false);
-            feed.send(|| state.live.take_closed()).await;
+    }
+}
+
+/// Has whoever counts spans get all there are, and hear how far the log is.
+async fn mark_periodically(state: Arc<State>, period: Duration) {
+    let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + period, period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if state.check_ready().is_ok() {
+            _ = state.log.send(LogCommand::Mark).await;
         }
     }
 }

@@ -70,7 +70,7 @@ impl State {
     /// Hands closed chunks on to whoever counts spans.
     pub(crate) fn feed(&self) {
         if let Some(feed) = &self.feed {
-            feed.blocking_send(|| self.live.take_closed());
+            feed.send(self.live.take_closed());
         }
     }
 

@@ -12,6 +12,7 @@
 //! - **span set**: spans of one trace that a query keeps together.
 
 pub mod attribute;
+pub mod critical_path;
 pub mod error_kind;
 pub mod id;
 pub mod known_tenants;

@@ -209,6 +209,15 @@ pub struct Exemplar {
     pub labels: Vec<(String, Value)>,
 }
 
+/// What was made of whole traces.
+#[derive(Debug, Clone)]
+pub struct SummaryAnswer<T> {
+    pub summary: T,
+    pub metrics: QueryMetrics,
+    /// Why the answer is not whole.
+    pub partial: Option<String>,
+}
+
 /// Names of tags by scope, sorted; a scope without names is left out, unless it is the one that was asked for.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct TagNames {
@@ -262,6 +271,12 @@ impl Answer for SearchAnswer {
 impl Answer for MetricsAnswer {
     fn results(&self) -> usize {
         self.series.len()
+    }
+}
+
+impl<T> Answer for SummaryAnswer<T> {
+    fn results(&self) -> usize {
+        1
     }
 }
 

@@ -4,7 +4,8 @@
 //! parse → check → plan → prune → scan → evaluate → combine → answer
 //! ```
 //!
-//! Each question has a file that shows its path on one screen: `search`, `metrics`, `trace_by_id`, `tags`. From the bottom:
+//! Each question has a file that shows its path on one screen: `search`, `metrics`, `trace_by_id`, `tags`, and `summary` for
+//! what others make of whole traces. From the bottom:
 //!
 //! - `request`, `answer`, `intervals`: what is asked and what is said, as data;
 //! - `eval`: TraceQL over span batches, column by column; `series`: the numbers that metrics make; `shown`: the values that
@@ -30,6 +31,7 @@ pub mod explain;
 mod legacy;
 mod metrics;
 mod search;
+mod summary;
 mod tags;
 mod trace_by_id;
 
@@ -54,9 +56,13 @@ mod slow;
 mod testing;
 
 pub use crate::intervals::Intervals;
+pub use arrow::buffer::BooleanBuffer as Matches;
 pub use config::Config;
-pub use error::Error;
+pub use error::{Error, SummarizeError};
 #[cfg(feature = "testing")]
 pub use metrics::aggregation;
 pub use objectives::{Objective, Objectives};
 pub use querier::Querier;
+pub use spans::SpanTable;
+pub use storage::source::Projection;
+pub use summary::Summarize;

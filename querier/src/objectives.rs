@@ -35,7 +35,7 @@ impl Objectives {
             Operation::Traces => Objective { bytes_per_second: 0, ..self.traces },
             Operation::Search => self.search,
             Operation::Metadata => self.metadata,
-            Operation::Metrics => self.metrics,
+            Operation::Metrics | Operation::ServiceGraph => self.metrics,
         }
     }
 }

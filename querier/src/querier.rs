@@ -11,7 +11,7 @@ use storage::view::Views;
 use tokio::sync::watch;
 use tracing::Instrument;
 
-use crate::answer::{Answer, MetricsAnswer, SearchAnswer, TagNames, TagValues, TraceAnswer};
+use crate::answer::{Answer, MetricsAnswer, SearchAnswer, SummaryAnswer, TagNames, TagValues, TraceAnswer};
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::engine::budget::{Budget, Shares};
@@ -19,7 +19,8 @@ use crate::engine::split_cache::split_cache;
 use crate::error::Error;
 use crate::metrics::{PartialCache, partial_cache};
 use crate::query_log::{QueryGuard, QueryLog};
-use crate::request::{MetricsRequest, SearchRequest, SpanSubset, TagNamesRequest, TagValuesRequest};
+use crate::request::{MetricsRequest, SearchRequest, SpanSubset, SummaryRequest, TagNamesRequest, TagValuesRequest};
+use crate::summary::{self, Summarize};
 use crate::tags::{ValuesCache, values_cache};
 use crate::telemetry::Telemetry;
 use crate::{metrics, search, tags, tenants, trace_by_id};
@@ -136,6 +137,20 @@ impl Querier {
                 .await
         };
         self.ask(QueryLog::metrics(tenants, &request), answer).await
+    }
+
+    /// What `summarize` makes of the traces of a range, each as a whole.
+    pub async fn summarize<S: Summarize>(
+        &self,
+        tenants: impl Into<Tenants>,
+        request: SummaryRequest,
+        summarize: Arc<S>,
+    ) -> Result<SummaryAnswer<S::Summary>, Error> {
+        let tenants = &tenants.into();
+        let answer = async |budget| {
+            summary::summarize(&self.inner.engine, budget, self.sources(tenants).await?, &request, &summarize).await
+        };
+        self.ask(QueryLog::summary(tenants, &request), answer).await
     }
 
     /// Names of tags by scope.

@@ -13,7 +13,8 @@ use crate::engine::budget::Budget;
 use crate::error::Error;
 use crate::objectives::{Ending, Objective};
 use crate::request::{
-    MetricsRequest, SearchFilter, SearchRequest, SpanSubset, Tag, TagNamesRequest, TagScope, TagValuesRequest,
+    MetricsRequest, SearchFilter, SearchRequest, SpanSubset, SummaryRequest, Tag, TagNamesRequest, TagScope,
+    TagValuesRequest,
 };
 use crate::telemetry::{Operation, Telemetry};
 
@@ -53,6 +54,10 @@ impl QueryLog {
 
     pub fn metrics(tenants: &Tenants, request: &MetricsRequest) -> Self {
         Self::new(Operation::Metrics, tenants, request.query.to_string(), request.intervals.time_range())
+    }
+
+    pub fn summary(tenants: &Tenants, request: &SummaryRequest) -> Self {
+        Self::new(Operation::ServiceGraph, tenants, request.query.clone(), request.range)
     }
 
     pub fn tag_names(tenants: &Tenants, request: &TagNamesRequest) -> Self {

@@ -21,6 +21,7 @@ pub(crate) enum Operation {
     Search,
     Metadata,
     Metrics,
+    ServiceGraph,
 }
 
 impl Operation {
@@ -30,6 +31,7 @@ impl Operation {
             Self::Search => "search",
             Self::Metadata => "metadata",
             Self::Metrics => "metrics",
+            Self::ServiceGraph => "service_graph",
         }
     }
 }

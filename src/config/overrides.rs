@@ -231,6 +231,14 @@ pub struct Generated {
     pub remote_write: RemoteWriteConfig,
 }
 
+impl Generated {
+    /// With so much memory for what is counted.
+    pub(crate) fn within(mut self, bytes: u64) -> Self {
+        self.config.memory_bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        self
+    }
+}
+
 impl Overrides {
     /// The limits of all tenants. Reads the file.
     ///
@@ -281,6 +289,7 @@ impl Overrides {
             default: of(TenantId::single().as_str(), &self.defaults)?,
             per_tenant: HashMap::new(),
             collection_interval: section.registry.collection_interval.get(),
+            memory_bytes: generator::DEFAULT_MEMORY_BYTES,
         };
         if let Some(path) = &self.per_tenant_override_config {
             let file = read(path, expand_env)?;

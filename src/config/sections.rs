@@ -9,11 +9,15 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use storage::config::GoDuration;
 
+use super::access::Cors;
+use super::receivers::Receivers;
+use super::tls::{ReceiverTls, ServerTls, TlsVersion};
+
 /// `server`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Server {
-    /// Where the HTTP API listens. Loopback unless told otherwise: there is no authentication.
+    /// Where the HTTP API listens. Loopback unless told otherwise: without `authentication` whoever reaches it may ask.
     pub http_listen_address: ListenHost,
     /// Port of the HTTP API, which gRPC shares.
     pub http_listen_port: u16,
@@ -21,6 +25,15 @@ pub struct Server {
     pub log_level: LogLevel,
     /// How a line of the log is written.
     pub log_format: LogFormat,
+    /// Least version of TLS: VersionTLS12, the default, or VersionTLS13.
+    pub tls_min_version: TlsVersion,
+    /// Cipher suites of TLS 1.2, by their names in the standard, parted by commas. Empty: all that are safe.
+    pub tls_cipher_suites: String,
+    pub http_tls_config: ServerTls,
+    /// As `http_tls_config`, if it is set at all: gRPC shares the port.
+    pub grpc_tls_config: ServerTls,
+    /// Pages of other origins that may ask the API.
+    pub cors: Cors,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -81,6 +94,11 @@ impl Default for Server {
             http_listen_port: 3200,
             log_level: LogLevel::default(),
             log_format: LogFormat::default(),
+            tls_min_version: TlsVersion::default(),
+            tls_cipher_suites: String::new(),
+            http_tls_config: ServerTls::default(),
+            grpc_tls_config: ServerTls::default(),
+            cors: Cors::default(),
         }
     }
 }
@@ -107,12 +125,6 @@ impl Default for Distributor {
             max_attribute_bytes: 0,
         }
     }
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Receivers {
-    pub otlp: Otlp,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -178,11 +190,16 @@ pub struct GrpcReceiver {
     pub endpoint: ListenAddress,
     /// Largest request, in MiB, after decompression (Tempo's default).
     pub max_recv_msg_size_mib: usize,
+    pub tls: ReceiverTls,
 }
 
 impl Default for GrpcReceiver {
     fn default() -> Self {
-        Self { endpoint: ListenAddress::new(ListenHost::loopback(), 4317), max_recv_msg_size_mib: 4 }
+        Self {
+            endpoint: ListenAddress::new(ListenHost::loopback(), 4317),
+            max_recv_msg_size_mib: 4,
+            tls: ReceiverTls::default(),
+        }
     }
 }
 
@@ -193,11 +210,19 @@ pub struct HttpReceiver {
     pub endpoint: ListenAddress,
     /// Largest body, in bytes, after decompression (Tempo's default).
     pub max_request_body_size: usize,
+    pub tls: ReceiverTls,
+    /// Pages of other origins that may send.
+    pub cors: Cors,
 }
 
 impl Default for HttpReceiver {
     fn default() -> Self {
-        Self { endpoint: ListenAddress::new(ListenHost::loopback(), 4318), max_request_body_size: 20 << 20 }
+        Self {
+            endpoint: ListenAddress::new(ListenHost::loopback(), 4318),
+            max_request_body_size: 20 << 20,
+            tls: ReceiverTls::default(),
+            cors: Cors::default(),
+        }
     }
 }
 
@@ -337,6 +362,7 @@ pub struct QueryFrontend {
     pub max_query_expression_size_bytes: usize,
     pub search: FrontendSearch,
     pub metrics: FrontendMetrics,
+    pub mcp_server: McpServer,
     pub trace_by_id: FrontendTraceById,
 }
 
@@ -371,7 +397,8 @@ fn whole_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Er
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Deletion {
-    /// Whether `/api/deletions` is there. Who may ask is decided in front of the port: everybody who may read may delete.
+    /// Whether `/api/deletions` is there. With `authentication` a credential needs `admin` to delete; without it
+    /// everybody who may read may delete.
     pub enabled: bool,
 }
 
@@ -395,8 +422,17 @@ impl Default for QueryFrontend {
             search: FrontendSearch::default(),
             metrics: FrontendMetrics::default(),
             trace_by_id: FrontendTraceById::default(),
+            mcp_server: McpServer::default(),
         }
     }
+}
+
+/// `query_frontend.mcp_server`: whether language models may ask.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct McpServer {
+    /// Serve the Model Context Protocol at `/api/mcp`. What spans hold may then reach the provider of a model.
+    pub enabled: bool,
 }
 
 /// `query_frontend.metrics`: what a client may ask of a metrics query.

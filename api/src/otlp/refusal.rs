@@ -11,6 +11,7 @@ use tonic::Code;
 
 use crate::error::{grpc_code, otlp_http_status};
 use crate::otlp::http::Form;
+use crate::status::plain_error;
 use crate::tenant::{self, TenantError};
 
 pub(super) const RETRY_INFO: &str = "type.googleapis.com/google.rpc.RetryInfo";
@@ -76,10 +77,29 @@ impl Refusal {
         };
         let headers = [(header::CONTENT_TYPE, form.media_type())];
         let mut response = (self.http_status(), headers, body).into_response();
+        self.say_when(&mut response);
+        response
+    }
+
+    /// For clients that know no form of errors.
+    pub(crate) fn to_text(&self) -> Response {
+        let mut response = plain_error(self.http_status(), &self.message);
+        self.say_when(&mut response);
+        response
+    }
+
+    fn say_when(&self, response: &mut Response) {
         if let Some(delay) = self.retry_after() {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(delay)));
         }
-        response
+    }
+
+    pub(crate) fn code(&self) -> Code {
+        self.code
+    }
+
+    pub(crate) fn message(&self) -> &str {
+        &self.message
     }
 
     /// Exporters try again what is refused with 429, whatever else they are told.
@@ -127,6 +147,12 @@ impl From<ingester::Error> for Refusal {
             (_, None) => Retry::Usual,
         };
         Self { retry, ..Self::new(grpc_code(error.kind()), error.to_string()) }
+    }
+}
+
+impl From<receivers::Error> for Refusal {
+    fn from(error: receivers::Error) -> Self {
+        Self::invalid(error.to_string())
     }
 }
 

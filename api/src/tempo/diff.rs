@@ -59,7 +59,7 @@ pub(super) fn route() -> MethodRouter<Arc<Edge>> {
     })
 }
 
-async fn diff(edge: &Edge, tenants: &Tenants, body: Body) -> Result<Reply, QueryError> {
+pub(super) async fn diff(edge: &Edge, tenants: &Tenants, body: Body) -> Result<Reply, QueryError> {
     let body = axum::body::to_bytes(body, MAX_BODY_BYTES).await.map_err(|error| {
         QueryError::bad_request(format!("invalid trace diff request body (at most {MAX_BODY_BYTES} bytes): {error}"))
     })?;

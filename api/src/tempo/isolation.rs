@@ -8,8 +8,8 @@ use axum::http::Request;
 
 use super::streaming::testing::question;
 use super::{route_paths, router};
-use crate::Config;
 use crate::testing::{Answer, TestEdge, ask, edge, frame, grpc_request};
+use crate::{Config, QueryConfig};
 
 /// In every name, key and value of the tenant that must not be seen, and nowhere else.
 const SECRET: &str = "apricot";
@@ -65,6 +65,8 @@ const WALK: &[(&str, &[&str])] = &[
             "/api/metrics/query?q=%7B%7D%7Ccompare(%7Bname%3D%22plum%22%7D)&{}",
         ],
     ),
+    ("/api/service-graph", &["/api/service-graph?{}"]),
+    ("/api/mcp", &["POST /api/mcp"]),
     ("/metrics/generated", &["/metrics/generated"]),
     ("/api/overrides", &["/api/overrides"]),
     ("/api/deletions", &["/api/deletions"]),
@@ -92,6 +94,9 @@ const OF_OPERATOR: &[(&str, &str)] = &[
     ("/status/overrides", "/status/overrides"),
     ("/status/overrides/{tenant}", "/status/overrides/other"),
 ];
+
+const SEARCH_BY_TOOL: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"traceql-search",
+    "arguments":{"query":"{}","start":"2023-11-14T22:13:10Z","end":"2023-11-14T22:15:00Z"}}}"#;
 
 const METHODS: &[&str] = &[
     "Search",
@@ -127,7 +132,7 @@ async fn push(test_edge: &TestEdge, tenant: &str, body: String) -> Answer {
 }
 
 async fn edge_with(tenants: &[&str]) -> TestEdge {
-    let test_edge = edge(Config { multitenancy_enabled: true, ..Config::default() }).await;
+    let test_edge = edge(config()).await;
     for tenant in tenants {
         let body = if *tenant == "other" { spans(SECRET, "aa") } else { spans("plum", "bb") };
         assert_eq!(push(&test_edge, tenant, body).await.status, 200);
@@ -135,10 +140,16 @@ async fn edge_with(tenants: &[&str]) -> TestEdge {
     test_edge
 }
 
+fn config() -> Config {
+    let query = QueryConfig { mcp_enabled: true, ..QueryConfig::default() };
+    Config { multitenancy_enabled: true, query, ..Config::default() }
+}
+
 async fn get(test_edge: &TestEdge, tenant: &str, path: &str) -> Answer {
     let path = path.replace("{}", RANGE);
     let (method, path) = path.split_once(' ').unwrap_or(("GET", &path));
     let body = match method {
+        "POST" if path == "/api/mcp" => SEARCH_BY_TOOL,
         "POST" => r#"{"base":{"traceId":"1"},"compare":{"traceId":"1"}}"#,
         _ => "",
     };
@@ -180,7 +191,7 @@ fn is_echo(path: &str, answer: &Answer) -> bool {
 
 #[test]
 fn every_route_and_method_is_walked() {
-    let mut routes: Vec<String> = route_paths("").collect();
+    let mut routes: Vec<String> = route_paths(&config()).collect();
     let mut walked: Vec<String> = WALK
         .iter()
         .map(|(route, _)| *route)

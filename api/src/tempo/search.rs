@@ -139,7 +139,7 @@ impl Asked {
 }
 
 /// What the language refuses is worded in this endpoint's own way.
-fn refused(error: querier::Error) -> QueryError {
+pub(super) fn refused(error: querier::Error) -> QueryError {
     match error.as_query_error() {
         Some(query_error) => QueryError::bad_request(format!("invalid TraceQL query: {query_error}")),
         None => QueryError::from(error),

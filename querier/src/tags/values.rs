@@ -19,7 +19,7 @@ use crate::engine::Engine;
 use crate::engine::budget::Budget;
 use crate::engine::plan;
 use crate::error::Error;
-use crate::eval::column::{Lists, Part, Texts};
+use crate::eval::column::{Lists, Texts, TypedValues};
 use crate::eval::{Column, DimensionMasks, Evaluation, FieldUse, Home, home};
 use crate::request::{Tag, TagValuesRequest};
 use crate::{legacy, mask};
@@ -289,13 +289,13 @@ async fn of_spans(
 fn add_values(column: &Column, rows: &BooleanBuffer, values: &mut HashSet<TagValue>) {
     for part in &column.parts {
         match part {
-            Part::Text(texts) => add_texts(texts, rows, values),
-            Part::Int(array) | Part::Duration(array) => {
+            TypedValues::Text(texts) => add_texts(texts, rows, values),
+            TypedValues::Int(array) | TypedValues::Duration(array) => {
                 let numbers: HashSet<i64> =
                     rows.set_indices().filter(|&row| array.is_valid(row)).map(|row| array.value(row)).collect();
                 values.extend(numbers.into_iter().filter_map(|number| tag_value(&Static::Int(number))));
             }
-            Part::Float(array) => {
+            TypedValues::Float(array) => {
                 let bits: HashSet<u64> = rows
                     .set_indices()
                     .filter(|&row| array.is_valid(row))
@@ -303,13 +303,13 @@ fn add_values(column: &Column, rows: &BooleanBuffer, values: &mut HashSet<TagVal
                     .collect();
                 values.extend(bits.into_iter().filter_map(|bits| tag_value(&Static::Float(f64::from_bits(bits)))));
             }
-            Part::Bool(array) => {
+            TypedValues::Bool(array) => {
                 let bools: HashSet<bool> =
                     rows.set_indices().filter(|&row| array.is_valid(row)).map(|row| array.value(row)).collect();
                 values.extend(bools.into_iter().filter_map(|value| tag_value(&Static::Bool(value))));
             }
-            Part::Lists(lists) => add_items(lists, rows, values),
-            Part::Status(_) | Part::Kind(_) => {} // listed without looking
+            TypedValues::Lists(lists) => add_items(lists, rows, values),
+            TypedValues::Status(_) | TypedValues::Kind(_) => {} // listed without looking
         }
     }
     column.more.iter().for_each(|more| add_items(more, rows, values));

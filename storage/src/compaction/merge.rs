@@ -12,10 +12,10 @@ use model::{BlockId, TenantId, TraceId};
 use object_store::ObjectStore;
 use object_store::buffered::BufWriter;
 use object_store::path::Path;
-use spans::{ById, Copies, Joined, Promotion, SpanTable, Traces};
+use spans::{ById, Copies, MergedTable, Promotion, SpanTable, Traces};
 use tokio::io::AsyncWriteExt;
 
-use super::cursor::{Cursor, Target, Windows};
+use super::cursor::{MergeCursor, Target, Windows};
 use super::division::{Division, RowGroup, Share, divide};
 use super::planner::{Job, Limits};
 use crate::block::{BlockWriter, Continued, EncodedBlock, ROW_GROUP_ROWS, SpansLayout, WholeBlock};
@@ -161,8 +161,8 @@ impl Merger<'_> {
         merged: &mut Merged,
         go_on: &impl Fn() -> Result<(), Error>,
     ) -> Result<BlockEntry, Failure> {
-        let mut cursors: Vec<Cursor> =
-            (0..inputs.len()).map(|input| Cursor::new(input, share.traces_of(input))).collect();
+        let mut cursors: Vec<MergeCursor> =
+            (0..inputs.len()).map(|input| MergeCursor::new(input, share.traces_of(input))).collect();
         let filled = async {
             for row_group in &share.row_groups {
                 go_on()?;
@@ -185,14 +185,14 @@ impl Merger<'_> {
     /// The traces of a row group, from every input.
     async fn take(
         &self,
-        cursors: &mut [Cursor],
+        cursors: &mut [MergeCursor],
         row_group: &RowGroup,
         inputs: &mut [WholeBlock],
         target: &Arc<Target>,
     ) -> Result<Vec<SpanTable>, Failure> {
         let mut tables = Vec::new();
         for (number, (input, traces)) in inputs.iter_mut().zip(row_group).enumerate() {
-            let held_rows = cursors.iter().map(Cursor::held_rows).sum();
+            let held_rows = cursors.iter().map(MergeCursor::held_rows).sum();
             let taken = cursors[number].take(input, traces, held_rows, target, self.cpu).await;
             tables.extend(of_input(input.entry.id, taken)?);
         }
@@ -311,7 +311,7 @@ fn join_and_write(
     index: &mut IndexBuilder,
     tables: &[SpanTable],
 ) -> Result<(Bytes, Added), Error> {
-    let Joined { table, dropped_spans, joined_traces } = spans::join(tables, Copies::DropAll)?;
+    let MergedTable { table, dropped_spans, joined_traces } = spans::merge_tables(tables, Copies::DropAll)?;
     index.add(&table)?;
     let bytes = writer.write(&table.spans, &table.traces)?;
     Ok((bytes, Added { dropped_spans, joined_traces }))

@@ -31,11 +31,20 @@ const HASHED_TRACE_BYTES: usize = 16;
 #[derive(Default)]
 pub(crate) struct SplitTraces {
     pub ids: HashSet<TraceId>,
-    /// What was compared with others, and hashes of the traces that it shares with them, ascending.
+    /// What was compared with others, and hashes of the traces that it shares with them, ascending. Live tables that become one
+    /// block have one id.
     shared: HashMap<BlockId, Vec<TraceHash>>,
 }
 
 impl SplitTraces {
+    /// Notes what a source shares with others, beside what others of its id do.
+    fn add_shared(&mut self, block_id: BlockId, shared: Vec<TraceHash>) {
+        let all = self.shared.entry(block_id).or_default();
+        all.extend(shared);
+        all.sort_unstable();
+        all.dedup();
+    }
+
     /// Whether a source was found to share the trace with others, as far as a hash tells.
     pub fn is_shared_by(&self, block_id: BlockId, id: &TraceId) -> bool {
         self.shared.get(&block_id).is_some_and(|hashes| hashes.binary_search(&TraceHash::of(id)).is_ok())
@@ -114,7 +123,7 @@ impl QuerySources<'_> {
         let reads = others.iter().map(|source| self.shared_with(&hashes, source).boxed()).collect();
         for (block_id, shared) in try_all(self.engine.config.max_concurrent_reads, reads).await? {
             all.extend(&shared);
-            split.shared.insert(block_id, shared);
+            split.add_shared(block_id, shared);
         }
         let mut all: Vec<TraceHash> = all.into_iter().collect();
         all.sort_unstable();
@@ -122,7 +131,7 @@ impl QuerySources<'_> {
             let rows: Vec<u32> = all.iter().flat_map(|hash| ids.find(*hash)).collect();
             if !rows.is_empty() {
                 self.add_ids(*number, &rows, &mut split.ids).await?;
-                split.shared.insert(self.all[*number].block_id(), shared(&all, ids));
+                split.add_shared(self.all[*number].block_id(), shared(&all, ids));
             }
         }
         Ok(())
