@@ -176,10 +176,10 @@ const OF_ONE: &[&str] = &["/metrics/generated", "/api/overrides", "/api/deletion
 async fn walk(test_edge: &TestEdge, tenant: &str) -> BTreeMap<String, Answer> {
     let mut answers = BTreeMap::new();
     for path in WALK.iter().flat_map(|(_, paths)| *paths) {
-        answers.insert((*path).to_owned(), get(test_edge, tenant, path).await);
+        answers.insert((*path).to_owned(), Box::pin(get(test_edge, tenant, path)).await);
     }
     for method in METHODS {
-        answers.insert((*method).to_owned(), call(test_edge, tenant, method).await);
+        answers.insert((*method).to_owned(), Box::pin(call(test_edge, tenant, method)).await);
     }
     answers
 }

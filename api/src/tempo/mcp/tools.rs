@@ -183,8 +183,10 @@ pub(super) async fn call(
     if let Err(text) = check(&tool, &arguments) {
         return Some(failed(&text));
     }
-    let work =
-        async |tenants: Tenants| Ok::<_, QueryError>(run(tool.name, Asking::new(edge, tenants, arguments)).await);
+    // boxed: all tools together make a large future
+    let work = async |tenants: Tenants| {
+        Ok::<_, QueryError>(Box::pin(run(tool.name, Asking::new(edge, tenants, arguments))).await)
+    };
     Some(match super::super::answer(edge, headers, work).await {
         Ok(result) => result,
         Err(error) => failed(error.text.trim_end()),
