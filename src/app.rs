@@ -14,6 +14,7 @@ use storage::block::BlockCache;
 use storage::compaction::Compactor;
 use storage::config::TraceConfig;
 use storage::cpu::CpuPool;
+use storage::deletion::Deleter;
 use storage::garbage::Collector;
 use storage::incarnation::Lineage;
 use storage::lock::DataDirLock;
@@ -27,9 +28,11 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::deletion::Deletions;
 use crate::generating::{self, Generating};
 use crate::reload::{LimitReloader, ListenerReloader};
 use crate::tasks::Tasks;
+use crate::user_overrides::UserOverrides;
 
 /// How long requests under way may take once the process is asked to stop; a stop as a whole stays below 5 s.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
@@ -92,10 +95,11 @@ impl App {
         let log = Log::open(dir.wal_dir())?;
         let limits = Arc::new(TenantLimits::new(config.tenant_limits()?));
         let limit_reloader = LimitReloader::new(config.clone(), limits.clone(), &mut registry);
+        let has_user_overrides = config.overrides.user_configurable_overrides.enabled;
         let (files, folder) = (Arc::new(LocalFiles::default()), config.generator_dir());
         let generated = config.generator()?.within(memory.parts.generator);
         let Generating { generator, feed, counting, senders } =
-            generating::open(generated, &folder, files, &log.0, background.clone(), &mut registry)?;
+            generating::open(generated, has_user_overrides, &folder, files, &log.0, background.clone(), &mut registry)?;
         let ingester =
             Ingester::open_feeding(config.ingester(), log, storage, limits.clone(), feed, &mut registry).await?;
         let retention = Retention::new(manifests.clone(), limits.clone(), telemetry.clone());
@@ -113,19 +117,52 @@ impl App {
         let trace_mapper =
             TraceMapper::new(manifests.clone(), objects.clone(), background.clone(), cache.clone(), telemetry.clone())
                 .within(memory.parts.trace_maps);
-        let views = LocalViews { live: Arc::new(ingester.clone()), manifests, objects, cpu: cpu.clone(), cache };
+        let deletions = config.deletion.enabled.then(|| Deletions {
+            deleter: Deleter {
+                manifests: manifests.clone(),
+                objects: objects.clone(),
+                cpu: cpu.clone(),
+                cache: cache.clone(),
+            },
+            ingester: ingester.clone(),
+        });
+        let views = LocalViews {
+            live: Arc::new(ingester.clone()),
+            manifests,
+            objects: objects.clone(),
+            cpu: cpu.clone(),
+            cache,
+        };
         let of_all_queries = querier::Config {
             max_memory_bytes: memory.parts.queries,
             max_row_groups: memory.parts.concurrent_row_groups(),
             ..config.querier()
         };
-        let querier = Querier::new(of_all_queries, Arc::new(views), cpu.clone(), &telemetry, &mut registry);
+        let querier = Querier::with_limits(
+            of_all_queries,
+            limits.clone(),
+            Arc::new(views),
+            cpu.clone(),
+            &telemetry,
+            &mut registry,
+        );
+        let user_overrides = has_user_overrides.then(|| {
+            let store = storage::user_overrides::UserOverrides::new(objects.clone());
+            Arc::new(UserOverrides::new(config.clone(), store, generator.clone(), &mut registry))
+        });
         let edge_telemetry = api::Telemetry::register(&mut registry);
         let registry = Arc::new(registry);
         let edge =
             Edge::new(config.api(), ingester.clone(), querier, limits, edge_telemetry, registry, config.to_yaml())
                 .generating(generator);
-        let edge = Arc::new(edge);
+        let edge = match deletions {
+            Some(deletions) => edge.with_deletions(Arc::new(deletions)),
+            None => edge,
+        };
+        let edge = Arc::new(match &user_overrides {
+            Some(overrides) => edge.with_user_overrides(overrides.clone()),
+            None => edge,
+        });
 
         let addresses = servers.addresses()?;
         let listener_reloader = ListenerReloader::new(servers.files());
@@ -138,6 +175,9 @@ impl App {
         upkeep.spawn("limit reloader", limit_reloader.run());
         upkeep.spawn("listener reloader", listener_reloader.run());
         upkeep.spawn("collector", collector.run());
+        if let Some(overrides) = user_overrides {
+            upkeep.spawn("settings of tenants", overrides.run());
+        }
         let mut generating = Tasks::default();
         if let Some((counting, fed)) = counting {
             generating.spawn("metrics generator", counting.run(fed));

@@ -36,23 +36,27 @@ use std::time::Duration;
 
 use anyhow::Result;
 use api::{ApiPrefix, ListenAddress};
+use model::TenantId;
 use model::limits::LimitTable;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use storage::config::GoDuration;
 
+use self::overrides::OfAll;
 use self::receivers::Jaeger;
 use self::tls::ServerTls;
 use self::yaml::Parsed;
 
 pub use access::Authentication;
-pub use generator::MetricsGenerator;
+pub use generator::{GeneratorLimits, MetricsGenerator};
 pub use memory::Memory;
 pub use moved::our_name;
 pub use overrides::{Generated, Overrides};
 pub use receivers::Receivers;
 pub use sections::{
-    Compaction, Compactor, Distributor, IngesterSection, LogFormat, LogLevel, QuerierSection, QueryFrontend, Server,
+    Compaction, Compactor, Deletion, Distributor, IngesterSection, LogFormat, LogLevel, QuerierSection, QueryFrontend,
+    Server,
 };
 pub use sources::Sources;
 
@@ -100,6 +104,7 @@ pub struct Config {
     pub overrides: Overrides,
     pub metrics_generator: MetricsGenerator,
     pub memory: Memory,
+    pub deletion: Deletion,
 
     /// Whether variables of the environment stand in files, too in the one with the limits of tenants.
     #[serde(skip)]
@@ -139,6 +144,7 @@ impl Default for Config {
             overrides: Overrides::default(),
             metrics_generator: MetricsGenerator::default(),
             memory: Memory::default(),
+            deletion: Deletion::default(),
             expand_env: false,
             not_applicable: Vec::new(),
             moved: Vec::new(),
@@ -253,7 +259,7 @@ impl Config {
         let api = self.secured_api()?;
         let files = api::ListenerFiles::load(&api);
         files.map_err(|error| Unusable { key: key_of(&error), reason: error.to_string() })?;
-        let loaded = self.overrides.load(self.block_retention(), self.expand_env);
+        let loaded = self.overrides.load(&self.of_all_tenants(), self.expand_env);
         loaded
             .map(|loaded| loaded.ignored)
             .map_err(|error| Unusable { key: "overrides.per_tenant_override_config", reason: format!("{error:#}") })
@@ -357,6 +363,7 @@ impl Config {
                 max_metrics_range_seconds: metrics.max_duration.as_secs(),
                 max_response_series: metrics.max_response_series,
                 max_outstanding_per_tenant: self.query_frontend.max_outstanding_per_tenant,
+                multi_tenant_queries_enabled: self.query_frontend.multi_tenant_queries_enabled,
                 max_query_bytes: self.query_frontend.max_query_expression_size_bytes,
                 mcp_enabled: self.query_frontend.mcp_server.enabled,
                 ..defaults.query
@@ -381,7 +388,11 @@ impl Config {
     /// # Errors
     /// One that names the file and what is wrong in it.
     pub fn tenant_limits(&self) -> Result<LimitTable> {
-        Ok(self.overrides.load(self.block_retention(), self.expand_env)?.table)
+        Ok(self.overrides.load(&self.of_all_tenants(), self.expand_env)?.table)
+    }
+
+    fn of_all_tenants(&self) -> OfAll {
+        OfAll { block_retention: self.block_retention(), max_attribute_bytes: self.distributor.max_attribute_bytes }
     }
 
     fn block_retention(&self) -> Duration {
@@ -396,6 +407,27 @@ impl Config {
         let mut generated = self.overrides.generator(&self.metrics_generator, self.expand_env)?;
         generated.remote_write.has_tenant_header &= self.multitenancy_enabled;
         Ok(generated)
+    }
+
+    /// What the operator has set of the generator for a tenant, and whether it is for this tenant alone. Reads the file with
+    /// the limits of tenants.
+    ///
+    /// # Errors
+    /// One that names the file and what is wrong in it.
+    pub fn generator_limits(&self, tenant: &TenantId) -> Result<(GeneratorLimits, bool)> {
+        self.overrides.generator_limits(tenant, self.expand_env)
+    }
+
+    /// What is generated for a tenant with these limits.
+    ///
+    /// # Errors
+    /// When they cannot be used.
+    pub fn generator_of_tenant(
+        &self,
+        tenant: &TenantId,
+        limits: &GeneratorLimits,
+    ) -> Result<::generator::TenantConfig> {
+        self.metrics_generator.of_tenant(tenant.as_str(), limits)
     }
 
     /// Where series wait until they are sent.
@@ -426,7 +458,20 @@ impl Config {
             max_bytes_per_trace: self.querier.max_bytes_per_trace,
             max_bytes_per_tag_answer: self.querier.max_bytes_per_tag_answer,
             trace_reach_seconds: self.querier.trace_reach_seconds,
+            objectives: self.objectives(),
             ..defaults // what all queries together may: of `memory`
+        }
+    }
+
+    fn objectives(&self) -> querier::Objectives {
+        let QueryFrontend { search, metrics, trace_by_id, .. } = &self.query_frontend;
+        let objective =
+            |duration: &GoDuration, bytes_per_second| querier::Objective { duration: duration.get(), bytes_per_second };
+        querier::Objectives {
+            traces: objective(&trace_by_id.duration_slo, 0),
+            search: objective(&search.duration_slo, search.throughput_bytes_slo),
+            metadata: search.metadata_slo.objective(),
+            metrics: objective(&metrics.duration_slo, metrics.throughput_bytes_slo),
         }
     }
 

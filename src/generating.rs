@@ -39,12 +39,13 @@ pub struct Counting {
 }
 
 /// Goes on from what lies in `folder`; without anything there, from the end of the log. Nothing is touched while nothing is
-/// generated.
+/// generated, and no tenant may have it so by settings of its own.
 ///
 /// # Errors
 /// When the settings cannot be used, or the folder cannot be read or written.
 pub fn open(
     Generated { config, remote_write }: Generated,
+    tenants_may_switch_on: bool,
     folder: &Path,
     files: Arc<dyn Files>,
     log: &Log,
@@ -52,7 +53,7 @@ pub fn open(
     registry: &mut Registry,
 ) -> Result<Generating> {
     let generator = Arc::new(Generator::new(config, instance(), now_nanos(), registry)?);
-    if !generator.config().is_on() {
+    if !generator.config().is_on() && !tenants_may_switch_on {
         return Ok(Generating { generator, feed: None, counting: None, senders: Vec::new() });
     }
     let opened = RemoteWrite::open(&remote_write, folder, registry);

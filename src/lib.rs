@@ -5,8 +5,10 @@
 pub mod app;
 pub mod cli;
 pub mod config;
+mod deletion;
 pub mod exposure;
 pub mod generating;
 pub mod reload;
 mod tasks;
 pub mod telemetry;
+mod user_overrides;

@@ -81,7 +81,7 @@ impl Guard {
             _ if grpc::is_grpc(request) => return Status::new(denial.code(), text).into_http(),
             Listener::OtlpHttp => {
                 let form = Form::of(request.headers()).unwrap_or(Form::Json);
-                Refusal::for_good(denial.code(), text).to_http(form)
+                Refusal::permanent(denial.code(), text).to_http(form)
             }
             _ => plain_error(denial.status(), &text),
         };

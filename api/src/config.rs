@@ -159,6 +159,8 @@ pub struct QueryConfig {
     pub max_response_series: usize,
     /// Queries of one tenant in work at a time; more are refused with 429. 0 for any number.
     pub max_outstanding_per_tenant: usize,
+    /// Whether a query may be about several tenants (`X-Scope-OrgID: a|b`).
+    pub multi_tenant_queries_enabled: bool,
     /// Longest TraceQL text, in bytes.
     pub max_query_bytes: usize,
     /// Whether language models may ask, at `/api/mcp`. Off, as in Tempo: who asks may hand what spans hold to others.
@@ -230,6 +232,7 @@ impl Default for QueryConfig {
             max_metrics_range_seconds: 24 * 3600,
             max_response_series: 0,
             max_outstanding_per_tenant: 2_000,
+            multi_tenant_queries_enabled: true,
             max_query_bytes: traceql::MAX_QUERY_BYTES,
             mcp_enabled: false,
         }

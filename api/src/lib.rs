@@ -13,6 +13,8 @@
 //! | HTTP | `/api/search/tags`, `/api/v2/search/tags` | `tempo/tags.rs` | `Querier::tag_names` |
 //! | HTTP | `/api/search/tag/{tag}/values`, `/api/v2/…` | `tempo/tags.rs` | `Querier::tag_values` |
 //! | HTTP | `/api/metrics/query_range`, `/api/metrics/query` | `tempo/metrics.rs` | `Querier::metrics` |
+//! | HTTP | `/api/deletions` | `deletions.rs` | `Deletions` |
+//! | HTTP | `/api/overrides` | `overrides.rs` | `UserOverrides` |
 //! | HTTP | `/api/mcp` | `tempo/mcp.rs` | as the paths above |
 //! | HTTP | `/api/service-graph` | `tempo/service_graph.rs` | `Querier::summarize` with a `ServiceMapper` |
 //! | HTTP | `/metrics/generated` | `generated.rs` | `Generator::exposition` |
@@ -35,12 +37,14 @@
 //! listener_files.rs   both of the first two, read again when their files change
 //! ```
 //!
-//! Absent on purpose: rings, memberlist and `/api/overrides` of Tempo; they answer 404.
+//! Absent on purpose: rings and memberlist of Tempo; they answer 404.
 
 mod server;
 
+mod deletions;
 mod generated;
 mod otlp;
+mod overrides;
 
 mod jaeger;
 mod zipkin;
@@ -70,7 +74,7 @@ use std::sync::Arc;
 
 use generator::Generator;
 use ingester::Ingester;
-use model::TenantId;
+use model::Tenants;
 use model::limits::TenantLimits;
 use prometheus_client::registry::Registry;
 use querier::Querier;
@@ -84,9 +88,11 @@ pub use config::{
     PrefixError, QueryConfig, UdpConfig, ZipkinConfig,
 };
 pub use cors::{CorsConfig, CorsError};
+pub use deletions::{DeletionError, Deletions};
 pub use error::Error;
 pub use files::read_bounded;
 pub use listener_files::{ListenerFiles, Reloaded};
+pub use overrides::{OverridesError, Settings, UserOverrides};
 pub use server::{Addresses, ReceiverAddresses, Servers};
 pub use telemetry::Telemetry;
 pub use tempo::parse_time;
@@ -102,6 +108,10 @@ pub struct Edge {
     querier: Querier,
     /// Has the series that spans are made into.
     generator: Option<Arc<Generator>>,
+    /// Settings that tenants make for themselves, if they may.
+    user_overrides: Option<Arc<dyn UserOverrides>>,
+    /// What deletes traces, if it may be asked to.
+    deletions: Option<Arc<dyn Deletions>>,
     telemetry: Telemetry,
     /// All metrics of the process, for `/metrics`.
     registry: Arc<Registry>,
@@ -131,12 +141,14 @@ impl Edge {
         let pushes = Semaphore::new(config.max_concurrent_pushes);
         let bodies = Arc::new(otlp::body::room(config.max_bytes_of_bodies));
         let outstanding = Outstanding::default();
-        let generator = None;
+        let (generator, user_overrides, deletions) = (None, None, None);
         Self {
             config,
             ingester,
             querier,
             generator,
+            user_overrides,
+            deletions,
             telemetry,
             registry,
             config_text,
@@ -154,8 +166,20 @@ impl Edge {
         Self { generator: Some(generator), ..self }
     }
 
-    /// What a tenant may ask.
-    pub(crate) fn query_config(&self, tenant: &TenantId) -> QueryConfig {
-        self.config.query.within(&self.limits.of(tenant))
+    /// Lets tenants make settings for themselves.
+    #[must_use]
+    pub fn with_user_overrides(self, overrides: Arc<dyn UserOverrides>) -> Self {
+        Self { user_overrides: Some(overrides), ..self }
+    }
+
+    /// Lets traces be deleted.
+    #[must_use]
+    pub fn with_deletions(self, deletions: Arc<dyn Deletions>) -> Self {
+        Self { deletions: Some(deletions), ..self }
+    }
+
+    /// What tenants may ask: where one alone may less, all together may less.
+    pub(crate) fn query_config(&self, tenants: &Tenants) -> QueryConfig {
+        self.config.query.within(&self.limits.of_query(tenants))
     }
 }

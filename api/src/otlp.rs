@@ -21,7 +21,9 @@ use std::time::Duration;
 
 use axum::http::HeaderMap;
 use bytes::Bytes;
+use ingester::Accepted;
 use model::TenantId;
+use opentelemetry_proto::tonic::collector::trace::v1::{ExportTracePartialSuccess, ExportTraceServiceResponse};
 use prost::Message;
 use tokio::sync::SemaphorePermit;
 use tonic::Code;
@@ -33,6 +35,28 @@ use crate::{Edge, tenant};
 
 /// An `ExportTraceServiceResponse` whose `partial_success` is present and empty, as Tempo sends it.
 const ACCEPTED: &[u8] = &[0x0a, 0x00];
+
+/// The `ExportTraceServiceResponse` to a request that was accepted, if only in part.
+fn response(accepted: &Accepted) -> Bytes {
+    if accepted.rejection.is_empty() {
+        return Bytes::from_static(ACCEPTED);
+    }
+    let partial_success = ExportTracePartialSuccess {
+        rejected_spans: i64::try_from(accepted.rejected_spans).unwrap_or(i64::MAX),
+        error_message: accepted.rejection.clone(),
+    };
+    ExportTraceServiceResponse { partial_success: Some(partial_success) }.encode_to_vec().into()
+}
+
+/// The same as JSON.
+fn json_response(accepted: &Accepted) -> String {
+    if accepted.rejection.is_empty() {
+        return r#"{"partialSuccess":{}}"#.to_owned();
+    }
+    let message = serde_json::Value::from(accepted.rejection.as_str());
+    // numbers of 64 bits are texts in this form
+    format!(r#"{{"partialSuccess":{{"rejectedSpans":"{}","errorMessage":{message}}}}}"#, accepted.rejected_spans)
+}
 
 /// How long a request waits for its turn before it is refused.
 const TURN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -70,8 +94,13 @@ async fn off_thread(
     worked.unwrap_or_else(|_stopped| Err(Refusal::new(Code::Unavailable, "Application is stopping")))
 }
 
-/// Stores one request. When this returns `Ok`, its spans are durable.
-pub(crate) async fn push(edge: &Edge, receiver: Receiver, tenant: &TenantId, request: Bytes) -> Result<(), Refusal> {
+/// Stores one request. When this returns `Ok`, its spans are durable, but for those that it says were left out.
+pub(crate) async fn push(
+    edge: &Edge,
+    receiver: Receiver,
+    tenant: &TenantId,
+    request: Bytes,
+) -> Result<Accepted, Refusal> {
     let transport = receiver.transport;
     let span = info_span!("push", %tenant, transport, bytes = request.len());
     let pushed = edge.ingester.push(tenant, request.clone()).instrument(span).await;
@@ -79,7 +108,7 @@ pub(crate) async fn push(edge: &Edge, receiver: Receiver, tenant: &TenantId, req
     match pushed {
         Ok(accepted) => {
             edge.telemetry.accepted(receiver, accepted.spans);
-            Ok(())
+            Ok(accepted)
         }
         Err(error) => {
             debug!(%tenant, transport, %error, "spans refused");

@@ -68,7 +68,7 @@ async fn respond(edge: &Edge, form: Form, request: Request) -> Response {
     };
     let to_otlp = Box::new(move |body| to_otlp(form, body, Reading { parses_tags, now_nanos: now_nanos() }));
     match take(edge, receiver(form), max_bytes, request, Some(to_otlp)).await {
-        Ok(()) => StatusCode::ACCEPTED.into_response(),
+        Ok(_accepted) => StatusCode::ACCEPTED.into_response(),
         Err(refusal) => refusal.or_retry_after(edge.config.retry_after()).to_text(),
     }
 }

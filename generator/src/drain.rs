@@ -44,6 +44,12 @@ struct Node {
     is_folded: bool,
 }
 
+impl Drop for Drain {
+    fn drop(&mut self) {
+        self.memory.give_back(self.nodes * NODE_BYTES);
+    }
+}
+
 impl Drain {
     pub(crate) fn new(memory: Account) -> Self {
         Self { roots: BTreeMap::new(), nodes: 0, memory }
@@ -216,7 +222,9 @@ mod tests {
 
     #[test]
     fn a_tree_that_is_full_leaves_names_as_they_are() {
-        let mut drain = Drain { nodes: MOST_NODES, ..new_drain() };
+        let mut drain = new_drain();
+        assert!(drain.memory.take(MOST_NODES * NODE_BYTES));
+        drain.nodes = MOST_NODES;
         check(&mut drain, "GET /user/8231", "GET /user/8231");
         assert!(drain.roots.values().all(|root| root.children.is_empty()));
         check(&mut new_drain(), &"/1".repeat(MOST_TOKENS), &"/1".repeat(MOST_TOKENS));

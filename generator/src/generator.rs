@@ -83,6 +83,8 @@ pub struct Generator {
     telemetry: Telemetry,
     memory: Memory,
     recent: Mutex<RecentSpans>,
+    /// What tenants have set for themselves since.
+    own: Mutex<HashMap<TenantId, TenantConfig>>,
     tenants: Mutex<HashMap<TenantId, Arc<Mutex<Tenant>>>>,
     /// Grows whenever anything changes that a checkpoint holds.
     changes: AtomicU64,
@@ -137,6 +139,7 @@ impl Generator {
             telemetry,
             memory,
             recent,
+            own: Mutex::default(),
             tenants: Mutex::default(),
             changes: AtomicU64::new(0),
             resumed_nanos: AtomicU64::new(0),
@@ -197,6 +200,32 @@ impl Generator {
 
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// What is generated for a tenant from now on; `None` for what was configured at the start. Its series begin anew, unless
+    /// nothing changes.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when the settings cannot be used.
+    pub fn set_own(&self, tenant: &TenantId, config: Option<TenantConfig>) -> Result<(), Error> {
+        let slack = self.config.longest_slack();
+        // copies of spans are known for so long
+        let config = config.map(|config| TenantConfig { slack: config.slack.min(slack), ..config });
+        if let Some(config) = &config {
+            let memory = Memory::unlimited();
+            Processors::new(config, &memory, &mut Registry::new(config.limits.clone(), memory.series.clone()))?;
+        }
+        let mut own = lock(&self.own);
+        if own.get(tenant) == config.as_ref() {
+            return Ok(());
+        }
+        match config {
+            Some(config) => drop(own.insert(tenant.clone(), config)),
+            None => drop(own.remove(tenant)),
+        }
+        lock(&self.tenants).remove(tenant);
+        self.changed();
+        Ok(())
     }
 
     /// Counts the spans of a live table, each once however often it comes.
@@ -276,7 +305,9 @@ impl Generator {
 
     /// `None` for a tenant for whom nothing is generated.
     fn tenant(&self, id: &TenantId) -> Result<Option<Arc<Mutex<Tenant>>>, Error> {
-        let config = self.config.of(id);
+        // held while the tenant is made, so that it is made with what holds
+        let own = lock(&self.own);
+        let config = own.get(id).unwrap_or_else(|| self.config.of(id));
         if config.processors.is_empty() {
             return Ok(None);
         }

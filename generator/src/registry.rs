@@ -145,6 +145,15 @@ pub struct Registry {
     memory: Account,
 }
 
+/// What the series took is there for others.
+impl Drop for Registry {
+    fn drop(&mut self) {
+        for family in &mut self.families {
+            family.remove_before(i64::MAX, &self.memory);
+        }
+    }
+}
+
 impl Registry {
     pub(crate) fn new(limits: Limits, memory: Account) -> Self {
         let (families, values, refused) = Default::default();

@@ -27,10 +27,12 @@ mod log_writer;
 mod push;
 mod rates;
 mod recover;
+mod screen;
 mod sort;
 mod state;
 mod stores;
 mod telemetry;
+mod trace_limits;
 mod unavailable;
 
 pub use config::Config;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use model::TenantId;
-use model::limits::TenantLimits;
+use model::limits::{Limits, TenantLimits};
 use prometheus_client::registry::Registry;
 use storage::incarnation::Writer;
 use storage::view::{LiveRows, LiveTable};
@@ -23,9 +23,11 @@ use crate::flush::{Flusher, flush_queue};
 use crate::live::{Live, LiveSpansGauge};
 use crate::rates::Rates;
 use crate::recover::Watermarks;
+use crate::screen::{Screened, screen};
 use crate::state::{Readiness, State};
 use crate::stores::Storage;
 use crate::telemetry::Metrics;
+use crate::trace_limits::TraceLimits;
 use crate::unavailable::Unavailable;
 use crate::{apply, cut, log_writer, recover, sort};
 
@@ -36,9 +38,13 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(60);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What became of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Accepted {
     pub spans: usize,
+    /// Spans that were left out for good, because their traces are beyond a limit of the tenant.
+    pub rejected_spans: usize,
+    /// Why, for the client to read; empty when nothing was left out.
+    pub rejection: String,
 }
 
 /// Takes spans. Cheap to clone.
@@ -89,6 +95,7 @@ impl Ingester {
             config,
             limits,
             rates: Rates::default(),
+            traces: TraceLimits::default(),
             writer: storage.lineage.writer(),
             live: Arc::new(if feed.is_some() { Live::keeping_closed() } else { Live::default() }),
             feed,
@@ -151,15 +158,27 @@ impl Ingester {
             .inspect_err(|_| state.metrics.discarded(tenant, "malformed", 1))
             .map_err(Error::Request)?;
         if summary.spans == 0 {
-            return Ok(Accepted { spans: 0 });
+            return Ok(Accepted::default());
         }
-        let (started, bytes) = (Instant::now(), request.len());
-        state.admit(tenant, bytes, summary.spans, started)?;
-        tokio::time::timeout(state.config.push_timeout, self.log_and_apply(tenant, request))
-            .await
-            .map_err(|_| Error::QueueFull)??;
+        let (started, bytes, limits) = (Instant::now(), request.len(), state.limits.of(tenant));
+        state.admit(tenant, &limits, bytes, summary.spans, started)?;
+        let screened = screen(&state.traces, tenant, &limits, (request, summary.spans), started)?;
+        if screened.spans > 0
+            && let Err(error) = self.store(tenant, screened.request.clone()).await
+        {
+            // nobody pays for what is refused
+            state.rates.give_back(tenant, bytes);
+            state.traces.give_back(tenant, &screened.taken);
+            return Err(error);
+        }
         state.metrics.received(tenant, summary.spans, bytes, started.elapsed());
-        Ok(Accepted { spans: summary.spans })
+        state.metrics.screened(tenant, &screened);
+        Ok(accepted(&screened, &limits))
+    }
+
+    async fn store(&self, tenant: &TenantId, request: Bytes) -> Result<(), Error> {
+        let stored = tokio::time::timeout(self.state.config.push_timeout, self.log_and_apply(tenant, request)).await;
+        stored.map_err(|_| Error::QueueFull)?
     }
 
     /// Returns when the request is in the log and its spans can be found.
@@ -234,6 +253,12 @@ impl LiveRows for Ingester {
         let tables = self.state.live.tables(tenant);
         tables.map_err(|error| storage::Error::LiveSpans { reason: error.to_string() })
     }
+}
+
+fn accepted(screened: &Screened, limits: &Limits) -> Accepted {
+    let reasons: Vec<String> =
+        screened.rejected.iter().map(|(excess, spans)| format!("{spans} spans: {}", excess.text(limits))).collect();
+    Accepted { spans: screened.spans, rejected_spans: screened.rejected.values().sum(), rejection: reasons.join("; ") }
 }
 
 async fn cut_by_age(state: Arc<State>) {

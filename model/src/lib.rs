@@ -24,5 +24,5 @@ pub use attribute::{Intrinsic, Scope};
 pub use error_kind::ErrorKind;
 pub use id::{BlockId, SpanId, TraceId};
 pub use known_tenants::KnownTenants;
-pub use tenant::TenantId;
+pub use tenant::{TenantId, Tenants};
 pub use time_range::TimeRange;

@@ -31,13 +31,29 @@ const REASONS: &[(&str, &str)] = &[
         "overrides.defaults.metrics_generator.native_histogram_min_reset_duration",
         "a native histogram is never reset: with too many buckets, two become one",
     ),
+    (
+        "overrides.user_configurable_overrides.client",
+        "what tenants set is kept in the object store of the blocks, `storage.trace`",
+    ),
     ("querier", "the parts of a process call each other directly"),
+    (
+        "querier.max_concurrent_queries",
+        "row groups of all queries take turns; `querier.max_concurrent_scans` says how many queries scan at a time",
+    ),
     ("query_frontend", "a query is not cut into jobs for others"),
+    ("query_frontend.url_deny_list", "requests are not chosen by their path: do it in a proxy in front"),
     ("server", "the HTTP port is made for its clients as it is"),
     ("server.cluster_validation", "the parts of a process call each other directly"),
     ("server.grpc_", "gRPC shares the port `server.http_listen_port`"),
     ("storage.trace", "blocks are of a form of their own"),
     ("storage.trace.block", "blocks are of a form of their own"),
+    (
+        "storage.trace.blocklist_poll_",
+        "the poller reads one manifest for each tenant: there is no list to build, to share out or to fall back to",
+    ),
+    ("storage.trace.azure.hedge_requests_", "a read that is slow is not asked a second time"),
+    ("storage.trace.gcs.hedge_requests_", "a read that is slow is not asked a second time"),
+    ("storage.trace.s3.hedge_requests_", "a read that is slow is not asked a second time"),
     ("storage.trace.cache", "caches are in the memory of the process: `storage.trace.block_cache`"),
     ("storage.trace.pool", "reading has one pool with a thread for each core"),
     ("stream_over_http_enabled", "HTTP and gRPC always share the port"),
@@ -102,6 +118,10 @@ mod tests {
         assert!(reason("metrics_generator_client").contains("directly"));
         assert!(reason("storage.trace.pool.max_workers").contains("pool"));
         assert!(refusal("storage.trace.s3.sse").is_some() && refusal("server.http_listen_port").is_none());
+        assert!(reason("storage.trace.blocklist_poll_concurrency").contains("manifest"));
+        assert!(reason("storage.trace.s3.hedge_requests_at").contains("slow"));
+        assert!(reason("query_frontend.url_deny_list").contains("proxy"));
+        assert!(reason("querier.max_concurrent_queries").contains("scans"));
         assert!(reason("span_profiling").contains("nothing"));
     }
 }

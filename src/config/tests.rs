@@ -29,13 +29,9 @@ overrides: {defaults: {ingestion: {rate_limit_bytes: 15000000, max_traces_per_us
     assert_eq!(config.compactor.compaction.block_retention.as_secs(), 48 * 3600);
     let compaction = config.compaction();
     assert_eq!((compaction.window.as_secs(), compaction.max_block_bytes), (1800, 1_000_000));
-    let ignored = [
-        "server.grpc_listen_port",
-        "ingester.trace_idle_period",
-        "usage_report",
-        "overrides.defaults.ingestion.max_traces_per_user",
-    ];
-    assert_eq!(config.not_applicable(), ignored);
+    assert_eq!(config.not_applicable(), ["server.grpc_listen_port", "ingester.trace_idle_period", "usage_report"]);
+    let limits = config.tenant_limits().unwrap().others;
+    assert_eq!((limits.rate_limit_bytes, limits.max_live_traces), (15_000_000, 5));
 }
 
 #[test]
@@ -59,7 +55,8 @@ query_frontend: {api_timeout: 5s, search: {max_result_limit: 5, max_duration: 1h
     let bounds = (querier.max_bytes_per_query, querier.max_memory_bytes_per_query, querier.max_metrics_samples);
     assert_eq!((bounds, querier.max_bytes_per_trace, querier.metrics_cache_max_bytes), ((1, 2, 3), 4, 5));
     assert_eq!((api.max_result_limit, api.max_search_range_seconds, api.timeout_seconds), (5, 3600, 5));
-    assert_eq!(config.not_applicable(), ["querier.max_concurrent_queries", "query_frontend.search.duration_slo"]);
+    assert_eq!(config.not_applicable(), ["querier.max_concurrent_queries"]);
+    assert_eq!(querier.objectives.search.duration.as_secs(), 5);
     assert_eq!(Config::default().querier(), querier::Config::default());
     assert_eq!(Config::default().api().query, api::QueryConfig::default());
 }
@@ -167,9 +164,10 @@ overrides: {defaults: {compaction: {compaction_window: 1h}, read: {max_bytes_per
         "storage.trace.pool",
         "storage.trace.s3.hedge_requests_at",
         "overrides.defaults.compaction.compaction_window",
-        "overrides.defaults.read.max_bytes_per_tag_values_query",
     ];
-    assert_eq!(Config::parse(yaml).unwrap().not_applicable(), ignored);
+    let config = Config::parse(yaml).unwrap();
+    assert_eq!(config.not_applicable(), ignored);
+    assert_eq!(config.tenant_limits().unwrap().others.max_bytes_per_tag_answer, 5);
 }
 
 #[test]

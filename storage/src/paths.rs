@@ -5,6 +5,7 @@
 //! <tenant>/blocks/<block-id>/{spans,traces,resources,scopes}.parquet   lock        held by the process that uses the folder
 //! <tenant>/blocks/<block-id>/{index,directory}.bundle, meta.json       writer-id   identity of the log's writer
 //! <tenant>/trace-maps/<trace-map-id>.map                               incarnations   starts of that writer
+//! <tenant>/overrides/<20-digit version>.json
 //! <tenant>/manifest/<20-digit sequence>.json                           wal/<20-digit sequence>.wal
 //! create-if-absent                 see [`crate::objects::probe`]       blocks/     root of the local object store
 //! ```
@@ -20,6 +21,7 @@ const BLOCKS: &str = "blocks";
 const TRACE_MAPS: &str = "trace-maps";
 const TRACE_MAP_EXTENSION: &str = ".map";
 const MANIFEST: &str = "manifest";
+const OVERRIDES: &str = "overrides";
 
 /// The objects of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -138,6 +140,20 @@ pub fn manifests(tenant: &TenantId) -> Path {
 /// Keys sort as their sequences do.
 pub fn manifest(tenant: &TenantId, sequence: u64) -> Path {
     Path::from_iter([tenant.as_str(), MANIFEST, &numbered(sequence, "json")])
+}
+
+/// The prefix of a tenant's own settings.
+pub fn overrides(tenant: &TenantId) -> Path {
+    Path::from_iter([tenant.as_str(), OVERRIDES])
+}
+
+pub fn overrides_version(tenant: &TenantId, version: u64) -> Path {
+    Path::from_iter([tenant.as_str(), OVERRIDES, &numbered(version, "json")])
+}
+
+/// The version that a key of [`overrides_version`] ends with.
+pub fn parse_overrides(key: &Path) -> Option<u64> {
+    parse_numbered(key.filename()?, "json")
 }
 
 /// The layout of a data folder. What the log needs (lock, identity) lies beside it, or in it when it is kept elsewhere.

@@ -4,6 +4,7 @@
 mod conformance_suite;
 mod copies;
 mod damage;
+mod deletion;
 mod dependencies;
 mod disk_full;
 mod durability;
@@ -22,3 +23,4 @@ mod stored;
 mod tools;
 mod trace_diff;
 mod traffic;
+mod user_overrides;

@@ -57,7 +57,7 @@ fn of_http(method: &Method, path: &str, prefix: &str, open_metrics: bool) -> Acc
         "/ui/metrics" | "/ui/config" => Access::Admin,
         "/ui" | "/api/echo" | "/api/status/buildinfo" => Access::Known,
         path if path.starts_with("/ui/") => Access::Known,
-        "/api/overrides" if *method != Method::GET => Access::Admin,
+        "/api/overrides" | "/api/deletions" if *method != Method::GET => Access::Admin,
         path if path.starts_with("/api/") => of_api(method),
         _ => Access::Admin,
     }
@@ -94,6 +94,8 @@ mod tests {
             (Http, "DELETE", "/tempo/api/traces/1", "", Access::Write),
             (Http, "GET", "/tempo/api/overrides", "", Access::Read),
             (Http, "POST", "/tempo/api/overrides", "", Access::Admin),
+            (Http, "GET", "/tempo/api/deletions", "", Access::Read),
+            (Http, "POST", "/tempo/api/deletions", "", Access::Admin),
             (Http, "GET", "/api/search", "", Access::Admin),
             (Http, "GET", "/tempo/ui/search", "", Access::Known),
             (Http, "GET", "/tempo/ui/config", "", Access::Admin),

@@ -36,7 +36,7 @@ async fn post_spans(edge: Arc<Edge>, request: Request) -> Response {
         receiver: Receiver::jaeger("grpc"),
         max_bytes: edge.config.jaeger.grpc.as_ref().map_or(0, |config| config.max_recv_msg_size_mib << 20),
         to_otlp: Some(|message| encoded(receivers::jaeger::post_spans(message))),
-        accepted: &[],
+        accepted: |_stored| bytes::Bytes::new(),
     };
     take(&edge, call, request).await
 }

@@ -41,7 +41,7 @@ async fn respond(edge: &Edge, request: Request) -> Response {
     let max_bytes = config.map_or(0, |OtlpHttpConfig { max_request_body_size, .. }| *max_request_body_size);
     let to_otlp = Box::new(|body: bytes::Bytes| encoded(receivers::jaeger::batch(&body)));
     match take(edge, Receiver::jaeger("collector_http"), max_bytes, request, Some(to_otlp)).await {
-        Ok(()) => StatusCode::ACCEPTED.into_response(),
+        Ok(_accepted) => StatusCode::ACCEPTED.into_response(),
         Err(refusal) => refusal.or_retry_after(edge.config.retry_after()).to_text(),
     }
 }

@@ -9,6 +9,7 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use bytes::Bytes;
+use ingester::Accepted;
 use model::TenantId;
 use tokio::sync::SemaphorePermit;
 use tonic::Code;
@@ -17,7 +18,7 @@ use crate::Edge;
 use crate::grpc::{FRAME_HEAD_BYTES, Limits, is_grpc, observed, serve_common, too_large, unary};
 use crate::otlp::body::{self, ReadError, Received};
 use crate::otlp::refusal::Refusal;
-use crate::otlp::{ACCEPTED, admit, off_thread, push, turn};
+use crate::otlp::{admit, off_thread, push, response, turn};
 use crate::status::plain_error;
 use crate::telemetry::Receiver;
 
@@ -41,7 +42,7 @@ async fn serve(State(edge): State<Arc<Edge>>, request: Request) -> Response {
 
 async fn export(edge: Arc<Edge>, request: Request) -> Response {
     let bytes = edge.config.otlp_grpc.as_ref().map_or(0, |config| config.max_recv_msg_size_mib << 20);
-    let call = Call { receiver: Receiver::otlp("grpc"), max_bytes: bytes, to_otlp: None, accepted: ACCEPTED };
+    let call = Call { receiver: Receiver::otlp("grpc"), max_bytes: bytes, to_otlp: None, accepted: response };
     take(&edge, call, request).await
 }
 
@@ -52,7 +53,7 @@ pub(crate) struct Call {
     /// What the message becomes; `None` if it is OTLP.
     pub(crate) to_otlp: Option<fn(Bytes) -> Result<Bytes, Refusal>>,
     /// The answer when its spans are stored.
-    pub(crate) accepted: &'static [u8],
+    pub(crate) accepted: fn(&Accepted) -> Bytes,
 }
 
 pub(crate) async fn take(edge: &Edge, call: Call, request: Request) -> Response {
@@ -77,7 +78,7 @@ async fn receive(edge: &Edge, limits: Limits, request: Request) -> Result<Export
     let max_bytes = limits.bytes.saturating_add(FRAME_HEAD_BYTES);
     let Received { bytes, room } = body::read(edge, body, max_bytes).await.map_err(|error| match error {
         // exporters drop it, because nothing says when to try again
-        ReadError::TooLarge => Refusal::for_good(Code::ResourceExhausted, too_large(limits.bytes)),
+        ReadError::TooLarge => Refusal::permanent(Code::ResourceExhausted, too_large(limits.bytes)),
         ReadError::Refused(refusal) => refusal,
     })?;
     let turn = turn(edge).await?;
@@ -98,7 +99,7 @@ async fn store(
             None => Ok(message),
         };
         let stored = async { push(edge, receiver, tenant, message?).await }.await;
-        stored.map(|()| Bytes::from_static(accepted)).map_err(|refusal| refusal.to_grpc())
+        stored.map(|stored| accepted(&stored)).map_err(|refusal| refusal.to_grpc())
     };
     unary(request, limits, store).await
 }

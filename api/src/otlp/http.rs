@@ -9,11 +9,12 @@ use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use bytes::Bytes;
+use ingester::Accepted;
 
 use crate::otlp::body::{self, ReadError, Received};
 use crate::otlp::encoding::{self, Encoding};
 use crate::otlp::refusal::Refusal;
-use crate::otlp::{ACCEPTED, admit, json, off_thread, push, turn};
+use crate::otlp::{admit, json, json_response, off_thread, push, response, turn};
 use crate::request_span::{self, traced};
 use crate::status::{TEXT, method_label, not_found};
 use crate::telemetry::Receiver;
@@ -48,10 +49,10 @@ impl Form {
         }
     }
 
-    fn accepted(self) -> Response {
+    fn accepted(self, accepted: &Accepted) -> Response {
         let body = match self {
-            Self::Protobuf => ACCEPTED,
-            Self::Json => br#"{"partialSuccess":{}}"#,
+            Self::Protobuf => response(accepted),
+            Self::Json => json_response(accepted).into(),
         };
         ([(header::CONTENT_TYPE, self.media_type())], body).into_response()
     }
@@ -80,7 +81,7 @@ async fn respond(edge: &Edge, request: Request) -> Response {
         }
     };
     match take(edge, Receiver::otlp("http"), max_bytes, request, to_otlp).await {
-        Ok(()) => form.accepted(),
+        Ok(accepted) => form.accepted(&accepted),
         Err(refusal) => refusal.or_retry_after(edge.config.retry_after()).to_http(form),
     }
 }
@@ -111,7 +112,7 @@ pub(crate) async fn take(
     max_bytes: usize,
     request: Request,
     to_otlp: Option<ToOtlp>,
-) -> Result<(), Refusal> {
+) -> Result<Accepted, Refusal> {
     let tenant = admit(edge, request.headers())?;
     let encoding = Encoding::of(request.headers()).map_err(|error| Refusal::invalid(error.to_string()))?;
     let body = body::read(edge, request.into_body(), max_bytes).await.map_err(|error| match error {

@@ -54,7 +54,7 @@ pub(super) fn route() -> MethodRouter<Arc<Edge>> {
         if !is_same_origin(&head.headers) {
             return (StatusCode::FORBIDDEN, "requests of other sites' pages are not answered").into_response();
         }
-        if let Err(error) = tenant::of(&head.headers, edge.config.multitenancy_enabled) {
+        if let Err(error) = tenant::several(&head.headers, edge.config.multitenancy_enabled) {
             return QueryError::from(error).into_reply().into_response(&head.headers).await;
         }
         answer(&edge, &head.headers, body).await

@@ -71,7 +71,7 @@ async fn ask(
     request: SearchRequest,
     certain: Option<&watch::Sender<SearchAnswer>>,
 ) -> Result<SearchAnswer, QueryError> {
-    asker.edge.querier.search(asker.tenant, request, certain).await.map_err(refused)
+    asker.edge.querier.search(asker.tenants, request, certain).await.map_err(refused)
 }
 
 pub(super) fn is_traceql(request: &SearchRequest) -> bool {

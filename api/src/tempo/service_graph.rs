@@ -27,12 +27,15 @@ pub(super) async fn service_graph(call: Call) -> Result<Reply, QueryError> {
     check_length(&query, config.max_query_bytes)?;
     check_query(&query)?;
     let limit = limit(call.params.uint32("limit")?)?;
-    let settings =
-        call.edge.generator.as_ref().map(|generator| generator.config().of(&call.tenant).service_graphs.clone());
+    let settings = call
+        .edge
+        .generator
+        .as_ref()
+        .map(|generator| generator.config().of(call.tenants.first()).service_graphs.clone());
     let mapper = ServiceMapper::new(&settings.unwrap_or_default(), range.start_nanos..range.end_nanos)
         .map_err(|error| QueryError::bad_request(error.to_string()))?;
     let request = SummaryRequest { query, range };
-    let answer = call.edge.querier.summarize(&call.tenant, request, Arc::new(Mapping(mapper))).await;
+    let answer = call.edge.querier.summarize(call.tenants.clone(), request, Arc::new(Mapping(mapper))).await;
     let answer = answer.map_err(search::refused)?;
     let nodes = answer.summary.nodes();
     let graph = Graph::of(&answer, &nodes, &range, limit);

@@ -57,6 +57,12 @@ pub(super) struct Pending {
 /// What a half takes beside the values of its dimensions, its deadline included.
 const HALF_BYTES: usize = 320;
 
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.gone(self.len);
+    }
+}
+
 impl Pending {
     pub(super) fn new(wait_millis: i64, most: usize, memory: Account, dimensions: usize) -> Self {
         let (clients, servers, deadlines) = Default::default();

@@ -13,11 +13,11 @@ use storage::source::Source;
 use traceql::{Field, Kind, Static, Status};
 
 use super::remembered::Remembered;
-use super::{Candidates, TagScan, ValuesCache, filter_of};
+use super::{Candidates, TagScan, ValuesCache, filter_of, max_bytes, saturated};
 use crate::answer::{TagValue, TagValueKind, TagValues};
-use crate::config::Config;
 use crate::engine::Engine;
 use crate::engine::budget::Budget;
+use crate::engine::plan;
 use crate::error::Error;
 use crate::eval::column::{Lists, Texts, TypedValues};
 use crate::eval::{Column, DimensionMasks, Evaluation, FieldUse, Home, home};
@@ -39,7 +39,7 @@ pub(crate) async fn tag_values(
     sources: Vec<Arc<dyn Source>>,
     request: &TagValuesRequest,
 ) -> Result<TagValues, Error> {
-    let filter = filter_of(request.query.as_deref())?;
+    let filter = filter_of(request.query.as_deref(), &budget)?;
     let fields = match origin(&request.tag) {
         Origin::Fixed(values) => return Ok(fixed(values, request.limit)),
         Origin::Fields(fields) => fields,
@@ -49,12 +49,24 @@ pub(crate) async fn tag_values(
     {
         return Ok(fixed(tag_value(literal), request.limit));
     }
+    let sources = within_blocks(sources, saturated(budget.limits().max_blocks_per_tag_answer));
+    let max_bytes = max_bytes(&budget);
     let scan = TagScan::new(engine, budget, sources, request.range, &filter, &fields).await?;
-    let values = Mutex::new(Values { max_stale_sources: request.max_stale_sources, ..Values::new(&engine.config) });
+    let values = Mutex::new(Values { max_stale_sources: request.max_stale_sources, ..Values::new(max_bytes) });
     let remembered = Remembered::of(request);
     scan.each_source(|source| known_or_found(&scan, known, source, &fields, &remembered, &values).boxed()).await?;
     let values = std::mem::take(&mut locked(&values).values);
     Ok(TagValues { metrics: scan.sources.budget.spent(), ..fixed(values, request.limit) })
+}
+
+/// What is live, and so many of the blocks, newest first; 0 for all.
+fn within_blocks(sources: Vec<Arc<dyn Source>>, most: usize) -> Vec<Arc<dyn Source>> {
+    let (live, mut blocks): (Vec<_>, Vec<_>) = sources.into_iter().partition(|source| source.is_live());
+    if most > 0 && blocks.len() > most {
+        blocks = plan::newest_first(blocks);
+        blocks.truncate(most);
+    }
+    live.into_iter().chain(blocks).collect()
 }
 
 /// Adds the values of a source, and remembers those of a block; unless there was nothing new for long.
@@ -69,15 +81,15 @@ async fn known_or_found(
     if locked(values).is_stale() {
         return Ok(());
     }
-    let (config, key, block_id) =
-        (&scan.sources.engine.config, remembered.key(scan, source.as_ref()), source.block_id());
+    let max_bytes = max_bytes(&scan.sources.budget);
+    let (key, block_id) = (remembered.key(scan, source.as_ref()), source.block_id());
     if let Some(known) = key.as_ref().and_then(|key| cache.get(key)) {
         locked(values).extend_by_source(known.iter().cloned());
         return Ok(());
     }
-    let found = Arc::new(Mutex::new(Values::new(config)));
+    let found = Arc::new(Mutex::new(Values::new(max_bytes)));
     of_source(scan, source, fields, &found).await?;
-    let found = std::mem::replace(&mut *locked(&found), Values::new(config));
+    let found = std::mem::replace(&mut *locked(&found), Values::new(max_bytes));
     if let Some(key) = key
         && !found.is_cut
         && !scan.sources.budget.is_left_out(block_id)
@@ -194,10 +206,10 @@ struct Values {
 }
 
 impl Values {
-    fn new(config: &Config) -> Self {
+    fn new(max_bytes: usize) -> Self {
         Self {
             values: BTreeSet::new(),
-            bytes_left: config.max_bytes_per_tag_answer,
+            bytes_left: max_bytes,
             is_cut: false,
             stale_sources: 0,
             max_stale_sources: None,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::{TenantId, TimeRange};
+use model::{Tenants, TimeRange};
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use serde_json::{Map, Value};
@@ -19,14 +19,14 @@ pub(super) const HOUR: u64 = 3600 * SECOND;
 /// One call of a tool.
 pub(super) struct Asking {
     pub edge: Arc<Edge>,
-    pub tenant: TenantId,
+    pub tenants: Tenants,
     arguments: Map<String, Value>,
     pub now_nanos: u64,
 }
 
 impl Asking {
-    pub(super) fn new(edge: &Arc<Edge>, tenant: TenantId, arguments: Map<String, Value>) -> Self {
-        Self { edge: edge.clone(), tenant, arguments, now_nanos: now_nanos() }
+    pub(super) fn new(edge: &Arc<Edge>, tenants: Tenants, arguments: Map<String, Value>) -> Self {
+        Self { edge: edge.clone(), tenants, arguments, now_nanos: now_nanos() }
     }
 
     /// An argument; one that is empty is not there.
@@ -69,15 +69,15 @@ impl Asking {
         let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(params).finish();
         let uri: axum::http::Uri = format!("{path}?{query}").parse().map_err(|_| "it is too long".to_owned())?;
         let params = Params::of(&uri);
-        let (edge, tenant) = (self.edge.clone(), self.tenant.clone());
-        Ok(Call { edge, tenant, uri, params, format: Format::Llm, now_nanos: self.now_nanos })
+        let (edge, tenants) = (self.edge.clone(), self.tenants.clone());
+        Ok(Call { edge, tenants, uri, params, format: Format::Llm, now_nanos: self.now_nanos })
     }
 
     /// A metrics query, with one number a series.
     pub(super) async fn instant(&self, query: &str, range: TimeRange) -> Result<Vec<InstantSeries>, String> {
         let asked = metrics::Asked { query: query.to_owned(), range, step_nanos: None, exemplars: 0, max_series: 0 };
-        let asker = Asker { edge: &self.edge, tenant: &self.tenant, now_nanos: self.now_nanos };
-        let request = asked.check_instant(&self.edge.query_config(&self.tenant)).map_err(|error| error.text)?;
+        let asker = Asker { edge: &self.edge, tenants: &self.tenants, now_nanos: self.now_nanos };
+        let request = asked.check_instant(&self.edge.query_config(&self.tenants)).map_err(|error| error.text)?;
         Ok(metrics::answer_instant(asker, request).await.map_err(|error| error.text)?.series)
     }
 }

@@ -94,7 +94,7 @@ pub(super) async fn one(
         spans_per_span_set: 1,
         after: None,
     };
-    let answer = asking.edge.querier.search(&asking.tenant, request, None).await.map_err(|error| error.to_string())?;
+    let answer = asking.edge.querier.search(&asking.tenants, request, None).await.map_err(|error| error.to_string())?;
     let found = answer.traces.into_iter().next();
     Ok(found.and_then(|trace| {
         let span_id = trace.span_sets.first()?.spans.first()?.span_id.to_string();
@@ -103,7 +103,7 @@ pub(super) async fn one(
 }
 
 async fn steps(asking: &Asking, trace_id: TraceId, span_id: &str) -> Result<Vec<Value>, String> {
-    let answer = asking.edge.querier.trace_by_id(&asking.tenant, trace_id, None).await;
+    let answer = asking.edge.querier.trace_by_id(&asking.tenants, trace_id, None).await;
     let answer = answer.map_err(|error| error.to_string())?;
     Ok(waited_for(&answer.resource_spans, span_id))
 }

@@ -114,7 +114,7 @@ pub(super) async fn diff(asking: &Asking) -> Answer {
         let (start, end) = (seconds(asking.time(&start_name)?), seconds(asking.time(&end_name)?));
         request[side] = json!({ "traceId": id, "start": start, "end": end });
     }
-    let compared = traces_diff::diff(&asking.edge, &asking.tenant, Body::from(request.to_string())).await;
+    let compared = traces_diff::diff(&asking.edge, &asking.tenants, Body::from(request.to_string())).await;
     let text = body(compared)?;
     let next = vec!["get-trace of either shows its spans whole".to_owned()];
     Ok(Found::json("trace-diff", "2", text).next(next))

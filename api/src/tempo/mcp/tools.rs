@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::http::HeaderMap;
-use model::TenantId;
+use model::Tenants;
 use serde_json::{Map, Value, json};
 
 use super::answer::failed;
@@ -183,7 +183,10 @@ pub(super) async fn call(
     if let Err(text) = check(&tool, &arguments) {
         return Some(failed(&text));
     }
-    let work = async |tenant: TenantId| Ok::<_, QueryError>(run(tool.name, Asking::new(edge, tenant, arguments)).await);
+    // boxed: all tools together make a large future
+    let work = async |tenants: Tenants| {
+        Ok::<_, QueryError>(Box::pin(run(tool.name, Asking::new(edge, tenants, arguments))).await)
+    };
     Some(match super::super::answer(edge, headers, work).await {
         Ok(result) => result,
         Err(error) => failed(error.text.trim_end()),

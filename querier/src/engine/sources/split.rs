@@ -1,7 +1,8 @@
 //! Which traces near the range of a query lie in several sources.
 //!
 //! Blocks know it at rest: of the blocks that have parts of a trace, all but one list it ([`Source::continued`]). What is
-//! live changes all the time, so its traces, which are few, are looked for in the blocks near it.
+//! live changes all the time, so its traces, which are few, are looked for in the blocks near it. So are those of the
+//! smaller ones of several tenants (`tenants.rs`).
 
 mod at_rest;
 
@@ -22,6 +23,9 @@ use crate::error::Error;
 
 /// Looking a trace up in a block costs about as much as going past so many of its traces.
 const LOOK_UP_COST: usize = 16;
+
+/// What a trace takes while it is compared by hash: its hash in three lists, and its row.
+const HASHED_TRACE_BYTES: usize = 16;
 
 /// Traces of which several sources have parts.
 #[derive(Default)]
@@ -112,6 +116,8 @@ impl QuerySources<'_> {
         let near: Vec<TimeRange> = of_unlisted.iter().map(|source| around(source)).collect();
         others.retain(|(_, source)| near.iter().any(|range| range.overlaps(&source.time_range())));
         let of_unlisted = self.traces_of(&of_unlisted).await?;
+        let trace_count: usize = of_unlisted.iter().map(|(_, ids)| ids.len()).sum();
+        let _held = self.budget.hold(trace_count * HASHED_TRACE_BYTES)?;
         let hashes: Arc<[TraceHash]> = ascending(&of_unlisted).into();
         let mut all: HashSet<TraceHash> = repeated(&hashes).collect();
         let reads = others.iter().map(|source| self.shared_with(&hashes, source).boxed()).collect();
