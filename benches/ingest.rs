@@ -28,9 +28,11 @@ fn decode(criterion: &mut Criterion) {
         });
     });
     group.bench_function("decode and sort (apply)", |bencher| bencher.iter(|| table(&requests).span_count()));
-    group.bench_function("combine two tables", |bencher| {
+    group.bench_function("merge two tables", |bencher| {
         let halves = [table(&requests[..10]), table(&requests[10..])];
-        bencher.iter(|| spans::combine(&halves).expect("tables of the builder").span_count());
+        bencher.iter(|| {
+            spans::merge_tables(&halves, spans::Copies::Keep).expect("tables of the builder").table.span_count()
+        });
     });
     group.finish();
 }

@@ -46,6 +46,17 @@ class Api:
         answer = self._get("/api/search", q=query, limit=limit, start=now - 3600, end=now + 60, spss=1).json()
         return [trace["traceID"].zfill(32) for trace in answer["traces"]]
 
+    def calls(self) -> dict[tuple, float]:
+        """Requests of the last hour by client, connection type and server, from the service map."""
+        now = int(time.time())
+        graph = self.get("/api/service-graph", start=now - 3600, end=now + 60)
+        assert graph["status"] == "COMPLETE", graph
+        return {(edge["client"], edge["connectionType"], edge["server"]): edge["requests"] for edge in graph["edges"]}
+
+    def get(self, path: str, **parameters) -> dict:
+        """What a path answers, which has to be JSON."""
+        return self._get(path, **parameters).json()
+
     def flush(self) -> None:
         response = self.session.post(f"{self.url}/flush", timeout=60)
         assert response.status_code == 204, f"POST /flush: {response.status_code} {response.text}"

@@ -23,7 +23,7 @@ def promtool(*arguments: str, cwd: Path | None = None) -> str:
     return ended.stdout
 
 
-def configure(folder: Path, targets: dict[str, str]) -> Path:
+def configure(folder: Path, targets: dict[str, str], out_of_order: str | None = None) -> Path:
     """The configuration of deploy/prometheus, scraping every second, with loopback addresses for its `targets`."""
     config = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yaml").read_text())
     config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
@@ -32,36 +32,47 @@ def configure(folder: Path, targets: dict[str, str]) -> Path:
     config["scrape_configs"] = [
         {**scraped[job], "static_configs": [{"targets": [target]}]} for job, target in targets.items()
     ]
+    if out_of_order:
+        config["storage"] = {"tsdb": {"out_of_order_time_window": out_of_order}}
     file = folder / "prometheus.yaml"
     file.write_text(yaml.safe_dump(config))
     return file
 
 
 class Prometheus:
-    def __init__(self, background, folder: Path, targets: dict[str, str], port: int | None = None):
-        """Starts it with the test's `background` and returns once every one of the `targets` is scraped."""
+    def __init__(
+        self,
+        background,
+        folder: Path,
+        targets: dict[str, str],
+        port: int | None = None,
+        out_of_order: str | None = None,
+    ):
+        """Starts it with the test's `background` and returns once every one of the `targets` is scraped. Samples may be as old
+        as `out_of_order` says."""
         address = f"127.0.0.1:{port or free_port()}"
         self.url = f"http://{address}"
         background(
             str(Path(os.environ["E2E_DEBIAN"]) / "prometheus"),
-            f"--config.file={configure(folder, targets)}",
+            f"--config.file={configure(folder, targets, out_of_order)}",
             f"--storage.tsdb.path={folder / 'prometheus'}",
             f"--web.listen-address={address}",
             "--web.enable-remote-write-receiver",
-            "--enable-feature=exemplar-storage",
+            "--enable-feature=exemplar-storage,native-histograms",
         )
         await_that("Prometheus is ready", self._ready)
         await_that("every target is scraped", lambda: len(self.query("up == 1")) == len(targets))
 
-    def query(self, expression: str) -> list[tuple[dict, float]]:
-        """The labels and values of an instant query."""
-        answer = requests.get(f"{self.url}/api/v1/query", {"query": expression}, timeout=20)
+    def query(self, expression: str, at: float | None = None) -> list[tuple[dict, float]]:
+        """The labels and values of an instant query, of now unless it says when."""
+        parameters = {"query": expression} | ({"time": at} if at else {})
+        answer = requests.get(f"{self.url}/api/v1/query", parameters, timeout=20)
         assert answer.status_code == 200, f"{expression}: {answer.text}"
         return [(series["metric"], float(series["value"][1])) for series in answer.json()["data"]["result"]]
 
-    def values(self, expression: str, *labels: str) -> dict[tuple, float]:
+    def values(self, expression: str, *labels: str, at: float | None = None) -> dict[tuple, float]:
         """The values of an instant query by some of their labels."""
-        return {tuple(series.get(label, "") for label in labels): value for series, value in self.query(expression)}
+        return {tuple(series.get(label, "") for label in labels): value for series, value in self.query(expression, at)}
 
     def exemplars(self, expression: str) -> list[dict]:
         """The exemplars of the last ten minutes."""

@@ -29,13 +29,15 @@ TARGET = Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target")).resolve
 def main() -> int:
     arguments, pytest_arguments = parse_arguments()
     mosso = arguments.mosso or newest_mosso()
-    python = install_python(TARGET / "e2e-venv")
+    python = install_python(TARGET / "e2e-venv", E2E / "requirements.txt")
+    retired = install_python(TARGET / "e2e-retired-venv", E2E / "requirements-retired.txt")
     node = install_node(TARGET / "e2e-node")
     environment = dict(
         os.environ,
         MOSSO_BIN=str(mosso.resolve()),
         E2E_CONFORMANCE=str(conformance_beside(mosso)),
         E2E_NODE=str(node),
+        E2E_RETIRED_PYTHON=str(retired),
         E2E_KUBECTL=str(unpack_from_layer(node, "kubectl")),
         E2E_HELM=str(unpack_from_layer(node, "helm")),
         E2E_COLLECTOR=str(build_go("otelcol", E2E / "collector", python)),
@@ -75,10 +77,9 @@ def conformance_beside(mosso: Path) -> Path:
     return conformance
 
 
-def install_python(folder: Path) -> Path:
-    """A virtual environment with exactly requirements.txt; made anew when that file or the Python changes."""
+def install_python(folder: Path, requirements: Path) -> Path:
+    """A virtual environment with exactly these requirements; made anew when that file or the Python changes."""
     python = folder / "bin" / "python"
-    requirements = E2E / "requirements.txt"
     with Stamp(folder, requirements.read_bytes(), sys.version.encode()) as stamp:
         if stamp.stale:
             say(f"installing the Python packages into {folder}")

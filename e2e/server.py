@@ -8,7 +8,7 @@ import re
 import signal
 import subprocess
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import requests
@@ -38,12 +38,13 @@ ANY_PORT = Addresses(http="127.0.0.1:0", otlp_grpc="127.0.0.1:0", otlp_http="127
 
 
 def config(data: Path, addresses: Addresses = ANY_PORT, **sections) -> dict:
-    """A configuration with its data in `data`. `sections` are added at the top level."""
+    """A configuration with its data in `data`. `sections` are added at the top level, `receivers` beside OTLP's."""
     host, port = addresses.http.split(":")
     protocols = {"grpc": {"endpoint": addresses.otlp_grpc}, "http": {"endpoint": addresses.otlp_http}}
+    receivers = {"otlp": {"protocols": protocols}, **sections.pop("receivers", {})}
     return {
         "server": {"http_listen_address": host, "http_listen_port": int(port), "log_format": "logfmt"},
-        "distributor": {"receivers": {"otlp": {"protocols": protocols}}},
+        "distributor": {"receivers": receivers},
         "data_dir": str(data),
         **sections,
     }
@@ -151,9 +152,10 @@ class Mosso:
 
     def _listeners(self, start_of_log: int) -> Addresses | None:
         found = {}
+        names = {field.name for field in fields(Addresses)}
         for line in _COLOUR.sub("", self.log.read_bytes()[start_of_log:].decode(errors="replace")).splitlines():
             listener, address = _LISTENER.search(line), _ADDRESS.search(line)
-            if listener and address:
+            if listener and address and listener[1] in names:
                 found[listener[1]] = address[1]
         return Addresses(**found) if len(found) == 3 else None
 

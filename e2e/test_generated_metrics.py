@@ -16,6 +16,7 @@ from server import Mosso
 
 MILLISECOND = 1_000_000
 TRACES = 60
+CALL_LABELS = ("service", "span_name", "span_kind", "status_code")
 SERVER, CLIENT = Span.SPAN_KIND_SERVER, Span.SPAN_KIND_CLIENT
 
 
@@ -29,9 +30,9 @@ class Shop:
         self.failed_edges: Counter = Counter()
         self.storefront_millis: list[int] = []
 
-    def trace(self) -> list[ExportTraceServiceRequest]:
-        """One trace, every span in a request of its own."""
-        trace_id, start = self.rng.randbytes(16), time.time_ns() - 2_000 * MILLISECOND
+    def trace(self, start: int | None = None) -> list[ExportTraceServiceRequest]:
+        """One trace of two seconds ago, or of another time, every span in a request of its own."""
+        trace_id, start = self.rng.randbytes(16), start or time.time_ns() - 2_000 * MILLISECOND
         ids = [self.rng.randbytes(8) for _ in range(4)]
         failed = self.rng.random() < 0.3
         path = f"GET /{self.rng.choice('abc')}"
@@ -68,9 +69,9 @@ class Shop:
         self.storefront_millis.append(lengths[0])
         return requests
 
-    def send(self, mosso: Mosso, traces: int) -> None:
+    def send(self, mosso: Mosso, traces: int, start: int | None = None) -> None:
         """All spans in any order over two connections, some of them twice."""
-        requests = [request for _ in range(traces) for request in self.trace()]
+        requests = [request for _ in range(traces) for request in self.trace(start)]
         requests += self.rng.sample(requests, len(requests) // 10)
         self.rng.shuffle(requests)
         senders = [HttpSender(mosso.otlp_http), GrpcSender(mosso.otlp_grpc)]
@@ -110,8 +111,7 @@ def test_prometheus_has_what_a_count_over_the_sent_spans_gives(tmp_path, backgro
         await_that("all edges are there", lambda: sum(prometheus.values(requests, "server").values()) == 3 * TRACES)
         all_calls = "sum(traces_spanmetrics_calls_total)"
         await_that("all calls are there", lambda: prometheus.values(all_calls) == {(): 4 * TRACES})
-        labels = ("service", "span_name", "span_kind", "status_code")
-        assert prometheus.values("traces_spanmetrics_calls_total", *labels) == dict(shop.calls)
+        assert prometheus.values("traces_spanmetrics_calls_total", *CALL_LABELS) == dict(shop.calls)
         assert prometheus.values(requests, "client", "server", "connection_type") == dict(shop.edges)
         failed = prometheus.values("traces_service_graph_request_failed_total", "client", "server")
         assert failed == dict(shop.failed_edges)
@@ -150,10 +150,39 @@ def test_a_target_that_was_down_and_a_restart_lose_nothing_and_repeat_nothing(tm
     requests = "max_over_time(traces_service_graph_request_total[10m])"
     labels = ("client", "server", "connection_type")
     await_that("the queue is emptied", lambda: prometheus.values(requests, *labels) == before)
-    # the second process begins at zero: Prometheus sees that, and adds
-    second = Shop(seed=3)
-    second.send(mosso, TRACES // 2)
+    # the second process goes on where the first was, and a third after a crash
+    shop.send(mosso, TRACES // 2)
+    mosso.kill()
+    mosso.start()
+    shop.send(mosso, TRACES // 2)
     newest = "traces_service_graph_request_total"
-    await_that("the second process's are there", lambda: prometheus.values(newest, *labels) == dict(second.edges))
-    assert set(prometheus.values("resets(traces_service_graph_request_total[10m])", *labels).values()) == {1.0}
+    await_that("all are there", lambda: prometheus.values(newest, *labels) == dict(shop.edges))
+    assert prometheus.values("traces_spanmetrics_calls_total", *CALL_LABELS) == dict(shop.calls)
+    assert set(prometheus.values("resets(traces_service_graph_request_total[10m])", *labels).values()) == {0.0}
     mosso.stop()
+
+
+def test_native_histograms_count_what_classic_ones_do_and_know_quantiles_better(tmp_path, background):
+    shop, port = Shop(seed=4), free_port()
+    prometheus = Prometheus(background, tmp_path, {}, port)
+    settings = generating(port)
+    settings["overrides"]["defaults"]["metrics_generator"]["generate_native_histograms"] = "both"
+    with Mosso(tmp_path, **settings) as mosso:
+        shop.send(mosso, TRACES)
+        latency = 'traces_spanmetrics_latency{service="storefront",span_kind="SPAN_KIND_SERVER"}'
+        count = f"sum(histogram_count({latency}))"
+        await_that("all are there", lambda: prometheus.values(count) == {(): TRACES})
+        seconds = sum(shop.storefront_millis) / 1000
+        (total,) = prometheus.values(f"sum(histogram_sum({latency}))").values()
+        assert abs(total - seconds) < 1e-6
+        classic = latency.replace("latency", "latency_count")
+        assert prometheus.values(f"sum({classic})") == {(): TRACES}
+        edges = "sum by (client, server) (histogram_count(traces_service_graph_request_server_seconds))"
+        of_edges = {(client, server): edges for (client, server, _), edges in shop.edges.items()}
+        assert prometheus.values(edges, "client", "server") == of_edges
+
+        # a bucket is at most a tenth wide
+        (median,) = prometheus.values(f"histogram_quantile(0.5, sum({latency}))").values()
+        in_order = sorted(shop.storefront_millis)
+        middle = [in_order[TRACES // 2 - 1] / 1000, in_order[TRACES // 2] / 1000]
+        assert middle[0] / 1.1 <= median <= middle[1] * 1.1

@@ -14,12 +14,15 @@ import pytest
 import requests
 import yaml
 
+import grafana
 from api import Api, Span, await_that
 from load import SPANS_PER_TRACE
 from otel_collector import OtelCollector
+from ports import free_port
 from prometheus import Prometheus
 from server import Mosso
 from test_collectors import arrived, send
+from test_generated_metrics import generating
 from test_kubernetes import REPOSITORY
 
 K8S = REPOSITORY / "k8s"
@@ -169,10 +172,11 @@ def test_the_operators_walk(tmp_path, background, instrumented):
     assert cluster_config["compactor"]["compaction"]["block_retention"] == "168h"
     # What mosso would find in a pod of this memory.
     memory = {"budget_bytes": MEMORY_BYTES * 3 // 5}
-    with Mosso(tmp_path, compactor=cluster_config["compactor"], memory=memory) as mosso:
+    port = free_port()
+    with Mosso(tmp_path, compactor=cluster_config["compactor"], memory=memory, **generating(port)) as mosso:
         collectors = [OtelCollector(background, tmp_path, mosso) for _ in range(2)]
         targets = {"mosso": mosso.addresses.http, "otel-collector": collectors[0].metrics}
-        prometheus = Prometheus(background, tmp_path, targets)
+        prometheus = Prometheus(background, tmp_path, targets, port)
         cluster = Cluster(tmp_path, services_of(mosso, collectors[1]))
         api = Api(mosso.http)
 
@@ -189,9 +193,11 @@ def test_the_operators_walk(tmp_path, background, instrumented):
         sent = send([sender for collector in collectors for sender in collector.senders()], "walk")
         await_that("all that was sent is found", lambda: arrived(api, "walk", sent), seconds=60)
 
-        # Found by id, service, operation and tags, as live spans and again as a block.
+        # Found by id, service, operation and tags, as live spans and again as a block; so is the service map, in which
+        # Prometheus and mosso agree.
         for _ in range(2):
             assert_found(api, order, report, sent)
+            assert_mapped(api, prometheus)
             api.flush()
 
         # The last script sends a trace, restarts mosso and sends another one meanwhile.
@@ -233,6 +239,22 @@ def assert_found(api: Api, order: str, report: str, sent: list[str]) -> None:
     assert api.search('{ resource.service.name = "nightly-report" && name = "nightly report" }') == [report]
     assert api.search('{ span.db.collection.name = "refunds" }') == [report]
     assert sorted(api.search('{ span.load.run = "walk" }')) == sorted(sent)
+
+
+def assert_mapped(api: Api, prometheus: Prometheus) -> None:
+    """The map of mosso's API is that of the series, as Grafana asks for them; and the Drilldown app finds spans."""
+    # a call of what sends no spans becomes a series when its other half has been waited for
+    calls = {of: count for of, count in api.calls().items() if of[1] != "virtual_node" or of[0] == "user"}
+    # the customer asks for the order, the order for the stock, and that leaves a message for the worker
+    assert calls["shop", "", "shop"] == 2 and calls["shop", "messaging_system", "shop"] == 1, calls
+    series = "traces_service_graph_request_total"
+    await_that("the series count the same", lambda: prometheus.values(series, *grafana.CONNECTION) == calls)
+    graph = grafana.service_graph(prometheus)
+    assert graph.connections == set(calls)
+    assert {(client, server) for client, _, server in calls} == set(graph.rates)
+    assert graph.operations and all(seconds > 0 for seconds in graph.p90_seconds.values()), graph
+    found = grafana.drilldown(api)
+    assert all(found[query] for query in grafana.DRILLDOWN_RANGES if "error" not in query), found
 
 
 def is_whole(spans: list[Span]) -> bool:

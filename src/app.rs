@@ -8,9 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use api::{Addresses, Edge, Servers};
-use generator::Generator;
-use generator::remote_write::RemoteWrite;
-use ingester::{Feed, Ingester};
+use ingester::Ingester;
 use model::limits::TenantLimits;
 use object_store::ObjectStore;
 use prometheus_client::registry::Registry;
@@ -19,6 +17,7 @@ use storage::block::BlockCache;
 use storage::compaction::Compactor;
 use storage::config::TraceConfig;
 use storage::cpu::CpuPool;
+use storage::deletion::Deleter;
 use storage::garbage::Collector;
 use storage::incarnation::Lineage;
 use storage::lock::DataDirLock;
@@ -26,16 +25,18 @@ use storage::paths::DataDir;
 use storage::retention::Retention;
 use storage::trace_mapper::TraceMapper;
 use storage::view::{LocalViews, Views};
-use storage::wal::Log;
+use storage::wal::{LocalFiles, Log};
 use storage::{Telemetry, manifest, objects};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::cluster::Cluster;
-use crate::config::{Config, Generated};
-use crate::generating::{self, Counting, now_nanos};
-use crate::reload::LimitReloader;
+use crate::config::Config;
+use crate::deletion::Deletions;
+use crate::generating::{self, Generating};
+use crate::reload::{LimitReloader, ListenerReloader};
 use crate::tasks::Tasks;
+use crate::user_overrides::UserOverrides;
 
 /// How long requests under way may take once the process is asked to stop; a stop as a whole stays below 5 s.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
@@ -83,6 +84,7 @@ impl App {
         let servers = Servers::bind(&config.api()).await?;
         let dir = config.folders();
         let lock = target.takes_spans().then(|| DataDirLock::acquire(&dir)).transpose()?;
+        storage::telemetry::register_disk(&mut registry, dir.wal_dir());
         let telemetry = Telemetry::register(&mut registry);
         let (objects, manifests) = open_store(&config.storage.trace, &dir, telemetry.clone())
             .await
@@ -100,17 +102,16 @@ impl App {
         };
         let limits = Arc::new(TenantLimits::new(config.tenant_limits()?));
         let limit_reloader = LimitReloader::new(config.clone(), limits.clone(), &mut registry);
-        let Generated { config: generated, remote_write } = config.generator()?;
-        let generator = Arc::new(Generator::new(generated, generating::instance(), now_nanos(), &mut registry)?);
-        let is_generating = target.takes_spans() && generator.config().is_on();
-        let remote_write = is_generating
-            .then(|| RemoteWrite::open(&remote_write, &config.generator_dir(), &mut registry))
-            .transpose()
-            .context("open the queues of series that are sent")?;
-        let (feed, live_spans) = is_generating.then(|| Feed::new(generator.config().collection_interval)).unzip();
-        let ingester = match lineage {
+        let log = target.takes_spans().then(|| Log::open(dir.wal_dir())).transpose()?;
+        let has_user_overrides = config.overrides.user_configurable_overrides.enabled;
+        let (files, folder) = (Arc::new(LocalFiles::default()), config.generator_dir());
+        let generated = config.generator()?.within(memory.parts.generator);
+        let opened = log.as_ref().map(|(log, _)| log);
+        let Generating { generator, feed, counting, senders } =
+            generating::open(generated, has_user_overrides, &folder, files, opened, background.clone(), &mut registry)?;
+        let ingester = match lineage.zip(log) {
             None => None,
-            Some(lineage) => {
+            Some((lineage, log)) => {
                 let storage = ingester::Storage {
                     objects: objects.clone(),
                     manifests: manifests.clone(),
@@ -121,11 +122,19 @@ impl App {
                     cache: cache.clone(),
                     trace_reach: Duration::from_secs(config.querier().trace_reach_seconds),
                 };
-                let log = Log::open(dir.wal_dir())?;
                 let limits = limits.clone();
                 Some(Ingester::open_feeding(config.ingester(), log, storage, limits, feed, &mut registry).await?)
             }
         };
+        let deletions = config.deletion.enabled.then(|| Deletions {
+            deleter: Deleter {
+                manifests: manifests.clone(),
+                objects: objects.clone(),
+                cpu: cpu.clone(),
+                cache: cache.clone(),
+            },
+            ingester: ingester.clone(),
+        });
         let views: Arc<dyn Views> = match (&mut cluster, &ingester) {
             (Some(cluster), ingester) => {
                 if let Some(ingester) = ingester {
@@ -149,7 +158,12 @@ impl App {
             max_row_groups: memory.parts.concurrent_row_groups(),
             ..config.querier()
         };
-        let querier = Querier::new(of_all_queries, views, cpu.clone(), &telemetry, &mut registry);
+        let querier =
+            Querier::with_limits(of_all_queries, limits.clone(), views, cpu.clone(), &telemetry, &mut registry);
+        let user_overrides = has_user_overrides.then(|| {
+            let store = storage::user_overrides::UserOverrides::new(objects.clone());
+            Arc::new(UserOverrides::new(config.clone(), store, generator.clone(), &mut registry))
+        });
 
         let mut upkeep = Tasks::default();
         let mut compaction = Tasks::default();
@@ -174,24 +188,29 @@ impl App {
         if let Some((cluster, ingester)) = cluster.as_ref().zip(ingester.as_ref()) {
             upkeep.spawn("retirement of earlier starts", cluster.retire_earlier_starts(ingester));
         }
-        let mut generating = Tasks::default();
-        if let Some((live_spans, (remote_write, senders))) = live_spans.zip(remote_write) {
-            let counting = Counting {
-                generator: generator.clone(),
-                remote_write: Arc::new(remote_write),
-                cpu: background.clone(),
-            };
-            generating.spawn("metrics generator", counting.run(live_spans));
-            senders.into_iter().for_each(|sender| upkeep.spawn("remote write", sender.run()));
+        if let Some(overrides) = user_overrides.clone() {
+            upkeep.spawn("settings of tenants", overrides.run());
         }
+        let mut generating = Tasks::default();
+        if let Some((counting, fed)) = counting {
+            generating.spawn("metrics generator", counting.run(fed));
+        }
+        senders.into_iter().for_each(|sender| upkeep.spawn("remote write", sender.run()));
 
         let stop_serving = CancellationToken::new();
         let edge_telemetry = api::Telemetry::register(&mut registry);
         let (registry, text) = (Arc::new(registry), config.to_yaml());
-        let edge = Edge::new(config.api(), ingester.clone(), querier, limits, edge_telemetry, registry, text)
+        let mut edge = Edge::new(config.api(), ingester.clone(), querier, limits, edge_telemetry, registry, text)
             .generating(generator)
             .until(stop_serving.clone());
+        if let Some(deletions) = deletions {
+            edge = edge.with_deletions(Arc::new(deletions));
+        }
+        if let Some(overrides) = user_overrides {
+            edge = edge.with_user_overrides(overrides);
+        }
         let addresses = servers.addresses()?;
+        upkeep.spawn("listener reloader", ListenerReloader::new(servers.files()).run());
         let mut serving = Tasks::default();
         serving.spawn("server", servers.serve(Arc::new(edge), stop_serving.clone()));
         Ok(Self {

@@ -1,11 +1,15 @@
 //! Subcommands: each looks at something, says what it found, and ends.
 //!
-//! They change nothing, take no lock, and so work beside a running process. Which tables and figures there are is decided
+//! Those that speak to a server are in the crate `terminal`. Those here look at what is stored: they change nothing of it,
+//! take no lock, and so work beside a running process. Which tables and figures there are is decided
 //! in `storage` and `querier`; here they are asked for and shown, to people or, with `--json`, to programs.
 
 mod blocks;
 mod check_config;
 mod config;
+pub mod health;
+mod man;
+mod metrics;
 mod wal;
 
 mod progress;
@@ -20,7 +24,7 @@ use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use model::TenantId;
 
-use crate::config::{Config, Sources};
+use crate::config::Sources;
 
 #[derive(Subcommand)]
 pub enum Command {
@@ -35,6 +39,15 @@ pub enum Command {
     /// Look at the write-ahead log.
     #[command(subcommand)]
     Wal(wal::Command),
+    #[command(flatten)]
+    Terminal(terminal::Command),
+    /// Print what a shell needs to complete commands and flags.
+    Completions { shell: clap_complete::Shell },
+    /// Print the manual page, or write one for each command.
+    Man(man::Arguments),
+    /// Make series of stored traces.
+    #[command(subcommand)]
+    Metrics(metrics::Command),
 }
 
 /// What most commands take.
@@ -48,24 +61,25 @@ struct Common {
     json: bool,
 }
 
-/// Runs a command on the data of a configuration, or of the default configuration.
+/// Runs a command on the data of a configuration, or of the default configuration. `program` is the whole command line.
 ///
 /// # Errors
 /// When what is asked for cannot be read. What is read and found damaged is a result, with exit code 1.
-pub fn run(command: Command, sources: &Sources) -> Result<ExitCode> {
+pub fn run(command: Command, sources: &Sources, program: fn() -> clap::Command) -> Result<ExitCode> {
     match command {
         Command::CheckConfig { file } => verify(&Sources { file: Some(file), ..sources.clone() }),
         Command::Config(command) => config::run(command, sources),
         Command::Wal(command) => wal::run(command, &sources.config()?),
-        Command::Blocks(command) => {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            on_blocks(runtime.context("start the async runtime")?, command, &sources.config()?)
-        }
+        Command::Terminal(command) => Ok(terminal::run(command)),
+        Command::Completions { shell } => man::completions(shell, program()),
+        Command::Man(arguments) => man::run(&arguments, program()),
+        Command::Blocks(command) => runtime()?.block_on(blocks::run(command, &sources.config()?)),
+        Command::Metrics(command) => runtime()?.block_on(metrics::run(command, &sources.config()?)),
     }
 }
 
-fn on_blocks(runtime: tokio::runtime::Runtime, command: blocks::Command, config: &Config) -> Result<ExitCode> {
-    runtime.block_on(blocks::run(command, config))
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the async runtime")
 }
 
 /// Says whether a configuration can be used: `check-config`, and `-config.verify` as Tempo has it.

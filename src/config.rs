@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! sources.rs   file → environment.rs → tree (yaml.rs) → flags.rs → moved.rs → types (sections.rs and below) → checked
+//! receivers.rs   what else than OTLP is received
 //! tempo_keys.rs   which keys Tempo has          not_applied.rs   why some change nothing
 //! reference.rs    which keys are read here
 //! ```
@@ -17,11 +18,14 @@ pub mod flags;
 mod moved;
 mod yaml;
 
+mod access;
 mod cluster;
 mod generator;
 mod memory;
 mod overrides;
+mod receivers;
 mod sections;
+mod tls;
 
 pub mod not_applied;
 pub mod reference;
@@ -33,22 +37,30 @@ use std::time::Duration;
 
 use anyhow::Result;
 use api::{ApiPrefix, ListenAddress};
+use model::TenantId;
 use model::limits::LimitTable;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use storage::config::GoDuration;
 use storage::members::JOINING_TIME;
 use storage::paths::DataDir;
 
+use self::overrides::OfAll;
+use self::receivers::Jaeger;
+use self::tls::ServerTls;
 use self::yaml::Parsed;
 
+pub use access::Authentication;
 pub use cluster::Cluster;
-pub use generator::MetricsGenerator;
+pub use generator::{GeneratorLimits, MetricsGenerator};
 pub use memory::Memory;
 pub use moved::our_name;
 pub use overrides::{Generated, Overrides};
+pub use receivers::Receivers;
 pub use sections::{
-    Compaction, Compactor, Distributor, IngesterSection, LogFormat, LogLevel, QuerierSection, QueryFrontend, Server,
+    Compaction, Compactor, Deletion, Distributor, IngesterSection, LogFormat, LogLevel, QuerierSection, QueryFrontend,
+    Server,
 };
 pub use sources::Sources;
 
@@ -71,6 +83,7 @@ pub struct Config {
     /// Put before `/api`, for a reverse proxy.
     pub http_api_prefix: ApiPrefix,
     pub server: Server,
+    pub authentication: Authentication,
     pub distributor: Distributor,
     pub ingester: IngesterSection,
     pub compactor: Compactor,
@@ -81,6 +94,7 @@ pub struct Config {
     pub metrics_generator: MetricsGenerator,
     pub memory: Memory,
     pub cluster: Cluster,
+    pub deletion: Deletion,
 
     /// Whether variables of the environment stand in files, too in the one with the limits of tenants.
     #[serde(skip)]
@@ -110,6 +124,7 @@ impl Default for Config {
             multitenancy_enabled: false,
             http_api_prefix: ApiPrefix::default(),
             server: Server::default(),
+            authentication: Authentication::default(),
             distributor: Distributor::default(),
             ingester: IngesterSection::default(),
             compactor: Compactor::default(),
@@ -120,6 +135,7 @@ impl Default for Config {
             metrics_generator: MetricsGenerator::default(),
             memory: Memory::default(),
             cluster: Cluster::default(),
+            deletion: Deletion::default(),
             expand_env: false,
             not_applicable: Vec::new(),
             moved: Vec::new(),
@@ -163,7 +179,10 @@ impl Config {
             .map(|name| format!("the variable {name} is not set and has no default, so nothing stands in its place"));
         let target = (self.target != self.target().name())
             .then(|| format!("target {:?} is {:?} here", self.target, self.target().name()));
-        missing.chain(target).collect()
+        let packets = (self.multitenancy_enabled && self.distributor.receivers.has_packets()).then(|| {
+            "Jaeger's UDP packets cannot name a tenant: with multitenancy_enabled, all of them are dropped".to_owned()
+        });
+        missing.chain(target).chain(packets).collect()
     }
 
     /// Whether a process can be started with these values; gives the keys that the file with the limits of tenants has
@@ -183,6 +202,21 @@ impl Config {
         ensure(
             otlp.grpc.as_ref().is_none_or(|grpc| GRPC_MESSAGE_MIB.contains(&grpc.max_recv_msg_size_mib)),
             "distributor.receivers.otlp.protocols.grpc.max_recv_msg_size_mib",
+            message_mib.clone(),
+        )?;
+        let jaeger = self.distributor.receivers.jaeger.as_ref();
+        ensure(
+            jaeger.is_none_or(Jaeger::names_a_protocol),
+            "distributor.receivers.jaeger",
+            "names no protocol; write grpc, thrift_http, thrift_compact or thrift_binary in `protocols`".into(),
+        )?;
+        if let Some((key, reason)) = jaeger.and_then(Jaeger::problem_of_packets) {
+            return Err(Unusable { key, reason });
+        }
+        let jaeger_grpc = jaeger.and_then(|jaeger| jaeger.protocols.grpc.as_ref());
+        ensure(
+            jaeger_grpc.is_none_or(|grpc| GRPC_MESSAGE_MIB.contains(&grpc.max_recv_msg_size_mib)),
+            "distributor.receivers.jaeger.protocols.grpc.max_recv_msg_size_mib",
             message_mib,
         )?;
         storage::objects::check(&self.storage.trace)
@@ -212,7 +246,10 @@ impl Config {
             Ok(generated.config.check()?)
         });
         generator.map_err(|error| Unusable { key: "metrics_generator", reason: format!("{error:#}") })?;
-        let loaded = self.overrides.load(self.block_retention(), self.expand_env);
+        let api = self.secured_api()?;
+        let files = api::ListenerFiles::load(&api);
+        files.map_err(|error| Unusable { key: key_of(&error), reason: error.to_string() })?;
+        let loaded = self.overrides.load(&self.of_all_tenants(), self.expand_env);
         loaded
             .map(|loaded| loaded.ignored)
             .map_err(|error| Unusable { key: "overrides.per_tenant_override_config", reason: format!("{error:#}") })
@@ -252,6 +289,38 @@ impl Config {
 
     /// Settings of the edge.
     pub fn api(&self) -> api::Config {
+        // what is wrong in them has been said when the file was read
+        self.secured_api().unwrap_or_default()
+    }
+
+    fn secured_api(&self) -> Result<api::Config, Unusable> {
+        let otlp = &self.distributor.receivers.otlp.protocols;
+        let unusable = |key| move |reason| Unusable { key, reason };
+        let mut api = self.open_api();
+        let Server { tls_min_version, tls_cipher_suites, http_tls_config, grpc_tls_config, cors, .. } = &self.server;
+        let shares_port = *grpc_tls_config == ServerTls::default() || grpc_tls_config == http_tls_config;
+        if !shares_port {
+            let reason =
+                "gRPC shares the port of HTTP: write the same in http_tls_config, or leave this out".to_owned();
+            return Err(Unusable { key: "server.grpc_tls_config", reason });
+        }
+        api.http_tls =
+            http_tls_config.to_api(*tls_min_version, tls_cipher_suites).map_err(unusable("server.http_tls_config"))?;
+        api.http_cors = cors.to_api();
+        if let (Some(api), Some(grpc)) = (&mut api.otlp_grpc, &otlp.grpc) {
+            api.tls = grpc.tls.to_api().map_err(unusable("distributor.receivers.otlp.protocols.grpc.tls"))?;
+        }
+        if let (Some(api), Some(http)) = (&mut api.otlp_http, &otlp.http) {
+            api.tls = http.tls.to_api().map_err(unusable("distributor.receivers.otlp.protocols.http.tls"))?;
+            api.cors = http.cors.to_api();
+        }
+        api.authentication =
+            self.authentication.to_api(self.multitenancy_enabled).map_err(unusable("authentication"))?;
+        Ok(api)
+    }
+
+    /// Without what protects it.
+    fn open_api(&self) -> api::Config {
         let otlp = &self.distributor.receivers.otlp.protocols;
         let takes_spans = self.target().takes_spans();
         let (search, metrics) = (&self.query_frontend.search, &self.query_frontend.metrics);
@@ -262,11 +331,15 @@ impl Config {
             otlp_grpc: otlp.grpc.as_ref().filter(|_| takes_spans).map(|grpc| api::OtlpGrpcConfig {
                 endpoint: grpc.endpoint.clone(),
                 max_recv_msg_size_mib: grpc.max_recv_msg_size_mib,
+                tls: None,
             }),
             otlp_http: otlp.http.as_ref().filter(|_| takes_spans).map(|http| api::OtlpHttpConfig {
                 endpoint: http.endpoint.clone(),
                 max_request_body_size: http.max_request_body_size,
+                ..api::OtlpHttpConfig::default()
             }),
+            jaeger: if takes_spans { self.distributor.receivers.jaeger() } else { api::JaegerConfig::default() },
+            zipkin: self.distributor.receivers.zipkin().filter(|_| takes_spans),
             multitenancy_enabled: self.multitenancy_enabled,
             retry_after_seconds: self.distributor.retry_after_on_resource_exhausted.as_secs(),
             drain_timeout_seconds: crate::app::DRAIN_TIMEOUT.as_secs(),
@@ -281,7 +354,9 @@ impl Config {
                 max_metrics_range_seconds: metrics.max_duration.as_secs(),
                 max_response_series: metrics.max_response_series,
                 max_outstanding_per_tenant: self.query_frontend.max_outstanding_per_tenant,
+                multi_tenant_queries_enabled: self.query_frontend.multi_tenant_queries_enabled,
                 max_query_bytes: self.query_frontend.max_query_expression_size_bytes,
+                mcp_enabled: self.query_frontend.mcp_server.enabled,
                 ..defaults.query
             },
             ..defaults
@@ -304,7 +379,11 @@ impl Config {
     /// # Errors
     /// One that names the file and what is wrong in it.
     pub fn tenant_limits(&self) -> Result<LimitTable> {
-        Ok(self.overrides.load(self.block_retention(), self.expand_env)?.table)
+        Ok(self.overrides.load(&self.of_all_tenants(), self.expand_env)?.table)
+    }
+
+    fn of_all_tenants(&self) -> OfAll {
+        OfAll { block_retention: self.block_retention(), max_attribute_bytes: self.distributor.max_attribute_bytes }
     }
 
     fn block_retention(&self) -> Duration {
@@ -319,6 +398,27 @@ impl Config {
         let mut generated = self.overrides.generator(&self.metrics_generator, self.expand_env)?;
         generated.remote_write.has_tenant_header &= self.multitenancy_enabled;
         Ok(generated)
+    }
+
+    /// What the operator has set of the generator for a tenant, and whether it is for this tenant alone. Reads the file with
+    /// the limits of tenants.
+    ///
+    /// # Errors
+    /// One that names the file and what is wrong in it.
+    pub fn generator_limits(&self, tenant: &TenantId) -> Result<(GeneratorLimits, bool)> {
+        self.overrides.generator_limits(tenant, self.expand_env)
+    }
+
+    /// What is generated for a tenant with these limits.
+    ///
+    /// # Errors
+    /// When they cannot be used.
+    pub fn generator_of_tenant(
+        &self,
+        tenant: &TenantId,
+        limits: &GeneratorLimits,
+    ) -> Result<::generator::TenantConfig> {
+        self.metrics_generator.of_tenant(tenant.as_str(), limits)
     }
 
     /// Where series wait until they are sent.
@@ -349,6 +449,7 @@ impl Config {
             max_bytes_per_trace: self.querier.max_bytes_per_trace,
             max_bytes_per_tag_answer: self.querier.max_bytes_per_tag_answer,
             trace_reach_seconds: self.querier.trace_reach_seconds,
+            objectives: self.objectives(),
             ..defaults // what all queries together may: of `memory`
         }
     }
@@ -357,6 +458,18 @@ impl Config {
     pub fn folders(&self) -> DataDir {
         let dir = self.storage.trace.data_dir(&self.data_dir);
         if self.cluster.enabled { dir.with_shared_blocks() } else { dir }
+    }
+
+    fn objectives(&self) -> querier::Objectives {
+        let QueryFrontend { search, metrics, trace_by_id, .. } = &self.query_frontend;
+        let objective =
+            |duration: &GoDuration, bytes_per_second| querier::Objective { duration: duration.get(), bytes_per_second };
+        querier::Objectives {
+            traces: objective(&trace_by_id.duration_slo, 0),
+            search: objective(&search.duration_slo, search.throughput_bytes_slo),
+            metadata: search.metadata_slo.objective(),
+            metrics: objective(&metrics.duration_slo, metrics.throughput_bytes_slo),
+        }
     }
 
     /// Settings of the way in.
@@ -369,6 +482,18 @@ impl Config {
             joining_time: if self.cluster.enabled { JOINING_TIME } else { Duration::ZERO },
             ..defaults
         }
+    }
+}
+
+/// The section that names the file which cannot be used.
+fn key_of(error: &api::Error) -> &'static str {
+    match error {
+        api::Error::Tls { listener: api::Listener::Http, .. } => "server.http_tls_config",
+        api::Error::Tls { listener: api::Listener::OtlpGrpc, .. } => "distributor.receivers.otlp.protocols.grpc.tls",
+        api::Error::Tls { listener: api::Listener::OtlpHttp, .. } => "distributor.receivers.otlp.protocols.http.tls",
+        api::Error::Tls { .. } => "distributor.receivers",
+        api::Error::Credentials(_) => "authentication",
+        api::Error::Cors(_) | api::Error::Listen { .. } => "server",
     }
 }
 

@@ -5,8 +5,11 @@
 pub mod app;
 pub mod cli;
 pub mod config;
-mod generating;
+mod deletion;
+pub mod exposure;
+pub mod generating;
 pub mod reload;
 pub mod target;
 mod tasks;
 pub mod telemetry;
+mod user_overrides;

@@ -4,13 +4,15 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Error, Result};
-use clap::{ArgAction, Parser};
+use clap::{ArgAction, CommandFactory, Parser};
 use mosso::app::App;
 use mosso::config::{Config, Sources, flags};
-use mosso::{cli, telemetry};
+use mosso::reload::LogLevelReloader;
+use mosso::{cli, exposure, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
+mod first_run;
 mod memory;
 
 /// Stores traces and answers Tempo's API. Without arguments: data under ./data, OTLP gRPC on 127.0.0.1:4317, OTLP HTTP
@@ -29,6 +31,13 @@ struct Arguments {
     #[arg(long = "config.verify", num_args = 0..=1, require_equals = true)]
     #[arg(default_value_t = false, default_missing_value = "true", action = ArgAction::Set, value_name = "BOOL")]
     verify: bool,
+    /// Ask a running mosso whether it is ready and exit with 0 or 1, as health checks of containers do.
+    #[arg(long, num_args = 0..=1, require_equals = true)]
+    #[arg(default_value_t = false, default_missing_value = "true", action = ArgAction::Set, value_name = "BOOL")]
+    health: bool,
+    /// What `-health` asks.
+    #[arg(long = "health.url", value_name = "URL", default_value = "http://localhost:3200/ready")]
+    health_url: String,
     #[command(subcommand)]
     command: Option<cli::Command>,
 }
@@ -60,9 +69,12 @@ fn in_one_line(error: &anyhow::Error) -> String {
 const MAX_BLOCKING_THREADS: usize = 16;
 
 fn run(arguments: Arguments, flags: Vec<flags::Flag>) -> Result<ExitCode> {
+    if arguments.health {
+        return cli::health::run(&arguments.health_url);
+    }
     let sources = Sources { file: arguments.config_file, expand_env: arguments.expand_env, flags };
     if let Some(command) = arguments.command {
-        return cli::run(command, &sources);
+        return cli::run(command, &sources, Arguments::command);
     }
     if arguments.verify {
         return cli::verify(&sources);
@@ -73,14 +85,14 @@ fn run(arguments: Arguments, flags: Vec<flags::Flag>) -> Result<ExitCode> {
         .max_blocking_threads(MAX_BLOCKING_THREADS)
         .build()
         .context("start the async runtime")?;
-    let own_traces = {
+    let telemetry::Started { own_traces, log_filter } = {
         let _runtime = runtime.enter();
         telemetry::init(&config.server)?
     };
     for warning in config.warnings() {
         warn!("{warning}");
     }
-    let served = runtime.block_on(serve(&config));
+    let served = runtime.block_on(serve(&config, LogLevelReloader::new(sources, config.clone(), log_filter)));
     if let Some(own_traces) = own_traces {
         own_traces.stop();
     }
@@ -88,8 +100,9 @@ fn run(arguments: Arguments, flags: Vec<flags::Flag>) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn serve(config: &Config) -> Result<()> {
+async fn serve(config: &Config, log_level: LogLevelReloader) -> Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let is_first_run = first_run::is_first(config);
     let mut app = tokio::select! {
         app = App::start(config) => app?,
         _ = terminate.recv() => return Ok(()),
@@ -106,8 +119,16 @@ async fn serve(config: &Config) -> Result<()> {
     if let Some(address) = app.peer_address() {
         info!(listener = "peers", %address, "listening");
     }
+    for (listener, address) in addresses.receivers.named() {
+        info!(listener, %address, "listening");
+    }
+    if is_first_run {
+        info!("{}", first_run::advice(&addresses));
+    }
+    exposure::tell(&config.api(), &addresses);
     let keep_memory = memory::give_back(app.pools().clone(), app.memory_budget_bytes());
     app.run_beside("memory keeper", keep_memory);
+    app.run_beside("log level reloader", log_level.run());
     let failure = tokio::select! {
         _ = terminate.recv() => {
             info!("stopping: SIGTERM");

@@ -1,14 +1,22 @@
-//! Reads the file with the limits of tenants again and again, so that limits change without a restart.
+//! What changes without a restart: limits of tenants here, certificates and secrets in `listeners.rs`, the log level in
+//! `log_level.rs`.
+
+mod listeners;
+mod log_level;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context;
 use model::limits::{LimitTable, TenantLimits};
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use tracing::{info, warn};
 
 use crate::config::Config;
+
+pub use listeners::ListenerReloader;
+pub use log_level::LogLevelReloader;
 
 /// The file is not read more often, whatever is set. What is new in it holds when it is still there after so long: a file
 /// that is being written is often YAML, too, and a tenant that is missing in it has the retention of all.
@@ -43,15 +51,18 @@ impl LimitReloader {
         }
         let period = self.config.overrides.per_tenant_override_period.get().max(LEAST_PERIOD);
         loop {
-            self.look();
+            self.look().await;
             tokio::time::sleep(if self.news.is_some() { LEAST_PERIOD } else { period }).await;
         }
     }
 
     /// Takes what the file says when it said so the last time, too; one that cannot be used changes nothing.
-    pub fn look(&mut self) {
+    pub async fn look(&mut self) {
         let before = self.news.take();
-        let problem = match self.config.tenant_limits() {
+        let config = self.config.clone();
+        // it may lie on a disk that answers slowly
+        let read = tokio::task::spawn_blocking(move || config.tenant_limits()).await;
+        let problem = match read.context("read the file").flatten() {
             Ok(table) => {
                 self.take(table, before);
                 None
@@ -86,8 +97,8 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn limits_follow_the_file_and_stay_when_it_is_broken() {
+    #[tokio::test]
+    async fn limits_follow_the_file_and_stay_when_it_is_broken() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("overrides.yaml");
         let write = |text: &str| std::fs::write(&file, text).unwrap();
@@ -100,21 +111,21 @@ mod tests {
         let rate = || limits.of(&TenantId::parse("a").unwrap()).rate_limit_bytes;
         assert_eq!(rate(), 1);
         write("overrides: {a: {ingestion: {rate_limit_bytes: 2}}}");
-        reloader.look();
+        reloader.look().await;
         assert_eq!(rate(), 1, "it may be half written");
-        reloader.look();
+        reloader.look().await;
         assert_eq!((rate(), reloader.is_successful.get()), (2, 1));
         write("");
-        reloader.look();
+        reloader.look().await;
         write("overrides: {a: {ingestion: {rate_limit_bytes: 2}}}");
-        reloader.look();
+        reloader.look().await;
         assert_eq!(rate(), 2, "it was empty for a moment");
         write("overrides: {a: {ingestion: {rate_limit: 3}}}");
-        reloader.look();
+        reloader.look().await;
         assert_eq!((rate(), reloader.is_successful.get()), (2, 0));
         write("overrides: {a: {ingestion_rate_limit_bytes: 4}}");
-        reloader.look();
-        reloader.look();
+        reloader.look().await;
+        reloader.look().await;
         assert_eq!((rate(), reloader.is_successful.get()), (4, 1), "the flat form is read too");
     }
 }

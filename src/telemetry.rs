@@ -8,7 +8,7 @@ use tracing_subscriber::filter::{FilterExt, filter_fn};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, fmt};
+use tracing_subscriber::{EnvFilter, fmt, reload};
 
 pub use self::traces::OwnTraces;
 use crate::config::{LogFormat, LogLevel, Server};
@@ -16,12 +16,37 @@ use crate::config::{LogFormat, LogLevel, Server};
 /// Whose spans are of own traces: those of libraries are their authors' affair.
 const OWN_CRATES: [&str; 5] = ["api", "ingester", "querier", "storage", "mosso"];
 
-/// Starts logging and own traces; to be called once, within the async runtime. Gives what is to be stopped at the end.
+/// What runs from now on.
+pub struct Started {
+    /// To be stopped at the end.
+    pub own_traces: Option<OwnTraces>,
+    pub log_filter: LogFilter,
+}
+
+/// Which lines are written, to be changed while the process runs.
+pub struct LogFilter {
+    handle: reload::Handle<EnvFilter, tracing_subscriber::Registry>,
+    variable: Option<String>,
+}
+
+impl LogFilter {
+    /// Lets lines of another level through; what `RUST_LOG` says goes before it.
+    ///
+    /// # Errors
+    /// When logging has ended.
+    pub fn set(&self, level: LogLevel) -> Result<()> {
+        Ok(self.handle.reload(filter(level, self.variable.as_deref())?)?)
+    }
+}
+
+/// Starts logging and own traces; to be called once, within the async runtime.
 ///
 /// # Errors
 /// When `RUST_LOG` is neither a level nor a filter. Where what is set for own traces cannot be used, there are none.
-pub fn init(server: &Server) -> Result<Option<OwnTraces>> {
-    let filter = filter(server.log_level, std::env::var(EnvFilter::DEFAULT_ENV).ok().as_deref())?;
+pub fn init(server: &Server) -> Result<Started> {
+    let variable = std::env::var(EnvFilter::DEFAULT_ENV).ok();
+    let (filter, handle) = reload::Layer::new(filter(server.log_level, variable.as_deref())?);
+    let log_filter = LogFilter { handle, variable };
     let (own_traces, problem) = match OwnTraces::start() {
         Ok(own_traces) => (own_traces, None),
         // the variables may have been set for other programs
@@ -36,7 +61,7 @@ pub fn init(server: &Server) -> Result<Option<OwnTraces>> {
     if let Some(error) = problem {
         tracing::warn!(error = format!("{error:#}"), "own traces are not sent");
     }
-    Ok(own_traces)
+    Ok(Started { own_traces, log_filter })
 }
 
 fn logs<S: Subscriber + for<'span> LookupSpan<'span>>(format: LogFormat) -> Box<dyn Layer<S> + Send + Sync> {

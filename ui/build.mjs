@@ -35,8 +35,10 @@ if (process.argv.includes("--watch")) {
 }
 
 async function licences() {
-  const manifest = JSON.parse(await readFile(`${folder}package.json`, "utf8"));
-  const texts = Object.keys(manifest.dependencies).sort().map(async (name) => {
+  const { packages } = JSON.parse(await readFile(`${folder}package-lock.json`, "utf8"));
+  const bundled = Object.keys(packages).filter((path) => path !== "" && !packages[path].dev && !packages[path].optional);
+  const names = bundled.map((path) => path.replace(/^node_modules\//, "")).sort();
+  const texts = names.map(async (name) => {
     const text = await readFile(`${folder}node_modules/${name}/LICENSE`, "utf8");
     return `${name}\n\n${text.trim()}\n`;
   });

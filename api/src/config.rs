@@ -8,6 +8,8 @@ use std::time::Duration;
 use model::limits::Limits;
 use serde::{Deserialize, Serialize};
 
+use crate::{AuthConfig, CorsConfig, Listener, TlsConfig};
+
 pub use listen::{ListenAddress, ListenError, ListenHost};
 pub use prefix::{ApiPrefix, PrefixError};
 
@@ -23,6 +25,10 @@ pub struct Config {
     pub otlp_grpc: Option<OtlpGrpcConfig>,
     /// OTLP over HTTP; `null` closes the port.
     pub otlp_http: Option<OtlpHttpConfig>,
+    /// Jaeger; closed unless asked for.
+    pub jaeger: JaegerConfig,
+    /// Zipkin; closed unless asked for.
+    pub zipkin: Option<ZipkinConfig>,
     /// Whether `X-Scope-OrgID` names the tenant. Off: there is one tenant, and the header is ignored.
     pub multitenancy_enabled: bool,
     /// When an exporter that was refused for a limit should try again, in seconds, unless the refusal says more; 0 tells
@@ -36,8 +42,12 @@ pub struct Config {
     pub max_bytes_of_bodies: usize,
     /// How long a new connection may wait with its first request, in seconds.
     pub first_request_timeout_seconds: u64,
-    /// How long a connection may wait for the next head of a request, in seconds; idle clients are closed after it too.
+    /// How long a connection may wait for the next head of a request, in seconds; idle clients of HTTP/1 are closed after
+    /// it too.
     pub header_read_timeout_seconds: u64,
+    /// How long a connection may be without a request, in seconds, before its client is told to open another when it needs
+    /// one.
+    pub idle_timeout_seconds: u64,
     /// How long the body of a request may take to arrive, in seconds; over gRPC, to be stored as well. Tempo's 30.
     pub body_read_timeout_seconds: u64,
     /// Over so many seconds the body of an OTLP request must bring 1 KiB a second on average.
@@ -46,6 +56,15 @@ pub struct Config {
     pub drain_timeout_seconds: u64,
     /// The query API.
     pub query: QueryConfig,
+    /// TLS of the query API.
+    #[serde(skip)]
+    pub http_tls: Option<TlsConfig>,
+    /// Pages of other origins that may ask the query API.
+    #[serde(skip)]
+    pub http_cors: CorsConfig,
+    /// Who may ask, and send.
+    #[serde(skip)]
+    pub authentication: AuthConfig,
 }
 
 /// OTLP over gRPC.
@@ -55,6 +74,8 @@ pub struct OtlpGrpcConfig {
     pub endpoint: ListenAddress,
     /// Largest message in MiB, compressed or not. 4, as in Tempo.
     pub max_recv_msg_size_mib: usize,
+    #[serde(skip)]
+    pub tls: Option<TlsConfig>,
 }
 
 /// OTLP over HTTP.
@@ -64,6 +85,51 @@ pub struct OtlpHttpConfig {
     pub endpoint: ListenAddress,
     /// Largest body in bytes, before and after decompression. 20 MiB, as in Tempo.
     pub max_request_body_size: usize,
+    #[serde(skip)]
+    pub tls: Option<TlsConfig>,
+    /// Pages of other origins that may send.
+    #[serde(skip)]
+    pub cors: CorsConfig,
+}
+
+/// Jaeger. What is `None` is closed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct JaegerConfig {
+    /// `PostSpans` over gRPC.
+    pub grpc: Option<OtlpGrpcConfig>,
+    /// Thrift over HTTP.
+    pub thrift_http: Option<OtlpHttpConfig>,
+    /// Packets in thrift's compact encoding.
+    pub thrift_compact: Option<UdpConfig>,
+    /// Packets in thrift's binary encoding.
+    pub thrift_binary: Option<UdpConfig>,
+}
+
+/// Packets over UDP. Limits are the collector's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UdpConfig {
+    pub endpoint: ListenAddress,
+    /// Packets that wait to be stored; more are dropped and counted.
+    pub queue_size: usize,
+    /// Largest packet in bytes; larger ones are dropped and counted.
+    pub max_packet_size: usize,
+    /// Packets that are being stored at a time.
+    pub workers: usize,
+    /// Bytes that the system keeps until they are read here; 0 for its own default.
+    pub socket_buffer_size: usize,
+}
+
+/// Zipkin over HTTP.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ZipkinConfig {
+    pub endpoint: ListenAddress,
+    /// Largest body in bytes, before and after decompression.
+    pub max_request_body_size: usize,
+    /// Whether tags that look like numbers and booleans are such.
+    pub parse_string_tags: bool,
 }
 
 /// Limits of the query API. Defaults are Tempo's unless a field says otherwise.
@@ -93,8 +159,12 @@ pub struct QueryConfig {
     pub max_response_series: usize,
     /// Queries of one tenant in work at a time; more are refused with 429. 0 for any number.
     pub max_outstanding_per_tenant: usize,
+    /// Whether a query may be about several tenants (`X-Scope-OrgID: a|b`).
+    pub multi_tenant_queries_enabled: bool,
     /// Longest TraceQL text, in bytes.
     pub max_query_bytes: usize,
+    /// Whether language models may ask, at `/api/mcp`. Off, as in Tempo: who asks may hand what spans hold to others.
+    pub mcp_enabled: bool,
 }
 
 impl Default for Config {
@@ -104,6 +174,8 @@ impl Default for Config {
             http_api_prefix: ApiPrefix::default(),
             otlp_grpc: Some(OtlpGrpcConfig::default()),
             otlp_http: Some(OtlpHttpConfig::default()),
+            jaeger: JaegerConfig::default(),
+            zipkin: None,
             multitenancy_enabled: false,
             retry_after_seconds: 5,
             max_connections: 4096,
@@ -111,10 +183,14 @@ impl Default for Config {
             max_bytes_of_bodies: 256 << 20,
             first_request_timeout_seconds: 30,
             header_read_timeout_seconds: 120,
+            idle_timeout_seconds: 600,
             body_read_timeout_seconds: 30,
             body_stall_timeout_seconds: 5,
             drain_timeout_seconds: 10,
             query: QueryConfig::default(),
+            http_tls: None,
+            http_cors: CorsConfig::default(),
+            authentication: AuthConfig::default(),
         }
     }
 }
@@ -125,13 +201,20 @@ fn all_interfaces(port: u16) -> ListenAddress {
 
 impl Default for OtlpGrpcConfig {
     fn default() -> Self {
-        Self { endpoint: all_interfaces(4317), max_recv_msg_size_mib: 4 }
+        Self { endpoint: all_interfaces(4317), max_recv_msg_size_mib: 4, tls: None }
     }
 }
 
 impl Default for OtlpHttpConfig {
     fn default() -> Self {
-        Self { endpoint: all_interfaces(4318), max_request_body_size: 20 << 20 }
+        Self { endpoint: all_interfaces(4318), max_request_body_size: 20 << 20, tls: None, cors: CorsConfig::default() }
+    }
+}
+
+impl UdpConfig {
+    /// With the collector's limits.
+    pub fn at(endpoint: ListenAddress) -> Self {
+        Self { endpoint, queue_size: 1_000, max_packet_size: 65_000, workers: 10, socket_buffer_size: 0 }
     }
 }
 
@@ -149,7 +232,9 @@ impl Default for QueryConfig {
             max_metrics_range_seconds: 24 * 3600,
             max_response_series: 0,
             max_outstanding_per_tenant: 2_000,
+            multi_tenant_queries_enabled: true,
             max_query_bytes: traceql::MAX_QUERY_BYTES,
+            mcp_enabled: false,
         }
     }
 }
@@ -173,6 +258,20 @@ impl Config {
 
     pub(crate) fn first_request_timeout(&self) -> Duration {
         Duration::from_secs(self.first_request_timeout_seconds)
+    }
+
+    pub(crate) fn idle_timeout(&self) -> Duration {
+        Duration::from_secs(self.idle_timeout_seconds)
+    }
+
+    /// The TLS of a listener, if it has one.
+    pub fn tls(&self, listener: Listener) -> Option<&TlsConfig> {
+        match listener {
+            Listener::Http => self.http_tls.as_ref(),
+            Listener::OtlpGrpc => self.otlp_grpc.as_ref()?.tls.as_ref(),
+            Listener::OtlpHttp => self.otlp_http.as_ref()?.tls.as_ref(),
+            Listener::JaegerGrpc | Listener::JaegerThriftHttp | Listener::Zipkin => None,
+        }
     }
 }
 

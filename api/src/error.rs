@@ -6,17 +6,26 @@ use axum::http::StatusCode;
 use model::ErrorKind;
 use tonic::Code;
 
+use crate::{CorsError, CredentialError, Listener, TlsError};
+
 /// Why the servers could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("listen on {address} for {service}: {source}")]
     Listen { service: &'static str, address: String, source: io::Error },
+    #[error("TLS of {listener}: {source}")]
+    Tls { listener: Listener, source: TlsError },
+    #[error("credentials: {0}")]
+    Credentials(#[from] CredentialError),
+    #[error("cors: {0}")]
+    Cors(#[from] CorsError),
 }
 
 impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Listen { .. } => ErrorKind::Unavailable,
+            Self::Tls { .. } | Self::Credentials(_) | Self::Cors(_) => ErrorKind::InvalidInput,
         }
     }
 }

@@ -8,14 +8,20 @@ use axum::response::{IntoResponse, Response};
 use generator::Format;
 
 use crate::status::plain_error;
+use crate::tenant::TenantError;
 use crate::{Edge, tenant};
 
 /// The series of the tenant that asks; without series an empty text.
 pub(crate) async fn show(State(edge): State<Arc<Edge>>, headers: HeaderMap) -> Response {
     let tenant = match tenant::of(&headers, edge.config.multitenancy_enabled) {
         Ok(tenant) => tenant,
-        Err(error) => return plain_error(StatusCode::UNAUTHORIZED, &error.to_string()),
+        Err(error @ TenantError::Missing) => return plain_error(StatusCode::UNAUTHORIZED, &error.to_string()),
+        Err(error) => return plain_error(StatusCode::BAD_REQUEST, &error.to_string()),
     };
+    if edge.generator.as_ref().is_some_and(|generator| !generator.is_caught_up()) {
+        let reason = "spans that the log holds are being counted, ask again soon";
+        return plain_error(StatusCode::SERVICE_UNAVAILABLE, reason);
+    }
     let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
     let (format, content_type) = if accept.contains("application/openmetrics-text") {
         (Format::OpenMetrics, "application/openmetrics-text; version=1.0.0; charset=utf-8")

@@ -29,7 +29,7 @@ pub(crate) const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
 const SERVING: &[u8] = &[0x08, 0x01];
 const NOT_SERVING: &[u8] = &[0x08, 0x02];
 
-const HEALTH_WATCH: &str = "/grpc.health.v1.Health/Watch";
+pub(crate) const HEALTH_WATCH: &str = "/grpc.health.v1.Health/Watch";
 
 /// How soon who watches is told that something changed.
 const HEALTH_PERIOD: Duration = Duration::from_secs(1);

@@ -1,28 +1,30 @@
 //! Sockets, connections, and the ordered stop: stop accepting, let requests in flight finish, close what is left.
 
+mod activity;
+mod connection;
 mod lenient;
+mod receivers;
 
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
-use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use axum::middleware::from_fn_with_state;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt;
 use tracing::{debug, warn};
 
-use self::lenient::Lenient;
-use crate::{Config, Edge, Error, ListenAddress, otlp, tempo};
+use self::connection::Port;
+use self::receivers::Receivers;
+use crate::auth::{Guard, guard};
+use crate::{Config, CorsConfig, Edge, Error, ListenAddress, Listener, ListenerFiles, jaeger, otlp, tempo, zipkin};
+
+pub use self::receivers::ReceiverAddresses;
 
 /// How long accepting pauses when the system has no socket to give.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -31,14 +33,17 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
 
-/// HTTP/2 pings that find dead peers.
+/// HTTP/2 pings that find dead peers, and how long an answer may take.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(60);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Listening sockets: connections queue up from here on, and are answered once [`Servers::serve`] runs.
 pub struct Servers {
     http: TcpListener,
     otlp_grpc: Option<TcpListener>,
     otlp_http: Option<TcpListener>,
+    receivers: Receivers,
+    files: ListenerFiles,
 }
 
 /// Where the servers listen, with the ports that the system chose for port 0.
@@ -47,11 +52,13 @@ pub struct Addresses {
     pub http: SocketAddr,
     pub otlp_grpc: Option<SocketAddr>,
     pub otlp_http: Option<SocketAddr>,
+    pub receivers: ReceiverAddresses,
 }
 
 impl Servers {
-    /// Opens the sockets that the config names.
+    /// Reads the files and opens the sockets that the config names.
     pub async fn bind(config: &Config) -> Result<Self, Error> {
+        let files = ListenerFiles::load(config)?;
         let http = listen("http", &config.http_listen).await?;
         let otlp_grpc = match &config.otlp_grpc {
             Some(grpc) => Some(listen("otlp grpc", &grpc.endpoint).await?),
@@ -61,7 +68,13 @@ impl Servers {
             Some(http) => Some(listen("otlp http", &http.endpoint).await?),
             None => None,
         };
-        Ok(Self { http, otlp_grpc, otlp_http })
+        let receivers = Receivers::bind(config).await?;
+        Ok(Self { http, otlp_grpc, otlp_http, receivers, files })
+    }
+
+    /// What the listeners use, to be read again.
+    pub fn files(&self) -> ListenerFiles {
+        self.files.clone()
     }
 
     pub fn addresses(&self) -> Result<Addresses, Error> {
@@ -72,6 +85,7 @@ impl Servers {
             http: local_address("http", &self.http)?,
             otlp_grpc: optional("otlp grpc", &self.otlp_grpc)?,
             otlp_http: optional("otlp http", &self.otlp_http)?,
+            receivers: self.receivers.addresses()?,
         })
     }
 
@@ -79,24 +93,35 @@ impl Servers {
     ///
     /// # Panics
     /// When one of the ports has panicked: a process must not go on with some of its ports.
-    pub async fn serve(self, edge: Arc<Edge>, shutdown: CancellationToken) {
+    pub async fn serve(mut self, edge: Arc<Edge>, shutdown: CancellationToken) {
         let mut ports = JoinSet::new();
         let config = edge.config.clone();
-        let mut open = |service: &'static str, listener: Option<TcpListener>, router: Router| {
-            if let Some(listener) = listener {
-                let port = Port {
-                    service,
-                    router,
-                    builder: builder(&config),
-                    drain_timeout: drain_timeout(&config),
-                    first_request_timeout: config.first_request_timeout(),
-                };
-                ports.spawn(port.serve(listener, config.max_connections, shutdown.clone()));
-            }
+        let mut open = |listener: Listener, socket: Option<TcpListener>, router: Router, cors: &CorsConfig| {
+            let Some(socket) = socket else { return };
+            let port = Port {
+                listener,
+                router: protected(router, &edge, listener, &self.files, cors),
+                builder: builder(&config),
+                tls: self.files.tls(listener),
+                telemetry: edge.telemetry.clone(),
+                first_request_timeout: config.first_request_timeout(),
+                idle_timeout: config.idle_timeout(),
+                draining: CancellationToken::new(),
+            };
+            let acceptor = Acceptor { port: Arc::new(port), drain_timeout: drain_timeout(&config) };
+            ports.spawn(acceptor.serve(socket, config.max_connections, shutdown.clone()));
         };
-        open("http", Some(self.http), tempo::router(edge.clone()));
-        open("otlp grpc", self.otlp_grpc, otlp::grpc::router(edge.clone()));
-        open("otlp http", self.otlp_http, otlp::http::router(edge));
+        open(Listener::Http, Some(self.http), tempo::router(edge.clone()), &config.http_cors);
+        open(Listener::OtlpGrpc, self.otlp_grpc, otlp::grpc::router(edge.clone()), &CorsConfig::default());
+        let cors = config.otlp_http.as_ref().map(|http| http.cors.clone()).unwrap_or_default();
+        open(Listener::OtlpHttp, self.otlp_http, otlp::http::router(edge.clone()), &cors);
+        let none = CorsConfig::default();
+        open(Listener::JaegerGrpc, self.receivers.jaeger_grpc.take(), jaeger::grpc::router(edge.clone()), &none);
+        open(Listener::JaegerThriftHttp, self.receivers.jaeger_http.take(), jaeger::http::router(edge.clone()), &none);
+        open(Listener::Zipkin, self.receivers.zipkin.take(), zipkin::router(edge.clone()), &none);
+        for agent in self.receivers.take_agents(&config) {
+            ports.spawn(agent.serve(edge.clone(), shutdown.clone()));
+        }
         while let Some(ended) = ports.join_next().await {
             if let Err(error) = ended
                 && let Ok(panic) = error.try_into_panic()
@@ -104,6 +129,21 @@ impl Servers {
                 std::panic::resume_unwind(panic);
             }
         }
+    }
+}
+
+/// What stands around the routes of a listener: CORS, and within it who may ask.
+fn protected(router: Router, edge: &Arc<Edge>, listener: Listener, files: &ListenerFiles, cors: &CorsConfig) -> Router {
+    let router = match files.credentials(listener) {
+        Some(credentials) => {
+            router.layer(from_fn_with_state(Guard { edge: edge.clone(), credentials, listener }, guard))
+        }
+        None => router,
+    };
+    // names that are wrong were refused when the files were loaded
+    match cors.layer() {
+        Ok(Some(layer)) => router.layer(layer),
+        Ok(None) | Err(_) => router,
     }
 }
 
@@ -131,23 +171,20 @@ fn builder(config: &Config) -> auto::Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .keep_alive_interval(KEEP_ALIVE_INTERVAL);
+        .keep_alive_interval(KEEP_ALIVE_INTERVAL)
+        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT);
     builder
 }
 
-/// One listening port and what it answers.
-struct Port {
-    service: &'static str,
-    router: Router,
-    builder: auto::Builder<TokioExecutor>,
+/// A listening port: accepts while there are places, and stops in order.
+struct Acceptor {
+    port: Arc<Port>,
     drain_timeout: Duration,
-    first_request_timeout: Duration,
 }
 
-impl Port {
+impl Acceptor {
     async fn serve(self, listener: TcpListener, max_connections: usize, shutdown: CancellationToken) {
         let places = Arc::new(Semaphore::new(max_connections));
-        let graceful = GracefulShutdown::new();
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {
@@ -155,13 +192,17 @@ impl Port {
                 Some(_closed) = connections.join_next() => {}
                 accepted = self.accept(&listener, &places) => {
                     if let Some((stream, place)) = accepted {
-                        connections.spawn(self.connection(stream, place, &graceful));
+                        let port = self.port.clone();
+                        connections.spawn(async move {
+                            port.serve(stream).await;
+                            drop(place);
+                        });
                     }
                 }
             }
         }
         drop(listener);
-        self.drain(graceful, connections).await;
+        self.drain(connections).await;
     }
 
     /// The next connection, once there is a place for it; `None` after a fault that concerns no connection of ours.
@@ -174,54 +215,19 @@ impl Port {
         match listener.accept().await {
             Ok((stream, _peer)) => Some((stream, place)),
             Err(error) => {
-                warn!(service = self.service, %error, "accept failed, pausing");
+                warn!(listener = %self.port.listener, %error, "accept failed, pausing");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 None
             }
         }
     }
 
-    fn connection(
-        &self,
-        stream: TcpStream,
-        place: OwnedSemaphorePermit,
-        graceful: &GracefulShutdown,
-    ) -> impl Future<Output = ()> + use<> {
-        let service = self.service;
-        if let Err(error) = stream.set_nodelay(true) {
-            debug!(service, %error, "set nodelay failed");
-        }
-        let (asked, first_request_timeout) = (Arc::new(Notify::new()), self.first_request_timeout);
-        let first_request = asked.clone();
-        let router = self.router.clone().map_request(move |request: hyper::Request<Incoming>| {
-            asked.notify_one();
-            request.map(Body::new)
-        });
-        let io = TokioIo::new(Lenient::new(stream));
-        let connection = self.builder.serve_connection(io, TowerToHyperService::new(router)).into_owned();
-        let watched = graceful.watch(connection);
-        async move {
-            let _place = place;
-            let mut watched = pin!(watched);
-            // hyper's own deadlines begin when it knows which version of HTTP is spoken
-            let ended = tokio::select! {
-                ended = &mut watched => ended,
-                () = first_request.notified() => watched.await,
-                () = tokio::time::sleep(first_request_timeout) => {
-                    return debug!(service, "closing a connection without a request");
-                }
-            };
-            if let Err(error) = ended {
-                debug!(service, %error, "connection ended with an error");
-            }
-        }
-    }
-
-    async fn drain(&self, graceful: GracefulShutdown, mut connections: JoinSet<()>) {
-        let open = graceful.count();
-        debug!(service = self.service, connections = open, "draining");
-        if tokio::time::timeout(self.drain_timeout, graceful.shutdown()).await.is_err() {
-            warn!(service = self.service, connections = connections.len(), "closing connections that did not finish");
+    async fn drain(&self, mut connections: JoinSet<()>) {
+        debug!(listener = %self.port.listener, connections = connections.len(), "draining");
+        self.port.draining.cancel();
+        let ended = async { while connections.join_next().await.is_some() {} };
+        if tokio::time::timeout(self.drain_timeout, ended).await.is_err() {
+            warn!(listener = %self.port.listener, connections = connections.len(), "closing connections that did not finish");
         }
         connections.shutdown().await;
     }

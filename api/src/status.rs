@@ -141,7 +141,7 @@ fn services_text(edge: &Edge) -> String {
 
 fn endpoints_text(edge: &Edge) -> String {
     let mut text = String::from("GET /status/endpoints\n");
-    for route in crate::tempo::route_paths(&edge.config.http_api_prefix) {
+    for route in crate::tempo::route_paths(&edge.config) {
         text.push_str(&route);
         text.push('\n');
     }

@@ -16,7 +16,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::Registry;
 
-use crate::TEMPO_VERSION;
+use crate::{Listener, TEMPO_VERSION};
 
 const DURATION_BUCKETS: [f64; 14] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0];
 
@@ -25,9 +25,13 @@ const DURATION_BUCKETS: [f64; 14] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 1.5
 pub struct Telemetry {
     request_duration: Family<RequestLabels, Histogram, fn() -> Histogram>,
     inflight_requests: Family<RouteLabels, Gauge>,
-    accepted_spans: Family<ReceiverLabels, PlainCounter>,
-    refused_spans: Family<ReceiverLabels, PlainCounter>,
+    accepted_spans: Family<Receiver, PlainCounter>,
+    refused_spans: Family<Receiver, PlainCounter>,
     ingress_bytes: Family<TenantLabels, Counter>,
+    denied_requests: Family<ListenerLabels, Counter>,
+    failed_handshakes: Family<ListenerLabels, Counter>,
+    dropped_packets: Family<PacketLabels, Counter>,
+    tool_calls: Family<ToolLabels, Counter>,
     known_tenants: Arc<KnownTenants>,
 }
 
@@ -45,10 +49,42 @@ struct RouteLabels {
     route: &'static str,
 }
 
+/// Who took spans, and how they came, as Tempo names both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Receiver {
+    receiver: &'static str,
+    pub(crate) transport: &'static str,
+}
+
+impl Receiver {
+    pub(crate) const fn otlp(transport: &'static str) -> Self {
+        Self { receiver: "otlp/otlp_receiver", transport }
+    }
+
+    pub(crate) const fn jaeger(transport: &'static str) -> Self {
+        Self { receiver: "jaeger/jaeger_receiver", transport }
+    }
+
+    pub(crate) const fn zipkin(transport: &'static str) -> Self {
+        Self { receiver: "zipkin/zipkin_receiver", transport }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ReceiverLabels {
+struct PacketLabels {
     receiver: &'static str,
     transport: &'static str,
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ToolLabels {
+    tool: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ListenerLabels {
+    listener: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -66,6 +102,10 @@ impl Telemetry {
             accepted_spans: Family::default(),
             refused_spans: Family::default(),
             ingress_bytes: Family::default(),
+            denied_requests: Family::default(),
+            failed_handshakes: Family::default(),
+            dropped_packets: Family::default(),
+            tool_calls: Family::default(),
             known_tenants: Arc::default(),
         };
         registry.register(
@@ -89,6 +129,26 @@ impl Telemetry {
             "Bytes received, before any limit",
             telemetry.ingress_bytes.clone(),
         );
+        registry.register(
+            "mosso_denied_requests",
+            "Requests without credentials that allow them",
+            telemetry.denied_requests.clone(),
+        );
+        registry.register(
+            "mosso_tls_handshake_failures",
+            "Connections that did not come to speak TLS",
+            telemetry.failed_handshakes.clone(),
+        );
+        registry.register(
+            "mosso_receiver_dropped_packets",
+            "UDP packets whose spans were not stored",
+            telemetry.dropped_packets.clone(),
+        );
+        registry.register(
+            "tempo_query_frontend_mcp_calls",
+            "Calls of tools by language models",
+            telemetry.tool_calls.clone(),
+        );
         registry.register("tempo_build_info", "What is running", build_info());
         registry.register_collector(Box::new(process::Process));
         telemetry
@@ -110,17 +170,33 @@ impl Telemetry {
         self.ingress_bytes.get_or_create(&labels).inc_by(bytes as u64);
     }
 
-    pub(crate) fn accepted(&self, transport: &'static str, spans: usize) {
-        self.accepted_spans.get_or_create(&otlp_receiver(transport)).add(spans as u64);
+    /// Counts a request that its credentials do not allow.
+    pub(crate) fn denied(&self, listener: Listener) {
+        self.denied_requests.get_or_create(&ListenerLabels { listener: listener.name() }).inc();
     }
 
-    pub(crate) fn refused(&self, transport: &'static str, spans: usize) {
-        self.refused_spans.get_or_create(&otlp_receiver(transport)).add(spans as u64);
+    /// Counts a connection whose TLS handshake did not come to its end.
+    pub(crate) fn handshake_failed(&self, listener: Listener) {
+        self.failed_handshakes.get_or_create(&ListenerLabels { listener: listener.name() }).inc();
     }
-}
 
-fn otlp_receiver(transport: &'static str) -> ReceiverLabels {
-    ReceiverLabels { receiver: "otlp/otlp_receiver", transport }
+    pub(crate) fn accepted(&self, receiver: Receiver, spans: usize) {
+        self.accepted_spans.get_or_create(&receiver).add(spans as u64);
+    }
+
+    /// Counts a call of a tool at `/api/mcp`.
+    pub(crate) fn tool_called(&self, tool: &'static str) {
+        self.tool_calls.get_or_create(&ToolLabels { tool }).inc();
+    }
+
+    pub(crate) fn refused(&self, receiver: Receiver, spans: usize) {
+        self.refused_spans.get_or_create(&receiver).add(spans as u64);
+    }
+
+    /// Counts a packet that nobody is told about.
+    pub(crate) fn packet_dropped(&self, Receiver { receiver, transport }: Receiver, reason: &'static str) {
+        self.dropped_packets.get_or_create(&PacketLabels { receiver, transport, reason }).inc();
+    }
 }
 
 fn build_info() -> Family<[(&'static str, &'static str); 7], Gauge> {
@@ -231,7 +307,8 @@ mod tests {
         for number in 0..1_000 {
             telemetry.received(&TenantId::parse(&format!("t{number}")).unwrap(), 1, false);
         }
-        telemetry.accepted("grpc", 3);
+        telemetry.accepted(Receiver::otlp("grpc"), 3);
+        telemetry.packet_dropped(Receiver::jaeger("udp_thrift_compact"), "malformed");
         let text = scrape(&registry);
         for line in [
             "# TYPE tempo_request_duration_seconds histogram",
@@ -239,6 +316,7 @@ mod tests {
             r#"tempo_inflight_requests{method="GET",route="api_search"} 0"#,
             r#"tempo_receiver_accepted_spans{receiver="otlp/otlp_receiver",transport="grpc"} 3"#,
             "# TYPE tempo_receiver_accepted_spans untyped",
+            r#"mosso_receiver_dropped_packets_total{receiver="jaeger/jaeger_receiver",transport="udp_thrift_compact",reason="malformed"} 1"#,
             "# TYPE tempo_distributor_ingress_bytes_total counter",
             r#"tempo_distributor_ingress_bytes_total{tenant="single-tenant"} 7"#,
             r#"tempo_distributor_ingress_bytes_total{tenant="unknown tenant"} 1000"#,

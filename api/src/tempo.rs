@@ -4,6 +4,8 @@
 //! answer()   ready? → tenant → turn → handler, within the timeout → compress
 //!               params.rs  URL → request          trace.rs search.rs tags.rs metrics.rs  one per question
 //!               proto.rs   answer → message       json.rs llm.rs  message → JSON
+//! mcp.rs         the same questions as tools of a language model, and more
+//! service_graph.rs  who calls whom, of mosso's own
 //! diff.rs        two traces compared: the one question with a body
 //! streaming.rs   the same questions over gRPC: message → request, answer → messages (packets.rs)
 //! ```
@@ -11,8 +13,10 @@
 mod params;
 
 mod diff;
+mod mcp;
 mod metrics;
 mod search;
+mod service_graph;
 mod tags;
 mod trace;
 
@@ -42,7 +46,7 @@ use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{MethodRouter, any, get};
-use model::TenantId;
+use model::Tenants;
 
 pub(crate) use self::outstanding::Outstanding;
 use self::params::Params;
@@ -51,7 +55,7 @@ use self::reply::{Format, QueryError, Reply};
 use crate::request_span::{self, traced};
 use crate::status::{self, method_label};
 use crate::tenant::TenantError;
-use crate::{Edge, QueryConfig, generated, grpc, tenant, ui};
+use crate::{Config, Edge, QueryConfig, deletions, generated, grpc, overrides, tenant, ui};
 
 /// A path, its label in `tempo_request_duration_seconds`, and who answers.
 struct Route {
@@ -61,10 +65,12 @@ struct Route {
 }
 
 /// The table of the HTTP port. Queries take any method and read the URL only, as in Tempo.
-fn routes(prefix: &str) -> Vec<Route> {
+fn routes(config: &Config) -> Vec<Route> {
+    let prefix = &config.http_api_prefix;
     let api = |path: &str, label, handler| Route { path: format!("{prefix}{path}"), label, handler };
     let root = |path: &str, label, handler| Route { path: path.to_owned(), label, handler };
-    vec![
+    let mcp = config.query.mcp_enabled.then(|| api(mcp::PATH, mcp::LABEL, mcp::route()));
+    let mut routes = vec![
         api("/api/traces/{id}", "api_traces_traceid", query(trace::v1)),
         api("/api/v2/traces/{id}", "api_v2_traces_traceid", query(trace::v2)),
         api("/api/v2/traces/diff", "api_v2_traces_diff", diff::route()),
@@ -75,6 +81,9 @@ fn routes(prefix: &str) -> Vec<Route> {
         api("/api/v2/search/tag/{*tag}", "api_v2_search_tag_tagname_values", query(tags::values_v2)),
         api("/api/metrics/query_range", "api_metrics_query_range", query(metrics::range)),
         api("/api/metrics/query", "api_metrics_query", query(metrics::instant)),
+        api("/api/overrides", "api_overrides", overrides::route()),
+        api("/api/deletions", "api_deletions", deletions::route()),
+        api("/api/service-graph", "api_service_graph", query(service_graph::service_graph)),
         api("/api/echo", "api_echo", any(status::echo)),
         api("/api/status/buildinfo", "api_status_buildinfo", get(status::buildinfo)),
         root("/", "root", get(ui::from_root)),
@@ -95,18 +104,20 @@ fn routes(prefix: &str) -> Vec<Route> {
         root("/status/runtime_config", "status_runtime_config", get(status::overrides::runtime_config)),
         root("/status/overrides", "status_overrides", get(status::overrides::list)),
         root("/status/overrides/{tenant}", "status_overrides_tenant", get(status::overrides::of_tenant)),
-    ]
+    ];
+    routes.extend(mcp);
+    routes
 }
 
 /// The paths of [`routes`], for `/status/endpoints`.
-pub(crate) fn route_paths(prefix: &str) -> impl Iterator<Item = String> {
-    routes(prefix).into_iter().map(|route| route.path)
+pub(crate) fn route_paths(config: &Config) -> impl Iterator<Item = String> {
+    routes(config).into_iter().map(|route| route.path)
 }
 
 /// Every route of the HTTP port; a request that speaks gRPC goes to the gRPC services.
 pub(crate) fn router(edge: Arc<Edge>) -> Router {
     let mut router = Router::new();
-    for Route { path, label, handler } in routes(&edge.config.http_api_prefix) {
+    for Route { path, label, handler } in routes(&edge.config) {
         router = router.route(&path, handler.layer(from_fn_with_state((edge.clone(), label), observe)));
     }
     router
@@ -131,7 +142,7 @@ async fn divert_grpc(State(edge): State<Arc<Edge>>, request: Request, next: Next
 /// One query over HTTP, ready to be answered.
 struct Call {
     edge: Arc<Edge>,
-    tenant: TenantId,
+    tenants: Tenants,
     uri: Uri,
     params: Params,
     format: Format,
@@ -140,12 +151,12 @@ struct Call {
 
 impl Call {
     fn asker(&self) -> Asker<'_> {
-        Asker { edge: &self.edge, tenant: &self.tenant, now_nanos: self.now_nanos }
+        Asker { edge: &self.edge, tenants: &self.tenants, now_nanos: self.now_nanos }
     }
 
-    /// What the tenant may ask.
+    /// What the tenants may ask.
     fn config(&self) -> QueryConfig {
-        self.edge.query_config(&self.tenant)
+        self.edge.query_config(&self.tenants)
     }
 }
 
@@ -153,7 +164,7 @@ impl Call {
 #[derive(Clone, Copy)]
 struct Asker<'a> {
     edge: &'a Edge,
-    tenant: &'a TenantId,
+    tenants: &'a Tenants,
     now_nanos: u64,
 }
 
@@ -166,34 +177,37 @@ where
     any(async move |State(edge): State<Arc<Edge>>, request: Request| {
         // The body is not read, and must not be held while the query runs.
         let (head, _body) = request.into_parts();
-        let call = |tenant| {
+        let call = |tenants| {
             let params = Params::of(&head.uri);
             let (uri, format) = (head.uri.clone(), Format::of(&head.headers));
-            handler(Call { edge: edge.clone(), tenant, uri, params, format, now_nanos: now_nanos() })
+            handler(Call { edge: edge.clone(), tenants, uri, params, format, now_nanos: now_nanos() })
         };
         let reply = answer(&edge, &head.headers, call).await;
         reply.unwrap_or_else(QueryError::into_reply).into_response(&head.headers).await
     })
 }
 
-/// Does `work` within the timeout, when the process is ready, the tenant is known and it is the query's turn.
-async fn answer<R, F>(edge: &Edge, headers: &HeaderMap, work: impl FnOnce(TenantId) -> F) -> Result<R, QueryError>
+/// Does `work` within the timeout, when the process is ready, the tenants are known and it is the query's turn.
+async fn answer<R, F>(edge: &Edge, headers: &HeaderMap, work: impl FnOnce(Tenants) -> F) -> Result<R, QueryError>
 where
     F: Future<Output = Result<R, QueryError>>,
 {
-    let tenant = tenant::of(headers, edge.config.multitenancy_enabled)?;
+    let tenants = tenant::several(headers, edge.config.multitenancy_enabled)?;
+    if tenants.only().is_none() && !edge.config.query.multi_tenant_queries_enabled {
+        return Err(TenantError::Unsupported.into());
+    }
     if let Some(reason) = edge.not_ready() {
         return Err(QueryError::new(StatusCode::SERVICE_UNAVAILABLE, reason));
     }
-    let most = edge.config.query.max_outstanding_per_tenant;
-    let Some(_place) = edge.outstanding.enter(&tenant, most) else {
+    let places: Option<Vec<_>> = tenants.iter().map(|tenant| edge.place(tenant)).collect();
+    let Some(_places) = places else {
         return Err(QueryError::new(StatusCode::TOO_MANY_REQUESTS, "job queue full"));
     };
     let _turn = edge
         .queries
         .try_acquire()
         .map_err(|_full| QueryError::new(StatusCode::TOO_MANY_REQUESTS, "too many outstanding requests"))?;
-    within(edge.config.query.timeout(), work(tenant)).await
+    within(edge.config.query.timeout(), work(tenants)).await
 }
 
 async fn within<R, F>(timeout: Option<Duration>, work: F) -> Result<R, QueryError>
@@ -216,11 +230,12 @@ impl From<TenantError> for QueryError {
     fn from(error: TenantError) -> Self {
         match error {
             TenantError::Missing => QueryError::by_middleware(StatusCode::UNAUTHORIZED, "no org id"),
-            TenantError::Multiple => QueryError::bad_request("multi-tenant query unsupported"),
-            TenantError::Invalid(error) => QueryError::bad_request(error.to_string()),
+            other => QueryError::bad_request(other.to_string()),
         }
     }
 }
 
+#[cfg(test)]
+mod isolation;
 #[cfg(test)]
 mod tests;

@@ -1,8 +1,8 @@
 //! `X-Scope-OrgID` (header or gRPC metadata) → [`TenantId`]. Says what is wrong; how a protocol words it is its own matter.
 
 use axum::http::HeaderMap;
-use model::TenantId;
-use model::tenant::ParseTenantError;
+use model::tenant::{ParseTenantError, ParseTenantsError};
+use model::{TenantId, Tenants};
 
 pub(crate) const HEADER: &str = "x-scope-orgid";
 
@@ -11,25 +11,29 @@ pub(crate) const HEADER: &str = "x-scope-orgid";
 pub(crate) enum TenantError {
     #[error("no org id")]
     Missing,
-    /// `a|b`: data of several tenants is neither stored nor read in one request.
+    /// `a|b`, where the request can be about one tenant alone.
     #[error("multiple org IDs present")]
     Multiple,
+    /// `a|b` in a query, where queries over several tenants are switched off.
+    #[error("multi-tenant query unsupported")]
+    Unsupported,
     #[error("{0}")]
-    Invalid(ParseTenantError),
+    Invalid(ParseTenantsError),
 }
 
 /// The tenant of a request; the one tenant of everything while multi-tenancy is off.
 pub(crate) fn of(headers: &HeaderMap, multitenancy: bool) -> Result<TenantId, TenantError> {
+    several(headers, multitenancy)?.only().cloned().ok_or(TenantError::Multiple)
+}
+
+/// The tenants that a query is about: `a|b` asks both at once.
+pub(crate) fn several(headers: &HeaderMap, multitenancy: bool) -> Result<Tenants, TenantError> {
     if !multitenancy {
-        return Ok(TenantId::single());
+        return Ok(TenantId::single().into());
     }
     let value = headers.get(HEADER).ok_or(TenantError::Missing)?;
-    let text = String::from_utf8_lossy(value.as_bytes());
-    if text.contains('|') {
-        return Err(TenantError::Multiple);
-    }
-    TenantId::parse(&text).map_err(|error| match error {
-        ParseTenantError::Missing => TenantError::Missing,
+    Tenants::parse(&String::from_utf8_lossy(value.as_bytes())).map_err(|error| match error {
+        ParseTenantsError::One(ParseTenantError::Missing) => TenantError::Missing,
         other => TenantError::Invalid(other),
     })
 }
@@ -58,6 +62,7 @@ mod tests {
         assert_eq!(tenant(None, true), Err("no org id".to_owned()));
         assert_eq!(tenant(Some(""), true), Err("no org id".to_owned()));
         assert_eq!(tenant(Some("a|b"), true), Err("multiple org IDs present".to_owned()));
+        assert_eq!(tenant(Some("a|a"), true).as_deref(), Ok("a"));
         assert_eq!(tenant(Some("a/b"), true), Err("tenant ID 'a/b' contains unsupported character '/'".to_owned()));
     }
 }

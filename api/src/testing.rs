@@ -1,5 +1,6 @@
 //! What tests of handlers need: an edge over an empty store, and a client without a socket.
 
+pub(crate) mod certificates;
 mod parts;
 
 use std::sync::Arc;

@@ -17,7 +17,7 @@ use flate2::{Compression, Crc};
 use crate::{Edge, status, tempo};
 
 /// Pages as `ui/src/place.ts` names them.
-const PAGES: [&str; 4] = ["search", "trace", "explore", "store"];
+const PAGES: [&str; 5] = ["search", "trace", "explore", "services", "store"];
 const DOCUMENT: &str = "index.html";
 
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \

@@ -17,6 +17,7 @@ VIEWS = {
     "diff": ("trace", {"view": "diff", "with": "other"}, ".diff tbody tr"),
     "explore": ("explore", {"q": "{ kind = server }"}, ".breakdown tbody tr"),
     "compare": ("explore", {"tab": "compare"}, ".differences table"),
+    "services": ("services", {"at": "payment"}, ".edges tbody tr"),
     "store": ("store", {}, ".memory tbody tr"),
 }
 

@@ -23,6 +23,8 @@ def test_http_api_prefix_moves_the_page_with_the_api(start, open_page):
     assert page.url == f"{mosso.http}/tempo/ui/search"
     page.get_by_role("link", name="Store", exact=True).click()
     expect(page.get_by_text("Nothing has failed")).to_be_visible()
+    page.get_by_role("link", name="Services", exact=True).click()
+    expect(page.locator(".service-map .node").first).to_be_visible()
 
 
 def test_tenant_is_named_on_the_page_and_in_the_address(start, open_page):

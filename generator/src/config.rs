@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use storage::config::GoDuration;
 
 use crate::filter::FilterPolicy;
+use crate::registry::{HistogramKind, Kind, NativeBuckets};
 
 /// Halves of a call and spans that come late are counted up to this: a whole trace has come together by then.
 pub const DEFAULT_WAIT: Duration = Duration::from_secs(10 * 60);
@@ -95,6 +96,8 @@ pub struct TenantConfig {
     pub service_graphs: ServiceGraphs,
     pub host_info: HostInfo,
     pub limits: Limits,
+    pub histograms: Histograms,
+    pub name_folding: NameFolding,
     /// Spans that ended longer ago, or further ahead, are left out and counted.
     pub slack: Duration,
     /// The label of exemplars that holds the trace id.
@@ -113,6 +116,8 @@ impl Default for TenantConfig {
             service_graphs: ServiceGraphs::default(),
             host_info: HostInfo::default(),
             limits: Limits::default(),
+            histograms: Histograms::default(),
+            name_folding: NameFolding::default(),
             slack: DEFAULT_WAIT,
             trace_id_label_name: "traceID".to_owned(),
             external_labels: BTreeMap::new(),
@@ -124,6 +129,40 @@ impl Default for TenantConfig {
 impl TenantConfig {
     pub fn has(&self, any_of: &[Processor]) -> bool {
         self.processors.iter().any(|processor| any_of.contains(processor))
+    }
+}
+
+/// Whether names of spans with ids in them are one name: `span_name_sanitization`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum NameFolding {
+    #[default]
+    #[serde(rename = "")]
+    Off,
+    /// It is only counted what would come of it.
+    #[serde(rename = "dry_run")]
+    DryRun,
+    #[serde(rename = "enabled")]
+    On,
+}
+
+/// Which buckets histograms have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Histograms {
+    /// Those that `histogram_buckets` names.
+    pub classic: bool,
+    /// Those that grow by a factor.
+    pub native: Option<NativeBuckets>,
+}
+
+impl Default for Histograms {
+    fn default() -> Self {
+        Self { classic: true, native: None }
+    }
+}
+
+impl Histograms {
+    pub(crate) fn kind(self, classic: &Buckets) -> Kind {
+        Kind::Histogram(HistogramKind { classic: self.classic.then(|| classic.clone()), native: self.native })
     }
 }
 

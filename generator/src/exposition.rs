@@ -1,4 +1,5 @@
-//! Series as text that a Prometheus scrapes: the classic format, and OpenMetrics with exemplars and start times.
+//! Series as text that a Prometheus scrapes: the classic format, and OpenMetrics with exemplars and start times. Neither can
+//! say what native buckets hold: of a histogram without others there are the sum and the count.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -53,8 +54,8 @@ impl Writer<'_> {
         _ = writeln!(self.text, "# HELP {name} {}.\n# TYPE {name} {kind}", family.help);
         for series in family.series() {
             match (&series.value, &family.kind) {
-                (SeriesValue::Histogram(histogram), Kind::Histogram(buckets)) => {
-                    self.histogram(family, series, histogram, buckets.bounds());
+                (SeriesValue::Histogram(histogram), Kind::Histogram(kind)) => {
+                    self.histogram(family, series, histogram, kind.bounds());
                 }
                 (SeriesValue::Number(number), _) => self.sample(family, "", series, None, *number, None),
                 (SeriesValue::Histogram(_), _) => {}

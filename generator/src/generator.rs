@@ -1,17 +1,21 @@
 //! The generator of a process: the processors and series of every tenant that has any.
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use model::TenantId;
 use spans::SpanTable;
 
+use crate::checkpoint::{Checkpoint, Numbered, Numbering, State, TenantState};
 use crate::columns::Spans;
 use crate::config::TenantConfig;
 use crate::copies::RecentSpans;
 use crate::error::Error;
 use crate::exposition::{self, Format};
+use crate::memory::{DEFAULT_MEMORY_BYTES, Memory};
 use crate::registry::Registry;
 use crate::remote_write::{Form, Request, RequestWriter, SeriesOptions};
 use crate::selection::Selection;
@@ -27,6 +31,8 @@ pub struct Config {
     pub per_tenant: HashMap<TenantId, TenantConfig>,
     /// How old spans get before they are counted, and how often series are sent.
     pub collection_interval: Duration,
+    /// What series, halves that wait and remembered spans of all tenants may take.
+    pub memory_bytes: usize,
 }
 
 impl Default for Config {
@@ -35,6 +41,7 @@ impl Default for Config {
             default: TenantConfig::default(),
             per_tenant: HashMap::new(),
             collection_interval: Duration::from_secs(15),
+            memory_bytes: DEFAULT_MEMORY_BYTES,
         }
     }
 }
@@ -58,7 +65,11 @@ impl Config {
     /// [`Error::Config`] when a tenant's settings cannot be used.
     pub fn check(&self) -> Result<(), Error> {
         let mut all = std::iter::once(&self.default).chain(self.per_tenant.values());
-        all.try_for_each(|config| Processors::new(config, &mut Registry::new(config.limits.clone())).map(|_| ()))
+        all.try_for_each(|config| {
+            let memory = Memory::unlimited();
+            let mut registry = Registry::new(config.limits.clone(), memory.series.clone());
+            Processors::new(config, &memory, &mut registry).map(|_| ())
+        })
     }
 }
 
@@ -70,14 +81,31 @@ pub struct Generator {
     /// When counting began, unix milliseconds.
     start_millis: i64,
     telemetry: Telemetry,
+    memory: Memory,
     recent: Mutex<RecentSpans>,
+    /// What tenants have set for themselves since.
+    own: Mutex<HashMap<TenantId, TenantConfig>>,
     tenants: Mutex<HashMap<TenantId, Arc<Mutex<Tenant>>>>,
+    /// Grows whenever anything changes that a checkpoint holds.
+    changes: AtomicU64,
+    /// When the checkpoint was made that counting went on from; 0 without one.
+    resumed_nanos: AtomicU64,
+    /// Whether all that the log held has been counted.
+    is_caught_up: AtomicBool,
 }
 
-struct Processors {
-    span_metrics: Option<SpanMetricsProcessor>,
-    service_graph: Option<ServiceGraphProcessor>,
-    host_info: Option<HostInfoProcessor>,
+/// When series are collected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Collection {
+    pub now_millis: i64,
+    /// A series of which no collection told before was zero then.
+    pub zero_millis: i64,
+}
+
+pub(crate) struct Processors {
+    pub span_metrics: Option<SpanMetricsProcessor>,
+    pub service_graph: Option<ServiceGraphProcessor>,
+    pub host_info: Option<HostInfoProcessor>,
 }
 
 struct Tenant {
@@ -102,12 +130,102 @@ impl Generator {
         let (telemetry, start_millis) = (Telemetry::register(registry), millis(now_nanos));
         // what ended longer ago is left out in any case
         let period_millis = i64::try_from(config.longest_slack().as_millis()).unwrap_or(i64::MAX);
-        let recent = Mutex::new(RecentSpans::new(period_millis, start_millis));
-        Ok(Self { config, instance, start_millis, telemetry, recent, tenants: Mutex::default() })
+        let memory = Memory::divide(config.memory_bytes);
+        let recent = Mutex::new(RecentSpans::new(period_millis, start_millis, memory.copies));
+        Ok(Self {
+            config,
+            instance,
+            start_millis,
+            telemetry,
+            memory,
+            recent,
+            own: Mutex::default(),
+            tenants: Mutex::default(),
+            changes: AtomicU64::new(0),
+            resumed_nanos: AtomicU64::new(0),
+            is_caught_up: AtomicBool::new(true),
+        })
+    }
+
+    /// Goes on from a checkpoint. Time that has passed since does not count.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when a tenant's settings cannot be used.
+    pub fn resume(&self, checkpoint: Checkpoint, now_nanos: u64) -> Result<(), Error> {
+        let State { saved_millis, tenants, recent: recent_state, .. } = checkpoint.state;
+        let shift_millis = millis(now_nanos).saturating_sub(saved_millis).max(0);
+        let since_millis = recent_state.map_or(saved_millis, |recent| recent.since_millis);
+        lock(&self.recent).restore(checkpoint.recent, since_millis.saturating_add(shift_millis));
+        for TenantState { id, texts, label_sets, families, graph, names } in tenants {
+            let Ok(id) = TenantId::parse(&id) else { continue };
+            let Some(tenant) = self.tenant(&id)? else { continue };
+            let (mut tenant, numbered) = (lock(&tenant), Numbered::new(texts, &label_sets));
+            tenant.registry.restore(families, &numbered, shift_millis);
+            if let (Some(processor), Some(graph)) = (&mut tenant.processors.service_graph, graph) {
+                processor.restore(graph, &numbered, shift_millis);
+            }
+            if let Some(processor) = &mut tenant.processors.span_metrics {
+                processor.names_mut().restore(names, &numbered);
+            }
+        }
+        let saved_nanos = u64::try_from(saved_millis).unwrap_or_default().saturating_mul(1_000_000);
+        self.resumed_nanos.store(saved_nanos, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Whether all that the log held has been counted; until then series would be shown that fall behind what they were.
+    pub fn set_caught_up(&self, is_caught_up: bool) {
+        self.is_caught_up.store(is_caught_up, Ordering::Release);
+    }
+
+    pub fn is_caught_up(&self) -> bool {
+        self.is_caught_up.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Relaxed)
+    }
+
+    fn changed(&self) {
+        self.changes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn with_recent<T>(&self, work: impl FnOnce(&mut RecentSpans) -> T) -> T {
+        work(&mut lock(&self.recent))
+    }
+
+    pub(crate) fn save_tenants(&self) -> Vec<TenantState> {
+        self.all().into_iter().map(|(id, tenant)| lock(&tenant).save(&id)).collect()
     }
 
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// What is generated for a tenant from now on; `None` for what was configured at the start. Its series begin anew, unless
+    /// nothing changes.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when the settings cannot be used.
+    pub fn set_own(&self, tenant: &TenantId, config: Option<TenantConfig>) -> Result<(), Error> {
+        let slack = self.config.longest_slack();
+        // copies of spans are known for so long
+        let config = config.map(|config| TenantConfig { slack: config.slack.min(slack), ..config });
+        if let Some(config) = &config {
+            let memory = Memory::unlimited();
+            Processors::new(config, &memory, &mut Registry::new(config.limits.clone(), memory.series.clone()))?;
+        }
+        let mut own = lock(&self.own);
+        if own.get(tenant) == config.as_ref() {
+            return Ok(());
+        }
+        match config {
+            Some(config) => drop(own.insert(tenant.clone(), config)),
+            None => drop(own.remove(tenant)),
+        }
+        lock(&self.tenants).remove(tenant);
+        self.changed();
+        Ok(())
     }
 
     /// Counts the spans of a live table, each once however often it comes.
@@ -115,30 +233,64 @@ impl Generator {
     /// # Errors
     /// [`Error::Table`] when the table does not have the shape of [`spans::schema`].
     pub fn take(&self, tenant: &TenantId, table: &SpanTable, now_nanos: u64) -> Result<(), Error> {
-        match self.tenant(tenant)? {
-            Some(tenant) => lock(&tenant).take(table, &self.recent, now_nanos),
-            None => Ok(()),
-        }
+        self.take_ended_since(now_nanos, tenant, table, now_nanos)
+    }
+
+    /// The same for spans that an earlier process received after its last checkpoint: they are not late because no process
+    /// ran since.
+    ///
+    /// # Errors
+    /// Those of [`take`](Self::take).
+    pub fn take_replayed(&self, tenant: &TenantId, table: &SpanTable, now_nanos: u64) -> Result<(), Error> {
+        self.take_ended_since(self.resumed_nanos.load(Ordering::Relaxed), tenant, table, now_nanos)
+    }
+
+    /// Spans are late when they ended longer before `since_nanos` than is waited for.
+    fn take_ended_since(
+        &self,
+        since_nanos: u64,
+        tenant: &TenantId,
+        table: &SpanTable,
+        now_nanos: u64,
+    ) -> Result<(), Error> {
+        let Some(tenant) = self.tenant(tenant)? else { return Ok(()) };
+        let mut tenant = lock(&tenant);
+        let slack_nanos = u64::try_from(tenant.config.slack.as_nanos()).unwrap_or(u64::MAX);
+        let taken = since_nanos.saturating_sub(slack_nanos)..=now_nanos.saturating_add(slack_nanos);
+        self.changed();
+        tenant.take(table, &self.recent, &taken, now_nanos)
     }
 
     /// Lets time pass: halves that waited long enough are counted, stale series are forgotten.
     pub fn tick(&self, now_nanos: u64) {
-        lock(&self.recent).tick(millis(now_nanos));
+        let (copies_bytes, forgotten) = self.with_recent(|recent| {
+            recent.tick(millis(now_nanos));
+            (recent.memory_bytes(), recent.take_forgotten())
+        });
+        self.telemetry.memory(self.memory.series.used(), self.memory.halves.used(), copies_bytes);
+        self.telemetry.forgotten(forgotten);
         for (_, tenant) in self.all() {
-            lock(&tenant).tick(millis(now_nanos));
+            if lock(&tenant).tick(millis(now_nanos)) {
+                self.changed();
+            }
         }
     }
 
-    /// What all series have counted, as requests of these forms. Series that no request told before were zero one
-    /// interval ago, or at the start of the process.
-    pub fn collect(&self, forms: &[Form], now_nanos: u64) -> Vec<Request> {
+    /// A collection of now. Series that none told before were zero one interval ago, or at the start of the process.
+    pub fn collection(&self, now_nanos: u64) -> Collection {
         let now_millis = millis(now_nanos);
         let interval_millis = i64::try_from(self.config.collection_interval.as_millis()).unwrap_or(i64::MAX);
         let zero_millis = now_millis.saturating_sub(interval_millis).max(self.start_millis).min(now_millis - 1);
-        let collect = |(id, tenant): (TenantId, Arc<Mutex<Tenant>>)| {
-            lock(&tenant).collect(&id, forms, &self.instance, now_millis, zero_millis)
-        };
-        self.all().into_iter().flat_map(collect).collect()
+        Collection { now_millis, zero_millis }
+    }
+
+    /// What all series have counted, as requests of these forms, tenant by tenant.
+    pub fn collect(&self, forms: &[Form], collection: Collection) -> Vec<Request> {
+        let mut tenants = self.all();
+        tenants.sort_by(|(one, _), (other, _)| one.cmp(other));
+        let requests =
+            tenants.into_iter().flat_map(|(id, tenant)| lock(&tenant).collect(&id, forms, &self.instance, collection));
+        requests.collect()
     }
 
     /// The series of a tenant as a scraper reads them; none for a tenant for whom nothing was counted.
@@ -153,7 +305,9 @@ impl Generator {
 
     /// `None` for a tenant for whom nothing is generated.
     fn tenant(&self, id: &TenantId) -> Result<Option<Arc<Mutex<Tenant>>>, Error> {
-        let config = self.config.of(id);
+        // held while the tenant is made, so that it is made with what holds
+        let own = lock(&self.own);
+        let config = own.get(id).unwrap_or_else(|| self.config.of(id));
         if config.processors.is_empty() {
             return Ok(None);
         }
@@ -161,7 +315,7 @@ impl Generator {
         if let Some(tenant) = tenants.get(id) {
             return Ok(Some(tenant.clone()));
         }
-        let tenant = Arc::new(Mutex::new(Tenant::new(id, config, self.telemetry.of(id))?));
+        let tenant = Arc::new(Mutex::new(Tenant::new(id, config, &self.memory, self.telemetry.of(id))?));
         tenants.insert(id.clone(), tenant.clone());
         Ok(Some(tenant))
     }
@@ -177,51 +331,71 @@ pub(crate) fn millis(nanos: u64) -> i64 {
 }
 
 impl Processors {
-    fn new(config: &TenantConfig, registry: &mut Registry) -> Result<Self, Error> {
+    pub(crate) fn new(config: &TenantConfig, memory: &Memory, registry: &mut Registry) -> Result<Self, Error> {
         Ok(Self {
-            span_metrics: SpanMetricsProcessor::new(config, registry)?,
-            service_graph: ServiceGraphProcessor::new(config, registry)?,
+            span_metrics: SpanMetricsProcessor::new(config, memory, registry)?,
+            service_graph: ServiceGraphProcessor::new(config, memory, registry)?,
             host_info: HostInfoProcessor::new(config, registry),
         })
     }
 }
 
 impl Tenant {
-    fn new(id: &TenantId, config: &TenantConfig, telemetry: TenantTelemetry) -> Result<Self, Error> {
-        let mut registry = Registry::new(config.limits.clone());
-        let processors = Processors::new(config, &mut registry)?;
+    fn new(id: &TenantId, config: &TenantConfig, memory: &Memory, telemetry: TenantTelemetry) -> Result<Self, Error> {
+        let mut registry = Registry::new(config.limits.clone(), memory.series.clone());
+        let processors = Processors::new(config, memory, &mut registry)?;
         let hash = u64::from(crc32fast::hash(id.as_str().as_bytes())) << 32 | id.as_str().len() as u64;
         Ok(Self { config: config.clone(), registry, processors, hash, telemetry })
     }
 
-    fn take(&mut self, table: &SpanTable, recent: &Mutex<RecentSpans>, now_nanos: u64) -> Result<(), Error> {
+    fn take(
+        &mut self,
+        table: &SpanTable,
+        recent: &Mutex<RecentSpans>,
+        taken: &RangeInclusive<u64>,
+        now_nanos: u64,
+    ) -> Result<(), Error> {
         let spans = Spans::of(table)?;
-        let selection = Selection::of(&spans, self.hash, &mut lock(recent), self.config.slack, now_nanos);
+        let selection = Selection::of(&spans, self.hash, &mut lock(recent), taken);
         self.telemetry.received(table.span_count());
         self.telemetry.discarded("copy", selection.copies);
         self.telemetry.discarded("outside_metrics_ingestion_slack", selection.outside_slack);
         let Self { processors, registry, .. } = self;
         let now_millis = millis(now_nanos);
-        if let Some(span_metrics) = &processors.span_metrics {
-            let filtered = span_metrics.take(table, &spans, &selection, registry, now_millis)?;
-            self.telemetry.discarded("span_metrics_filtered", filtered);
+        if let Some(span_metrics) = &mut processors.span_metrics {
+            let counts = span_metrics.take(table, &spans, &selection, registry, now_millis)?;
+            self.telemetry.discarded("span_metrics_filtered", counts.filtered);
+            self.telemetry.names(counts.folded, span_metrics.names().demand());
         }
         if let Some(service_graph) = &mut processors.service_graph {
             service_graph.take(&spans, &selection, registry, now_millis);
         }
         if let Some(host_info) = &processors.host_info {
-            host_info.take(&spans, registry, now_millis);
+            host_info.take(&spans, 0..spans.service_names.len(), registry, now_millis);
         }
         self.tell();
         Ok(())
     }
 
-    fn tick(&mut self, now_millis: i64) {
+    /// Returns whether anything has changed.
+    fn tick(&mut self, now_millis: i64) -> bool {
+        let mut has_changed = false;
         if let Some(service_graph) = &mut self.processors.service_graph {
-            service_graph.tick(&mut self.registry, now_millis);
+            has_changed |= service_graph.tick(&mut self.registry, now_millis);
         }
-        self.registry.remove_stale(now_millis);
+        has_changed |= self.registry.remove_stale(now_millis);
         self.tell();
+        has_changed
+    }
+
+    fn save(&self, id: &TenantId) -> TenantState {
+        let mut numbering = Numbering::default();
+        let families = self.registry.save(&mut numbering);
+        let graph = self.processors.service_graph.as_ref().map(|processor| processor.save(&mut numbering));
+        let span_metrics = self.processors.span_metrics.as_ref();
+        let names = span_metrics.map(|processor| processor.names().save(&mut numbering)).unwrap_or_default();
+        let (texts, label_sets) = numbering.finish();
+        TenantState { id: id.to_string(), texts, label_sets, families, graph, names }
     }
 
     /// Shows what happened among the counters of the process.
@@ -238,8 +412,7 @@ impl Tenant {
         id: &TenantId,
         forms: &[Form],
         instance: &str,
-        now_millis: i64,
-        zero_millis: i64,
+        Collection { now_millis, zero_millis }: Collection,
     ) -> Vec<Request> {
         if self.config.disable_collection || forms.is_empty() {
             return Vec::new();
@@ -247,11 +420,8 @@ impl Tenant {
         let mut external_labels = self.config.external_labels.clone();
         external_labels.insert("__metrics_gen_instance".to_owned(), instance.to_owned());
         let trace_id_label = &self.config.trace_id_label_name;
-        let requests = forms.iter().flat_map(|&form| {
-            let options = SeriesOptions { external_labels: &external_labels, trace_id_label, now_millis, zero_millis };
-            RequestWriter::new(id.clone(), form, options).write(&self.registry)
-        });
-        let requests = requests.collect();
+        let options = SeriesOptions { external_labels: &external_labels, trace_id_label, now_millis, zero_millis };
+        let requests = write_requests(id, forms, options, &self.registry);
         self.registry.mark_collected();
         requests
     }
@@ -259,6 +429,16 @@ impl Tenant {
     fn exposition(&self, format: Format) -> String {
         exposition::write(&self.registry, &self.config.external_labels, &self.config.trace_id_label_name, format)
     }
+}
+
+/// The series of a tenant as requests of these forms.
+pub(crate) fn write_requests(
+    tenant: &TenantId,
+    forms: &[Form],
+    options: SeriesOptions<'_>,
+    registry: &Registry,
+) -> Vec<Request> {
+    forms.iter().flat_map(|&form| RequestWriter::new(tenant.clone(), form, options).write(registry)).collect()
 }
 
 #[cfg(test)]

@@ -9,19 +9,29 @@
 //! [`Generator::take`] counts a table, whole columns at a time; [`Generator::collect`] hands on what was counted. The two
 //! halves of a call are paired by ids, in one table or in two that come minutes apart.
 //!
-//! Knows span tables and series; only `remote_write` does IO.
+//! A [`ServiceMapper`] adds up the calls of stored traces by the same rules, without series, and a [`History`] makes the series
+//! of stored spans.
+//!
+//! What was counted survives the process with how far in the log it was counted (`checkpoint.rs`).
+//!
+//! Knows span tables and series; only `checkpoint` and `remote_write` do IO.
 
+mod checkpoint;
 mod config;
 mod generator;
+mod history;
 
 mod copies;
+mod memory;
 mod selection;
 
+mod drain;
 mod filter;
 mod multiplier;
 mod service_graph;
 mod span_metrics;
 
+mod durations;
 mod exposition;
 mod labels;
 mod registry;
@@ -36,11 +46,17 @@ mod telemetry;
 #[cfg(test)]
 mod testing;
 
+pub use checkpoint::{Checkpoint, Checkpoints};
 pub use config::{
-    Buckets, BucketsError, DEFAULT_WAIT, DimensionMapping, HostInfo, IntrinsicDimensions, Limits, Processor,
-    ServiceGraphs, SpanMetrics, TenantConfig,
+    Buckets, BucketsError, DEFAULT_WAIT, DimensionMapping, Histograms, HostInfo, IntrinsicDimensions, Limits,
+    NameFolding, Processor, ServiceGraphs, SpanMetrics, TenantConfig,
 };
+pub use durations::Durations;
 pub use error::Error;
 pub use exposition::Format;
 pub use filter::{FilterPolicy, MatchType, PolicyAttribute, PolicyMatch, PolicyValue};
-pub use generator::{Config, Generator};
+pub use generator::{Collection, Config, Generator};
+pub use history::History;
+pub use memory::DEFAULT_MEMORY_BYTES;
+pub use registry::NativeBuckets;
+pub use service_graph::{Connection, ConnectionStats, Node, NodeKind, ServiceMap, ServiceMapper};

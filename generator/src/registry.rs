@@ -2,10 +2,17 @@
 //!
 //! Owns limits and staleness. What a series means, and how it is written, is not known here.
 
+mod native;
+mod saved;
+
 use hashbrown::{HashMap, HashSet};
 
 use crate::config::{Buckets, Limits};
 use crate::labels::{LabelSet, overflow};
+use crate::memory::Account;
+
+pub use native::NativeBuckets;
+pub(crate) use native::{NativeHistogram, ZERO_THRESHOLD};
 
 const OVERFLOW_VALUE: &str = "__cardinality_overflow__";
 
@@ -25,7 +32,20 @@ pub struct Family {
 pub enum Kind {
     Counter,
     Gauge,
-    Histogram(Buckets),
+    Histogram(HistogramKind),
+}
+
+/// The buckets of a histogram: chosen ones, those that grow by a factor, or both.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HistogramKind {
+    pub classic: Option<Buckets>,
+    pub native: Option<NativeBuckets>,
+}
+
+impl HistogramKind {
+    pub fn bounds(&self) -> &[f64] {
+        self.classic.as_ref().map_or(&[], Buckets::bounds)
+    }
 }
 
 impl Kind {
@@ -33,8 +53,33 @@ impl Kind {
     fn series_count(&self) -> usize {
         match self {
             Self::Counter | Self::Gauge => 1,
-            Self::Histogram(buckets) => buckets.bounds().len() + 3,
+            Self::Histogram(HistogramKind { classic, native }) => {
+                let of_classic = classic.as_ref().map_or(0, |buckets| buckets.bounds().len() + 3);
+                of_classic + usize::from(native.is_some())
+            }
         }
+    }
+}
+
+/// What a series takes beside its labels and buckets: its own size, and its places in tables.
+const SERIES_BYTES: usize = 160;
+/// What a label takes beside its texts.
+const LABEL_BYTES: usize = 64;
+/// What native buckets of a histogram mostly take.
+const NATIVE_BYTES: usize = 1_024;
+
+impl Kind {
+    /// What a series takes, about. Labels that several series share count for each.
+    fn bytes(&self, labels: &LabelSet) -> usize {
+        let of_labels: usize = labels.iter().map(|(name, value)| LABEL_BYTES + name.len() + value.len()).sum();
+        let of_value = match self {
+            Self::Counter | Self::Gauge => 0,
+            Self::Histogram(kind) => {
+                let of_bucket = size_of::<f64>() + size_of::<Option<Exemplar>>();
+                (kind.bounds().len() + 1) * of_bucket + kind.native.map_or(0, |_| NATIVE_BYTES)
+            }
+        };
+        SERIES_BYTES + of_labels + of_value
     }
 }
 
@@ -54,10 +99,11 @@ pub enum SeriesValue {
     Histogram(Histogram),
 }
 
-/// Counts by bucket, not summed up; the last is above all bounds.
+/// Counts by chosen bucket, not summed up; the last is above all bounds.
 pub struct Histogram {
     pub counts: Vec<f64>,
     pub sum: f64,
+    pub(crate) native: Option<NativeHistogram>,
     /// The latest span of each bucket since the last collection.
     pub exemplars: Vec<Option<Exemplar>>,
 }
@@ -83,6 +129,8 @@ pub struct SeriesId {
 pub struct Refused {
     /// Sets of labels beyond `max_active_series`.
     pub series: u64,
+    /// Sets of labels for which there was no memory.
+    pub out_of_memory: u64,
     /// Values beyond `max_cardinality_per_label`, by label.
     pub values: HashMap<String, u64>,
 }
@@ -94,11 +142,22 @@ pub struct Registry {
     /// Distinct values by label, while they are limited.
     values: HashMap<String, HashSet<String>>,
     refused: Refused,
+    memory: Account,
+}
+
+/// What the series took is there for others.
+impl Drop for Registry {
+    fn drop(&mut self) {
+        for family in &mut self.families {
+            family.remove_before(i64::MAX, &self.memory);
+        }
+    }
 }
 
 impl Registry {
-    pub fn new(limits: Limits) -> Self {
-        Self { limits, families: Vec::new(), active_series: 0, values: HashMap::new(), refused: Refused::default() }
+    pub(crate) fn new(limits: Limits, memory: Account) -> Self {
+        let (families, values, refused) = Default::default();
+        Self { limits, families, active_series: 0, values, refused, memory }
     }
 
     pub(crate) fn limits(&self) -> &Limits {
@@ -144,11 +203,13 @@ impl Registry {
             return SeriesId { family, index };
         }
         let (most, more) = (self.limits.max_active_series, self.families[at].kind.series_count());
-        if most == 0 || self.active_series + more <= most {
+        let is_within_limit = most == 0 || self.active_series + more <= most;
+        if is_within_limit && self.memory.take(self.families[at].kind.bytes(labels)) {
             self.active_series += more;
             return SeriesId { family, index: self.families[at].add(labels.clone(), now_millis) };
         }
-        self.refused.series += 1;
+        let refused = if is_within_limit { &mut self.refused.out_of_memory } else { &mut self.refused.series };
+        *refused += 1;
         let overflow = overflow();
         let known = self.families[at].by_labels.get(&overflow).copied();
         let index = known.unwrap_or_else(|| self.families[at].add(overflow, now_millis));
@@ -170,13 +231,16 @@ impl Registry {
     /// Counts `value` as often as `weight` says.
     pub fn observe(&mut self, id: SeriesId, value: f64, weight: f64, trace_id: [u8; 16], now_millis: i64) {
         let SeriesId { family: FamilyId(family), index } = id;
-        let Some(Family { kind: Kind::Histogram(buckets), series, .. }) = self.families.get_mut(family) else { return };
+        let Some(Family { kind: Kind::Histogram(kind), series, .. }) = self.families.get_mut(family) else { return };
         let Some(Some(series)) = series.get_mut(index) else { return };
         series.updated_millis = now_millis;
         if let SeriesValue::Histogram(histogram) = &mut series.value {
-            let bucket = buckets.bounds().partition_point(|bound| *bound < value);
+            let bucket = kind.bounds().partition_point(|bound| *bound < value);
             histogram.counts[bucket] += weight;
             histogram.sum += value * weight;
+            if let (Some(native), Some(buckets)) = (&mut histogram.native, kind.native) {
+                native.observe(value, weight, buckets);
+            }
             histogram.exemplars[bucket] = Some(Exemplar { trace_id, value });
         }
     }
@@ -188,15 +252,17 @@ impl Registry {
         Some(&mut series.value)
     }
 
-    /// Forgets what has not changed for long.
-    pub fn remove_stale(&mut self, now_millis: i64) {
+    /// Forgets what has not changed for long; returns whether there was anything.
+    pub fn remove_stale(&mut self, now_millis: i64) -> bool {
         let stale_millis = i64::try_from(self.limits.stale_duration.as_millis()).unwrap_or(i64::MAX);
         let oldest = now_millis.saturating_sub(stale_millis);
-        let removed: usize = self.families.iter_mut().map(|family| family.remove_before(oldest)).sum();
+        let memory = &self.memory;
+        let removed: usize = self.families.iter_mut().map(|family| family.remove_before(oldest, memory)).sum();
         self.active_series -= removed.min(self.active_series);
         if removed > 0 && self.limits.max_cardinality_per_label > 0 {
             self.values = self.values_of_series();
         }
+        removed > 0
     }
 
     fn values_of_series(&self) -> HashMap<String, HashSet<String>> {
@@ -240,9 +306,11 @@ impl Family {
     fn add(&mut self, labels: LabelSet, now_millis: i64) -> usize {
         let value = match &self.kind {
             Kind::Counter | Kind::Gauge => SeriesValue::Number(0.0),
-            Kind::Histogram(buckets) => {
-                let count = buckets.bounds().len() + 1;
-                SeriesValue::Histogram(Histogram { counts: vec![0.0; count], sum: 0.0, exemplars: vec![None; count] })
+            Kind::Histogram(kind) => {
+                let count = kind.bounds().len() + 1;
+                let native = kind.native.map(NativeHistogram::new);
+                let (counts, exemplars) = (vec![0.0; count], vec![None; count]);
+                SeriesValue::Histogram(Histogram { counts, sum: 0.0, native, exemplars })
             }
         };
         let series = Series {
@@ -267,13 +335,16 @@ impl Family {
     }
 
     /// Returns how many series went, as `max_active_series` counts them; overflow was never counted.
-    fn remove_before(&mut self, oldest_millis: i64) -> usize {
+    fn remove_before(&mut self, oldest_millis: i64, memory: &Account) -> usize {
         let (overflow, mut removed) = (overflow(), 0);
         for (index, slot) in self.series.iter_mut().enumerate() {
             if let Some(series) = slot.take_if(|series| series.updated_millis < oldest_millis) {
                 self.by_labels.remove(&series.labels);
                 self.free.push(index);
-                removed += usize::from(series.labels != overflow);
+                if series.labels != overflow {
+                    memory.give_back(self.kind.bytes(&series.labels));
+                    removed += 1;
+                }
             }
         }
         removed * self.kind.series_count()

@@ -5,9 +5,12 @@
 //! ```
 //!
 //! A target that is down costs nothing until its queue is full; then the oldest requests go, and are counted. What a target
-//! refuses for good is counted and not sent again. A restart goes on where the process before ended.
+//! refuses for good is counted and not sent again. A restart goes on where the process before ended. What is made of stored
+//! spans is sent without a queue (direct.rs): it can be made again.
 
 mod config;
+mod direct;
+mod endpoint;
 mod message;
 mod queue;
 mod sender;
@@ -22,6 +25,7 @@ use crate::error::Error;
 use crate::telemetry::RemoteWriteTelemetry;
 
 pub use config::{Authorization, BasicAuth, Protocol, RemoteWriteConfig, TargetConfig, TlsConfig};
+pub use direct::{DirectSender, NotSent};
 pub(crate) use message::{RequestWriter, SeriesOptions};
 use queue::Queue;
 pub use sender::Sender;
@@ -44,7 +48,13 @@ pub struct Request {
 
 /// The queues of all targets.
 pub struct RemoteWrite {
-    targets: Vec<(Form, Arc<Queue>)>,
+    targets: Vec<Target>,
+}
+
+struct Target {
+    name: String,
+    form: Form,
+    queue: Arc<Queue>,
 }
 
 impl RemoteWrite {
@@ -64,26 +74,48 @@ impl RemoteWrite {
             let telemetry = telemetry.of(&name);
             let queue = Queue::open(&folder.join(&name), config.max_queue_bytes, telemetry.clone())?;
             let queue = Arc::new(queue);
-            senders.push(Sender::new(target, name, config, queue.clone(), telemetry)?);
+            senders.push(Sender::new(target, name.clone(), config, queue.clone(), telemetry)?);
             let form = Form { protocol: target.protobuf_message, has_exemplars: target.send_exemplars };
-            targets.push((form, queue));
+            targets.push(Target { name, form, queue });
         }
         Ok((Self { targets }, senders))
     }
 
     /// The forms that any target takes.
     pub fn forms(&self) -> Vec<Form> {
-        let mut forms: Vec<Form> = self.targets.iter().map(|(form, _)| *form).collect();
+        let mut forms: Vec<Form> = self.targets.iter().map(|target| target.form).collect();
         forms.sort_unstable();
         forms.dedup();
         forms
     }
 
+    /// By target, the number of the request that is pushed next.
+    pub fn next_numbers(&self) -> Vec<(String, u64)> {
+        self.targets.iter().map(|target| (target.name.clone(), target.queue.next_number())).collect()
+    }
+
     /// Has requests wait on disk for every target that takes their form. Blocks for some syncs.
     pub fn push(&self, requests: &[Request]) {
-        for (form, queue) in &self.targets {
-            let of_target = requests.iter().filter(|request| request.form == *form);
-            queue.push(&of_target.collect::<Vec<_>>());
+        for target in &self.targets {
+            target.push(requests, 0);
         }
+    }
+
+    /// As [`push`](Self::push), of a collection that an earlier process may have pushed in part: `first` says which number
+    /// its first request has for each target. A target that is not named was not there then.
+    pub fn push_missing(&self, requests: &[Request], first: &[(String, u64)]) {
+        for target in &self.targets {
+            if let Some((_, first)) = first.iter().find(|(name, _)| *name == target.name) {
+                target.push(requests, target.queue.next_number().saturating_sub(*first));
+            }
+        }
+    }
+}
+
+impl Target {
+    fn push(&self, requests: &[Request], pushed_before: u64) {
+        let of_target = requests.iter().filter(|request| request.form == self.form);
+        let skipped = usize::try_from(pushed_before).unwrap_or(usize::MAX);
+        self.queue.push(&of_target.skip(skipped).collect::<Vec<_>>());
     }
 }

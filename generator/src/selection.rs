@@ -1,7 +1,6 @@
 //! Which spans of a table are counted: each once, however often it was sent, and none from another time.
 
-use std::ops::Range;
-use std::time::Duration;
+use std::ops::{Range, RangeInclusive};
 
 use crate::columns::Spans;
 use crate::copies::RecentSpans;
@@ -16,16 +15,8 @@ pub(crate) struct Selection {
 }
 
 impl Selection {
-    /// Leaves out what was counted before, and what ended further than `slack` from now.
-    pub(crate) fn of(
-        spans: &Spans<'_>,
-        tenant: u64,
-        recent: &mut RecentSpans,
-        slack: Duration,
-        now_nanos: u64,
-    ) -> Self {
-        let slack_nanos = u64::try_from(slack.as_nanos()).unwrap_or(u64::MAX);
-        let taken = now_nanos.saturating_sub(slack_nanos)..=now_nanos.saturating_add(slack_nanos);
+    /// Leaves out what was counted before, and what did not end in the time that is `taken`.
+    pub(crate) fn of(spans: &Spans<'_>, tenant: u64, recent: &mut RecentSpans, taken: &RangeInclusive<u64>) -> Self {
         let mut selection = Self::default();
         for trace in 0..spans.traces.len() {
             let (trace_id, first) = (spans.traces.id(trace).0, selection.rows.len());
@@ -39,6 +30,20 @@ impl Selection {
                     selection.rows.push(row as u32);
                 }
             }
+            if selection.rows.len() > first {
+                selection.traces.push((trace, first..selection.rows.len()));
+            }
+        }
+        selection
+    }
+
+    /// All spans that are wanted, by trace and row.
+    pub(crate) fn which(spans: &Spans<'_>, is_wanted: impl Fn(usize, usize) -> bool) -> Self {
+        let mut selection = Self::default();
+        for trace in 0..spans.traces.len() {
+            let first = selection.rows.len();
+            let rows = spans.rows(trace).filter(|&row| is_wanted(trace, row));
+            selection.rows.extend(rows.map(|row| row as u32));
             if selection.rows.len() > first {
                 selection.traces.push((trace, first..selection.rows.len()));
             }

@@ -3,6 +3,8 @@
 //! A table has few distinct sets of labels. Each is put together once, and found again by what its labels are made from:
 //! numbers of rows and texts.
 
+mod names;
+
 use hashbrown::HashMap;
 use spans::SpanTable;
 
@@ -11,16 +13,20 @@ use crate::config::{DimensionMapping, Processor, SpanMetrics, TenantConfig};
 use crate::error::Error;
 use crate::filter::Filter;
 use crate::labels::{LabelBuilder, LabelSet, label_name_beside};
+use crate::memory::Memory;
 use crate::multiplier::Multiplier;
 use crate::names::{kind_name, status_name};
 use crate::registry::{FamilyId, Kind, Registry, SeriesId};
 use crate::selection::Selection;
+
+pub(crate) use names::Names;
 
 const INTRINSIC: [&str; 7] = ["service", "span_name", "span_kind", "status_code", "status_message", "job", "instance"];
 
 /// The processor of one tenant.
 pub(crate) struct SpanMetricsProcessor {
     config: SpanMetrics,
+    names: Names,
     filter: Filter,
     /// Attributes that are looked for.
     keys: Vec<String>,
@@ -40,6 +46,16 @@ struct Found {
     calls: Option<SeriesId>,
     latency: Option<SeriesId>,
     size: Option<SeriesId>,
+    /// Its name is a template, or would be one.
+    is_folded: bool,
+}
+
+/// What became of spans that a processor was given.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct SpanCounts {
+    pub filtered: u64,
+    /// Names with ids in them that became a template, or would have.
+    pub folded: u64,
 }
 
 /// What a set of labels is made from: a resource, a kind and status, and numbers of texts and values.
@@ -50,7 +66,7 @@ impl SpanMetricsProcessor {
     ///
     /// # Errors
     /// [`Error::Config`]
-    pub(crate) fn new(config: &TenantConfig, registry: &mut Registry) -> Result<Option<Self>, Error> {
+    pub(crate) fn new(config: &TenantConfig, memory: &Memory, registry: &mut Registry) -> Result<Option<Self>, Error> {
         let is_on = |part| config.has(&[Processor::SpanMetrics, part]);
         let (count, latency, size) = (
             is_on(Processor::SpanMetricsCount),
@@ -60,6 +76,7 @@ impl SpanMetricsProcessor {
         if !(count || latency || size) {
             return Ok(None);
         }
+        let (histograms, names) = (config.histograms, Names::new(config, memory));
         let config = config.span_metrics.clone();
         let mut keys = Vec::new();
         let label = |name: &str| label_name_beside(name, &INTRINSIC);
@@ -78,7 +95,7 @@ impl SpanMetricsProcessor {
             calls: count.then(|| counter("traces_spanmetrics_calls_total", "Spans")),
             size: size.then(|| counter("traces_spanmetrics_size_total", "Bytes of spans as OTLP")),
             latency: latency.then(|| {
-                let buckets = Kind::Histogram(config.histogram_buckets.clone());
+                let buckets = histograms.kind(&config.histogram_buckets);
                 registry.family("traces_spanmetrics_latency", "Duration of spans in seconds", buckets)
             }),
             target_info: config
@@ -88,34 +105,45 @@ impl SpanMetricsProcessor {
             dimensions,
             mappings,
             keys,
+            names,
             config,
         }))
     }
 
-    /// Counts the selected spans; returns how many its filter left out.
+    pub(crate) fn names(&self) -> &Names {
+        &self.names
+    }
+
+    pub(crate) fn names_mut(&mut self) -> &mut Names {
+        &mut self.names
+    }
+
+    /// Counts the selected spans.
     ///
     /// # Errors
     /// [`Error::Table`] when the table does not have the shape of [`spans::schema`].
     pub(crate) fn take(
-        &self,
+        &mut self,
         table: &SpanTable,
         spans: &Spans<'_>,
         selection: &Selection,
         registry: &mut Registry,
         now_millis: i64,
-    ) -> Result<u64, Error> {
+    ) -> Result<SpanCounts, Error> {
         let sizes = if self.size.is_some() { spans::span_sizes(table)? } else { Vec::new() };
         let SpanMetrics { span_multiplier_key, enable_tracestate_span_multiplier, .. } = &self.config;
-        let multiplier = Multiplier { key: span_multiplier_key, of_trace_state: *enable_tracestate_span_multiplier };
-        let mut wanted = WantedKeys::new(&self.keys, &spans.attributes);
+        let (multiplier_key, of_trace_state) = (span_multiplier_key.clone(), *enable_tracestate_span_multiplier);
+        let multiplier = Multiplier { key: &multiplier_key, of_trace_state };
+        let keys = self.keys.clone();
+        let mut wanted = WantedKeys::new(&keys, &spans.attributes);
         let (mut found, mut key, mut values) = (HashMap::<Key, Found>::new(), Vec::new(), Vec::new());
         let mut has_target_info = vec![false; table.resources.num_rows()];
-        let mut filtered = 0;
+        let mut counts = SpanCounts::default();
         for (trace, rows) in selection.traces() {
             let trace_id = spans.traces.id(trace).0;
             for row in rows {
                 if !self.filter.takes(spans, row) {
-                    filtered += 1;
+                    counts.filtered += 1;
                     continue;
                 }
                 wanted.find(&spans.attributes, row, &mut values);
@@ -128,6 +156,7 @@ impl SpanMetricsProcessor {
                         series
                     }
                 };
+                counts.folded += u64::from(series.is_folded);
                 let weight = multiplier.of(spans, row);
                 if let Some(calls) = series.calls {
                     registry.add(calls, weight, now_millis);
@@ -144,7 +173,7 @@ impl SpanMetricsProcessor {
                 }
             }
         }
-        Ok(filtered)
+        Ok(counts)
     }
 
     fn key(&self, spans: &Spans<'_>, row: usize, values: &[Option<Value>], key: &mut Vec<u64>) {
@@ -165,27 +194,38 @@ impl SpanMetricsProcessor {
     }
 
     fn series(
-        &self,
+        &mut self,
         spans: &Spans<'_>,
         row: usize,
         values: &[Option<Value>],
         registry: &mut Registry,
         now_millis: i64,
     ) -> Found {
-        let labels = self.labels(spans, row, values, registry);
-        let labels = registry.limit_values(labels);
+        let name = spans.names.get(row);
+        let template = if self.config.intrinsic_dimensions.span_name { self.names.template(name) } else { None };
+        let shown = template.as_deref().filter(|_| self.names.are_folded()).unwrap_or(name);
+        let labels = registry.limit_values(self.labels(spans, row, shown, values, registry));
+        self.names.would_need(template.as_deref(), &labels, now_millis);
         let mut of = |family: Option<FamilyId>| family.map(|family| registry.series(family, &labels, now_millis));
-        Found { calls: of(self.calls), latency: of(self.latency), size: of(self.size) }
+        let (calls, latency, size) = (of(self.calls), of(self.latency), of(self.size));
+        Found { calls, latency, size, is_folded: template.is_some() }
     }
 
-    fn labels(&self, spans: &Spans<'_>, row: usize, values: &[Option<Value>], registry: &Registry) -> LabelSet {
+    fn labels(
+        &self,
+        spans: &Spans<'_>,
+        row: usize,
+        name: &str,
+        values: &[Option<Value>],
+        registry: &Registry,
+    ) -> LabelSet {
         let resource = spans.resources[row] as usize;
         let mut labels = LabelBuilder::new(registry.limits());
         let intrinsic = &self.config.intrinsic_dimensions;
         let identity = Identity::of(&spans.resource_attributes, resource);
         let intrinsics = [
             (intrinsic.service, "service", identity.service.as_str()),
-            (intrinsic.span_name, "span_name", spans.names.get(row)),
+            (intrinsic.span_name, "span_name", name),
             (intrinsic.span_kind, "span_kind", kind_name(spans.kinds[row])),
             (intrinsic.status_code, "status_code", status_name(spans.status_codes[row])),
             (intrinsic.status_message, "status_message", spans.status_messages.get(row)),
@@ -281,8 +321,15 @@ impl HostInfoProcessor {
         })
     }
 
-    pub(crate) fn take(&self, spans: &Spans<'_>, registry: &mut Registry, now_millis: i64) {
-        for resource in 0..spans.service_names.len() {
+    /// Tells the hosts of some resources.
+    pub(crate) fn take(
+        &self,
+        spans: &Spans<'_>,
+        resources: impl IntoIterator<Item = usize>,
+        registry: &mut Registry,
+        now_millis: i64,
+    ) {
+        for resource in resources {
             let host = self.identifiers.iter().find_map(|key| {
                 spans.resource_attributes.find(resource, key).filter(|host| !host.is_empty()).map(|host| (key, host))
             });

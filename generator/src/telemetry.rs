@@ -24,6 +24,12 @@ struct OfLabel {
     label_name: String,
 }
 
+/// What memory is for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfPart {
+    part: &'static str,
+}
+
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Telemetry {
     received: Family<OfTenant, Counter>,
@@ -35,6 +41,10 @@ pub(crate) struct Telemetry {
     expired_edges: Family<OfTenant, Counter>,
     crowded_out: Family<OfTenant, Counter>,
     waiting: Family<OfTenant, Gauge>,
+    out_of_memory: Family<OfPart, Counter>,
+    memory_bytes: Family<OfPart, Gauge>,
+    folded: Family<OfTenant, Counter>,
+    demand: Family<OfTenant, Gauge>,
 }
 
 impl Telemetry {
@@ -50,6 +60,12 @@ impl Telemetry {
         counter("processor_service_graphs_expired_edges", help, &telemetry.expired_edges);
         let help = "Halves that waited for less than service_graphs.wait because max_items others did";
         counter("processor_service_graphs_crowded_out", help, &telemetry.crowded_out);
+        counter("registry_spans_sanitized", "Spans whose name became a template, or would have", &telemetry.folded);
+        registry.register(
+            "tempo_metrics_generator_registry_post_sanitization_demand_estimate",
+            "Sets of labels of span metrics with folded names",
+            telemetry.demand.clone(),
+        );
         registry.register(
             "tempo_metrics_generator_spans_discarded",
             "Spans that are in no metric, by reason",
@@ -66,11 +82,36 @@ impl Telemetry {
             telemetry.active_series.clone(),
         );
         registry.register(
+            "mosso_metrics_generator_out_of_memory",
+            "Series that are counted with all others, halves of calls that waited less, and spans whose copies count, because there was no memory",
+            telemetry.out_of_memory.clone(),
+        );
+        registry.register(
+            "mosso_metrics_generator_memory_bytes",
+            "Memory that series, halves of calls and remembered spans take",
+            telemetry.memory_bytes.clone(),
+        );
+        registry.register(
             "mosso_metrics_generator_waiting_halves",
             "Halves of calls that wait for the other",
             telemetry.waiting.clone(),
         );
         telemetry
+    }
+
+    pub(crate) fn memory(&self, series: usize, halves: usize, copies: usize) {
+        for (part, bytes) in [("series", series), ("halves", halves), ("copies", copies)] {
+            self.memory_bytes.get_or_create(&OfPart { part }).set(bytes as i64);
+        }
+    }
+
+    /// Spans that were forgotten before their time.
+    pub(crate) fn forgotten(&self, spans: u64) {
+        self.no_memory("copies", spans);
+    }
+
+    fn no_memory(&self, part: &'static str, count: u64) {
+        self.out_of_memory.get_or_create(&OfPart { part }).inc_by(count);
     }
 
     pub(crate) fn of(&self, tenant: &TenantId) -> TenantTelemetry {
@@ -99,9 +140,18 @@ impl TenantTelemetry {
         }
     }
 
+    /// What folding of names did; nothing is shown where it never did.
+    pub(crate) fn names(&self, folded: u64, demand: usize) {
+        if demand > 0 {
+            self.all.folded.get_or_create(&self.labels()).inc_by(folded);
+            self.all.demand.get_or_create(&self.labels()).set(demand as i64);
+        }
+    }
+
     pub(crate) fn series(&self, active: usize, refused: &crate::registry::Refused) {
         self.all.active_series.get_or_create(&self.labels()).set(active as i64);
         self.all.series_limited.get_or_create(&self.labels()).inc_by(refused.series);
+        self.all.no_memory("series", refused.out_of_memory);
         for (label_name, count) in &refused.values {
             let labels = OfLabel { tenant: self.tenant.clone(), label_name: label_name.clone() };
             self.all.values_limited.get_or_create(&labels).inc_by(*count);
@@ -112,6 +162,7 @@ impl TenantTelemetry {
         self.all.edges.get_or_create(&self.labels()).inc_by(counts.edges);
         self.all.expired_edges.get_or_create(&self.labels()).inc_by(counts.expired);
         self.all.crowded_out.get_or_create(&self.labels()).inc_by(counts.crowded_out);
+        self.all.no_memory("halves", counts.out_of_memory);
         self.all.waiting.get_or_create(&self.labels()).set(waiting as i64);
         self.discarded("service_graphs_filtered", counts.filtered);
     }

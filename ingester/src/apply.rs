@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use storage::ids::SegmentSequence;
+use storage::wal::Position;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::command::{ApplyCommand, Push};
@@ -57,7 +58,11 @@ impl Applier {
                 ApplyCommand::NotSynced { reason } => self.refuse(&reason),
                 ApplyCommand::Cut { segment, done } => self.cut(segment, done),
                 ApplyCommand::CutFailed => self.cut_requested = false,
+                ApplyCommand::Mark(position) => self.mark(position),
             }
+        }
+        if let Some(feed) = &self.state.feed {
+            feed.end();
         }
     }
 
@@ -94,5 +99,14 @@ impl Applier {
         let live = &self.state.live;
         self.flush_queue.push_when_free(segment, done, || live.cut(segment));
         self.state.feed();
+    }
+
+    fn mark(&mut self, position: Position) {
+        // while the log is being read back, live rows are those of an earlier process, and the position says nothing
+        if let Some(feed) = self.state.feed.as_ref().filter(|feed| feed.has_caught_up()) {
+            self.state.live.close_shown();
+            self.state.feed();
+            feed.barrier(position, self.state.log.clone());
+        }
     }
 }

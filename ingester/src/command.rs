@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use model::TenantId;
 use storage::ids::SegmentSequence;
+use storage::wal::Position;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::error::Error;
@@ -21,6 +22,10 @@ pub(crate) enum LogCommand {
     HoldThrough(SegmentSequence),
     /// Blocks hold all that is in the segments up to this one.
     RemoveThrough(SegmentSequence),
+    /// Say how far the log is.
+    Mark,
+    /// Whoever counts spans has what lies before this place, for good.
+    Counted(Position),
     /// Touch no file any more, and end.
     Close,
 }
@@ -48,4 +53,6 @@ pub(crate) enum ApplyCommand {
         done: Option<oneshot::Sender<Result<(), Error>>>,
     },
     CutFailed,
+    /// All requests before this lie before that place in the log.
+    Mark(Position),
 }

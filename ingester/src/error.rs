@@ -22,6 +22,9 @@ pub enum Error {
     /// The tenant brings more than it may; [`Error::retry_after`] says when there is room, unless the tenant is not to know.
     #[error("{message}")]
     RateLimited { message: String, retry_after: Option<Duration> },
+    /// The request alone is larger than its tenant may ever bring at once.
+    #[error("{message}")]
+    LargerThanBurst { message: String },
     /// More is waiting to be stored than memory allows.
     #[error("the ingest queue is full, retry later")]
     QueueFull,
@@ -48,7 +51,7 @@ impl Error {
         match self {
             Self::Request(error) => error.kind(),
             Self::TooLarge { .. } => ErrorKind::InvalidInput,
-            Self::QueueFull | Self::RateLimited { .. } => ErrorKind::LimitExceeded,
+            Self::QueueFull | Self::RateLimited { .. } | Self::LargerThanBurst { .. } => ErrorKind::LimitExceeded,
             Self::NotReady { .. } | Self::TenantUnavailable { .. } | Self::Log { .. } | Self::Stopped => {
                 ErrorKind::Unavailable
             }
@@ -59,8 +62,10 @@ impl Error {
 
     /// When a client should try again; `None` when trying again is of no use.
     pub fn retry_after(&self) -> Option<Duration> {
-        if let Self::RateLimited { retry_after, .. } = self {
-            return *retry_after;
+        match self {
+            Self::RateLimited { retry_after, .. } => return *retry_after,
+            Self::LargerThanBurst { .. } => return None,
+            _ => {}
         }
         match self.kind() {
             ErrorKind::Unavailable | ErrorKind::LimitExceeded => Some(Duration::from_secs(1)),

@@ -27,15 +27,17 @@ mod log_writer;
 mod push;
 mod rates;
 mod recover;
+mod screen;
 mod sort;
 mod state;
 mod stores;
 mod telemetry;
+mod trace_limits;
 mod unavailable;
 
 pub use config::Config;
 pub use error::Error;
-pub use feed::Feed;
+pub use feed::{Barrier, Fed, Feed};
 pub use live::LiveSpans;
 pub use push::{Accepted, Ingester};
 pub use state::Readiness;

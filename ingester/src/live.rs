@@ -10,10 +10,11 @@
 
 mod chunk;
 mod closed;
+mod gauge;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use model::TenantId;
 use spans::{Mark, TableBuilder};
@@ -26,6 +27,7 @@ use crate::error::Error;
 
 pub(crate) use chunk::Chunk;
 pub use closed::LiveSpans;
+pub(crate) use gauge::LiveSpansGauge;
 
 /// Rows become a chunk, sorted once, when so many have come together: what a query sorts anew at the most.
 const CHUNK_SPANS: usize = 16_384;
@@ -42,24 +44,16 @@ pub(crate) struct Live {
     closed: Closed,
 }
 
-/// Chunks that were closed and not yet handed on, where somebody wants them.
+/// Chunks that were closed and not yet handed on; `None` where nobody wants them.
 #[derive(Default)]
-struct Closed {
-    /// Chunks are closed at this age at the latest; `None` while nobody wants them.
-    max_age: Option<Duration>,
-    chunks: Mutex<Vec<LiveSpans>>,
-}
+struct Closed(Option<Mutex<Vec<LiveSpans>>>);
 
 impl Closed {
     fn push(&self, tenant: &TenantId, chunk: &Arc<Chunk>) {
-        if self.max_age.is_some() {
+        if let Self(Some(chunks)) = self {
             let chunk = LiveSpans::new(tenant.clone(), chunk.clone());
-            self.chunks.lock().unwrap_or_else(PoisonError::into_inner).push(chunk);
+            chunks.lock().unwrap_or_else(PoisonError::into_inner).push(chunk);
         }
-    }
-
-    fn is_due(&self, head: &Head) -> bool {
-        self.max_age.is_some_and(|max_age| !head.open.is_empty() && head.open_since.elapsed() >= max_age)
     }
 }
 
@@ -78,8 +72,6 @@ struct Head {
     chunks: Vec<Arc<Chunk>>,
     chunk_bytes: usize,
     open: TableBuilder,
-    /// When the first of the open rows came.
-    open_since: Instant,
     /// The open rows that queries see; those behind it are staged.
     shown: Mark,
     /// The shown rows as a table, for as long as no more are shown.
@@ -102,9 +94,9 @@ impl CutHead {
 }
 
 impl Live {
-    /// Live rows whose chunks are closed at this age and kept for [`take_closed`](Self::take_closed).
-    pub(crate) fn with_closing(max_age: Option<Duration>) -> Self {
-        Self { closed: Closed { max_age, ..Closed::default() }, ..Self::default() }
+    /// Live rows whose closed chunks are kept for [`take_closed`](Self::take_closed).
+    pub(crate) fn keeping_closed() -> Self {
+        Self { closed: Closed(Some(Mutex::default())), ..Self::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<TenantId, TenantLive>> {
@@ -120,9 +112,6 @@ impl Live {
         }
         let live = tenants.get_mut(tenant).expect("inserted above");
         let head = live.head.get_or_insert_with(Head::new);
-        if head.open.is_empty() {
-            head.open_since = Instant::now();
-        }
         head.open.append(request).map_err(Error::Table)
     }
 
@@ -130,18 +119,18 @@ impl Live {
     pub(crate) fn show(&self, tenant: &TenantId) -> Option<Arc<Chunk>> {
         let mut tenants = self.lock();
         let head = tenants.get_mut(tenant)?.head.as_mut()?;
-        let chunk = head.show(self.closed.is_due(head))?;
+        let chunk = head.show()?;
         self.closed.push(tenant, &chunk);
         Some(chunk)
     }
 
-    /// Closes chunks that are old enough, or all with `is_last`; not where rows are staged.
-    pub(crate) fn close_due(&self, is_last: bool) {
-        if self.closed.max_age.is_none() {
+    /// Closes all chunks, where somebody wants them; not those with rows that are staged.
+    pub(crate) fn close_shown(&self) {
+        if self.closed.0.is_none() {
             return;
         }
         for (tenant, live) in self.lock().iter_mut() {
-            if let Some(head) = live.head.as_mut().filter(|head| is_last || self.closed.is_due(head))
+            if let Some(head) = live.head.as_mut()
                 && head.open.mark() == head.shown
                 && let Some(chunk) = head.close_chunk()
             {
@@ -168,7 +157,8 @@ impl Live {
 
     /// The chunks that were closed since the last call, oldest first.
     pub(crate) fn take_closed(&self) -> Vec<LiveSpans> {
-        std::mem::take(&mut *self.closed.chunks.lock().unwrap_or_else(PoisonError::into_inner))
+        let chunks = self.closed.0.as_ref().map(|chunks| chunks.lock().unwrap_or_else(PoisonError::into_inner));
+        chunks.map(|mut chunks| std::mem::take(&mut *chunks)).unwrap_or_default()
     }
 
     /// Takes back the staged rows of a tenant.
@@ -188,6 +178,17 @@ impl Live {
         let tenants = self.lock();
         let heads = || tenants.values().filter_map(|live| live.head.as_ref());
         LiveSize { memory_bytes: heads().map(Head::memory_bytes).sum(), oldest: heads().map(|head| head.since).min() }
+    }
+
+    /// Spans of all tenants that are in no published block, copies among them.
+    pub(crate) fn received_spans(&self) -> u64 {
+        let tenants = self.lock();
+        let of_head = |head: &Head| {
+            let closed: usize = head.chunks.iter().map(|chunk| chunk.received_spans).sum();
+            (closed + head.open.span_count()) as u64
+        };
+        let flushing = tenants.values().flat_map(|live| &live.flushing).map(|head| head.received_spans());
+        flushing.chain(tenants.values().filter_map(|live| live.head.as_ref()).map(of_head)).sum()
     }
 
     /// Takes all shown rows of all tenants out of the heads; they stay findable until [`published`](Self::published).
@@ -258,7 +259,6 @@ impl Head {
             chunks: Vec::new(),
             chunk_bytes: 0,
             open: TableBuilder::default(),
-            open_since: Instant::now(),
             shown: Mark::default(),
             snapshot: None,
         }
@@ -272,14 +272,14 @@ impl Head {
         self.chunk_bytes + self.open.memory_bytes()
     }
 
-    /// Returns the chunk that is closed with this, because it is full or `is_due`.
-    fn show(&mut self, is_due: bool) -> Option<Arc<Chunk>> {
+    /// Returns the chunk that is full with this.
+    fn show(&mut self) -> Option<Arc<Chunk>> {
         let all = self.open.mark();
         if all != self.shown {
             (self.shown, self.snapshot) = (all, None);
         }
         let is_full = self.open.span_count() >= CHUNK_SPANS || self.open.memory_bytes() >= CHUNK_BYTES;
-        if is_full || is_due { self.close_chunk() } else { None }
+        if is_full { self.close_chunk() } else { None }
     }
 
     fn snapshot(&mut self) -> Result<Option<Arc<MemorySource>>, Error> {

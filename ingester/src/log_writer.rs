@@ -5,7 +5,7 @@ use std::sync::mpsc::SyncSender;
 use bytes::Bytes;
 use model::TenantId;
 use storage::ids::SegmentSequence;
-use storage::wal::Log;
+use storage::wal::{Log, Position};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::command::{ApplyCommand, LogCommand, Push};
@@ -21,10 +21,12 @@ pub(crate) fn spawn(
     log: Log,
     commands: mpsc::Receiver<LogCommand>,
     applier: SyncSender<ApplyCommand>,
+    counted: Option<Position>,
     metrics: Metrics,
     guard: Guard,
 ) {
-    let writer = LogWriter { log, commands, applier, metrics, is_refusing: false };
+    let writer =
+        LogWriter { log, commands, applier, published: SegmentSequence::NONE, counted, metrics, is_refusing: false };
     std::thread::Builder::new()
         .name("log-writer".to_owned())
         .spawn(move || {
@@ -38,6 +40,10 @@ struct LogWriter {
     log: Log,
     commands: mpsc::Receiver<LogCommand>,
     applier: SyncSender<ApplyCommand>,
+    /// Blocks hold all that is in the segments up to this one.
+    published: SegmentSequence,
+    /// What lies before it has been counted; `None` where nobody counts.
+    counted: Option<Position>,
     metrics: Metrics,
     /// The last append failed.
     is_refusing: bool,
@@ -52,8 +58,16 @@ impl LogWriter {
                 LogCommand::Cut { done } => self.cut(done),
                 LogCommand::Hold(sequence) => self.log.hold(sequence),
                 LogCommand::HoldThrough(sequence) => self.log.hold_through(sequence),
-                LogCommand::RemoveThrough(sequence) => self.remove_through(sequence),
-                LogCommand::Close => return,
+                LogCommand::RemoveThrough(sequence) => {
+                    self.published = self.published.max(sequence);
+                    self.remove();
+                }
+                LogCommand::Mark => self.mark(),
+                LogCommand::Counted(position) => {
+                    self.counted = self.counted.max(Some(position));
+                    self.remove();
+                }
+                LogCommand::Close => return self.mark(),
             }
             self.metrics.log_size(self.log.bytes(), self.log.segments());
         }
@@ -115,7 +129,14 @@ impl LogWriter {
         }
     }
 
-    fn remove_through(&mut self, sequence: SegmentSequence) {
+    fn mark(&mut self) {
+        _ = self.applier.send(ApplyCommand::Mark(self.log.position()));
+    }
+
+    /// Deletes the segments that neither blocks nor whoever counts spans need.
+    fn remove(&mut self) {
+        let counted = self.counted.map(Position::whole_segments);
+        let sequence = counted.map_or(self.published, |counted| counted.min(self.published));
         if let Err(error) = self.log.remove_through(sequence) {
             tracing::warn!(%error, segment = %sequence, "a log segment that is in blocks could not be deleted, the next flush tries again");
         }

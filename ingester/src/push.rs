@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use model::TenantId;
-use model::limits::TenantLimits;
+use model::limits::{Limits, TenantLimits};
 use prometheus_client::registry::Registry;
 use storage::incarnation::Writer;
 use storage::view::{LiveRows, LiveTable};
 use storage::wal::{Log, MAX_PAYLOAD_BYTES, Recovery};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -20,12 +21,14 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::feed::Feed;
 use crate::flush::{Flusher, flush_queue};
-use crate::live::Live;
+use crate::live::{Live, LiveSpansGauge};
 use crate::rates::Rates;
 use crate::recover::Watermarks;
+use crate::screen::{Screened, screen};
 use crate::state::{Readiness, State};
 use crate::stores::Storage;
 use crate::telemetry::Metrics;
+use crate::trace_limits::TraceLimits;
 use crate::unavailable::Unavailable;
 use crate::{apply, cut, log_writer, recover, sort};
 
@@ -36,9 +39,13 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(60);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What became of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Accepted {
     pub spans: usize,
+    /// Spans that were left out for good, because their traces are beyond a limit of the tenant.
+    pub rejected_spans: usize,
+    /// Why, for the client to read; empty when nothing was left out.
+    pub rejection: String,
 }
 
 /// Takes spans. Cheap to clone.
@@ -64,7 +71,8 @@ impl Ingester {
         Self::open_feeding(config, log, storage, limits, None, registry).await
     }
 
-    /// As [`open`](Self::open); spans that are pushed go to `feed`, too, those that were read back from the log do not.
+    /// As [`open`](Self::open); spans that are pushed go to `feed`, too, and so do those that the log holds behind its
+    /// position. The log keeps what whoever counts them has not yet stored.
     ///
     /// # Errors
     /// Those of [`open`](Self::open).
@@ -78,7 +86,9 @@ impl Ingester {
     ) -> Result<Self, Error> {
         let cancel = CancellationToken::new();
         let (watermarks, unavailable) = Watermarks::load(storage.clone(), cancel.clone()).await?;
-        log.start_after(watermarks.newest()).map_err(Error::storage("open the write-ahead log"))?;
+        let counted = feed.as_ref().map(|feed| feed.counted);
+        let newest = counted.map_or(watermarks.newest(), |counted| counted.segment.max(watermarks.newest()));
+        log.start_after(newest).map_err(Error::storage("open the write-ahead log"))?;
 
         let (log_commands, log_receiver) = mpsc::channel(config.max_queued_requests);
         let state = Arc::new(State {
@@ -88,8 +98,9 @@ impl Ingester {
             config,
             limits,
             rates: Rates::default(),
+            traces: TraceLimits::default(),
             writer: storage.lineage.writer(),
-            live: Arc::new(Live::with_closing(feed.as_ref().map(|feed| feed.max_age))),
+            live: Arc::new(if feed.is_some() { Live::keeping_closed() } else { Live::default() }),
             feed,
             metrics: Metrics::register(registry),
             unavailable: Arc::new(Unavailable::new(unavailable)),
@@ -100,6 +111,7 @@ impl Ingester {
             cancel,
             tasks: TaskTracker::new(),
         });
+        registry.register_collector(Box::new(LiveSpansGauge(state.live.clone())));
         let (cpu, telemetry) = (storage.cpu.clone(), storage.telemetry.clone());
         let flusher = Flusher {
             live: state.live.clone(),
@@ -121,8 +133,12 @@ impl Ingester {
         state.spawn("sorter", sort::run(cpu, chunk_receiver));
 
         let apply_commands = apply::spawn(state.clone(), flush_queue.clone(), full_chunks);
-        log_writer::spawn(log, log_receiver, apply_commands, state.metrics.clone(), state.guard("log writer"));
+        let guard = state.guard("log writer");
+        log_writer::spawn(log, log_receiver, apply_commands, counted, state.metrics.clone(), guard);
         state.spawn("cutter", cut_by_age(state.clone()));
+        if let Some(feed) = &state.feed {
+            state.spawn("marker", mark_periodically(state.clone(), feed.period));
+        }
         recover::spawn(&state, recovery, watermarks, flush_queue, telemetry);
         Ok(Self { state })
     }
@@ -145,15 +161,27 @@ impl Ingester {
             .inspect_err(|_| state.metrics.discarded(tenant, "malformed", 1))
             .map_err(Error::Request)?;
         if summary.spans == 0 {
-            return Ok(Accepted { spans: 0 });
+            return Ok(Accepted::default());
         }
-        let (started, bytes) = (Instant::now(), request.len());
-        state.admit(tenant, bytes, summary.spans, started)?;
-        tokio::time::timeout(state.config.push_timeout, self.log_and_apply(tenant, request))
-            .await
-            .map_err(|_| Error::QueueFull)??;
+        let (started, bytes, limits) = (Instant::now(), request.len(), state.limits.of(tenant));
+        state.admit(tenant, &limits, bytes, summary.spans, started)?;
+        let screened = screen(&state.traces, tenant, &limits, (request, summary.spans), started)?;
+        if screened.spans > 0
+            && let Err(error) = self.store(tenant, screened.request.clone()).await
+        {
+            // nobody pays for what is refused
+            state.rates.give_back(tenant, bytes);
+            state.traces.give_back(tenant, &screened.taken);
+            return Err(error);
+        }
         state.metrics.received(tenant, summary.spans, bytes, started.elapsed());
-        Ok(Accepted { spans: summary.spans })
+        state.metrics.screened(tenant, &screened);
+        Ok(accepted(&screened, &limits))
+    }
+
+    async fn store(&self, tenant: &TenantId, request: Bytes) -> Result<(), Error> {
+        let stored = tokio::time::timeout(self.state.config.push_timeout, self.log_and_apply(tenant, request)).await;
+        stored.map_err(|_| Error::QueueFull)?
     }
 
     /// Returns when the request is in the log and its spans can be found.
@@ -243,11 +271,6 @@ impl Ingester {
         if tokio::time::timeout(CLOSE_TIMEOUT, close).await.is_err() {
             tracing::warn!(timeout = ?CLOSE_TIMEOUT, "the write-ahead log is still busy, stopping without it");
         }
-        if let Some(feed) = &self.state.feed {
-            self.state.live.close_due(true);
-            feed.send(|| self.state.live.take_closed()).await;
-            feed.end();
-        }
     }
 }
 
@@ -271,14 +294,28 @@ impl LiveRows for Ingester {
     }
 }
 
+fn accepted(screened: &Screened, limits: &Limits) -> Accepted {
+    let reasons: Vec<String> =
+        screened.rejected.iter().map(|(excess, spans)| format!("{spans} spans: {}", excess.text(limits))).collect();
+    Accepted { spans: screened.spans, rejected_spans: screened.rejected.values().sum(), rejection: reasons.join("; ") }
+}
+
 async fn cut_by_age(state: Arc<State>) {
     let mut ticks = tokio::time::interval(cut::CHECK_PERIOD);
     loop {
         ticks.tick().await;
         state.request_cut_if_due();
-        if let Some(feed) = state.feed.as_ref().filter(|_| state.check_ready().is_ok()) {
-            state.live.close_due(false);
-            feed.send(|| state.live.take_closed()).await;
+    }
+}
+
+/// Has whoever counts spans get all there are, and hear how far the log is.
+async fn mark_periodically(state: Arc<State>, period: Duration) {
+    let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + period, period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if state.check_ready().is_ok() {
+            _ = state.log.send(LogCommand::Mark).await;
         }
     }
 }

@@ -65,6 +65,14 @@ impl Rates {
         bucket.bytes -= bytes as f64;
         Ok(())
     }
+
+    /// Puts back what a request took that was not stored after all.
+    pub(crate) fn give_back(&self, tenant: &TenantId, bytes: usize) {
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bucket) = buckets.get_mut(tenant) {
+            bucket.bytes = (bucket.bytes + bytes as f64).min(bucket.burst as f64);
+        }
+    }
 }
 
 impl Bucket {
@@ -112,6 +120,8 @@ mod tests {
         assert_eq!(take("a", 50, 0), Err(Excess::Rate { rate: 100, burst: 300, room_after }));
         assert_eq!(take("b", 300, 0), Ok(()), "tenants do not share a bucket");
         assert_eq!((take("a", 100, 1), take("a", 1, 1).is_err()), (Ok(()), true));
+        rates.give_back(&tenant("a"), 100);
+        assert_eq!((take("a", 100, 1), take("a", 1, 1).is_err()), (Ok(()), true), "what was not stored costs nothing");
         assert_eq!(take("a", 301, 9), Err(Excess::Request { rate: 100, burst: 300 }));
         assert_eq!((take("a", 300, 99), take("a", 1, 99).is_err()), (Ok(()), true), "no more than a burst gathers");
         assert_eq!(rates.take(&tenant("a"), &Limits::default(), usize::MAX, start), Ok(()), "0 is no limit");

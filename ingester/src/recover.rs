@@ -3,6 +3,7 @@
 //! A manifest says what is in blocks. Where one cannot be read, its tenant's entries are passed over, and the segments
 //! that hold them stay for a start at which it can be.
 
+mod recount;
 mod watermarks;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use crate::flush::FlushQueue;
 use crate::state::{Readiness, State};
 use crate::{cut, sort};
 
+use recount::Recount;
 pub(crate) use watermarks::Watermarks;
 
 /// Replays on a thread of its own, then opens the way for pushes.
@@ -34,9 +36,6 @@ pub(crate) fn spawn(
         _ if guard.state.is_stopping() => {}
         Ok(counts) => {
             tracing::info!(requests = counts.applied, skipped = counts.skipped, held = counts.held, damaged = counts.damaged, took = ?counts.started.elapsed(), "write-ahead log replayed");
-            // the process before has counted these
-            guard.state.live.close_due(true);
-            guard.state.live.take_closed();
             guard.state.is_replayed.store(true, Ordering::Release);
             if runtime.block_on(guard.state.joining()) {
                 guard.state.set_readiness(Readiness::Ready);
@@ -76,11 +75,16 @@ fn replay(
 ) -> Result<Counts, Error> {
     let mut counts = Counts { started: Instant::now(), applied: 0, skipped: 0, held: 0, damaged: 0 };
     let mut held_segment = None;
-    for event in recovery.replay() {
+    let (mut replay, mut recount) = (recovery.replay(), Recount::new(state.feed.as_ref()));
+    while let Some(event) = replay.next() {
         if state.is_stopping() {
-            break;
+            return Ok(counts);
         }
-        match event.map_err(Error::storage("replay the write-ahead log"))? {
+        let event = event.map_err(Error::storage("replay the write-ahead log"))?;
+        if let ReplayEvent::Entry { tenant, payload, .. } = &event {
+            recount.add(replay.position(), tenant, payload);
+        }
+        match event {
             ReplayEvent::Entry { segment, tenant, .. } if state.unavailable.check(&tenant).is_err() => {
                 // before any flush that could remove the segment
                 if held_segment.replace(segment) != Some(segment) {
@@ -88,7 +92,9 @@ fn replay(
                 }
                 counts.held += 1;
             }
-            ReplayEvent::Entry { segment, tenant, .. } if watermarks.cover(&tenant, segment)? => counts.skipped += 1,
+            ReplayEvent::Entry { segment, tenant, .. } if watermarks.fence_and_check(&tenant, segment)? => {
+                counts.skipped += 1
+            }
             ReplayEvent::Entry { segment, tenant, payload } => match spans::check(&payload) {
                 Ok(_) => {
                     state.live.stage(&tenant, &payload)?;
@@ -119,6 +125,10 @@ fn replay(
             }
         }
     }
+    // who counts these has got them from the log, or counted them before
+    state.live.close_shown();
+    state.live.take_closed();
+    recount.finish();
     Ok(counts)
 }
 

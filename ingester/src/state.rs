@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use model::TenantId;
-use model::limits::TenantLimits;
+use model::limits::{Limits, TenantLimits};
 use storage::incarnation::Writer;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -19,6 +19,7 @@ use crate::feed::Feed;
 use crate::live::Live;
 use crate::rates::{Excess, Rates};
 use crate::telemetry::Metrics;
+use crate::trace_limits::TraceLimits;
 use crate::unavailable::Unavailable;
 
 /// Who is refused for its rate does not come back sooner.
@@ -56,6 +57,7 @@ pub(crate) struct State {
     pub queued_bytes: Arc<Semaphore>,
     pub limits: Arc<TenantLimits>,
     pub rates: Rates,
+    pub traces: TraceLimits,
     pub cancel: CancellationToken,
     pub tasks: TaskTracker,
 }
@@ -73,7 +75,7 @@ impl State {
     /// Hands closed chunks on to whoever counts spans.
     pub(crate) fn feed(&self) {
         if let Some(feed) = &self.feed {
-            feed.blocking_send(|| self.live.take_closed());
+            feed.send(self.live.take_closed());
         }
     }
 
@@ -135,16 +137,24 @@ impl State {
     }
 
     /// Takes a request from what its tenant may bring.
-    pub(crate) fn admit(&self, tenant: &TenantId, bytes: usize, spans: usize, now: Instant) -> Result<(), Error> {
-        let limits = self.limits.of(tenant);
-        self.rates.take(tenant, &limits, bytes, now).map_err(|excess| {
+    pub(crate) fn admit(
+        &self,
+        tenant: &TenantId,
+        limits: &Limits,
+        bytes: usize,
+        spans: usize,
+        now: Instant,
+    ) -> Result<(), Error> {
+        self.rates.take(tenant, limits, bytes, now).map_err(|excess| {
             self.metrics.discarded(tenant, "rate_limited", spans as u64);
-            let room_after = match excess {
-                Excess::Rate { room_after, .. } => room_after.max(LEAST_RETRY),
-                Excess::Request { .. } => LEAST_RETRY,
-            };
-            let retry_after = (!limits.hides_retry_info).then_some(room_after);
-            Error::RateLimited { message: excess.message(tenant, bytes), retry_after }
+            let message = excess.message(tenant, bytes);
+            match excess {
+                Excess::Request { .. } => Error::LargerThanBurst { message },
+                Excess::Rate { room_after, .. } => {
+                    let retry_after = limits.retry_info_enabled.then(|| room_after.max(LEAST_RETRY));
+                    Error::RateLimited { message, retry_after }
+                }
+            }
         })
     }
 }

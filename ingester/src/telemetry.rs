@@ -11,6 +11,9 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
+use spans::Truncated;
+
+use crate::screen::Screened;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct TenantLabel {
@@ -23,11 +26,18 @@ struct DiscardLabels {
     tenant: String,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TruncatedLabels {
+    scope: &'static str,
+    tenant: String,
+}
+
 #[derive(Clone)]
 pub(crate) struct Metrics {
     spans_received: Family<TenantLabel, Counter>,
     bytes_received: Family<TenantLabel, Counter>,
     discarded_spans: Family<DiscardLabels, Counter>,
+    truncated_attributes: Family<TruncatedLabels, Counter>,
     push_duration: Histogram,
     log_bytes: Gauge,
     log_segments: Gauge,
@@ -47,6 +57,7 @@ impl Metrics {
             spans_received: Family::default(),
             bytes_received: Family::default(),
             discarded_spans: Family::default(),
+            truncated_attributes: Family::default(),
             push_duration: Histogram::new(exponential_buckets(0.001, 2.0, 14)),
             log_bytes: Gauge::default(),
             log_segments: Gauge::default(),
@@ -70,6 +81,11 @@ impl Metrics {
             "tempo_discarded_spans",
             "Spans refused or dropped; a request that cannot be decoded counts as one",
             m.discarded_spans.clone(),
+        );
+        registry.register(
+            "tempo_distributor_attributes_truncated",
+            "Keys and texts of attributes that were cut to the limit of their tenant",
+            m.truncated_attributes.clone(),
         );
         registry.register(
             "tempo_distributor_push_duration_seconds",
@@ -119,6 +135,19 @@ impl Metrics {
     pub(crate) fn discarded(&self, tenant: &TenantId, reason: &'static str, spans: u64) {
         let tenant = self.known_tenants.label(tenant).to_owned();
         self.discarded_spans.get_or_create(&DiscardLabels { reason, tenant }).inc_by(spans);
+    }
+
+    /// What of a request that was accepted is not as it came.
+    pub(crate) fn screened(&self, tenant: &TenantId, screened: &Screened) {
+        for (excess, spans) in &screened.rejected {
+            self.discarded(tenant, excess.reason(), *spans as u64);
+        }
+        let Truncated { resource, scope, span, event, link } = screened.truncated;
+        let by_scope = [("resource", resource), ("scope", scope), ("span", span), ("event", event), ("link", link)];
+        for (scope, count) in by_scope.into_iter().filter(|(_, count)| *count > 0) {
+            let tenant = self.known_tenants.label(tenant).to_owned();
+            self.truncated_attributes.get_or_create(&TruncatedLabels { scope, tenant }).inc_by(count);
+        }
     }
 
     pub(crate) fn log_size(&self, bytes: u64, segments: usize) {

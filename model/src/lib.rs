@@ -12,6 +12,7 @@
 //! - **span set**: spans of one trace that a query keeps together.
 
 pub mod attribute;
+pub mod critical_path;
 pub mod error_kind;
 pub mod id;
 pub mod known_tenants;
@@ -23,5 +24,5 @@ pub use attribute::{Intrinsic, Scope};
 pub use error_kind::ErrorKind;
 pub use id::{BlockId, SpanId, TraceId};
 pub use known_tenants::KnownTenants;
-pub use tenant::TenantId;
+pub use tenant::{TenantId, Tenants};
 pub use time_range::TimeRange;

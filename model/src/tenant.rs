@@ -58,6 +58,77 @@ impl fmt::Display for TenantId {
     }
 }
 
+/// Most tenants of one query: each costs a look at its manifest.
+pub const MAX_TENANTS: usize = 100;
+
+/// The tenants that one query is about: one at least, each once, in the order of their names.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Tenants(Vec<TenantId>);
+
+/// Why a text names no tenants.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ParseTenantsError {
+    #[error(transparent)]
+    One(#[from] ParseTenantError),
+    #[error("too many tenants: max {MAX_TENANTS} in one query, received {0}")]
+    TooMany(usize),
+}
+
+impl Tenants {
+    /// Tenant ids, parted by `|`.
+    pub fn parse(text: &str) -> Result<Self, ParseTenantsError> {
+        let mut ids: Vec<TenantId> = text.split('|').map(TenantId::parse).collect::<Result<_, _>>()?;
+        ids.sort_unstable();
+        ids.dedup();
+        if ids.len() > MAX_TENANTS {
+            return Err(ParseTenantsError::TooMany(ids.len()));
+        }
+        Ok(Self(ids))
+    }
+
+    /// The tenant, if there is one alone.
+    pub fn only(&self) -> Option<&TenantId> {
+        let [only] = self.0.as_slice() else { return None };
+        Some(only)
+    }
+
+    pub fn first(&self) -> &TenantId {
+        &self.0[0]
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &TenantId> {
+        self.0.iter()
+    }
+}
+
+impl From<TenantId> for Tenants {
+    fn from(tenant: TenantId) -> Self {
+        Self(vec![tenant])
+    }
+}
+
+impl From<&TenantId> for Tenants {
+    fn from(tenant: &TenantId) -> Self {
+        Self::from(tenant.clone())
+    }
+}
+
+impl From<&Tenants> for Tenants {
+    fn from(tenants: &Tenants) -> Self {
+        tenants.clone()
+    }
+}
+
+impl fmt::Display for Tenants {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, tenant) in self.0.iter().enumerate() {
+            let separator = if number == 0 { "" } else { "|" };
+            write!(f, "{separator}{tenant}")?;
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,6 +138,19 @@ mod tests {
         for (text, id) in [("team-a", "team-a"), ("a:k=v", "a"), ("(x)*!_.'", "(x)*!_.'")] {
             assert_eq!(TenantId::parse(text).unwrap().as_str(), id);
         }
+    }
+
+    #[test]
+    fn several_tenants_are_named_once_each_and_in_order() {
+        let text =
+            |ids: &str| Tenants::parse(ids).map(|tenants| tenants.to_string()).map_err(|error| error.to_string());
+        assert_eq!(text("b|a:k=v|b").as_deref(), Ok("a|b"));
+        assert_eq!(Tenants::parse("a|a").unwrap().only().map(TenantId::as_str), Some("a"));
+        assert_eq!(Tenants::parse("a|b").unwrap().only(), None);
+        assert_eq!(text("a|"), Err("no org id".to_owned()));
+        assert_eq!(text("a|b/c"), Err("tenant ID 'b/c' contains unsupported character '/'".to_owned()));
+        let many: Vec<String> = (0..=MAX_TENANTS).map(|number| number.to_string()).collect();
+        assert_eq!(text(&many.join("|")), Err("too many tenants: max 100 in one query, received 101".to_owned()));
     }
 
     #[test]

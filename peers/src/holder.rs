@@ -36,7 +36,9 @@ impl Holder {
         }
         let beyond = tables.into_iter().filter(|table| table.is_beyond(question.watermark));
         let listed = match question.reach {
-            Reach::Everything | Reach::Held => beyond.map(|table| Ok(Some(listed(&table)))).collect::<Result<Vec<_>, _>>(),
+            Reach::Everything | Reach::Held => {
+                beyond.map(|table| Ok(Some(listed(&table)))).collect::<Result<Vec<_>, _>>()
+            }
             Reach::Trace(id) => beyond.map(|table| of_trace(&table.source, &id)).collect(),
         };
         Ok(Answer::Rows(listed.map_err(refused)?.into_iter().flatten().collect()))

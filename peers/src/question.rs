@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use model::{BlockId, TenantId, TimeRange};
 use spans::SpanTable;
+use storage::ids::SegmentSequence;
 use storage::incarnation::Incarnation;
 use storage::view::{Reach, TableId};
-use storage::ids::SegmentSequence;
 
 /// Which rows of a tenant has the writer that the asker's manifest does not have?
 #[derive(Debug, Clone, PartialEq, Eq)]

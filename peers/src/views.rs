@@ -150,6 +150,7 @@ impl ClusterViews {
         if let Some(manifest) = gone_to {
             return Ok(Attempt::Gone { manifest, silent });
         }
+        let mut view = view.without_deleted(&manifest).await?;
         view.missing.extend(unknown);
         if self.own.as_ref().is_some_and(|own| !own.is_whole()) {
             view.missing.push("this process is still reading its log".to_owned());

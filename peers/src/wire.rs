@@ -12,9 +12,9 @@ mod ipc;
 
 use model::{BlockId, TenantId, TimeRange, TraceId};
 use prost::Message;
+use storage::ids::SegmentSequence;
 use storage::incarnation::Incarnation;
 use storage::view::{Reach, TableId};
-use storage::ids::SegmentSequence;
 use uuid::Uuid;
 
 use crate::question::{Answer, Listed, PeerError, Question, Rows};

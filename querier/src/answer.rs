@@ -213,6 +213,15 @@ pub struct Exemplar {
     pub labels: Vec<(String, Value)>,
 }
 
+/// What was made of whole traces.
+#[derive(Debug, Clone)]
+pub struct SummaryAnswer<T> {
+    pub summary: T,
+    pub metrics: QueryMetrics,
+    /// Why the answer is not whole.
+    pub partial: Option<String>,
+}
+
 /// Names of tags by scope, sorted; a scope without names is left out, unless it is the one that was asked for.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct TagNames {
@@ -284,8 +293,25 @@ impl Answer for MetricsAnswer {
     }
 
     fn lacks(&mut self, lack: String) {
-        let partial = self.partial.take().map_or(lack.clone(), |partial| format!("{partial}; {lack}"));
-        self.partial = Some(partial);
+        self.partial = Some(also(self.partial.take(), lack));
+    }
+}
+
+impl<T> Answer for SummaryAnswer<T> {
+    fn results(&self) -> usize {
+        1
+    }
+
+    fn lacks(&mut self, lack: String) {
+        self.partial = Some(also(self.partial.take(), lack));
+    }
+}
+
+/// One more reason why an answer is not whole.
+fn also(partial: Option<String>, lack: String) -> String {
+    match partial {
+        Some(partial) => format!("{partial}; {lack}"),
+        None => lack,
     }
 }
 

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::objectives::Objectives;
+
 /// Limits of the querier.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -40,6 +42,8 @@ pub struct Config {
     /// How far, in seconds, from a known part of a trace its other parts are looked for. Larger values find parts of
     /// traces that last longer, and open more blocks.
     pub trace_reach_seconds: u64,
+    /// How soon questions are to be answered; only counted.
+    pub objectives: Objectives,
 }
 
 impl Default for Config {
@@ -58,6 +62,7 @@ impl Default for Config {
             max_metrics_samples: 5_000_000,
             metrics_cache_max_bytes: 16 << 20,
             trace_reach_seconds: 3_600,
+            objectives: Objectives::default(),
         }
     }
 }

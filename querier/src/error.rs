@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use model::ErrorKind;
 
+/// Why nothing can be made of a table: a reason to leave its source out.
+pub type SummarizeError = Box<dyn std::error::Error + Send + Sync>;
+
 /// The error of this crate.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -62,6 +65,9 @@ pub enum Error {
     /// A table read from a source does not have the shape that [`spans::schema`] describes.
     #[error("span table is damaged: column {column}")]
     Damaged { column: String },
+    /// Nothing can be made of a table that was read.
+    #[error("sum up traces: {0}")]
+    Summarize(SummarizeError),
     #[error(transparent)]
     Storage(storage::Error),
     #[error(transparent)]
@@ -108,7 +114,7 @@ impl Error {
             | Self::TooMuchMemory { .. } => ErrorKind::InvalidInput,
             Self::TooMuchTime { .. } | Self::Cancelled => ErrorKind::Timeout,
             Self::TooManyPairs => ErrorKind::LimitExceeded,
-            Self::Damaged { .. } => ErrorKind::Corrupt,
+            Self::Damaged { .. } | Self::Summarize(_) => ErrorKind::Corrupt,
             Self::Storage(error) | Self::MustBeginAgain(error) => error.kind(),
             Self::Spans(error) => error.kind(),
             Self::Arrow(_) => ErrorKind::Internal,

@@ -40,7 +40,7 @@ use crate::error::Error;
 
 /// A column of texts by its name.
 pub(crate) fn text_column(batch: &RecordBatch, name: &str) -> Result<Column, Error> {
-    Ok(Column::of(batch.num_rows(), column::Part::Text(fields::texts(batch, name)?)))
+    Ok(Column::of(batch.num_rows(), column::TypedValues::Text(fields::texts(batch, name)?)))
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ use model::TraceId;
 use storage::source::Source;
 use traceql::{MetricsExpr, Query};
 
-use self::cache::{MeasuredTraces, PartialKey};
+use self::cache::{MeasuredTraces, PartialKey, deleted_in};
 pub(crate) use self::cache::{PartialCache, partial_cache};
 pub(crate) use self::query::MetricsQuery;
 use self::query::{PartialAggregate, exemplars_of};
@@ -167,6 +167,7 @@ impl MetricsRun<'_> {
             intervals,
             max_exemplars: self.limits.max_exemplars,
             traces: MeasuredTraces::Without(without.clone()),
+            deleted: deleted_in(std::iter::once(source)),
         });
         if let Some(partial) = key.as_ref().and_then(|key| partials.get(key)) {
             self.sources.budget.count_source();

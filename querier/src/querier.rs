@@ -1,27 +1,31 @@
 //! [`Querier`]: the questions that can be asked, each with its deadline, its count and its line in the log.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
-use model::{TenantId, TimeRange, TraceId};
+use model::limits::TenantLimits;
+use model::{TenantId, Tenants, TimeRange, TraceId};
 use prometheus_client::registry::Registry;
 use storage::CpuPool;
 use storage::source::Source;
-use storage::view::{Reach, TenantView, Views};
+use storage::view::{Reach, Views};
 use tokio::sync::watch;
 use tracing::Instrument;
 
-use crate::answer::{Answer, MetricsAnswer, SearchAnswer, TagNames, TagValues, TraceAnswer};
+use crate::answer::{Answer, MetricsAnswer, SearchAnswer, SummaryAnswer, TagNames, TagValues, TraceAnswer};
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::engine::budget::{Budget, Shares};
 use crate::engine::split_cache::split_cache;
 use crate::error::Error;
+use crate::lock::locked;
 use crate::metrics::{PartialCache, partial_cache};
 use crate::query_log::{QueryGuard, QueryLog};
-use crate::request::{MetricsRequest, SearchRequest, SpanSubset, TagNamesRequest, TagValuesRequest};
+use crate::request::{MetricsRequest, SearchRequest, SpanSubset, SummaryRequest, TagNamesRequest, TagValuesRequest};
+use crate::summary::{self, Summarize};
 use crate::tags::{ValuesCache, values_cache};
 use crate::telemetry::Telemetry;
-use crate::{metrics, search, tags, trace_by_id};
+use crate::{metrics, search, tags, tenants, trace_by_id};
 
 /// What is known of split traces may take one in so many bytes of what is kept of metrics, and so may values of tags.
 const SPLIT_SHARE: u64 = 4;
@@ -42,6 +46,7 @@ struct Inner {
     engine: Engine,
     partials: PartialCache,
     tag_values: ValuesCache,
+    limits: Arc<TenantLimits>,
     views: Arc<dyn Views>,
 }
 
@@ -54,39 +59,53 @@ impl Querier {
         storage: &storage::Telemetry,
         registry: &mut Registry,
     ) -> Self {
+        Self::with_limits(config, Arc::default(), views, cpu, storage, registry)
+    }
+
+    /// As [`new`](Self::new), for tenants that have limits of their own.
+    pub fn with_limits(
+        config: Config,
+        limits: Arc<TenantLimits>,
+        views: Arc<dyn Views>,
+        cpu: CpuPool,
+        storage: &storage::Telemetry,
+        registry: &mut Registry,
+    ) -> Self {
         let partials = partial_cache(config.metrics_cache_max_bytes, storage);
         let split = split_cache(config.metrics_cache_max_bytes / SPLIT_SHARE, storage);
         let tag_values = values_cache(config.metrics_cache_max_bytes / TAG_VALUES_SHARE, storage);
         let (telemetry, shares) = (Telemetry::new(registry), Shares::new(&config));
         let engine = Engine { config, cpu, split, telemetry, shares };
-        Self { inner: Arc::new(Inner { engine, partials, tag_values, views }) }
+        Self { inner: Arc::new(Inner { engine, partials, tag_values, limits, views }) }
     }
 
     /// All spans of a trace; none is an empty answer. `range` is a hint where to look.
     pub async fn trace_by_id(
         &self,
-        tenant: &TenantId,
+        tenants: impl Into<Tenants>,
         id: TraceId,
         range: Option<TimeRange>,
     ) -> Result<TraceAnswer, Error> {
+        let tenants = &tenants.into();
         let answer = async |budget: Arc<Budget>| {
-            let sources = self.sources(&budget, tenant, Reach::Trace(id)).await?;
+            let sources = self.sources(&budget, tenants, Reach::Trace(id)).await?;
             trace_by_id::trace_by_id(&self.inner.engine, budget, sources, id, range, None).await
         };
-        self.ask(QueryLog::trace(tenant, id, range, None), answer).await
+        self.ask(QueryLog::trace(tenants, id, range, None), answer).await
     }
 
     /// The spans of a trace that are of a subset.
     pub async fn spans_of_trace(
         &self,
-        tenant: &TenantId,
+        tenants: impl Into<Tenants>,
         id: TraceId,
         range: Option<TimeRange>,
         subset: SpanSubset,
     ) -> Result<TraceAnswer, Error> {
-        let question = QueryLog::trace(tenant, id, range, Some(&subset));
+        let tenants = &tenants.into();
+        let question = QueryLog::trace(tenants, id, range, Some(&subset));
         let answer = async |budget: Arc<Budget>| {
-            let sources = self.sources(&budget, tenant, Reach::Trace(id)).await?;
+            let sources = self.sources(&budget, tenants, Reach::Trace(id)).await?;
             trace_by_id::trace_by_id(&self.inner.engine, budget, sources, id, range, Some(&subset)).await
         };
         self.ask(question, answer).await
@@ -103,12 +122,13 @@ impl Querier {
     /// Its traces only ever grow, and the answer begins with them, unchanged. Telling waits for nobody.
     pub async fn search(
         &self,
-        tenant: &TenantId,
+        tenants: impl Into<Tenants>,
         request: SearchRequest,
         certain: Option<&watch::Sender<SearchAnswer>>,
     ) -> Result<SearchAnswer, Error> {
+        let tenants = &tenants.into();
         let answer = async |budget: Arc<Budget>| {
-            let sources = self.sources(&budget, tenant, Reach::Everything).await?;
+            let sources = self.sources(&budget, tenants, Reach::Everything).await?;
             let found = search::search(&self.inner.engine, budget, sources, &request, certain).await;
             found.map_err(|error| match error {
                 // what was told would not be the beginning of another answer
@@ -118,44 +138,69 @@ impl Querier {
                 error => error,
             })
         };
-        self.ask(QueryLog::search(tenant, &request), answer).await
+        self.ask(QueryLog::search(tenants, &request), answer).await
     }
 
     /// Numbers over time of the spans that match.
-    pub async fn metrics(&self, tenant: &TenantId, request: MetricsRequest) -> Result<MetricsAnswer, Error> {
+    pub async fn metrics(&self, tenants: impl Into<Tenants>, request: MetricsRequest) -> Result<MetricsAnswer, Error> {
+        let tenants = &tenants.into();
         let answer = async |budget: Arc<Budget>| {
-            let sources = self.sources(&budget, tenant, Reach::Everything).await?;
+            let sources = self.sources(&budget, tenants, Reach::Everything).await?;
             metrics::metrics(&self.inner.engine, &self.inner.partials, budget, sources, &request).await
         };
-        self.ask(QueryLog::metrics(tenant, &request), answer).await
+        self.ask(QueryLog::metrics(tenants, &request), answer).await
+    }
+
+    /// What `summarize` makes of the traces of a range, each as a whole.
+    pub async fn summarize<S: Summarize>(
+        &self,
+        tenants: impl Into<Tenants>,
+        request: SummaryRequest,
+        summarize: Arc<S>,
+    ) -> Result<SummaryAnswer<S::Summary>, Error> {
+        let tenants = &tenants.into();
+        let answer = async |budget: Arc<Budget>| {
+            let sources = self.sources(&budget, tenants, Reach::Everything).await?;
+            summary::summarize(&self.inner.engine, budget, sources, &request, &summarize).await
+        };
+        self.ask(QueryLog::summary(tenants, &request), answer).await
     }
 
     /// Names of tags by scope.
-    pub async fn tag_names(&self, tenant: &TenantId, request: TagNamesRequest) -> Result<TagNames, Error> {
+    pub async fn tag_names(&self, tenants: impl Into<Tenants>, request: TagNamesRequest) -> Result<TagNames, Error> {
+        let tenants = &tenants.into();
         let answer = async |budget: Arc<Budget>| {
-            let sources = self.sources(&budget, tenant, Reach::Everything).await?;
+            let sources = self.sources(&budget, tenants, Reach::Everything).await?;
             tags::tag_names(&self.inner.engine, budget, sources, &request).await
         };
-        self.ask(QueryLog::tag_names(tenant, &request), answer).await
+        self.ask(QueryLog::tag_names(tenants, &request), answer).await
     }
 
     /// Values of a tag.
-    pub async fn tag_values(&self, tenant: &TenantId, request: TagValuesRequest) -> Result<TagValues, Error> {
+    pub async fn tag_values(&self, tenants: impl Into<Tenants>, request: TagValuesRequest) -> Result<TagValues, Error> {
+        let tenants = &tenants.into();
         let answer = async |budget: Arc<Budget>| {
-            let sources = self.sources(&budget, tenant, Reach::Everything).await?;
+            let sources = self.sources(&budget, tenants, Reach::Everything).await?;
             tags::tag_values(&self.inner.engine, &self.inner.tag_values, budget, sources, &request).await
         };
-        self.ask(QueryLog::tag_values(tenant, &request), answer).await
+        self.ask(QueryLog::tag_values(tenants, &request), answer).await
     }
 
-    async fn sources(&self, budget: &Budget, tenant: &TenantId, reach: Reach) -> Result<Vec<Arc<dyn Source>>, Error> {
+    async fn sources(&self, budget: &Budget, tenants: &Tenants, reach: Reach) -> Result<Vec<Arc<dyn Source>>, Error> {
         let reach = if budget.must_hold() && reach == Reach::Everything { Reach::Held } else { reach };
-        let TenantView { sources, missing, held_bytes } = self.inner.views.view(tenant, reach).await?;
-        budget.lacks(missing);
-        budget.hold_view(held_bytes)?;
-        if !sources.is_empty() {
-            self.inner.engine.telemetry.has_data(tenant);
-        }
+        let (missing, held_bytes) = (Mutex::new(Vec::new()), AtomicUsize::new(0));
+        let of_tenant = async |tenant: TenantId| {
+            let view = self.inner.views.view(&tenant, reach).await?;
+            locked(&missing).extend(view.missing);
+            held_bytes.fetch_add(view.held_bytes, Ordering::Relaxed);
+            if !view.sources.is_empty() {
+                self.inner.engine.telemetry.has_data(&tenant);
+            }
+            Ok(view.sources)
+        };
+        let sources = tenants::sources(tenants, of_tenant).await?;
+        budget.lacks(locked(&missing).drain(..).collect());
+        budget.hold_view(held_bytes.into_inner())?;
         Ok(sources)
     }
 
@@ -165,11 +210,14 @@ impl Querier {
         question: QueryLog,
         answer: impl Fn(Arc<Budget>) -> F,
     ) -> Result<T, Error> {
-        let budget = Budget::new(&self.inner.engine.config, &self.inner.engine.shares, question.tenant());
+        let Engine { config, shares, telemetry, .. } = &self.inner.engine;
+        let limits = self.inner.limits.of_query(question.tenants());
+        let budget = Budget::new(config, shares, question.tenants().first(), limits);
         let span = question.span();
-        let running = QueryGuard::start(question, budget.clone(), self.inner.engine.telemetry.clone());
+        let objective = config.objectives.of(question.operation());
+        let running = QueryGuard::start(question, budget.clone(), objective, telemetry.clone());
         let _cancel = budget.cancellation.on_drop();
-        let deadline = self.inner.engine.config.max_query_time;
+        let deadline = config.max_query_time;
         let answer = tokio::time::timeout(deadline, in_turn(&budget, answer)).instrument(span).await;
         let mut answer = answer.unwrap_or_else(|_| Err(budget.out_of_time(deadline)));
         if let (Ok(answer), Some(lack)) = (&mut answer, budget.lack()) {

@@ -5,14 +5,16 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use model::{TenantId, TimeRange, TraceId};
+use model::{Tenants, TimeRange, TraceId};
 use tracing::{Span, info, info_span};
 
 use crate::answer::Answer;
 use crate::engine::budget::Budget;
 use crate::error::Error;
+use crate::objectives::{Ending, Objective};
 use crate::request::{
-    MetricsRequest, SearchFilter, SearchRequest, SpanSubset, Tag, TagNamesRequest, TagScope, TagValuesRequest,
+    MetricsRequest, SearchFilter, SearchRequest, SpanSubset, SummaryRequest, Tag, TagNamesRequest, TagScope,
+    TagValuesRequest,
 };
 use crate::telemetry::{Operation, Telemetry};
 
@@ -23,21 +25,21 @@ const MAX_LOGGED_BYTES: usize = 1024;
 #[derive(Debug)]
 pub(crate) struct QueryLog {
     operation: Operation,
-    tenant: TenantId,
+    tenants: Tenants,
     text: String,
     range: TimeRange,
 }
 
 impl QueryLog {
-    pub fn trace(tenant: &TenantId, id: TraceId, range: Option<TimeRange>, subset: Option<&SpanSubset>) -> Self {
+    pub fn trace(tenants: &Tenants, id: TraceId, range: Option<TimeRange>, subset: Option<&SpanSubset>) -> Self {
         let text = match subset {
             Some(subset) => format!("{id} where {{ {} }}", subset.filter),
             None => id.to_string(),
         };
-        Self::new(Operation::Traces, tenant, text, range.unwrap_or(TimeRange::ALL))
+        Self::new(Operation::Traces, tenants, text, range.unwrap_or(TimeRange::ALL))
     }
 
-    pub fn search(tenant: &TenantId, request: &SearchRequest) -> Self {
+    pub fn search(tenants: &Tenants, request: &SearchRequest) -> Self {
         let text = match &request.filter {
             SearchFilter::TraceQl(text) => text.clone(),
             SearchFilter::Tags { tags, min_duration, max_duration } => {
@@ -47,47 +49,55 @@ impl QueryLog {
                 words.join(" ")
             }
         };
-        Self::new(Operation::Search, tenant, text, request.range)
+        Self::new(Operation::Search, tenants, text, request.range)
     }
 
-    pub fn metrics(tenant: &TenantId, request: &MetricsRequest) -> Self {
-        Self::new(Operation::Metrics, tenant, request.query.to_string(), request.intervals.time_range())
+    pub fn metrics(tenants: &Tenants, request: &MetricsRequest) -> Self {
+        Self::new(Operation::Metrics, tenants, request.query.to_string(), request.intervals.time_range())
     }
 
-    pub fn tag_names(tenant: &TenantId, request: &TagNamesRequest) -> Self {
+    pub fn summary(tenants: &Tenants, request: &SummaryRequest) -> Self {
+        Self::new(Operation::ServiceGraph, tenants, request.query.clone(), request.range)
+    }
+
+    pub fn tag_names(tenants: &Tenants, request: &TagNamesRequest) -> Self {
         let scope = match request.scope {
             TagScope::All => "all",
             TagScope::Intrinsic => "intrinsic",
             TagScope::One(scope) => scope.name(),
         };
-        Self::metadata(tenant, format!("names of scope {scope}"), request.query.as_deref(), request.range)
+        Self::metadata(tenants, format!("names of scope {scope}"), request.query.as_deref(), request.range)
     }
 
-    pub fn tag_values(tenant: &TenantId, request: &TagValuesRequest) -> Self {
+    pub fn tag_values(tenants: &Tenants, request: &TagValuesRequest) -> Self {
         let text = match &request.tag {
             Tag::Field(field) => format!("values of {field}"),
             Tag::Bare(name) => format!("values of {name}"),
         };
-        Self::metadata(tenant, text, request.query.as_deref(), request.range)
+        Self::metadata(tenants, text, request.query.as_deref(), request.range)
     }
 
-    fn metadata(tenant: &TenantId, text: String, query: Option<&str>, range: TimeRange) -> Self {
+    fn metadata(tenants: &Tenants, text: String, query: Option<&str>, range: TimeRange) -> Self {
         let text = query.map_or_else(|| text.clone(), |query| format!("{text} where {query}"));
-        Self::new(Operation::Metadata, tenant, text, range)
+        Self::new(Operation::Metadata, tenants, text, range)
     }
 
     /// Of the question in mosso's own traces.
     pub fn span(&self) -> Span {
-        info_span!("query", otel.name = self.operation.name(), tenant = %self.tenant, query = self.text.as_str())
+        info_span!("query", otel.name = self.operation.name(), tenant = %self.tenants, query = self.text.as_str())
     }
 
-    pub fn tenant(&self) -> &TenantId {
-        &self.tenant
+    pub fn operation(&self) -> Operation {
+        self.operation
     }
 
-    fn new(operation: Operation, tenant: &TenantId, mut text: String, range: TimeRange) -> Self {
+    pub fn tenants(&self) -> &Tenants {
+        &self.tenants
+    }
+
+    fn new(operation: Operation, tenants: &Tenants, mut text: String, range: TimeRange) -> Self {
         cut(&mut text);
-        Self { operation, tenant: tenant.clone(), text, range }
+        Self { operation, tenants: tenants.clone(), text, range }
     }
 }
 
@@ -103,20 +113,33 @@ fn cut(text: &mut String) {
 pub(crate) struct QueryGuard {
     question: QueryLog,
     budget: Arc<Budget>,
+    objective: Objective,
     telemetry: Telemetry,
     started: Instant,
+    ending: Ending,
     outcome: &'static str,
     results: usize,
     error: Option<String>,
 }
 
 impl QueryGuard {
-    pub fn start(question: QueryLog, budget: Arc<Budget>, telemetry: Telemetry) -> Self {
-        Self { question, budget, telemetry, started: Instant::now(), outcome: "canceled", results: 0, error: None }
+    pub fn start(question: QueryLog, budget: Arc<Budget>, objective: Objective, telemetry: Telemetry) -> Self {
+        Self {
+            question,
+            budget,
+            objective,
+            telemetry,
+            started: Instant::now(),
+            ending: Ending::Canceled,
+            outcome: "canceled",
+            results: 0,
+            error: None,
+        }
     }
 
     /// Notes how it ended.
     pub fn ended(mut self, answer: &Result<impl Answer, Error>) {
+        self.ending = Ending::of(answer);
         match answer {
             Ok(answer) => (self.outcome, self.results) = ("completed", answer.results()),
             Err(error) => {
@@ -131,11 +154,13 @@ impl QueryGuard {
 impl Drop for QueryGuard {
     fn drop(&mut self) {
         let spent = self.budget.spent();
-        let QueryLog { operation, tenant, text, range } = &self.question;
-        self.telemetry.count(*operation, tenant, self.outcome, &spent);
+        let QueryLog { operation, tenants, text, range } = &self.question;
+        let took = self.started.elapsed();
+        let is_within = self.objective.is_met(self.ending, took, spent.inspected_bytes);
+        self.telemetry.count(*operation, tenants, self.outcome, is_within, &spent);
         info!(
             operation = operation.name(),
-            %tenant,
+            tenant = %tenants,
             query = text.as_str(),
             start_nanos = range.start_nanos,
             end_nanos = range.end_nanos,
@@ -144,7 +169,7 @@ impl Drop for QueryGuard {
             spans = spent.inspected_spans,
             traces = spent.inspected_traces,
             results = self.results,
-            milliseconds = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
             outcome = self.outcome,
             error = self.error.as_deref(),
             "query ended"

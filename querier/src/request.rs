@@ -103,6 +103,14 @@ pub struct MetricsRequest {
     pub max_series: Option<usize>,
 }
 
+/// `/api/service-graph`, and what else is made of whole traces.
+#[derive(Debug, Clone)]
+pub struct SummaryRequest {
+    /// TraceQL without a metrics part: which spans are wanted.
+    pub query: String,
+    pub range: TimeRange,
+}
+
 /// `/api/search/tags` and its v2.
 #[derive(Debug, Clone)]
 pub struct TagNamesRequest {

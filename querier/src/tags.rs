@@ -72,7 +72,10 @@ impl<'a> TagScan<'a> {
         filter: &TagFilter,
         fields: &[Field],
     ) -> Result<Self, Error> {
+        // lists and small tables name what deleted traces have: then only the spans of the others tell
+        let has_deleted = sources.iter().any(|source| source.deleted_traces().is_some());
         let filter = match filter {
+            TagFilter::All if has_deleted => Some(Arc::new(Filter::compile(&FieldExpr::TRUE)?)),
             TagFilter::All => None,
             TagFilter::Spans(expr) => Some(Arc::new(Filter::compile(expr)?)),
         };
@@ -141,10 +144,12 @@ impl<'a> TagScan<'a> {
         let traces = group.traces()?;
         let possible = self.possible(pruned, &group.row_group().traces);
         let is_elsewhere = !self.split.is_empty() && group.source.source.block_id() != self.whole_id;
+        let deleted = group.source.source.deleted_traces();
         let is_wanted = |&trace: &usize| {
             possible.as_ref().is_none_or(|mask| mask.value(trace))
                 && traces.time_range(trace).overlaps(&self.sources.range)
                 && !(is_elsewhere && self.split.contains(&traces.id(trace)))
+                && deleted.is_none_or(|deleted| !deleted.contains(&traces.id(trace)))
         };
         Ok((0..traces.len()).filter(is_wanted).collect())
     }
@@ -228,8 +233,19 @@ impl Selected<'_> {
 }
 
 /// What a request's `q` asks for; without one, everything.
-fn filter_of(query: Option<&str>) -> Result<TagFilter, Error> {
-    Ok(query.map(parse_tag_filter).transpose()?.unwrap_or(TagFilter::All))
+fn filter_of(query: Option<&str>, budget: &Budget) -> Result<TagFilter, Error> {
+    let Some(query) = query else { return Ok(TagFilter::All) };
+    let most = budget.limits().max_condition_groups;
+    Ok(parse_tag_filter(query, if most == 0 { usize::MAX } else { saturated(most) })?)
+}
+
+/// Bytes of names or values in an answer.
+fn max_bytes(budget: &Budget) -> usize {
+    saturated(budget.limits().max_bytes_per_tag_answer)
+}
+
+fn saturated(limit: u64) -> usize {
+    usize::try_from(limit).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::{KnownTenants, TenantId};
+use model::{KnownTenants, TenantId, Tenants};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -11,6 +11,9 @@ use prometheus_client::registry::Registry;
 
 use crate::answer::QueryMetrics;
 
+/// What queries over several tenants are counted under: a series for each set of tenants would be too many.
+const SEVERAL_TENANTS: &str = "several tenants";
+
 /// What was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Operation {
@@ -18,6 +21,7 @@ pub(crate) enum Operation {
     Search,
     Metadata,
     Metrics,
+    ServiceGraph,
 }
 
 impl Operation {
@@ -27,6 +31,7 @@ impl Operation {
             Self::Search => "search",
             Self::Metadata => "metadata",
             Self::Metrics => "metrics",
+            Self::ServiceGraph => "service_graph",
         }
     }
 }
@@ -53,6 +58,7 @@ pub(crate) struct Telemetry {
 
 struct Counters {
     queries: Family<QueryLabels, Counter>,
+    within_objective: Family<QueryLabels, Counter>,
     bytes: Family<BytesLabels, Counter>,
     spans: Histogram,
 }
@@ -61,10 +67,16 @@ impl Telemetry {
     pub fn new(registry: &mut Registry) -> Self {
         let counters = Counters {
             queries: Family::default(),
+            within_objective: Family::default(),
             bytes: Family::default(),
             spans: Histogram::new(exponential_buckets(100.0, 10.0, 7)),
         };
         registry.register("tempo_query_frontend_queries", "Queries answered or given up", counters.queries.clone());
+        registry.register(
+            "tempo_query_frontend_queries_within_slo",
+            "Queries that were answered as soon or as fast as they should be, or that asked for too much",
+            counters.within_objective.clone(),
+        );
         registry.register(
             "tempo_query_frontend_bytes_inspected",
             "Bytes that queries looked at, as they are in memory",
@@ -80,13 +92,25 @@ impl Telemetry {
     }
 
     /// Counts a query that ended with this outcome.
-    pub fn count(&self, operation: Operation, tenant: &TenantId, outcome: &'static str, spent: &QueryMetrics) {
+    pub fn count(
+        &self,
+        operation: Operation,
+        tenants: &Tenants,
+        outcome: &'static str,
+        is_within: bool,
+        spent: &QueryMetrics,
+    ) {
         // Tempo knows two results: what ran to its end, if only to fail, and what was given up.
         let result = if matches!(outcome, "canceled" | "timeout") { "canceled" } else { "completed" };
-        let (op, tenant) = (operation.name(), self.known_tenants.label(tenant).to_owned());
+        let tenant = tenants.only().map_or(SEVERAL_TENANTS, |tenant| self.known_tenants.label(tenant));
+        let (op, tenant) = (operation.name(), tenant.to_owned());
         let bytes = self.counters.bytes.get_or_create(&BytesLabels { op, tenant: tenant.clone() });
         bytes.inc_by(spent.inspected_bytes);
-        self.counters.queries.get_or_create(&QueryLabels { op, result, tenant }).inc();
+        let labels = QueryLabels { op, result, tenant };
+        let within_objective = self.counters.within_objective.get_or_create(&labels);
+        within_objective.inc_by(is_within.into());
+        drop(within_objective);
+        self.counters.queries.get_or_create(&labels).inc();
         self.counters.spans.observe(spent.inspected_spans as f64);
     }
 }

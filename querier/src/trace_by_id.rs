@@ -105,7 +105,7 @@ fn encode(parts: &[SpanTable], chooser: Option<&Chooser>) -> Result<(Vec<Resourc
         [] => return Ok((Vec::new(), false)),
         [whole] => whole,
         parts => {
-            joined = parts::put_together(parts)?;
+            joined = parts::merge_parts(parts)?;
             &joined
         }
     };

@@ -69,7 +69,7 @@ fn absent(field: &Field, rows: usize) -> Result<ArrayRef, Error> {
 mod tests {
     use super::*;
     use crate::testing::shop_request;
-    use crate::{Copies, SpanTable, TableBuilder, join};
+    use crate::{Copies, SpanTable, TableBuilder, merge_tables};
     use prost::Message;
 
     fn halves() -> [SpanTable; 2] {
@@ -92,9 +92,9 @@ mod tests {
 
     #[test]
     fn tables_with_the_columns_that_joining_looks_at_are_joined_like_whole_ones() {
-        let whole = join(&halves(), Copies::DropAll).unwrap().table;
+        let whole = merge_tables(&halves(), Copies::DropAll).unwrap().table;
         let few = halves().map(|table| only(&table, &JOINED_COLUMNS));
-        let joined = join(&few, Copies::DropAll).unwrap().table;
+        let joined = merge_tables(&few, Copies::DropAll).unwrap().table;
         assert_eq!(joined.traces, whole.traces);
         assert!(joined.span_count() > 0);
         for name in JOINED_COLUMNS {

@@ -95,7 +95,7 @@ mod tests {
     use prost::Message;
 
     use crate::schema::trace_column;
-    use crate::{SpanTable, TableBuilder, combine, encode};
+    use crate::{Copies, SpanTable, TableBuilder, encode, merge_tables};
 
     const TRACE: [u8; 16] = [7; 16];
 
@@ -139,7 +139,7 @@ mod tests {
         assert_eq!(root_names(&table(spans().into())), [Some("root".to_owned())]);
         let parts = spans().map(|span| table(vec![span]));
         assert_eq!(root_names(&parts[0]), [None]);
-        assert_eq!(root_names(&combine(&parts).unwrap()), [Some("root".to_owned())]);
+        assert_eq!(root_names(&merge_tables(&parts, Copies::Keep).unwrap().table), [Some("root".to_owned())]);
         for other in [
             link(TRACE, "opentracing.ref_type", "follows_from"),
             link([8; 16], "opentracing.ref_type", "child_of"),

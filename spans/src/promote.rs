@@ -372,7 +372,7 @@ mod tests {
 
     use super::*;
     use crate::testing::{odd_request, shop_request};
-    use crate::{SpanTable, TableBuilder, combine};
+    use crate::{Copies, SpanTable, TableBuilder, merge_tables};
 
     fn table_of(seed: u64) -> SpanTable {
         let mut builder = TableBuilder::default();
@@ -387,7 +387,7 @@ mod tests {
         #[test]
         fn columns_are_those_of_all_tables_together(seeds in prop::collection::vec(any::<u64>(), 1..5)) {
             let tables: Vec<SpanTable> = seeds.iter().map(|&seed| table_of(seed)).collect();
-            let all = combine(&tables).unwrap();
+            let all = merge_tables(&tables, Copies::Keep).unwrap().table;
             let apart = Promotion::plan_together(tables.iter().map(|table| &table.spans), Scope::Span).unwrap();
             let together = Promotion::plan(&all.spans, Scope::Span).unwrap();
             let schema = |promotion: &Promotion| promotion.schema(&schema::spans());

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use prost::Message;
 
 use crate::testing::{canonical, odd_request, shop_request};
-use crate::{ById, Copies, SpanTable, TableBuilder, check, combine, encode, join};
+use crate::{ById, Copies, SpanTable, TableBuilder, check, encode, merge_tables};
 
 fn table_of(requests: &[ExportTraceServiceRequest]) -> SpanTable {
     let mut builder = TableBuilder::default();
@@ -69,7 +69,7 @@ proptest! {
                 request
             }).collect()
         };
-        let combined = combine(&[table_of(&halves(0)), table_of(&halves(1)), table_of(&[])]).unwrap();
+        let combined = merge_tables(&[table_of(&halves(0)), table_of(&halves(1)), table_of(&[])], Copies::Keep).unwrap().table;
         assert_runs(&combined);
         prop_assert_eq!(canonical(&encode(&combined).unwrap()), all(&requests));
         let whole = table_of(&requests);
@@ -109,7 +109,7 @@ proptest! {
         let table = table_of(&sent);
         assert_runs(&table);
         prop_assert_eq!(canonical(&encode(&table).unwrap()), once.clone());
-        let joined = join(&of_tables.iter().map(|sent| table_of(sent)).collect::<Vec<_>>(), Copies::DropAll).unwrap();
+        let joined = merge_tables(&of_tables.iter().map(|sent| table_of(sent)).collect::<Vec<_>>(), Copies::DropAll).unwrap();
         assert_runs(&joined.table);
         prop_assert_eq!(canonical(&encode(&joined.table).unwrap()), once);
     }
@@ -197,7 +197,7 @@ fn one_id_with_another_kind_or_another_start_is_another_span() {
     let again = request(vec![server.clone(), call, later, server]);
     let table = table_of(&[three.clone(), again.clone()]);
     assert_eq!(canonical(&encode(&table).unwrap()), all(std::slice::from_ref(&three)));
-    let joined = join(&[table_of(std::slice::from_ref(&three)), table_of(&[again])], Copies::DropAll).unwrap();
+    let joined = merge_tables(&[table_of(std::slice::from_ref(&three)), table_of(&[again])], Copies::DropAll).unwrap();
     assert_eq!((joined.table.span_count(), joined.dropped_spans, joined.joined_traces), (3, 3, 1));
 }
 

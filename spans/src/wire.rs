@@ -22,6 +22,11 @@ impl<'a> Reader<'a> {
         Self { rest: message }
     }
 
+    /// What was not read yet.
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
     /// The next field's number and value; `None` at the end of the message.
     ///
     /// Every field of every span comes through here twice; a call that is not inlined passes its result through memory.

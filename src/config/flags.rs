@@ -12,6 +12,14 @@ use super::tempo_keys::{self, Kind};
 /// Flags that are not spelled as their key is.
 const NAMES: &[(&str, &str)] = &[
     ("log.level", "server.log_level"),
+    ("server.http-tls-cert-path", "server.http_tls_config.cert_file"),
+    ("server.http-tls-key-path", "server.http_tls_config.key_file"),
+    ("server.http-tls-client-auth", "server.http_tls_config.client_auth_type"),
+    ("server.http-tls-ca-path", "server.http_tls_config.client_ca_file"),
+    ("server.grpc-tls-cert-path", "server.grpc_tls_config.cert_file"),
+    ("server.grpc-tls-key-path", "server.grpc_tls_config.key_file"),
+    ("server.grpc-tls-client-auth", "server.grpc_tls_config.client_auth_type"),
+    ("server.grpc-tls-ca-path", "server.grpc_tls_config.client_ca_file"),
     ("log.format", "server.log_format"),
     ("multitenancy.enabled", "multitenancy_enabled"),
     ("auth.enabled", "multitenancy_enabled"),

@@ -10,8 +10,8 @@ use std::time::Duration;
 use anyhow::{Error, Result};
 use generator::remote_write::TargetConfig;
 use generator::{
-    Buckets, DEFAULT_WAIT, DimensionMapping, FilterPolicy, HostInfo, Limits, Processor, ServiceGraphs, SpanMetrics,
-    TenantConfig,
+    Buckets, DEFAULT_WAIT, DimensionMapping, FilterPolicy, Histograms, HostInfo, Limits, NameFolding, NativeBuckets,
+    Processor, ServiceGraphs, SpanMetrics, TenantConfig,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -122,9 +122,63 @@ pub struct GeneratorLimits {
     pub trace_id_label_name: Option<String>,
     /// Series are shown, and not sent.
     pub disable_collection: bool,
+    /// Whether names of spans with ids in them become templates, `GET /user/8231` then is `GET /user/<_>`: `enabled`, or
+    /// `dry_run` to only count how many series that would leave.
+    pub span_name_sanitization: NameFolding,
+    /// Which buckets histograms have: `classic`, `native` (they grow by a factor), or `both`.
+    pub generate_native_histograms: HistogramBuckets,
+    /// Native buckets are at most this factor wide, at first; 1.1 when it is left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub native_histogram_bucket_factor: Option<BucketFactor>,
+    /// Most native buckets of a histogram: with more, two become one; 100 when it is left out, 0 for no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub native_histogram_max_bucket_number: Option<usize>,
     /// Sent beside the headers of a target.
     pub remote_write_headers: BTreeMap<String, Secret>,
     pub processor: ProcessorOverrides,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum HistogramBuckets {
+    #[default]
+    Classic,
+    Native,
+    Both,
+}
+
+/// A number above 1.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "f64")]
+#[schemars(with = "f64")]
+pub struct BucketFactor(f64);
+
+/// It is no NaN.
+impl Eq for BucketFactor {}
+
+impl TryFrom<f64> for BucketFactor {
+    type Error = &'static str;
+
+    fn try_from(factor: f64) -> Result<Self, Self::Error> {
+        let usable = factor.is_finite() && factor > 1.0;
+        if usable { Ok(Self(factor)) } else { Err("native_histogram_bucket_factor must be a number above 1") }
+    }
+}
+
+/// Tempo's defaults.
+const BUCKET_FACTOR: f64 = 1.1;
+const MAX_BUCKET_NUMBER: usize = 100;
+
+impl GeneratorLimits {
+    fn histograms(&self) -> Histograms {
+        let factor = self.native_histogram_bucket_factor.map_or(BUCKET_FACTOR, |BucketFactor(factor)| factor);
+        let most = self.native_histogram_max_bucket_number.unwrap_or(MAX_BUCKET_NUMBER);
+        let native = self.generate_native_histograms != HistogramBuckets::Classic;
+        Histograms {
+            classic: self.generate_native_histograms != HistogramBuckets::Native,
+            native: native.then(|| NativeBuckets::new(factor, most)),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -262,6 +316,8 @@ impl MetricsGenerator {
                 max_label_value_bytes: self.registry.max_label_value_length,
                 stale_duration: self.registry.stale_duration.get(),
             },
+            histograms: limits.histograms(),
+            name_folding: limits.span_name_sanitization,
             slack: match limits.ingestion_time_range_slack.get() {
                 Duration::ZERO => self.metrics_ingestion_time_range_slack.get(),
                 slack => slack,
@@ -315,6 +371,7 @@ impl ProcessorOverrides {
 #[cfg(test)]
 mod tests {
     use super::super::Config;
+    use super::*;
 
     #[test]
     fn nothing_is_generated_until_one_line_says_so() {
@@ -355,6 +412,27 @@ overrides: {{per_tenant_override_config: {}}}
         assert_eq!((of.limits.max_active_series, of.service_graphs.wait.as_secs(), of.slack.as_secs()), (7, 10, 600));
         let labels: Vec<_> = of.external_labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
         assert_eq!(labels, ["cluster=eu", "tenant=team-a"]);
+    }
+
+    #[test]
+    fn buckets_and_names_are_as_tempos_keys_say() {
+        let of = |keys: &str| {
+            let yaml =
+                format!("overrides: {{defaults: {{metrics_generator: {{processors: [span-metrics], {keys}}}}}}}");
+            Config::parse(&yaml).unwrap().generator().unwrap().config.default
+        };
+        let default = of("");
+        assert_eq!((default.histograms, default.name_folding), (Histograms::default(), NameFolding::Off));
+        let native = |buckets| Histograms { classic: false, native: Some(buckets) };
+        assert_eq!(of("generate_native_histograms: native").histograms, native(NativeBuckets::new(1.1, 100)));
+        let keys = "generate_native_histograms: both, native_histogram_bucket_factor: 2, native_histogram_max_bucket_number: 7";
+        let both = Histograms { classic: true, native: Some(NativeBuckets::new(2.0, 7)) };
+        assert_eq!(of(keys).histograms, both);
+        assert_eq!(of("span_name_sanitization: dry_run").name_folding, NameFolding::DryRun);
+        assert_eq!(of("span_name_sanitization: enabled").name_folding, NameFolding::On);
+        let yaml = "overrides: {defaults: {metrics_generator: {native_histogram_bucket_factor: 1}}}";
+        let error = Config::parse(yaml).unwrap_err().to_string();
+        assert!(error.contains("native_histogram_bucket_factor must be a number above 1"), "{error}");
     }
 
     #[test]

@@ -10,7 +10,10 @@ const REASONS: &[(&str, &str)] = &[
     ("cache", "caches are in the memory of the process: `storage.trace.block_cache` and `memory.budget_bytes`"),
     ("compactor", "compactors agree through the object store, without a ring"),
     ("distributor.forwarders", "spans are not forwarded; let the collector in front send them twice"),
-    ("distributor.receivers", "only OTLP is received; let a collector in front translate"),
+    ("distributor.receivers", "the receivers are made for their clients as they are"),
+    ("distributor.receivers.kafka", "nothing is read from Kafka; let a collector in front do it"),
+    ("distributor.receivers.otlp.protocols.grpc.tls", ALWAYS_RELOADED),
+    ("distributor.receivers.otlp.protocols.http.tls", ALWAYS_RELOADED),
     ("distributor.ring", "there is no ring"),
     ("ingest", "spans are logged on disk, not in Kafka"),
     ("ingester", "there is no ring and no replication; see `ingester.max_block_duration`"),
@@ -24,36 +27,70 @@ const REASONS: &[(&str, &str)] = &[
     ("metrics_generator.storage", "series wait in files of a form of their own until they are sent"),
     ("metrics_generator_client", "the parts of a process call each other directly"),
     ("overrides", "this limit is not kept"),
+    (
+        "overrides.defaults.metrics_generator.native_histogram_min_reset_duration",
+        "a native histogram is never reset: with too many buckets, two become one",
+    ),
+    (
+        "overrides.user_configurable_overrides.client",
+        "what tenants set is kept in the object store of the blocks, `storage.trace`",
+    ),
     ("querier", "the parts of a process call each other directly"),
+    (
+        "querier.max_concurrent_queries",
+        "row groups of all queries take turns; `querier.max_concurrent_scans` says how many queries scan at a time",
+    ),
     ("query_frontend", "a query is not cut into jobs for others"),
-    ("query_frontend.mcp_server", "there is no MCP server"),
+    ("query_frontend.url_deny_list", "requests are not chosen by their path: do it in a proxy in front"),
     ("server", "the HTTP port is made for its clients as it is"),
     ("server.cluster_validation", "the parts of a process call each other directly"),
     ("server.grpc_", "gRPC shares the port `server.http_listen_port`"),
     ("storage.trace", "blocks are of a form of their own"),
     ("storage.trace.block", "blocks are of a form of their own"),
+    (
+        "storage.trace.blocklist_poll_",
+        "the poller reads one manifest for each tenant: there is no list to build, to share out or to fall back to",
+    ),
+    ("storage.trace.azure.hedge_requests_", "a read that is slow is not asked a second time"),
+    ("storage.trace.gcs.hedge_requests_", "a read that is slow is not asked a second time"),
+    ("storage.trace.s3.hedge_requests_", "a read that is slow is not asked a second time"),
     ("storage.trace.cache", "caches are in the memory of the process: `storage.trace.block_cache`"),
     ("storage.trace.pool", "reading has one pool with a thread for each core"),
     ("stream_over_http_enabled", "HTTP and gRPC always share the port"),
     ("usage_report", "nothing is reported to anybody"),
 ];
 
+const ALWAYS_RELOADED: &str = "clients are held to `client_ca_file`, which is read again whenever it changes";
+
 /// Keys that protect something in Tempo and not here, and why a file that sets one is refused: a process that starts all the
 /// same would be less safe than its operator thinks.
 const PROTECTIONS: &[(&str, &str)] = &[
-    ("server.http_tls_config", NO_TLS),
-    ("server.grpc_tls_config", NO_TLS),
-    ("distributor.receivers.otlp.protocols.grpc.tls", NO_TLS),
-    ("distributor.receivers.otlp.protocols.http.tls", NO_TLS),
     ("distributor.receivers.otlp.protocols.grpc.auth", NO_AUTHENTICATION),
     ("distributor.receivers.otlp.protocols.http.auth", NO_AUTHENTICATION),
+    ("distributor.receivers.otlp.protocols.grpc.tls.ca_file", NO_AUTHORITY),
+    ("distributor.receivers.otlp.protocols.http.tls.ca_file", NO_AUTHORITY),
+    ("distributor.receivers.otlp.protocols.grpc.tls.ca_pem", NO_AUTHORITY),
+    ("distributor.receivers.otlp.protocols.http.tls.ca_pem", NO_AUTHORITY),
+    (
+        "server.proxy_protocol_enabled",
+        "clients are not told apart by address: switch it off in the proxy, and leave this out",
+    ),
+    ("distributor.receivers.jaeger.protocols.grpc.tls", NO_TLS),
+    ("distributor.receivers.jaeger.protocols.thrift_http.tls", NO_TLS),
+    ("distributor.receivers.zipkin.tls", NO_TLS),
+    ("distributor.receivers.jaeger.protocols.grpc.auth", NO_AUTHENTICATION),
+    ("distributor.receivers.jaeger.protocols.thrift_http.auth", NO_AUTHENTICATION),
+    ("distributor.receivers.zipkin.auth", NO_AUTHENTICATION),
     (
         "storage.trace.s3.sse",
         "objects are stored as the bucket's own default encrypts them: set it there, and leave this out",
     ),
 ];
-const NO_TLS: &str = "connections are not encrypted by mosso: put a proxy in front, and leave this out";
-const NO_AUTHENTICATION: &str = "mosso does not ask who sends: put a proxy in front, and leave this out";
+const NO_TLS: &str = "this receiver speaks no TLS: put a proxy in front, and leave this out";
+const NO_AUTHORITY: &str =
+    "it names whom a client trusts, and this is a server: `client_ca_file` says whose certificates clients must show";
+const NO_AUTHENTICATION: &str =
+    "it names an extension of a collector, of which there are none: `authentication` says who may send";
 
 /// Why a file that sets this key to something is refused, where it is.
 pub(super) fn refusal(key: &str) -> Option<&'static str> {
@@ -80,7 +117,11 @@ mod tests {
         assert!(reason("memberlist.join_members").contains("gossip"));
         assert!(reason("metrics_generator_client").contains("directly"));
         assert!(reason("storage.trace.pool.max_workers").contains("pool"));
-        assert!(refusal("server.http_tls_config").is_some() && refusal("server.http_listen_port").is_none());
+        assert!(refusal("storage.trace.s3.sse").is_some() && refusal("server.http_listen_port").is_none());
+        assert!(reason("storage.trace.blocklist_poll_concurrency").contains("manifest"));
+        assert!(reason("storage.trace.s3.hedge_requests_at").contains("slow"));
+        assert!(reason("query_frontend.url_deny_list").contains("proxy"));
+        assert!(reason("querier.max_concurrent_queries").contains("scans"));
         assert!(reason("span_profiling").contains("nothing"));
     }
 }

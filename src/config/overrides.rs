@@ -35,6 +35,33 @@ pub struct Overrides {
     /// How often that file is read again. One that cannot be used leaves all limits as they are. What it says of
     /// `metrics_generator` is taken at the start alone.
     pub per_tenant_override_period: GoDuration,
+    /// What tenants may set for themselves.
+    pub user_configurable_overrides: UserConfigurableOverrides,
+}
+
+/// `overrides.user_configurable_overrides`: `/api/overrides`. What tenants set is kept in the object store of the blocks, and
+/// stands above what the operator has set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct UserConfigurableOverrides {
+    /// Whether `/api/overrides` is there.
+    pub enabled: bool,
+    /// How often settings that others have written to the store are taken over.
+    pub poll_interval: GoDuration,
+    pub api: UserConfigurableOverridesApi,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct UserConfigurableOverridesApi {
+    /// Whether a tenant for which the operator has set something of the kind may set nothing itself.
+    pub check_for_conflicting_runtime_overrides: bool,
+}
+
+impl Default for UserConfigurableOverrides {
+    fn default() -> Self {
+        Self { enabled: false, poll_interval: GoDuration::from_secs(60), api: UserConfigurableOverridesApi::default() }
+    }
 }
 
 /// The limits of a tenant. 0 is no limit.
@@ -43,6 +70,7 @@ pub struct Overrides {
 pub struct Limits {
     pub ingestion: IngestionLimits,
     pub read: ReadLimits,
+    pub global: GlobalLimits,
     pub compaction: CompactionLimits,
     pub metrics_generator: GeneratorLimits,
 }
@@ -50,7 +78,8 @@ pub struct Limits {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct IngestionLimits {
-    /// `local`: the rate is that of each process. With `global` it is too, as processes do not know of each other.
+    /// `local`: the rate is that of each process. With `global` it is, too: a store is one process that takes spans, so
+    /// both are the same.
     pub rate_strategy: RateStrategy,
     /// Bytes of requests a second, decompressed; more are refused for now. 0, no limit, where Tempo has 30 MB: the queue
     /// of the log pushes back when the machine cannot follow, and how to share it is the operator's choice.
@@ -59,6 +88,22 @@ pub struct IngestionLimits {
     pub burst_size_bytes: u64,
     /// Whether who is refused for the rate is told when to try again. Exporters drop what they are not told of.
     pub retry_info_enabled: bool,
+    /// Traces of which a span came in the last 5 seconds; spans of more are left out, and the client is told how many. 0, no
+    /// limit, where Tempo has 10,000.
+    pub max_traces_per_user: u64,
+    /// The same: a store is one process that takes spans. The lesser of both holds.
+    pub max_global_traces_per_user: u64,
+    /// Bytes of a key or a text of an attribute, of which longer ones are cut to; counted in
+    /// `tempo_distributor_attributes_truncated_total`. 0 for `distributor.max_attribute_bytes`.
+    pub max_attribute_bytes: u64,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct GlobalLimits {
+    /// Bytes of OTLP of a trace; spans that go beyond are left out, and the client is told how many. 0, no limit, where Tempo
+    /// has 5 MB: traces are kept whole, and `querier.max_bytes_per_trace` says how much of one is given.
+    pub max_bytes_per_trace: u64,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -69,13 +114,37 @@ pub enum RateStrategy {
     Global,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ReadLimits {
     /// Longest range of a search and of tags; 0 for `query_frontend.search.max_duration`.
     pub max_search_duration: GoDuration,
     /// Longest range of a metrics query; 0 for `query_frontend.metrics.max_duration`.
     pub max_metrics_duration: GoDuration,
+    /// Bytes of names or values of tags in an answer; what goes beyond is left out. 0 for `querier.max_bytes_per_tag_answer`.
+    pub max_bytes_per_tag_values_query: u64,
+    /// Blocks that a question for values of a tag looks at, newest first. 0 for all.
+    pub max_blocks_per_tag_values_query: u64,
+    /// Alternatives (`||`) of the filter of a question for names or values of tags. 0 for any number.
+    pub max_condition_groups_per_tag_query: u64,
+    /// Compressed bytes of blocks that one query may read; more end it. 0 for `querier.max_bytes_per_query`. Of mosso alone.
+    pub max_bytes_per_query: u64,
+    /// Queries in work at a time; more are refused. 0 for `query_frontend.max_outstanding_per_tenant`. Of mosso alone.
+    pub max_outstanding_queries: u64,
+}
+
+impl Default for ReadLimits {
+    fn default() -> Self {
+        Self {
+            max_search_duration: GoDuration::default(),
+            max_metrics_duration: GoDuration::default(),
+            max_bytes_per_tag_values_query: 0,
+            max_blocks_per_tag_values_query: 0,
+            max_condition_groups_per_tag_query: limits::MAX_CONDITION_GROUPS,
+            max_bytes_per_query: 0,
+            max_outstanding_queries: 0,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -92,6 +161,12 @@ struct PerTenant {
     overrides: BTreeMap<String, Limits>,
 }
 
+/// What holds for tenants without a value of their own.
+pub(super) struct OfAll {
+    pub block_retention: Duration,
+    pub max_attribute_bytes: u64,
+}
+
 /// What follows from the section and its file.
 pub(super) struct Loaded {
     pub table: LimitTable,
@@ -105,28 +180,46 @@ impl Default for Overrides {
             defaults: Limits::default(),
             per_tenant_override_config: None,
             per_tenant_override_period: GoDuration::from_secs(10),
+            user_configurable_overrides: UserConfigurableOverrides::default(),
         }
     }
 }
 
 impl Default for IngestionLimits {
     fn default() -> Self {
-        Self { rate_strategy: RateStrategy::Local, rate_limit_bytes: 0, burst_size_bytes: 0, retry_info_enabled: true }
+        Self {
+            rate_strategy: RateStrategy::Local,
+            rate_limit_bytes: 0,
+            burst_size_bytes: 0,
+            retry_info_enabled: true,
+            max_traces_per_user: 0,
+            max_global_traces_per_user: 0,
+            max_attribute_bytes: 0,
+        }
     }
 }
 
 impl Limits {
-    /// With the retention of all tenants where none is set.
-    fn resolved(&self, block_retention: Duration) -> limits::Limits {
-        let Self { ingestion, read, compaction, metrics_generator: _ } = self;
+    /// With what holds for all tenants where nothing is set.
+    fn resolved(&self, of_all: &OfAll) -> limits::Limits {
+        let Self { ingestion, read, global, compaction, metrics_generator: _ } = self;
+        let own = |own: u64, of_all: u64| if own > 0 { own } else { of_all };
         let own_retention = compaction.block_retention.get();
         limits::Limits {
             rate_limit_bytes: ingestion.rate_limit_bytes,
             burst_size_bytes: ingestion.burst_size_bytes,
-            hides_retry_info: !ingestion.retry_info_enabled,
+            retry_info_enabled: ingestion.retry_info_enabled,
+            max_live_traces: limits::lesser(ingestion.max_traces_per_user, ingestion.max_global_traces_per_user),
+            max_bytes_per_trace: global.max_bytes_per_trace,
+            max_attribute_bytes: own(ingestion.max_attribute_bytes, of_all.max_attribute_bytes),
             max_search_range: read.max_search_duration.get(),
             max_metrics_range: read.max_metrics_duration.get(),
-            block_retention: if own_retention.is_zero() { block_retention } else { own_retention },
+            max_bytes_per_tag_answer: read.max_bytes_per_tag_values_query,
+            max_blocks_per_tag_answer: read.max_blocks_per_tag_values_query,
+            max_condition_groups: read.max_condition_groups_per_tag_query,
+            max_bytes_per_query: read.max_bytes_per_query,
+            max_outstanding_queries: read.max_outstanding_queries,
+            block_retention: if own_retention.is_zero() { of_all.block_retention } else { own_retention },
         }
     }
 }
@@ -138,27 +231,50 @@ pub struct Generated {
     pub remote_write: RemoteWriteConfig,
 }
 
+impl Generated {
+    /// With so much memory for what is counted.
+    pub(crate) fn within(mut self, bytes: u64) -> Self {
+        self.config.memory_bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        self
+    }
+}
+
 impl Overrides {
-    /// The limits of all tenants, kept for `block_retention` where nothing is said here. Reads the file.
+    /// The limits of all tenants. Reads the file.
     ///
     /// # Errors
     /// One that names the file and what is wrong in it.
-    pub(super) fn load(&self, block_retention: Duration, expand_env: bool) -> Result<Loaded> {
-        let mut table = LimitTable { others: self.defaults.resolved(block_retention), ..LimitTable::default() };
+    pub(super) fn load(&self, of_all: &OfAll, expand_env: bool) -> Result<Loaded> {
+        let mut table = LimitTable { others: self.defaults.resolved(of_all), ..LimitTable::default() };
         let Some(path) = &self.per_tenant_override_config else { return Ok(Loaded { table, ignored: Vec::new() }) };
         let file = read(path, expand_env)?;
         for (name, limits) in file.value.overrides {
             if name == ANY_TENANT {
-                table.others = limits.resolved(block_retention);
+                table.others = limits.resolved(of_all);
             } else {
                 let tenant = TenantId::parse(&name).with_context(|| path.display().to_string())?;
-                table.tenants.insert(tenant, limits.resolved(block_retention));
+                table.tenants.insert(tenant, limits.resolved(of_all));
             }
             let text = serde_saphyr::to_string(&limits).unwrap_or_else(|error| format!("# {error}\n"));
             table.written.insert(name, text);
         }
         let ignored = file.ignored.into_iter().map(|key| format!("{key} of {}", path.display())).collect();
         Ok(Loaded { table, ignored })
+    }
+
+    /// What the operator has set of the generator for a tenant, and whether it is for this tenant alone. Reads the file.
+    ///
+    /// # Errors
+    /// One that names the file and what is wrong in it.
+    pub(super) fn generator_limits(&self, tenant: &TenantId, expand_env: bool) -> Result<(GeneratorLimits, bool)> {
+        let Some(path) = &self.per_tenant_override_config else {
+            return Ok((self.defaults.metrics_generator.clone(), false));
+        };
+        let mut file = read(path, expand_env)?.value.overrides;
+        let own = file.remove(tenant.as_str());
+        let is_own = own.is_some();
+        let limits = own.or_else(|| file.remove(ANY_TENANT)).unwrap_or_else(|| self.defaults.clone());
+        Ok((limits.metrics_generator, is_own))
     }
 
     /// What is generated for whom. Reads the file.
@@ -173,6 +289,7 @@ impl Overrides {
             default: of(TenantId::single().as_str(), &self.defaults)?,
             per_tenant: HashMap::new(),
             collection_interval: section.registry.collection_interval.get(),
+            memory_bytes: generator::DEFAULT_MEMORY_BYTES,
         };
         if let Some(path) = &self.per_tenant_override_config {
             let file = read(path, expand_env)?;

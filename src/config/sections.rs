@@ -9,11 +9,15 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use storage::config::GoDuration;
 
+use super::access::Cors;
+use super::receivers::Receivers;
+use super::tls::{ReceiverTls, ServerTls, TlsVersion};
+
 /// `server`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Server {
-    /// Where the HTTP API listens. Loopback unless told otherwise: there is no authentication.
+    /// Where the HTTP API listens. Loopback unless told otherwise: without `authentication` whoever reaches it may ask.
     pub http_listen_address: ListenHost,
     /// Port of the HTTP API, which gRPC shares.
     pub http_listen_port: u16,
@@ -21,6 +25,15 @@ pub struct Server {
     pub log_level: LogLevel,
     /// How a line of the log is written.
     pub log_format: LogFormat,
+    /// Least version of TLS: VersionTLS12, the default, or VersionTLS13.
+    pub tls_min_version: TlsVersion,
+    /// Cipher suites of TLS 1.2, by their names in the standard, parted by commas. Empty: all that are safe.
+    pub tls_cipher_suites: String,
+    pub http_tls_config: ServerTls,
+    /// As `http_tls_config`, if it is set at all: gRPC shares the port.
+    pub grpc_tls_config: ServerTls,
+    /// Pages of other origins that may ask the API.
+    pub cors: Cors,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -81,6 +94,11 @@ impl Default for Server {
             http_listen_port: 3200,
             log_level: LogLevel::default(),
             log_format: LogFormat::default(),
+            tls_min_version: TlsVersion::default(),
+            tls_cipher_suites: String::new(),
+            http_tls_config: ServerTls::default(),
+            grpc_tls_config: ServerTls::default(),
+            cors: Cors::default(),
         }
     }
 }
@@ -93,19 +111,20 @@ pub struct Distributor {
     /// When an exporter that was refused for a limit should try again, unless the refusal says more; 0 tells it nothing,
     /// and exporters then drop.
     pub retry_after_on_resource_exhausted: GoDuration,
+    /// Bytes of a key or a text of an attribute, of which longer ones are cut to. 0, no limit, where Tempo has 2,048: what was
+    /// sent is kept, and to look for what is too long costs every request a walk.
+    pub max_attribute_bytes: u64,
 }
 
 impl Default for Distributor {
     fn default() -> Self {
         let retry_after = api::Config::default().retry_after_seconds;
-        Self { receivers: Receivers::default(), retry_after_on_resource_exhausted: GoDuration::from_secs(retry_after) }
+        Self {
+            receivers: Receivers::default(),
+            retry_after_on_resource_exhausted: GoDuration::from_secs(retry_after),
+            max_attribute_bytes: 0,
+        }
     }
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Receivers {
-    pub otlp: Otlp,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -171,11 +190,16 @@ pub struct GrpcReceiver {
     pub endpoint: ListenAddress,
     /// Largest request, in MiB, after decompression (Tempo's default).
     pub max_recv_msg_size_mib: usize,
+    pub tls: ReceiverTls,
 }
 
 impl Default for GrpcReceiver {
     fn default() -> Self {
-        Self { endpoint: ListenAddress::new(ListenHost::loopback(), 4317), max_recv_msg_size_mib: 4 }
+        Self {
+            endpoint: ListenAddress::new(ListenHost::loopback(), 4317),
+            max_recv_msg_size_mib: 4,
+            tls: ReceiverTls::default(),
+        }
     }
 }
 
@@ -186,11 +210,19 @@ pub struct HttpReceiver {
     pub endpoint: ListenAddress,
     /// Largest body, in bytes, after decompression (Tempo's default).
     pub max_request_body_size: usize,
+    pub tls: ReceiverTls,
+    /// Pages of other origins that may send.
+    pub cors: Cors,
 }
 
 impl Default for HttpReceiver {
     fn default() -> Self {
-        Self { endpoint: ListenAddress::new(ListenHost::loopback(), 4318), max_request_body_size: 20 << 20 }
+        Self {
+            endpoint: ListenAddress::new(ListenHost::loopback(), 4318),
+            max_request_body_size: 20 << 20,
+            tls: ReceiverTls::default(),
+            cors: Cors::default(),
+        }
     }
 }
 
@@ -324,10 +356,58 @@ pub struct QueryFrontend {
     pub api_timeout: GoDuration,
     /// Queries of one tenant in work at a time; more are refused. 0 for any number.
     pub max_outstanding_per_tenant: usize,
+    /// Whether a query may be about several tenants at once: `X-Scope-OrgID: a|b`.
+    pub multi_tenant_queries_enabled: bool,
     /// Longest TraceQL text, in bytes.
     pub max_query_expression_size_bytes: usize,
     pub search: FrontendSearch,
     pub metrics: FrontendMetrics,
+    pub mcp_server: McpServer,
+    pub trace_by_id: FrontendTraceById,
+}
+
+/// How soon, or how fast, questions of a kind are to be answered. It changes nothing but what
+/// `tempo_query_frontend_queries_within_slo_total` counts.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Slo {
+    /// Answers that take less are counted as within the objective; 0 for none.
+    pub duration_slo: GoDuration,
+    /// Answers that look at so many bytes a second are, too; 0 for none.
+    #[serde(deserialize_with = "whole_number")]
+    pub throughput_bytes_slo: u64,
+}
+
+impl Slo {
+    pub fn objective(&self) -> querier::Objective {
+        querier::Objective { duration: self.duration_slo.get(), bytes_per_second: self.throughput_bytes_slo }
+    }
+}
+
+/// Reads a number of which Tempo has a fraction, too.
+fn whole_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let number = f64::deserialize(deserializer)?;
+    if number >= 0.0 && number.is_finite() {
+        return Ok(number as u64);
+    }
+    Err(serde::de::Error::custom(format!("{number} is no number of bytes")))
+}
+
+/// `deletion`: traces that are deleted before their time. Of mosso alone.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Deletion {
+    /// Whether `/api/deletions` is there. With `authentication` a credential needs `admin` to delete; without it
+    /// everybody who may read may delete.
+    pub enabled: bool,
+}
+
+/// `query_frontend.trace_by_id`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct FrontendTraceById {
+    /// Traces by id that take less are counted as within the objective; 0 for none.
+    pub duration_slo: GoDuration,
 }
 
 impl Default for QueryFrontend {
@@ -337,11 +417,22 @@ impl Default for QueryFrontend {
             query_end_cutoff: GoDuration::default(),
             api_timeout: GoDuration::default(),
             max_outstanding_per_tenant: defaults.max_outstanding_per_tenant,
+            multi_tenant_queries_enabled: defaults.multi_tenant_queries_enabled,
             max_query_expression_size_bytes: defaults.max_query_bytes,
             search: FrontendSearch::default(),
             metrics: FrontendMetrics::default(),
+            trace_by_id: FrontendTraceById::default(),
+            mcp_server: McpServer::default(),
         }
     }
+}
+
+/// `query_frontend.mcp_server`: whether language models may ask.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct McpServer {
+    /// Serve the Model Context Protocol at `/api/mcp`. What spans hold may then reach the provider of a model.
+    pub enabled: bool,
 }
 
 /// `query_frontend.metrics`: what a client may ask of a metrics query.
@@ -352,6 +443,11 @@ pub struct FrontendMetrics {
     pub max_duration: GoDuration,
     /// Most series of an answer; the rest is cut off, and the answer says so. 0 for any number.
     pub max_response_series: usize,
+    /// Answers that take less are counted as within the objective; 0 for none.
+    pub duration_slo: GoDuration,
+    /// Answers that look at so many bytes a second are, too; 0 for none.
+    #[serde(deserialize_with = "whole_number")]
+    pub throughput_bytes_slo: u64,
 }
 
 impl Default for FrontendMetrics {
@@ -360,6 +456,8 @@ impl Default for FrontendMetrics {
         Self {
             max_duration: GoDuration::from_secs(defaults.max_metrics_range_seconds),
             max_response_series: defaults.max_response_series,
+            duration_slo: GoDuration::default(),
+            throughput_bytes_slo: 0,
         }
     }
 }
@@ -385,6 +483,13 @@ pub struct FrontendSearch {
     pub max_spans_per_span_set: usize,
     /// Longest range of a search and of tags; 0 for any.
     pub max_duration: GoDuration,
+    /// Searches that take less are counted as within the objective; 0 for none.
+    pub duration_slo: GoDuration,
+    /// Searches that look at so many bytes a second are, too; 0 for none.
+    #[serde(deserialize_with = "whole_number")]
+    pub throughput_bytes_slo: u64,
+    /// The same of names and values of tags.
+    pub metadata_slo: Slo,
 }
 
 impl Default for FrontendSearch {
@@ -396,6 +501,9 @@ impl Default for FrontendSearch {
             default_spans_per_span_set: defaults.default_spans_per_span_set,
             max_spans_per_span_set: defaults.max_spans_per_span_set,
             max_duration: GoDuration::from_secs(defaults.max_search_range_seconds),
+            duration_slo: GoDuration::default(),
+            throughput_bytes_slo: 0,
+            metadata_slo: Slo::default(),
         }
     }
 }

@@ -9,6 +9,9 @@ use super::tempo_keys::Kind;
 use super::yaml::{self, Node};
 use super::{Config, environment, flags, moved, tempo_keys};
 
+/// Files of thousands of tenants fit in.
+const MAX_FILE_BYTES: u64 = 64 << 20;
+
 /// What a process is told at its start.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
@@ -27,7 +30,8 @@ pub(super) struct Tree {
 impl Tree {
     /// Reads a file.
     pub(super) fn read(path: &Path, expand_env: bool) -> Result<Self> {
-        let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+        let bytes = api::read_bounded(path, MAX_FILE_BYTES).with_context(|| format!("read {}", path.display()))?;
+        let text = String::from_utf8(bytes).with_context(|| format!("{} is no text in UTF-8", path.display()))?;
         Self::parse(&text, expand_env).map_err(|error| error.in_file(path))
     }
 

@@ -56,7 +56,7 @@ impl From<Damage> for Error {
 
 /// What of a block is read as one, and fails as one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Part {
+pub(crate) enum DamagedPart {
     /// Directory and dimensions: without them nothing of the block can be read.
     Tables,
     /// `meta.json`: without it the tables of a block of version 1 are read unchecked.
@@ -67,7 +67,7 @@ pub(crate) enum Part {
 /// Damaged parts that were met lately. Clones share them.
 #[derive(Debug, Clone)]
 pub(crate) struct Quarantine {
-    parts: Arc<Mutex<HashMap<(BlockId, Part), Met>>>,
+    parts: Arc<Mutex<HashMap<(BlockId, DamagedPart), Met>>>,
     telemetry: Telemetry,
 }
 
@@ -90,7 +90,7 @@ impl Quarantine {
 
     /// # Errors
     /// The damage that was met in the part lately.
-    pub fn check(&self, block_id: BlockId, part: Part, now: Instant) -> Result<(), Error> {
+    pub fn check(&self, block_id: BlockId, part: DamagedPart, now: Instant) -> Result<(), Error> {
         match self.lock().get(&(block_id, part)).filter(|met| met.is_recent(now)) {
             Some(met) => Err(met.damage.clone().into()),
             None => Ok(()),
@@ -98,7 +98,7 @@ impl Quarantine {
     }
 
     /// Remembers the part when the error is damage, and names it unless that was done lately.
-    pub fn note(&self, tenant: &TenantId, block_id: BlockId, part: Part, error: &Error, now: Instant) {
+    pub fn note(&self, tenant: &TenantId, block_id: BlockId, part: DamagedPart, error: &Error, now: Instant) {
         let Some(damage) = Damage::of(error) else { return };
         let mut parts = self.lock();
         parts.retain(|_, met| met.is_recent(now));
@@ -116,7 +116,7 @@ impl Quarantine {
         parts.insert((block_id, part), Met { damage, at: now });
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<(BlockId, Part), Met>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<(BlockId, DamagedPart), Met>> {
         // nothing that is done under the lock can leave the map half changed
         self.parts.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -137,14 +137,14 @@ mod tests {
         let (quarantine, tenant, id) =
             (Quarantine::new(Telemetry::unregistered()), TenantId::single(), BlockId::generate());
         let start = Instant::now();
-        quarantine.note(&tenant, id, Part::RowGroup(1), &damaged(id), start);
-        let error = quarantine.check(id, Part::RowGroup(1), start + RETRY / 2).unwrap_err();
+        quarantine.note(&tenant, id, DamagedPart::RowGroup(1), &damaged(id), start);
+        let error = quarantine.check(id, DamagedPart::RowGroup(1), start + RETRY / 2).unwrap_err();
         assert_eq!(error.to_string(), damaged(id).to_string());
-        assert!(quarantine.check(id, Part::RowGroup(0), start).is_ok());
-        assert!(quarantine.check(BlockId::generate(), Part::RowGroup(1), start).is_ok());
-        assert!(quarantine.check(id, Part::RowGroup(1), start + RETRY).is_ok());
-        quarantine.note(&tenant, id, Part::Tables, &Error::Stopping, start);
-        assert!(quarantine.check(id, Part::Tables, start).is_ok(), "not the file's fault");
+        assert!(quarantine.check(id, DamagedPart::RowGroup(0), start).is_ok());
+        assert!(quarantine.check(BlockId::generate(), DamagedPart::RowGroup(1), start).is_ok());
+        assert!(quarantine.check(id, DamagedPart::RowGroup(1), start + RETRY).is_ok());
+        quarantine.note(&tenant, id, DamagedPart::Tables, &Error::Stopping, start);
+        assert!(quarantine.check(id, DamagedPart::Tables, start).is_ok(), "not the file's fault");
     }
 
     #[test]
@@ -156,11 +156,11 @@ mod tests {
         for (number, id) in ids.iter().enumerate() {
             for _ in 0..2 {
                 let now = start + Duration::from_millis(number as u64);
-                quarantine.note(&tenant, *id, Part::Tables, &damaged(*id), now);
+                quarantine.note(&tenant, *id, DamagedPart::Tables, &damaged(*id), now);
             }
         }
-        assert!(quarantine.check(ids[0], Part::Tables, start).is_ok(), "the oldest is forgotten");
-        assert!(quarantine.check(ids[1], Part::Tables, start).is_err());
+        assert!(quarantine.check(ids[0], DamagedPart::Tables, start).is_ok(), "the oldest is forgotten");
+        assert!(quarantine.check(ids[1], DamagedPart::Tables, start).is_err());
         let text = crate::telemetry::tests::text(&registry);
         let counted = format!("mosso_storage_damaged_total{{file=\"traces\"}} {}", ids.len());
         assert!(text.contains(&counted), "{text}");

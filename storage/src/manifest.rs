@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! {"version": 1, "checksum": CRC-32 of the text of the value of "manifest",
-//!  "manifest": {"sequence", "blocks", "trace_maps", "wal_watermarks", "incarnations"}}
+//!  "manifest": {"sequence", "blocks", "trace_maps", "tombstones", "last_tombstone", "wal_watermarks", "incarnations"}}
 //! ```
 //!
 //! The newest counts. A commit reads it, changes it and creates the next one, which succeeds for one of many; the others
@@ -20,10 +20,11 @@ mod store;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
-use model::{BlockId, TimeRange};
+use model::{BlockId, TimeRange, TraceId};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::unix_nanos;
+use crate::deletion::{Tombstone, is_zero};
 use crate::ids::{SegmentSequence, TraceMapId, WriterId};
 use crate::incarnation::{Incarnation, Lineage, Writer};
 use crate::paths::BlockFile;
@@ -46,6 +47,12 @@ pub struct Manifest {
     /// Which of these blocks may have a trace; a block is in one of them or in none. See [`crate::trace_map`].
     #[serde(default)]
     pub trace_maps: Vec<TraceMapEntry>,
+    /// Deleted traces that files may still have, in the order of their numbers. See [`crate::deletion`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tombstones: Vec<Tombstone>,
+    /// The highest number that a tombstone has had.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub last_tombstone: u64,
     /// Up to which segment a writer's log is in blocks, as far as this tenant is concerned.
     pub wal_watermarks: BTreeMap<WriterId, SegmentSequence>,
     /// Which start of a writer raised its watermark last; not of those that did so before there was this field.
@@ -74,6 +81,9 @@ pub struct BlockEntry {
     /// the others. `None` where that is not known.
     #[serde(default)]
     pub continued_traces: Option<u64>,
+    /// Up to the tombstone of this number the block has none of the deleted traces.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub redacted_through: u64,
     pub files: BlockFiles,
     #[serde(flatten)]
     pub unknown: UnknownFields,
@@ -123,6 +133,13 @@ pub struct Change {
     /// limit: for a store without a collector.
     pub deadline: Option<PublishDeadline>,
     pub watermark: Option<Watermark>,
+    /// Traces to delete, and when that was asked for.
+    pub delete_traces: Vec<TraceId>,
+    pub deleted_nanos: u64,
+    /// Blocks that were looked through, and up to which tombstone they have no deleted trace.
+    pub looked_through: Vec<(BlockId, u64)>,
+    /// By number.
+    pub remove_tombstones: Vec<u64>,
 }
 
 /// Raises the watermark of a writer. Where the same start of it has raised it as high already, the change was made before,
@@ -243,12 +260,29 @@ impl Manifest {
         next.trace_maps.extend(new_map);
         let live: HashSet<BlockId> = next.blocks.iter().map(|block| block.id).collect();
         next.trace_maps.retain(|map| map.blocks.iter().any(|block_id| live.contains(block_id)));
+        next.change_tombstones(change);
         if let Some(Watermark { by, segment }) = &change.watermark {
             let Writer { id, incarnation } = by.writer();
             next.wal_watermarks.insert(id, *segment);
             next.incarnations.insert(id, incarnation);
         }
         Ok((next != *self).then(|| next.following()))
+    }
+
+    fn change_tombstones(&mut self, change: &Change) {
+        for block in &mut self.blocks {
+            let looked_through =
+                change.looked_through.iter().filter(|(id, _)| *id == block.id).map(|(_, number)| *number);
+            block.redacted_through = looked_through.fold(block.redacted_through, u64::max);
+        }
+        // a trace that is deleted again may have come back meanwhile
+        let is_deleted_again = |stone: &Tombstone| change.delete_traces.contains(&stone.trace_id);
+        self.tombstones.retain(|stone| !change.remove_tombstones.contains(&stone.number) && !is_deleted_again(stone));
+        for trace_id in &change.delete_traces {
+            self.last_tombstone += 1;
+            let (number, deleted_nanos) = (self.last_tombstone, change.deleted_nanos);
+            self.tombstones.push(Tombstone { trace_id: *trace_id, number, deleted_nanos, unknown: Default::default() });
+        }
     }
 
     /// Whether this start of the writer has raised its watermark so far. Nobody else may have: a writer's rows lie in

@@ -68,6 +68,9 @@ pub struct Parts {
     pub compaction: u64,
     /// A trace map while it is made.
     pub trace_maps: u64,
+    /// Metrics that are made from spans: series, halves of calls that wait, spans that are remembered. Nothing while none are
+    /// made.
+    pub generator: u64,
 }
 
 /// A user's share of what row groups leave, in per cent, and the most that it gets on any machine: beyond that more memory
@@ -87,7 +90,17 @@ const LOG_QUEUE: Share = Share { percent: 6, most_bytes: 64 * MIB };
 const COMPACTION: Share = Share { percent: 20, most_bytes: 96 * MIB };
 const TRACE_MAPS: Share = Share { percent: 4, most_bytes: 64 * MIB };
 
+/// What metrics made from spans get, of what nobody else does first.
+const GENERATOR_PERCENT: u64 = 10;
+const MOST_GENERATOR_BYTES: u64 = 128 * MIB;
+
 impl MemoryBudget {
+    /// With a part for metrics that are made from spans.
+    #[must_use]
+    pub fn with_generator(self) -> Self {
+        Self { parts: self.parts.with_generator(self.bytes), ..self }
+    }
+
     /// Divides what was set, or three fifths of the limit of this process, for so many cores.
     pub fn find(set_bytes: Option<u64>, cores: usize) -> Self {
         match set_bytes {
@@ -116,6 +129,7 @@ impl MemoryBudget {
             log_queue,
             compaction,
             trace_maps,
+            generator,
         } = self.parts;
         tracing::info!(
             limit_bytes = self.limit.map(|limit| limit.bytes),
@@ -130,6 +144,7 @@ impl MemoryBudget {
             log_queue,
             compaction,
             trace_maps,
+            generator,
             "memory budget"
         );
     }
@@ -165,7 +180,31 @@ impl Parts {
             log_queue: part(LOG_QUEUE),
             compaction: part(COMPACTION),
             trace_maps: part(TRACE_MAPS),
+            generator: 0,
         }
+    }
+
+    /// A tenth of the budget for the generator: what is not divided, and for the rest the same share of every other part.
+    fn with_generator(mut self, budget_bytes: u64) -> Self {
+        let wanted = (budget_bytes / 100 * GENERATOR_PERCENT).min(MOST_GENERATOR_BYTES);
+        let divided: u64 = self.named().iter().map(|(_, bytes)| bytes).sum();
+        let lacking = wanted.saturating_sub(budget_bytes.saturating_sub(divided));
+        let give =
+            |bytes: u64| bytes - (u128::from(bytes) * u128::from(lacking)).div_ceil(u128::from(divided.max(1))) as u64;
+        for part in [
+            &mut self.block_cache,
+            &mut self.page_cache,
+            &mut self.metrics_cache,
+            &mut self.queries,
+            &mut self.row_groups,
+            &mut self.live_rows,
+            &mut self.log_queue,
+            &mut self.compaction,
+            &mut self.trace_maps,
+        ] {
+            *part = give(*part);
+        }
+        Self { generator: wanted, ..self }
     }
 
     /// Row groups that may be under way at a time.
@@ -201,7 +240,7 @@ impl Parts {
         Self { live_rows: (bytes as u64).saturating_mul(LIVE_COPIES), ..self }
     }
 
-    fn named(&self) -> [(&'static str, u64); 9] {
+    fn named(&self) -> [(&'static str, u64); 10] {
         [
             ("block_cache", self.block_cache),
             ("page_cache", self.page_cache),
@@ -212,6 +251,7 @@ impl Parts {
             ("log_queue", self.log_queue),
             ("compaction", self.compaction),
             ("trace_maps", self.trace_maps),
+            ("generator", self.generator),
         ]
     }
 }
@@ -239,7 +279,7 @@ mod tests {
         MemoryBudget::new(Some(limit), limit_bytes / 5 * 3, cores)
     }
 
-    fn in_mib(parts: &Parts) -> [u64; 9] {
+    fn in_mib(parts: &Parts) -> [u64; 10] {
         parts.named().map(|(_, bytes)| bytes / MIB)
     }
 
@@ -250,7 +290,11 @@ mod tests {
                 let budget = of_limit(limit_mib * MIB, cores);
                 let sum: u64 = budget.parts.named().iter().map(|(_, bytes)| bytes).sum();
                 assert!(sum <= budget.bytes, "{sum} of {} with {cores} cores", budget.bytes);
-                assert!(budget.parts.named().iter().all(|(_, bytes)| *bytes > 0), "{budget:?}");
+                assert!(budget.parts.named()[..9].iter().all(|(_, bytes)| *bytes > 0), "{budget:?}");
+                let generating = budget.with_generator();
+                let sum: u64 = generating.parts.named().iter().map(|(_, bytes)| bytes).sum();
+                assert!(sum <= generating.bytes, "{sum} of {} with {cores} cores", generating.bytes);
+                assert!(generating.parts.named().iter().all(|(_, bytes)| *bytes > 0), "{generating:?}");
             }
         }
     }
@@ -259,11 +303,19 @@ mod tests {
     fn a_small_container_shrinks_every_part_and_a_large_machine_gives_no_more_than_is_of_use() {
         let small = of_limit(512 * MIB, 2);
         assert_eq!(small.bytes / MIB, 307);
-        assert_eq!(in_mib(&small.parts), [34, 13, 5, 64, 40, 69, 16, 53, 10]);
+        assert_eq!(in_mib(&small.parts), [34, 13, 5, 64, 40, 69, 16, 53, 10, 0]);
         assert_eq!(small.parts.concurrent_row_groups(), 5);
-        assert_eq!(in_mib(&of_limit(GIB, 2).parts), [69, 26, 10, 128, 80, 96, 32, 96, 21]);
-        let most = [192, 64, 64, 512, 128, 96, 64, 96, 64];
+        assert_eq!(in_mib(&of_limit(GIB, 2).parts), [69, 26, 10, 128, 80, 96, 32, 96, 21, 0]);
+        let most = [192, 64, 64, 512, 128, 96, 64, 96, 64, 0];
         assert_eq!((in_mib(&of_limit(8 * GIB, 2).parts), in_mib(&of_limit(1 << 50, 64).parts)), (most, most));
+    }
+
+    #[test]
+    fn metrics_from_spans_take_what_is_free_and_then_of_every_part() {
+        let with_generator = |limit_bytes| in_mib(&of_limit(limit_bytes, 2).with_generator().parts);
+        assert_eq!(with_generator(512 * MIB), [31, 12, 4, 57, 36, 62, 14, 48, 9, 30]);
+        assert_eq!(with_generator(GIB)[9], 61);
+        assert_eq!(with_generator(8 * GIB), [192, 64, 64, 512, 128, 96, 64, 96, 64, 128]);
     }
 
     #[test]

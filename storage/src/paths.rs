@@ -5,6 +5,7 @@
 //! <tenant>/blocks/<block-id>/{spans,traces,resources,scopes}.parquet   lock        held by the process that uses the folder
 //! <tenant>/blocks/<block-id>/{index,directory}.bundle, meta.json       writer-id   identity of the log's writer
 //! <tenant>/trace-maps/<trace-map-id>.map                               incarnations   starts of that writer
+//! <tenant>/overrides/<20-digit version>.json
 //! <tenant>/manifest/<20-digit sequence>.json                           wal/<20-digit sequence>.wal
 //! create-if-absent                 see [`crate::objects::probe`]       blocks/     root of the local object store
 //! cluster/writers/<incarnation>.{json,retired}   see [`crate::members`]
@@ -26,6 +27,7 @@ const TRACE_MAP_EXTENSION: &str = ".map";
 const MANIFEST: &str = "manifest";
 const CLUSTER: &str = "cluster";
 const WRITERS: &str = "writers";
+const OVERRIDES: &str = "overrides";
 
 /// The objects of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -185,6 +187,20 @@ pub fn parse_writer(key: &Path) -> Option<(Incarnation, WriterFile)> {
         let incarnation = id.parse().ok().map(Incarnation).filter(|known| known.to_string() == id)?;
         Some((incarnation, file))
     })
+}
+
+/// The prefix of a tenant's own settings.
+pub fn overrides(tenant: &TenantId) -> Path {
+    Path::from_iter([tenant.as_str(), OVERRIDES])
+}
+
+pub fn overrides_version(tenant: &TenantId, version: u64) -> Path {
+    Path::from_iter([tenant.as_str(), OVERRIDES, &numbered(version, "json")])
+}
+
+/// The version that a key of [`overrides_version`] ends with.
+pub fn parse_overrides(key: &Path) -> Option<u64> {
+    parse_numbered(key.filename()?, "json")
 }
 
 /// The layout of a data folder. What the log needs (lock, identity) lies beside it, or in it when it is kept elsewhere.

@@ -93,6 +93,7 @@ mod tests {
             level: 0,
             written_nanos,
             continued_traces: None,
+            redacted_through: 0,
             files,
             unknown: Default::default(),
         }

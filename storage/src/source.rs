@@ -1,6 +1,6 @@
 //! Where spans can be read from: a block at rest, live data, later another process. The querier knows nothing else.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -34,6 +34,11 @@ pub trait Source: Send + Sync {
 
     /// Size at rest, in bytes; 0 for live data.
     fn size_bytes(&self) -> u64;
+
+    /// Traces of its that were deleted: they are in its tables, and in no answer. Looking a trace up does not find them.
+    fn deleted_traces(&self) -> Option<&Arc<HashSet<TraceId>>> {
+        None
+    }
 
     /// What is known of the source without reading its traces: costs the same whatever their number.
     async fn dimensions(&self) -> Result<Arc<Dimensions>, Error>;

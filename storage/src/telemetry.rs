@@ -2,6 +2,7 @@
 
 mod cache;
 mod compaction;
+mod disk;
 mod garbage;
 mod polls;
 
@@ -17,6 +18,8 @@ use prometheus_client::registry::Registry;
 
 use self::cache::CacheFamilies;
 use crate::paths::BlockFile;
+
+pub use disk::register_disk;
 
 pub(crate) use cache::CacheCounters;
 pub(crate) use compaction::{Compacted, CompactionCounters};

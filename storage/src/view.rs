@@ -20,6 +20,7 @@ use object_store::ObjectStore;
 
 use crate::block::{BlockCache, BlockSource};
 use crate::cpu::CpuPool;
+use crate::deletion::Hider;
 use crate::error::Error;
 use crate::ids::SegmentSequence;
 use crate::incarnation::Writer;
@@ -121,6 +122,16 @@ impl TenantView {
         let blocks = blocks.into_iter().map(|block| Arc::new(block) as Arc<dyn Source>);
         Self::of(live.chain(blocks).collect())
     }
+
+    /// Hides deleted traces.
+    pub async fn without_deleted(mut self, manifest: &Manifest) -> Result<Self, Error> {
+        let mut hider = Hider::new(manifest);
+        for source in &mut self.sources {
+            let known = manifest.block(&source.block_id()).filter(|_| !source.is_live());
+            *source = hider.hide(source.clone(), known.map_or(0, |block| block.redacted_through)).await?;
+        }
+        Ok(self)
+    }
 }
 
 /// Gives each query the view that it is answered from.
@@ -155,7 +166,7 @@ impl Views for LocalViews {
         let tables = self.cpu.run(move || live.tables(&of_tenant)).await??;
         let manifest = self.manifests.load(tenant).await?;
         let blocks = BlockSource::all(tenant, &manifest, &self.objects, &self.cpu, &self.cache);
-        Ok(TenantView::new(&self.live.writer(), tables, &manifest, blocks))
+        TenantView::new(&self.live.writer(), tables, &manifest, blocks).without_deleted(&manifest).await
     }
 }
 

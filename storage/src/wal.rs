@@ -59,11 +59,18 @@ pub use survey::{LogDamage, Requests, SegmentSurvey, Survey};
 /// Longest payload of an entry.
 pub const MAX_PAYLOAD_BYTES: usize = 64 << 20;
 
-/// Up to where the log is durable.
+/// A place between two entries of the log, or before or behind all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
     pub segment: SegmentSequence,
     pub offset: u64,
+}
+
+impl Position {
+    /// The newest segment of which nothing lies behind this.
+    pub fn whole_segments(self) -> SegmentSequence {
+        self.segment.previous()
+    }
 }
 
 /// The open log.
@@ -131,7 +138,7 @@ impl Log {
             _ => self.start_segment()?,
         };
         current.append(entries).map_err(Error::io("append to log segment", current.path()))?;
-        Ok(Position { segment: current.sequence(), offset: current.end() })
+        Ok(self.position())
     }
 
     /// Closes the current segment: all entries so far lie in segments up to the one that is returned, later ones after it.
@@ -175,6 +182,14 @@ impl Log {
             };
         }
         Ok(())
+    }
+
+    /// Behind everything that was appended.
+    pub fn position(&self) -> Position {
+        match &self.current {
+            Some(current) => Position { segment: current.sequence(), offset: current.end() },
+            None => Position { segment: self.newest.next(), offset: 0 },
+        }
     }
 
     /// Size of all segments.

@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::server::{Server, metric};
 use crate::traffic::post_request;
 
-const ON: &str = "
+pub(crate) const ON: &str = "
 metrics_generator: {registry: {collection_interval: 200ms}}
 overrides: {defaults: {metrics_generator: {processors: [span-metrics, service-graphs]}}}
 ";
@@ -25,7 +25,7 @@ const SERVER: i32 = 2;
 const CLIENT: i32 = 3;
 
 /// One call of `shop` to `stock` in a trace of its own: two requests, each as another service sends it.
-fn halves(trace: u128) -> [Vec<u8>; 2] {
+pub(crate) fn halves(trace: u128) -> [Vec<u8>; 2] {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |now| now.as_nanos() as u64);
     let span = |id: u64, parent: u64, kind, millis: u64| Span {
         trace_id: trace.to_be_bytes().to_vec(),
@@ -48,14 +48,14 @@ fn halves(trace: u128) -> [Vec<u8>; 2] {
     [request("shop", span(2, 1, CLIENT, 30)), request("stock", span(3, 2, SERVER, 20))]
 }
 
-async fn post(target: &Target, request: &[u8]) -> Result<()> {
+pub(crate) async fn post(target: &Target, request: &[u8]) -> Result<()> {
     let answer = post_request(target, request).await?;
     ensure!(answer.status == 200, "{}", answer.status);
     Ok(())
 }
 
 /// Sends calls in two streams at a time, the halves of one in any order, every fifth half twice.
-async fn send_calls(target: &Target, traces: std::ops::Range<u128>) -> Result<()> {
+pub(crate) async fn send_calls(target: &Target, traces: std::ops::Range<u128>) -> Result<()> {
     let stream = |first_half: usize| {
         let traces = traces.clone();
         async move {
@@ -74,7 +74,7 @@ async fn send_calls(target: &Target, traces: std::ops::Range<u128>) -> Result<()
 }
 
 /// The samples of a text that a scraper reads, by name and labels.
-async fn scraped(server: &Server) -> Result<BTreeMap<String, f64>> {
+pub(crate) async fn scraped(server: &Server) -> Result<BTreeMap<String, f64>> {
     let answer = server.target().get("/metrics/generated").await?;
     let text = String::from_utf8(answer.body)?;
     let samples = text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.rsplit_once(' '));
@@ -85,7 +85,7 @@ const CALLS: [&str; 2] = [
     r#"traces_spanmetrics_calls_total{service="shop",span_kind="SPAN_KIND_CLIENT",span_name="take",status_code="STATUS_CODE_UNSET"}"#,
     r#"traces_spanmetrics_calls_total{service="stock",span_kind="SPAN_KIND_SERVER",span_name="take",status_code="STATUS_CODE_UNSET"}"#,
 ];
-const REQUESTS: &str = r#"traces_service_graph_request_total{client="shop",server="stock"}"#;
+pub(crate) const REQUESTS: &str = r#"traces_service_graph_request_total{client="shop",server="stock"}"#;
 const CLIENT_SECONDS: &str = r#"traces_service_graph_request_client_seconds_sum{client="shop",server="stock"}"#;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -102,7 +102,7 @@ async fn a_scraper_reads_every_call_once_whatever_way_its_halves_came() -> Resul
     Ok(())
 }
 
-const EDGES: &str = "tempo_metrics_generator_processor_service_graphs_edges_total";
+pub(crate) const EDGES: &str = "tempo_metrics_generator_processor_service_graphs_edges_total";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_generated_by_default() -> Result<()> {
@@ -168,6 +168,13 @@ impl Store {
             value
         });
         total
+    }
+
+    /// How often a counter fell, over all series of names that start so.
+    fn resets(&self, prefix: &str) -> usize {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let counters = kept.samples.iter().filter(|(series, _)| series.starts_with(prefix));
+        counters.map(|(_, samples)| samples.windows(2).filter(|pair| pair[1].1 < pair[0].1).count()).sum()
     }
 
     fn is_in_order(&self) -> bool {
@@ -260,6 +267,7 @@ overrides: {{defaults: {{metrics_generator: {{processors: [span-metrics, service
     assert_eq!(CALLS.map(|series| store.total(series)), [30.0; 2]);
     assert_eq!(store.total(REQUESTS), 30.0);
     assert!(store.is_in_order());
+    assert_eq!(store.resets("traces_"), 0, "counters go on where they were");
     let kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
     for header in [
         "post /api/v1/write http/1.1",
@@ -271,5 +279,73 @@ overrides: {{defaults: {{metrics_generator: {{processors: [span-metrics, service
     ] {
         assert!(kept.heads.iter().all(|head| head.contains(header)), "{header}: {:?}", kept.heads.first());
     }
+    Ok(())
+}
+
+const SECONDS_COUNTS: [&str; 2] = [
+    r#"traces_spanmetrics_latency_count{service="shop",span_kind="SPAN_KIND_CLIENT",span_name="take",status_code="STATUS_CODE_UNSET"}"#,
+    r#"traces_service_graph_request_server_seconds_count{client="shop",server="stock"}"#,
+];
+
+/// Sends requests two at a time, and kills the process while the middle ones are under way. Returns those that were not
+/// acknowledged.
+async fn send_and_kill(server: Server, requests: &[Vec<u8>]) -> Result<Vec<Vec<u8>>> {
+    let target = server.target();
+    let (mut server, mut unacknowledged) = (Some(server), Vec::new());
+    let middle = requests.len() / 4;
+    for (number, pair) in requests.chunks(2).enumerate() {
+        let sent = futures::future::join_all(pair.iter().map(|request| post(&target, request)));
+        let kill = async { server.take_if(|_| number == middle).map_or(Ok(()), Server::kill) };
+        let (sent, killed) = tokio::join!(sent, kill);
+        killed?;
+        let failed = pair.iter().zip(sent).filter(|(_, sent)| sent.is_err());
+        unacknowledged.extend(failed.map(|(request, _)| request.clone()));
+    }
+    Ok(unacknowledged)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn totals_are_those_of_all_calls_though_the_process_was_killed_and_the_target_was_down() -> Result<()> {
+    const CALLS_SENT: usize = 90;
+    let (dir, store) = (tempfile::tempdir()?, Store::default());
+    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
+    drop(listener);
+    let settings = format!(
+        "
+metrics_generator:
+  registry: {{collection_interval: 300ms}}
+  storage: {{remote_write: [{{url: 'http://{address}/api/v1/write', name: one}}]}}
+overrides: {{defaults: {{metrics_generator: {{processors: [span-metrics, service-graphs]}}}}}}
+"
+    );
+    let halves: Vec<Vec<u8>> = (1..=CALLS_SENT as u128).flat_map(halves).collect();
+    // halves of most calls lie in different lives of the process
+    let requests: Vec<Vec<u8>> = (0..halves.len()).map(|at| halves[at * 77 % halves.len()].clone()).collect();
+    let mut again: Vec<Vec<u8>> = Vec::new();
+    for (life, part) in requests.chunks(halves.len() / 3).enumerate() {
+        let server = Server::start(dir.path(), &settings).await?;
+        if life == 1 {
+            tokio::spawn(store.clone().serve(TcpListener::bind(address).await?));
+        }
+        // what was not acknowledged, and copies of what was
+        let sent: Vec<Vec<u8>> = again.into_iter().chain(part.iter().cloned()).collect();
+        again = send_and_kill(server, &sent).await?;
+        ensure!(again.len() > part.len() / 4, "the process was killed too late");
+        again.extend(sent.into_iter().take(3));
+    }
+    let server = Server::start(dir.path(), &settings).await?;
+    for request in &again {
+        post(&server.target(), request).await?;
+    }
+    let wanted: Vec<&str> = [REQUESTS].into_iter().chain(CALLS).chain(SECONDS_COUNTS).collect();
+    let total = CALLS_SENT as f64;
+    server.wait_for_metrics(|_| wanted.iter().all(|series| store.total(series) >= total)).await?;
+    let totals = wanted.iter().map(|series| (*series, store.total(series)));
+    assert_eq!(totals.collect::<Vec<_>>(), wanted.iter().map(|series| (*series, total)).collect::<Vec<_>>());
+    assert!(store.is_in_order());
+    assert_eq!(store.resets("traces_"), 0, "no counter began anew");
+    let samples = scraped(&server).await?;
+    assert!(wanted.iter().all(|series| samples.get(*series) == Some(&total)), "{samples:?}");
     Ok(())
 }

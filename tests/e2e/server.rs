@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use conformance::Target;
 
 /// How long a test waits for something that should take a moment.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 const MOSSO: &str = env!("CARGO_BIN_EXE_mosso");
 
@@ -74,8 +74,20 @@ impl Server {
         if status.success() { Ok(()) } else { bail!("prlimit ended with {status}") }
     }
 
-    async fn run(mut program: Command, dir: &Path, more: &str) -> Result<Self> {
-        let config = config_in(dir, more)?;
+    async fn run(program: Command, dir: &Path, more: &str) -> Result<Self> {
+        let server = Self::listening(program, &config_in(dir, more)?)?;
+        server.wait_ready().await?;
+        Ok(server)
+    }
+
+    /// Starts with this configuration and waits until it listens; whether it is ready is for the test to ask.
+    pub fn start_listening(dir: &Path, yaml: &str) -> Result<Self> {
+        let config = dir.join("mosso.yaml");
+        std::fs::write(&config, format!("data_dir: {}\n{yaml}\n", dir.join("data").display()))?;
+        Self::listening(Command::new(MOSSO), &config)
+    }
+
+    fn listening(mut program: Command, config: &Path) -> Result<Self> {
         let mut process = program.arg("-config.file").arg(config).stderr(Stdio::piped()).spawn()?;
         let stderr = process.stderr.take().context("stderr is piped")?;
         let (lines, log) = std::sync::mpsc::channel();
@@ -100,13 +112,29 @@ impl Server {
             let (_, rest) = line.split_once("address=").context("the line has an address")?;
             Ok(rest.split_whitespace().next().unwrap_or_default().to_owned())
         };
-        let takes_spans = !["target: querier", "target: compactor"].iter().any(|target| more.contains(target));
+        let text = std::fs::read_to_string(config)?;
+        let takes_spans = !["target: querier", "target: compactor"].iter().any(|target| text.contains(target));
         let of_spans = |listener: &str| if takes_spans { address(listener) } else { Ok(String::new()) };
         let (api, grpc, otlp) = (address("http")?, of_spans("otlp_grpc")?, of_spans("otlp_http")?);
-        let server =
-            Self { process, log: all_lines, api: format!("http://{api}"), otlp: format!("http://{otlp}"), grpc };
-        server.wait_ready().await?;
-        Ok(server)
+        Ok(Self { process, log: all_lines, api: format!("http://{api}"), otlp: format!("http://{otlp}"), grpc })
+    }
+
+    /// SIGHUP.
+    pub fn hang_up(&self) -> Result<()> {
+        let status = Command::new("kill").args(["-HUP", &self.process.id().to_string()]).status()?;
+        if status.success() { Ok(()) } else { bail!("kill ended with {status}") }
+    }
+
+    /// Waits until the log has a line with all of these words.
+    pub async fn wait_for_log(&self, words: &[&str]) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        while self.log_lines(words).is_empty() {
+            if Instant::now() > deadline {
+                bail!("no line of the log has all of {words:?}");
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
     }
 
     /// Lines of the log so far that hold all of these words.

@@ -7,6 +7,9 @@
 //!         machine   ingester, storage and querier in this process   check    asks by id, search and metrics
 //! ```
 //!
+//! The same spans are counted by the metrics generator (`counted`): at every ordered end of a process each acknowledged span,
+//! and each call of which both spans were acknowledged, has been counted once by all processes so far.
+//!
 //! After each step everything is asked. A span that was acknowledged, or was found once, must be found from then on, until
 //! retention may have taken it; a span is found at most as often as it was sent. At the end the store has the files of the
 //! blocks that manifests name, and no others.
@@ -22,6 +25,7 @@
 //! ```
 
 mod check;
+mod counted;
 mod machine;
 mod model;
 mod plan;

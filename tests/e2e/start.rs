@@ -88,6 +88,23 @@ usage_report: {reporting_enabled: false}
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_health_check_asks_a_running_process_as_tempo_s_does() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let server = Server::start(dir.path(), "").await?;
+    let check = |path: &str| mosso(dir.path(), &["-health", "-health.url", &format!("{}{path}", server.api)]);
+    let healthy = check("/ready")?;
+    assert_eq!((healthy.status.code(), &*healthy.stdout), (Some(0), &b"mosso is healthy\n"[..]));
+    let unhealthy = check("/nothing")?;
+    assert_eq!(unhealthy.status.code(), Some(1));
+    assert_refused(&unhealthy, "mosso is unhealthy: status 404: 404 page not found");
+    assert_refused(
+        &mosso(dir.path(), &["-health=true", "-health.url=http://127.0.0.1:1/ready"])?,
+        "127.0.0.1:1/ready failed",
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_taken_is_named() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let server = Server::start(dir.path(), "").await?;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use model::ErrorKind;
 
-use crate::limits::{MAX_COMPILED_BYTES, MAX_GROUPS, MAX_QUERY_BYTES};
+use crate::limits::{MAX_COMPILED_BYTES, MAX_QUERY_BYTES};
 use crate::position::Position;
 
 /// Why a query is refused, or why a value cannot be computed.
@@ -78,8 +78,8 @@ pub enum Error {
     NotMetrics,
     #[error("failed to parse identifier {name}: {reason}")]
     FieldName { name: String, reason: String },
-    #[error("maximum condition groups reached (limit: {MAX_GROUPS}). Reduce the number of OR conditions in the query")]
-    TooManyGroups,
+    #[error("maximum condition groups reached (limit: {max}). Reduce the number of OR conditions in the query")]
+    TooManyGroups { max: usize },
 
     // Values that cannot be computed.
     #[error("division by zero")]

@@ -59,7 +59,7 @@ pub use duration::{ParseDurationError, format_go_duration, parse_go_duration};
 pub use error::Error;
 pub use field::parse_field;
 pub use limits::MAX_QUERY_BYTES;
-pub use parts::{Part, SpanFilter};
+pub use parts::{QueryPart, SpanFilter};
 pub use pattern::{Pattern, anchored_regex};
 pub use position::Position;
 pub use prune::{Condition, Conditions};

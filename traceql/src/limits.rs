@@ -5,6 +5,3 @@ pub const MAX_QUERY_BYTES: usize = 131_072;
 
 /// How large a compiled pattern may be, in bytes. A set of literal texts has no limit but that of the query.
 pub(crate) const MAX_COMPILED_BYTES: usize = 1 << 20;
-
-/// The most alternative groups of conditions that a tag filter may come to when it is multiplied out.
-pub(crate) const MAX_GROUPS: usize = 100;

@@ -26,7 +26,7 @@ mod scalar;
 
 use self::arithmetic::is_arithmetic;
 pub use self::limits::MAX_FIELDS;
-use self::limits::{Limits, MAX_NESTING, Part};
+use self::limits::{Counted, Limits, MAX_NESTING};
 use crate::ast;
 use crate::ast::{ArithmeticOp, CompareOp, Field, FieldExpr, MetricsExpr, Pipeline, Query};
 use crate::error::Error;
@@ -236,7 +236,7 @@ impl Parser {
     }
 
     /// Counts a part of the query that was read.
-    fn count(&mut self, part: Part) -> Result<(), Error> {
+    fn count(&mut self, part: Counted) -> Result<(), Error> {
         self.limits.count(part).map_err(|message| self.error(message))
     }
 

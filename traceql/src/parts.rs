@@ -9,7 +9,7 @@ use crate::value::Static;
 
 /// A part of the language beyond a single span filter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Part {
+pub enum QueryPart {
     /// `{ } && { }`, `{ } || { }`
     SpansetLogic,
     /// `{ } > { }` and its kin.
@@ -32,7 +32,7 @@ pub enum Part {
     SecondStage,
 }
 
-impl fmt::Display for Part {
+impl fmt::Display for QueryPart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::SpansetLogic => "logical operators between span sets",
@@ -71,16 +71,16 @@ impl Query {
     }
 
     /// The parts of the language that the query uses beyond a single span filter.
-    pub fn parts(&self) -> BTreeSet<Part> {
+    pub fn parts(&self) -> BTreeSet<QueryPart> {
         let mut parts = BTreeSet::new();
         pipeline_parts(&self.pipeline, &mut parts);
         if let Some(metrics) = &self.metrics {
             parts.insert(match metrics.function {
-                MetricsFunction::Compare { .. } => Part::Compare,
-                _ => Part::Metrics,
+                MetricsFunction::Compare { .. } => QueryPart::Compare,
+                _ => QueryPart::Metrics,
             });
             if !metrics.second_stages.is_empty() {
-                parts.insert(Part::SecondStage);
+                parts.insert(QueryPart::SecondStage);
             }
         }
         parts
@@ -92,44 +92,44 @@ impl Query {
     }
 }
 
-fn pipeline_parts(pipeline: &Pipeline, parts: &mut BTreeSet<Part>) {
+fn pipeline_parts(pipeline: &Pipeline, parts: &mut BTreeSet<QueryPart>) {
     for (index, stage) in pipeline.stages.iter().enumerate() {
         match stage {
             Stage::Spans(expr) => {
                 if index > 0 {
-                    parts.insert(Part::LaterFilter);
+                    parts.insert(QueryPart::LaterFilter);
                 }
                 spanset_parts(expr, parts);
             }
             Stage::Scalar(_) => {
-                parts.insert(Part::ScalarFilter);
+                parts.insert(QueryPart::ScalarFilter);
             }
             Stage::By(_) => {
-                parts.insert(Part::GroupBy);
+                parts.insert(QueryPart::GroupBy);
             }
             Stage::Coalesce => {
-                parts.insert(Part::Coalesce);
+                parts.insert(QueryPart::Coalesce);
             }
             Stage::Select(_) => {
-                parts.insert(Part::Select);
+                parts.insert(QueryPart::Select);
             }
         }
     }
 }
 
-fn spanset_parts(expr: &SpansetExpr, parts: &mut BTreeSet<Part>) {
+fn spanset_parts(expr: &SpansetExpr, parts: &mut BTreeSet<QueryPart>) {
     match expr {
         SpansetExpr::Filter(_) => {}
         SpansetExpr::Op { op, left, right } => {
             parts.insert(match op {
-                SpansetOp::And | SpansetOp::Or => Part::SpansetLogic,
-                SpansetOp::Structural(..) => Part::Structure,
+                SpansetOp::And | SpansetOp::Or => QueryPart::SpansetLogic,
+                SpansetOp::Structural(..) => QueryPart::Structure,
             });
             spanset_parts(left, parts);
             spanset_parts(right, parts);
         }
         SpansetExpr::Pipeline(pipeline) => {
-            parts.insert(Part::PipelineOperand);
+            parts.insert(QueryPart::PipelineOperand);
             pipeline_parts(pipeline, parts);
         }
     }
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn parts_are_those_used() {
-        use Part::*;
+        use QueryPart::*;
         for (text, expected) in [
             ("{ .a = 1 }", vec![]),
             ("{ } > { } && { }", vec![SpansetLogic, Structure]),

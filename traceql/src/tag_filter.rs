@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use crate::ast::{BinaryOp, CompareOp, Field, FieldExpr, LogicOp, UnaryOp};
 use crate::error::Error;
 use crate::lexer::{Token, tokens};
-use crate::limits::{MAX_GROUPS, MAX_QUERY_BYTES};
+use crate::limits::MAX_QUERY_BYTES;
 use crate::position::Position;
 use crate::value::Static;
 use crate::{check, fold, parser};
@@ -51,8 +51,9 @@ fn literal_of<'e>(expr: &'e FieldExpr, field: &Field) -> Option<&'e Static> {
     }
 }
 
-/// Reads the `q` of a tag request. The only error is a filter with too many alternatives.
-pub fn parse_tag_filter(text: &str) -> Result<TagFilter, Error> {
+/// Reads the `q` of a tag request. The only error is a filter that comes to more than `max_groups` alternative groups of
+/// conditions when it is multiplied out.
+pub fn parse_tag_filter(text: &str, max_groups: usize) -> Result<TagFilter, Error> {
     let Some(mut expr) = first_filter(text) else { return Ok(TagFilter::All) };
     fold::expression(&mut expr);
     if check::filter(&expr).is_err() {
@@ -62,8 +63,8 @@ pub fn parse_tag_filter(text: &str) -> Result<TagFilter, Error> {
     if expr.fields().any(|field| matches!(field, Field::Attribute { scope: None, .. })) {
         return Ok(TagFilter::All);
     }
-    if groups(&expr) > MAX_GROUPS {
-        return Err(Error::TooManyGroups);
+    if groups(&expr) > max_groups {
+        return Err(Error::TooManyGroups { max: max_groups });
     }
     if expr.fields().collect::<HashSet<_>>().len() > parser::MAX_FIELDS {
         return Ok(TagFilter::All);
@@ -192,7 +193,7 @@ mod tests {
     use super::*;
 
     fn reading(text: &str) -> String {
-        match parse_tag_filter(text) {
+        match parse_tag_filter(text, 100) {
             Ok(TagFilter::All) => "all".to_owned(),
             Ok(TagFilter::Spans(expr)) => expr.to_string(),
             Err(error) => error.to_string(),
@@ -268,7 +269,7 @@ mod tests {
 
     #[test]
     fn a_demanded_literal_is_found() {
-        let filter = parse_tag_filter(r#"{ kind = server && span.a = "x" && span.b != 1 }"#).unwrap();
+        let filter = parse_tag_filter(r#"{ kind = server && span.a = "x" && span.b != 1 }"#, 100).unwrap();
         let literal = |name: &str| filter.literal_of(&crate::parse_field(name).unwrap()).map(ToString::to_string);
         assert_eq!(literal("span.a").as_deref(), Some("`x`"));
         assert_eq!(literal("span.b"), None);
@@ -278,7 +279,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_text_panics(text in "\\PC*|[{}()&|=!a-z.\" 0-9]{0,40}") {
-            let _ = parse_tag_filter(&text);
+            let _ = parse_tag_filter(&text, 100);
         }
     }
 }

@@ -43,7 +43,7 @@ fn fuzz_parse_print_parse() {
             if let Ok(field) = traceql::parse_field(text) {
                 assert_eq!(traceql::parse_field(&field.to_string()), Ok(field));
             }
-            drop(traceql::parse_tag_filter(text));
+            drop(traceql::parse_tag_filter(text, 100));
         },
     );
 }

@@ -7,6 +7,7 @@ import "./style/query.css";
 import "./style/search.css";
 import "./style/trace.css";
 import "./style/explore.css";
+import "./style/services.css";
 import "./style/store.css";
 import { render } from "preact";
 import { Frame } from "./frame/frame.tsx";

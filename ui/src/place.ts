@@ -5,7 +5,7 @@
 
 import { useEffect, useState } from "preact/hooks";
 
-export const PAGES = ["search", "trace", "explore", "store"] as const;
+export const PAGES = ["search", "trace", "explore", "services", "store"] as const;
 export type Page = (typeof PAGES)[number];
 
 export interface Place {

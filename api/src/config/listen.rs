@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UdpSocket};
 
 /// An address or a name of this host; empty for all interfaces.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -103,11 +103,23 @@ impl ListenAddress {
     pub async fn bind(&self) -> io::Result<TcpListener> {
         let Self { host: ListenHost(host), port } = self;
         if host.is_empty() {
-            let all: [SocketAddr; 2] = [(Ipv6Addr::UNSPECIFIED, *port).into(), (Ipv4Addr::UNSPECIFIED, *port).into()];
-            return TcpListener::bind(&all[..]).await;
+            return TcpListener::bind(&all_addresses(*port)[..]).await;
         }
         TcpListener::bind((host.as_str(), *port)).await
     }
+
+    /// As [`bind`](Self::bind), for packets.
+    pub(crate) async fn bind_udp(&self) -> io::Result<UdpSocket> {
+        let Self { host: ListenHost(host), port } = self;
+        if host.is_empty() {
+            return UdpSocket::bind(&all_addresses(*port)[..]).await;
+        }
+        UdpSocket::bind((host.as_str(), *port)).await
+    }
+}
+
+fn all_addresses(port: u16) -> [SocketAddr; 2] {
+    [(Ipv6Addr::UNSPECIFIED, port).into(), (Ipv4Addr::UNSPECIFIED, port).into()]
 }
 
 impl fmt::Display for ListenHost {

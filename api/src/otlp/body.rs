@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::body::{Body, HttpBody};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout_at};
 use tonic::Code;
 
@@ -30,6 +30,12 @@ const PIECE_BYTES: usize = 4096;
 /// The permits of so much memory.
 pub(crate) fn room(bytes: usize) -> Semaphore {
     Semaphore::new(bytes.div_ceil(PIECE_BYTES).min(Semaphore::MAX_PERMITS))
+}
+
+/// Room for so many bytes that are here already; `None` if there is none.
+pub(crate) fn try_take_room(edge: &Edge, bytes: usize) -> Option<OwnedSemaphorePermit> {
+    let pieces = u32::try_from(bytes.div_ceil(PIECE_BYTES)).ok()?;
+    edge.bodies.clone().try_acquire_many_owned(pieces).ok()
 }
 
 /// A whole body, and the memory that it takes until it is dropped.

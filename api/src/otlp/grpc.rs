@@ -1,4 +1,5 @@
-//! gRPC: `TraceService/Export`. Messages stay bytes; the ingester's decoder sees the whole request.
+//! gRPC: `TraceService/Export`. Messages stay bytes; the ingester's decoder sees the whole request. Other calls that bring
+//! spans are taken here, too.
 
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use bytes::Bytes;
+use ingester::Accepted;
 use model::TenantId;
 use tokio::sync::SemaphorePermit;
 use tonic::Code;
@@ -16,8 +18,9 @@ use crate::Edge;
 use crate::grpc::{FRAME_HEAD_BYTES, Limits, is_grpc, observed, serve_common, too_large, unary};
 use crate::otlp::body::{self, ReadError, Received};
 use crate::otlp::refusal::Refusal;
-use crate::otlp::{ACCEPTED, admit, push, turn};
+use crate::otlp::{admit, off_thread, push, response, turn};
 use crate::status::plain_error;
+use crate::telemetry::Receiver;
 
 pub(super) const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 
@@ -39,9 +42,24 @@ async fn serve(State(edge): State<Arc<Edge>>, request: Request) -> Response {
 
 async fn export(edge: Arc<Edge>, request: Request) -> Response {
     let bytes = edge.config.otlp_grpc.as_ref().map_or(0, |config| config.max_recv_msg_size_mib << 20);
-    let limits = Limits { bytes, time: edge.config.body_read_timeout() };
-    match receive(&edge, limits, request).await {
-        Ok(received) => store(&edge, limits, received).await,
+    let call = Call { receiver: Receiver::otlp("grpc"), max_bytes: bytes, to_otlp: None, accepted: response };
+    take(&edge, call, request).await
+}
+
+/// A call that brings spans.
+pub(crate) struct Call {
+    pub(crate) receiver: Receiver,
+    pub(crate) max_bytes: usize,
+    /// What the message becomes; `None` if it is OTLP.
+    pub(crate) to_otlp: Option<fn(Bytes) -> Result<Bytes, Refusal>>,
+    /// The answer when its spans are stored.
+    pub(crate) accepted: fn(&Accepted) -> Bytes,
+}
+
+pub(crate) async fn take(edge: &Edge, call: Call, request: Request) -> Response {
+    let limits = Limits { bytes: call.max_bytes, time: edge.config.body_read_timeout() };
+    match receive(edge, limits, request).await {
+        Ok(received) => store(edge, call, limits, received).await,
         Err(refusal) => refusal.or_retry_after(edge.config.retry_after()).to_grpc().into_http(),
     }
 }
@@ -60,17 +78,28 @@ async fn receive(edge: &Edge, limits: Limits, request: Request) -> Result<Export
     let max_bytes = limits.bytes.saturating_add(FRAME_HEAD_BYTES);
     let Received { bytes, room } = body::read(edge, body, max_bytes).await.map_err(|error| match error {
         // exporters drop it, because nothing says when to try again
-        ReadError::TooLarge => Refusal::for_good(Code::ResourceExhausted, too_large(limits.bytes)),
+        ReadError::TooLarge => Refusal::permanent(Code::ResourceExhausted, too_large(limits.bytes)),
         ReadError::Refused(refusal) => refusal,
     })?;
     let turn = turn(edge).await?;
     Ok(Export { tenant, request: Request::from_parts(head, Body::from(bytes)), _room: room, _turn: turn })
 }
 
-async fn store(edge: &Edge, limits: Limits, Export { tenant, request, _room, _turn }: Export<'_>) -> Response {
-    let store = |message| async {
-        let stored = push(edge, "grpc", &tenant, message).await;
-        stored.map(|()| Bytes::from_static(ACCEPTED)).map_err(|refusal| refusal.to_grpc())
+async fn store(
+    edge: &Edge,
+    call: Call,
+    limits: Limits,
+    Export { tenant, request, _room, _turn }: Export<'_>,
+) -> Response {
+    let Call { receiver, to_otlp, accepted, .. } = call;
+    let (tenant, to_otlp) = (&tenant, &to_otlp);
+    let store = |message: Bytes| async move {
+        let message = match *to_otlp {
+            Some(to_otlp) => off_thread(message.len(), move || to_otlp(message)).await,
+            None => Ok(message),
+        };
+        let stored = async { push(edge, receiver, tenant, message?).await }.await;
+        stored.map(|stored| accepted(&stored)).map_err(|refusal| refusal.to_grpc())
     };
     unary(request, limits, store).await
 }

@@ -9,21 +9,19 @@ use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use bytes::Bytes;
-use tonic::Code;
+use ingester::Accepted;
 
 use crate::otlp::body::{self, ReadError, Received};
 use crate::otlp::encoding::{self, Encoding};
 use crate::otlp::refusal::Refusal;
-use crate::otlp::{ACCEPTED, admit, json, push, turn};
+use crate::otlp::{admit, json, json_response, off_thread, push, response, turn};
 use crate::request_span::{self, traced};
 use crate::status::{TEXT, method_label, not_found};
+use crate::telemetry::Receiver;
 use crate::tempo::paths;
 use crate::{Edge, OtlpHttpConfig};
 
 const ROUTE: &str = "v1_traces";
-
-/// Bodies up to this size are unpacked where they arrive; larger ones would hold up other requests on the same thread.
-const INLINE_BYTES: usize = 64 << 10;
 
 /// The routes of the OTLP port.
 pub(crate) fn router(edge: Arc<Edge>) -> Router {
@@ -39,9 +37,8 @@ pub(crate) enum Form {
 }
 
 impl Form {
-    fn of(headers: &HeaderMap) -> Option<Self> {
-        let content_type = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
-        let media_type = content_type.split(';').next().unwrap_or_default().trim();
+    pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
+        let media_type = media_type(headers);
         [Self::Protobuf, Self::Json].into_iter().find(|form| media_type.eq_ignore_ascii_case(form.media_type()))
     }
 
@@ -52,10 +49,10 @@ impl Form {
         }
     }
 
-    fn accepted(self) -> Response {
+    fn accepted(self, accepted: &Accepted) -> Response {
         let body = match self {
-            Self::Protobuf => ACCEPTED,
-            Self::Json => br#"{"partialSuccess":{}}"#,
+            Self::Protobuf => response(accepted),
+            Self::Json => json_response(accepted).into(),
         };
         ([(header::CONTENT_TYPE, self.media_type())], body).into_response()
     }
@@ -75,13 +72,27 @@ async fn respond(edge: &Edge, request: Request) -> Response {
     let Some(form) = Form::of(request.headers()) else {
         return unsupported_media_type();
     };
-    match receive(edge, form, request).await {
-        Ok(()) => form.accepted(),
+    let max_bytes =
+        edge.config.otlp_http.as_ref().map_or(0, |OtlpHttpConfig { max_request_body_size, .. }| *max_request_body_size);
+    let to_otlp: Option<ToOtlp> = match form {
+        Form::Protobuf => None,
+        Form::Json => {
+            Some(Box::new(|plain| json::to_protobuf(&plain).map_err(|error| Refusal::invalid(error.to_string()))))
+        }
+    };
+    match take(edge, Receiver::otlp("http"), max_bytes, request, to_otlp).await {
+        Ok(accepted) => form.accepted(&accepted),
         Err(refusal) => refusal.or_retry_after(edge.config.retry_after()).to_http(form),
     }
 }
 
-fn method_not_allowed() -> Response {
+/// The content type without what follows it; empty without one.
+pub(crate) fn media_type(headers: &HeaderMap) -> &str {
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    content_type.split(';').next().unwrap_or_default().trim()
+}
+
+pub(crate) fn method_not_allowed() -> Response {
     let headers = [(header::CONTENT_TYPE, TEXT), (header::ALLOW, "POST")];
     (StatusCode::METHOD_NOT_ALLOWED, headers, "405 method not allowed, supported: [POST]").into_response()
 }
@@ -91,38 +102,43 @@ fn unsupported_media_type() -> Response {
     (StatusCode::UNSUPPORTED_MEDIA_TYPE, [(header::CONTENT_TYPE, TEXT)], text).into_response()
 }
 
-async fn receive(edge: &Edge, form: Form, request: Request) -> Result<(), Refusal> {
+/// What a plain body becomes.
+pub(crate) type ToOtlp = Box<dyn FnOnce(Bytes) -> Result<Bytes, Refusal> + Send>;
+
+/// Reads, unpacks, translates and stores the body of a request that brings spans; without `to_otlp` it is OTLP protobuf.
+pub(crate) async fn take(
+    edge: &Edge,
+    receiver: Receiver,
+    max_bytes: usize,
+    request: Request,
+    to_otlp: Option<ToOtlp>,
+) -> Result<Accepted, Refusal> {
     let tenant = admit(edge, request.headers())?;
     let encoding = Encoding::of(request.headers()).map_err(|error| Refusal::invalid(error.to_string()))?;
-    let max_bytes =
-        edge.config.otlp_http.as_ref().map_or(0, |OtlpHttpConfig { max_request_body_size, .. }| *max_request_body_size);
     let body = body::read(edge, request.into_body(), max_bytes).await.map_err(|error| match error {
         ReadError::TooLarge => Refusal::invalid(encoding::Error::TooLarge.to_string()),
         ReadError::Refused(refusal) => refusal,
     })?;
     let Received { bytes, room: _room } = body;
     let _turn = turn(edge).await?;
-    let message = unpack(form, encoding, bytes, max_bytes).await?;
-    push(edge, "http", &tenant, message).await
+    let message = unpack(to_otlp, encoding, bytes, max_bytes).await?;
+    push(edge, receiver, &tenant, message).await
 }
 
 /// Body bytes → OTLP protobuf.
-async fn unpack(form: Form, encoding: Encoding, body: Bytes, max_bytes: usize) -> Result<Bytes, Refusal> {
-    let is_plain = form == Form::Protobuf && encoding == Encoding::Identity;
-    if is_plain || body.len() <= INLINE_BYTES {
-        return unpack_here(form, encoding, body, max_bytes);
+async fn unpack(to_otlp: Option<ToOtlp>, encoding: Encoding, body: Bytes, max_bytes: usize) -> Result<Bytes, Refusal> {
+    if to_otlp.is_none() && encoding == Encoding::Identity {
+        return Ok(body);
     }
-    tokio::task::spawn_blocking(move || unpack_here(form, encoding, body, max_bytes))
-        .await
-        .unwrap_or_else(|_stopped| Err(Refusal::new(Code::Unavailable, "Application is stopping")))
-}
-
-fn unpack_here(form: Form, encoding: Encoding, body: Bytes, max_bytes: usize) -> Result<Bytes, Refusal> {
-    let plain = encoding.decode(body, max_bytes).map_err(|error| Refusal::invalid(error.to_string()))?;
-    match form {
-        Form::Protobuf => Ok(plain),
-        Form::Json => json::to_protobuf(&plain).map_err(|error| Refusal::invalid(error.to_string())),
-    }
+    let packed_bytes = body.len();
+    let unpack = move || {
+        let plain = encoding.decode(body, max_bytes).map_err(|error| Refusal::invalid(error.to_string()))?;
+        match to_otlp {
+            Some(to_otlp) => to_otlp(plain),
+            None => Ok(plain),
+        }
+    };
+    off_thread(packed_bytes, unpack).await
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! integers as text or number, unknown fields, `null`, snake_case names, damaged text. A wrong type is an error that names the field.
 
 mod fields;
-mod text;
+pub(crate) mod text;
 
 use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;

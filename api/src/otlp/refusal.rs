@@ -11,6 +11,7 @@ use tonic::Code;
 
 use crate::error::{grpc_code, otlp_http_status};
 use crate::otlp::http::Form;
+use crate::status::plain_error;
 use crate::tenant::{self, TenantError};
 
 pub(super) const RETRY_INFO: &str = "type.googleapis.com/google.rpc.RetryInfo";
@@ -20,15 +21,24 @@ pub(super) const RETRY_INFO: &str = "type.googleapis.com/google.rpc.RetryInfo";
 pub(crate) struct Refusal {
     code: Code,
     message: String,
-    /// When to try again.
-    retry_after: Option<Duration>,
-    /// Trying again changes nothing, whatever the code says.
-    is_for_good: bool,
+    retry: Retry,
+}
+
+/// What a client that was refused is told about trying again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Retry {
+    /// What is usual for the code.
+    Usual,
+    After(Duration),
+    /// It may, and is not told when.
+    Untold,
+    /// It should not: the request will be refused again.
+    Never,
 }
 
 impl Refusal {
     pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), retry_after: None, is_for_good: false }
+        Self { code, message: message.into(), retry: Retry::Usual }
     }
 
     /// The request is wrong and will be wrong again.
@@ -37,16 +47,23 @@ impl Refusal {
     }
 
     /// A limit that the request itself is over.
-    pub(crate) fn for_good(code: Code, message: impl Into<String>) -> Self {
-        Self { is_for_good: true, ..Self::new(code, message) }
+    pub(crate) fn permanent(code: Code, message: impl Into<String>) -> Self {
+        Self { retry: Retry::Never, ..Self::new(code, message) }
     }
 
     /// Says when to try again, where a limit was hit and nothing said so yet.
     pub(crate) fn or_retry_after(mut self, delay: Option<Duration>) -> Self {
-        if self.code == Code::ResourceExhausted && !self.is_for_good {
-            self.retry_after = self.retry_after.or(delay);
+        if self.code == Code::ResourceExhausted
+            && self.retry == Retry::Usual
+            && let Some(delay) = delay
+        {
+            self.retry = Retry::After(delay);
         }
         self
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        if let Retry::After(delay) = self.retry { Some(delay) } else { None }
     }
 
     pub(crate) fn to_grpc(&self) -> tonic::Status {
@@ -60,18 +77,41 @@ impl Refusal {
         };
         let headers = [(header::CONTENT_TYPE, form.media_type())];
         let mut response = (self.http_status(), headers, body).into_response();
-        if let Some(delay) = self.retry_after {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(delay)));
-        }
+        self.say_when(&mut response);
         response
     }
 
+    /// For clients that know no form of errors.
+    pub(crate) fn to_text(&self) -> Response {
+        let mut response = plain_error(self.http_status(), &self.message);
+        self.say_when(&mut response);
+        response
+    }
+
+    fn say_when(&self, response: &mut Response) {
+        if let Some(delay) = self.retry_after() {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(delay)));
+        }
+    }
+
+    pub(crate) fn code(&self) -> Code {
+        self.code
+    }
+
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// Exporters try again what is refused with 429, whatever else they are told.
     fn http_status(&self) -> StatusCode {
+        if self.code == Code::ResourceExhausted && self.retry == Retry::Never {
+            return StatusCode::PAYLOAD_TOO_LARGE;
+        }
         otlp_http_status(self.code)
     }
 
     fn to_protobuf(&self) -> Vec<u8> {
-        let retry_info = self.retry_after.map(|delay| Any {
+        let retry_info = self.retry_after().map(|delay| Any {
             type_url: RETRY_INFO.to_owned(),
             value: RetryInfo { retry_delay: Some(ProtoDuration::from(delay)) }.encode_to_vec(),
         });
@@ -85,7 +125,7 @@ impl Refusal {
 
     fn to_json(&self) -> String {
         let message = serde_json::Value::from(self.message.as_str());
-        let details = self.retry_after.map_or_else(String::new, |delay| {
+        let details = self.retry_after().map_or_else(String::new, |delay| {
             format!(r#","details":[{{"@type":"{RETRY_INFO}","retryDelay":"{}s"}}]"#, delay.as_secs_f64())
         });
         format!(r#"{{"code":{},"message":{message}{details}}}"#, self.code as i32)
@@ -99,10 +139,20 @@ fn whole_seconds(delay: Duration) -> u64 {
 
 impl From<ingester::Error> for Refusal {
     fn from(error: ingester::Error) -> Self {
-        let (code, retry_after) = (grpc_code(error.kind()), error.retry_after());
-        // a tenant that is not to know when to come back is not told the usual time either
-        let is_for_good = matches!(error, ingester::Error::RateLimited { retry_after: None, .. });
-        Self { retry_after, is_for_good, ..Self::new(code, error.to_string()) }
+        let retry = match (&error, error.retry_after()) {
+            (_, Some(delay)) => Retry::After(delay),
+            // a tenant that is not to know when to come back is not told the usual time either
+            (ingester::Error::RateLimited { .. }, None) => Retry::Untold,
+            (ingester::Error::LargerThanBurst { .. }, None) => Retry::Never,
+            (_, None) => Retry::Usual,
+        };
+        Self { retry, ..Self::new(grpc_code(error.kind()), error.to_string()) }
+    }
+}
+
+impl From<receivers::Error> for Refusal {
+    fn from(error: receivers::Error) -> Self {
+        Self::invalid(error.to_string())
     }
 }
 
@@ -111,7 +161,8 @@ impl From<TenantError> for Refusal {
     fn from(error: TenantError) -> Self {
         Self::invalid(match error {
             TenantError::Missing => format!("{error}: set the header {}", tenant::HEADER),
-            TenantError::Multiple | TenantError::Invalid(_) => error.to_string(),
+            TenantError::Multiple => format!("{error}: spans belong to one tenant, send them for each by itself"),
+            TenantError::Unsupported | TenantError::Invalid(_) => error.to_string(),
         })
     }
 }
@@ -180,6 +231,17 @@ mod tests {
         assert_eq!(status.details[0].type_url, RETRY_INFO);
         let retry_info = RetryInfo::decode(status.details[0].value.as_slice()).unwrap();
         assert_eq!(retry_info.retry_delay, Some(ProtoDuration { seconds: 5, nanos: 0 }));
+    }
+
+    #[test]
+    fn what_will_never_fit_is_refused_so_that_no_exporter_tries_again() {
+        let refusal = Refusal::from(ingester::Error::LargerThanBurst { message: "too large".to_owned() });
+        let refusal = refusal.or_retry_after(Some(Duration::from_secs(5)));
+        assert_eq!(refusal.http_status(), StatusCode::PAYLOAD_TOO_LARGE);
+        assert_eq!(refusal.to_json(), r#"{"code":8,"message":"too large"}"#);
+        let untold = ingester::Error::RateLimited { message: "too much".to_owned(), retry_after: None };
+        let untold = Refusal::from(untold).or_retry_after(Some(Duration::from_secs(5)));
+        assert_eq!((untold.http_status(), untold.retry_after()), (StatusCode::TOO_MANY_REQUESTS, None));
     }
 
     #[test]

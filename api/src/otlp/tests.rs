@@ -1,4 +1,5 @@
 mod disk_full;
+mod limits;
 
 use super::*;
 

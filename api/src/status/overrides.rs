@@ -1,5 +1,6 @@
 //! `/status/overrides` and `/status/runtime_config`: what the operator wrote of the limits of tenants, as it holds now.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -8,7 +9,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use model::TenantId;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::{plain_error, text_page};
 use crate::Edge;
@@ -30,11 +31,20 @@ pub(crate) async fn runtime_config(State(edge): State<Arc<Edge>>) -> Response {
 
 /// Which tenants have limits of their own.
 pub(crate) async fn list(State(edge): State<Arc<Edge>>, headers: HeaderMap) -> Response {
-    let table = edge.limits.table();
-    let names: Vec<&str> = table.written.keys().map(String::as_str).collect();
+    let by_operator = edge.limits.table();
+    let own = edge.user_overrides.iter().flat_map(|own| own.tenants()).map(|tenant| tenant.to_string());
+    let own: BTreeSet<String> = own.collect();
+    let names: BTreeSet<&String> = by_operator.written.keys().chain(&own).collect();
+    let tenant = |name: &String| {
+        json!({
+            "name": name,
+            "has_runtime_overrides": by_operator.written.contains_key(name),
+            "has_user_configurable_overrides": own.contains(name),
+        })
+    };
     let mut page = Map::from_iter([("now".to_owned(), now())]);
     if !names.is_empty() {
-        page.insert("tenants_with_runtime_overrides".to_owned(), names.into());
+        page.insert("tenants".to_owned(), names.into_iter().map(tenant).collect());
     }
     reply(&headers, page)
 }
@@ -49,7 +59,7 @@ pub(crate) async fn of_tenant(State(edge): State<Arc<Edge>>, Path(name): Path<St
     let mut page = Map::from_iter([
         ("now".to_owned(), now()),
         ("tenant".to_owned(), tenant.to_string().into()),
-        ("user_configurable_overrides".to_owned(), "".into()),
+        ("user_configurable_overrides".to_owned(), own_settings(&edge, &tenant).into()),
     ]);
     let (own, any) = (table.written.get(tenant.as_str()), table.written.get(ANY_TENANT));
     page.insert("runtime_overrides".to_owned(), own.or(any).cloned().unwrap_or_default().into());
@@ -58,6 +68,11 @@ pub(crate) async fn of_tenant(State(edge): State<Arc<Edge>>, Path(name): Path<St
         page.insert("using_default_or_wildcard_runtime_overrides".to_owned(), which.into());
     }
     reply(&headers, page)
+}
+
+/// What the tenant has set for itself.
+fn own_settings(edge: &Edge, tenant: &TenantId) -> String {
+    edge.user_overrides.as_ref().and_then(|own| own.shown(tenant)).unwrap_or_default()
 }
 
 fn now() -> Value {

@@ -25,7 +25,7 @@ use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use axum::routing::{MethodRouter, any};
-use model::TenantId;
+use model::Tenants;
 use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 use prost::Message;
 use serde::Serialize;
@@ -48,33 +48,33 @@ const MAX_COMPOSED_PATCH_BYTES: usize = 64 << 10;
 pub(super) fn route() -> MethodRouter<Arc<Edge>> {
     any(async |State(edge): State<Arc<Edge>>, request: Request| -> Response {
         let (head, body) = request.into_parts();
-        let work = async |tenant: TenantId| {
+        let work = async |tenants: Tenants| {
             if head.method != Method::POST {
                 return Err(QueryError::new(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed"));
             }
-            diff(&edge, &tenant, body).await
+            diff(&edge, &tenants, body).await
         };
         let reply = answer(&edge, &head.headers, work).await;
         reply.unwrap_or_else(QueryError::into_reply).into_response(&head.headers).await
     })
 }
 
-async fn diff(edge: &Edge, tenant: &TenantId, body: Body) -> Result<Reply, QueryError> {
+pub(super) async fn diff(edge: &Edge, tenants: &Tenants, body: Body) -> Result<Reply, QueryError> {
     let body = axum::body::to_bytes(body, MAX_BODY_BYTES).await.map_err(|error| {
         QueryError::bad_request(format!("invalid trace diff request body (at most {MAX_BODY_BYTES} bytes): {error}"))
     })?;
     let request = DiffRequest::parse(&body)?;
     let (base, compare) = futures::try_join!(
-        fetch(edge, tenant, "base", &request.base),
-        fetch(edge, tenant, "compare", &request.compare)
+        fetch(edge, tenants, "base", &request.base),
+        fetch(edge, tenants, "compare", &request.compare)
     )?;
     check_size(&base, &compare, edge.querier.max_bytes_per_trace())?;
     let document = move || document(&base, &compare, request.form);
     tokio::task::spawn_blocking(document).await.expect("comparing traces in memory does not panic").map(Reply::json)
 }
 
-async fn fetch(edge: &Edge, tenant: &TenantId, name: &str, side: &Side) -> Result<Vec<ResourceSpans>, QueryError> {
-    let answer = edge.querier.trace_by_id(tenant, side.trace_id, side.range).await?;
+async fn fetch(edge: &Edge, tenants: &Tenants, name: &str, side: &Side) -> Result<Vec<ResourceSpans>, QueryError> {
+    let answer = edge.querier.trace_by_id(tenants, side.trace_id, side.range).await?;
     if answer.resource_spans.is_empty() {
         return Err(QueryError::new(StatusCode::NOT_FOUND, "Not Found"));
     }

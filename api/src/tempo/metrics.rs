@@ -41,7 +41,7 @@ pub(super) async fn instant(call: Call) -> Result<Reply, QueryError> {
 
 /// What a range query is answered with.
 pub(super) async fn answer_range(asker: Asker<'_>, request: MetricsRequest) -> Result<QueryRangeResponse, QueryError> {
-    Ok(range_response(asker.edge.querier.metrics(asker.tenant, request).await?))
+    Ok(range_response(asker.edge.querier.metrics(asker.tenants, request).await?))
 }
 
 /// What an instant query is answered with.
@@ -49,7 +49,7 @@ pub(super) async fn answer_instant(
     asker: Asker<'_>,
     request: MetricsRequest,
 ) -> Result<QueryInstantResponse, QueryError> {
-    Ok(instant_response(asker.edge.querier.metrics(asker.tenant, request).await?))
+    Ok(instant_response(asker.edge.querier.metrics(asker.tenants, request).await?))
 }
 
 /// A metrics query as a client words it. Nothing is checked yet, but that it can be read.

@@ -5,6 +5,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use model::TenantId;
 
+use crate::Edge;
+
 /// Tenants that have queries in work, with how many.
 #[derive(Default)]
 pub(crate) struct Outstanding(Mutex<HashMap<TenantId, usize>>);
@@ -13,6 +15,15 @@ pub(crate) struct Outstanding(Mutex<HashMap<TenantId, usize>>);
 pub(super) struct Place<'o> {
     outstanding: &'o Outstanding,
     tenant: TenantId,
+}
+
+impl Edge {
+    /// A place for a query of the tenant, if it has one left.
+    pub(super) fn place(&self, tenant: &TenantId) -> Option<Place<'_>> {
+        let own = self.limits.of(tenant).max_outstanding_queries;
+        let own = usize::try_from(own).unwrap_or(usize::MAX);
+        self.outstanding.enter(tenant, if own > 0 { own } else { self.config.query.max_outstanding_per_tenant })
+    }
 }
 
 impl Outstanding {

@@ -102,6 +102,11 @@ impl Reply {
         Self { lack, ..self }
     }
 
+    /// Status and body, for who hands them on in another frame.
+    pub(super) fn into_parts(self) -> (StatusCode, Bytes) {
+        (self.status, self.body)
+    }
+
     /// Compresses if worth it and asked for.
     pub(super) async fn into_response(mut self, request_headers: &HeaderMap) -> Response {
         let compressed = self.body.len() >= MIN_GZIP_BYTES && accepts_gzip(request_headers);

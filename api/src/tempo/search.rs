@@ -73,7 +73,7 @@ async fn ask(
     request: SearchRequest,
     certain: Option<&watch::Sender<SearchAnswer>>,
 ) -> Result<SearchAnswer, QueryError> {
-    asker.edge.querier.search(asker.tenant, request, certain).await.map_err(refused)
+    asker.edge.querier.search(asker.tenants, request, certain).await.map_err(refused)
 }
 
 pub(super) fn is_traceql(request: &SearchRequest) -> bool {
@@ -141,7 +141,7 @@ impl Asked {
 }
 
 /// What the language refuses is worded in this endpoint's own way.
-fn refused(error: querier::Error) -> QueryError {
+pub(super) fn refused(error: querier::Error) -> QueryError {
     match error.as_query_error() {
         Some(query_error) => QueryError::bad_request(format!("invalid TraceQL query: {query_error}")),
         None => QueryError::from(error),

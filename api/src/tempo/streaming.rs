@@ -17,7 +17,7 @@ use axum::extract::Request;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use bytes::Bytes;
-use model::TenantId;
+use model::Tenants;
 use prost::Message;
 use querier::answer::SearchAnswer;
 use tokio::sync::{mpsc, watch};
@@ -64,7 +64,7 @@ pub(super) async fn serve(edge: Arc<Edge>, request: Request) -> Response {
 /// One call, ready to be answered.
 struct Call<M> {
     edge: Arc<Edge>,
-    tenant: TenantId,
+    tenants: Tenants,
     now_nanos: u64,
     message: M,
     /// Takes messages before the last.
@@ -73,11 +73,11 @@ struct Call<M> {
 
 impl<M> Call<M> {
     fn asker(&self) -> Asker<'_> {
-        Asker { edge: &self.edge, tenant: &self.tenant, now_nanos: self.now_nanos }
+        Asker { edge: &self.edge, tenants: &self.tenants, now_nanos: self.now_nanos }
     }
 
     fn config(&self) -> QueryConfig {
-        self.edge.query_config(&self.tenant)
+        self.edge.query_config(&self.tenants)
     }
 }
 
@@ -119,7 +119,7 @@ where
 {
     let inflight = edge.telemetry.begin("gRPC", route);
     let early = messages.clone();
-    let call = |tenant| handler(Call { edge: edge.clone(), tenant, now_nanos: now_nanos(), message, early });
+    let call = |tenants| handler(Call { edge: edge.clone(), tenants, now_nanos: now_nanos(), message, early });
     let answered = answer(&edge, &headers, call).instrument(request_span::of(route, &headers)).await;
     inflight.finish(outcome_label(answered.is_err()));
     for message in answered.map_err(QueryError::into_grpc)? {
@@ -195,5 +195,7 @@ async fn metrics_instant(call: Call<QueryInstantRequest>) -> Result<Vec<Bytes>, 
     Ok(packets(metrics::answer_instant(call.asker(), request).await?))
 }
 
+#[cfg(test)]
+pub(super) mod testing;
 #[cfg(test)]
 mod tests;

@@ -86,11 +86,11 @@ impl NamesAsked {
     }
 
     async fn find(self, scope: TagScope, asker: Asker<'_>) -> Result<TagNames, QueryError> {
-        let config = &asker.edge.query_config(asker.tenant);
+        let config = &asker.edge.query_config(asker.tenants);
         let query = checked_query(self.query, config)?;
         let range = range::of_tags(self.bounds, config, asker.now_nanos)?;
         let request = TagNamesRequest { scope, range, query, limit: limit(self.limit) };
-        Ok(asker.edge.querier.tag_names(asker.tenant, request).await?)
+        Ok(asker.edge.querier.tag_names(asker.tenants, request).await?)
     }
 }
 
@@ -165,12 +165,12 @@ impl ValuesAsked {
     }
 
     async fn find(self, tag: Tag, asker: Asker<'_>) -> Result<TagValues, QueryError> {
-        let config = &asker.edge.query_config(asker.tenant);
+        let config = &asker.edge.query_config(asker.tenants);
         let query = checked_query(self.query, config)?;
         let range = range::of_tags(self.bounds, config, asker.now_nanos)?;
         let max_stale_sources = limit(self.max_stale);
         let request = TagValuesRequest { tag, range, query, limit: limit(self.limit), max_stale_sources };
-        Ok(asker.edge.querier.tag_values(asker.tenant, request).await?)
+        Ok(asker.edge.querier.tag_values(asker.tenants, request).await?)
     }
 }
 

@@ -69,8 +69,8 @@ async fn find(call: &Call, subset: Option<SpanSubset>) -> Result<TraceAnswer, Qu
     }
     let querier = &call.edge.querier;
     Ok(match subset {
-        Some(subset) => querier.spans_of_trace(&call.tenant, trace_id, range, subset).await?,
-        None => querier.trace_by_id(&call.tenant, trace_id, range).await?,
+        Some(subset) => querier.spans_of_trace(&call.tenants, trace_id, range, subset).await?,
+        None => querier.trace_by_id(&call.tenants, trace_id, range).await?,
     })
 }
 

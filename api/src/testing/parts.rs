@@ -46,13 +46,15 @@ impl Parts {
             trace_reach: Duration::from_secs(3_600),
         };
         let log = Log::open_on(Arc::new(disk.clone()), Path::new("wal")).unwrap();
-        let ingester = Ingester::open(ingester::Config::default(), log, storage, limits, registry).await.unwrap();
+        let ingester =
+            Ingester::open(ingester::Config::default(), log, storage, limits.clone(), registry).await.unwrap();
         while ingester.readiness() != Readiness::Ready {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         let cache = BlockCache::new(0, telemetry.clone());
         let views = LocalViews { live: Arc::new(ingester.clone()), manifests, objects, cpu: cpu.clone(), cache };
-        let querier = Querier::new(querier::Config::default(), Arc::new(views), cpu, &telemetry, registry);
+        let config = querier::Config::default();
+        let querier = Querier::with_limits(config, limits, Arc::new(views), cpu, &telemetry, registry);
         Self { ingester, querier, disk }
     }
 }

@@ -4,7 +4,7 @@ use model::TenantId;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 
 use super::*;
-use crate::config::{DimensionMapping, Limits, Processor};
+use crate::config::{DimensionMapping, Limits, NameFolding, Processor};
 use crate::testing::{START_NANOS, Sent, client, consumer, producer, server, table};
 
 const NOW: u64 = START_NANOS + 1_000_000_000;
@@ -408,4 +408,52 @@ fn settings_that_cannot_be_used_are_named() {
         "filter_policies: \"duration\" is no key; write kind, name, status, span.<attribute> or resource.<attribute>"
     );
     assert!(Processor::parse("local-blocks").unwrap_err().contains("span-metrics, span-metrics-latency"));
+}
+
+#[test]
+fn names_with_ids_are_one_series_where_that_is_switched_on() {
+    let spans: Vec<Sent> =
+        (1..=5).map(|id| server("shop", id, 0, 5).named(&format!("GET /user/{}", 8000 + id))).collect();
+    let names = |shown: &Shown| shown.samples("traces_spanmetrics_calls_total").len();
+    let folding = |name_folding| TenantConfig { name_folding, ..config(&["span-metrics-count"]) };
+    let (on, dry, off) = (NameFolding::On, NameFolding::DryRun, NameFolding::Off);
+    let shown = [on, dry, off].map(|name_folding| Shown::new(folding(name_folding)));
+    shown.iter().for_each(|shown| _ = shown.take(&spans));
+    assert_eq!(shown.each_ref().map(names), [1, 5, 5]);
+    let calls = shown[0].samples("traces_spanmetrics_calls_total");
+    assert!(calls[0].contains(r#"span_name="GET /user/<_>""#) && calls[0].ends_with(" 5"), "{calls:?}");
+    let counted = shown.each_ref().map(|shown| {
+        ["tempo_metrics_generator_registry_spans_sanitized_total", "tempo_metrics_generator_registry_post_sanitization"]
+            .map(|name| shown.own(name).first().and_then(|line| line.rsplit(' ').next().map(str::to_owned)))
+    });
+    let some = |text: &str| Some(text.to_owned());
+    assert_eq!(counted, [[some("5"), some("1")], [some("5"), some("1")], [None, None]]);
+}
+
+#[test]
+fn what_has_no_room_in_memory_is_counted_by_what_it_was() {
+    let mut registry = Default::default();
+    let default = config(&["span-metrics-count", "service-graphs-request"]);
+    // 4 KiB for series, 2 KiB for halves and 2 KiB for remembered spans
+    let config = Config { default, memory_bytes: 8 << 10, ..Config::default() };
+    let generator = Generator::new(config, "here".to_owned(), START_NANOS, &mut registry).unwrap();
+    let shown = Shown { generator, registry };
+    let spans: Vec<Sent> = (1..=100).map(|id| client("shop", id, 1000, 5).named(&format!("GET {id}"))).collect();
+    shown.take(&spans).tick_at(NOW);
+    let calls = shown.samples("traces_spanmetrics_calls_total");
+    assert!((2..50).contains(&calls.len()), "{} series", calls.len());
+    let counts: f64 = calls.iter().filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum();
+    assert_eq!(counts, 100.0, "what has no series of its own is in the one of all others");
+    let value = |name: &str| -> f64 {
+        let line = shown.own(name).pop().unwrap_or_default();
+        line.rsplit(' ').next().and_then(|value| value.parse().ok()).unwrap_or_default()
+    };
+    let of = |what: &str| value(&format!(r#"mosso_metrics_generator_out_of_memory_total{{part="{what}"}}"#));
+    assert_eq!(of("series"), (100 - (calls.len() - 1)) as f64);
+    assert_eq!(of("halves"), 100.0 - value("mosso_metrics_generator_waiting_halves"));
+    assert!(of("copies") >= 28.0, "{}", of("copies"));
+    for (part, most) in [("series", 4096.0), ("halves", 2048.0)] {
+        let bytes = value(&format!(r#"mosso_metrics_generator_memory_bytes{{part="{part}"}}"#));
+        assert!(bytes > most / 2.0 && bytes <= most, "{part}: {bytes}");
+    }
 }

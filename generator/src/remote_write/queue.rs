@@ -1,7 +1,8 @@
 //! Requests that wait for a target, on disk: one file each, written whole and synced, sent in order, deleted when sent.
 //!
 //! `<number>-<samples>-<tenant>`, with the number in 20 digits. A file holds `MRW1`, the checksum of what follows as four
-//! bytes, and the compressed body.
+//! bytes, and the compressed body. `<number>.sent` stands for the newest request when that was sent: no number is used twice,
+//! so numbers tell which requests have been pushed.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -39,6 +40,8 @@ struct State {
     waiting: VecDeque<Queued>,
     bytes: u64,
     next_number: u64,
+    /// The number of the file that stands for a request that was sent.
+    last_sent: Option<u64>,
 }
 
 impl Queued {
@@ -57,18 +60,22 @@ impl Queue {
     /// Opens a queue with what waits in it.
     pub(super) fn open(folder: &Path, max_bytes: u64, telemetry: TargetTelemetry) -> Result<Self, Error> {
         durable::create_dir(folder).map_err(Error::io("create", folder))?;
-        let mut waiting = Vec::new();
+        let (mut waiting, mut sent) = (Vec::new(), Vec::new());
         for entry in std::fs::read_dir(folder).map_err(Error::io("read", folder))? {
             let entry = entry.map_err(Error::io("read", folder))?;
             let bytes = entry.metadata().map_err(Error::io("read", &entry.path()))?.len();
             // what was being written when the process died is left to be overwritten
-            waiting.extend(entry.file_name().to_str().and_then(|name| Queued::parse(name, bytes)));
+            let name = entry.file_name();
+            waiting.extend(name.to_str().and_then(|name| Queued::parse(name, bytes)));
+            sent.extend(name.to_str().and_then(parse_sent));
         }
         waiting.sort_by_key(|queued| queued.number);
+        let last_sent = sent.into_iter().max();
         let state = State {
             bytes: waiting.iter().map(|queued| queued.bytes).sum(),
-            next_number: waiting.last().map_or(0, |newest| newest.number + 1),
+            next_number: waiting.last().map(|newest| newest.number).max(last_sent).map_or(0, |newest| newest + 1),
             waiting: waiting.into(),
+            last_sent,
         };
         let queue =
             Self { folder: folder.to_owned(), max_bytes, telemetry, state: Mutex::new(state), arrived: Notify::new() };
@@ -87,6 +94,11 @@ impl Queue {
 
     fn path(&self, queued: &Queued) -> PathBuf {
         self.folder.join(queued.file_name())
+    }
+
+    /// The number of the next request.
+    pub(super) fn next_number(&self) -> u64 {
+        self.state().next_number
     }
 
     /// Stores requests; what has no room on the disk, or in the queue, is counted as lost.
@@ -158,9 +170,23 @@ impl Queue {
             state.waiting.pop_front();
             state.bytes -= queued.bytes;
         }
+        let is_newest = queued.number + 1 == state.next_number;
+        let sent_before = if is_newest { state.last_sent.replace(queued.number) } else { None };
         drop(state);
-        self.delete(queued);
+        if is_newest {
+            // without the file the number might be used again, and nothing else
+            _ = std::fs::rename(self.path(queued), self.sent_path(queued.number));
+        } else {
+            self.delete(queued);
+        }
+        if let Some(number) = sent_before {
+            _ = std::fs::remove_file(self.sent_path(number));
+        }
         self.show();
+    }
+
+    fn sent_path(&self, number: u64) -> PathBuf {
+        self.folder.join(format!("{number:020}.sent"))
     }
 
     fn delete(&self, queued: &Queued) {
@@ -170,6 +196,11 @@ impl Queue {
             tracing::warn!(%error, "a request that was sent could not be deleted, it is sent again after a restart");
         }
     }
+}
+
+/// The number of a request that was sent, by the name of the file that stands for it.
+fn parse_sent(name: &str) -> Option<u64> {
+    name.strip_suffix(".sent")?.parse().ok()
 }
 
 #[cfg(test)]
@@ -202,7 +233,8 @@ mod tests {
             assert_eq!((queue.read(&oldest).as_deref(), oldest.samples), (Some(body.as_bytes()), 3));
             queue.done(&oldest);
         }
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "the last number is remembered");
+        assert_eq!(open(folder.path(), 1000).0.next_number(), 3);
     }
 
     #[tokio::test]

@@ -14,6 +14,9 @@ use super::half::Half;
 /// Label sets whose series are remembered; with more, remembering starts anew.
 const MOST_REMEMBERED: usize = 10_000;
 
+/// Who calls a root server span.
+pub(super) const USER: &str = "user";
+
 /// Kinds of edges whose labels are made in the same way.
 const SHAPES: usize = 5;
 
@@ -25,23 +28,36 @@ pub(super) struct Ends<'h> {
 }
 
 impl<'h> Ends<'h> {
+    pub(super) fn halves(&self) -> impl Iterator<Item = &'h Half> + use<'h> {
+        self.client.into_iter().chain(self.server)
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        self.halves().any(|half| half.failed)
+    }
+
+    /// How many calls this one stands for.
+    pub(super) fn weight(&self) -> f64 {
+        self.server.or(self.client).map_or(1.0, |half| half.weight)
+    }
+
     fn database(&self) -> Option<&'h Arc<str>> {
         self.client.and_then(|client| client.database.as_ref())
     }
 
-    fn client_name(&self) -> Option<&'h Arc<str>> {
+    pub(super) fn client_name(&self) -> Option<&'h Arc<str>> {
         match (self.client, self.server) {
             (Some(client), _) => Some(&client.service),
             (None, server) => server.and_then(|server| server.peer.as_ref()),
         }
     }
 
-    fn server_name(&self) -> Option<&'h Arc<str>> {
+    pub(super) fn server_name(&self) -> Option<&'h Arc<str>> {
         let of_client = || self.database().or_else(|| self.client.and_then(|client| client.peer.as_ref()));
         self.server.map(|server| &server.service).or_else(of_client)
     }
 
-    fn connection_type(&self) -> &'static str {
+    pub(super) fn connection_type(&self) -> &'static str {
         let is_message = |half: Option<&Half>| half.is_some_and(|half| matches!(half.kind, PRODUCER | CONSUMER));
         match (self.client, self.server) {
             _ if self.database().is_some() => "database",
@@ -63,7 +79,7 @@ impl<'h> Ends<'h> {
     }
 
     /// Which end is not instrumented.
-    fn virtual_side(&self) -> &'static str {
+    pub(super) fn virtual_side(&self) -> &'static str {
         match (self.client, self.server) {
             _ if self.database().is_some() => "",
             (None, _) => "client",
@@ -73,15 +89,16 @@ impl<'h> Ends<'h> {
     }
 
     /// Between the end of the producer and the start of the consumer; `None` where clocks run apart.
-    fn messaging_seconds(&self) -> Option<f64> {
+    pub(super) fn messaging_seconds(&self) -> Option<f64> {
         let (client, server) = (self.client?, self.server?);
         let nanos = server.handover_nanos.checked_sub(client.handover_nanos).filter(|nanos| *nanos > 0)?;
         (self.connection_type() == "messaging_system").then_some(nanos as f64 / 1e9)
     }
 
-    fn seconds_of_server(&self) -> f64 {
+    /// As long as the server took, or the client waited for its database.
+    pub(super) fn seconds_of_server(&self) -> Option<f64> {
         let half = if self.database().is_some() { self.client } else { self.server };
-        half.map_or(0.0, |half| half.seconds)
+        half.map(|half| half.seconds)
     }
 }
 
@@ -113,7 +130,7 @@ impl Edges {
         }
         let ServiceGraphs { histogram_buckets, dimensions, .. } = &config.service_graphs;
         let mut family = |name, help, kind| registry.family(name, help, kind);
-        let histogram = || Kind::Histogram(histogram_buckets.clone());
+        let histogram = || config.histograms.kind(histogram_buckets);
         let has_messaging = latency && config.service_graphs.enable_messaging_system_latency_histogram;
         Some(Self {
             dimensions: dimensions.clone(),
@@ -146,14 +163,14 @@ impl Edges {
     /// Counts one edge.
     pub(super) fn count(&mut self, ends: Ends<'_>, trace_id: [u8; 16], registry: &mut Registry, now_millis: i64) {
         let labels = self.labels(ends, registry);
-        let weight = ends.server.or(ends.client).map_or(1.0, |half| half.weight);
+        let weight = ends.weight();
         let add = |family: FamilyId, registry: &mut Registry| {
             let series = registry.series(family, &labels, now_millis);
             registry.add(series, weight, now_millis);
         };
         if let Some((total, failed)) = self.request {
             add(total, registry);
-            if [ends.client, ends.server].into_iter().flatten().any(|half| half.failed) {
+            if ends.has_failed() {
                 add(failed, registry);
             }
         }
@@ -162,7 +179,8 @@ impl Edges {
             registry.observe(series, seconds, weight, trace_id, now_millis);
         };
         if let Some((server, client)) = self.latency {
-            observe(server, ends.seconds_of_server());
+            // a side that sends no spans took no time, as in Tempo
+            observe(server, ends.seconds_of_server().unwrap_or(0.0));
             observe(client, ends.client.map_or(0.0, |client| client.seconds));
         }
         if let (Some(family), Some(seconds)) = (self.messaging, ends.messaging_seconds()) {
@@ -178,7 +196,7 @@ impl Edges {
         let Self { known, key, .. } = self;
         key.clear();
         key.extend([ends.client_name().cloned(), ends.server_name().cloned()]);
-        for half in [ends.client, ends.server].into_iter().flatten() {
+        for half in ends.halves() {
             key.extend(half.dimensions.iter().cloned());
         }
         let known = &mut known[ends.shape()];
@@ -195,7 +213,7 @@ impl Edges {
 
     fn new_labels(&self, ends: Ends<'_>, registry: &Registry) -> LabelSet {
         let mut labels = LabelBuilder::new(registry.limits());
-        labels.add("client", ends.client_name().map_or("user", |name| name));
+        labels.add("client", ends.client_name().map_or(USER, |name| name));
         labels.add("server", ends.server_name().map_or("", |name| name));
         labels.add("connection_type", ends.connection_type());
         for (place, dimension) in self.dimensions.iter().enumerate() {

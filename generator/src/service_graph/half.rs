@@ -43,6 +43,15 @@ pub(crate) struct Half {
     pub database: Option<Arc<str>>,
     /// Values of the dimensions, by their place.
     pub dimensions: Box<[Option<Arc<str>>]>,
+    pub span: SpanAt,
+}
+
+/// The span of a half.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct SpanAt {
+    /// In the table that it was read from; says nothing once the half has waited for another table.
+    pub row: usize,
+    pub end_nanos: u64,
 }
 
 /// Name a database's host, in this order; the last goes with the one before.
@@ -58,6 +67,11 @@ pub(super) struct Keys {
 }
 
 impl Keys {
+    /// The attributes of spans that halves are made from.
+    pub(super) fn attributes(&self) -> &[String] {
+        &self.keys
+    }
+
     /// # Errors
     /// [`Error::Config`] when there are too many.
     pub(super) fn new(config: &ServiceGraphs) -> Result<Self, Error> {
@@ -143,6 +157,7 @@ impl<'a, 'k> HalfReader<'a, 'k> {
             peer: peers.iter().find_map(|&place| self.of_span(place, texts)).filter(|peer| !peer.is_empty()),
             database: database.filter(|name| !name.is_empty()),
             dimensions: dimensions.iter().map(|&place| self.of_both(place, resource, texts)).collect(),
+            span: SpanAt { row, end_nanos: spans.end_nanos(row, trace) },
         }
     }
 

@@ -1,10 +1,14 @@
 //! Halves of calls that wait for the other half, in the order in which they came.
 
+mod saved;
+
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use hashbrown::HashMap;
 
 use super::half::{Half, Side};
+use crate::memory::Account;
 use crate::names::PRODUCER;
 
 /// A call: the trace, and the id of its client span.
@@ -46,12 +50,30 @@ pub(super) struct Pending {
     len: usize,
     deadlines: VecDeque<Deadline>,
     next_number: u64,
+    memory: Account,
+    half_bytes: usize,
+}
+
+/// What a half takes beside the values of its dimensions, its deadline included.
+const HALF_BYTES: usize = 320;
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.gone(self.len);
+    }
 }
 
 impl Pending {
-    pub(super) fn new(wait_millis: i64, most: usize) -> Self {
+    pub(super) fn new(wait_millis: i64, most: usize, memory: Account, dimensions: usize) -> Self {
         let (clients, servers, deadlines) = Default::default();
-        Self { wait_millis, most, clients, servers, len: 0, deadlines, next_number: 0 }
+        let half_bytes = HALF_BYTES + dimensions * size_of::<Option<Arc<str>>>();
+        Self { wait_millis, most, clients, servers, len: 0, deadlines, next_number: 0, memory, half_bytes }
+    }
+
+    /// So many halves wait no more.
+    fn gone(&mut self, halves: usize) {
+        self.len -= halves;
+        self.memory.give_back(halves * self.half_bytes);
     }
 
     pub(super) fn len(&self) -> usize {
@@ -64,7 +86,7 @@ impl Pending {
         match side {
             Side::Client => {
                 let waiting = self.servers.remove(&call).unwrap_or_default();
-                self.len -= waiting.len();
+                self.gone(waiting.len());
                 waiting.into_iter().map(|waiting| waiting.half).collect()
             }
             Side::Server => self.client_of(call).into_iter().collect(),
@@ -77,11 +99,12 @@ impl Pending {
             waiting.was_paired = true;
             return Some(waiting.half.clone());
         }
-        self.len -= 1;
+        self.gone(1);
         self.clients.remove(&call).map(|waiting| waiting.half)
     }
 
-    /// Has a half wait; returns those that had to go for it.
+    /// Has a half wait; returns those that had to go for it, and whether for lack of memory. With other tenants' halves taking
+    /// all there is, that is the half itself.
     pub(super) fn insert(
         &mut self,
         call: CallId,
@@ -89,25 +112,36 @@ impl Pending {
         half: Half,
         was_paired: bool,
         now_millis: i64,
-    ) -> Vec<Waited> {
+    ) -> Vec<(Waited, bool)> {
         let number = self.next_number;
         self.next_number += 1;
-        let waiting = Waiting { half, number, was_paired };
-        match side {
-            Side::Client => self.len += usize::from(self.clients.insert(call, waiting).is_none()),
-            Side::Server => {
-                self.servers.entry(call).or_default().push(waiting);
-                self.len += 1;
+        let mut crowded_out = Vec::new();
+        while !self.memory.take(self.half_bytes) {
+            match self.deadlines.pop_front() {
+                Some(deadline) => crowded_out.extend(self.remove(deadline).map(|waited| (waited, true))),
+                None => {
+                    crowded_out.push((Waited { call, side, half, was_paired }, true));
+                    return crowded_out;
+                }
             }
+        }
+        let waiting = Waiting { half, number, was_paired };
+        self.len += 1;
+        match side {
+            Side::Client => {
+                if self.clients.insert(call, waiting).is_some() {
+                    self.gone(1);
+                }
+            }
+            Side::Server => self.servers.entry(call).or_default().push(waiting),
         }
         let at_millis = now_millis.saturating_add(self.wait_millis);
         self.deadlines.push_back(Deadline { at_millis, call, side, number });
         self.forget_met();
-        let mut crowded_out = Vec::new();
         while self.len > self.most
             && let Some(deadline) = self.deadlines.pop_front()
         {
-            crowded_out.extend(self.remove(deadline));
+            crowded_out.extend(self.remove(deadline).map(|waited| (waited, false)));
         }
         crowded_out
     }
@@ -138,7 +172,7 @@ impl Pending {
                 waiting
             }
         };
-        self.len -= 1;
+        self.gone(1);
         Some(Waited { call, side, half: waiting.half, was_paired: waiting.was_paired })
     }
 

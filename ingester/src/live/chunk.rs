@@ -27,7 +27,7 @@ enum Rows {
 
 impl Chunk {
     /// `snapshot` is the table of all rows, if there is one already.
-    pub(super) fn new(block: FutureBlock, rows: TableBuilder, snapshot: Option<Arc<MemorySource>>) -> Self {
+    pub(crate) fn new(block: FutureBlock, rows: TableBuilder, snapshot: Option<Arc<MemorySource>>) -> Self {
         let received_spans = rows.span_count();
         let rows = snapshot.map_or_else(|| Rows::AsTheyCame(Box::new(rows)), Rows::Sorted);
         let id = TableId(NEXT_ID.fetch_add(1, Ordering::Relaxed));

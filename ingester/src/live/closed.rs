@@ -3,19 +3,28 @@
 use std::sync::Arc;
 
 use model::TenantId;
-use spans::SpanTable;
+use spans::{SpanTable, TableBuilder};
+use storage::memory::FutureBlock;
 
 use super::Chunk;
 
-/// Live spans of one tenant to which no more are added.
+/// Spans of one tenant to which no more are added.
 pub struct LiveSpans {
     pub tenant: TenantId,
+    /// They were received by an earlier process, which may have counted them and lost the count.
+    pub is_replayed: bool,
     chunk: Arc<Chunk>,
 }
 
 impl LiveSpans {
     pub(super) fn new(tenant: TenantId, chunk: Arc<Chunk>) -> Self {
-        Self { tenant, chunk }
+        Self { tenant, is_replayed: false, chunk }
+    }
+
+    /// Spans that are not live, or are so elsewhere.
+    pub(crate) fn replayed(tenant: TenantId, rows: TableBuilder) -> Self {
+        let chunk = Arc::new(Chunk::new(FutureBlock::generate(), rows, None));
+        Self { tenant, is_replayed: true, chunk }
     }
 
     /// The spans as a sorted table. CPU work of some 20 ms, unless a query has asked before.

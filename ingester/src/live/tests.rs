@@ -69,31 +69,26 @@ fn rows_are_found_once_while_they_go_from_open_to_chunk_to_flushing() {
             assert_eq!(found(&live), sent);
         }
     }
+    assert_eq!(live.received_spans(), sent as u64);
     let cut = live.cut(SegmentSequence(1));
-    assert_eq!(found(&live), sent);
+    assert_eq!((found(&live), live.received_spans()), (sent, sent as u64));
     chunks[0].source().unwrap();
     assert_eq!(found(&live), sent);
     live.published(&cut[0]);
-    assert_eq!(found(&live), 0);
+    assert_eq!((found(&live), live.received_spans()), (0, 0));
 }
 
 #[test]
-fn every_chunk_is_handed_on_once_when_it_is_old_enough_or_cut() {
-    let (live, tenant) = (Live::with_closing(Some(Duration::ZERO)), TenantId::single());
+fn every_chunk_is_handed_on_once_when_it_is_closed_or_cut() {
+    let (live, tenant) = (Live::keeping_closed(), TenantId::single());
     let spans = |live: &Live| live.take_closed().iter().map(|spans| spans.table().unwrap().span_count()).sum::<usize>();
-    let first = live.stage(&tenant, &request(1)).unwrap();
-    live.close_due(true);
+    let mut all = live.stage(&tenant, &request(1)).unwrap();
+    live.close_shown();
     assert_eq!(spans(&live), 0, "what is staged may be taken back");
     live.show(&tenant);
-    assert_eq!((spans(&live), spans(&live)), (first, 0));
-
-    let live = Live::with_closing(Some(Duration::from_secs(3600)));
-    let mut all = live.stage(&tenant, &request(1)).unwrap();
-    live.show(&tenant);
-    live.close_due(false);
-    assert_eq!(spans(&live), 0, "not old enough");
-    live.close_due(true);
-    assert_eq!(spans(&live), all);
+    assert_eq!(spans(&live), 0, "the chunk is open");
+    live.close_shown();
+    assert_eq!((spans(&live), spans(&live)), (all, 0));
     all = live.stage(&tenant, &request(2)).unwrap();
     live.show(&tenant);
     live.cut(SegmentSequence(1));
@@ -105,7 +100,7 @@ fn nothing_is_handed_on_where_nobody_wants_it() {
     let (live, tenant) = (Live::default(), TenantId::single());
     live.stage(&tenant, &request(1)).unwrap();
     live.show(&tenant);
-    live.close_due(true);
+    live.close_shown();
     live.cut(SegmentSequence(1));
     assert!(live.take_closed().is_empty());
 }

@@ -8,18 +8,21 @@ use object_store::path::Path as ObjectPath;
 use object_store::{ObjectStore, ObjectStoreExt};
 use prost::Message;
 use spans::testing::shop_request;
-use storage::cpu::CpuPool;
-use storage::incarnation::Lineage;
-use storage::manifest;
 use storage::block::BlockCache;
 use storage::compaction::{self, Compactor};
+use storage::cpu::CpuPool;
+use storage::ids::SegmentSequence;
+use storage::incarnation::Lineage;
+use storage::manifest;
 use storage::paths::DataDir;
 use storage::testing::{Call, Fault, FaultyStore, Power};
 use storage::view::{LocalViews, Reach, Views};
+use storage::wal::Position;
 use storage::{Source, Telemetry};
 use tokio::sync::watch;
 
 use super::*;
+use crate::Fed;
 use crate::command::ApplyCommand;
 
 struct Running {
@@ -41,6 +44,16 @@ const START_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A process on a data folder that has no more than the log.
 async fn open(wal_dir: &Path, objects: Arc<FaultyStore>, config: Config) -> Result<Running, Error> {
+    open_feeding(wal_dir, objects, config, None).await
+}
+
+/// The same with somebody who counts spans.
+async fn open_feeding(
+    wal_dir: &Path,
+    objects: Arc<FaultyStore>,
+    config: Config,
+    feed: Option<Feed>,
+) -> Result<Running, Error> {
     let dir = DataDir::new(wal_dir).with_wal_dir(wal_dir);
     let manifests = Arc::new(manifest::Store::open(objects.clone(), Telemetry::unregistered()).await.unwrap());
     let storage = Storage {
@@ -54,7 +67,8 @@ async fn open(wal_dir: &Path, objects: Arc<FaultyStore>, config: Config) -> Resu
         trace_reach: Duration::from_secs(3_600),
     };
     let log = Log::open(wal_dir).unwrap();
-    let ingester = Ingester::open(config, log, storage, Arc::default(), &mut Registry::default()).await?;
+    let registry = &mut Registry::default();
+    let ingester = Ingester::open_feeding(config, log, storage, Arc::default(), feed, registry).await?;
     Ok(Running { ingester, manifests, objects })
 }
 
@@ -420,4 +434,76 @@ async fn a_damaged_manifest_makes_its_tenant_unavailable_and_loses_nothing() {
     let (published, live) = running.spans(&tenant).await;
     assert_eq!(published + live, sent);
     assert_eq!(running.spans(&other).await, (sent_other, 0));
+}
+
+/// Spans that come from a feed until something else does.
+async fn fed_spans(fed: &mut mpsc::Receiver<Fed>, is_replayed: bool) -> (usize, Option<Fed>) {
+    let mut count = 0;
+    loop {
+        match fed.recv().await {
+            Some(Fed::Spans(spans)) => {
+                assert_eq!(spans.is_replayed, is_replayed);
+                count += spans.table().unwrap().span_count();
+            }
+            other => return (count, other),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_not_counted_for_good_is_kept_and_comes_again_although_blocks_have_it() {
+    let (dir, objects, tenant) = (tempfile::tempdir().unwrap(), Arc::<FaultyStore>::default(), TenantId::single());
+    let rarely = Duration::from_secs(3600);
+    let start = async |counted| {
+        let (feed, fed) = Feed::new(rarely, counted);
+        let running = open_feeding(dir.path(), objects.clone(), Config::default(), Some(feed)).await.unwrap();
+        (running, fed)
+    };
+    let from_the_beginning = Position { segment: SegmentSequence(1), offset: 0 };
+    let (running, mut fed) = start(from_the_beginning).await;
+    assert!(matches!(fed_spans(&mut fed, true).await, (0, Some(Fed::CaughtUp))));
+    while running.ingester.readiness() != Readiness::Ready {
+        tokio::task::yield_now().await;
+    }
+    let sent = running.push(&tenant, 1).await;
+    running.ingester.flush().await.unwrap();
+    let mark = async |running: &Running| running.ingester.state.log.send(LogCommand::Mark).await.unwrap();
+    mark(&running).await;
+    let (count, Some(Fed::Barrier(_))) = fed_spans(&mut fed, false).await else { panic!("no barrier") };
+    assert_eq!(count, sent);
+    running.ingester.close().await;
+    assert!(matches!(fed_spans(&mut fed, false).await, (0, Some(Fed::Barrier(_)))));
+    assert!(fed.recv().await.is_none());
+
+    // nobody said that it was counted
+    let (running, mut fed) = start(from_the_beginning).await;
+    let (count, Some(Fed::CaughtUp)) = fed_spans(&mut fed, true).await else { panic!("not caught up") };
+    assert_eq!((count, running.spans(&tenant).await), (sent, (sent, 0)));
+    while running.ingester.readiness() != Readiness::Ready {
+        tokio::task::yield_now().await;
+    }
+    let more = running.push(&tenant, 2).await;
+    running.ingester.flush().await.unwrap();
+    mark(&running).await;
+    let (count, Some(Fed::Barrier(barrier))) = fed_spans(&mut fed, false).await else { panic!("no barrier") };
+    assert_eq!(count, more);
+    barrier.counted();
+    let segments = || {
+        std::fs::read_dir(dir.path()).unwrap().filter(|entry| {
+            entry.as_ref().is_ok_and(|entry| entry.path().extension().is_some_and(|extension| extension == "wal"))
+        })
+    };
+    tokio::time::timeout(START_TIMEOUT, async {
+        while segments().count() > 1 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await
+    .expect("the log lets go of what is in blocks and counted");
+    let counted = barrier.position;
+    running.ingester.close().await;
+
+    let (running, mut fed) = start(counted).await;
+    assert!(matches!(fed_spans(&mut fed, true).await, (0, Some(Fed::CaughtUp))));
+    running.ingester.close().await;
 }

@@ -61,7 +61,7 @@ impl Watermarks {
 
     /// Whether the entries of a tenant in a segment are in blocks. Blocks; the first time that the answer is no, the
     /// tenant is fenced if puts may be late.
-    pub(crate) fn cover(&mut self, tenant: &TenantId, segment: SegmentSequence) -> Result<bool, Error> {
+    pub(crate) fn fence_and_check(&mut self, tenant: &TenantId, segment: SegmentSequence) -> Result<bool, Error> {
         if self.storage.puts_may_be_late && !self.is_covered(tenant, segment) && !self.fenced.contains(tenant) {
             let fenced = self.runtime.block_on(self.cancel.run_until_cancelled(fence(&self.storage, tenant)));
             self.known.insert(tenant.clone(), fenced.ok_or(Error::Stopped)??);

@@ -6,12 +6,12 @@ use object_store::memory::InMemory;
 use prost::Message;
 use spans::TableBuilder;
 use spans::testing::shop_request;
-use storage::incarnation::{Lineage, Writer};
+use storage::ids::SegmentSequence;
 use storage::ids::WriterId;
+use storage::incarnation::{Lineage, Writer};
 use storage::manifest::{Change, Manifest, Store, Watermark};
 use storage::memory::FutureBlock;
 use storage::view::CutPosition;
-use storage::ids::SegmentSequence;
 use storage::{Telemetry, block};
 use uuid::Uuid;
 

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hashbrown::HashSet;
+use model::limits::Limits;
 use model::{BlockId, TenantId};
 use spans::SpanTable;
 use tracing::{debug, warn};
@@ -52,6 +53,7 @@ impl Shares {
 #[derive(Debug)]
 pub(crate) struct Budget {
     max_bytes: u64,
+    limits: Limits,
     /// Of blocks, as they lie in the store.
     read_bytes: AtomicU64,
     /// Says whether somebody still waits for the query.
@@ -74,9 +76,14 @@ pub(crate) struct Budget {
 
 impl Budget {
     /// For a query of this tenant that begins now.
-    pub fn new(config: &Config, shares: &Shares, tenant: &TenantId) -> Arc<Self> {
+    pub fn new(config: &Config, shares: &Shares, tenant: &TenantId, limits: Limits) -> Arc<Self> {
+        let own = |own: u64, of_all: u64| if own > 0 { own } else { of_all };
         Arc::new(Self {
-            max_bytes: config.max_bytes_per_query,
+            max_bytes: own(limits.max_bytes_per_query, config.max_bytes_per_query),
+            limits: Limits {
+                max_bytes_per_tag_answer: own(limits.max_bytes_per_tag_answer, config.max_bytes_per_tag_answer as u64),
+                ..limits
+            },
             read_bytes: AtomicU64::new(0),
             cancellation: Cancellation::default(),
             memory: shares.memory.open(),
@@ -90,6 +97,11 @@ impl Budget {
             must_hold: AtomicBool::new(false),
             view_bytes: AtomicU64::new(0),
         })
+    }
+
+    /// What its tenants may; bytes of tags are never without a limit.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// Notes what the query is going to look at.
@@ -323,7 +335,7 @@ impl Budget {
 
     /// The one of the only query.
     pub fn alone(config: &Config) -> Arc<Self> {
-        Self::new(config, &Shares::new(config), &TenantId::single())
+        Self::new(config, &Shares::new(config), &TenantId::single(), Limits::default())
     }
 }
 

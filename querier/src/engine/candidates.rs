@@ -36,11 +36,12 @@ fn left(
     if decided.is_never() {
         return Ok(Vec::new());
     }
-    let traces = group.traces()?;
+    let (traces, deleted) = (group.traces()?, group.source.source.deleted_traces());
     let is_candidate = |&trace: &usize| {
         possible.is_none_or(|mask| mask.value(trace))
             && decided.traces().is_none_or(|mask| mask.value(trace))
             && traces.time_range(trace).overlaps(range)
+            && deleted.is_none_or(|deleted| !deleted.contains(&traces.id(trace)))
     };
     Ok((0..traces.len()).filter(is_candidate).collect())
 }

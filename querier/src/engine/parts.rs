@@ -75,7 +75,7 @@ pub(crate) async fn fetch_whole(
     group.fetch_only(traces, &columns).await
 }
 
-/// The table of just these traces, which were fetched, for [`put_together`]. Columns that are not wanted may be empty in it.
+/// The table of just these traces, which were fetched, for [`merge_parts`]. Columns that are not wanted may be empty in it.
 pub(crate) fn decode_whole(fetched: FetchedRows, traces: &[usize], budget: &Budget) -> Result<SpanTable, Error> {
     let table = fetched.decode(budget)?.table;
     let indices = UInt32Array::from_iter_values(traces.iter().map(|&trace| trace as u32));
@@ -84,6 +84,6 @@ pub(crate) fn decode_whole(fetched: FetchedRows, traces: &[usize], budget: &Budg
 }
 
 /// One table from the parts; copies of spans are left out.
-pub(crate) fn put_together(tables: &[SpanTable]) -> Result<SpanTable, Error> {
-    Ok(spans::join(tables, Copies::DropAll)?.table)
+pub(crate) fn merge_parts(tables: &[SpanTable]) -> Result<SpanTable, Error> {
+    Ok(spans::merge_tables(tables, Copies::DropAll)?.table)
 }

@@ -192,7 +192,7 @@ impl<'a> QuerySources<'a> {
         let (tables, held): (Vec<SpanTable>, Vec<Held>) = tables.into_iter().flatten().unzip();
         // until they are together there are the parts and the whole
         let whole_held = self.budget.hold(tables.iter().map(table_bytes::memory_bytes).sum())?;
-        let table = self.run(move || parts::put_together(&tables)).await??;
+        let table = self.run(move || parts::merge_parts(&tables)).await??;
         drop(held);
         Ok(WholeTraces { table, _held: whole_held })
     }

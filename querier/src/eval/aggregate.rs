@@ -88,7 +88,7 @@ fn clamp(number: i128) -> i64 {
 mod tests {
     use arrow::array::{Float64Array, Int64Array, StringArray};
 
-    use super::super::column::{Part, Texts};
+    use super::super::column::{Texts, TypedValues};
     use super::*;
 
     fn all(column: &Column) -> [Option<Static>; 5] {
@@ -99,7 +99,7 @@ mod tests {
     }
 
     fn ints(values: &[Option<i64>]) -> Column {
-        Column::of(values.len(), Part::Int(Int64Array::from(values.to_vec())))
+        Column::of(values.len(), TypedValues::Int(Int64Array::from(values.to_vec())))
     }
 
     #[test]
@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn durations_stay_durations() {
         let nanos = Int64Array::from(vec![500_000_000, 150_000_000, 29_999_998]);
-        let [_, min, _, avg, sum] = all(&Column::of(3, Part::Duration(nanos)));
+        let [_, min, _, avg, sum] = all(&Column::of(3, TypedValues::Duration(nanos)));
         assert_eq!(min, Some(Static::Duration(29_999_998)));
         assert_eq!(avg.map(|avg| avg.to_string()).as_deref(), Some("226.666666ms"));
         assert_eq!(sum, Some(Static::Duration(679_999_998)));
@@ -121,7 +121,7 @@ mod tests {
     #[test]
     fn mixed_numbers_become_floats_and_the_extremes_stay_what_they_are() {
         let mut mixed = ints(&[Some(1), None, Some(4), None]);
-        mixed.parts.push(Part::Float(Float64Array::from(vec![None, Some(2.5), None, Some(f64::NAN)])));
+        mixed.parts.push(TypedValues::Float(Float64Array::from(vec![None, Some(2.5), None, Some(f64::NAN)])));
         let [_, min, max, _, _] = all(&mixed);
         assert_eq!((min, max), (Some(Static::Int(1)), Some(Static::Int(4))));
         let [.., avg, sum] = all(&mixed.take(&vec![0, 1, 2].into()).unwrap());
@@ -133,7 +133,7 @@ mod tests {
         let nothing = [Some(Static::Int(2)), None, None, None, None];
         assert_eq!(all(&ints(&[None, None])), nothing);
         let mut text = ints(&[Some(1), None]);
-        text.parts.push(Part::Text(Texts::plain(StringArray::from(vec![None, Some("5")]))));
+        text.parts.push(TypedValues::Text(Texts::plain(StringArray::from(vec![None, Some("5")]))));
         assert_eq!(all(&text), nothing);
     }
 

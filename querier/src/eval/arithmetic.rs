@@ -5,7 +5,7 @@ use arrow::array::{Array, Float64Array, Int64Array};
 use arrow::buffer::{BooleanBuffer, NullBuffer};
 use traceql::{ArithmeticOp, Static};
 
-use super::column::{Column, Part};
+use super::column::{Column, TypedValues};
 use crate::error::Error;
 
 /// `left op right` at every row. Rows outside `active` are not computed, so that they cannot fail.
@@ -32,7 +32,9 @@ pub(crate) fn compute(
     let not_numbers = !&result.present();
     if not_numbers.count_set_bits() > 0 {
         let falses = BooleanBuffer::new_unset(rows);
-        result.parts.push(Part::Bool(arrow::array::BooleanArray::new(falses, Some(NullBuffer::new(not_numbers)))));
+        result
+            .parts
+            .push(TypedValues::Bool(arrow::array::BooleanArray::new(falses, Some(NullBuffer::new(not_numbers)))));
     }
     Ok(result)
 }
@@ -40,9 +42,9 @@ pub(crate) fn compute(
 /// `-column`; missing where the value is not a number.
 pub(crate) fn negate(column: &Column) -> Column {
     let parts = column.parts.iter().filter_map(|part| match part {
-        Part::Int(array) => Some(Part::Int(array.unary(i64::wrapping_neg))),
-        Part::Duration(array) => Some(Part::Duration(array.unary(i64::wrapping_neg))),
-        Part::Float(array) => Some(Part::Float(array.unary(|value| -value))),
+        TypedValues::Int(array) => Some(TypedValues::Int(array.unary(i64::wrapping_neg))),
+        TypedValues::Duration(array) => Some(TypedValues::Duration(array.unary(i64::wrapping_neg))),
+        TypedValues::Float(array) => Some(TypedValues::Float(array.unary(|value| -value))),
         _ => None,
     });
     Column { rows: column.rows, parts: parts.collect(), opaque: None, more: Vec::new() }
@@ -56,11 +58,11 @@ enum Numbers<'a> {
 }
 
 impl<'a> Numbers<'a> {
-    fn of(part: &'a Part) -> Option<Self> {
+    fn of(part: &'a TypedValues) -> Option<Self> {
         match part {
-            Part::Int(array) => Some(Self::Int(array)),
-            Part::Duration(array) => Some(Self::Duration(array)),
-            Part::Float(array) => Some(Self::Float(array)),
+            TypedValues::Int(array) => Some(Self::Int(array)),
+            TypedValues::Duration(array) => Some(Self::Duration(array)),
+            TypedValues::Float(array) => Some(Self::Float(array)),
             _ => None,
         }
     }
@@ -93,7 +95,7 @@ fn both_valid(
     (valid.null_count() < rows).then_some(valid)
 }
 
-fn ints(op: ArithmeticOp, left: &Int64Array, right: &Int64Array, valid: NullBuffer) -> Result<Part, Error> {
+fn ints(op: ArithmeticOp, left: &Int64Array, right: &Int64Array, valid: NullBuffer) -> Result<TypedValues, Error> {
     let mut values = vec![0; left.len()];
     for row in valid.valid_indices() {
         let result = Static::Int(left.value(row)).compute(op, &Static::Int(right.value(row)))?;
@@ -101,10 +103,10 @@ fn ints(op: ArithmeticOp, left: &Int64Array, right: &Int64Array, valid: NullBuff
             values[row] = number;
         }
     }
-    Ok(Part::Int(Int64Array::new(values.into(), Some(valid))))
+    Ok(TypedValues::Int(Int64Array::new(values.into(), Some(valid))))
 }
 
-fn floats(op: ArithmeticOp, left: &Numbers<'_>, right: &Numbers<'_>, valid: NullBuffer) -> Part {
+fn floats(op: ArithmeticOp, left: &Numbers<'_>, right: &Numbers<'_>, valid: NullBuffer) -> TypedValues {
     let apply: fn(f64, f64) -> f64 = match op {
         ArithmeticOp::Add => |left, right| left + right,
         ArithmeticOp::Sub => |left, right| left - right,
@@ -114,5 +116,5 @@ fn floats(op: ArithmeticOp, left: &Numbers<'_>, right: &Numbers<'_>, valid: Null
         ArithmeticOp::Pow => f64::powf,
     };
     let values: Vec<f64> = (0..valid.len()).map(|row| apply(left.value(row), right.value(row))).collect();
-    Part::Float(Float64Array::new(values.into(), Some(valid)))
+    TypedValues::Float(Float64Array::new(values.into(), Some(valid)))
 }

@@ -15,7 +15,7 @@ use model::Scope;
 use opentelemetry_proto::tonic::common::v1::any_value;
 use spans::schema::{AttributeColumn, AttributeType, column};
 
-use super::column::{Column, Lists, Part, Texts, sparse};
+use super::column::{Column, Lists, Texts, TypedValues, sparse};
 use crate::error::Error;
 use crate::mask;
 
@@ -43,12 +43,12 @@ pub(crate) fn of_rows(batch: &RecordBatch, scope: Scope, key: &str) -> Result<Co
 }
 
 /// The values in a column of its own.
-pub(crate) fn own_part(of: &AttributeColumn, array: &ArrayRef) -> Result<Part, Error> {
+pub(crate) fn own_part(of: &AttributeColumn, array: &ArrayRef) -> Result<TypedValues, Error> {
     let part = match of.kind {
-        AttributeType::String => Texts::of(array).map(Part::Text),
-        AttributeType::Int => array.as_primitive_opt::<Int64Type>().cloned().map(Part::Int),
-        AttributeType::Double => array.as_primitive_opt::<Float64Type>().cloned().map(Part::Float),
-        AttributeType::Bool => array.as_boolean_opt().cloned().map(Part::Bool),
+        AttributeType::String => Texts::of(array).map(TypedValues::Text),
+        AttributeType::Int => array.as_primitive_opt::<Int64Type>().cloned().map(TypedValues::Int),
+        AttributeType::Double => array.as_primitive_opt::<Float64Type>().cloned().map(TypedValues::Float),
+        AttributeType::Bool => array.as_boolean_opt().cloned().map(TypedValues::Bool),
     };
     part.ok_or_else(|| Error::damaged(&of.key))
 }
@@ -172,19 +172,19 @@ impl<'a> Items<'a> {
         let others = valid(found, self.others);
         if !texts.is_empty() {
             let keys = sparse(rows, texts.iter().map(|&(row, item)| (row, self.strings.value(item as usize))));
-            values.parts.push(Part::Text(Texts::coded(keys, self.string_texts.clone())));
+            values.parts.push(TypedValues::Text(Texts::coded(keys, self.string_texts.clone())));
         }
         if !ints.is_empty() {
             let array = sparse(rows, ints.iter().map(|&(row, item)| (row, self.ints.value(item as usize))));
-            values.parts.push(Part::Int(array));
+            values.parts.push(TypedValues::Int(array));
         }
         if !doubles.is_empty() {
             let array = sparse(rows, doubles.iter().map(|&(row, item)| (row, self.doubles.value(item as usize))));
-            values.parts.push(Part::Float(array));
+            values.parts.push(TypedValues::Float(array));
         }
         if !bools.is_empty() {
             let array = sparse_bools(rows, bools.iter().map(|&(row, item)| (row, self.bools.value(item as usize))));
-            values.parts.push(Part::Bool(array));
+            values.parts.push(TypedValues::Bool(array));
         }
         if !others.is_empty() {
             let messages = others.iter().map(|&(row, item)| (row, self.others.value(item as usize)));
@@ -261,12 +261,12 @@ impl Others {
             let items: Vec<_> = items.into_iter().enumerate().map(|(at, value)| (at as u32, value)).collect();
             let items =
                 Column { rows: items.len(), parts: of_scalars(items.len(), &items), opaque: None, more: Vec::new() };
-            values.parts.push(Part::Lists(Lists { offsets, items: Box::new(items) }));
+            values.parts.push(TypedValues::Lists(Lists { offsets, items: Box::new(items) }));
         }
     }
 }
 
-fn of_scalars(rows: usize, values: &[(u32, any_value::Value)]) -> Vec<Part> {
+fn of_scalars(rows: usize, values: &[(u32, any_value::Value)]) -> Vec<TypedValues> {
     use any_value::Value::{BoolValue, DoubleValue, IntValue, StringValue};
     let mut parts = Vec::new();
     let is = |test: fn(&any_value::Value) -> bool| values.iter().any(|(_, value)| test(value));
@@ -277,10 +277,10 @@ fn of_scalars(rows: usize, values: &[(u32, any_value::Value)]) -> Vec<Part> {
                 texts[*row as usize] = Some(text);
             }
         }
-        parts.push(Part::Text(Texts::plain(StringArray::from(texts))));
+        parts.push(TypedValues::Text(Texts::plain(StringArray::from(texts))));
     }
     if is(|value| matches!(value, IntValue(_))) {
-        parts.push(Part::Int(sparse(
+        parts.push(TypedValues::Int(sparse(
             rows,
             values.iter().filter_map(|(row, value)| match value {
                 IntValue(number) => Some((*row, *number)),
@@ -289,7 +289,7 @@ fn of_scalars(rows: usize, values: &[(u32, any_value::Value)]) -> Vec<Part> {
         )));
     }
     if is(|value| matches!(value, DoubleValue(_))) {
-        parts.push(Part::Float(sparse(
+        parts.push(TypedValues::Float(sparse(
             rows,
             values.iter().filter_map(|(row, value)| match value {
                 DoubleValue(number) => Some((*row, *number)),
@@ -298,7 +298,7 @@ fn of_scalars(rows: usize, values: &[(u32, any_value::Value)]) -> Vec<Part> {
         )));
     }
     if is(|value| matches!(value, BoolValue(_))) {
-        parts.push(Part::Bool(sparse_bools(
+        parts.push(TypedValues::Bool(sparse_bools(
             rows,
             values.iter().filter_map(|(row, value)| match value {
                 BoolValue(value) => Some((*row, *value)),

@@ -21,7 +21,7 @@ use crate::error::Error;
 #[derive(Debug, Clone)]
 pub(crate) struct Column {
     pub rows: usize,
-    pub parts: Vec<Part>,
+    pub parts: Vec<TypedValues>,
     /// Rows with a value that cannot be compared: maps, bytes, empty and mixed arrays.
     pub opaque: Option<BooleanBuffer>,
     /// Values of a key beyond the first, at rows that have the key several times. They are searched and listed like the
@@ -30,7 +30,7 @@ pub(crate) struct Column {
 }
 
 #[derive(Debug, Clone)]
-pub(crate) enum Part {
+pub(crate) enum TypedValues {
     Text(Texts),
     Int(Int64Array),
     Float(Float64Array),
@@ -59,29 +59,29 @@ impl Column {
         Self { rows, parts: Vec::new(), opaque: None, more: Vec::new() }
     }
 
-    pub fn of(rows: usize, part: Part) -> Self {
+    pub fn of(rows: usize, part: TypedValues) -> Self {
         Self { rows, parts: vec![part], opaque: None, more: Vec::new() }
     }
 
     pub fn of_mask(mask: BooleanBuffer) -> Self {
-        Self::of(mask.len(), Part::Bool(BooleanArray::new(mask, None)))
+        Self::of(mask.len(), TypedValues::Bool(BooleanArray::new(mask, None)))
     }
 
     /// The same value at every row.
     pub fn constant(rows: usize, value: &Static) -> Self {
         let part = match value {
             Static::Nil => return Self::missing(rows),
-            Static::Int(number) => Part::Int(Int64Array::from_value(*number, rows)),
-            Static::Float(number) => Part::Float(Float64Array::from_value(*number, rows)),
-            Static::Duration(nanos) => Part::Duration(Int64Array::from_value(*nanos, rows)),
-            Static::Status(status) => Part::Status(Int32Array::from_value(status.otlp(), rows)),
-            Static::Kind(kind) => Part::Kind(Int32Array::from_value(kind.otlp(), rows)),
+            Static::Int(number) => TypedValues::Int(Int64Array::from_value(*number, rows)),
+            Static::Float(number) => TypedValues::Float(Float64Array::from_value(*number, rows)),
+            Static::Duration(nanos) => TypedValues::Duration(Int64Array::from_value(*nanos, rows)),
+            Static::Status(status) => TypedValues::Status(Int32Array::from_value(status.otlp(), rows)),
+            Static::Kind(kind) => TypedValues::Kind(Int32Array::from_value(kind.otlp(), rows)),
             Static::Bool(value) => {
                 let bits = if *value { BooleanBuffer::new_set(rows) } else { BooleanBuffer::new_unset(rows) };
                 return Self::of_mask(bits);
             }
             Static::String(text) => {
-                Part::Text(Texts::coded(Int32Array::from_value(0, rows), StringArray::from(vec![text.as_str()])))
+                TypedValues::Text(Texts::coded(Int32Array::from_value(0, rows), StringArray::from(vec![text.as_str()])))
             }
         };
         Self::of(rows, part)
@@ -104,7 +104,7 @@ impl Column {
 
     fn first_is_true(&self) -> BooleanBuffer {
         let bools = self.parts.iter().filter_map(|part| match part {
-            Part::Bool(array) => Some(and_valid(array.values().clone(), array.nulls())),
+            TypedValues::Bool(array) => Some(and_valid(array.values().clone(), array.nulls())),
             _ => None,
         });
         bools.reduce(|all, one| &all | &one).unwrap_or_else(|| BooleanBuffer::new_unset(self.rows))
@@ -167,7 +167,7 @@ impl Column {
     }
 }
 
-impl Part {
+impl TypedValues {
     /// Rows with a value; `None` when all have one.
     fn validity(&self) -> Option<BooleanBuffer> {
         match self {

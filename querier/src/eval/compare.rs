@@ -8,7 +8,7 @@ use arrow::array::{Array, ArrowPrimitiveType, PrimitiveArray};
 use arrow::buffer::{BooleanBuffer, NullBuffer};
 use traceql::{CompareOp, Static};
 
-use super::column::{Column, Part, Texts, and_valid};
+use super::column::{Column, Texts, TypedValues, and_valid};
 use crate::error::Error;
 
 /// Rows where `column op literal` holds.
@@ -20,30 +20,30 @@ pub(crate) fn with_literal(column: &Column, op: CompareOp, literal: &Static) -> 
 
 fn first_with_literal(column: &Column, op: CompareOp, literal: &Static) -> BooleanBuffer {
     any_part(column, |part| match (part, literal) {
-        (Part::Text(texts), Static::String(text)) => Some(texts.test(|value| holds(op, value, text.as_str()))),
-        (Part::Int(array) | Part::Duration(array), Static::Int(number) | Static::Duration(number)) => {
+        (TypedValues::Text(texts), Static::String(text)) => Some(texts.test(|value| holds(op, value, text.as_str()))),
+        (TypedValues::Int(array) | TypedValues::Duration(array), Static::Int(number) | Static::Duration(number)) => {
             Some(each(array, |value| holds(op, &value, number)))
         }
-        (Part::Int(array) | Part::Duration(array), Static::Float(number)) => {
+        (TypedValues::Int(array) | TypedValues::Duration(array), Static::Float(number)) => {
             Some(each(array, |value| holds(op, &(value as f64), number)))
         }
-        (Part::Float(array), Static::Int(_) | Static::Float(_) | Static::Duration(_)) => {
+        (TypedValues::Float(array), Static::Int(_) | Static::Float(_) | Static::Duration(_)) => {
             let number = literal.as_f64()?;
             Some(each(array, |value| holds(op, &value, &number)))
         }
-        (Part::Bool(array), Static::Bool(value)) => {
+        (TypedValues::Bool(array), Static::Bool(value)) => {
             let equal = if *value { array.values().clone() } else { !array.values() };
             Some(and_valid(equal_or_not(op, equal)?, array.nulls()))
         }
-        (Part::Status(array), Static::Status(status)) => {
+        (TypedValues::Status(array), Static::Status(status)) => {
             let code = status.otlp();
             is_equality(op).then(|| each(array, |value| holds(op, &value, &code)))
         }
-        (Part::Kind(array), Static::Kind(kind)) => {
+        (TypedValues::Kind(array), Static::Kind(kind)) => {
             let code = kind.otlp();
             is_equality(op).then(|| each(array, |value| holds(op, &value, &code)))
         }
-        (Part::Lists(lists), _) => {
+        (TypedValues::Lists(lists), _) => {
             let items = with_literal(&lists.items, op, literal);
             Some(if op == CompareOp::Ne { lists.all(&items) } else { lists.any(&items) })
         }
@@ -74,8 +74,8 @@ fn with_more(
 
 fn first_with_pattern(column: &Column, is_match: &dyn Fn(&str) -> bool, negated: bool) -> BooleanBuffer {
     any_part(column, |part| match part {
-        Part::Text(texts) => Some(texts.test(|value| is_match(value) != negated)),
-        Part::Lists(lists) => {
+        TypedValues::Text(texts) => Some(texts.test(|value| is_match(value) != negated)),
+        TypedValues::Lists(lists) => {
             let items = with_pattern(&lists.items, is_match, negated);
             Some(if negated { lists.all(&items) } else { lists.any(&items) })
         }
@@ -97,42 +97,46 @@ pub(crate) fn columns(left: &Column, op: CompareOp, right: &Column) -> Result<Bo
 }
 
 /// `None` when the types cannot be compared.
-fn parts(rows: usize, left: &Part, op: CompareOp, right: &Part) -> Result<Option<BooleanBuffer>, Error> {
+fn parts(rows: usize, left: &TypedValues, op: CompareOp, right: &TypedValues) -> Result<Option<BooleanBuffer>, Error> {
     Ok(match (left, right) {
-        (Part::Lists(_), Part::Lists(_)) => None,
-        (Part::Lists(lists), other) => {
+        (TypedValues::Lists(_), TypedValues::Lists(_)) => None,
+        (TypedValues::Lists(lists), other) => {
             let others = Column::of(rows, other.clone()).take(&lists.rows_of_items())?;
             let items = columns(&lists.items, op, &others)?;
             Some(if op == CompareOp::Ne { lists.all(&items) } else { lists.any(&items) })
         }
-        (other, Part::Lists(lists)) => {
+        (other, TypedValues::Lists(lists)) => {
             let others = Column::of(rows, other.clone()).take(&lists.rows_of_items())?;
             let items = columns(&others, op, &lists.items)?;
             Some(if op == CompareOp::Ne { lists.all(&items) } else { lists.any(&items) })
         }
-        (Part::Text(left), Part::Text(right)) => Some(both_texts(rows, left, op, right)),
-        (Part::Int(left) | Part::Duration(left), Part::Int(right) | Part::Duration(right)) => {
-            Some(both(left, right, |left, right| holds(op, &left, &right)))
-        }
-        (Part::Int(left) | Part::Duration(left), Part::Float(right)) => {
+        (TypedValues::Text(left), TypedValues::Text(right)) => Some(both_texts(rows, left, op, right)),
+        (
+            TypedValues::Int(left) | TypedValues::Duration(left),
+            TypedValues::Int(right) | TypedValues::Duration(right),
+        ) => Some(both(left, right, |left, right| holds(op, &left, &right))),
+        (TypedValues::Int(left) | TypedValues::Duration(left), TypedValues::Float(right)) => {
             Some(both(left, right, |left, right| holds(op, &(left as f64), &right)))
         }
-        (Part::Float(left), Part::Int(right) | Part::Duration(right)) => {
+        (TypedValues::Float(left), TypedValues::Int(right) | TypedValues::Duration(right)) => {
             Some(both(left, right, |left, right| holds(op, &left, &(right as f64))))
         }
-        (Part::Float(left), Part::Float(right)) => Some(both(left, right, |left, right| holds(op, &left, &right))),
-        (Part::Bool(left), Part::Bool(right)) => {
+        (TypedValues::Float(left), TypedValues::Float(right)) => {
+            Some(both(left, right, |left, right| holds(op, &left, &right)))
+        }
+        (TypedValues::Bool(left), TypedValues::Bool(right)) => {
             let equal = !&(left.values() ^ right.values());
             equal_or_not(op, equal).map(|mask| and_valid(and_valid(mask, left.nulls()), right.nulls()))
         }
-        (Part::Status(left), Part::Status(right)) | (Part::Kind(left), Part::Kind(right)) => {
+        (TypedValues::Status(left), TypedValues::Status(right))
+        | (TypedValues::Kind(left), TypedValues::Kind(right)) => {
             is_equality(op).then(|| both(left, right, |left, right| holds(op, &left, &right)))
         }
         _ => None,
     })
 }
 
-fn any_part(column: &Column, mask: impl Fn(&Part) -> Option<BooleanBuffer>) -> BooleanBuffer {
+fn any_part(column: &Column, mask: impl Fn(&TypedValues) -> Option<BooleanBuffer>) -> BooleanBuffer {
     let masks = column.parts.iter().filter_map(mask);
     masks.reduce(|all, one| &all | &one).unwrap_or_else(|| BooleanBuffer::new_unset(column.rows))
 }

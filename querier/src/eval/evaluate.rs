@@ -13,7 +13,7 @@ use spans::SpanTable;
 use spans::schema::column;
 use traceql::Field;
 
-use super::column::{Column, Part, take_mask};
+use super::column::{Column, TypedValues, take_mask};
 use super::fields::{self, Home, home};
 use super::filter::{Filter, Node, NodeKind};
 use super::items::{Items, Pairs};
@@ -386,7 +386,7 @@ fn active_also(node: &Node, active: Option<&BooleanBuffer>, rows: impl Fn() -> B
 /// `!value` is true where the value is the bool `false`, and missing where it is no bool.
 fn not(column: &Column) -> Column {
     let parts = column.parts.iter().filter_map(|part| match part {
-        Part::Bool(array) => Some(Part::Bool(BooleanArray::new(!array.values(), array.nulls().cloned()))),
+        TypedValues::Bool(array) => Some(TypedValues::Bool(BooleanArray::new(!array.values(), array.nulls().cloned()))),
         _ => None,
     });
     Column { rows: column.rows, parts: parts.collect(), opaque: None, more: Vec::new() }

@@ -9,7 +9,7 @@ use storage::source::Projection;
 use traceql::{Field, Static};
 
 use super::attributes;
-use super::column::{Column, Part, Texts};
+use super::column::{Column, Texts, TypedValues};
 use crate::error::Error;
 
 /// The smallest table whose rows have what is asked.
@@ -183,7 +183,7 @@ pub(super) fn of_traces(traces: &RecordBatch, intrinsic: Intrinsic) -> Result<Co
         Intrinsic::TraceId => {
             let traces = Traces::of(traces)?;
             let ids = (0..traces.len()).map(|row| traces.id(row).short_hex());
-            Part::Text(Texts::plain(StringArray::from_iter_values(ids)))
+            TypedValues::Text(Texts::plain(StringArray::from_iter_values(ids)))
         }
         Intrinsic::TraceDuration => {
             let (start, end) = (trace_column::START_NANOS, trace_column::END_NANOS);
@@ -192,10 +192,12 @@ pub(super) fn of_traces(traces: &RecordBatch, intrinsic: Intrinsic) -> Result<Co
                 array.as_primitive_opt::<UInt64Type>().ok_or_else(|| Error::damaged(name))
             };
             let nanos = u64s(start)?.values().iter().zip(u64s(end)?.values());
-            Part::Duration(nanos.map(|(start, end)| end.saturating_sub(*start) as i64).collect::<Vec<_>>().into())
+            TypedValues::Duration(
+                nanos.map(|(start, end)| end.saturating_sub(*start) as i64).collect::<Vec<_>>().into(),
+            )
         }
-        Intrinsic::RootName => Part::Text(texts(traces, trace_column::ROOT_NAME)?.null_as_empty()),
-        Intrinsic::RootServiceName => Part::Text(texts(traces, trace_column::ROOT_SERVICE)?.null_as_empty()),
+        Intrinsic::RootName => TypedValues::Text(texts(traces, trace_column::ROOT_NAME)?.null_as_empty()),
+        Intrinsic::RootServiceName => TypedValues::Text(texts(traces, trace_column::ROOT_SERVICE)?.null_as_empty()),
         _ => return Ok(Column::missing(traces.num_rows())),
     };
     Ok(Column::of(traces.num_rows(), part))
@@ -204,7 +206,7 @@ pub(super) fn of_traces(traces: &RecordBatch, intrinsic: Intrinsic) -> Result<Co
 /// The values of an intrinsic whose home is [`Home::Scopes`], for each instrumentation scope.
 pub(super) fn of_scopes(scopes: &RecordBatch, intrinsic: Intrinsic) -> Result<Column, Error> {
     let name = if intrinsic == Intrinsic::InstrumentationName { dimension::NAME } else { dimension::VERSION };
-    Ok(Column::of(scopes.num_rows(), Part::Text(texts(scopes, name)?.null_as_empty())))
+    Ok(Column::of(scopes.num_rows(), TypedValues::Text(texts(scopes, name)?.null_as_empty())))
 }
 
 /// The values of an intrinsic whose home is [`Home::Spans`].
@@ -214,25 +216,27 @@ pub(super) fn of_spans(table: &SpanTable, intrinsic: Intrinsic) -> Result<Column
         let array = spans::column(spans, name)?;
         array.as_primitive_opt::<Int32Type>().ok_or_else(|| Error::damaged(name)).cloned()
     };
-    let nested = |value: fn(&NestedSet) -> i32| -> Result<Part, Error> {
-        Ok(Part::Int(nested_sets_of(spans)?.iter().map(|set| i64::from(value(set))).collect::<Vec<_>>().into()))
+    let nested = |value: fn(&NestedSet) -> i32| -> Result<TypedValues, Error> {
+        Ok(TypedValues::Int(nested_sets_of(spans)?.iter().map(|set| i64::from(value(set))).collect::<Vec<_>>().into()))
     };
     let part = match intrinsic {
         Intrinsic::Duration => {
             let name = column::DURATION_NANOS;
             let array = spans::column(spans, name)?;
             let nanos = array.as_primitive_opt::<Int64Type>().ok_or_else(|| Error::damaged(name))?;
-            Part::Duration(nanos.unary(|nanos| nanos.max(0)))
+            TypedValues::Duration(nanos.unary(|nanos| nanos.max(0)))
         }
-        Intrinsic::Name => Part::Text(texts(spans, column::NAME)?),
-        Intrinsic::Status => Part::Status(i32s(column::STATUS_CODE)?),
-        Intrinsic::StatusMessage => Part::Text(texts(spans, column::STATUS_MESSAGE)?.null_as_empty()),
-        Intrinsic::Kind => Part::Kind(i32s(column::KIND)?),
+        Intrinsic::Name => TypedValues::Text(texts(spans, column::NAME)?),
+        Intrinsic::Status => TypedValues::Status(i32s(column::STATUS_CODE)?),
+        Intrinsic::StatusMessage => TypedValues::Text(texts(spans, column::STATUS_MESSAGE)?.null_as_empty()),
+        Intrinsic::Kind => TypedValues::Kind(i32s(column::KIND)?),
         Intrinsic::SpanId => {
             let ids = span_ids(spans, column::SPAN_ID)?;
-            Part::Text(Texts::plain(StringArray::from_iter_values((0..ids.len()).map(|row| hex(ids.value(row))))))
+            TypedValues::Text(Texts::plain(StringArray::from_iter_values(
+                (0..ids.len()).map(|row| hex(ids.value(row))),
+            )))
         }
-        Intrinsic::ParentId => Part::Text(Texts::plain(parent_ids(spans)?)),
+        Intrinsic::ParentId => TypedValues::Text(Texts::plain(parent_ids(spans)?)),
         Intrinsic::ChildCount => nested(|set| set.child_count)?,
         Intrinsic::NestedSetLeft => nested(|set| set.left)?,
         Intrinsic::NestedSetRight => nested(|set| set.right)?,

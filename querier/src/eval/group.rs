@@ -8,7 +8,7 @@ use arrow::buffer::{BooleanBuffer, NullBuffer};
 use hashbrown::HashMap;
 use traceql::{Kind, Static, Status};
 
-use super::column::{Cell, Column, Part, Texts};
+use super::column::{Cell, Column, Texts, TypedValues};
 
 /// The rows of a batch with the number of their group.
 pub(crate) struct Groups {
@@ -40,22 +40,24 @@ impl Groups {
         };
         for part in &column.parts {
             match part {
-                Part::Text(texts) => grouping.add_texts(texts),
-                Part::Int(array) => grouping.add_ints(array, |number| Some(Static::Int(number))),
-                Part::Duration(array) => grouping.add_ints(array, |nanos| Some(Static::Duration(nanos))),
-                Part::Status(array) => {
+                TypedValues::Text(texts) => grouping.add_texts(texts),
+                TypedValues::Int(array) => grouping.add_ints(array, |number| Some(Static::Int(number))),
+                TypedValues::Duration(array) => grouping.add_ints(array, |nanos| Some(Static::Duration(nanos))),
+                TypedValues::Status(array) => {
                     grouping.add_ints(array, |code| Some(Static::Status(otlp(code, Status::from_otlp)?)))
                 }
-                Part::Kind(array) => grouping.add_ints(array, |code| Some(Static::Kind(otlp(code, Kind::from_otlp)?))),
-                Part::Float(array) => {
+                TypedValues::Kind(array) => {
+                    grouping.add_ints(array, |code| Some(Static::Kind(otlp(code, Kind::from_otlp)?)))
+                }
+                TypedValues::Float(array) => {
                     let value = |bits| Some(Static::Float(f64::from_bits(bits as u64)));
                     grouping.add_hashed(array.nulls(), |row| array.value(row).to_bits() as i64, value);
                 }
-                Part::Bool(array) => {
+                TypedValues::Bool(array) => {
                     let value = |code| Some(Static::Bool(code == 1));
                     grouping.add_small(array.nulls(), |row| usize::from(array.value(row)), 2, value);
                 }
-                Part::Lists(_) => grouping.add_others(part),
+                TypedValues::Lists(_) => grouping.add_others(part),
             }
         }
         grouping.finish()
@@ -201,7 +203,7 @@ impl<'a> Grouping<'a> {
         });
     }
 
-    fn add_others(&mut self, part: &Part) {
+    fn add_others(&mut self, part: &TypedValues) {
         self.for_each_row(None, |grouping, row| match part.cell(row) {
             None | Some(Cell::Opaque) => {}
             Some(cell) => grouping.numbers[row] = grouping.number(cell),

@@ -8,7 +8,7 @@ use spans::schema::column;
 use traceql::Field;
 
 use super::attributes;
-use super::column::{Column, Part, Texts};
+use super::column::{Column, Texts, TypedValues};
 use super::fields::hex;
 use crate::error::Error;
 use crate::mask;
@@ -66,10 +66,10 @@ impl Items {
             Field::Attribute { scope: Some(Scope::Event | Scope::Link), name } => {
                 return attributes::of_lists(self.attributes()?, name);
             }
-            Field::Intrinsic(Intrinsic::EventName) => Part::Text(self.texts("name")?),
-            Field::Intrinsic(Intrinsic::EventTimeSinceStart) => Part::Duration(self.nanos("time_offset_nanos")?),
-            Field::Intrinsic(Intrinsic::LinkTraceId) => Part::Text(self.hex("trace_id")?),
-            Field::Intrinsic(Intrinsic::LinkSpanId) => Part::Text(self.hex("span_id")?),
+            Field::Intrinsic(Intrinsic::EventName) => TypedValues::Text(self.texts("name")?),
+            Field::Intrinsic(Intrinsic::EventTimeSinceStart) => TypedValues::Duration(self.nanos("time_offset_nanos")?),
+            Field::Intrinsic(Intrinsic::LinkTraceId) => TypedValues::Text(self.hex("trace_id")?),
+            Field::Intrinsic(Intrinsic::LinkSpanId) => TypedValues::Text(self.hex("span_id")?),
             _ => return Ok(Column::missing(self.len())),
         };
         Ok(Column::of(self.len(), part))

@@ -8,7 +8,7 @@ use spans::SpanTable;
 use storage::source::Source;
 
 use super::MetricsRun;
-use super::cache::{MeasuredTraces, PartialKey};
+use super::cache::{MeasuredTraces, PartialKey, deleted_in};
 use super::query::{MetricsQuery, PartialAggregate};
 use crate::engine::scan::Run;
 use crate::engine::sources::split::SplitTraces;
@@ -68,6 +68,7 @@ impl MetricsRun<'_> {
             intervals,
             max_exemplars: self.limits.max_exemplars,
             traces: MeasuredTraces::Only(ids.clone().into()),
+            deleted: deleted_in(self.sources.all.iter()),
         };
         if let Some(known) = self.partials.get(&key) {
             return partial.merge(PartialAggregate::Series(Arc::unwrap_or_clone(known)), first_interval);

@@ -3,9 +3,10 @@
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use model::{TenantId, TimeRange, TraceId};
+use model::{BlockId, TenantId, TimeRange, TraceId};
 use opentelemetry_proto::tonic::trace::v1::{Span, span};
 use storage::index::Limits;
+use storage::memory::MemorySource;
 use storage::source::Source;
 
 use crate::intervals::Intervals;
@@ -319,6 +320,18 @@ async fn a_trace_in_several_sources_is_measured_as_a_whole() {
     ] {
         assert_eq!(series(&sources, query).await, [expected], "{query}");
     }
+}
+
+/// Live tables that become one block have its id, all of them; each shares other traces with others.
+#[tokio::test]
+async fn a_trace_in_several_live_tables_counts_once() {
+    let block_id = BlockId::generate();
+    let live = |spans: &[(u8, u64)]| -> Arc<dyn Source> {
+        let spans = spans.iter().map(|(trace, id)| span(*trace, *id, 0, "op", SECOND, 100)).collect();
+        Arc::new(MemorySource::new(block_id, table(vec![service("front", spans)])).unwrap())
+    };
+    let sources = [live(&[(1, 1), (2, 2)]), live(&[(1, 3)]), live(&[(2, 4)])];
+    assert_eq!(series(&sources, "{ } | count_over_time()").await, ["__name__=count_over_time: 0 4 0"]);
 }
 
 #[tokio::test]

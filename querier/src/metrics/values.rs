@@ -7,7 +7,7 @@ use arrow::buffer::{BooleanBuffer, NullBuffer};
 use traceql::Static;
 
 use super::quantile::bucket;
-use crate::eval::column::Part;
+use crate::eval::column::TypedValues;
 use crate::eval::{Cell, Column};
 
 /// How values are counted.
@@ -81,19 +81,19 @@ fn nanos_of_unit(form: Form) -> f64 {
 
 fn numbers(column: &Column, nanos_of_unit: f64) -> Vec<f64> {
     match &column.parts[..] {
-        [Part::Int(array)] if array.null_count() == 0 => array.values().iter().map(|&int| int as f64).collect(),
-        [Part::Duration(array)] if array.null_count() == 0 => {
+        [TypedValues::Int(array)] if array.null_count() == 0 => array.values().iter().map(|&int| int as f64).collect(),
+        [TypedValues::Duration(array)] if array.null_count() == 0 => {
             array.values().iter().map(|&nanos| nanos as f64 / nanos_of_unit).collect()
         }
         parts => {
             let mut numbers = vec![f64::NAN; column.rows];
             for part in parts {
                 match part {
-                    Part::Int(array) => fill(&mut numbers, array.nulls(), |row| array.value(row) as f64),
-                    Part::Duration(array) => {
+                    TypedValues::Int(array) => fill(&mut numbers, array.nulls(), |row| array.value(row) as f64),
+                    TypedValues::Duration(array) => {
                         fill(&mut numbers, array.nulls(), |row| array.value(row) as f64 / nanos_of_unit);
                     }
-                    Part::Float(array) => fill(&mut numbers, array.nulls(), |row| array.value(row)),
+                    TypedValues::Float(array) => fill(&mut numbers, array.nulls(), |row| array.value(row)),
                     _ => {}
                 }
             }
@@ -105,13 +105,13 @@ fn numbers(column: &Column, nanos_of_unit: f64) -> Vec<f64> {
 fn buckets(column: &Column) -> Vec<u32> {
     let of_value = |value: i64| bucket(value).map_or(NO_BUCKET, u32::from);
     match &column.parts[..] {
-        [Part::Int(array) | Part::Duration(array)] if array.null_count() == 0 => {
+        [TypedValues::Int(array) | TypedValues::Duration(array)] if array.null_count() == 0 => {
             array.values().iter().map(|&value| of_value(value)).collect()
         }
         parts => {
             let mut buckets = vec![NO_BUCKET; column.rows];
             for part in parts {
-                if let Part::Int(array) | Part::Duration(array) = part {
+                if let TypedValues::Int(array) | TypedValues::Duration(array) = part {
                     fill(&mut buckets, array.nulls(), |row| of_value(array.value(row)));
                 }
             }

@@ -260,7 +260,9 @@ impl Views for Fleeting {
     async fn view(&self, _tenant: &TenantId, reach: Reach) -> Result<TenantView, storage::Error> {
         locked(&self.asked).push(reach);
         match reach == Reach::Held && self.can_be_held {
-            true => Ok(TenantView { held_bytes: self.held_bytes, missing: vec!["x".to_owned()], sources: vec![one_span()] }),
+            true => {
+                Ok(TenantView { held_bytes: self.held_bytes, missing: vec!["x".to_owned()], sources: vec![one_span()] })
+            }
             false => Err(storage::Error::ViewOutOfDate { reason: "they are in blocks now".to_owned() }),
         }
     }

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Mutex;
 
+use model::TenantId;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
@@ -118,7 +119,7 @@ async fn a_question_is_one_line_however_it_ends() {
 
 #[test]
 fn every_question_has_words() {
-    let tenant = TenantId::single();
+    let tenant = Tenants::from(TenantId::single());
     let tags = SearchFilter::Tags {
         tags: vec![("a".to_owned(), "b".to_owned())],
         min_duration: Some(std::time::Duration::from_millis(5)),
@@ -137,7 +138,7 @@ fn every_question_has_words() {
 #[test]
 fn long_texts_are_cut_between_characters() {
     for (text, kept) in [("é".repeat(512), 1024), (format!("x{}", "é".repeat(512)), 1023), ("x".repeat(2000), 1024)] {
-        let logged = QueryLog::search(&TenantId::single(), &search(&text)).text;
+        let logged = QueryLog::search(&TenantId::single().into(), &search(&text)).text;
         let expected = if text.len() > MAX_LOGGED_BYTES { format!("{}…", &text[..kept]) } else { text };
         assert_eq!(logged, expected);
     }

@@ -9,8 +9,9 @@ use futures::FutureExt;
 use model::Scope;
 use spans::schema::{AttributeColumn, column};
 use storage::source::{Projection, Source};
+use traceql::TagFilter;
 
-use super::{Selected, TagScan, filter_of};
+use super::{Selected, TagScan, filter_of, max_bytes};
 use crate::answer::TagNames;
 use crate::engine::Engine;
 use crate::engine::budget::Budget;
@@ -48,12 +49,13 @@ pub(crate) async fn tag_names(
         TagScope::One(scope) => vec![scope],
     };
     let intrinsics = !matches!(request.scope, TagScope::One(_));
-    let filter = filter_of(request.query.as_deref())?;
+    let filter = filter_of(request.query.as_deref(), &budget)?;
     if scopes.is_empty() {
         return Ok(TagNames { intrinsics, ..TagNames::default() });
     }
+    let bytes_left = max_bytes(&budget);
     let scan = TagScan::new(engine, budget, sources, request.range, &filter, &[]).await?;
-    let names = Names { scopes: BTreeMap::new(), bytes_left: engine.config.max_bytes_per_tag_answer };
+    let names = Names { scopes: BTreeMap::new(), bytes_left };
     let names = Arc::new(Mutex::new(names));
     scan.each_source(|source| of_source(&scan, source, scopes.clone(), names.clone()).boxed()).await?;
     let mut found = std::mem::take(&mut names.lock().unwrap_or_else(PoisonError::into_inner).scopes);
@@ -61,7 +63,7 @@ pub(crate) async fn tag_names(
         *names = std::mem::take(names).into_iter().take(request.limit.unwrap_or(usize::MAX)).collect();
     }
     found.retain(|_, names| !names.is_empty());
-    if scan.filter.is_some() {
+    if filter != TagFilter::All {
         // Tempo lists its columns for well-known attributes here, so that these scopes are never missing
         let has_columns = |scope: &Scope| matches!(scope, Scope::Span | Scope::Resource);
         scopes.into_iter().filter(has_columns).for_each(|scope| _ = found.entry(scope).or_default());

@@ -52,6 +52,7 @@ impl Remembered {
     pub fn key(&self, scan: &TagScan<'_>, source: &dyn Source) -> Option<ValuesKey> {
         let (range, of_source) = (&scan.sources.range, source.time_range());
         let is_whole = range.start_nanos <= of_source.start_nanos && of_source.end_nanos <= range.end_nanos;
+        let is_whole = is_whole && source.deleted_traces().is_none();
         let lasts = scan.filter.is_some() && scan.split.is_empty() && !source.is_live() && is_whole;
         lasts.then(|| ValuesKey { block_id: source.block_id(), tag: self.tag.clone(), filter: self.filter.clone() })
     }

@@ -13,13 +13,13 @@ use storage::source::Source;
 use traceql::{Field, Kind, Static, Status};
 
 use super::remembered::Remembered;
-use super::{Candidates, TagScan, ValuesCache, filter_of};
+use super::{Candidates, TagScan, ValuesCache, filter_of, max_bytes, saturated};
 use crate::answer::{TagValue, TagValueKind, TagValues};
-use crate::config::Config;
 use crate::engine::Engine;
 use crate::engine::budget::Budget;
+use crate::engine::plan;
 use crate::error::Error;
-use crate::eval::column::{Lists, Part, Texts};
+use crate::eval::column::{Lists, Texts, TypedValues};
 use crate::eval::{Column, DimensionMasks, Evaluation, FieldUse, Home, home};
 use crate::request::{Tag, TagValuesRequest};
 use crate::{legacy, mask};
@@ -39,7 +39,7 @@ pub(crate) async fn tag_values(
     sources: Vec<Arc<dyn Source>>,
     request: &TagValuesRequest,
 ) -> Result<TagValues, Error> {
-    let filter = filter_of(request.query.as_deref())?;
+    let filter = filter_of(request.query.as_deref(), &budget)?;
     let fields = match origin(&request.tag) {
         Origin::Fixed(values) => return Ok(fixed(values, request.limit)),
         Origin::Fields(fields) => fields,
@@ -49,12 +49,24 @@ pub(crate) async fn tag_values(
     {
         return Ok(fixed(tag_value(literal), request.limit));
     }
+    let sources = within_blocks(sources, saturated(budget.limits().max_blocks_per_tag_answer));
+    let max_bytes = max_bytes(&budget);
     let scan = TagScan::new(engine, budget, sources, request.range, &filter, &fields).await?;
-    let values = Mutex::new(Values { max_stale_sources: request.max_stale_sources, ..Values::new(&engine.config) });
+    let values = Mutex::new(Values { max_stale_sources: request.max_stale_sources, ..Values::new(max_bytes) });
     let remembered = Remembered::of(request);
     scan.each_source(|source| known_or_found(&scan, known, source, &fields, &remembered, &values).boxed()).await?;
     let values = std::mem::take(&mut locked(&values).values);
     Ok(TagValues { metrics: scan.sources.budget.spent(), ..fixed(values, request.limit) })
+}
+
+/// What is live, and so many of the blocks, newest first; 0 for all.
+fn within_blocks(sources: Vec<Arc<dyn Source>>, most: usize) -> Vec<Arc<dyn Source>> {
+    let (live, mut blocks): (Vec<_>, Vec<_>) = sources.into_iter().partition(|source| source.is_live());
+    if most > 0 && blocks.len() > most {
+        blocks = plan::newest_first(blocks);
+        blocks.truncate(most);
+    }
+    live.into_iter().chain(blocks).collect()
 }
 
 /// Adds the values of a source, and remembers those of a block; unless there was nothing new for long.
@@ -69,15 +81,15 @@ async fn known_or_found(
     if locked(values).is_stale() {
         return Ok(());
     }
-    let (config, key, block_id) =
-        (&scan.sources.engine.config, remembered.key(scan, source.as_ref()), source.block_id());
+    let max_bytes = max_bytes(&scan.sources.budget);
+    let (key, block_id) = (remembered.key(scan, source.as_ref()), source.block_id());
     if let Some(known) = key.as_ref().and_then(|key| cache.get(key)) {
         locked(values).extend_by_source(known.iter().cloned());
         return Ok(());
     }
-    let found = Arc::new(Mutex::new(Values::new(config)));
+    let found = Arc::new(Mutex::new(Values::new(max_bytes)));
     of_source(scan, source, fields, &found).await?;
-    let found = std::mem::replace(&mut *locked(&found), Values::new(config));
+    let found = std::mem::replace(&mut *locked(&found), Values::new(max_bytes));
     if let Some(key) = key
         && !found.is_cut
         && !scan.sources.budget.is_left_out(block_id)
@@ -194,10 +206,10 @@ struct Values {
 }
 
 impl Values {
-    fn new(config: &Config) -> Self {
+    fn new(max_bytes: usize) -> Self {
         Self {
             values: BTreeSet::new(),
-            bytes_left: config.max_bytes_per_tag_answer,
+            bytes_left: max_bytes,
             is_cut: false,
             stale_sources: 0,
             max_stale_sources: None,
@@ -277,13 +289,13 @@ async fn of_spans(
 fn add_values(column: &Column, rows: &BooleanBuffer, values: &mut HashSet<TagValue>) {
     for part in &column.parts {
         match part {
-            Part::Text(texts) => add_texts(texts, rows, values),
-            Part::Int(array) | Part::Duration(array) => {
+            TypedValues::Text(texts) => add_texts(texts, rows, values),
+            TypedValues::Int(array) | TypedValues::Duration(array) => {
                 let numbers: HashSet<i64> =
                     rows.set_indices().filter(|&row| array.is_valid(row)).map(|row| array.value(row)).collect();
                 values.extend(numbers.into_iter().filter_map(|number| tag_value(&Static::Int(number))));
             }
-            Part::Float(array) => {
+            TypedValues::Float(array) => {
                 let bits: HashSet<u64> = rows
                     .set_indices()
                     .filter(|&row| array.is_valid(row))
@@ -291,13 +303,13 @@ fn add_values(column: &Column, rows: &BooleanBuffer, values: &mut HashSet<TagVal
                     .collect();
                 values.extend(bits.into_iter().filter_map(|bits| tag_value(&Static::Float(f64::from_bits(bits)))));
             }
-            Part::Bool(array) => {
+            TypedValues::Bool(array) => {
                 let bools: HashSet<bool> =
                     rows.set_indices().filter(|&row| array.is_valid(row)).map(|row| array.value(row)).collect();
                 values.extend(bools.into_iter().filter_map(|value| tag_value(&Static::Bool(value))));
             }
-            Part::Lists(lists) => add_items(lists, rows, values),
-            Part::Status(_) | Part::Kind(_) => {} // listed without looking
+            TypedValues::Lists(lists) => add_items(lists, rows, values),
+            TypedValues::Status(_) | TypedValues::Kind(_) => {} // listed without looking
         }
     }
     column.more.iter().for_each(|more| add_items(more, rows, values));

@@ -12,8 +12,7 @@ use storage::block::Verifier;
 use storage::ids::TraceMapId;
 use storage::manifest::{BlockEntry, Manifest, TraceMapEntry};
 use storage::paths::{self, BlockFile};
-use storage::trace_mapper;
-use storage::trace_mapper::Fault;
+use storage::trace_mapper::{self, Fault};
 
 use crate::cli::Common;
 use crate::cli::progress::Progress;

@@ -37,9 +37,9 @@ const TAIL_BYTES: usize = 8 + 4 + 4 + MAGIC.len() + 4;
 #[derive(Debug, Serialize, Deserialize)]
 struct Head {
     row_groups: Vec<RowGroupEntry>,
-    ids: Part,
-    continued: Part,
-    schema: Part,
+    ids: StoredPart,
+    continued: StoredPart,
+    schema: StoredPart,
     /// Every attribute key of the block.
     keys: KeysByScope,
     /// The span attributes of which a value stands in the list `attributes`: a query for another key need not read it.
@@ -58,22 +58,22 @@ struct RowGroupEntry {
     start_nanos: u64,
     end_nanos: u64,
     /// In the directory: where its columns stand.
-    chunks: Part,
+    chunks: StoredPart,
     /// In `traces.parquet`: its traces, without the last column, `services`, which stands behind them.
-    trace_rows: Part,
-    services: Part,
+    trace_rows: StoredPart,
+    services: StoredPart,
 }
 
 /// A range of bytes of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Part {
+pub(super) struct StoredPart {
     start: u64,
     bytes: u64,
     /// Of these bytes; of the ids 0, for they have checksums of their own.
     crc32: u32,
 }
 
-impl Part {
+impl StoredPart {
     fn of(start: u64, content: &[u8]) -> Self {
         Self { start, bytes: content.len() as u64, crc32: crc32fast::hash(content) }
     }

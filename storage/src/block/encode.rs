@@ -92,11 +92,11 @@ fn with_shared_dimensions(tables: &[SpanTable]) -> Result<Vec<SpanTable>, Error>
     let pairs: Vec<_> = tables.iter().map(|table| (&table.resources, &table.scopes)).collect();
     let shared = spans::merge_dimensions(&pairs)?;
     let SharedDimensions { resources, scopes, .. } = &shared;
-    let bring = |(number, table): (usize, &SpanTable)| -> Result<SpanTable, Error> {
+    let rebase = |(number, table): (usize, &SpanTable)| -> Result<SpanTable, Error> {
         let spans = shared.renumber(number, &table.spans)?;
         Ok(SpanTable { spans, traces: table.traces.clone(), resources: resources.clone(), scopes: scopes.clone() })
     };
-    tables.iter().enumerate().map(bring).collect()
+    tables.iter().enumerate().map(rebase).collect()
 }
 
 /// For each table the rows of `traces` whose spans go to one row group, ascending.
@@ -136,7 +136,7 @@ fn divide(tables: &[SpanTable], row_group_rows: usize) -> Result<Vec<RowGroup>, 
 fn join(tables: &[SpanTable], row_group: &RowGroup) -> Result<SpanTable, Error> {
     let parts = tables.iter().zip(row_group).filter(|(_, rows)| !rows.is_empty());
     let parts = parts.map(|(table, rows)| table.slice_with_traces(rows.clone())).collect::<Result<Vec<_>, _>>()?;
-    Ok(spans::join(&parts, Copies::DropAll)?.table)
+    Ok(spans::merge_tables(&parts, Copies::DropAll)?.table)
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use super::fetch::StoredFile;
 use super::open_block::{Layout, OpenBlock};
 use super::trace_ids::read_trace_ids;
 use crate::cpu::CpuPool;
-use crate::damage::{Damage, Part};
+use crate::damage::{Damage, DamagedPart};
 use crate::error::Error;
 use crate::index::{BlockIndex, ValueCount};
 use crate::manifest::{BlockEntry, Manifest};
@@ -97,7 +97,7 @@ impl BlockSource {
     pub(crate) async fn trace_ids(&self) -> Result<Vec<TraceId>, Error> {
         let meta = self.meta().await?;
         let file = self.file(BlockFile::Traces);
-        self.guarded(Part::Tables, read_trace_ids(&file, &meta, self.entry.traces, &self.cpu)).await
+        self.guarded(DamagedPart::Tables, read_trace_ids(&file, &meta, self.entry.traces, &self.cpu)).await
     }
 
     pub(crate) fn trace_count(&self) -> usize {
@@ -118,14 +118,14 @@ impl BlockSource {
     /// Reads a part of the block, unless damage was met in it lately.
     pub(super) async fn guarded<T>(
         &self,
-        part: Part,
+        part: DamagedPart,
         read: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
         self.cache.quarantine.check(self.entry.id, part, Instant::now())?;
         self.damage_notes(part).noting(read.await)
     }
 
-    fn damage_notes(&self, part: Part) -> DamageNotes {
+    fn damage_notes(&self, part: DamagedPart) -> DamageNotes {
         DamageNotes { tenant: self.tenant.clone(), block_id: self.entry.id, part, cache: self.cache.clone() }
     }
 }
@@ -134,7 +134,7 @@ impl BlockSource {
 struct DamageNotes {
     tenant: TenantId,
     block_id: BlockId,
-    part: Part,
+    part: DamagedPart,
     cache: BlockCache,
 }
 
@@ -217,7 +217,7 @@ impl Source for BlockSource {
         let load = async {
             match &self.opened().await?.layout {
                 Layout::Directory(directory) => {
-                    Ok::<_, Error>(self.guarded(Part::Tables, directory.continued()).await?.into())
+                    Ok::<_, Error>(self.guarded(DamagedPart::Tables, directory.continued()).await?.into())
                 }
                 Layout::Whole(_) => Ok(Arc::default()),
             }
@@ -230,7 +230,7 @@ impl Source for BlockSource {
             let opened = self.opened().await?;
             match &opened.layout {
                 Layout::Directory(directory) => {
-                    Ok(Arc::new(self.guarded(Part::Tables, directory.ids(&self.cpu)).await?))
+                    Ok(Arc::new(self.guarded(DamagedPart::Tables, directory.ids(&self.cpu)).await?))
                 }
                 Layout::Whole(tables) => Ok(tables.ids.clone()),
             }
@@ -251,7 +251,7 @@ impl Source for BlockSource {
         let all = opened.dimensions.row_groups[group].spans.len();
         let is_whole = rows == std::slice::from_ref(&(0..all));
         let wanted_rows = WantedRows { all, ranges: (!is_whole).then(|| rows.to_vec()) };
-        let (file, part) = (self.file(BlockFile::Spans), Part::RowGroup(group));
+        let (file, part) = (self.file(BlockFile::Spans), DamagedPart::RowGroup(group));
         let roots = opened.wanted_roots(columns);
         let fetch = async {
             let read = ColumnRead::of(&opened.columns, &opened_group.spans, &roots, wanted_rows, self.cpu.threads());
@@ -275,7 +275,7 @@ impl BlockSource {
             return Ok(ids.find(hash).collect());
         }
         match &opened.layout {
-            Layout::Directory(directory) => self.guarded(Part::Tables, directory.find(hash)).await,
+            Layout::Directory(directory) => self.guarded(DamagedPart::Tables, directory.find(hash)).await,
             Layout::Whole(tables) => Ok(tables.ids.find(hash).collect()),
         }
     }

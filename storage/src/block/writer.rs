@@ -56,6 +56,7 @@ impl EncodedBlock {
             spans: self.meta.span_count,
             level: 0,
             continued_traces: self.continued_traces,
+            redacted_through: 0,
             written_nanos: self.meta.id.created_nanos(),
             files: BlockFiles {
                 spans_bytes: bytes_of(BlockFile::Spans),

@@ -16,7 +16,7 @@ use crate::cpu::CpuPool;
 use crate::error::Error;
 
 /// Goes through one input.
-pub(super) struct Cursor {
+pub(super) struct MergeCursor {
     /// Number of the input.
     input: usize,
     /// Rows of `traces`, ascending.
@@ -75,7 +75,7 @@ impl Windows {
     }
 }
 
-impl Cursor {
+impl MergeCursor {
     pub(super) fn new(input: usize, traces: Vec<u32>) -> Self {
         Self { input, traces, read: 0, windows: Vec::new() }
     }
@@ -85,7 +85,7 @@ impl Cursor {
         self.windows.iter().map(|window| window.table.span_count()).sum()
     }
 
-    /// These traces (rows, ascending, each asked for once), as tables for [`spans::join`]. All inputs hold so many rows.
+    /// These traces (rows, ascending, each asked for once), as tables for [`spans::merge_tables`]. All inputs hold so many rows.
     pub(super) async fn take(
         &mut self,
         block: &mut WholeBlock,
@@ -149,7 +149,7 @@ impl Cursor {
         let (all_traces, target, input) = (block.traces.clone(), target.clone(), self.input);
         cpu.run(move || {
             let of_traces = take_record_batch(&all_traces, &UInt32Array::from(traces.clone()))?;
-            let table = target.bring(input, spans, of_traces)?;
+            let table = target.rebase(input, spans, of_traces)?;
             Ok(Window { table, traces: traces.into_iter().map(|row| (row, false)).collect() })
         })
         .await?
@@ -224,9 +224,9 @@ impl Extent {
 
 impl Target {
     /// Spans of an input with the columns, resources and scopes of the new block.
-    fn bring(&self, input: usize, spans: RecordBatch, traces: RecordBatch) -> Result<SpanTable, Error> {
+    fn rebase(&self, input: usize, spans: RecordBatch, traces: RecordBatch) -> Result<SpanTable, Error> {
         let SharedDimensions { resources, scopes, .. } = &self.dimensions;
-        let spans = self.promotion.conform(&self.dimensions.renumber(input, &spans)?)?;
+        let spans = self.promotion.align_schema(&self.dimensions.renumber(input, &spans)?)?;
         let (resources, scopes) = (resources.clone(), scopes.clone());
         Ok(SpanTable { spans, traces, resources, scopes }.renumbered()?)
     }

@@ -10,6 +10,7 @@ use model::{TimeRange, TraceId};
 use spans::{ById, Traces};
 
 use super::planner::{Group, Limits};
+use crate::deletion::DeletedTraces;
 use crate::error::Error;
 
 /// Windows beside the job's own that get a block of their own: each is another pass over the inputs.
@@ -22,6 +23,14 @@ const SPANS_PER_SPAN_OF_WINDOW: u64 = 16;
 pub(super) struct Share {
     pub group: Group,
     pub row_groups: Vec<RowGroup>,
+}
+
+/// What goes where, and what goes nowhere.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Division {
+    pub shares: Vec<Share>,
+    /// Of traces that were deleted.
+    pub deleted_spans: u64,
 }
 
 /// For each input the rows of `traces` whose spans go to one row group, ascending.
@@ -38,20 +47,25 @@ impl Share {
 
 /// Divides the traces of a job that were written up to then: first what belongs to its group, then other windows, last
 /// what is ahead or apart. Shares without traces are left out. In a share the newest traces come first; a row group ends
-/// with the first trace that reaches `row_group_rows`.
+/// with the first trace that reaches `row_group_rows`. Deleted traces go nowhere.
 pub(super) fn divide(
     inputs: &[(Traces<'_>, ById)],
     group: Group,
     written_nanos: u64,
     limits: &Limits,
     row_group_rows: u64,
-) -> Result<Vec<Share>, Error> {
+    deleted: &DeletedTraces,
+) -> Result<Division, Error> {
     let home = |trace: &Whole<'_>| match group {
         Group::Window(window) if limits.is_in(window, &trace.range) => group,
         _ => limits.group(&trace.range, written_nanos),
     };
-    let (mut spans, mut by_window): (u64, HashMap<u64, u64>) = (0, HashMap::new());
+    let (mut spans, mut deleted_spans, mut by_window): (u64, u64, HashMap<u64, u64>) = (0, 0, HashMap::new());
     for_each_trace(inputs, |trace| {
+        if deleted.contains(&trace.id) {
+            deleted_spans += trace.spans;
+            return;
+        }
         spans += trace.spans;
         if let Group::Window(window) = home(trace) {
             *by_window.entry(window).or_default() += trace.spans;
@@ -70,17 +84,21 @@ pub(super) fn divide(
     let apart = place[&Group::Apart];
     let mut members: Vec<Members> = groups.iter().map(|_| Members::default()).collect();
     for_each_trace(inputs, |trace| {
+        if deleted.contains(&trace.id) {
+            return;
+        }
         let share = place.get(&home(trace)).copied().unwrap_or(apart);
         members[share].add(trace);
     })?;
     let filled = groups.into_iter().zip(members).filter(|(_, members)| !members.traces.is_empty());
-    Ok(filled
-        .map(|(group, members)| Share { group, row_groups: members.row_groups(inputs.len(), row_group_rows) })
-        .collect())
+    let shares =
+        filled.map(|(group, members)| Share { group, row_groups: members.row_groups(inputs.len(), row_group_rows) });
+    Ok(Division { shares: shares.collect(), deleted_spans })
 }
 
 /// A trace with all its parts.
 struct Whole<'a> {
+    id: TraceId,
     /// Input and row of each part.
     parts: &'a [(usize, u32)],
     range: TimeRange,
@@ -149,7 +167,7 @@ fn for_each_trace(inputs: &[(Traces<'_>, ById)], mut visit: impl FnMut(&Whole<'_
         let of_part = |&(input, row): &(usize, u32)| inputs[input].0.time_range(row as usize);
         let range = parts.iter().map(of_part).reduce(|all, one| all.union(&one)).unwrap_or(TimeRange::ALL);
         let spans = parts.iter().map(|&(input, row)| inputs[input].0.span_rows(row as usize).len() as u64).sum();
-        visit(&Whole { parts: &parts, range, spans });
+        visit(&Whole { id, parts: &parts, range, spans });
     }
     Ok(())
 }

@@ -12,14 +12,15 @@ use model::{BlockId, TenantId, TraceId};
 use object_store::ObjectStore;
 use object_store::buffered::BufWriter;
 use object_store::path::Path;
-use spans::{ById, Copies, Joined, Promotion, SpanTable, Traces};
+use spans::{ById, Copies, MergedTable, Promotion, SpanTable, Traces};
 use tokio::io::AsyncWriteExt;
 
-use super::cursor::{Cursor, Target, Windows};
-use super::division::{RowGroup, Share, divide};
+use super::cursor::{MergeCursor, Target, Windows};
+use super::division::{Division, RowGroup, Share, divide};
 use super::planner::{Job, Limits};
 use crate::block::{BlockWriter, Continued, EncodedBlock, ROW_GROUP_ROWS, SpansLayout, WholeBlock};
 use crate::cpu::CpuPool;
+use crate::deletion::DeletedTraces;
 use crate::error::Error;
 use crate::index::IndexBuilder;
 use crate::manifest::BlockEntry;
@@ -42,6 +43,8 @@ pub(super) struct Merged {
     pub dropped_spans: usize,
     /// Traces of which several inputs had a part.
     pub joined_traces: usize,
+    /// Spans of deleted traces that were left out.
+    pub deleted_spans: u64,
 }
 
 /// Why a job came to nothing.
@@ -66,6 +69,9 @@ pub(super) struct Merger<'a> {
     pub limits: &'a Limits,
     /// Memory for spans.
     pub budget_bytes: usize,
+    /// Traces that new blocks are not to have, and the number of the newest of their tombstones.
+    pub deleted: &'a Arc<DeletedTraces>,
+    pub redacted_through: u64,
 }
 
 impl Merger<'_> {
@@ -80,16 +86,17 @@ impl Merger<'_> {
         let mut inputs = self.open(job).await?;
         let budget_rows = (self.budget_bytes / SPAN_BYTES).max(1);
         let row_group_rows = (budget_rows / 8 * 3).clamp(1, ROW_GROUP_ROWS);
-        let (shares, layout, target) = self.prepare(job, &inputs, budget_rows, row_group_rows).await?;
+        let (division, layout, target) = self.prepare(job, &inputs, budget_rows, row_group_rows).await?;
         let level = job.inputs.iter().map(|input| input.level).max().unwrap_or_default().saturating_add(1);
         let written_nanos = job.written_nanos();
-        let mut merged = Merged { level, blocks: Vec::new(), dropped_spans: 0, joined_traces: 0 };
+        let Division { shares, deleted_spans } = division;
+        let mut merged = Merged { level, blocks: Vec::new(), dropped_spans: 0, joined_traces: 0, deleted_spans };
         for share in shares {
             let id = job.newest_id().another();
             started.push(id);
             let block = NewBlock::begin(self, id, &layout, &target)?;
             let entry = self.write(block, share, &mut inputs, &target, &mut merged, &go_on).await?;
-            merged.blocks.push(BlockEntry { level, written_nanos, ..entry });
+            merged.blocks.push(BlockEntry { level, written_nanos, redacted_through: self.redacted_through, ..entry });
         }
         for input in &mut inputs {
             of_input(input.entry.id, input.verify().await)?;
@@ -117,7 +124,7 @@ impl Merger<'_> {
         inputs: &[WholeBlock],
         budget_rows: usize,
         row_group_rows: usize,
-    ) -> Result<(Vec<Share>, SpansLayout, Arc<Target>), Error> {
+    ) -> Result<(Division, SpansLayout, Arc<Target>), Error> {
         let row_count = inputs.iter().map(|input| input.entry.spans).sum();
         let columns = inputs.iter().flat_map(WholeBlock::attribute_columns);
         let promotion = Promotion::merge(columns, row_count);
@@ -130,17 +137,18 @@ impl Merger<'_> {
         let lists: Vec<_> = inputs.iter().map(|input| input.continued.clone()).collect();
         let (group, written_nanos, limits) = (job.group, job.written_nanos(), *self.limits);
         let windows = Windows::within(budget_rows - row_group_rows, inputs.len());
+        let deleted = self.deleted.clone();
         let decide = move || -> Result<_, Error> {
             let views = tables.iter().map(Traces::of).collect::<Result<Vec<_>, _>>()?;
             let traces: Vec<_> = views.into_iter().map(|traces| (traces, ById::of(&traces))).collect();
-            let shares = divide(&traces, group, written_nanos, &limits, row_group_rows as u64)?;
+            let division = divide(&traces, group, written_nanos, &limits, row_group_rows as u64, &deleted)?;
             let pairs: Vec<_> = dimensions.iter().map(|(resources, scopes)| (resources, scopes)).collect();
             let dimensions = spans::merge_dimensions(&pairs)?;
-            let continued = still_continued(&traces, &lists);
-            Ok((shares, Target { promotion, dimensions, windows, continued }))
+            let continued = still_continued(&traces, &lists, &deleted);
+            Ok((division, Target { promotion, dimensions, windows, continued }))
         };
-        let (shares, target) = self.cpu.run(decide).await??;
-        Ok((shares, layout, Arc::new(target)))
+        let (division, target) = self.cpu.run(decide).await??;
+        Ok((division, layout, Arc::new(target)))
     }
 
     /// Writes one new block and stores its files.
@@ -153,8 +161,8 @@ impl Merger<'_> {
         merged: &mut Merged,
         go_on: &impl Fn() -> Result<(), Error>,
     ) -> Result<BlockEntry, Failure> {
-        let mut cursors: Vec<Cursor> =
-            (0..inputs.len()).map(|input| Cursor::new(input, share.traces_of(input))).collect();
+        let mut cursors: Vec<MergeCursor> =
+            (0..inputs.len()).map(|input| MergeCursor::new(input, share.traces_of(input))).collect();
         let filled = async {
             for row_group in &share.row_groups {
                 go_on()?;
@@ -177,14 +185,14 @@ impl Merger<'_> {
     /// The traces of a row group, from every input.
     async fn take(
         &self,
-        cursors: &mut [Cursor],
+        cursors: &mut [MergeCursor],
         row_group: &RowGroup,
         inputs: &mut [WholeBlock],
         target: &Arc<Target>,
     ) -> Result<Vec<SpanTable>, Failure> {
         let mut tables = Vec::new();
         for (number, (input, traces)) in inputs.iter_mut().zip(row_group).enumerate() {
-            let held_rows = cursors.iter().map(Cursor::held_rows).sum();
+            let held_rows = cursors.iter().map(MergeCursor::held_rows).sum();
             let taken = cursors[number].take(input, traces, held_rows, target, self.cpu).await;
             tables.extend(of_input(input.entry.id, taken)?);
         }
@@ -198,12 +206,12 @@ fn of_input<T>(id: BlockId, result: Result<T, Error>) -> Result<T, Failure> {
 
 /// The traces that blocks besides the inputs have, too: those that all inputs list that have them, for of all blocks that
 /// have a trace one may not list it.
-fn still_continued(inputs: &[(Traces<'_>, ById)], lists: &[Continued]) -> Continued {
+fn still_continued(inputs: &[(Traces<'_>, ById)], lists: &[Continued], deleted: &DeletedTraces) -> Continued {
     let lists = lists.iter().map(Option::as_deref).collect::<Option<Vec<_>>>()?;
     let listed: HashSet<TraceId> = lists.iter().copied().flatten().copied().collect();
     let is_listed_by_all = |id: &TraceId| {
         let mut holders = inputs.iter().zip(&lists).filter(|((traces, by_id), _)| by_id.find(traces, id).is_some());
-        holders.all(|(_, list)| list.contains(id))
+        !deleted.contains(id) && holders.all(|(_, list)| list.contains(id))
     };
     Some(Arc::new(listed.into_iter().filter(is_listed_by_all).collect()))
 }
@@ -303,7 +311,7 @@ fn join_and_write(
     index: &mut IndexBuilder,
     tables: &[SpanTable],
 ) -> Result<(Bytes, Added), Error> {
-    let Joined { table, dropped_spans, joined_traces } = spans::join(tables, Copies::DropAll)?;
+    let MergedTable { table, dropped_spans, joined_traces } = spans::merge_tables(tables, Copies::DropAll)?;
     index.add(&table)?;
     let bytes = writer.write(&table.spans, &table.traces)?;
     Ok((bytes, Added { dropped_spans, joined_traces }))
@@ -333,8 +341,10 @@ mod tests {
         let alone = inputs[2].0.id(0);
         let list = |ids: &[TraceId]| Some(Arc::new(ids.iter().copied().collect::<HashSet<_>>()));
         let lists = [list(&shared), list(&[shared[1]]), list(&[alone])];
-        assert_eq!(still_continued(&inputs, &lists), list(&[shared[1], alone]));
+        let nothing = DeletedTraces::new();
+        assert_eq!(still_continued(&inputs, &lists, &nothing), list(&[shared[1], alone]));
+        assert_eq!(still_continued(&inputs, &lists, &[alone].into()), list(&[shared[1]]));
         let unknown = [list(&shared), None, list(&[alone])];
-        assert_eq!(still_continued(&inputs, &unknown), None, "nor is it known of the new block");
+        assert_eq!(still_continued(&inputs, &unknown, &nothing), None, "nor is it known of the new block");
     }
 }

@@ -96,7 +96,7 @@ impl Limits {
     }
 
     /// A new block may hold anything: it goes to the window of its newest spans, and what does not belong is taken out.
-    fn group_of_block(&self, block: &BlockEntry) -> Group {
+    pub(super) fn group_of_block(&self, block: &BlockEntry) -> Group {
         match self.group(&block.time_range(), block.written_nanos) {
             Group::Apart if block.level == 0 => Group::Window(self.window(&block.time_range())),
             group => group,
@@ -176,6 +176,7 @@ mod tests {
             spans: bytes,
             level,
             continued_traces: Some(0),
+            redacted_through: 0,
             written_nanos: end,
             files,
             unknown: Default::default(),

@@ -11,13 +11,16 @@ use tracing::{Instrument, info_span};
 
 use super::merge::{Failure, Merged, Merger};
 use super::planner::{Job, Limits, plan};
+use crate::block::{BlockCache, BlockSource};
 use crate::clock::unix_nanos;
 use crate::cpu::CpuPool;
 use crate::damage::{Damage, UPKEEP_RETRY};
+use crate::deletion;
 use crate::error::Error;
 use crate::garbage::delete_block;
-use crate::manifest::{BlockEntry, Change, Store};
+use crate::manifest::{BlockEntry, Change, Manifest, Store};
 use crate::publish_deadline::PublishDeadline;
+use crate::source::Source;
 use crate::telemetry::{Compacted, Telemetry};
 
 /// Most inputs of a job: each has an open file and a window of decoded spans.
@@ -28,6 +31,9 @@ const BUDGET_BYTES: usize = 96 << 20;
 const TRACE_BYTES: u64 = 128;
 /// Memory for each span of a new block: hashes of its index, and Parquet's metadata of its pages, once more for the inputs.
 const SPAN_OF_BLOCK_BYTES: u64 = 24;
+
+/// What is kept of a block while deleted traces are looked for in it.
+const LOOKED_THROUGH_BYTES: u64 = 8 << 20;
 
 /// When and how far blocks are merged.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -139,14 +145,58 @@ impl Compactor {
         did_something
     }
 
-    /// The most useful job. What this process knows may be old: it is looked up before work begins.
+    /// The most useful job: first what takes deleted traces out. What this process knows may be old: it is looked up before
+    /// work begins.
     async fn next_job(&mut self, tenant: &TenantId) -> Result<Option<Job>, Error> {
+        if let Some(job) = self.redaction(tenant).await? {
+            return Ok(Some(job));
+        }
         if self.jobs(tenant).await?.is_empty() {
             return Ok(None);
         }
         self.manifests.refresh(tenant).await?;
         let mut jobs = self.jobs(tenant).await?;
         Ok(if jobs.is_empty() { None } else { Some(jobs.swap_remove(0)) })
+    }
+
+    /// Looks through blocks that may have deleted traces, notes which have none, and gives the first that has one: it is
+    /// written anew by itself, however large it is.
+    async fn redaction(&mut self, tenant: &TenantId) -> Result<Option<Job>, Error> {
+        let known = self.manifests.snapshot(tenant).unwrap_or_default();
+        let is_looked_through = known.blocks.iter().all(|block| block.redacted_through >= known.last_tombstone);
+        if known.tombstones.is_empty() || is_looked_through && known.spent_tombstones(unix_nanos()).is_empty() {
+            return Ok(None);
+        }
+        let manifest = self.manifests.refresh(tenant).await?;
+        let (newest, mut looked_through, mut job) = (manifest.last_tombstone, Vec::new(), None);
+        let cache = BlockCache::new(LOOKED_THROUGH_BYTES, self.telemetry.clone());
+        for source in BlockSource::all(tenant, &manifest, &self.objects, &self.cpu, &cache) {
+            let block_id = source.block_id();
+            let Some(entry) = manifest.block(&block_id).filter(|entry| entry.redacted_through < newest) else {
+                continue;
+            };
+            if self.damaged.contains_key(&block_id) {
+                continue;
+            }
+            match deletion::found(&source, &manifest.deleted_after(entry.redacted_through)).await {
+                Ok(found) if found.is_empty() => looked_through.push((block_id, newest)),
+                Ok(_) => {
+                    job = Some(Job { group: self.limits.group_of_block(entry), inputs: vec![entry.clone()] });
+                    break;
+                }
+                Err(error) => {
+                    self.report(tenant, &error);
+                    self.damaged.insert(block_id, Instant::now());
+                }
+            }
+        }
+        let note = |manifest: &Manifest| {
+            let remove_tombstones = manifest.spent_tombstones(unix_nanos());
+            let change = Change { looked_through: looked_through.clone(), remove_tombstones, ..Change::default() };
+            (change != Change::default()).then_some(change)
+        };
+        self.manifests.commit(tenant, note).await?;
+        Ok(job)
     }
 
     async fn jobs(&mut self, tenant: &TenantId) -> Result<Vec<Job>, Error> {
@@ -184,7 +234,7 @@ impl Compactor {
             Ok(_) => {
                 let (inputs, blocks) = (job.inputs.len(), merged.blocks.len());
                 tracing::info!(%tenant, inputs, blocks, bytes = job.bytes(), joined_traces = merged.joined_traces,
-                    dropped_spans = merged.dropped_spans, took = ?started.elapsed(), "blocks compacted");
+                    dropped_spans = merged.dropped_spans, deleted_spans = merged.deleted_spans, took = ?started.elapsed(), "blocks compacted");
                 self.telemetry.compaction.compacted(&Compacted {
                     level: merged.level,
                     input_blocks: inputs,
@@ -213,7 +263,10 @@ impl Compactor {
         new_blocks: &mut Vec<BlockId>,
         stop: &watch::Receiver<bool>,
     ) -> Result<Merged, Failure> {
+        let manifest = self.manifests.snapshot(tenant).unwrap_or_default();
         let merger = Merger {
+            deleted: &Arc::new(manifest.deleted_after(0)),
+            redacted_through: manifest.last_tombstone,
             objects: &self.objects,
             cpu: &self.cpu,
             tenant,
@@ -227,7 +280,8 @@ impl Compactor {
         };
         let merged = merger.merge(job, new_blocks, go_on).await?;
         let read: u64 = job.inputs.iter().map(|input| input.spans).sum();
-        let written = merged.blocks.iter().map(|block| block.spans).sum::<u64>() + merged.dropped_spans as u64;
+        let left_out = merged.dropped_spans as u64 + merged.deleted_spans;
+        let written = merged.blocks.iter().map(|block| block.spans).sum::<u64>() + left_out;
         match read == written {
             true => Ok(merged),
             false => Err(Error::SpansMissing { tenant: tenant.clone(), read, written }.into()),

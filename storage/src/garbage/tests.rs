@@ -56,6 +56,7 @@ impl Bucket {
             level: 0,
             written_nanos: 3,
             continued_traces,
+            redacted_through: 0,
             files,
             unknown: Default::default(),
         }

@@ -47,7 +47,7 @@ fn attributes_with_columns_of_their_own_are_indexed_as_those_in_lists() {
     let expected = index(&of_lists, Limits::default());
     assert_eq!(index(&of_columns, Limits::default()), expected);
     // put together with others, columns may be empty, and their texts are numbered anew
-    let joined = spans::join(&[of_columns.slice_traces(0..30).unwrap(), of_columns], Copies::DropAll).unwrap();
+    let joined = spans::merge_tables(&[of_columns.slice_traces(0..30).unwrap(), of_columns], Copies::DropAll).unwrap();
     assert_eq!(index(&joined.table, Limits::default()), expected);
 }
 

@@ -38,6 +38,7 @@ fn block() -> BlockEntry {
         level: 0,
         written_nanos: 9,
         continued_traces: Some(10),
+        redacted_through: 0,
         files,
         unknown: Default::default(),
     }

@@ -153,6 +153,21 @@ impl Files for Disk {
         Ok(Box::new(DiskFile { disk: self.clone(), file }))
     }
 
+    fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        self.write(|state| {
+            if state.free_bytes.is_some_and(|free| free < bytes.len()) {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            let old = state.seen.get(path).map_or(0, |old| state.files[*old].seen.len());
+            state.free_bytes = state.free_bytes.map(|free| free - bytes.len() + old);
+            let file = state.files.len();
+            state.files.push(Content::durable(bytes.to_vec()));
+            state.seen.insert(path.to_owned(), file);
+            state.synced.insert(path.to_owned(), file);
+            Ok(())
+        })
+    }
+
     fn open(&self, path: &Path) -> io::Result<Box<dyn OldFile>> {
         self.check_power()?;
         let state = self.lock();

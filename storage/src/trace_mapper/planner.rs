@@ -113,6 +113,7 @@ mod tests {
             level: 0,
             written_nanos: 0,
             continued_traces: None,
+            redacted_through: 0,
             files: BlockFiles::default(),
             unknown: Default::default(),
         };

@@ -1,4 +1,5 @@
-//! What a log does to files: each call is one step, and the process may die before, after or in the middle of any.
+//! What a log, and what is kept beside it, does to files: each call is one step, and the process may die before, after or
+//! in the middle of any.
 //!
 //! Two implementations: the file system, and a disk in memory that fails and forgets on purpose
 //! (`crate::testing::Disk`).
@@ -10,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use crate::durable;
 
-/// Where the files of a log lie.
+/// Where the files of a log lie, and those of whoever follows it.
 pub trait Files: Debug + Send + Sync {
     /// Creates a folder and its missing parents, durably.
     fn create_dir(&self, dir: &Path) -> io::Result<()>;
@@ -24,6 +25,10 @@ pub trait Files: Debug + Send + Sync {
 
     /// Creates an empty file; an error when there is one.
     fn create(&self, path: &Path) -> io::Result<Box<dyn NewFile>>;
+
+    /// Creates a file with these bytes, whole or not at all, durably; one that is there is replaced. After an error either
+    /// of them may be there.
+    fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn OldFile>>;
 
@@ -95,6 +100,10 @@ impl Files for LocalFiles {
     fn create(&self, path: &Path) -> io::Result<Box<dyn NewFile>> {
         let file = OpenOptions::new().write(true).create_new(true).open(path)?;
         Ok(Box::new(LocalFile { file, reserved_bytes: self.reserved_bytes }))
+    }
+
+    fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        durable::write_file(path, bytes)
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn OldFile>> {

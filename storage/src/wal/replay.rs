@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use model::TenantId;
 
+use super::Position;
 use super::entry::{ENTRY_HEADER_BYTES, ENTRY_MAGIC, EntryHeader};
 use super::files::{Files, OldFile};
 use super::segment::{HEADER_BYTES, SegmentHeader, VERSION};
@@ -153,6 +154,11 @@ impl Iterator for Replay {
 }
 
 impl Replay {
+    /// Behind the event that came last; `None` between segments.
+    pub fn position(&self) -> Option<Position> {
+        self.current.as_ref().map(|reader| Position { segment: reader.sequence, offset: reader.offset })
+    }
+
     fn next_event(&mut self) -> Result<Option<ReplayEvent>, Error> {
         let reader = match &mut self.current {
             Some(reader) => reader,

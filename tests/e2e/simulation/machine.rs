@@ -5,11 +5,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use futures::TryStreamExt;
+use generator::Generator;
 use ingester::{Ingester, Readiness};
 use model::TenantId;
 use model::limits::{LimitTable, Limits, TenantLimits};
+use mosso::generating;
 use object_store::ObjectStore;
 use object_store::path::Path as ObjectPath;
 use prometheus_client::registry::Registry;
@@ -28,8 +30,10 @@ use storage::view::LocalViews;
 use storage::wal::Log;
 use storage::{CpuPool, Telemetry, manifest};
 use tokio::sync::{Mutex, watch};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::counted;
 use super::plan::Start;
 
 /// How far ahead retention looks, and how long blocks are kept: what was written now and is old by its time goes.
@@ -50,6 +54,8 @@ pub struct Machine {
     objects: Arc<dyn ObjectStore>,
     cpu: CpuPool,
     cache: BlockCache,
+    generator: Arc<Generator>,
+    counting: JoinHandle<()>,
 }
 
 impl Machine {
@@ -83,7 +89,13 @@ impl Machine {
             ..defaults
         };
         let registry = &mut Registry::default();
-        let ingester = Ingester::open(config, log, storage, Arc::default(), registry).await?;
+        let (files, folder) = (Arc::new(disk.clone()), Path::new("/generator"));
+        let generating =
+            generating::open(counted::generated(), false, folder, files, Some(&log.0), cpu.clone(), registry)?;
+        let (generator, feed) = (generating.generator, generating.feed);
+        let ingester = Ingester::open_feeding(config, log, storage, Arc::default(), feed, registry).await?;
+        let (counting, fed) = generating.counting.context("metrics are generated")?;
+        let counting = tokio::spawn(counting.run(fed));
         let cache = BlockCache::of(&TraceConfig::default(), &Telemetry::unregistered());
         let views = LocalViews {
             live: Arc::new(ingester.clone()),
@@ -100,14 +112,21 @@ impl Machine {
             registry,
         );
         let collector = Mutex::new(collector(&manifests, &objects));
-        let machine = Self { ingester, querier, collector, manifests, objects, cpu, cache };
+        let machine = Self { ingester, querier, collector, manifests, objects, cpu, cache, generator, counting };
         match machine.wait_ready(power).await {
             Ok(()) => Ok(machine),
             Err(error) => {
-                machine.ingester.close().await;
+                machine.close().await;
                 Err(error)
             }
         }
+    }
+
+    /// Ends all threads and tasks; returns what was counted.
+    pub async fn close(self) -> Arc<Generator> {
+        self.ingester.close().await;
+        _ = self.counting.await; // a panic of it is told of by the counts that lack
+        self.generator
     }
 
     async fn wait_ready(&self, power: &Power) -> Result<()> {

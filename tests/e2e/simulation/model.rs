@@ -15,6 +15,7 @@ pub struct Model {
 #[derive(Debug, Clone, Copy)]
 struct Span {
     trace: Trace,
+    caller: Option<u64>,
     /// How often it was sent: with every time there may be one more.
     sent: usize,
     /// It was acknowledged, or a query found it: from then on it must be found.
@@ -38,8 +39,8 @@ pub struct Expected {
 
 impl Model {
     pub fn sending(&mut self, request: &Request) {
-        for SentSpan { number, trace } in request.spans.iter().copied() {
-            let new = Span { trace, sent: 0, must_be_found: false, may_be_expired: false };
+        for SentSpan { number, trace, caller } in request.spans.iter().copied() {
+            let new = Span { trace, caller, sent: 0, must_be_found: false, may_be_expired: false };
             self.spans.entry(number).or_insert(new).sent += 1;
         }
         self.unacknowledged.insert(key(request), request.clone());
@@ -67,6 +68,18 @@ impl Model {
     pub fn expiring(&mut self, kept: Option<usize>) {
         let may_expire = |trace: Trace| trace.is_old() && Some(trace.tenant) != kept;
         self.spans.values_mut().filter(|span| may_expire(span.trace)).for_each(|span| span.may_be_expired = true);
+    }
+
+    /// How often spans of a tenant, and calls by the numbers of their two spans, may be counted: once those that must be
+    /// found, others at most once.
+    pub fn counted(&self, tenant: usize) -> (BTreeMap<u64, Bounds>, BTreeMap<(u64, u64), Bounds>) {
+        let bounds = |must: bool| Bounds { least: usize::from(must), most: 1 };
+        let spans = || self.spans.iter().filter(|(_, span)| span.trace.tenant == tenant);
+        let calls = spans().filter_map(|(number, span)| {
+            let client = self.spans.get(&span.caller?)?;
+            Some(((span.caller?, *number), bounds(span.must_be_found && client.must_be_found)))
+        });
+        (spans().map(|(number, span)| (*number, bounds(span.must_be_found))).collect(), calls.collect())
     }
 
     pub fn expected(&self, tenant: usize) -> Expected {

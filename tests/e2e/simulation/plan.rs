@@ -78,6 +78,8 @@ pub struct Request {
 pub struct SentSpan {
     pub number: u64,
     pub trace: Trace,
+    /// The number of the client span whose call this server span answers; a span without one is a client.
+    pub caller: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -105,7 +107,7 @@ pub enum Trouble {
 
 impl Plan {
     pub fn of(seed: u64) -> Self {
-        let mut planner = Planner { random: SmallRng::seed_from_u64(seed), spans: 0 };
+        let mut planner = Planner { random: SmallRng::seed_from_u64(seed), spans: 0, unanswered: Vec::new() };
         let steps = (0..STEPS).map(|_| planner.step()).collect();
         Self { seed, steps }
     }
@@ -114,6 +116,8 @@ impl Plan {
 struct Planner {
     random: SmallRng,
     spans: u64,
+    /// Client spans without a server span.
+    unanswered: Vec<SentSpan>,
 }
 
 impl Planner {
@@ -151,12 +155,23 @@ impl Planner {
 
     fn request(&mut self) -> Request {
         let tenant = self.random.random_range(0..TENANTS);
-        let spans = (0..self.random.random_range(1..=MOST_SPANS_PER_REQUEST)).map(|_| {
-            self.spans += 1;
-            let trace = Trace { tenant, number: self.random.random_range(0..TRACES) };
-            SentSpan { number: self.spans, trace }
-        });
-        Request { tenant, spans: spans.collect() }
+        let spans = (0..self.random.random_range(1..=MOST_SPANS_PER_REQUEST)).map(|_| self.span(tenant)).collect();
+        Request { tenant, spans }
+    }
+
+    /// Half of the spans answer a call of one before, in the same request or in another.
+    fn span(&mut self, tenant: usize) -> SentSpan {
+        self.spans += 1;
+        let number = self.spans;
+        let unanswered = self.unanswered.iter().position(|client| client.trace.tenant == tenant);
+        if let Some(at) = unanswered.filter(|_| self.chance(50)) {
+            let client = self.unanswered.swap_remove(at);
+            return SentSpan { number, trace: client.trace, caller: Some(client.number) };
+        }
+        let trace = Trace { tenant, number: self.random.random_range(0..TRACES) };
+        let client = SentSpan { number, trace, caller: None };
+        self.unanswered.push(client);
+        client
     }
 
     fn trouble(&mut self) -> Trouble {

@@ -14,6 +14,7 @@ use storage::incarnation::{Incarnation, Lineage};
 use storage::testing::{Disk, FaultyStore, Power};
 
 use super::check::{Asking, Question};
+use super::counted;
 use super::machine::Machine;
 use super::model::Model;
 use super::plan::{Operation, Plan, Request, Start, Step, TENANTS, Trouble};
@@ -50,7 +51,7 @@ pub async fn run(plan: &Plan) -> Result<()> {
     let mut world = World::new(plan.seed);
     let outcome = world.run(plan).await;
     if let Some(machine) = world.machine.take() {
-        machine.ingester.close().await; // ends its threads
+        machine.close().await; // ends its threads
     }
     outcome.with_context(|| world.history.take().join("\n"))
 }
@@ -96,7 +97,7 @@ impl World {
                 self.start(*start, &step.troubles).await
             }
             [Operation::Restart(start)] => {
-                self.machine()?.ingester.close().await;
+                self.stop().await?;
                 self.start(*start, &step.troubles).await
             }
             operations => {
@@ -185,7 +186,7 @@ impl World {
     }
 
     /// When all has been written and collected, what lies in the store is what manifests name.
-    async fn check_files(&self) -> Result<()> {
+    async fn check_files(&mut self) -> Result<()> {
         let machine = self.machine()?;
         self.note("at the end".to_owned());
         passing_time(machine.flush_all()).await?;
@@ -193,7 +194,20 @@ impl World {
             machine.collect(false).await?; // a look at the beginning may be too long after the one before
         }
         machine.check_files().await?;
-        self.check().await
+        self.check().await?;
+        self.stop().await
+    }
+
+    /// Ends the process in order; by then it has counted all spans.
+    async fn stop(&mut self) -> Result<()> {
+        let machine = self.machine.take().context("the process runs")?;
+        let generator = passing_time(machine.close()).await;
+        for number in 0..TENANTS {
+            let (spans, calls) = self.model.borrow().counted(number);
+            counted::check(&generator, &tenant(number), &spans, &calls)
+                .with_context(|| format!("metrics of tenant {number}"))?;
+        }
+        Ok(())
     }
 
     fn asking<'a>(&self, machine: &'a Machine, number: usize) -> Asking<'a> {
@@ -204,7 +218,7 @@ impl World {
     async fn crash(&mut self) {
         self.power.cut();
         if let Some(machine) = self.machine.take() {
-            machine.ingester.close().await; // ends its threads, which can do no harm
+            machine.close().await; // ends its threads, which can do no harm
         }
         self.power = Power::default();
         self.disk = self.disk.after_crash(self.power.clone(), &mut self.random);

@@ -3,7 +3,7 @@
 //! Each query stands in parentheses. Numbers are computed among themselves while they are read, so that of an operator at
 //! least one side is a query.
 
-use super::limits::Part;
+use super::limits::Counted;
 use super::metrics::is_function;
 use super::{Parser, arithmetic};
 use crate::ast::{ArithmeticOp, MetricsExpr, Query};
@@ -58,7 +58,7 @@ impl Parser {
     fn operation(&mut self, weakest: u8) -> Result<Operand, Error> {
         let mut left = self.series_operand()?;
         while let Some((op, level)) = self.symbol().and_then(between_series).filter(|(_, level)| *level >= weakest) {
-            self.count(Part::Operator)?;
+            self.count(Counted::Operator)?;
             self.advance();
             let right = self.operation(level + 1)?;
             left = self.combined(op, left, right)?;

@@ -2,7 +2,7 @@
 
 use model::{Intrinsic, Scope};
 
-use super::limits::{MAX_DEPTH, Part};
+use super::limits::{Counted, MAX_DEPTH};
 use super::{Parser, arithmetic, comparison, right_level};
 use crate::ast::{BinaryOp, CompareOp, Field, FieldExpr, LogicOp, UnaryOp};
 use crate::error::Error;
@@ -85,7 +85,7 @@ impl Parser {
                 }
                 _ => {
                     if matches!(op, BinaryOp::Compare(op) if op.is_pattern()) {
-                        self.count(Part::Pattern)?;
+                        self.count(Counted::Pattern)?;
                     }
                     self.advance();
                     let right = if level == 7 {
@@ -173,7 +173,7 @@ impl Parser {
         let mut fields = vec![self.field()?];
         while !self.take(")") {
             self.expect(",", &[")", ","])?;
-            self.count(Part::Listed)?;
+            self.count(Counted::Listed)?;
             fields.push(self.field()?);
         }
         Ok(fields)

@@ -16,7 +16,7 @@ pub const MAX_FIELDS: usize = 512;
 
 /// What is counted while a query is read.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Part {
+pub(super) enum Counted {
     /// An operator between span sets, or between aggregates: each is a level of the tree.
     Operator,
     /// A pattern: each is compiled to be checked, and may hold a megabyte while the query runs.
@@ -27,7 +27,7 @@ pub(super) enum Part {
     Listed,
 }
 
-impl Part {
+impl Counted {
     const COUNT: usize = 4;
 
     /// The most of it in one query, and what it is called.
@@ -43,19 +43,19 @@ impl Part {
 
 /// What was counted so far.
 pub(super) struct Limits {
-    parts: [usize; Part::COUNT],
+    parts: [usize; Counted::COUNT],
     fields: HashSet<Field>,
     max_fields: usize,
 }
 
 impl Limits {
     pub fn with_max_fields(max_fields: usize) -> Self {
-        Self { parts: [0; Part::COUNT], fields: HashSet::new(), max_fields }
+        Self { parts: [0; Counted::COUNT], fields: HashSet::new(), max_fields }
     }
 
     /// # Errors
     /// Words that name the limit that was passed.
-    pub fn count(&mut self, part: Part) -> Result<(), String> {
+    pub fn count(&mut self, part: Counted) -> Result<(), String> {
         let (max, name) = part.limit();
         let count = &mut self.parts[part as usize];
         *count += 1;

@@ -1,6 +1,6 @@
 //! Metrics functions and what is done with their result.
 
-use super::limits::Part;
+use super::limits::Counted;
 use super::{Parser, comparison};
 use crate::ast::{DEFAULT_COMPARE_TOP, Field, Metrics, MetricsFunction, SecondStage};
 use crate::error::Error;
@@ -39,7 +39,7 @@ impl Parser {
     pub(super) fn second_stages(&mut self) -> Result<Vec<SecondStage>, Error> {
         let mut stages = Vec::new();
         while let Some(stage) = self.second_stage()? {
-            self.count(Part::Stage)?;
+            self.count(Counted::Stage)?;
             stages.push(stage);
         }
         Ok(stages)
@@ -79,7 +79,7 @@ impl Parser {
                 return Ok(MetricsFunction::QuantileOverTime { field, quantiles });
             }
             self.expect(",", &[")", ","])?;
-            self.count(Part::Listed)?;
+            self.count(Counted::Listed)?;
         }
     }
 

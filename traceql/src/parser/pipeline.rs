@@ -4,7 +4,7 @@
 //! `({ a } | by(x)) && ({ b })`, or a number `({ a } | count()) > 2`. A [`Group`] is what it turned out to be.
 //! An operator joins span sets or pipelines, never one of each; a span set in parentheses counts as either.
 
-use super::limits::Part;
+use super::limits::Counted;
 use super::{Parser, comparison};
 use crate::ast::{FieldExpr, Form, Pipeline, Relation, ScalarExpr, ScalarFilter, SpansetExpr, SpansetOp, Stage};
 use crate::error::Error;
@@ -65,7 +65,7 @@ impl Parser {
         };
         while self.at("|") && !self.symbol_after().is_some_and(super::metrics::is_function) {
             self.advance();
-            self.count(Part::Stage)?;
+            self.count(Counted::Stage)?;
             match self.later_stage()? {
                 First::Stage(stage) => stages.push(stage),
                 First::Joined(_) | First::Scalar(_) => return Err(self.unexpected(&[])),
@@ -169,7 +169,7 @@ impl Parser {
             First::Stage(stage) => vec![stage],
         };
         while self.take("|") {
-            self.count(Part::Stage)?;
+            self.count(Counted::Stage)?;
             match self.later_stage()? {
                 First::Stage(stage) => stages.push(stage),
                 First::Scalar(ScalarExpr::Aggregate(aggregate)) => {
@@ -186,7 +186,7 @@ impl Parser {
     /// The rest of an expression that begins with `left`, of operators that bind at least as strongly as `weakest`.
     fn spans_after(&mut self, mut left: Spans, weakest: u8, allowed: Allowed) -> Result<Spans, Error> {
         while let Some((op, level)) = self.symbol().and_then(spanset_operator).filter(|(_, level)| *level >= weakest) {
-            self.count(Part::Operator)?;
+            self.count(Counted::Operator)?;
             self.advance();
             let right_allowed = match left.shape {
                 Shape::Bare => Allowed::Bare,

@@ -1,6 +1,6 @@
 //! Aggregates, and expressions over them.
 
-use super::limits::Part;
+use super::limits::Counted;
 use super::{Parser, arithmetic, right_level};
 use crate::ast::{Aggregate, ScalarExpr};
 use crate::error::Error;
@@ -24,7 +24,7 @@ impl Parser {
     /// The rest of an expression that begins with `left`, of operators that bind at least as strongly as `weakest`.
     pub(super) fn scalar_after(&mut self, mut left: ScalarExpr, weakest: u8) -> Result<ScalarExpr, Error> {
         while let Some((op, level)) = self.symbol().and_then(arithmetic).filter(|(_, level)| *level >= weakest) {
-            self.count(Part::Operator)?;
+            self.count(Counted::Operator)?;
             self.advance();
             let operand = self.scalar_operand()?;
             let right = self.scalar_after(operand, right_level(level))?;

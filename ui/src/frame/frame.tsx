@@ -4,6 +4,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { useDraft } from "../parts/draft.ts";
 import { ExplorePage } from "../pages/explore.tsx";
 import { SearchPage } from "../pages/search.tsx";
+import { ServicesPage } from "../pages/services.tsx";
 import { StorePage } from "../pages/store.tsx";
 import { TracePage } from "../pages/trace.tsx";
 import type { Page } from "../place.ts";
@@ -15,6 +16,7 @@ import { toggleTheme, useTheme } from "./theme.ts";
 const LINKS: [Page, string][] = [
   ["search", "Search"],
   ["explore", "Explore"],
+  ["services", "Services"],
   ["store", "Store"],
 ];
 
@@ -68,6 +70,8 @@ function Current({ page, params }: { page: Page; params: URLSearchParams }) {
       return <TracePage params={params} />;
     case "explore":
       return <ExplorePage params={params} />;
+    case "services":
+      return <ServicesPage params={params} />;
     case "store":
       return <StorePage />;
     default:
@@ -151,6 +155,9 @@ function ThemeButton() {
   );
 }
 
+/** What follows `g`. */
+const PAGE_KEYS: Partial<Record<Page, string>> = { search: "s", explore: "e", services: "m", store: "o" };
+
 /** Keys of every page: `?` for help, `g` and a letter for a page, `/` for the field that a page is about. */
 function useKeys(openHelp: () => void): void {
   useEffect(() => {
@@ -158,7 +165,7 @@ function useKeys(openHelp: () => void): void {
     const onKey = (event: KeyboardEvent) => {
       const target = event.target as HTMLElement;
       if (target.closest("input, textarea, select, dialog") || event.ctrlKey || event.metaKey || event.altKey) return;
-      const page = last === "g" ? LINKS.find(([name]) => name[0] === event.key)?.[0] : undefined;
+      const page = last === "g" ? LINKS.find(([name]) => PAGE_KEYS[name] === event.key)?.[0] : undefined;
       last = event.key;
       if (event.key === "?") openHelp();
       else if (event.key === "/") document.querySelector<HTMLElement>("[data-main-field], .query-input textarea")?.focus();

@@ -5,7 +5,7 @@ import { href } from "../place.ts";
 
 const KEYS: [string, string][] = [
   ["/", "to the query, or to find within a trace"],
-  ["g s, g e", "to search, to explore"],
+  ["g s, g e, g m, g o", "to search, to explore, to the map of services, to the store"],
   ["Enter", "run the query; Shift Enter begins a line"],
   ["Ctrl Space", "names and values that may follow"],
   ["↑ ↓", "to the span above, below"],

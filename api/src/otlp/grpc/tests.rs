@@ -1,8 +1,10 @@
 use std::io::Write;
 
+use bytes::Bytes;
 use tonic::Code;
 
 use super::*;
+use crate::otlp::ACCEPTED;
 use crate::testing::{Answer, ask, edge, frame, grpc_request};
 use crate::{Config, OtlpGrpcConfig};
 

@@ -3,6 +3,7 @@ use axum::http::Request;
 
 use super::*;
 use crate::Config;
+use crate::otlp::ACCEPTED;
 use crate::testing::{Answer, ask, edge};
 
 const SPAN: &str = r#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"000000000000000000000000feed0001","spanId":"00000000feed0001","name":"x"}]}]}]}"#;

@@ -6,7 +6,7 @@
 const REPLACEMENT: &str = r"\ufffd";
 
 /// The same JSON without what no text can hold. Only for JSON that could not be read: this copies it.
-pub(super) fn mended(json: &[u8]) -> Vec<u8> {
+pub(crate) fn mended(json: &[u8]) -> Vec<u8> {
     let json = String::from_utf8_lossy(json);
     let mut out = String::with_capacity(json.len());
     let mut rest = &*json;

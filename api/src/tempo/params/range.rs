@@ -83,6 +83,21 @@ pub(in crate::tempo) fn of_tags(bounds: Bounds, config: &QueryConfig, now_nanos:
     checked(range, config, now_nanos)
 }
 
+/// The range of a service graph: as long as that of a search may be; an hour by default.
+pub(in crate::tempo) fn of_service_graph(
+    params: &Params,
+    config: &QueryConfig,
+    now_nanos: u64,
+) -> Result<TimeRange, QueryError> {
+    let bounds = Bounds::of_tags(params)?;
+    if let (None, Some(start), Some(end)) = (bounds.since_nanos, bounds.start_nanos, bounds.end_nanos)
+        && start >= end
+    {
+        return Err(reversed(seconds(start), seconds(end)));
+    }
+    of_tags(bounds, config, now_nanos)
+}
+
 /// The range of a metrics query: `end` is now unless given, `start` an hour, or `since`, before it.
 pub(in crate::tempo) fn of_metrics(params: &Params, now_nanos: u64) -> Result<TimeRange, QueryError> {
     let wrapped = |problem| QueryError::bad_request(format!("rpc error: code = Code(400) desc = {problem}"));

@@ -1,7 +1,8 @@
 //! Which traces near the range of a query lie in several sources.
 //!
 //! Blocks know it at rest: of the blocks that have parts of a trace, all but one list it ([`Source::continued`]). What is
-//! live changes all the time, so its traces, which are few, are looked for in the blocks near it.
+//! live changes all the time, so its traces, which are few, are looked for in the blocks near it. So are those of the
+//! smaller ones of several tenants (`tenants.rs`).
 
 mod at_rest;
 
@@ -23,15 +24,27 @@ use crate::error::Error;
 /// Looking a trace up in a block costs about as much as going past so many of its traces.
 const LOOK_UP_COST: usize = 16;
 
+/// What a trace takes while it is compared by hash: its hash in three lists, and its row.
+const HASHED_TRACE_BYTES: usize = 16;
+
 /// Traces of which several sources have parts.
 #[derive(Default)]
 pub(crate) struct SplitTraces {
     pub ids: HashSet<TraceId>,
-    /// What was compared with others, and hashes of the traces that it shares with them, ascending.
+    /// What was compared with others, and hashes of the traces that it shares with them, ascending. Live tables that become one
+    /// block have one id.
     shared: HashMap<BlockId, Vec<TraceHash>>,
 }
 
 impl SplitTraces {
+    /// Notes what a source shares with others, beside what others of its id do.
+    fn add_shared(&mut self, block_id: BlockId, shared: Vec<TraceHash>) {
+        let all = self.shared.entry(block_id).or_default();
+        all.extend(shared);
+        all.sort_unstable();
+        all.dedup();
+    }
+
     /// Whether a source was found to share the trace with others, as far as a hash tells.
     pub fn is_shared_by(&self, block_id: BlockId, id: &TraceId) -> bool {
         self.shared.get(&block_id).is_some_and(|hashes| hashes.binary_search(&TraceHash::of(id)).is_ok())
@@ -103,12 +116,14 @@ impl QuerySources<'_> {
         let near: Vec<TimeRange> = of_unlisted.iter().map(|source| around(source)).collect();
         others.retain(|(_, source)| near.iter().any(|range| range.overlaps(&source.time_range())));
         let of_unlisted = self.traces_of(&of_unlisted).await?;
+        let trace_count: usize = of_unlisted.iter().map(|(_, ids)| ids.len()).sum();
+        let _held = self.budget.hold(trace_count * HASHED_TRACE_BYTES)?;
         let hashes: Arc<[TraceHash]> = ascending(&of_unlisted).into();
         let mut all: HashSet<TraceHash> = repeated(&hashes).collect();
         let reads = others.iter().map(|source| self.shared_with(&hashes, source).boxed()).collect();
         for (block_id, shared) in try_all(self.engine.config.max_concurrent_reads, reads).await? {
             all.extend(&shared);
-            split.shared.insert(block_id, shared);
+            split.add_shared(block_id, shared);
         }
         let mut all: Vec<TraceHash> = all.into_iter().collect();
         all.sort_unstable();
@@ -116,7 +131,7 @@ impl QuerySources<'_> {
             let rows: Vec<u32> = all.iter().flat_map(|hash| ids.find(*hash)).collect();
             if !rows.is_empty() {
                 self.add_ids(*number, &rows, &mut split.ids).await?;
-                split.shared.insert(self.all[*number].block_id(), shared(&all, ids));
+                split.add_shared(self.all[*number].block_id(), shared(&all, ids));
             }
         }
         Ok(())

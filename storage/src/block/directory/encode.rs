@@ -11,7 +11,7 @@ use parquet::file::metadata::{
 use spans::Traces;
 use spans::schema::trace_column;
 
-use super::{Head, MAGIC, Part, RowGroupEntry, VERSION};
+use super::{Head, MAGIC, RowGroupEntry, StoredPart, VERSION};
 use crate::block::chunks::Chunks;
 use crate::block::footer::by_scope;
 use crate::error::Error;
@@ -81,7 +81,7 @@ impl DirectoryBuilder {
                 services,
             });
         }
-        let ids = Part { crc32: 0, ..object.add(&TraceIds::new(self.ids).encode()) };
+        let ids = StoredPart { crc32: 0, ..object.add(&TraceIds::new(self.ids).encode()) };
         let continued = object.add(&self.continued);
         let schema = object.add(&compressed(&of_schema(files.spans)?)?);
         let head = Head {
@@ -104,13 +104,13 @@ impl DirectoryBuilder {
 struct Object(Vec<u8>);
 
 impl Object {
-    fn add(&mut self, content: &[u8]) -> Part {
-        let part = Part::of(self.0.len() as u64, content);
+    fn add(&mut self, content: &[u8]) -> StoredPart {
+        let part = StoredPart::of(self.0.len() as u64, content);
         self.0.extend_from_slice(content);
         part
     }
 
-    fn closed(mut self, head: Part) -> Bytes {
+    fn closed(mut self, head: StoredPart) -> Bytes {
         self.0.extend(head.start.to_le_bytes());
         self.0.extend((head.bytes as u32).to_le_bytes());
         self.0.extend(head.crc32.to_le_bytes());
@@ -135,19 +135,19 @@ fn compressed(content: &[u8]) -> Result<Vec<u8>, Error> {
 }
 
 /// Where a row group stands in `traces.parquet`: all columns but `services`, and `services`.
-fn trace_parts(row_group: &RowGroupMetaData, content: &[u8]) -> Result<(Part, Part), Error> {
+fn trace_parts(row_group: &RowGroupMetaData, content: &[u8]) -> Result<(StoredPart, StoredPart), Error> {
     let (services, others): (Vec<_>, Vec<_>) =
         row_group.columns().iter().partition(|column| column.column_path().parts()[0] == trace_column::SERVICES);
     Ok((part_of(&others, content)?, part_of(&services, content)?))
 }
 
 /// From the first byte of some columns, which stand one after another, to the last.
-fn part_of(columns: &[&ColumnChunkMetaData], content: &[u8]) -> Result<Part, Error> {
+fn part_of(columns: &[&ColumnChunkMetaData], content: &[u8]) -> Result<StoredPart, Error> {
     let ranges = || columns.iter().map(|column| column.byte_range());
     let start = ranges().map(|(start, _)| start).min().unwrap_or_default();
     let end = ranges().map(|(start, bytes)| start + bytes).max().unwrap_or_default();
     let bytes = content.get(start as usize..end as usize).ok_or_else(|| missing(0))?;
-    Ok(Part::of(start, bytes))
+    Ok(StoredPart::of(start, bytes))
 }
 
 fn missing(group: usize) -> Error {

@@ -13,7 +13,7 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaDataReader;
 use spans::schema::trace_column;
 
-use super::{Head, MAGIC, Part, RowGroupEntry, TAIL_BYTES, VERSION};
+use super::{Head, MAGIC, RowGroupEntry, StoredPart, TAIL_BYTES, VERSION};
 use crate::block::chunks::Chunks;
 use crate::block::columns::{ColumnRead, FileColumns, WantedRows};
 use crate::block::fetch::StoredFile;
@@ -41,8 +41,8 @@ pub(in crate::block) struct Directory {
     pub list_keys: BTreeSet<(Scope, String)>,
     pub resources_crc32: u32,
     pub scopes_crc32: u32,
-    ids: Part,
-    continued: Part,
+    ids: StoredPart,
+    continued: StoredPart,
     /// The columns of `spans.parquet`.
     pub columns: FileColumns,
     schema_bytes: usize,
@@ -199,12 +199,12 @@ impl StoredFile {
     }
 
     /// A part of the file, which must have its checksum.
-    async fn checked(&self, part: &Part) -> Result<Bytes, Error> {
+    async fn checked(&self, part: &StoredPart) -> Result<Bytes, Error> {
         self.matching(part, self.fetch_one(part.range()).await?)
     }
 
     /// The same, out of the end of the file if it stands there.
-    async fn part(&self, part: &Part, tail_start: u64, tail: &Bytes) -> Result<Bytes, Error> {
+    async fn part(&self, part: &StoredPart, tail_start: u64, tail: &Bytes) -> Result<Bytes, Error> {
         let Range { start, end } = part.range();
         if start < tail_start || end > self.bytes || start > end {
             return self.checked(part).await;
@@ -212,7 +212,7 @@ impl StoredFile {
         self.matching(part, tail.slice((start - tail_start) as usize..(end - tail_start) as usize))
     }
 
-    fn matching(&self, part: &Part, content: Bytes) -> Result<Bytes, Error> {
+    fn matching(&self, part: &StoredPart, content: Bytes) -> Result<Bytes, Error> {
         if part.is_whole(&content) { Ok(content) } else { Err(self.broken("checksum does not match")) }
     }
 
@@ -222,7 +222,7 @@ impl StoredFile {
 }
 
 /// Where the head stands, by the last bytes of the object; `None` when they are not the end of a directory of this version.
-fn head_part(tail: &[u8]) -> Option<Part> {
+fn head_part(tail: &[u8]) -> Option<StoredPart> {
     let (_, end) = tail.split_last_chunk::<TAIL_BYTES>()?;
     let (start, end) = end.split_first_chunk::<8>()?;
     let (bytes, end) = end.split_first_chunk::<4>()?;
@@ -230,7 +230,7 @@ fn head_part(tail: &[u8]) -> Option<Part> {
     let (magic, version) = end.split_first_chunk::<8>()?;
     let is_known = *magic == MAGIC && version == VERSION.to_le_bytes();
     let (bytes, crc32) = (u64::from(u32::from_le_bytes(*bytes)), u32::from_le_bytes(*crc32));
-    is_known.then_some(Part { start: u64::from_le_bytes(*start), bytes, crc32 })
+    is_known.then_some(StoredPart { start: u64::from_le_bytes(*start), bytes, crc32 })
 }
 
 fn row_groups(entries: &[RowGroupEntry]) -> Option<Vec<RowGroup>> {

@@ -59,7 +59,7 @@ proptest! {
         row_group_rows in 1..40usize,
     ) {
         let tables: Vec<SpanTable> = seeds.iter().map(|seeds| table_of(seeds)).collect();
-        let joined = spans::join(&tables, Copies::DropAll).unwrap().table;
+        let joined = spans::merge_tables(&tables, Copies::DropAll).unwrap().table;
         prop_assume!(joined.span_count() > 0);
         let block = encode_by(&tables, row_group_rows);
         prop_assert_eq!(block.entry().spans, joined.span_count() as u64);
@@ -113,7 +113,7 @@ fn the_same_tables_give_the_same_bytes() {
 async fn a_key_that_is_frequent_in_all_tables_together_gets_a_column() {
     let tables = [shop(1, 1_000), shop(2, 500), shop(3, 700)];
     let block = encode_tables(BlockId::generate(), &TenantId::single(), &tables, None).unwrap();
-    let joined = spans::join(&tables, Copies::DropAll).unwrap().table;
+    let joined = spans::merge_tables(&tables, Copies::DropAll).unwrap().table;
     let expected = spans::attribute_keys(&joined).unwrap();
     assert_eq!(stored(&block).await.dimensions().await.unwrap().keys, expected);
 }

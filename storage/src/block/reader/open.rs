@@ -18,20 +18,20 @@ use crate::block::group_traces::in_group;
 use crate::block::meta::BlockMeta;
 use crate::block::open_block::{Layout, OpenBlock, OpenRowGroup};
 use crate::block::version1;
-use crate::damage::{Damage, Part};
+use crate::damage::{Damage, DamagedPart};
 use crate::error::Error;
 use crate::paths::{self, BlockFile};
 use crate::source::Dimensions;
 
 impl BlockSource {
     pub(in crate::block) async fn opened(&self) -> Result<Arc<OpenBlock>, Error> {
-        let open = self.guarded(Part::Tables, async { Ok(Arc::new(self.open().await?)) });
+        let open = self.guarded(DamagedPart::Tables, async { Ok(Arc::new(self.open().await?)) });
         self.cache.opened.get_or_load(&self.entry.id, open).await
     }
 
     /// Sizes and checksums of the files.
     pub(in crate::block) async fn meta(&self) -> Result<BlockMeta, Error> {
-        self.guarded(Part::Meta, BlockMeta::read(self.objects.as_ref(), &self.tenant, &self.entry)).await
+        self.guarded(DamagedPart::Meta, BlockMeta::read(self.objects.as_ref(), &self.tenant, &self.entry)).await
     }
 
     /// The same; `None` when it is damaged: the small tables are then read as they are.
@@ -113,7 +113,8 @@ impl BlockSource {
 
     pub(in crate::block) async fn opened_group(&self, group: usize) -> Result<Arc<OpenRowGroup>, Error> {
         let opened = self.opened().await?;
-        let open = self.guarded(Part::RowGroup(group), async { Ok(Arc::new(self.open_group(&opened, group).await?)) });
+        let open =
+            self.guarded(DamagedPart::RowGroup(group), async { Ok(Arc::new(self.open_group(&opened, group).await?)) });
         self.cache.groups.get_or_load(&(self.entry.id, group), open).await
     }
 
@@ -143,7 +144,7 @@ impl BlockSource {
             (Layout::Directory(directory), Some(of_traces)) => {
                 let file = self.file(BlockFile::Traces);
                 let read = directory.services(group, of_traces, &file, &self.cpu);
-                self.guarded(Part::RowGroup(group), read).await
+                self.guarded(DamagedPart::RowGroup(group), read).await
             }
             _ => Ok(spans::column(&opened_group.traces, trace_column::SERVICES)?.clone()),
         }

@@ -13,6 +13,7 @@ const KINDS: [string, string, string[]][] = [
   ["search", "Search", ["api_search"]],
   ["traces", "Trace by id", ["api_traces_traceid", "api_v2_traces_traceid"]],
   ["metrics", "Metrics", ["api_metrics_query_range", "api_metrics_query"]],
+  ["service_graph", "Service map", ["api_service_graph"]],
   ["metadata", "Names and values", ["api_search_tags", "api_v2_search_tags", "api_search_tag_tagname_values", "api_v2_search_tag_tagname_values"]],
 ];
 

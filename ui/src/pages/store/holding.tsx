@@ -8,6 +8,7 @@ import { Card, Figure, Figures } from "./card.tsx";
 const SPANS = "tempo_distributor_spans_received_total";
 const BLOCKS = "tempodb_blocklist_length";
 const BYTES = "tempodb_backend_bytes_total";
+const DISK = "mosso_disk_free_bytes";
 const OUTSTANDING = "tempodb_compaction_outstanding_blocks";
 
 export function Holding({ metrics, config }: { metrics: Metrics; config: string }) {
@@ -20,6 +21,7 @@ export function Holding({ metrics, config }: { metrics: Metrics; config: string 
         <Figure name="Waiting to be merged" value={count(metrics.sum(OUTSTANDING))} note="blocks" />
         <Figure name="Waiting to be deleted" value={bytes(metrics.sum(BYTES, { status: "compacted" }))} note={`after ${readable(setting("compacted_block_retention"))}`} />
         <Figure name="Kept for" value={readable(setting("block_retention")) || "–"} note={`${count(metrics.sum("tempodb_retention_marked_for_deletion_total"))} blocks expired`} />
+        {metrics.has(DISK) && <Figure name="Free disk" value={bytes(metrics.sum(DISK))} note={`of ${bytes(metrics.sum("mosso_disk_size_bytes"))}`} />}
         <Figure name="Stored in" value={setting("backend") || "–"} />
       </Figures>
       <table>

@@ -26,10 +26,11 @@ export function Taking({ history }: { history: Metrics[] }) {
         <Figure name="Spans now" value={spanRate === null ? "…" : `${short(spanRate)}/s`} note={byteRate === null ? "" : `${bytes(byteRate)}/s`} />
         <Figure name="Since the start" value={count(spans(newest))} note={bytes(received(newest))} />
         <Figure name="Until acknowledged" value={push === null ? "–" : duration(push * 1e9)} note="on average, synced" />
+        <Figure name="Live" value={count(newest.sum("mosso_ingester_live_spans"))} note="spans, not yet in blocks" />
         <Figure
           name="In the log"
           value={bytes(newest.sum("mosso_ingester_log_bytes"))}
-          note={`${plural(newest.sum("mosso_ingester_log_segments"), "segment")}, not yet in blocks`}
+          note={plural(newest.sum("mosso_ingester_log_segments"), "segment")}
         />
         <Figure
           name="Blocks written"

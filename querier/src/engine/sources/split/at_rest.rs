@@ -28,12 +28,13 @@ impl QuerySources<'_> {
             return Ok(known);
         }
         let concurrency = self.engine.config.max_concurrent_reads;
-        let continued = listed(&blocks, concurrency, &self.budget).await?.continued;
-        let mut continued: Vec<TraceId> = continued.into_iter().collect();
+        let listed = listed(&blocks, concurrency, &self.budget).await?;
+        let mut continued: Vec<TraceId> = listed.continued.into_iter().collect();
         continued.sort_unstable();
         let found = parts::find(&blocks, &continued, concurrency, &self.budget).await?;
         let split = Arc::new(self.when(found).await?);
-        if self.budget.left_out() == 0 {
+        // what blocks do not list in this query they may list in another
+        if self.budget.left_out() == 0 && listed.unlisted.is_empty() {
             cache.insert(key, split.clone());
         }
         Ok(split)

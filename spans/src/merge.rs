@@ -17,8 +17,8 @@ use hashbrown::HashMap;
 mod gather;
 mod texts;
 
+use crate::columns_to_list::{batch_columns_to_list, columns_to_list, dimension_columns_to_list};
 use crate::copies::{CopyFilter, SpanIdentity};
-use crate::demote::{demote, demote_batch, demote_dimensions};
 use crate::error::Error;
 use crate::parent_link::ParentLinks;
 use crate::schema::{self, column};
@@ -40,7 +40,7 @@ pub enum Copies {
 
 /// Several tables put together.
 #[derive(Debug, Clone)]
-pub struct Joined {
+pub struct MergedTable {
     pub table: SpanTable,
     /// Spans that were left out because they are copies.
     pub dropped_spans: usize,
@@ -48,21 +48,12 @@ pub struct Joined {
     pub joined_traces: usize,
 }
 
-/// One table with the spans of all; parts of a trace become one run. No span is dropped.
-///
-/// Where siblings tie, spans of an earlier table come first.
-///
-/// # Errors
-/// [`Error::Damaged`] when a table lacks a column of [`crate::schema`].
-pub fn combine(tables: &[SpanTable]) -> Result<SpanTable, Error> {
-    Ok(join(tables, Copies::Keep)?.table)
-}
-
-/// As [`combine`], without `copies`, and without spans to which no trace refers.
+/// One table with the spans of all, without `copies`, and without spans to which no trace refers; parts of a trace become
+/// one run. Where siblings tie, spans of an earlier table come first.
 ///
 /// # Errors
 /// [`Error::Damaged`] when a table lacks a column of [`crate::schema`].
-pub fn join(tables: &[SpanTable], copies: Copies) -> Result<Joined, Error> {
+pub fn merge_tables(tables: &[SpanTable], copies: Copies) -> Result<MergedTable, Error> {
     let tables = with_same_columns(tables)?;
     let mut texts = Texts::default();
     let resources = merge_dimension(tables.iter().map(|table| &table.resources), schema::resources(), &mut texts)?;
@@ -72,7 +63,7 @@ pub fn join(tables: &[SpanTable], copies: Copies) -> Result<Joined, Error> {
     let parts = tables
         .iter()
         .zip(resources.new_rows.iter().zip(&scopes.new_rows))
-        .map(|(table, (resource_rows, scope_rows))| Part::of(table, &texts, resource_rows, scope_rows))
+        .map(|(table, (resource_rows, scope_rows))| TablePart::of(table, &texts, resource_rows, scope_rows))
         .collect::<Result<Vec<_>, Error>>()?;
     let order = sort(&parts, &services, copies);
     let values = texts.interner.values();
@@ -83,7 +74,7 @@ pub fn join(tables: &[SpanTable], copies: Copies) -> Result<Joined, Error> {
         resources: wrap_batch(&resources.plain, &schema::resources(), &values)?,
         scopes: wrap_batch(&scopes.plain, &schema::scopes(), &values)?,
     };
-    Ok(Joined { table, dropped_spans: order.dropped_spans, joined_traces: order.joined_traces })
+    Ok(MergedTable { table, dropped_spans: order.dropped_spans, joined_traces: order.joined_traces })
 }
 
 /// The tables, of which all `spans` have the same schema: that of [`schema::spans`], and maybe attribute columns behind.
@@ -95,9 +86,12 @@ fn with_same_columns(tables: &[SpanTable]) -> Result<Vec<SpanTable>, Error> {
     };
     let same = tables.windows(2).all(|pair| pair[0].spans.schema_ref() == pair[1].spans.schema_ref());
     if !same || !tables.iter().all(is_base_first) {
-        return tables.iter().map(demote).collect();
+        return tables.iter().map(columns_to_list).collect();
     }
-    tables.iter().map(|table| Ok(SpanTable { spans: table.spans.clone(), ..demote_dimensions(table)? })).collect()
+    tables
+        .iter()
+        .map(|table| Ok(SpanTable { spans: table.spans.clone(), ..dimension_columns_to_list(table)? }))
+        .collect()
 }
 
 /// Puts texts back in place of their numbers, wherever `data_type` says so.
@@ -213,7 +207,10 @@ pub fn merge_dimensions(tables: &[(&RecordBatch, &RecordBatch)]) -> Result<Share
     let demoted = tables
         .iter()
         .map(|(resources, scopes)| {
-            Ok((demote_batch(resources, schema::resources())?, demote_batch(scopes, schema::scopes())?))
+            Ok((
+                batch_columns_to_list(resources, schema::resources())?,
+                batch_columns_to_list(scopes, schema::scopes())?,
+            ))
         })
         .collect::<Result<Vec<_>, Error>>()?;
     let resources = merge_dimension(demoted.iter().map(|pair| &pair.0), schema::resources(), &mut texts)?;
@@ -249,7 +246,7 @@ fn service_names(resources: &[ArrayRef], texts: &Texts) -> Result<Vec<Option<i32
 }
 
 /// The columns of one table that decide where its spans go.
-struct Part<'a> {
+struct TablePart<'a> {
     spans: &'a RecordBatch,
     traces: Traces<'a>,
     span_id: &'a FixedSizeBinaryArray,
@@ -267,7 +264,7 @@ struct Part<'a> {
     scope: Vec<u32>,
 }
 
-impl<'a> Part<'a> {
+impl<'a> TablePart<'a> {
     fn of(table: &'a SpanTable, texts: &'a Texts, resource_rows: &[u32], scope_rows: &[u32]) -> Result<Self, Error> {
         let spans = &table.spans;
         let names = dictionary(table::column(spans, column::NAME)?)?;
@@ -341,7 +338,7 @@ struct Order {
     joined_traces: usize,
 }
 
-fn sort(parts: &[Part<'_>], services: &[Option<i32>], copies: Copies) -> Order {
+fn sort(parts: &[TablePart<'_>], services: &[Option<i32>], copies: Copies) -> Order {
     let mut runs: Vec<(u128, usize, usize)> = Vec::new();
     for (part_at, part) in parts.iter().enumerate() {
         runs.extend((0..part.traces.len()).map(|trace| (u128::from_be_bytes(part.traces.id(trace).0), part_at, trace)));
@@ -403,9 +400,14 @@ fn sort(parts: &[Part<'_>], services: &[Option<i32>], copies: Copies) -> Order {
 }
 
 /// Every column of the new `spans`.
-fn gather(parts: &[Part<'_>], order: &Order, schema: SchemaRef, gather: &Gather<'_>) -> Result<RecordBatch, Error> {
+fn gather(
+    parts: &[TablePart<'_>],
+    order: &Order,
+    schema: SchemaRef,
+    gather: &Gather<'_>,
+) -> Result<RecordBatch, Error> {
     let runs = Runs::of(&order.rows);
-    let dimension = |rows: for<'p> fn(&'p Part<'_>) -> &'p [u32]| -> ArrayRef {
+    let dimension = |rows: for<'p> fn(&'p TablePart<'_>) -> &'p [u32]| -> ArrayRef {
         Arc::new(UInt32Array::from_iter_values(order.rows.iter().map(|&(part, row)| rows(&parts[part])[row])))
     };
     let columns = schema.fields().iter().enumerate().map(|(at, field)| -> Result<ArrayRef, Error> {

@@ -11,7 +11,7 @@ use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 
-use crate::demote::demote_columns;
+use crate::columns_to_list::chosen_columns_to_list;
 use crate::error::Error;
 use crate::promote::{MAX_COLUMNS, PromotedColumn, Promotion, ROWS_PER_VALUE};
 use crate::schema::{AttributeColumn, AttributeType};
@@ -59,7 +59,7 @@ impl Promotion {
     ///
     /// # Errors
     /// [`Error::Damaged`] when the batch lacks the list, or has columns of another type.
-    pub fn conform(&self, batch: &RecordBatch) -> Result<RecordBatch, Error> {
+    pub fn align_schema(&self, batch: &RecordBatch) -> Result<RecordBatch, Error> {
         let there = batch.schema();
         let there: Vec<AttributeColumn> =
             there.fields().iter().filter_map(|field| AttributeColumn::of(field)).collect();
@@ -72,7 +72,7 @@ impl Promotion {
             (kinds_of(&mut there.iter()), kinds_of(&mut self.columns.iter().map(|column| &column.attribute)));
         // Which of several values of a key is the first depends on all columns of the key: it changes as a whole.
         let changes = |key: &str| before.get(key) != after.get(key);
-        let batch = demote_columns(batch, |of| changes(&of.key))?;
+        let batch = chosen_columns_to_list(batch, |of| changes(&of.key))?;
         let new = self.columns.iter().filter(|column| changes(&column.attribute.key)).cloned().collect::<Vec<_>>();
         let batch = if new.is_empty() { batch } else { Self { columns: new }.apply(&batch)? };
         self.in_order(&batch)

@@ -16,23 +16,23 @@ use crate::strings::{Interner, dictionary_column};
 use crate::table::{self, SpanTable, wrong_type};
 
 /// The same table without attribute columns, columns in the order of [`crate::schema`].
-pub fn demote(table: &SpanTable) -> Result<SpanTable, Error> {
-    Ok(SpanTable { spans: demote_batch(&table.spans, schema::spans())?, ..demote_dimensions(table)? })
+pub fn columns_to_list(table: &SpanTable) -> Result<SpanTable, Error> {
+    Ok(SpanTable { spans: batch_columns_to_list(&table.spans, schema::spans())?, ..dimension_columns_to_list(table)? })
 }
 
 /// The same table, only its spans with attribute columns.
-pub(crate) fn demote_dimensions(table: &SpanTable) -> Result<SpanTable, Error> {
+pub(crate) fn dimension_columns_to_list(table: &SpanTable) -> Result<SpanTable, Error> {
     Ok(SpanTable {
         spans: table.spans.clone(),
         traces: table.traces.clone(),
-        resources: demote_batch(&table.resources, schema::resources())?,
-        scopes: demote_batch(&table.scopes, schema::scopes())?,
+        resources: batch_columns_to_list(&table.resources, schema::resources())?,
+        scopes: batch_columns_to_list(&table.scopes, schema::scopes())?,
     })
 }
 
 /// One of the tables without attribute columns, columns in the order of `schema`.
-pub(crate) fn demote_batch(batch: &RecordBatch, schema: SchemaRef) -> Result<RecordBatch, Error> {
-    let batch = demote_columns(batch, |_| true)?;
+pub(crate) fn batch_columns_to_list(batch: &RecordBatch, schema: SchemaRef) -> Result<RecordBatch, Error> {
+    let batch = chosen_columns_to_list(batch, |_| true)?;
     let columns = schema.fields().iter().map(|field| -> Result<ArrayRef, Error> {
         let array = table::column(&batch, field.name())?;
         Ok(if array.data_type() == field.data_type() {
@@ -46,7 +46,7 @@ pub(crate) fn demote_batch(batch: &RecordBatch, schema: SchemaRef) -> Result<Rec
 
 /// The batch without the attribute columns that `is_taken` names: their values stand in the list, before those that are
 /// there already.
-pub(crate) fn demote_columns(
+pub(crate) fn chosen_columns_to_list(
     batch: &RecordBatch,
     is_taken: impl Fn(&AttributeColumn) -> bool,
 ) -> Result<RecordBatch, Error> {

@@ -1,0 +1,3 @@
+mod forms;
+mod robust;
+mod rules;

@@ -1,0 +1,95 @@
+//! What a person does at a terminal: ask a trace store, send it a shop's traffic, move traces in and out.
+//!
+//! A client and nothing else: it speaks Tempo's HTTP API and OTLP, so it works with any Tempo and any OTLP endpoint.
+//!
+//! ```text
+//! args.rs     which server, which time              client.rs   Tempo's HTTP API → answers
+//! screen.rs   a terminal or a program reads         table.rs, spark.rs, figures.rs   what is shown to people
+//!
+//! query.rs    search and metrics       follow.rs   again and again: `--follow`, `tail`
+//! show.rs     one trace: trace.rs (the tree), waterfall.rs
+//! services.rs, tags.rs
+//!
+//! otlp.rs     requests → an OTLP endpoint, with patience        otlp/json.rs   OTLP/JSON ⇄ messages
+//! demo.rs     a small shop → otlp.rs
+//! import.rs   files → otlp.rs                        export.rs   search → traces → files
+//! ```
+
+mod args;
+mod client;
+mod error;
+mod time;
+
+mod figures;
+mod screen;
+mod spark;
+mod table;
+
+mod follow;
+mod query;
+mod services;
+mod show;
+mod tags;
+mod trace;
+mod waterfall;
+
+mod otlp;
+mod progress;
+
+mod demo;
+mod export;
+mod import;
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+pub use error::Error;
+
+/// Commands that speak to a server.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Send the traffic of a small shop to an OTLP endpoint, so that there is something to look at.
+    Demo(demo::Arguments),
+    /// Ask a TraceQL query: traces that match, or numbers over time.
+    Query(query::Arguments),
+    /// Show a trace: what waited for what, and where the time went.
+    Trace(show::Arguments),
+    /// Print spans that match as they come in, until Ctrl-C.
+    Tail(follow::Arguments),
+    /// List services with their rates, errors and durations.
+    Services(services::Arguments),
+    /// List the names of attributes, or the values of one.
+    Tags(tags::Arguments),
+    /// Send traces from files: OTLP JSON or protobuf as collectors write them, Jaeger JSON, Zipkin JSON.
+    Import(import::Arguments),
+    /// Write traces that match a query to a file: OTLP JSON lines or protobuf.
+    Export(export::Arguments),
+}
+
+/// Runs a command to its end. What goes wrong is said on standard error.
+pub fn run(command: Command) -> ExitCode {
+    let ran = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|source| Error::Runtime { source })
+        .and_then(|runtime| runtime.block_on(dispatch(command)));
+    match ran {
+        Ok(code) => code,
+        Err(error) => error.report(),
+    }
+}
+
+async fn dispatch(command: Command) -> Result<ExitCode, Error> {
+    match command {
+        Command::Demo(arguments) => demo::run(&arguments).await,
+        Command::Query(arguments) => query::run(&arguments).await,
+        Command::Trace(arguments) => show::run(&arguments).await,
+        Command::Tail(arguments) => follow::run(&arguments).await,
+        Command::Services(arguments) => services::run(&arguments).await,
+        Command::Tags(arguments) => tags::run(&arguments).await,
+        Command::Import(arguments) => import::run(&arguments).await,
+        Command::Export(arguments) => export::run(&arguments).await,
+    }
+}
