@@ -57,7 +57,7 @@ fn querier(stored: &Stored) -> Querier {
     let sources = blocks.into_iter().map(|block| Arc::new(block) as Arc<dyn Source>).collect();
     Querier::new(
         Config::default(),
-        Arc::new(TenantView { sources }),
+        Arc::new(TenantView::of(sources)),
         cpu,
         &Telemetry::unregistered(),
         &mut Registry::default(),

@@ -83,7 +83,7 @@ fn queries(criterion: &mut Criterion) {
         spans += count;
         blocks.push(Arc::new(block(&table(&requests))));
     }
-    let view = Arc::new(TenantView { sources: blocks });
+    let view = Arc::new(TenantView::of(blocks));
     // what is asked again is measured again
     let config = Config { metrics_cache_max_bytes: 0, ..Config::default() };
     let querier = Querier::new(config, view, CpuPool::new(2), &Telemetry::unregistered(), &mut Registry::default());

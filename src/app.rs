@@ -1,9 +1,12 @@
 //! Wiring: builds the parts, hands them to each other, and stops them in order.
 
+mod cluster;
+
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use api::{Addresses, Edge, Servers};
 use ingester::Ingester;
 use model::limits::TenantLimits;
@@ -21,12 +24,13 @@ use storage::lock::DataDirLock;
 use storage::paths::DataDir;
 use storage::retention::Retention;
 use storage::trace_mapper::TraceMapper;
-use storage::view::LocalViews;
+use storage::view::{LocalViews, Views};
 use storage::wal::{LocalFiles, Log};
 use storage::{Telemetry, manifest, objects};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::app::cluster::Cluster;
 use crate::config::Config;
 use crate::deletion::Deletions;
 use crate::generating::{self, Generating};
@@ -44,7 +48,10 @@ const GENERATOR_STOP_TIMEOUT: Duration = Duration::from_secs(1);
 /// A running mosso.
 pub struct App {
     addresses: Addresses,
-    ingester: Ingester,
+    /// None in a process that takes no spans.
+    ingester: Option<Ingester>,
+    /// None in a process that is alone on its store.
+    cluster: Option<Cluster>,
     stop_serving: CancellationToken,
     serving: Tasks,
     /// Polls manifests, makes trace maps, drops what has expired, deletes what has no name; each may stop at any point.
@@ -55,7 +62,7 @@ pub struct App {
     memory_budget_bytes: u64,
     /// Counts spans until the last has come.
     generating: Tasks,
-    _lock: DataDirLock,
+    _lock: Option<DataDirLock>,
 }
 
 impl App {
@@ -66,15 +73,17 @@ impl App {
     /// When the data folder cannot be used, an address cannot be bound, or stored data cannot be opened.
     pub async fn start(config: &Config) -> Result<Self> {
         let mut registry = Registry::default();
+        let target = config.target();
         let (cpu, background) = (CpuPool::of_all_cores(), CpuPool::in_background());
-        let memory = config.memory_budget(cpu.threads());
+        let mut memory = config.memory_budget(cpu.threads());
+        let peer_table_bytes = config.take_for_peers(&mut memory.parts);
         memory.log();
         config.warn_of_memory(&memory.parts);
         memory.register(&mut registry);
         let config = &config.clone().with_parts(&memory.parts);
         let servers = Servers::bind(&config.api()).await?;
-        let dir = config.storage.trace.data_dir(&config.data_dir);
-        let lock = DataDirLock::acquire(&dir)?;
+        let dir = config.folders();
+        let lock = target.takes_spans().then(|| DataDirLock::acquire(&dir)).transpose()?;
         storage::telemetry::register_disk(&mut registry, dir.wal_dir());
         let telemetry = Telemetry::register(&mut registry);
         let (objects, manifests) = open_store(&config.storage.trace, &dir, telemetry.clone())
@@ -82,41 +91,41 @@ impl App {
             .with_context(|| format!("open {}", config.storage.trace.store_name()))?;
         let cache = BlockCache::of(&config.storage.trace, &telemetry);
         let objects = objects::cached(objects, cache.clone());
-        let storage = ingester::Storage {
-            objects: objects.clone(),
-            manifests: manifests.clone(),
-            cpu: background.clone(),
-            telemetry: telemetry.clone(),
-            lineage: Arc::new(Lineage::open(&dir)?),
-            puts_may_be_late: config.storage.trace.backend.is_remote(),
-            cache: cache.clone(),
-            trace_reach: Duration::from_secs(config.querier().trace_reach_seconds),
+        let lineage = target.takes_spans().then(|| Lineage::open(&dir).map(Arc::new)).transpose()?;
+        let mut cluster = match config.cluster.enabled {
+            true => Some(
+                Cluster::join(config, objects.clone(), manifests.clone(), lineage.clone(), &background)
+                    .await
+                    .context("join the cluster")?,
+            ),
+            false => None,
         };
-        let log = Log::open(dir.wal_dir())?;
         let limits = Arc::new(TenantLimits::new(config.tenant_limits()?));
         let limit_reloader = LimitReloader::new(config.clone(), limits.clone(), &mut registry);
+        let log = target.takes_spans().then(|| Log::open(dir.wal_dir())).transpose()?;
         let has_user_overrides = config.overrides.user_configurable_overrides.enabled;
         let (files, folder) = (Arc::new(LocalFiles::default()), config.generator_dir());
         let generated = config.generator()?.within(memory.parts.generator);
+        let opened = log.as_ref().map(|(log, _)| log);
         let Generating { generator, feed, counting, senders } =
-            generating::open(generated, has_user_overrides, &folder, files, &log.0, background.clone(), &mut registry)?;
-        let ingester =
-            Ingester::open_feeding(config.ingester(), log, storage, limits.clone(), feed, &mut registry).await?;
-        let retention = Retention::new(manifests.clone(), limits.clone(), telemetry.clone());
-        let collector = Collector::new(manifests.clone(), objects.clone(), config.garbage_grace(), telemetry.clone());
-        let poll_period = config.storage.trace.blocklist_poll.get();
-        let poller = manifest::Poller::new(manifests.clone(), poll_period, telemetry.clone());
-        let compactor = Compactor::new(
-            manifests.clone(),
-            objects.clone(),
-            background.clone(),
-            &config.compaction(),
-            telemetry.clone(),
-        )
-        .within(memory.parts.compaction);
-        let trace_mapper =
-            TraceMapper::new(manifests.clone(), objects.clone(), background.clone(), cache.clone(), telemetry.clone())
-                .within(memory.parts.trace_maps);
+            generating::open(generated, has_user_overrides, &folder, files, opened, background.clone(), &mut registry)?;
+        let ingester = match lineage.zip(log) {
+            None => None,
+            Some((lineage, log)) => {
+                let storage = ingester::Storage {
+                    objects: objects.clone(),
+                    manifests: manifests.clone(),
+                    cpu: background.clone(),
+                    telemetry: telemetry.clone(),
+                    lineage,
+                    puts_may_be_late: config.storage.trace.backend.is_remote(),
+                    cache: cache.clone(),
+                    trace_reach: Duration::from_secs(config.querier().trace_reach_seconds),
+                };
+                let limits = limits.clone();
+                Some(Ingester::open_feeding(config.ingester(), log, storage, limits, feed, &mut registry).await?)
+            }
+        };
         let deletions = config.deletion.enabled.then(|| Deletions {
             deleter: Deleter {
                 manifests: manifests.clone(),
@@ -126,56 +135,60 @@ impl App {
             },
             ingester: ingester.clone(),
         });
-        let views = LocalViews {
-            live: Arc::new(ingester.clone()),
-            manifests,
-            objects: objects.clone(),
-            cpu: cpu.clone(),
-            cache,
+        let views: Arc<dyn Views> = match (&mut cluster, &ingester) {
+            (Some(cluster), ingester) => {
+                if let Some(ingester) = ingester {
+                    cluster.serve(ingester, cpu.clone());
+                }
+                let places = (cpu.clone(), cache.clone());
+                let counted = (peer_table_bytes, &telemetry, &mut registry);
+                Arc::new(cluster.views(ingester.as_ref(), config, objects.clone(), places, counted))
+            }
+            (None, Some(ingester)) => Arc::new(LocalViews {
+                live: Arc::new(ingester.clone()),
+                manifests: manifests.clone(),
+                objects: objects.clone(),
+                cpu: cpu.clone(),
+                cache: cache.clone(),
+            }),
+            (None, None) => bail!("target {} needs cluster.enabled", target.name()),
         };
         let of_all_queries = querier::Config {
             max_memory_bytes: memory.parts.queries,
             max_row_groups: memory.parts.concurrent_row_groups(),
             ..config.querier()
         };
-        let querier = Querier::with_limits(
-            of_all_queries,
-            limits.clone(),
-            Arc::new(views),
-            cpu.clone(),
-            &telemetry,
-            &mut registry,
-        );
+        let querier =
+            Querier::with_limits(of_all_queries, limits.clone(), views, cpu.clone(), &telemetry, &mut registry);
         let user_overrides = has_user_overrides.then(|| {
             let store = storage::user_overrides::UserOverrides::new(objects.clone());
             Arc::new(UserOverrides::new(config.clone(), store, generator.clone(), &mut registry))
         });
-        let edge_telemetry = api::Telemetry::register(&mut registry);
-        let registry = Arc::new(registry);
-        let edge =
-            Edge::new(config.api(), ingester.clone(), querier, limits, edge_telemetry, registry, config.to_yaml())
-                .generating(generator);
-        let edge = match deletions {
-            Some(deletions) => edge.with_deletions(Arc::new(deletions)),
-            None => edge,
-        };
-        let edge = Arc::new(match &user_overrides {
-            Some(overrides) => edge.with_user_overrides(overrides.clone()),
-            None => edge,
-        });
 
-        let addresses = servers.addresses()?;
-        let listener_reloader = ListenerReloader::new(servers.files());
-        let stop_serving = CancellationToken::new();
-        let (mut serving, mut upkeep, mut compaction) = (Tasks::default(), Tasks::default(), Tasks::default());
-        serving.spawn("server", servers.serve(edge, stop_serving.clone()));
-        upkeep.spawn("manifest poller", poller.run());
-        upkeep.spawn("trace mapper", trace_mapper.run());
-        upkeep.spawn("retention", retention.run());
+        let mut upkeep = Tasks::default();
+        let mut compaction = Tasks::default();
+        let (stop_compaction, running) = watch::channel(false);
+        let poll_period = config.storage.trace.blocklist_poll.get();
+        upkeep.spawn("manifest poller", manifest::Poller::new(manifests.clone(), poll_period, telemetry.clone()).run());
         upkeep.spawn("limit reloader", limit_reloader.run());
-        upkeep.spawn("listener reloader", listener_reloader.run());
-        upkeep.spawn("collector", collector.run());
-        if let Some(overrides) = user_overrides {
+        if target.keeps_blocks_in_order() {
+            let of_tenants = limits.clone();
+            upkeep.spawn("retention", Retention::new(manifests.clone(), of_tenants, telemetry.clone()).run());
+            let grace = config.garbage_grace();
+            let collector = Collector::new(manifests.clone(), objects.clone(), grace, telemetry.clone());
+            upkeep.spawn("collector", collector.run());
+            let (of_maps, places) = (telemetry.clone(), (background.clone(), cache.clone()));
+            let trace_mapper = TraceMapper::new(manifests.clone(), objects.clone(), places.0, places.1, of_maps);
+            upkeep.spawn("trace mapper", trace_mapper.within(memory.parts.trace_maps).run());
+            let settings = config.compaction();
+            let compactor =
+                Compactor::new(manifests.clone(), objects.clone(), background.clone(), &settings, telemetry.clone());
+            compaction.spawn("compactor", compactor.within(memory.parts.compaction).run(running));
+        }
+        if let Some((cluster, ingester)) = cluster.as_ref().zip(ingester.as_ref()) {
+            upkeep.spawn("retirement of earlier starts", cluster.retire_earlier_starts(ingester));
+        }
+        if let Some(overrides) = user_overrides.clone() {
             upkeep.spawn("settings of tenants", overrides.run());
         }
         let mut generating = Tasks::default();
@@ -183,11 +196,27 @@ impl App {
             generating.spawn("metrics generator", counting.run(fed));
         }
         senders.into_iter().for_each(|sender| upkeep.spawn("remote write", sender.run()));
-        let (stop_compaction, running) = watch::channel(false);
-        compaction.spawn("compactor", compactor.run(running));
+
+        let stop_serving = CancellationToken::new();
+        let edge_telemetry = api::Telemetry::register(&mut registry);
+        let (registry, text) = (Arc::new(registry), config.to_yaml());
+        let mut edge = Edge::new(config.api(), ingester.clone(), querier, limits, edge_telemetry, registry, text)
+            .generating(generator)
+            .until(stop_serving.clone());
+        if let Some(deletions) = deletions {
+            edge = edge.with_deletions(Arc::new(deletions));
+        }
+        if let Some(overrides) = user_overrides {
+            edge = edge.with_user_overrides(overrides);
+        }
+        let addresses = servers.addresses()?;
+        upkeep.spawn("listener reloader", ListenerReloader::new(servers.files()).run());
+        let mut serving = Tasks::default();
+        serving.spawn("server", servers.serve(Arc::new(edge), stop_serving.clone()));
         Ok(Self {
             addresses,
             ingester,
+            cluster,
             stop_serving,
             serving,
             upkeep,
@@ -198,6 +227,11 @@ impl App {
             generating,
             _lock: lock,
         })
+    }
+
+    /// Where other processes ask for live spans.
+    pub fn peer_address(&self) -> Option<SocketAddr> {
+        self.cluster.as_ref().and_then(Cluster::address)
     }
 
     pub fn addresses(&self) -> Addresses {
@@ -222,8 +256,21 @@ impl App {
     /// Waits until a part has died that the process needs; says which, and why. It must be stopped then, so that whoever
     /// supervises it starts it anew.
     pub async fn failed(&mut self) -> String {
+        let ingester_failed = async {
+            match &self.ingester {
+                Some(ingester) => ingester.failed().await,
+                None => std::future::pending().await,
+            }
+        };
+        let cluster_failed = async {
+            match &mut self.cluster {
+                Some(cluster) => cluster.failed().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
-            reason = self.ingester.failed() => reason,
+            reason = ingester_failed => reason,
+            reason = cluster_failed => reason,
             reason = self.serving.ended() => reason,
             reason = self.upkeep.ended() => reason,
             reason = self.compaction.ended() => reason,
@@ -231,18 +278,25 @@ impl App {
         }
     }
 
-    /// Refuse, drain, close: what was acknowledged is in the log, synced.
+    /// Refuse, drain, close: what was acknowledged is in the log, synced; in a cluster it is in blocks, if that can be.
     ///
     /// # Errors
     /// When serving ended by a panic.
     pub async fn stop(mut self) -> Result<()> {
-        self.ingester.refuse();
+        if let Some(ingester) = &self.ingester {
+            ingester.refuse();
+        }
         self.stop_serving.cancel();
         self.stop_compaction.send_replace(true);
         let served = self.serving.all_ended().await;
+        if let Some(cluster) = self.cluster {
+            cluster.stop(self.ingester.as_ref()).await;
+        }
         self.upkeep.abort().await;
         self.compaction.all_ended_within(COMPACTION_STOP_TIMEOUT).await;
-        self.ingester.close().await;
+        if let Some(ingester) = &self.ingester {
+            ingester.close().await;
+        }
         self.generating.all_ended_within(GENERATOR_STOP_TIMEOUT).await;
         served.map_err(anyhow::Error::msg)
     }

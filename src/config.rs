@@ -19,6 +19,7 @@ mod moved;
 mod yaml;
 
 mod access;
+mod cluster;
 mod generator;
 mod memory;
 mod overrides;
@@ -42,6 +43,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use storage::config::GoDuration;
+use storage::members::JOINING_TIME;
+use storage::paths::DataDir;
 
 use self::overrides::OfAll;
 use self::receivers::Jaeger;
@@ -49,6 +52,7 @@ use self::tls::ServerTls;
 use self::yaml::Parsed;
 
 pub use access::Authentication;
+pub use cluster::Cluster;
 pub use generator::{GeneratorLimits, MetricsGenerator};
 pub use memory::Memory;
 pub use moved::our_name;
@@ -65,29 +69,14 @@ const MAX_BLOCK_BYTES: usize = 1 << 30;
 /// A gRPC message states its length in 32 bits, and is held in memory as a whole.
 const GRPC_MESSAGE_MIB: RangeInclusive<usize> = 1..=2048;
 
-/// What else may be asked for in `target`: Tempo's processes of one part, and its older name of all parts.
-const TARGETS_OF_TEMPO: &[&str] = &[
-    "",
-    "scalable-single-binary",
-    "distributor",
-    "ingester",
-    "live-store",
-    "block-builder",
-    "querier",
-    "query-frontend",
-    "compactor",
-    "metrics-generator",
-    "backend-scheduler",
-    "backend-worker",
-];
-
 /// The whole configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Folder of the log and, with the local backend, of the blocks. Used by one process at a time.
     pub data_dir: PathBuf,
-    /// Which parts run: `all`, in one process. Tempo's other targets run all parts, too, with a warning.
+    /// Which parts run: `all`, or one of several: `writer`, `querier`, `compactor`. Tempo's names are taken for the part
+    /// that does the same.
     pub target: String,
     /// Whether `X-Scope-OrgID` names the tenant; off, everything belongs to `single-tenant`.
     pub multitenancy_enabled: bool,
@@ -104,6 +93,7 @@ pub struct Config {
     pub overrides: Overrides,
     pub metrics_generator: MetricsGenerator,
     pub memory: Memory,
+    pub cluster: Cluster,
     pub deletion: Deletion,
 
     /// Whether variables of the environment stand in files, too in the one with the limits of tenants.
@@ -144,6 +134,7 @@ impl Default for Config {
             overrides: Overrides::default(),
             metrics_generator: MetricsGenerator::default(),
             memory: Memory::default(),
+            cluster: Cluster::default(),
             deletion: Deletion::default(),
             expand_env: false,
             not_applicable: Vec::new(),
@@ -186,8 +177,8 @@ impl Config {
         let missing = missing_variables
             .iter()
             .map(|name| format!("the variable {name} is not set and has no default, so nothing stands in its place"));
-        let target = (self.target != "all")
-            .then(|| format!("target {:?} is no part of its own here: this process runs all parts", self.target));
+        let target = (self.target != self.target().name())
+            .then(|| format!("target {:?} is {:?} here", self.target, self.target().name()));
         let packets = (self.multitenancy_enabled && self.distributor.receivers.has_packets()).then(|| {
             "Jaeger's UDP packets cannot name a tenant: with multitenancy_enabled, all of them are dropped".to_owned()
         });
@@ -201,8 +192,7 @@ impl Config {
         let longer_than_nothing =
             |key, duration: Duration| ensure(!duration.is_zero(), key, "must be longer than 0s".into());
 
-        let unknown_target = format!("{:?} is not known; write \"all\", there are no other processes", self.target);
-        ensure(self.target == "all" || TARGETS_OF_TEMPO.contains(&&*self.target), "target", unknown_target)?;
+        self.check_cluster()?;
         let block_bytes = format!("must be between 1 and {MAX_BLOCK_BYTES}");
         let has_block_bytes = self.ingester.max_block_bytes.is_none_or(|bytes| (1..=MAX_BLOCK_BYTES).contains(&bytes));
         ensure(has_block_bytes, "ingester.max_block_bytes", block_bytes)?;
@@ -332,23 +322,24 @@ impl Config {
     /// Without what protects it.
     fn open_api(&self) -> api::Config {
         let otlp = &self.distributor.receivers.otlp.protocols;
+        let takes_spans = self.target().takes_spans();
         let (search, metrics) = (&self.query_frontend.search, &self.query_frontend.metrics);
         let defaults = api::Config::default();
         api::Config {
             http_listen: ListenAddress::new(self.server.http_listen_address.clone(), self.server.http_listen_port),
             http_api_prefix: self.http_api_prefix.clone(),
-            otlp_grpc: otlp.grpc.as_ref().map(|grpc| api::OtlpGrpcConfig {
+            otlp_grpc: otlp.grpc.as_ref().filter(|_| takes_spans).map(|grpc| api::OtlpGrpcConfig {
                 endpoint: grpc.endpoint.clone(),
                 max_recv_msg_size_mib: grpc.max_recv_msg_size_mib,
                 tls: None,
             }),
-            otlp_http: otlp.http.as_ref().map(|http| api::OtlpHttpConfig {
+            otlp_http: otlp.http.as_ref().filter(|_| takes_spans).map(|http| api::OtlpHttpConfig {
                 endpoint: http.endpoint.clone(),
                 max_request_body_size: http.max_request_body_size,
                 ..api::OtlpHttpConfig::default()
             }),
-            jaeger: self.distributor.receivers.jaeger(),
-            zipkin: self.distributor.receivers.zipkin(),
+            jaeger: if takes_spans { self.distributor.receivers.jaeger() } else { api::JaegerConfig::default() },
+            zipkin: self.distributor.receivers.zipkin().filter(|_| takes_spans),
             multitenancy_enabled: self.multitenancy_enabled,
             retry_after_seconds: self.distributor.retry_after_on_resource_exhausted.as_secs(),
             drain_timeout_seconds: crate::app::DRAIN_TIMEOUT.as_secs(),
@@ -463,6 +454,12 @@ impl Config {
         }
     }
 
+    /// Where the log and, with the local backend, blocks lie.
+    pub fn folders(&self) -> DataDir {
+        let dir = self.storage.trace.data_dir(&self.data_dir);
+        if self.cluster.enabled { dir.with_shared_blocks() } else { dir }
+    }
+
     fn objectives(&self) -> querier::Objectives {
         let QueryFrontend { search, metrics, trace_by_id, .. } = &self.query_frontend;
         let objective =
@@ -482,6 +479,7 @@ impl Config {
             max_block_bytes: self.ingester.max_block_bytes.unwrap_or(defaults.max_block_bytes),
             max_queued_bytes: self.ingester.max_queued_bytes.unwrap_or(defaults.max_queued_bytes),
             max_block_duration: self.ingester.max_block_duration.get(),
+            joining_time: if self.cluster.enabled { JOINING_TIME } else { Duration::ZERO },
             ..defaults
         }
     }

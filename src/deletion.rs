@@ -11,7 +11,8 @@ use tracing::warn;
 /// What `/api/deletions` does.
 pub(crate) struct Deletions {
     pub deleter: Deleter,
-    pub ingester: Ingester,
+    /// `None` where no spans are taken.
+    pub ingester: Option<Ingester>,
 }
 
 #[async_trait]
@@ -22,7 +23,9 @@ impl api::Deletions for Deletions {
             DeleteError::Storage(_) => DeletionError::Failed(error.to_string()),
         })?;
         // they are hidden: that rows leave memory later is no failure
-        if let Err(error) = self.ingester.flush().await {
+        if let Some(ingester) = &self.ingester
+            && let Err(error) = ingester.flush().await
+        {
             warn!(%tenant, %error, "live spans of deleted traces stay until they are cut");
         }
         Ok(())

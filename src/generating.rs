@@ -39,7 +39,7 @@ pub struct Counting {
 }
 
 /// Goes on from what lies in `folder`; without anything there, from the end of the log. Nothing is touched while nothing is
-/// generated, and no tenant may have it so by settings of its own.
+/// generated, and no tenant may have it so by settings of its own; nor where no spans are taken and so there is no log.
 ///
 /// # Errors
 /// When the settings cannot be used, or the folder cannot be read or written.
@@ -48,14 +48,14 @@ pub fn open(
     tenants_may_switch_on: bool,
     folder: &Path,
     files: Arc<dyn Files>,
-    log: &Log,
+    log: Option<&Log>,
     cpu: CpuPool,
     registry: &mut Registry,
 ) -> Result<Generating> {
     let generator = Arc::new(Generator::new(config, instance(), now_nanos(), registry)?);
-    if !generator.config().is_on() && !tenants_may_switch_on {
+    let Some(log) = log.filter(|_| generator.config().is_on() || tenants_may_switch_on) else {
         return Ok(Generating { generator, feed: None, counting: None, senders: Vec::new() });
-    }
+    };
     let opened = RemoteWrite::open(&remote_write, folder, registry);
     let (remote_write, senders) = opened.context("open the queues of series that are sent")?;
     let (checkpoints, found) =

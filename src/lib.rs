@@ -9,6 +9,7 @@ mod deletion;
 pub mod exposure;
 pub mod generating;
 pub mod reload;
+pub mod target;
 mod tasks;
 pub mod telemetry;
 mod user_overrides;

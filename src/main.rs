@@ -116,6 +116,9 @@ async fn serve(config: &Config, log_level: LogLevelReloader) -> Result<()> {
     if let Some(address) = addresses.otlp_http {
         info!(listener = "otlp_http", %address, "listening");
     }
+    if let Some(address) = app.peer_address() {
+        info!(listener = "peers", %address, "listening");
+    }
     for (listener, address) in addresses.receivers.named() {
         info!(listener, %address, "listening");
     }

@@ -79,6 +79,7 @@ use model::limits::TenantLimits;
 use prometheus_client::registry::Registry;
 use querier::Querier;
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 use self::tempo::Outstanding;
 
@@ -104,7 +105,10 @@ pub const TEMPO_VERSION: &str = "3.0.3";
 /// What every handler shares.
 pub struct Edge {
     config: Config,
-    ingester: Ingester,
+    /// None in a process that takes no spans.
+    ingester: Option<Ingester>,
+    /// Cancelled when the process is stopping.
+    stopping: CancellationToken,
     querier: Querier,
     /// Has the series that spans are made into.
     generator: Option<Arc<Generator>>,
@@ -130,7 +134,7 @@ pub struct Edge {
 impl Edge {
     pub fn new(
         config: Config,
-        ingester: Ingester,
+        ingester: impl Into<Option<Ingester>>,
         querier: Querier,
         limits: Arc<TenantLimits>,
         telemetry: Telemetry,
@@ -144,7 +148,8 @@ impl Edge {
         let (generator, user_overrides, deletions) = (None, None, None);
         Self {
             config,
-            ingester,
+            ingester: ingester.into(),
+            stopping: CancellationToken::new(),
             querier,
             generator,
             user_overrides,
@@ -164,6 +169,12 @@ impl Edge {
     #[must_use]
     pub fn generating(self, generator: Arc<Generator>) -> Self {
         Self { generator: Some(generator), ..self }
+    }
+
+    /// Is not ready any more once this is cancelled.
+    #[must_use]
+    pub fn until(self, stopping: CancellationToken) -> Self {
+        Self { stopping, ..self }
     }
 
     /// Lets tenants make settings for themselves.

@@ -103,7 +103,10 @@ pub(crate) async fn push(
 ) -> Result<Accepted, Refusal> {
     let transport = receiver.transport;
     let span = info_span!("push", %tenant, transport, bytes = request.len());
-    let pushed = edge.ingester.push(tenant, request.clone()).instrument(span).await;
+    let Some(ingester) = &edge.ingester else {
+        return Err(Refusal::new(Code::Unavailable, "this process takes no spans"));
+    };
+    let pushed = ingester.push(tenant, request.clone()).instrument(span).await;
     edge.telemetry.received(tenant, request.len(), pushed.as_ref().is_ok_and(|accepted| accepted.spans > 0));
     match pushed {
         Ok(accepted) => {

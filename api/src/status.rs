@@ -15,6 +15,8 @@ use crate::error::http_status;
 use crate::telemetry::prometheus_text;
 use crate::{Edge, TEMPO_VERSION};
 
+const STOPPING: &str = "Application is stopping";
+
 pub(crate) const TEXT: &str = "text/plain; charset=utf-8";
 const OPEN_METRICS: &str = "application/openmetrics-text";
 
@@ -56,10 +58,13 @@ pub(crate) async fn ready(State(edge): State<Arc<Edge>>) -> Response {
 impl Edge {
     /// Why the process should get no traffic, if so.
     pub(crate) fn not_ready(&self) -> Option<String> {
-        match self.ingester.readiness() {
+        let Some(ingester) = &self.ingester else {
+            return self.stopping.is_cancelled().then(|| STOPPING.to_owned());
+        };
+        match ingester.readiness() {
             Readiness::Ready => None,
             Readiness::Replaying { detail } => Some(format!("Ingester not ready: replaying the log: {detail}")),
-            Readiness::Stopping => Some("Application is stopping".to_owned()),
+            Readiness::Stopping => Some(STOPPING.to_owned()),
             Readiness::Failed { reason } => Some(format!("Ingester failed: {reason}")),
         }
     }
@@ -83,7 +88,10 @@ pub(crate) async fn metrics(State(edge): State<Arc<Edge>>, headers: HeaderMap) -
 
 /// Cuts and publishes all live spans; answers when they are in blocks.
 pub(crate) async fn flush(State(edge): State<Arc<Edge>>) -> Response {
-    match edge.ingester.flush().await {
+    let Some(ingester) = &edge.ingester else {
+        return plain_error(StatusCode::NOT_FOUND, "this process takes no spans, and has none to flush");
+    };
+    match ingester.flush().await {
         Ok(()) => StatusCode::NO_CONTENT.into_response(),
         Err(error) => {
             warn!(%error, "flush on request failed");
@@ -126,8 +134,9 @@ fn version_text() -> String {
 }
 
 fn services_text(edge: &Edge) -> String {
-    let ingester = edge.not_ready().unwrap_or_else(|| "Running".to_owned());
-    format!("GET /status/services\ningester: {ingester}\nquerier: Running\nserver: Running\n")
+    let state = edge.not_ready().unwrap_or_else(|| "Running".to_owned());
+    let ingester = edge.ingester.as_ref().map(|_| format!("ingester: {state}\n")).unwrap_or_default();
+    format!("GET /status/services\n{ingester}querier: Running\nserver: Running\n")
 }
 
 fn endpoints_text(edge: &Edge) -> String {

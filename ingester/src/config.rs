@@ -16,6 +16,8 @@ pub struct Config {
     pub max_queued_bytes: usize,
     /// How long a request may wait in all before it is refused; below the 10 s after which OTLP exporters give up.
     pub push_timeout: Duration,
+    /// How long after the start spans are taken at the soonest: others may have to learn of this process first.
+    pub joining_time: Duration,
 }
 
 impl Default for Config {
@@ -26,6 +28,7 @@ impl Default for Config {
             max_queued_requests: 4096,
             max_queued_bytes: 64 << 20,
             push_timeout: Duration::from_secs(9),
+            joining_time: Duration::ZERO,
         }
     }
 }

@@ -33,6 +33,9 @@ pub(crate) use gauge::LiveSpansGauge;
 const CHUNK_SPANS: usize = 16_384;
 /// … or when they hold so much memory.
 const CHUNK_BYTES: usize = 24 << 20;
+/// Rows become a chunk at this number when another process asks for them: it keeps chunks, and takes the others anew with
+/// each query.
+const SHARED_CHUNK_SPANS: usize = 4_096;
 
 /// The live rows of all tenants.
 #[derive(Default)]
@@ -136,6 +139,22 @@ impl Live {
         }
     }
 
+    /// Closes the chunk of a tenant if it has so many spans that it is worth to be kept by others; not while rows are staged.
+    pub(crate) fn close_to_share(&self, tenant: &TenantId) {
+        if let Some(head) = self.lock().get_mut(tenant).and_then(|live| live.head.as_mut())
+            && head.open.span_count() >= SHARED_CHUNK_SPANS
+            && head.open.mark() == head.shown
+            && let Some(chunk) = head.close_chunk()
+        {
+            self.closed.push(tenant, &chunk);
+        }
+    }
+
+    /// Whether there are rows that are in no published block.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
     /// The chunks that were closed since the last call, oldest first.
     pub(crate) fn take_closed(&self) -> Vec<LiveSpans> {
         let chunks = self.closed.0.as_ref().map(|chunks| chunks.lock().unwrap_or_else(PoisonError::into_inner));
@@ -212,10 +231,13 @@ impl Live {
             }
             if let Some(head) = &mut live.head {
                 chunks.extend(head.chunks.iter().map(|chunk| with_cut(&head.cut, chunk)));
-                open = head.snapshot()?.map(|source| LiveTable { cut: head.cut.clone(), source });
+                open = head.snapshot()?.map(|source| LiveTable { id: None, cut: head.cut.clone(), source });
             }
         }
-        let chunks = chunks.into_iter().map(|(cut, chunk)| Ok(LiveTable { cut, source: chunk.source()? }));
+        let table = |(cut, chunk): (CutPosition, Arc<Chunk>)| {
+            Ok(LiveTable { id: Some(chunk.id), cut, source: chunk.source()? })
+        };
+        let chunks = chunks.into_iter().map(table);
         let mut tables = chunks.collect::<Result<Vec<_>, _>>().map_err(Error::storage("sort live spans"))?;
         tables.extend(open);
         Ok(tables)

@@ -1,6 +1,7 @@
 //! The write path on one screen: [`Ingester::push`].
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -92,6 +93,8 @@ impl Ingester {
         let (log_commands, log_receiver) = mpsc::channel(config.max_queued_requests);
         let state = Arc::new(State {
             queued_bytes: Arc::new(Semaphore::new(config.max_queued_bytes)),
+            is_replayed: AtomicBool::new(false),
+            opens_at: tokio::time::Instant::now() + config.joining_time,
             config,
             limits,
             rates: Rates::default(),
@@ -197,18 +200,45 @@ impl Ingester {
     /// [`Error::Storage`] when a block could not be published at the first attempt; attempts go on.
     pub async fn flush(&self) -> Result<(), Error> {
         self.state.check_ready()?;
+        self.publish(FLUSH_TIMEOUT).await
+    }
+
+    /// Publishes what is live at the end, when no request is under way any more and none is taken.
+    ///
+    /// # Errors
+    /// When something of what was acknowledged is in no block: the log has it, and the next start finds it there.
+    pub async fn publish_all(&self, timeout: Duration) -> Result<(), Error> {
+        if !self.is_whole() {
+            return Err(Error::NotReady { reason: "the log was not read to its end".to_owned() });
+        }
+        self.publish(timeout).await?;
+        match self.state.live.is_empty() && self.state.unavailable.is_empty() {
+            true => Ok(()),
+            false => Err(Error::NotReady { reason: "some spans could not be published".to_owned() }),
+        }
+    }
+
+    async fn publish(&self, timeout: Duration) -> Result<(), Error> {
         let (done, published) = oneshot::channel();
         let flush = async {
             self.state.log.send(LogCommand::Cut { done: Some(done) }).await.map_err(|_| Error::Stopped)?;
             published.await.map_err(|_| Error::Stopped)?
         };
         let late =
-            |_| Error::NotReady { reason: format!("blocks were not published within {FLUSH_TIMEOUT:?}, they will be") };
-        tokio::time::timeout(FLUSH_TIMEOUT, flush).await.map_err(late)?
+            |_| Error::NotReady { reason: format!("blocks were not published within {timeout:?}, they will be") };
+        tokio::time::timeout(timeout, flush).await.map_err(late)?
     }
 
     pub fn readiness(&self) -> Readiness {
         self.state.readiness.borrow().clone()
+    }
+
+    /// Waits until spans are taken; for ever, if it does not come to that.
+    pub async fn ready(&self) {
+        let mut readiness = self.state.readiness.subscribe();
+        if readiness.wait_for(|readiness| *readiness == Readiness::Ready).await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 
     /// Waits until spans can no longer be taken, for a reason that only a new start can mend; says which.
@@ -252,6 +282,15 @@ impl LiveRows for Ingester {
     fn tables(&self, tenant: &TenantId) -> Result<Vec<LiveTable>, storage::Error> {
         let tables = self.state.live.tables(tenant);
         tables.map_err(|error| storage::Error::LiveSpans { reason: error.to_string() })
+    }
+
+    fn tables_to_share(&self, tenant: &TenantId) -> Result<Vec<LiveTable>, storage::Error> {
+        self.state.live.close_to_share(tenant);
+        self.tables(tenant)
+    }
+
+    fn is_whole(&self) -> bool {
+        self.state.is_replayed.load(Ordering::Acquire)
     }
 }
 

@@ -7,10 +7,12 @@ mod recount;
 mod watermarks;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use storage::ids::SegmentSequence;
 use storage::wal::{Recovery, ReplayEvent};
+use tokio::runtime::Handle;
 
 use crate::command::LogCommand;
 use crate::error::Error;
@@ -29,12 +31,15 @@ pub(crate) fn spawn(
     flush_queue: FlushQueue,
     telemetry: storage::Telemetry,
 ) {
-    let guard = state.guard("replay");
+    let (guard, runtime) = (state.guard("replay"), Handle::current());
     let replay = move || match replay(&guard.state, recovery, watermarks, &flush_queue, &telemetry) {
         _ if guard.state.is_stopping() => {}
         Ok(counts) => {
             tracing::info!(requests = counts.applied, skipped = counts.skipped, held = counts.held, damaged = counts.damaged, took = ?counts.started.elapsed(), "write-ahead log replayed");
-            guard.state.set_readiness(Readiness::Ready);
+            guard.state.is_replayed.store(true, Ordering::Release);
+            if runtime.block_on(guard.state.joining()) {
+                guard.state.set_readiness(Readiness::Ready);
+            }
         }
         Err(Error::Storage { source, .. }) if matches!(*source, storage::Error::WriterElsewhere { .. }) => {
             guard.state.fail(source.to_string());

@@ -1,6 +1,7 @@
 //! What all parts of the way in share: live rows, readiness, and how its threads and tasks are started and watched.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use model::TenantId;
@@ -48,6 +49,10 @@ pub(crate) struct State {
     pub metrics: Metrics,
     pub unavailable: Arc<Unavailable>,
     pub readiness: watch::Sender<Readiness>,
+    /// Whether all rows of the log are live or in blocks.
+    pub is_replayed: AtomicBool,
+    /// Spans are taken from then on.
+    pub opens_at: tokio::time::Instant,
     pub log: mpsc::Sender<LogCommand>,
     pub queued_bytes: Arc<Semaphore>,
     pub limits: Arc<TenantLimits>,
@@ -82,6 +87,14 @@ impl State {
             }
             may_change
         });
+    }
+
+    /// Waits until others know of this process; false when it stops before.
+    pub(crate) async fn joining(&self) -> bool {
+        if self.opens_at > tokio::time::Instant::now() {
+            self.set_readiness(Readiness::Replaying { detail: "the other processes learn of this one".to_owned() });
+        }
+        self.cancel.run_until_cancelled(tokio::time::sleep_until(self.opens_at)).await.is_some()
     }
 
     /// From now on spans are refused, and [`crate::Ingester::failed`] says why.

@@ -26,6 +26,10 @@ impl Unavailable {
         self.0.write().unwrap_or_else(PoisonError::into_inner).remove(tenant);
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     /// # Errors
     /// [`Error::TenantUnavailable`] when spans of this tenant cannot be taken.
     pub(crate) fn check(&self, tenant: &TenantId) -> Result<(), Error> {

@@ -54,6 +54,8 @@ pub struct TraceAnswer {
     pub partial: Option<TracePartial>,
     /// Whether spans were left out because they are not of the subset that was asked for.
     pub is_filtered: bool,
+    /// Whose live spans are missing, if so.
+    pub lack: Option<String>,
 }
 
 /// Why a trace lacks spans.
@@ -71,6 +73,8 @@ pub enum TracePartial {
 pub struct SearchAnswer {
     pub traces: Vec<FoundTrace>,
     pub metrics: QueryMetrics,
+    /// Whose live spans are missing, if so.
+    pub lack: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -225,6 +229,8 @@ pub struct TagNames {
     /// Whether the fixed list [`model::attribute::LISTED_INTRINSICS`] belongs to the answer.
     pub intrinsics: bool,
     pub metrics: QueryMetrics,
+    /// Whose live spans are missing, if so.
+    pub lack: Option<String>,
 }
 
 /// Values of a tag, each once, sorted by type and then text.
@@ -232,6 +238,8 @@ pub struct TagNames {
 pub struct TagValues {
     pub values: BTreeSet<TagValue>,
     pub metrics: QueryMetrics,
+    /// Whose live spans are missing, if so.
+    pub lack: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -254,11 +262,18 @@ pub enum TagValueKind {
 pub(crate) trait Answer {
     /// How many traces, spans, series, names or values it holds, whatever it is a list of.
     fn results(&self) -> usize;
+
+    /// Says whose live spans are missing.
+    fn lacks(&mut self, lack: String);
 }
 
 impl Answer for TraceAnswer {
     fn results(&self) -> usize {
         self.resource_spans.iter().flat_map(|resource| &resource.scope_spans).map(|scope| scope.spans.len()).sum()
+    }
+
+    fn lacks(&mut self, lack: String) {
+        self.lack = Some(lack);
     }
 }
 
@@ -266,11 +281,19 @@ impl Answer for SearchAnswer {
     fn results(&self) -> usize {
         self.traces.len()
     }
+
+    fn lacks(&mut self, lack: String) {
+        self.lack = Some(lack);
+    }
 }
 
 impl Answer for MetricsAnswer {
     fn results(&self) -> usize {
         self.series.len()
+    }
+
+    fn lacks(&mut self, lack: String) {
+        self.partial = Some(also(self.partial.take(), lack));
     }
 }
 
@@ -278,16 +301,36 @@ impl<T> Answer for SummaryAnswer<T> {
     fn results(&self) -> usize {
         1
     }
+
+    fn lacks(&mut self, lack: String) {
+        self.partial = Some(also(self.partial.take(), lack));
+    }
+}
+
+/// One more reason why an answer is not whole.
+fn also(partial: Option<String>, lack: String) -> String {
+    match partial {
+        Some(partial) => format!("{partial}; {lack}"),
+        None => lack,
+    }
 }
 
 impl Answer for TagNames {
     fn results(&self) -> usize {
         self.scopes.values().map(BTreeSet::len).sum()
     }
+
+    fn lacks(&mut self, lack: String) {
+        self.lack = Some(lack);
+    }
 }
 
 impl Answer for TagValues {
     fn results(&self) -> usize {
         self.values.len()
+    }
+
+    fn lacks(&mut self, lack: String) {
+        self.lack = Some(lack);
     }
 }

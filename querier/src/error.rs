@@ -47,6 +47,9 @@ pub enum Error {
     /// Never leaves the crate: the query begins again when a place is free.
     #[error("the query waits for the place of a scan")]
     MustWaitInLine,
+    /// Never leaves the crate: the query begins again with a newer view.
+    #[error(transparent)]
+    MustBeginAgain(storage::Error),
     #[error(
         "the query makes more than {max} samples, series times intervals (querier.max_metrics_samples): take a longer \
          step, a shorter range, or fewer fields in by()"
@@ -66,11 +69,20 @@ pub enum Error {
     #[error("sum up traces: {0}")]
     Summarize(SummarizeError),
     #[error(transparent)]
-    Storage(#[from] storage::Error),
+    Storage(storage::Error),
     #[error(transparent)]
     Spans(#[from] spans::Error),
     #[error("arrow: {0}")]
     Arrow(#[from] arrow::error::ArrowError),
+}
+
+impl From<storage::Error> for Error {
+    fn from(error: storage::Error) -> Self {
+        match error {
+            storage::Error::ViewOutOfDate { .. } => Self::MustBeginAgain(error),
+            error => Self::Storage(error),
+        }
+    }
 }
 
 impl Error {
@@ -103,7 +115,7 @@ impl Error {
             Self::TooMuchTime { .. } | Self::Cancelled => ErrorKind::Timeout,
             Self::TooManyPairs => ErrorKind::LimitExceeded,
             Self::Damaged { .. } | Self::Summarize(_) => ErrorKind::Corrupt,
-            Self::Storage(error) => error.kind(),
+            Self::Storage(error) | Self::MustBeginAgain(error) => error.kind(),
             Self::Spans(error) => error.kind(),
             Self::Arrow(_) => ErrorKind::Internal,
             Self::NoMemoryFree { .. } | Self::NoPlaceFree { .. } | Self::MustWaitInLine => ErrorKind::LimitExceeded,

@@ -1,13 +1,14 @@
 //! [`Querier`]: the questions that can be asked, each with its deadline, its count and its line in the log.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use model::limits::TenantLimits;
 use model::{TenantId, Tenants, TimeRange, TraceId};
 use prometheus_client::registry::Registry;
 use storage::CpuPool;
 use storage::source::Source;
-use storage::view::Views;
+use storage::view::{Reach, Views};
 use tokio::sync::watch;
 use tracing::Instrument;
 
@@ -17,6 +18,7 @@ use crate::engine::Engine;
 use crate::engine::budget::{Budget, Shares};
 use crate::engine::split_cache::split_cache;
 use crate::error::Error;
+use crate::lock::locked;
 use crate::metrics::{PartialCache, partial_cache};
 use crate::query_log::{QueryGuard, QueryLog};
 use crate::request::{MetricsRequest, SearchRequest, SpanSubset, SummaryRequest, TagNamesRequest, TagValuesRequest};
@@ -28,6 +30,9 @@ use crate::{metrics, search, tags, tenants, trace_by_id};
 /// What is known of split traces may take one in so many bytes of what is kept of metrics, and so may values of tags.
 const SPLIT_SHARE: u64 = 4;
 const TAG_VALUES_SHARE: u64 = 4;
+
+/// How often a query begins with a new view at the most.
+const MOST_VIEWS: usize = 3;
 
 /// Answers questions about stored traces. Cheap to clone.
 ///
@@ -82,8 +87,8 @@ impl Querier {
         range: Option<TimeRange>,
     ) -> Result<TraceAnswer, Error> {
         let tenants = &tenants.into();
-        let answer = async |budget| {
-            let sources = self.sources(tenants).await?;
+        let answer = async |budget: Arc<Budget>| {
+            let sources = self.sources(&budget, tenants, Reach::Trace(id)).await?;
             trace_by_id::trace_by_id(&self.inner.engine, budget, sources, id, range, None).await
         };
         self.ask(QueryLog::trace(tenants, id, range, None), answer).await
@@ -99,8 +104,8 @@ impl Querier {
     ) -> Result<TraceAnswer, Error> {
         let tenants = &tenants.into();
         let question = QueryLog::trace(tenants, id, range, Some(&subset));
-        let answer = async |budget| {
-            let sources = self.sources(tenants).await?;
+        let answer = async |budget: Arc<Budget>| {
+            let sources = self.sources(&budget, tenants, Reach::Trace(id)).await?;
             trace_by_id::trace_by_id(&self.inner.engine, budget, sources, id, range, Some(&subset)).await
         };
         self.ask(question, answer).await
@@ -122,9 +127,16 @@ impl Querier {
         certain: Option<&watch::Sender<SearchAnswer>>,
     ) -> Result<SearchAnswer, Error> {
         let tenants = &tenants.into();
-        let answer = async |budget| {
-            let sources = self.sources(tenants).await?;
-            search::search(&self.inner.engine, budget, sources, &request, certain).await
+        let answer = async |budget: Arc<Budget>| {
+            let sources = self.sources(&budget, tenants, Reach::Everything).await?;
+            let found = search::search(&self.inner.engine, budget, sources, &request, certain).await;
+            found.map_err(|error| match error {
+                // what was told would not be the beginning of another answer
+                Error::MustBeginAgain(error) if certain.is_some_and(|certain| !certain.borrow().traces.is_empty()) => {
+                    Error::Storage(error)
+                }
+                error => error,
+            })
         };
         self.ask(QueryLog::search(tenants, &request), answer).await
     }
@@ -132,9 +144,9 @@ impl Querier {
     /// Numbers over time of the spans that match.
     pub async fn metrics(&self, tenants: impl Into<Tenants>, request: MetricsRequest) -> Result<MetricsAnswer, Error> {
         let tenants = &tenants.into();
-        let answer = async |budget| {
-            metrics::metrics(&self.inner.engine, &self.inner.partials, budget, self.sources(tenants).await?, &request)
-                .await
+        let answer = async |budget: Arc<Budget>| {
+            let sources = self.sources(&budget, tenants, Reach::Everything).await?;
+            metrics::metrics(&self.inner.engine, &self.inner.partials, budget, sources, &request).await
         };
         self.ask(QueryLog::metrics(tenants, &request), answer).await
     }
@@ -147,8 +159,9 @@ impl Querier {
         summarize: Arc<S>,
     ) -> Result<SummaryAnswer<S::Summary>, Error> {
         let tenants = &tenants.into();
-        let answer = async |budget| {
-            summary::summarize(&self.inner.engine, budget, self.sources(tenants).await?, &request, &summarize).await
+        let answer = async |budget: Arc<Budget>| {
+            let sources = self.sources(&budget, tenants, Reach::Everything).await?;
+            summary::summarize(&self.inner.engine, budget, sources, &request, &summarize).await
         };
         self.ask(QueryLog::summary(tenants, &request), answer).await
     }
@@ -156,30 +169,39 @@ impl Querier {
     /// Names of tags by scope.
     pub async fn tag_names(&self, tenants: impl Into<Tenants>, request: TagNamesRequest) -> Result<TagNames, Error> {
         let tenants = &tenants.into();
-        let answer =
-            async |budget| tags::tag_names(&self.inner.engine, budget, self.sources(tenants).await?, &request).await;
+        let answer = async |budget: Arc<Budget>| {
+            let sources = self.sources(&budget, tenants, Reach::Everything).await?;
+            tags::tag_names(&self.inner.engine, budget, sources, &request).await
+        };
         self.ask(QueryLog::tag_names(tenants, &request), answer).await
     }
 
     /// Values of a tag.
     pub async fn tag_values(&self, tenants: impl Into<Tenants>, request: TagValuesRequest) -> Result<TagValues, Error> {
         let tenants = &tenants.into();
-        let answer = async |budget| {
-            tags::tag_values(&self.inner.engine, &self.inner.tag_values, budget, self.sources(tenants).await?, &request)
-                .await
+        let answer = async |budget: Arc<Budget>| {
+            let sources = self.sources(&budget, tenants, Reach::Everything).await?;
+            tags::tag_values(&self.inner.engine, &self.inner.tag_values, budget, sources, &request).await
         };
         self.ask(QueryLog::tag_values(tenants, &request), answer).await
     }
 
-    async fn sources(&self, tenants: &Tenants) -> Result<Vec<Arc<dyn Source>>, Error> {
+    async fn sources(&self, budget: &Budget, tenants: &Tenants, reach: Reach) -> Result<Vec<Arc<dyn Source>>, Error> {
+        let reach = if budget.must_hold() && reach == Reach::Everything { Reach::Held } else { reach };
+        let (missing, held_bytes) = (Mutex::new(Vec::new()), AtomicUsize::new(0));
         let of_tenant = async |tenant: TenantId| {
-            let sources = self.inner.views.view(&tenant).await?.sources;
-            if !sources.is_empty() {
+            let view = self.inner.views.view(&tenant, reach).await?;
+            locked(&missing).extend(view.missing);
+            held_bytes.fetch_add(view.held_bytes, Ordering::Relaxed);
+            if !view.sources.is_empty() {
                 self.inner.engine.telemetry.has_data(&tenant);
             }
-            Ok(sources)
+            Ok(view.sources)
         };
-        tenants::sources(tenants, of_tenant).await
+        let sources = tenants::sources(tenants, of_tenant).await?;
+        budget.lacks(locked(&missing).drain(..).collect());
+        budget.hold_view(held_bytes.into_inner())?;
+        Ok(sources)
     }
 
     /// Waits for the answer up to the deadline. However the question ends, it is counted and logged.
@@ -197,23 +219,32 @@ impl Querier {
         let _cancel = budget.cancellation.on_drop();
         let deadline = config.max_query_time;
         let answer = tokio::time::timeout(deadline, in_turn(&budget, answer)).instrument(span).await;
-        let answer = answer.unwrap_or_else(|_| Err(budget.out_of_time(deadline)));
+        let mut answer = answer.unwrap_or_else(|_| Err(budget.out_of_time(deadline)));
+        if let (Ok(answer), Some(lack)) = (&mut answer, budget.lack()) {
+            answer.lacks(lack);
+        }
         running.ended(&answer);
         answer
     }
 }
 
-/// Answers; a query that turns out to be a scan begins again when it has the place of one.
+/// Answers. A query that turns out to be a scan begins again when it has the place of one; so does one of whose sources live
+/// rows of others were that could no longer be read, with the rows that are live then, and holds these.
 async fn in_turn<T, F: Future<Output = Result<T, Error>>>(
     budget: &Arc<Budget>,
     answer: impl Fn(Arc<Budget>) -> F,
 ) -> Result<T, Error> {
-    match answer(budget.clone()).await {
-        Err(Error::MustWaitInLine) => {
-            budget.wait_in_line().await;
-            answer(budget.clone()).await
+    let mut views = 1;
+    loop {
+        match answer(budget.clone()).await {
+            Err(Error::MustWaitInLine) => budget.wait_in_line().await,
+            Err(Error::MustBeginAgain(_)) if views < MOST_VIEWS => {
+                budget.set_must_hold();
+                views += 1;
+            }
+            Err(Error::MustBeginAgain(error)) => return Err(Error::Storage(error)),
+            answer => return answer,
         }
-        answer => answer,
     }
 }
 

@@ -92,7 +92,7 @@ pub(crate) async fn search(
     loop {
         let hits = search.find(keep, &split).await?;
         if let Some(traces) = search.complete(hits).await? {
-            return Ok(SearchAnswer { traces, metrics: search.sources.budget.spent() });
+            return Ok(SearchAnswer { traces, metrics: search.sources.budget.spent(), lack: None });
         }
         keep = keep.saturating_mul(2);
     }

@@ -155,7 +155,7 @@ pub(crate) fn querier(sources: Vec<Arc<dyn Source>>) -> Querier {
 }
 
 pub(crate) fn querier_with(config: Config, sources: Vec<Arc<dyn Source>>) -> Querier {
-    let view = Arc::new(TenantView { sources });
+    let view = Arc::new(TenantView::of(sources));
     Querier::new(config, view, CpuPool::new(2), &storage::Telemetry::unregistered(), &mut Registry::default())
 }
 

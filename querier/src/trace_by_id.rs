@@ -74,11 +74,12 @@ pub(crate) async fn trace_by_id(
     if fit(&mut resource_spans, max_bytes) {
         partial = Some(TracePartial::TooLarge { max_bytes });
     }
-    Ok(TraceAnswer { resource_spans, metrics: budget.spent(), partial, is_filtered })
+    Ok(TraceAnswer { resource_spans, metrics: budget.spent(), partial, is_filtered, lack: None })
 }
 
 fn may_be_left_out(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Unavailable | ErrorKind::NotFound)
+    !matches!(error, Error::MustBeginAgain(_))
+        && matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Unavailable | ErrorKind::NotFound)
 }
 
 /// The spans of the trace in one source.

@@ -54,6 +54,20 @@ impl Config {
         ingester.max_block_bytes.map_or(parts, |bytes| parts.with_live_block_bytes(bytes.min(most_live_block_bytes)))
     }
 
+    /// Takes from the parts what is for live spans of other processes: what this one does not need for its own, or else half
+    /// of what blocks have.
+    pub fn take_for_peers(&self, parts: &mut Parts) -> u64 {
+        if !self.cluster.enabled {
+            return 0;
+        }
+        if !self.target().takes_spans() {
+            return parts.live_rows + parts.log_queue;
+        }
+        let bytes = parts.block_cache / 2;
+        parts.block_cache -= bytes;
+        bytes
+    }
+
     /// Says what is set and has no room in the budget.
     pub fn warn_of_memory(&self, parts: &Parts) {
         if let Some(bytes) = self.ingester.max_block_bytes.filter(|bytes| *bytes > parts.live_block_bytes()) {

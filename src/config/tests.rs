@@ -341,10 +341,40 @@ fn variables_of_the_environment_stand_in_the_file_when_they_are_asked_for() {
 }
 
 #[test]
-fn targets_of_tempo_run_all_parts_with_a_warning() {
+fn targets_of_tempo_are_parts_here_with_a_remark() {
     let config = Config::parse("target: scalable-single-binary").unwrap();
-    assert!(config.warnings()[0].contains("runs all parts"), "{:?}", config.warnings());
+    assert_eq!(config.warnings(), ["target \"scalable-single-binary\" is \"all\" here"]);
+    let config = Config::parse(&format!("target: ingester\n{CLUSTER}")).unwrap();
+    assert_eq!(config.warnings(), ["target \"ingester\" is \"writer\" here"]);
+    assert!(config.api().otlp_http.is_some());
+    let config = Config::parse(&format!("target: querier\n{CLUSTER}")).unwrap();
+    assert_eq!((config.warnings().len(), config.api().otlp_http.is_some()), (0, false));
     assert_eq!(Config::parse("target: all").unwrap().warnings(), Vec::<String>::new());
+}
+
+const CLUSTER: &str = "
+cluster: {enabled: true, listen_address: '127.0.0.1:4319'}
+storage: {trace: {local: {path: /blocks}}}
+";
+
+#[test]
+fn a_cluster_needs_what_its_processes_share_and_where_they_meet() {
+    let error = |yaml: &str| format!("{:#}", Config::parse(yaml).unwrap_err());
+    for (yaml, wrong) in [
+        ("target: querier", "target: one process of several needs cluster.enabled"),
+        ("target: metrics-generator", "made where spans are taken"),
+        ("cluster: {enabled: true, listen_address: '127.0.0.1:1'}", "cluster.enabled: needs a store that all"),
+        (&CLUSTER.replace(", listen_address: '127.0.0.1:4319'", ""), "cluster.listen_address: is missing"),
+        (&CLUSTER.replace("127.0.0.1:4319", ":4319"), "cluster.advertise_address: is missing"),
+        (&CLUSTER.replace("127.0.0.1:4319", "0.0.0.0:4319"), "cluster.advertise_address: is missing"),
+        (&CLUSTER.replace("4319'", "4319', peer_timeout: 0s"), "cluster.peer_timeout: must be longer"),
+    ] {
+        assert!(error(yaml).contains(wrong), "{yaml}: {}", error(yaml));
+    }
+    let without_listener = CLUSTER.replace(", listen_address: '127.0.0.1:4319'", "");
+    Config::parse(&format!("target: compactor\n{without_listener}")).unwrap();
+    Config::parse(&CLUSTER.replace("127.0.0.1:4319'", ":4319', advertise_address: 'pod-0:4319'")).unwrap();
+    assert!(Config::default().ingester().joining_time.is_zero());
 }
 
 #[test]

@@ -64,6 +64,12 @@ pub enum Error {
     SpansMissing { tenant: TenantId, read: u64, written: u64 },
     #[error("live spans cannot be read: {reason}")]
     LiveSpans { reason: String },
+    /// A query has to begin again, with a view that is newer.
+    #[error("live rows of another process can no longer be read: {reason}")]
+    ViewOutOfDate { reason: String },
+    /// What is said of the processes of a cluster cannot be used.
+    #[error("{key} {reason}")]
+    Members { key: String, reason: String },
     #[error("CPU-bound work panicked: {message}")]
     Panicked { message: String },
     #[error("the process is stopping")]
@@ -85,6 +91,11 @@ impl Error {
     /// For `map_err`: what was tried, and on which object.
     pub fn objects(action: &'static str, key: &object_store::path::Path) -> impl FnOnce(object_store::Error) -> Self {
         move |source| Self::Objects { action, key: key.to_string(), source }
+    }
+
+    /// Something that is said of writers and cannot be used; `reason` goes on from the key.
+    pub(crate) fn members(key: &object_store::path::Path, reason: impl Into<String>) -> Self {
+        Self::Members { key: key.to_string(), reason: reason.into() }
     }
 
     /// A value of the configuration that cannot work; `reason` goes on from the key: "is missing".
@@ -112,6 +123,7 @@ impl Error {
             Self::Io { .. } | Self::Objects { .. } | Self::Stopping => ErrorKind::Unavailable,
             Self::DataDirUnusable { .. } | Self::DataDirInUse { .. } => ErrorKind::Unavailable,
             Self::CommitContention { .. } | Self::TooLate { .. } => ErrorKind::Unavailable,
+            Self::ViewOutOfDate { .. } | Self::Members { .. } => ErrorKind::Unavailable,
             Self::EntryTooLarge { .. } | Self::Setting { .. } => ErrorKind::InvalidInput,
             Self::BlocksGone { .. } => ErrorKind::NotFound,
             Self::WriterIdDamaged { .. } | Self::IncarnationsDamaged { .. } | Self::SegmentVersion { .. } => {

@@ -26,6 +26,7 @@ pub mod incarnation;
 pub mod index;
 pub mod lock;
 pub mod manifest;
+pub mod members;
 pub mod memory;
 pub mod memory_budget;
 pub mod objects;

@@ -69,6 +69,15 @@ impl MemorySource {
         Ok(Self { block: block.into(), spans, traces, by_id, by_hash, dimensions, time_range })
     }
 
+    /// A table of one trace, if it is here.
+    ///
+    /// # Errors
+    /// [`spans::Error::Damaged`] when the trace refers to rows that do not exist.
+    pub fn table_of(&self, id: &TraceId) -> Result<Option<SpanTable>, Error> {
+        let found = self.by_id.find(&spans::Traces::of(&self.traces)?, id);
+        Ok(found.map(|trace| self.table().slice_traces(trace..trace + 1)).transpose()?)
+    }
+
     /// The table, without a copy.
     pub fn table(&self) -> SpanTable {
         let Dimensions { resources, scopes, .. } = self.dimensions.as_ref().clone();

@@ -39,7 +39,7 @@ use counted::Counted;
 /// # Errors
 /// [`Error::Setting`] when the settings cannot work.
 pub fn open(config: &TraceConfig, dir: &DataDir, telemetry: &Telemetry) -> Result<Arc<dyn ObjectStore>, Error> {
-    open_with(config, telemetry, || local::open(dir.blocks_dir()))
+    open_with(config, telemetry, || local::open(dir.blocks_dir(), dir.blocks_are_shared()))
 }
 
 /// As [`open`], to look beside the process that uses the data folder: what lies there is left as it is, and the caller

@@ -8,7 +8,10 @@
 //! <tenant>/overrides/<20-digit version>.json
 //! <tenant>/manifest/<20-digit sequence>.json                           wal/<20-digit sequence>.wal
 //! create-if-absent                 see [`crate::objects::probe`]       blocks/     root of the local object store
+//! cluster/writers/<incarnation>.{json,retired}   see [`crate::members`]
 //! ```
+//!
+//! A tenant may be named `cluster`: what belongs to it has other names below that prefix.
 
 use std::path::{Path as FilePath, PathBuf};
 
@@ -16,11 +19,14 @@ use model::{BlockId, TenantId};
 use object_store::path::{Path, PathPart};
 
 use crate::ids::{SegmentSequence, TraceMapId};
+use crate::incarnation::Incarnation;
 
 const BLOCKS: &str = "blocks";
 const TRACE_MAPS: &str = "trace-maps";
 const TRACE_MAP_EXTENSION: &str = ".map";
 const MANIFEST: &str = "manifest";
+const CLUSTER: &str = "cluster";
+const WRITERS: &str = "writers";
 const OVERRIDES: &str = "overrides";
 
 /// The objects of a block.
@@ -142,6 +148,47 @@ pub fn manifest(tenant: &TenantId, sequence: u64) -> Path {
     Path::from_iter([tenant.as_str(), MANIFEST, &numbered(sequence, "json")])
 }
 
+/// What is said of a start of a writer that others ask for its live rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WriterFile {
+    /// Where it is.
+    Record,
+    /// All that it has acknowledged is in blocks, or with another start.
+    Retired,
+}
+
+impl WriterFile {
+    const ALL: [Self; 2] = [Self::Record, Self::Retired];
+
+    fn extension(self) -> &'static str {
+        match self {
+            Self::Record => ".json",
+            Self::Retired => ".retired",
+        }
+    }
+}
+
+/// The prefix of what is said of all writers.
+pub fn writers() -> Path {
+    Path::from_iter([CLUSTER, WRITERS])
+}
+
+pub fn writer(incarnation: &Incarnation, file: WriterFile) -> Path {
+    Path::from_iter([CLUSTER, WRITERS, &format!("{incarnation}{}", file.extension())])
+}
+
+/// The inverse of [`writer`].
+pub fn parse_writer(key: &Path) -> Option<(Incarnation, WriterFile)> {
+    let parts: Vec<PathPart<'_>> = key.parts().collect();
+    let parts: Vec<&str> = parts.iter().map(AsRef::as_ref).collect();
+    let [CLUSTER, WRITERS, name] = parts.as_slice() else { return None };
+    WriterFile::ALL.into_iter().find_map(|file| {
+        let id = name.strip_suffix(file.extension())?;
+        let incarnation = id.parse().ok().map(Incarnation).filter(|known| known.to_string() == id)?;
+        Some((incarnation, file))
+    })
+}
+
 /// The prefix of a tenant's own settings.
 pub fn overrides(tenant: &TenantId) -> Path {
     Path::from_iter([tenant.as_str(), OVERRIDES])
@@ -162,13 +209,14 @@ pub struct DataDir {
     root: PathBuf,
     wal: PathBuf,
     blocks: PathBuf,
+    blocks_are_shared: bool,
 }
 
 impl DataDir {
     /// Everything under `root`.
     pub fn new(root: impl Into<PathBuf>) -> Self {
         let root = root.into();
-        Self { wal: root.join("wal"), blocks: root.join(BLOCKS), root }
+        Self { wal: root.join("wal"), blocks: root.join(BLOCKS), root, blocks_are_shared: false }
     }
 
     /// Keeps the log elsewhere.
@@ -177,9 +225,19 @@ impl DataDir {
         Self { root: wal.clone(), wal, ..self }
     }
 
-    /// Keeps the local object store elsewhere. No other process may write there.
+    /// Keeps the local object store elsewhere. No other process may write there, unless it is said to be shared.
     pub fn with_blocks_dir(self, blocks: impl Into<PathBuf>) -> Self {
         Self { blocks: blocks.into(), ..self }
+    }
+
+    /// Other processes write to the local object store, too.
+    pub fn with_shared_blocks(self) -> Self {
+        Self { blocks_are_shared: true, ..self }
+    }
+
+    /// See [`with_shared_blocks`](Self::with_shared_blocks).
+    pub fn blocks_are_shared(&self) -> bool {
+        self.blocks_are_shared
     }
 
     /// What the lock guards.
@@ -269,6 +327,16 @@ mod tests {
             let key = manifest(&tenant, sequence);
             prop_assert!(key.prefix_matches(&manifests(&tenant)));
             prop_assert_eq!(ObjectKey::parse(&key), Some(ObjectKey::Manifest { tenant, sequence }));
+        }
+
+        #[test]
+        fn what_is_said_of_writers_parses_back(id: u128) {
+            let incarnation = Incarnation(uuid::Uuid::from_u128(id));
+            for file in WriterFile::ALL {
+                let key = writer(&incarnation, file);
+                prop_assert!(key.prefix_matches(&writers()) && ObjectKey::parse(&key).is_none());
+                prop_assert_eq!(parse_writer(&key), Some((incarnation, file)));
+            }
         }
 
         #[test]

@@ -8,11 +8,14 @@
 //! in both, and the log tells. A cut takes all rows up to the end of a segment, and the commit that publishes them raises
 //! the writer's watermark to that segment; so live rows whose cut is at or below the watermark are left out. The block
 //! that they became tells nothing: it may have been merged with others by the time the manifest is read.
+//!
+//! Where several processes write to one store, a view also has the live rows of the others (`peers/src/views.rs`): by the
+//! same comparison, made by each of them for its own rows.
 
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
-use model::TenantId;
+use model::{TenantId, TraceId};
 use object_store::ObjectStore;
 
 use crate::block::{BlockCache, BlockSource};
@@ -22,6 +25,7 @@ use crate::error::Error;
 use crate::ids::SegmentSequence;
 use crate::incarnation::Writer;
 use crate::manifest::{self, Manifest};
+use crate::memory::MemorySource;
 use crate::source::Source;
 
 /// The segment at whose end rows were cut; not known as long as they are not. Clones agree.
@@ -40,10 +44,23 @@ impl CutPosition {
     }
 }
 
+/// Live rows to which no more are added, by a number that no other rows of the process have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TableId(pub u64);
+
 /// Live rows that are cut together.
 pub struct LiveTable {
+    /// None for rows to which more may be added: the next table of them is another one.
+    pub id: Option<TableId>,
     pub cut: CutPosition,
-    pub source: Arc<dyn Source>,
+    pub source: Arc<MemorySource>,
+}
+
+impl LiveTable {
+    /// Whether no manifest has the rows that says so of the watermark of their log.
+    pub fn is_beyond(&self, watermark: SegmentSequence) -> bool {
+        self.cut.get().is_none_or(|segment| segment > watermark)
+    }
 }
 
 /// The rows of one log that are not yet in a published block.
@@ -56,26 +73,58 @@ pub trait LiveRows: Send + Sync {
     /// # Errors
     /// When rows cannot be put in columns.
     fn tables(&self, tenant: &TenantId) -> Result<Vec<LiveTable>, Error>;
+
+    /// As [`tables`](Self::tables), for others than this process: few of the rows are in a table without a number, because
+    /// such a one has to be sent again each time.
+    ///
+    /// # Errors
+    /// When rows cannot be put in columns.
+    fn tables_to_share(&self, tenant: &TenantId) -> Result<Vec<LiveTable>, Error> {
+        self.tables(tenant)
+    }
+
+    /// False while the log is being read: rows that it has are missing.
+    fn is_whole(&self) -> bool {
+        true
+    }
+}
+
+/// Which rows a question may need. A view may have more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    Everything,
+    /// Everything; what lies in other processes is in memory before the query begins, and stays there until it ends.
+    Held,
+    Trace(TraceId),
 }
 
 /// What a query sees of a tenant.
 #[derive(Clone, Default)]
 pub struct TenantView {
     pub sources: Vec<Arc<dyn Source>>,
+    /// Whose live rows are missing, and why; for people.
+    pub missing: Vec<String>,
+    /// Memory of sources that nobody else has.
+    pub held_bytes: usize,
 }
 
 impl TenantView {
+    /// One that has everything.
+    pub fn of(sources: Vec<Arc<dyn Source>>) -> Self {
+        Self { sources, ..Self::default() }
+    }
+
     /// `manifest` was read after `tables` were taken from `writer`.
-    fn new(writer: &Writer, tables: Vec<LiveTable>, manifest: &Manifest, blocks: Vec<BlockSource>) -> Self {
+    pub fn new(writer: &Writer, tables: Vec<LiveTable>, manifest: &Manifest, blocks: Vec<BlockSource>) -> Self {
         let watermark = manifest.published_by(writer);
-        let is_live = |table: &LiveTable| table.cut.get().is_none_or(|segment| segment > watermark);
-        let live = tables.into_iter().filter(is_live).map(|table| table.source);
+        let live = tables.into_iter().filter(|table| table.is_beyond(watermark));
+        let live = live.map(|table| table.source as Arc<dyn Source>);
         let blocks = blocks.into_iter().map(|block| Arc::new(block) as Arc<dyn Source>);
-        Self { sources: live.chain(blocks).collect() }
+        Self::of(live.chain(blocks).collect())
     }
 
     /// Hides deleted traces.
-    async fn without_deleted(mut self, manifest: &Manifest) -> Result<Self, Error> {
+    pub async fn without_deleted(mut self, manifest: &Manifest) -> Result<Self, Error> {
         let mut hider = Hider::new(manifest);
         for source in &mut self.sources {
             let known = manifest.block(&source.block_id()).filter(|_| !source.is_live());
@@ -90,13 +139,13 @@ impl TenantView {
 pub trait Views: Send + Sync {
     /// # Errors
     /// When the manifest cannot be read, or live rows cannot be put in columns.
-    async fn view(&self, tenant: &TenantId) -> Result<TenantView, Error>;
+    async fn view(&self, tenant: &TenantId, reach: Reach) -> Result<TenantView, Error>;
 }
 
 /// The same for everyone: sources that do not change.
 #[async_trait]
 impl Views for TenantView {
-    async fn view(&self, _tenant: &TenantId) -> Result<TenantView, Error> {
+    async fn view(&self, _tenant: &TenantId, _reach: Reach) -> Result<TenantView, Error> {
         Ok(self.clone())
     }
 }
@@ -112,7 +161,7 @@ pub struct LocalViews {
 
 #[async_trait]
 impl Views for LocalViews {
-    async fn view(&self, tenant: &TenantId) -> Result<TenantView, Error> {
+    async fn view(&self, tenant: &TenantId, _reach: Reach) -> Result<TenantView, Error> {
         let (live, of_tenant) = (self.live.clone(), tenant.clone());
         let tables = self.cpu.run(move || live.tables(&of_tenant)).await??;
         let manifest = self.manifests.load(tenant).await?;

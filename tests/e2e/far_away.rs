@@ -185,7 +185,7 @@ fn querier(stored: &Stored) -> Querier {
     let objects: Arc<dyn ObjectStore> = stored.far.clone();
     let blocks = BlockSource::all(&TenantId::single(), &stored.manifest, &objects, &cpu, &cache);
     let sources = blocks.into_iter().map(|block| Arc::new(block) as Arc<dyn Source>).collect();
-    let (telemetry, view) = (Telemetry::unregistered(), Arc::new(TenantView { sources }));
+    let (telemetry, view) = (Telemetry::unregistered(), Arc::new(TenantView::of(sources)));
     Querier::new(Config::default(), view, cpu, &telemetry, &mut Registry::default())
 }
 

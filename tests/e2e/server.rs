@@ -112,7 +112,10 @@ impl Server {
             let (_, rest) = line.split_once("address=").context("the line has an address")?;
             Ok(rest.split_whitespace().next().unwrap_or_default().to_owned())
         };
-        let (api, grpc, otlp) = (address("http")?, address("otlp_grpc")?, address("otlp_http")?);
+        let text = std::fs::read_to_string(config)?;
+        let takes_spans = !["target: querier", "target: compactor"].iter().any(|target| text.contains(target));
+        let of_spans = |listener: &str| if takes_spans { address(listener) } else { Ok(String::new()) };
+        let (api, grpc, otlp) = (address("http")?, of_spans("otlp_grpc")?, of_spans("otlp_http")?);
         Ok(Self { process, log: all_lines, api: format!("http://{api}"), otlp: format!("http://{otlp}"), grpc })
     }
 

@@ -25,6 +25,18 @@ pub fn trace(id: u128) -> Vec<u8> {
         .encode_to_vec()
 }
 
+/// The spans of [`trace`], dealt in turn to so many requests: a child and its parent are never in one.
+pub fn dealt_trace(id: u128, requests: usize) -> Vec<Vec<u8>> {
+    let whole = ExportTraceServiceRequest::decode(trace(id).as_slice()).expect("it was encoded a moment ago");
+    let spans = &whole.resource_spans[0].scope_spans[0].spans;
+    let part = |number| {
+        let mut part = whole.clone();
+        part.resource_spans[0].scope_spans[0].spans = spans.iter().skip(number).step_by(requests).cloned().collect();
+        part.encode_to_vec()
+    };
+    (0..requests).map(part).collect()
+}
+
 /// Sends [`trace`].
 pub async fn post(target: &Target, id: u128) -> Result<Response> {
     post_request(target, &trace(id)).await

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
 use schemars::JsonSchema;
@@ -90,8 +90,17 @@ impl ListenAddress {
         Self { host, port }
     }
 
+    /// Whether it stands for all interfaces, which is no address for others.
+    pub fn is_unspecified(&self) -> bool {
+        let host = &self.host.0;
+        host.is_empty() || host.parse().is_ok_and(|address: IpAddr| address.is_unspecified())
+    }
+
     /// All interfaces means IPv6 and IPv4, or IPv4 where the system has nothing else.
-    pub(crate) async fn bind(&self) -> io::Result<TcpListener> {
+    ///
+    /// # Errors
+    /// When the address is not one of this host, or taken.
+    pub async fn bind(&self) -> io::Result<TcpListener> {
         let Self { host: ListenHost(host), port } = self;
         if host.is_empty() {
             return TcpListener::bind(&all_addresses(*port)[..]).await;

@@ -138,7 +138,7 @@ async fn packets_that_cannot_be_taken_are_counted_by_reason() {
     };
     await_metric(&edge, &dropped("udp_thrift_compact", "malformed")).await;
     await_metric(&edge, &dropped("udp_thrift_compact", "too_large")).await;
-    edge.edge.ingester.refuse();
+    edge.edge.ingester.as_ref().unwrap().refuse();
     client.send_to(BINARY, addresses.jaeger_thrift_binary.unwrap()).await.unwrap();
     await_metric(&edge, &dropped("udp_thrift_binary", "not_ready")).await;
     shutdown.cancel();

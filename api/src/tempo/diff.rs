@@ -78,7 +78,7 @@ async fn fetch(edge: &Edge, tenants: &Tenants, name: &str, side: &Side) -> Resul
     if answer.resource_spans.is_empty() {
         return Err(QueryError::new(StatusCode::NOT_FOUND, "Not Found"));
     }
-    if answer.partial.is_some() {
+    if answer.partial.is_some() || answer.lack.is_some() {
         let text = format!("fetch {name} trace: trace {}: partial traces cannot be diffed", side.trace_id);
         return Err(QueryError::new(StatusCode::UNPROCESSABLE_ENTITY, text));
     }

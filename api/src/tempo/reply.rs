@@ -20,6 +20,9 @@ const MIN_GZIP_BYTES: usize = 1024;
 /// Where the next page of results begins, for the parameter `cursor`.
 const NEXT_CURSOR: HeaderName = HeaderName::from_static("x-mosso-next-cursor");
 
+/// Why spans may be missing in an answer whose body has no place for that.
+const PARTIAL: HeaderName = HeaderName::from_static("x-mosso-partial");
+
 /// Bodies above this size are compressed away from the request's thread, so that they do not hold up other requests.
 const MAX_INLINE_BYTES: usize = 128 << 10;
 
@@ -55,6 +58,7 @@ pub(super) struct Reply {
     /// `X-Content-Type-Options: nosniff`
     nosniff: bool,
     next_cursor: Option<HeaderValue>,
+    lack: Option<HeaderValue>,
 }
 
 impl Reply {
@@ -83,13 +87,19 @@ impl Reply {
     }
 
     fn new(status: StatusCode, content_type: Option<&'static str>, body: impl Into<Bytes>) -> Self {
-        Self { status, content_type, body: body.into(), nosniff: false, next_cursor: None }
+        Self { status, content_type, body: body.into(), nosniff: false, next_cursor: None, lack: None }
     }
 
     /// Tells how to ask for what follows.
     pub(super) fn with_next_cursor(self, cursor: Option<String>) -> Self {
         let next_cursor = cursor.and_then(|cursor| HeaderValue::try_from(cursor).ok());
         Self { next_cursor, ..self }
+    }
+
+    /// Tells why spans may be missing.
+    pub(super) fn with_lack(self, lack: Option<String>) -> Self {
+        let lack = lack.and_then(|lack| HeaderValue::try_from(lack).ok());
+        Self { lack, ..self }
     }
 
     /// Status and body, for who hands them on in another frame.
@@ -118,6 +128,9 @@ impl Reply {
         }
         if let Some(cursor) = self.next_cursor {
             response.headers_mut().insert(NEXT_CURSOR, cursor);
+        }
+        if let Some(lack) = self.lack {
+            response.headers_mut().insert(PARTIAL, lack);
         }
         response
     }

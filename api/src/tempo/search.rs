@@ -37,9 +37,11 @@ pub(super) async fn search(call: Call) -> Result<Reply, QueryError> {
     let asked = Asked::of_url(&call.params)?.check(&call.config(), call.now_nanos)?;
     let request = SearchRequest { after, ..asked };
     let (is_traceql, limit) = (is_traceql(&request), request.limit);
-    let answer = ask(call.asker(), request, None).await?;
+    let mut answer = ask(call.asker(), request, None).await?;
+    let lack = answer.lack.take();
     let next = answer.traces.last().filter(|_| answer.traces.len() >= limit).map(FoundTrace::cursor);
-    Ok(Reply::of(&response(answer, is_traceql), call.format).with_next_cursor(next.map(|next| next.to_string())))
+    let reply = Reply::of(&response(answer, is_traceql), call.format);
+    Ok(reply.with_next_cursor(next.map(|next| next.to_string())).with_lack(lack))
 }
 
 /// Where the page before this one ended. Pages are of one answer only if they are of one range, so it must be fixed.
@@ -355,7 +357,7 @@ mod tests {
             }],
         };
         let metrics = QueryMetrics { inspected_traces: 3, inspected_spans: 4, ..QueryMetrics::default() };
-        let answer = SearchAnswer { traces: vec![found], metrics };
+        let answer = SearchAnswer { traces: vec![found], metrics, lack: None };
         let message = response(answer.clone(), true);
         let trace = &message.traces[0];
         assert_eq!((trace.trace_id.as_str(), trace.duration_ms), ("f1", 1));

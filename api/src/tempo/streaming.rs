@@ -150,7 +150,11 @@ async fn tell(mut certain: watch::Receiver<SearchAnswer>, is_traceql: bool, mess
     while certain.changed().await.is_ok() {
         let news = {
             let known = certain.borrow_and_update();
-            SearchAnswer { traces: known.traces.get(told..).unwrap_or_default().to_vec(), metrics: known.metrics }
+            SearchAnswer {
+                traces: known.traces.get(told..).unwrap_or_default().to_vec(),
+                metrics: known.metrics,
+                lack: None,
+            }
         };
         told += news.traces.len();
         for message in packets(search::response(news, is_traceql)) {
@@ -162,19 +166,19 @@ async fn tell(mut certain: watch::Receiver<SearchAnswer>, is_traceql: bool, mess
 }
 
 async fn tag_names_v1(call: Call<SearchTagsRequest>) -> Result<Vec<Bytes>, QueryError> {
-    Ok(packets(call.message.asked().v1(call.asker()).await?))
+    Ok(packets(call.message.asked().v1(call.asker()).await?.0))
 }
 
 async fn tag_names_v2(call: Call<SearchTagsRequest>) -> Result<Vec<Bytes>, QueryError> {
-    Ok(packets(call.message.asked().v2(call.asker()).await?))
+    Ok(packets(call.message.asked().v2(call.asker()).await?.0))
 }
 
 async fn tag_values_v1(call: Call<SearchTagValuesRequest>) -> Result<Vec<Bytes>, QueryError> {
-    Ok(packets(call.message.asked().v1(call.asker()).await?))
+    Ok(packets(call.message.asked().v1(call.asker()).await?.0))
 }
 
 async fn tag_values_v2(call: Call<SearchTagValuesRequest>) -> Result<Vec<Bytes>, QueryError> {
-    Ok(packets(call.message.asked().v2(call.asker()).await?))
+    Ok(packets(call.message.asked().v2(call.asker()).await?.0))
 }
 
 async fn metrics_range(call: Call<QueryRangeRequest>) -> Result<Vec<Bytes>, QueryError> {

@@ -21,24 +21,27 @@ use crate::QueryConfig;
 
 const INTRINSIC: &str = "intrinsic";
 
+/// An answer, and whose live spans are missing in it.
+type Told<M> = (M, Option<String>);
+
 pub(super) async fn names_v1(call: Call) -> Result<Reply, QueryError> {
-    let names = NamesAsked::of_url(&call.params)?.v1(call.asker()).await?;
-    Ok(Reply::of(&names, call.format))
+    let (names, lack) = NamesAsked::of_url(&call.params)?.v1(call.asker()).await?;
+    Ok(Reply::of(&names, call.format).with_lack(lack))
 }
 
 pub(super) async fn names_v2(call: Call) -> Result<Reply, QueryError> {
-    let names = NamesAsked::of_url(&call.params)?.v2(call.asker()).await?;
-    Ok(Reply::of(&names, call.format))
+    let (names, lack) = NamesAsked::of_url(&call.params)?.v2(call.asker()).await?;
+    Ok(Reply::of(&names, call.format).with_lack(lack))
 }
 
 pub(super) async fn values_v1(call: Call) -> Result<Reply, QueryError> {
-    let values = ValuesAsked::of_url(call.uri.path(), &call.params)?.v1(call.asker()).await?;
-    Ok(Reply::of(&values, call.format))
+    let (values, lack) = ValuesAsked::of_url(call.uri.path(), &call.params)?.v1(call.asker()).await?;
+    Ok(Reply::of(&values, call.format).with_lack(lack))
 }
 
 pub(super) async fn values_v2(call: Call) -> Result<Reply, QueryError> {
-    let values = ValuesAsked::of_url(call.uri.path(), &call.params)?.v2(call.asker()).await?;
-    Ok(Reply::with_llm(&values, call.format))
+    let (values, lack) = ValuesAsked::of_url(call.uri.path(), &call.params)?.v2(call.asker()).await?;
+    Ok(Reply::with_llm(&values, call.format).with_lack(lack))
 }
 
 /// A question for names, as a client words it.
@@ -63,22 +66,23 @@ impl NamesAsked {
     }
 
     /// Names of all scopes in one list; intrinsics only when they alone are asked for. A query is ignored.
-    pub(super) async fn v1(self, asker: Asker<'_>) -> Result<SearchTagsResponse, QueryError> {
+    pub(super) async fn v1(self, asker: Asker<'_>) -> Result<Told<SearchTagsResponse>, QueryError> {
         let scope = scope(&self.scope)?;
         let names = Self { query: None, ..self }.find(scope, asker).await?;
         let mut listed: BTreeSet<String> = names.scopes.into_values().flatten().collect();
         if scope == TagScope::Intrinsic {
             listed.extend(LISTED_INTRINSICS.map(str::to_owned));
         }
-        Ok(SearchTagsResponse { tag_names: listed.into_iter().collect(), metrics: metrics(&names.metrics) })
+        let metrics = metrics(&names.metrics);
+        Ok((SearchTagsResponse { tag_names: listed.into_iter().collect(), metrics }, names.lack))
     }
 
     /// Names by scope.
-    pub(super) async fn v2(self, asker: Asker<'_>) -> Result<SearchTagsV2Response, QueryError> {
+    pub(super) async fn v2(self, asker: Asker<'_>) -> Result<Told<SearchTagsV2Response>, QueryError> {
         let scope = scope(&self.scope)?;
-        let names = self.find(scope, asker).await?;
-        let metrics = metrics(&names.metrics);
-        Ok(SearchTagsV2Response { scopes: listed_scopes(names), metrics })
+        let mut names = self.find(scope, asker).await?;
+        let (metrics, lack) = (metrics(&names.metrics), names.lack.take());
+        Ok((SearchTagsV2Response { scopes: listed_scopes(names), metrics }, lack))
     }
 
     async fn find(self, scope: TagScope, asker: Asker<'_>) -> Result<TagNames, QueryError> {
@@ -138,17 +142,18 @@ impl ValuesAsked {
     }
 
     /// Texts, sorted; the name is bare, and a query is ignored.
-    pub(super) async fn v1(self, asker: Asker<'_>) -> Result<SearchTagValuesResponse, QueryError> {
+    pub(super) async fn v1(self, asker: Asker<'_>) -> Result<Told<SearchTagValuesResponse>, QueryError> {
         let tag = Tag::Bare(self.tag.clone());
         let values = Self { query: None, ..self }.find(tag, asker).await?;
         let texts: BTreeSet<String> = values.values.into_iter().map(|value| value.text).collect();
-        Ok(SearchTagValuesResponse { tag_values: texts.into_iter().collect(), metrics: metrics(&values.metrics) })
+        let metrics = metrics(&values.metrics);
+        Ok((SearchTagValuesResponse { tag_values: texts.into_iter().collect(), metrics }, values.lack))
     }
 
     /// Typed values of a TraceQL field.
-    pub(super) async fn v2(self, asker: Asker<'_>) -> Result<SearchTagValuesV2Response, QueryError> {
+    pub(super) async fn v2(self, asker: Asker<'_>) -> Result<Told<SearchTagValuesV2Response>, QueryError> {
         if self.tag == OLD_TRACE_DURATION {
-            return Ok(SearchTagValuesV2Response::default());
+            return Ok((SearchTagValuesV2Response::default(), None));
         }
         let field = traceql::parse_field(&self.tag)
             .map_err(|error| QueryError::bad_request(format!("please provide a valid tagName: {error}")))?;
@@ -156,7 +161,7 @@ impl ValuesAsked {
         let typed =
             |value: querier::answer::TagValue| TagValue { kind: kind_name(value.kind).to_owned(), value: value.text };
         let tag_values = values.values.into_iter().map(typed).collect();
-        Ok(SearchTagValuesV2Response { tag_values, metrics: metrics(&values.metrics) })
+        Ok((SearchTagValuesV2Response { tag_values, metrics: metrics(&values.metrics) }, values.lack))
     }
 
     async fn find(self, tag: Tag, asker: Asker<'_>) -> Result<TagValues, QueryError> {

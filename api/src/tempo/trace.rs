@@ -30,9 +30,9 @@ pub(super) async fn v1(call: Call) -> Result<Reply, QueryError> {
     }
     let trace = complete(answer.resource_spans);
     if trace.resource_spans.is_empty() {
-        return Ok(Reply::empty(StatusCode::NOT_FOUND));
+        return Ok(Reply::empty(StatusCode::NOT_FOUND).with_lack(answer.lack));
     }
-    Ok(Reply::of(&trace, call.format))
+    Ok(Reply::of(&trace, call.format).with_lack(answer.lack))
 }
 
 /// A trace that is not there is an empty trace. One that is too large, of which blocks could not be read, or of which `q`
@@ -53,6 +53,7 @@ pub(super) async fn v2(call: Call) -> Result<Reply, QueryError> {
 /// Whether spans are missing, and why.
 fn partial(answer: &TraceAnswer) -> (PartialStatus, String) {
     let mut reasons: Vec<String> = answer.partial.iter().map(TracePartial::to_string).collect();
+    reasons.extend(answer.lack.clone());
     if answer.is_filtered {
         reasons.push("Trace filtered, only a subset of spans matching the filter is returned".to_owned());
     }

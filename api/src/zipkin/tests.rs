@@ -82,7 +82,7 @@ async fn what_cannot_be_read_is_told_why_and_what_can_be_mended_is() {
 #[tokio::test]
 async fn a_process_that_takes_nothing_says_when_to_come_back_and_a_get_is_none() {
     let edge = zipkin_edge().await;
-    edge.edge.ingester.refuse();
+    edge.edge.ingester.as_ref().unwrap().refuse();
     let answer = post(&edge, "/api/v2/spans", &[], JSON).await;
     assert_eq!(answer.status, 503, "{}", answer.text());
     let get = Request::builder().uri("/api/v2/spans").body(Body::empty()).unwrap();

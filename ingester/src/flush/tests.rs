@@ -14,6 +14,7 @@ use storage::cpu::CpuPool;
 use storage::ids::WriterId;
 use storage::incarnation::Lineage;
 use storage::manifest::{BlockEntry, Store};
+use storage::source::Source;
 
 use super::*;
 

@@ -1,13 +1,19 @@
 //! Live rows to which no more are added: first as they came, then sorted, once.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use spans::TableBuilder;
 use storage::Error as StorageError;
 use storage::memory::{FutureBlock, MemorySource};
+use storage::view::TableId;
+
+/// Of the next chunk of the process.
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 /// Rows that can be found all the time; whoever asks first sorts them, and others who ask wait for that.
 pub(crate) struct Chunk {
+    pub(super) id: TableId,
     block: FutureBlock,
     rows: Mutex<Rows>,
     /// Spans that were received, copies among them.
@@ -24,7 +30,8 @@ impl Chunk {
     pub(crate) fn new(block: FutureBlock, rows: TableBuilder, snapshot: Option<Arc<MemorySource>>) -> Self {
         let received_spans = rows.span_count();
         let rows = snapshot.map_or_else(|| Rows::AsTheyCame(Box::new(rows)), Rows::Sorted);
-        Self { block, rows: Mutex::new(rows), received_spans }
+        let id = TableId(NEXT_ID.fetch_add(1, Ordering::Relaxed));
+        Self { id, block, rows: Mutex::new(rows), received_spans }
     }
 
     /// The sorted rows. The first call is CPU work of some 20 ms.

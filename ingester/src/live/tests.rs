@@ -2,6 +2,7 @@
 
 use prost::Message;
 use spans::testing::shop_request;
+use storage::source::Source;
 
 use super::*;
 
@@ -102,4 +103,25 @@ fn nothing_is_handed_on_where_nobody_wants_it() {
     live.close_shown();
     live.cut(SegmentSequence(1));
     assert!(live.take_closed().is_empty());
+}
+
+#[test]
+fn rows_that_others_ask_for_become_a_chunk_when_they_are_many() {
+    let (live, tenant) = (Live::default(), TenantId::single());
+    let ids = || live.tables(&tenant).unwrap().iter().map(|table| table.id).collect::<Vec<_>>();
+    let few = live.stage(&tenant, &request(1)).unwrap();
+    live.show(&tenant);
+    live.close_to_share(&tenant);
+    assert_eq!(ids(), [None]);
+    let many = live.stage(&tenant, &shop_request(2, 400, 2_000_000).encode_to_vec()).unwrap();
+    assert!((SHARED_CHUNK_SPANS..CHUNK_SPANS).contains(&many), "{many}");
+    live.close_to_share(&tenant);
+    assert_eq!(ids(), [None], "staged rows are in no chunk");
+    live.show(&tenant);
+    live.close_to_share(&tenant);
+    let closed = ids();
+    assert!(matches!(closed[..], [Some(_)]) && found(&live) == few + many);
+    live.stage(&tenant, &request(3)).unwrap();
+    live.show(&tenant);
+    assert_eq!(ids(), [closed[0], None]);
 }

@@ -16,7 +16,7 @@ use storage::incarnation::Lineage;
 use storage::manifest;
 use storage::paths::DataDir;
 use storage::testing::{Call, Fault, FaultyStore, Power};
-use storage::view::{LocalViews, Views};
+use storage::view::{LocalViews, Reach, Views};
 use storage::wal::Position;
 use storage::{Source, Telemetry};
 use tokio::sync::watch;
@@ -33,7 +33,7 @@ struct Running {
 
 /// Spans that a query would find in published blocks, and live.
 async fn seen(views: &LocalViews, tenant: &TenantId) -> (usize, usize) {
-    let view = views.view(tenant).await.unwrap();
+    let view = views.view(tenant, Reach::Everything).await.unwrap();
     let (live, stored): (Vec<_>, Vec<_>) = view.sources.iter().partition(|source| source.is_live());
     let count = |sources: Vec<&Arc<dyn Source>>| sources.iter().map(|source| source.span_count()).sum();
     (count(stored), count(live))

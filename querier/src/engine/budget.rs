@@ -66,6 +66,12 @@ pub(crate) struct Budget {
     is_in_line: AtomicBool,
     spent: Mutex<QueryMetrics>,
     left_out: Mutex<HashSet<BlockId>>,
+    /// Whose live rows are not among the sources, and why.
+    missing: Mutex<Vec<String>>,
+    /// Live rows of others were gone before they were read.
+    must_hold: AtomicBool,
+    /// Memory of sources that are the query's own.
+    view_bytes: AtomicU64,
 }
 
 impl Budget {
@@ -87,6 +93,9 @@ impl Budget {
             is_in_line: AtomicBool::new(false),
             spent: Mutex::default(),
             left_out: Mutex::default(),
+            missing: Mutex::default(),
+            must_hold: AtomicBool::new(false),
+            view_bytes: AtomicU64::new(0),
         })
     }
 
@@ -147,7 +156,39 @@ impl Budget {
     pub fn spent(&self) -> QueryMetrics {
         let spent = *locked(&self.spent);
         let readable = spent.total_jobs.saturating_sub(self.left_out() as u64);
-        QueryMetrics { completed_jobs: spent.completed_jobs.min(readable), ..spent }
+        let total_jobs = spent.total_jobs + locked(&self.missing).len() as u64;
+        QueryMetrics { completed_jobs: spent.completed_jobs.min(readable), total_jobs, ..spent }
+    }
+
+    /// Notes whose live rows are not among the sources: all of them, whatever was noted before.
+    pub fn lacks(&self, missing: Vec<String>) {
+        *locked(&self.missing) = missing;
+    }
+
+    /// From now on live rows of others are held from the beginning.
+    pub fn set_must_hold(&self) {
+        self.must_hold.store(true, Ordering::Relaxed);
+    }
+
+    pub fn must_hold(&self) -> bool {
+        self.must_hold.load(Ordering::Relaxed)
+    }
+
+    /// Holds so much memory of sources until the query ends, in place of those before.
+    ///
+    /// # Errors
+    /// [`Error::TooMuchMemory`], as [`hold`](Self::hold).
+    pub fn hold_view(&self, bytes: usize) -> Result<(), Error> {
+        let bytes = bytes as u64;
+        self.memory.shrink(self.view_bytes.swap(bytes, Ordering::Relaxed));
+        self.memory.grow(bytes)
+    }
+
+    /// Why the answer may lack spans that others have, for people.
+    pub fn lack(&self) -> Option<String> {
+        let missing = locked(&self.missing);
+        (!missing.is_empty())
+            .then(|| format!("spans that are not yet in blocks may be missing: {}", missing.join("; ")))
     }
 
     /// Reads from a source; `None` when the source is at fault, and is left out from there on: the others answer, and the
@@ -205,6 +246,7 @@ impl Budget {
     /// Waits for the place of a scan. To be called when the query has nothing of the store any more.
     pub async fn wait_in_line(&self) {
         self.is_in_line.store(true, Ordering::Relaxed);
+        self.memory.shrink(self.view_bytes.swap(0, Ordering::Relaxed));
         self.scan_place.wait().await;
         self.is_in_line.store(false, Ordering::Relaxed);
     }
@@ -230,6 +272,12 @@ impl Budget {
         let mut held = Held { budget: self.clone(), bytes: 0 };
         held.grow(bytes)?;
         Ok(held)
+    }
+}
+
+impl Drop for Budget {
+    fn drop(&mut self) {
+        self.memory.shrink(self.view_bytes.load(Ordering::Relaxed));
     }
 }
 

@@ -7,7 +7,7 @@ use futures::FutureExt;
 use model::{BlockId, ErrorKind};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use storage::memory::MemorySource;
-use storage::view::TenantView;
+use storage::view::{Reach, TenantView};
 
 use std::sync::Mutex;
 
@@ -70,8 +70,8 @@ struct Changing(Mutex<Vec<Arc<dyn Source>>>);
 
 #[async_trait::async_trait]
 impl Views for Changing {
-    async fn view(&self, _tenant: &TenantId) -> Result<TenantView, storage::Error> {
-        Ok(TenantView { sources: locked(&self.0).clone() })
+    async fn view(&self, _tenant: &TenantId, _reach: Reach) -> Result<TenantView, storage::Error> {
+        Ok(TenantView::of(locked(&self.0).clone()))
     }
 }
 
@@ -206,7 +206,7 @@ const AFTERLIFE: Duration = Duration::from_millis(100);
 #[tokio::test(flavor = "multi_thread")]
 async fn no_evaluation_goes_on_for_long_after_its_client_left() {
     let cpu = CpuPool::new(1);
-    let views = Arc::new(storage::view::TenantView { sources: vec![large()] });
+    let views = Arc::new(storage::view::TenantView::of(vec![large()]));
     let telemetry = storage::Telemetry::unregistered();
     let querier = Querier::new(Config::default(), views, cpu.clone(), &telemetry, &mut Registry::default());
     let tenant = TenantId::single();
@@ -246,4 +246,48 @@ async fn no_evaluation_goes_on_for_long_after_its_client_left() {
             assert!(least < AFTERLIFE, "{least:?} after {left_after:?} of {}", &text[..text.len().min(60)]);
         }
     }
+}
+
+/// Views of rows that are gone before they are read, unless they are held.
+struct Fleeting {
+    asked: Mutex<Vec<Reach>>,
+    can_be_held: bool,
+    held_bytes: usize,
+}
+
+#[async_trait::async_trait]
+impl Views for Fleeting {
+    async fn view(&self, _tenant: &TenantId, reach: Reach) -> Result<TenantView, storage::Error> {
+        locked(&self.asked).push(reach);
+        match reach == Reach::Held && self.can_be_held {
+            true => {
+                Ok(TenantView { held_bytes: self.held_bytes, missing: vec!["x".to_owned()], sources: vec![one_span()] })
+            }
+            false => Err(storage::Error::ViewOutOfDate { reason: "they are in blocks now".to_owned() }),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_query_whose_rows_are_gone_begins_again_and_holds_them_within_its_memory() {
+    let tenant = TenantId::single();
+    let config = Config { max_memory_bytes_per_query: 1 << 20, ..Config::default() };
+    let asked = |can_be_held, held_bytes| {
+        let views = Arc::new(Fleeting { asked: Mutex::default(), can_be_held, held_bytes });
+        let telemetry = storage::Telemetry::unregistered();
+        let querier =
+            Querier::new(config.clone(), views.clone(), CpuPool::new(1), &telemetry, &mut Registry::default());
+        (views, querier)
+    };
+    let (views, querier) = asked(true, 1_000);
+    let answer = querier.metrics(&tenant, rate()).await.unwrap();
+    assert_eq!((answer.series.len(), answer.metrics.total_jobs, answer.metrics.completed_jobs), (1, 2, 1));
+    assert_eq!(answer.partial.as_deref(), Some("spans that are not yet in blocks may be missing: x"));
+    assert_eq!(*locked(&views.asked), [Reach::Everything, Reach::Held]);
+
+    let (_views, querier) = asked(true, 2 << 20);
+    assert!(matches!(querier.metrics(&tenant, rate()).await.unwrap_err(), Error::TooMuchMemory { .. }));
+    let (views, querier) = asked(false, 0);
+    let error = querier.metrics(&tenant, rate()).await.unwrap_err();
+    assert_eq!((error.kind(), locked(&views.asked).len()), (ErrorKind::Unavailable, MOST_VIEWS));
 }

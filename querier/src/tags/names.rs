@@ -68,7 +68,7 @@ pub(crate) async fn tag_names(
         let has_columns = |scope: &Scope| matches!(scope, Scope::Span | Scope::Resource);
         scopes.into_iter().filter(has_columns).for_each(|scope| _ = found.entry(scope).or_default());
     }
-    Ok(TagNames { scopes: found, intrinsics, metrics: scan.sources.budget.spent() })
+    Ok(TagNames { scopes: found, intrinsics, metrics: scan.sources.budget.spent(), lack: None })
 }
 
 async fn of_source(

@@ -6,7 +6,7 @@ use std::num::NonZeroU64;
 use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 use prometheus_client::registry::Registry;
 use storage::CpuPool;
-use storage::view::{TenantView, Views};
+use storage::view::{Reach, TenantView, Views};
 
 use super::*;
 use crate::request::{MetricsRequest, SearchFilter, SearchRequest, Tag, TagNamesRequest, TagScope, TagValuesRequest};
@@ -18,8 +18,8 @@ struct ByTenant(HashMap<TenantId, Vec<Arc<dyn Source>>>);
 
 #[async_trait]
 impl Views for ByTenant {
-    async fn view(&self, tenant: &TenantId) -> Result<TenantView, storage::Error> {
-        Ok(TenantView { sources: self.0.get(tenant).cloned().unwrap_or_default() })
+    async fn view(&self, tenant: &TenantId, _reach: Reach) -> Result<TenantView, storage::Error> {
+        Ok(TenantView::of(self.0.get(tenant).cloned().unwrap_or_default()))
     }
 }
 

@@ -198,7 +198,7 @@ impl Backfill<'_> {
         // a step is one question whatever its size: nobody waits behind it, and it must not begin again
         let config =
             querier::Config { short_query_spans: u64::MAX, max_query_time: Duration::MAX, ..self.config.querier() };
-        let views = Arc::new(TenantView { sources });
+        let views = Arc::new(TenantView::of(sources));
         Ok(Querier::new(config, views, self.stored.cpu.clone(), &telemetry, &mut Default::default()))
     }
 }

@@ -13,10 +13,11 @@ use tracing::{info, warn};
 use crate::error::Error;
 use crate::{durable, paths};
 
-/// Opens the store, creating its folder if it is missing. No other process may be writing there.
-pub(super) fn open(root: &Path) -> Result<LocalFileSystem, Error> {
+/// Opens the store, creating its folder if it is missing. Unless it is shared, no other process may be writing there; in
+/// one that is shared, staged files may be those of others and stay.
+pub(super) fn open(root: &Path, is_shared: bool) -> Result<LocalFileSystem, Error> {
     durable::create_dir(root).map_err(Error::io("create block folder", root))?;
-    let removed = settle(root)?;
+    let removed = settle(root, !is_shared)?;
     if removed > 0 {
         info!(root = %root.display(), removed, "removed unfinished objects");
     }
@@ -33,8 +34,8 @@ pub(super) fn open_to_read(root: &Path) -> Result<LocalFileSystem, Error> {
     })
 }
 
-/// Removes staged files and makes all others durable; returns how many were removed.
-fn settle(dir: &Path) -> Result<usize, Error> {
+/// Makes objects durable, and removes staged files if told to; returns how many were removed.
+fn settle(dir: &Path, removes_staged: bool) -> Result<usize, Error> {
     let entries = match fs::read_dir(dir) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             warn!(dir = %dir.display(), "skipped a folder that may not be read"); // `lost+found` is such a one
@@ -47,8 +48,8 @@ fn settle(dir: &Path) -> Result<usize, Error> {
         let entry = entry.map_err(Error::io("list folder", dir))?;
         let path = entry.path();
         if entry.file_type().map_err(Error::io("read type of", &path))?.is_dir() {
-            removed += settle(&path)?;
-        } else if paths::is_staged_object(&path) {
+            removed += settle(&path, removes_staged)?;
+        } else if removes_staged && paths::is_staged_object(&path) {
             fs::remove_file(&path).map_err(Error::io("remove unfinished object", &path))?;
             removed += 1;
         }

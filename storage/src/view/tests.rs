@@ -106,13 +106,13 @@ impl LiveRows for Log {
         let meanwhile =
             std::mem::replace(&mut *self.meanwhile.lock().unwrap_or_else(PoisonError::into_inner), Meanwhile::Nothing);
         block_on(self.go_on(meanwhile));
-        Ok(vec![LiveTable { cut: self.cut.clone(), source }])
+        Ok(vec![LiveTable { id: None, cut: self.cut.clone(), source }])
     }
 }
 
 /// Spans that a view shows live, and in blocks.
 async fn seen(views: &LocalViews) -> (usize, usize) {
-    let view = views.view(&TenantId::single()).await.unwrap();
+    let view = views.view(&TenantId::single(), Reach::Everything).await.unwrap();
     let (live, stored): (Vec<_>, Vec<_>) = view.sources.iter().partition(|source| source.is_live());
     let count = |sources: Vec<&Arc<dyn Source>>| sources.iter().map(|source| source.span_count()).sum();
     (count(live), count(stored))

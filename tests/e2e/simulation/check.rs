@@ -80,7 +80,7 @@ impl Asking<'_> {
     async fn search(&self, query: String) -> Result<Answered, Error> {
         let (filter, range) = (SearchFilter::TraceQl(query), self.range);
         let request = SearchRequest { filter, range, limit: NO_LIMIT, spans_per_span_set: NO_LIMIT, after: None };
-        let SearchAnswer { traces, metrics } = self.querier.search(&self.tenant, request, None).await?;
+        let SearchAnswer { traces, metrics, .. } = self.querier.search(&self.tenant, request, None).await?;
         let ids: BTreeSet<[u8; 16]> = traces.iter().map(|trace| trace.trace_id.0).collect();
         let sets = || traces.iter().flat_map(|trace| &trace.span_sets);
         let contradiction = if ids.len() < traces.len() {

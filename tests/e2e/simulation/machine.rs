@@ -90,7 +90,8 @@ impl Machine {
         };
         let registry = &mut Registry::default();
         let (files, folder) = (Arc::new(disk.clone()), Path::new("/generator"));
-        let generating = generating::open(counted::generated(), false, folder, files, &log.0, cpu.clone(), registry)?;
+        let generating =
+            generating::open(counted::generated(), false, folder, files, Some(&log.0), cpu.clone(), registry)?;
         let (generator, feed) = (generating.generator, generating.feed);
         let ingester = Ingester::open_feeding(config, log, storage, Arc::default(), feed, registry).await?;
         let (counting, fed) = generating.counting.context("metrics are generated")?;

@@ -1,0 +1,61 @@
+//! The live rows of other processes: several writers over one store answer as one.
+//!
+//! ```text
+//! ClusterViews ─▶ own rows ─▶ manifest M ─▶ each writer of a members view: "your rows beyond M's watermark of yours"
+//!      │                                          │
+//!      │            rows │ gone: use manifest m │ no answer: the view says whose rows are missing
+//!      ▼                                          ▼
+//! TenantView: own rows, blocks of M, PeerSource ──fetch once──▶ table, kept (cache)
+//!
+//! Holder (at the writer): LiveRows ─▶ tables beyond a watermark; of one trace, its spans alone
+//! ```
+//!
+//! Each row is in a view once: it is in the blocks of M, or its writer says that it is beyond M's watermark. Rows that have
+//! left the memory of their writer, because a manifest newer than M has them, are told apart by the number of that manifest.
+//!
+//! - `question`: what is asked and answered, without a wire; `holder`: who answers; `views`: who asks;
+//! - `source`: rows of another process as a [`storage::Source`]; queries know nothing else of peers;
+//! - [`Peers`]: what asks go over. [`GrpcPeers`] (`grpc`) is the one of processes, tests have others;
+//! - `wire`: its messages; `server`: its other end.
+//!
+//! Knows live rows, manifests and members; knows no query. Nobody is authenticated: a listener belongs in a network that only
+//! the processes of one cluster reach.
+
+mod grpc;
+mod holder;
+mod question;
+mod server;
+mod source;
+mod telemetry;
+mod views;
+mod wire;
+
+use async_trait::async_trait;
+use model::TenantId;
+use spans::SpanTable;
+use storage::members::Record;
+use storage::view::TableId;
+
+pub use grpc::GrpcPeers;
+pub use holder::Holder;
+pub use question::{Answer, Listed, PeerError, Question, Rows};
+pub use server::Server;
+pub use source::TableCache;
+pub use telemetry::Telemetry;
+pub use views::ClusterViews;
+
+/// Reaches the writers of a cluster. Every call ends within a time of its own, and is over when it is dropped.
+#[async_trait]
+pub trait Peers: Send + Sync {
+    /// Which live rows a writer has.
+    ///
+    /// # Errors
+    /// When the writer has not answered: nothing is known of its rows then.
+    async fn live(&self, writer: &Record, question: &Question) -> Result<Answer, PeerError>;
+
+    /// The rows of a table that a writer has listed; `None` when it has them no more.
+    ///
+    /// # Errors
+    /// When the writer has not answered.
+    async fn table(&self, writer: &Record, tenant: &TenantId, id: TableId) -> Result<Option<SpanTable>, PeerError>;
+}

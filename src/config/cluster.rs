@@ -1,0 +1,83 @@
+//! `cluster`: several processes over one store that answer as one.
+
+use api::ListenAddress;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use storage::config::{Backend, GoDuration};
+
+use super::{Config, Unusable};
+use crate::target::Target;
+
+/// `cluster`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Cluster {
+    /// Whether this process is one of several that write to one store: it asks the others for spans that are not yet in
+    /// blocks, and they ask it. On for all of them or for none.
+    pub enabled: bool,
+    /// Where other processes ask for live spans: host and port, needed where spans are taken. Nobody is authenticated: not
+    /// to be reached from outside of the cluster.
+    pub listen_address: Option<ListenAddress>,
+    /// Host and port at which others reach that listener. Empty: where it listens, which must not be all interfaces then.
+    pub advertise_address: String,
+    /// Name of the zone in which the process stands; told to the others.
+    pub zone: String,
+    /// How long another process may take to answer. Later, an answer is partial and says who was missing.
+    pub peer_timeout: GoDuration,
+}
+
+impl Default for Cluster {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            listen_address: None,
+            advertise_address: String::new(),
+            zone: String::new(),
+            peer_timeout: GoDuration::from_secs(3),
+        }
+    }
+}
+
+impl Config {
+    /// Which parts this process runs.
+    pub fn target(&self) -> Target {
+        Target::of(&self.target).unwrap_or(Target::All)
+    }
+
+    pub(super) fn check_cluster(&self) -> Result<(), Unusable> {
+        let unusable = |key, reason: &str| Err(Unusable { key, reason: reason.to_owned() });
+        let Some(target) = Target::of(&self.target) else {
+            return match self.target.as_str() {
+                "metrics-generator" => unusable("target", NO_GENERATOR),
+                name => unusable("target", &format!("{name:?} is not known; write all, writer, querier or compactor")),
+            };
+        };
+        if !self.cluster.enabled {
+            return match target {
+                Target::All => Ok(()),
+                _ => unusable("target", "one process of several needs cluster.enabled: true; one alone is all"),
+            };
+        }
+        let Cluster { listen_address, advertise_address, peer_timeout, .. } = &self.cluster;
+        if peer_timeout.get().is_zero() {
+            return unusable("cluster.peer_timeout", "must be longer than 0s");
+        }
+        let trace = &self.storage.trace;
+        let is_shared = trace.backend.is_remote() || trace.backend == Backend::Local && trace.local.path.is_some();
+        if !is_shared {
+            return unusable("cluster.enabled", "needs a store that all processes share: see storage.trace.backend");
+        }
+        match listen_address {
+            None if target.takes_spans() => {
+                unusable("cluster.listen_address", "is missing: others ask there for live spans")
+            }
+            Some(address) if advertise_address.is_empty() && address.is_unspecified() => unusable(
+                "cluster.advertise_address",
+                "is missing: others cannot reach all interfaces, write the host and port of this one",
+            ),
+            _ => Ok(()),
+        }
+    }
+}
+
+const NO_GENERATOR: &str = "\"metrics-generator\" is no process of its own here: metrics are made where spans are taken, by target writer or all";

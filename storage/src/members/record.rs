@@ -1,0 +1,91 @@
+//! What is said of a writer, as JSON. A version that is not known is not guessed at.
+
+use std::collections::BTreeMap;
+
+use model::TenantId;
+use object_store::path::Path;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+use crate::ids::WriterId;
+use crate::incarnation::{Incarnation, Writer};
+
+/// Of both files. Fields may be added without another version.
+const VERSION: u32 = 1;
+
+/// A start of a writer, and where it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    version: u32,
+    pub incarnation: Incarnation,
+    /// Whose log it writes.
+    pub writer: WriterId,
+    /// Host and port where others ask for its live rows.
+    pub address: String,
+    /// Where it stands: the name of a zone, or nothing.
+    #[serde(default)]
+    pub zone: String,
+    /// The version of the program.
+    #[serde(default)]
+    pub build: String,
+}
+
+/// That a start of a writer need not be asked any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retired {
+    version: u32,
+    /// By tenant, the manifest that has what the writer has published.
+    manifests: BTreeMap<String, u64>,
+}
+
+impl Record {
+    pub fn new(writer: Writer, address: String, zone: String, build: &str) -> Self {
+        let Writer { id, incarnation } = writer;
+        Self { version: VERSION, incarnation, writer: id, address, zone, build: build.to_owned() }
+    }
+
+    pub fn writer(&self) -> Writer {
+        Writer { id: self.writer, incarnation: self.incarnation }
+    }
+
+    pub(super) fn encode(&self) -> Vec<u8> {
+        encode(self)
+    }
+
+    pub(super) fn decode(key: &Path, bytes: &[u8]) -> Result<Self, Error> {
+        decode(key, bytes, |record: &Self| record.version)
+    }
+}
+
+impl Retired {
+    pub fn new(manifests: impl IntoIterator<Item = (TenantId, u64)>) -> Self {
+        let manifests = manifests.into_iter().map(|(tenant, sequence)| (tenant.to_string(), sequence)).collect();
+        Self { version: VERSION, manifests }
+    }
+
+    pub(super) fn manifests(&self) -> impl Iterator<Item = (TenantId, u64)> {
+        self.manifests.iter().filter_map(|(tenant, sequence)| Some((TenantId::parse(tenant).ok()?, *sequence)))
+    }
+
+    pub(super) fn encode(&self) -> Vec<u8> {
+        encode(self)
+    }
+
+    pub(super) fn decode(key: &Path, bytes: &[u8]) -> Result<Self, Error> {
+        decode(key, bytes, |mark: &Self| mark.version)
+    }
+}
+
+fn encode(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).expect("texts and numbers have a form in JSON")
+}
+
+fn decode<T: DeserializeOwned>(key: &Path, bytes: &[u8], version: impl Fn(&T) -> u32) -> Result<T, Error> {
+    let value: T =
+        serde_json::from_slice(bytes).map_err(|error| Error::members(key, format!("cannot be read: {error}")))?;
+    match version(&value) {
+        VERSION => Ok(value),
+        other => Err(Error::members(key, format!("has version {other}, this program knows version {VERSION}"))),
+    }
+}
