@@ -31,7 +31,8 @@ impl Config {
     pub fn memory_budget(&self, cores: usize) -> MemoryBudget {
         let set = Some(self.memory.budget_bytes).filter(|bytes| *bytes > 0);
         let found = MemoryBudget::find(set, cores);
-        let is_generating = self.generator().is_ok_and(|generated| generated.config.is_on());
+        let is_generating = self.overrides.user_configurable_overrides.enabled
+            || self.generator().is_ok_and(|generated| generated.config.is_on());
         let found = if is_generating { found.with_generator() } else { found };
         let most_live_block_bytes = Parts::most_live_block_bytes(found.bytes, cores);
         MemoryBudget { parts: self.set_parts(found.parts, most_live_block_bytes), ..found }
