@@ -15,11 +15,9 @@ use prost::Message;
 use receivers::zipkin::{Form, Reading};
 
 use crate::Edge;
-use crate::otlp::http::{media_type, method_not_allowed, take};
+use crate::otlp::http::{media_type, method_not_allowed, observed, take};
 use crate::otlp::json::text::mended;
 use crate::otlp::refusal::Refusal;
-use crate::request_span::{self, traced};
-use crate::status::method_label;
 use crate::telemetry::Receiver;
 
 const V1_ROUTE: &str = "zipkin_api_v1_spans";
@@ -32,10 +30,7 @@ pub(crate) fn router(edge: Arc<Edge>) -> Router {
 async fn spans(State(edge): State<Arc<Edge>>, request: Request) -> Response {
     let form = form(request.uri().path(), request.headers());
     let route = if matches!(form, Form::V1Json | Form::V1Thrift) { V1_ROUTE } else { V2_ROUTE };
-    let inflight = edge.telemetry.begin(method_label(request.method()), route);
-    let response = traced(request_span::of(route, request.headers()), respond(&edge, form, request)).await;
-    inflight.finish(response.status().as_str());
-    response
+    observed(&edge, route, request, async |edge, request| respond(edge, form, request).await).await
 }
 
 fn form(path: &str, headers: &HeaderMap) -> Form {

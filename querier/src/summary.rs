@@ -20,7 +20,6 @@ use storage::source::{Projection, Source};
 use crate::answer::SummaryAnswer;
 use crate::engine::Engine;
 use crate::engine::budget::{Budget, Held};
-use crate::engine::candidates::candidates;
 use crate::engine::concurrent::try_in_order;
 use crate::engine::matcher::Matcher;
 use crate::engine::parts;
@@ -165,13 +164,7 @@ impl<S: Summarize> Summing<'_, S> {
     ) -> Result<Option<(S::Summary, Held)>, Error> {
         let _turn = self.sources.turn().await?;
         let group = source.group(group).await?;
-        let candidates = candidates(&group, &self.matcher, pruned, &self.sources.range);
-        let (_, mut wanted) = self.sources.run(candidates).await??;
-        if !split.is_empty() {
-            let traces = group.traces()?;
-            wanted.retain(|&trace| !split.contains(&traces.id(trace)));
-        }
-        self.sources.budget.count_traces(wanted.len());
+        let (_, wanted) = self.sources.candidates(&group, &self.matcher, pruned, split).await?;
         if wanted.is_empty() {
             return Ok(None);
         }

@@ -9,9 +9,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 
 use super::encoded;
-use crate::otlp::http::{media_type, method_not_allowed, take};
-use crate::request_span::{self, traced};
-use crate::status::{method_label, not_found, plain_error};
+use crate::otlp::http::{media_type, method_not_allowed, observed, take};
+use crate::status::{not_found, plain_error};
 use crate::telemetry::Receiver;
 use crate::{Edge, OtlpHttpConfig};
 
@@ -24,10 +23,7 @@ pub(crate) fn router(edge: Arc<Edge>) -> Router {
 }
 
 async fn traces(State(edge): State<Arc<Edge>>, request: Request) -> Response {
-    let inflight = edge.telemetry.begin(method_label(request.method()), ROUTE);
-    let response = traced(request_span::of(ROUTE, request.headers()), respond(&edge, request)).await;
-    inflight.finish(response.status().as_str());
-    response
+    observed(&edge, ROUTE, request, respond).await
 }
 
 async fn respond(edge: &Edge, request: Request) -> Response {

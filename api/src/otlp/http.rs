@@ -59,8 +59,18 @@ impl Form {
 }
 
 async fn traces(State(edge): State<Arc<Edge>>, request: Request) -> Response {
-    let inflight = edge.telemetry.begin(method_label(request.method()), ROUTE);
-    let response = traced(request_span::of(ROUTE, request.headers()), respond(&edge, request)).await;
+    observed(&edge, ROUTE, request, respond).await
+}
+
+/// Answers a request that brings spans; it is counted and traced under the name of its route.
+pub(crate) async fn observed(
+    edge: &Edge,
+    route: &'static str,
+    request: Request,
+    respond: impl AsyncFnOnce(&Edge, Request) -> Response,
+) -> Response {
+    let inflight = edge.telemetry.begin(method_label(request.method()), route);
+    let response = traced(request_span::of(route, request.headers()), respond(edge, request)).await;
     inflight.finish(response.status().as_str());
     response
 }

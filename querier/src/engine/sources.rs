@@ -16,9 +16,11 @@ use storage::source::{Projection, Source};
 
 use self::split::{Listed, SplitTraces};
 use crate::engine::budget::{Budget, Held};
+use crate::engine::candidates::candidates;
 use crate::engine::concurrent::try_all;
 use crate::engine::matcher::{DecidedMasks, Matcher};
 use crate::engine::parts::PartAt;
+use crate::engine::prune::Pruned;
 use crate::engine::scan::{FetchedRows, OpenGroup, OpenSource};
 use crate::engine::turns::Turn;
 use crate::engine::{Engine, parts, plan, prune, table_bytes};
@@ -85,6 +87,24 @@ impl<'a> QuerySources<'a> {
     /// See [`Budget::turn`].
     pub async fn turn(&self) -> Result<Turn, Error> {
         self.budget.turn().await
+    }
+
+    /// What the small tables of a row group say of a query, and its traces that may match and lie in no other source; counts
+    /// these.
+    pub async fn candidates(
+        &self,
+        group: &OpenGroup,
+        matcher: &Arc<Matcher>,
+        pruned: &Pruned,
+        split: &HashSet<TraceId>,
+    ) -> Result<(Arc<DecidedMasks>, Vec<usize>), Error> {
+        let (decided, mut wanted) = self.run(candidates(group, matcher, pruned, &self.range)).await??;
+        if !split.is_empty() {
+            let traces = group.traces()?;
+            wanted.retain(|&trace| !split.contains(&traces.id(trace)));
+        }
+        self.budget.count_traces(wanted.len());
+        Ok((decided, wanted))
     }
 
     /// Fetches what the finder needs of some traces of a row group: where it pays, first the columns of its filters and then

@@ -8,7 +8,6 @@ use spans::schema::column;
 
 use super::MetricsRun;
 use super::query::PartialAggregate;
-use crate::engine::candidates::candidates;
 use crate::engine::matcher::DecidedMasks;
 use crate::engine::prune::Pruned;
 use crate::engine::scan::{OpenGroup, OpenSource, Rows};
@@ -32,13 +31,7 @@ impl MetricsRun<'_> {
     ) -> Result<Option<PartialAggregate>, Error> {
         let _turn = self.sources.turn().await?;
         let group = source.group(group).await?;
-        let candidates = candidates(&group, &self.query.matcher, pruned, &self.sources.range);
-        let (decided, mut wanted) = self.sources.run(candidates).await??;
-        if !split.is_empty() {
-            let traces = group.traces()?;
-            wanted.retain(|&trace| !split.contains(&traces.id(trace)));
-        }
-        self.sources.budget.count_traces(wanted.len());
+        let (decided, wanted) = self.sources.candidates(&group, &self.query.matcher, pruned, split).await?;
         if wanted.is_empty() {
             return Ok(None);
         }
