@@ -5,9 +5,9 @@
 FROM rust:1.95-bookworm AS build
 WORKDIR /src
 COPY . .
-RUN cargo build --release --locked --bin mosso \
+RUN cargo build --profile dist --locked --bin mosso \
  && mkdir -p /image/usr/local/bin /image/var/mosso \
- && cp target/release/mosso /image/usr/local/bin/mosso \
+ && cp target/dist/mosso /image/usr/local/bin/mosso \
  && strip --strip-debug /image/usr/local/bin/mosso
 
 # The same Debian release as above: libc and libgcc, certificates, and nothing else.
