@@ -1,7 +1,7 @@
 //! Fuzzing as an ordinary test: a seeded loop that bends valid inputs, checks a property, and shrinks what breaks it.
 //!
 //! ```text
-//! seed, number ─▶ make: a valid input, bent a few times (text.rs, protobuf.rs) ─▶ check ─panics─▶ shrink ─▶ report
+//! seed, number ─▶ make: a valid input, bent a few times (text.rs, protobuf.rs, bytes.rs) ─▶ check ─panics─▶ shrink ─▶ report
 //! ```
 //!
 //! Why not a fuzzer with coverage feedback: libFuzzer and afl need the whole dependency tree built once more with
@@ -19,6 +19,7 @@
 //! An input depends on its seed and number alone. A crash that ends the process (a stack that overflows) leaves both in
 //! the file that is named at the start.
 
+pub mod bytes;
 pub mod protobuf;
 pub mod text;
 
