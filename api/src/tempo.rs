@@ -42,6 +42,7 @@ use axum::routing::{MethodRouter, any};
 use model::Tenants;
 
 pub(crate) use self::outstanding::Outstanding;
+pub(crate) use self::params::LONG_QUERY;
 use self::params::Params;
 pub use self::params::time::parse_time;
 use self::reply::{Format, QueryError, Reply};
@@ -107,7 +108,7 @@ where
         // The body is not read, and must not be held while the query runs.
         let (head, _body) = request.into_parts();
         let call = |tenants| {
-            let params = Params::of(&head.uri);
+            let params = Params::of_request(&head.uri, &head.headers);
             let (uri, format) = (head.uri.clone(), Format::of(&head.headers));
             handler(Call { edge: edge.clone(), tenants, uri, params, format, now_nanos: now_nanos() })
         };
