@@ -1,3 +1,8 @@
+use std::time::Duration;
+
+use model::TenantId;
+use model::limits::LimitTable;
+
 use super::*;
 
 #[test]

@@ -285,7 +285,7 @@ impl Manifest {
         let is_deleted_again = |stone: &Tombstone| change.delete_traces.contains(&stone.trace_id);
         self.tombstones.retain(|stone| !change.remove_tombstones.contains(&stone.number) && !is_deleted_again(stone));
         for trace_id in &change.delete_traces {
-            self.last_tombstone += 1;
+            self.last_tombstone = self.last_tombstone.saturating_add(1);
             let (number, deleted_nanos) = (self.last_tombstone, change.deleted_nanos);
             self.tombstones.push(Tombstone { trace_id: *trace_id, number, deleted_nanos, unknown: Default::default() });
         }

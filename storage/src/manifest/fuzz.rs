@@ -41,7 +41,8 @@ fn fuzz_manifest() {
             delete_traces: example.tombstones.iter().map(|stone| stone.trace_id).collect(),
             ..Change::default()
         };
-        let next = manifest.apply(&change).expect("what is removed may be gone already").expect("a trace is deleted");
-        assert_eq!(read(&encode(&next)), Some(next), "what follows it can be read");
+        if let Some(next) = manifest.apply(&change).expect("what is removed may be gone already") {
+            assert_eq!(read(&encode(&next)), Some(next), "what follows it can be read");
+        }
     });
 }
