@@ -1,6 +1,3 @@
-use std::time::Duration;
-
-use model::TenantId;
 use model::limits::LimitTable;
 
 use super::*;

@@ -17,7 +17,7 @@ use super::{IndexBuilder, Limits};
 
 fn example(limits: Limits) -> Bytes {
     let mut table = TableBuilder::default();
-    (0..12).for_each(|seed| _ = table.append(&odd_request(seed).encode_to_vec()).expect("a request"));
+    (0..3).for_each(|seed| _ = table.append(&odd_request(seed).encode_to_vec()).expect("a request"));
     let mut builder = IndexBuilder::new(limits);
     builder.add(&table.snapshot().expect("a table")).expect("columns of spans");
     builder.finish().expect("an index")
