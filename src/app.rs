@@ -1,45 +1,39 @@
 //! Wiring: builds the parts, hands them to each other, and stops them in order.
 
 mod cluster;
+mod store;
+mod upkeep;
+mod way_in;
+mod way_out;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use api::{Addresses, Edge, Servers};
+use generator::Generator;
 use ingester::Ingester;
 use model::limits::TenantLimits;
-use object_store::ObjectStore;
 use prometheus_client::registry::Registry;
-use querier::Querier;
-use storage::block::BlockCache;
-use storage::compaction::Compactor;
-use storage::config::TraceConfig;
+use storage::MemoryBudget;
 use storage::cpu::CpuPool;
-use storage::deletion::Deleter;
-use storage::garbage::Collector;
 use storage::incarnation::Lineage;
 use storage::lock::DataDirLock;
-use storage::paths::DataDir;
-use storage::retention::Retention;
-use storage::trace_mapper::TraceMapper;
-use storage::view::{LocalViews, Views};
-use storage::wal::{LocalFiles, Log};
-use storage::{Telemetry, manifest, objects};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::app::cluster::Cluster;
+use self::cluster::Cluster;
+use self::store::Store;
+use self::upkeep::Upkeep;
+use self::way_in::WayIn;
 use crate::config::Config;
 use crate::deletion::Deletions;
-use crate::generating::{self, Generating};
 use crate::reload::{LimitReloader, ListenerReloader};
 use crate::tasks::Tasks;
+use crate::telemetry::Process;
 use crate::user_overrides::UserOverrides;
 
-/// How long requests under way may take once the process is asked to stop; a stop as a whole stays below 5 s.
-pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long compaction may take to come to the end of its row group; what it wrote by then counts for nothing anyway.
 const COMPACTION_STOP_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long the last spans may take to be counted.
@@ -54,7 +48,8 @@ pub struct App {
     cluster: Option<Cluster>,
     stop_serving: CancellationToken,
     serving: Tasks,
-    /// Polls manifests, makes trace maps, drops what has expired, deletes what has no name; each may stop at any point.
+    /// Polls manifests, makes trace maps, drops what has expired, deletes what has no name, takes over what was set; each may
+    /// stop at any point.
     upkeep: Tasks,
     compaction: Tasks,
     stop_compaction: watch::Sender<bool>,
@@ -62,6 +57,8 @@ pub struct App {
     memory_budget_bytes: u64,
     /// Counts spans until the last has come.
     generating: Tasks,
+    /// Send series; each may stop at any point.
+    senders: Tasks,
     _lock: Option<DataDirLock>,
 }
 
@@ -73,138 +70,48 @@ impl App {
     /// When the data folder cannot be used, an address cannot be bound, or stored data cannot be opened.
     pub async fn start(config: &Config) -> Result<Self> {
         let mut registry = Registry::default();
-        let target = config.target();
-        let (cpu, background) = (CpuPool::of_all_cores(), CpuPool::in_background());
-        let mut memory = config.memory_budget(cpu.threads());
-        let peer_table_bytes = config.take_for_peers(&mut memory.parts);
-        memory.log();
-        config.warn_of_memory(&memory.parts);
-        memory.register(&mut registry);
-        let config = &config.clone().with_parts(&memory.parts);
+        registry.register_collector(Box::new(Process));
+        let pools = [CpuPool::of_all_cores(), CpuPool::in_background()];
+        let Planned { config, memory, peer_table_bytes } = planned(config, &pools[0], &mut registry);
+        let parts = &memory.parts;
         let servers = Servers::bind(&config.api()).await?;
-        let dir = config.folders();
-        let lock = target.takes_spans().then(|| DataDirLock::acquire(&dir)).transpose()?;
-        storage::telemetry::register_disk(&mut registry, dir.wal_dir());
-        let telemetry = Telemetry::register(&mut registry);
-        let (objects, manifests) = open_store(&config.storage.trace, &dir, telemetry.clone())
-            .await
-            .with_context(|| format!("open {}", config.storage.trace.store_name()))?;
-        let cache = BlockCache::of(&config.storage.trace, &telemetry);
-        let objects = objects::cached(objects, cache.clone());
-        let lineage = target.takes_spans().then(|| Lineage::open(&dir).map(Arc::new)).transpose()?;
+        let takes_spans = config.target().takes_spans();
+        let lock = takes_spans.then(|| DataDirLock::acquire(&config.folders())).transpose()?;
+
+        let store = Store::open(&config, pools.clone(), &mut registry).await?;
+        let lineage = takes_spans.then(|| Lineage::open(&store.dir).map(Arc::new)).transpose()?;
         let mut cluster = match config.cluster.enabled {
-            true => Some(
-                Cluster::join(config, objects.clone(), manifests.clone(), lineage.clone(), &background)
-                    .await
-                    .context("join the cluster")?,
-            ),
+            true => Some(Cluster::join(&config, &store, lineage.clone()).await.context("join the cluster")?),
             false => None,
         };
         let limits = Arc::new(TenantLimits::new(config.tenant_limits()?));
-        let limit_reloader = LimitReloader::new(config.clone(), limits.clone(), &mut registry);
-        let log = target.takes_spans().then(|| Log::open(dir.wal_dir())).transpose()?;
-        let has_user_overrides = config.overrides.user_configurable_overrides.enabled;
-        let (files, folder) = (Arc::new(LocalFiles::default()), config.generator_dir());
-        let generated = config.generator()?.within(memory.parts.generator);
-        let opened = log.as_ref().map(|(log, _)| log);
-        let Generating { generator, feed, counting, senders } =
-            generating::open(generated, has_user_overrides, &folder, files, opened, background.clone(), &mut registry)?;
-        let ingester = match lineage.zip(log) {
-            None => None,
-            Some((lineage, log)) => {
-                let storage = ingester::Storage {
-                    objects: objects.clone(),
-                    manifests: manifests.clone(),
-                    cpu: background.clone(),
-                    telemetry: telemetry.clone(),
-                    lineage,
-                    puts_may_be_late: config.storage.trace.backend.is_remote(),
-                    cache: cache.clone(),
-                    trace_reach: Duration::from_secs(config.querier().trace_reach_seconds),
-                };
-                let limits = limits.clone();
-                Some(Ingester::open_feeding(config.ingester(), log, storage, limits, feed, &mut registry).await?)
-            }
-        };
-        let deletions = config.deletion.enabled.then(|| Deletions {
-            deleter: Deleter {
-                manifests: manifests.clone(),
-                objects: objects.clone(),
-                cpu: cpu.clone(),
-                cache: cache.clone(),
-            },
-            ingester: ingester.clone(),
-        });
-        let views: Arc<dyn Views> = match (&mut cluster, &ingester) {
-            (Some(cluster), ingester) => {
-                if let Some(ingester) = ingester {
-                    cluster.serve(ingester, cpu.clone());
-                }
-                let places = (cpu.clone(), cache.clone());
-                let counted = (peer_table_bytes, &telemetry, &mut registry);
-                Arc::new(cluster.views(ingester.as_ref(), config, objects.clone(), places, counted))
-            }
-            (None, Some(ingester)) => Arc::new(LocalViews {
-                live: Arc::new(ingester.clone()),
-                manifests: manifests.clone(),
-                objects: objects.clone(),
-                cpu: cpu.clone(),
-                cache: cache.clone(),
-            }),
-            (None, None) => bail!("target {} needs cluster.enabled", target.name()),
-        };
-        let of_all_queries = querier::Config {
-            max_memory_bytes: memory.parts.queries,
-            max_row_groups: memory.parts.concurrent_row_groups(),
-            ..config.querier()
-        };
-        let querier =
-            Querier::with_limits(of_all_queries, limits.clone(), views, cpu.clone(), &telemetry, &mut registry);
-        let user_overrides = has_user_overrides.then(|| {
-            let store = storage::user_overrides::UserOverrides::new(objects.clone());
-            Arc::new(UserOverrides::new(config.clone(), store, generator.clone(), &mut registry))
-        });
-
-        let mut upkeep = Tasks::default();
-        let mut compaction = Tasks::default();
-        let (stop_compaction, running) = watch::channel(false);
-        let poll_period = config.storage.trace.blocklist_poll.get();
-        upkeep.spawn("manifest poller", manifest::Poller::new(manifests.clone(), poll_period, telemetry.clone()).run());
-        upkeep.spawn("limit reloader", limit_reloader.run());
-        if target.keeps_blocks_in_order() {
-            let of_tenants = limits.clone();
-            upkeep.spawn("retention", Retention::new(manifests.clone(), of_tenants, telemetry.clone()).run());
-            let grace = config.garbage_grace();
-            let collector = Collector::new(manifests.clone(), objects.clone(), grace, telemetry.clone());
-            upkeep.spawn("collector", collector.run());
-            let (of_maps, places) = (telemetry.clone(), (background.clone(), cache.clone()));
-            let trace_mapper = TraceMapper::new(manifests.clone(), objects.clone(), places.0, places.1, of_maps);
-            upkeep.spawn("trace mapper", trace_mapper.within(memory.parts.trace_maps).run());
-            let settings = config.compaction();
-            let compactor =
-                Compactor::new(manifests.clone(), objects.clone(), background.clone(), &settings, telemetry.clone());
-            compaction.spawn("compactor", compactor.within(memory.parts.compaction).run(running));
+        let WayIn { ingester, generator, generating, senders } =
+            WayIn::open(&config, parts, &store, lineage, limits.clone(), &mut registry).await?;
+        if let Some((cluster, ingester)) = cluster.as_mut().zip(ingester.as_ref()) {
+            cluster.serve(ingester, store.cpu.clone());
         }
-        if let Some((cluster, ingester)) = cluster.as_ref().zip(ingester.as_ref()) {
+        let (of_cluster, own) = (cluster.as_ref(), ingester.as_ref());
+        let views = way_out::views(&config, &store, of_cluster, own, peer_table_bytes, &mut registry)?;
+        let querier = way_out::querier(&config, parts, &store, views, limits.clone(), &mut registry);
+
+        let Upkeep { tasks: mut upkeep, compaction, stop_compaction } = Upkeep::begin(&config, parts, &store, &limits);
+        upkeep.spawn("limit reloader", LimitReloader::new(config.clone(), limits.clone(), &mut registry).run());
+        if let Some((cluster, ingester)) = of_cluster.zip(own) {
             upkeep.spawn("retirement of earlier starts", cluster.retire_earlier_starts(ingester));
         }
+        let user_overrides = open_user_overrides(&config, &store, generator.clone(), &mut registry);
         if let Some(overrides) = user_overrides.clone() {
             upkeep.spawn("settings of tenants", overrides.run());
         }
-        let mut generating = Tasks::default();
-        if let Some((counting, fed)) = counting {
-            generating.spawn("metrics generator", counting.run(fed));
-        }
-        senders.into_iter().for_each(|sender| upkeep.spawn("remote write", sender.run()));
 
         let stop_serving = CancellationToken::new();
-        let edge_telemetry = api::Telemetry::register(&mut registry);
+        let telemetry = api::Telemetry::register(&mut registry);
         let (registry, text) = (Arc::new(registry), config.to_yaml());
-        let mut edge = Edge::new(config.api(), ingester.clone(), querier, limits, edge_telemetry, registry, text)
+        let mut edge = Edge::new(config.api(), ingester.clone(), querier, limits, telemetry, registry, text)
             .generating(generator)
             .until(stop_serving.clone());
-        if let Some(deletions) = deletions {
-            edge = edge.with_deletions(Arc::new(deletions));
+        if config.deletion.enabled {
+            edge = edge.with_deletions(Arc::new(Deletions { deleter: store.deleter(), ingester: ingester.clone() }));
         }
         if let Some(overrides) = user_overrides {
             edge = edge.with_user_overrides(overrides);
@@ -222,9 +129,10 @@ impl App {
             upkeep,
             compaction,
             stop_compaction,
-            pools: [cpu, background],
+            pools,
             memory_budget_bytes: memory.bytes,
             generating,
+            senders,
             _lock: lock,
         })
     }
@@ -275,6 +183,7 @@ impl App {
             reason = self.upkeep.ended() => reason,
             reason = self.compaction.ended() => reason,
             reason = self.generating.ended() => reason,
+            reason = self.senders.ended() => reason,
         }
     }
 
@@ -293,6 +202,7 @@ impl App {
             cluster.stop(self.ingester.as_ref()).await;
         }
         self.upkeep.abort().await;
+        self.senders.abort().await;
         self.compaction.all_ended_within(COMPACTION_STOP_TIMEOUT).await;
         if let Some(ingester) = &self.ingester {
             ingester.close().await;
@@ -302,16 +212,32 @@ impl App {
     }
 }
 
-/// The object store and the manifests in it. A remote store is asked first whether it can be worked with at all.
-async fn open_store(
-    config: &TraceConfig,
-    dir: &DataDir,
-    telemetry: Telemetry,
-) -> Result<(Arc<dyn ObjectStore>, Arc<manifest::Store>), storage::Error> {
-    let objects = objects::open(config, dir, &telemetry)?;
-    if config.backend.is_remote() {
-        objects::probe(objects.as_ref()).await?;
-    }
-    let manifests = manifest::Store::open(objects.clone(), telemetry).await?;
-    Ok((objects, Arc::new(manifests)))
+/// The settings of a process with what follows from its memory.
+struct Planned {
+    config: Config,
+    memory: MemoryBudget,
+    /// For live spans of other processes.
+    peer_table_bytes: u64,
+}
+
+fn planned(config: &Config, cpu: &CpuPool, registry: &mut Registry) -> Planned {
+    let mut memory = config.memory_budget(cpu.threads());
+    let peer_table_bytes = config.take_for_peers(&mut memory.parts);
+    memory.log();
+    config.warn_of_memory(&memory.parts);
+    memory.register(registry);
+    Planned { config: config.clone().with_parts(&memory.parts), memory, peer_table_bytes }
+}
+
+/// `None` where tenants may set nothing for themselves.
+fn open_user_overrides(
+    config: &Config,
+    store: &Store,
+    generator: Arc<Generator>,
+    registry: &mut Registry,
+) -> Option<Arc<UserOverrides>> {
+    config.overrides.user_configurable_overrides.enabled.then(|| {
+        let stored = storage::user_overrides::UserOverrides::new(store.objects.clone());
+        Arc::new(UserOverrides::new(config.clone(), stored, generator, registry))
+    })
 }

@@ -120,7 +120,7 @@ impl Counting {
         let table = match spans.table() {
             Ok(table) => table,
             Err(error) => {
-                tracing::error!(tenant = %spans.tenant, %error, "live spans could not be sorted, they are in no metric");
+                tracing::error!(tenant = %spans.tenant, %error, "live spans could not be sorted, metrics leave them out");
                 return;
             }
         };
@@ -130,7 +130,7 @@ impl Counting {
             false => generator.take(&spans.tenant, &table, now_nanos),
         };
         if let Err(error) = taken {
-            tracing::error!(tenant = %spans.tenant, %error, "spans could not be counted, they are in no metric");
+            tracing::error!(tenant = %spans.tenant, %error, "spans could not be counted, metrics leave them out");
         }
     }
 
@@ -139,7 +139,7 @@ impl Counting {
     fn pass(&self, barrier: &Barrier) {
         let (collection, numbers) = (self.generator.collection(now_nanos()), self.remote_write.next_numbers());
         if let Err(error) = self.checkpoints.save(&self.generator, barrier.position, collection, numbers) {
-            tracing::error!(%error, "what was counted could not be stored, nothing is sent and the log is kept until it can be");
+            tracing::error!(%error, "the checkpoint of the metrics generator could not be stored, series are not sent and the log is kept until it can be");
             return;
         }
         let requests = self.generator.collect(&self.remote_write.forms(), collection);

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use libmimalloc_sys::mi_option_t;
 use storage::CpuPool;
+use storage::memory_budget::ProcessStatus;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -46,9 +47,7 @@ pub async fn give_back(pools: [CpuPool; 2], budget_bytes: u64) {
 
 /// Memory of the process that is not of files; `None` where the system does not tell.
 fn own_bytes() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
-    line.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1_024)
+    ProcessStatus::read()?.bytes("RssAnon")
 }
 
 /// Whether memory that is free is kept for a moment, or given back at once.

@@ -1,5 +1,7 @@
-//! What the process tells of itself: logs to standard error, one line an event, and traces where they are asked for.
+//! What the process tells of itself: logs to standard error, one line an event, traces where they are asked for, and
+//! what the system counts of it.
 
+mod process;
 mod traces;
 
 use anyhow::{Context, Result};
@@ -10,6 +12,7 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, fmt, reload};
 
+pub use self::process::Process;
 pub use self::traces::OwnTraces;
 use crate::config::{LogFormat, LogLevel, Server};
 

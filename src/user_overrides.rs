@@ -99,7 +99,7 @@ impl UserOverrides {
             return;
         }
         match self.generator.set_own(tenant, Some(config)) {
-            Ok(()) => info!(%tenant, %settings, "settings of a tenant hold from now on"),
+            Ok(()) => info!(%tenant, %settings, "settings of a tenant changed"),
             Err(error) => warn!(%tenant, %error, "settings of a tenant cannot be used"),
         }
     }

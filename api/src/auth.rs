@@ -21,9 +21,9 @@ pub use self::config::{AllowedTenants, AuthConfig, CredentialConfig, Listener};
 pub use self::credentials::CredentialError;
 pub(crate) use self::credentials::Credentials;
 use self::credentials::{Credential, Shown};
-use crate::otlp::http::Form;
+use crate::otlp::form::Form;
 use crate::otlp::refusal::Refusal;
-use crate::status::plain_error;
+use crate::plain_text::plain_error;
 use crate::{Edge, grpc, tenant};
 
 const BASIC: HeaderValue = HeaderValue::from_static("Basic realm=\"mosso\", charset=\"UTF-8\"");

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Edge;
 use crate::error::http_status;
-use crate::status::{not_found, plain_error};
+use crate::plain_text::{not_found, plain_error};
 use crate::tenant::{self, TenantError};
 
 /// Larger bodies are refused: ten thousand ids are a third of it.

@@ -7,7 +7,8 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use generator::Format;
 
-use crate::status::plain_error;
+use crate::negotiation::accepts;
+use crate::plain_text::plain_error;
 use crate::tenant::TenantError;
 use crate::{Edge, tenant};
 
@@ -22,8 +23,7 @@ pub(crate) async fn show(State(edge): State<Arc<Edge>>, headers: HeaderMap) -> R
         let reason = "spans that the log holds are being counted, ask again soon";
         return plain_error(StatusCode::SERVICE_UNAVAILABLE, reason);
     }
-    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-    let (format, content_type) = if accept.contains("application/openmetrics-text") {
+    let (format, content_type) = if accepts(&headers, "application/openmetrics-text") {
         (Format::OpenMetrics, "application/openmetrics-text; version=1.0.0; charset=utf-8")
     } else {
         (Format::Text, "text/plain; version=0.0.4; charset=utf-8")

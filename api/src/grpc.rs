@@ -43,8 +43,8 @@ const MESSAGES_WAITING: usize = 2;
 /// What every port that speaks gRPC offers.
 pub(crate) async fn serve_common(edge: Arc<Edge>, request: Request) -> Response {
     match request.uri().path() {
-        HEALTH_CHECK => observed(edge, HEALTH_CHECK, request, check_health).await,
-        HEALTH_WATCH => observed(edge, HEALTH_WATCH, request, watch_health).await,
+        HEALTH_CHECK => counted(edge, HEALTH_CHECK, request, check_health).await,
+        HEALTH_WATCH => counted(edge, HEALTH_WATCH, request, watch_health).await,
         path => Status::unimplemented(format!("unknown method {path}")).into_http(),
     }
 }
@@ -54,15 +54,26 @@ pub(crate) fn is_grpc(request: &Request) -> bool {
     content_type.starts_with(b"application/grpc")
 }
 
-/// Counts a call that is over when its response is there.
+/// Counts and traces a call that is over when its response is there.
 pub(crate) async fn observed<F: Future<Output = Response>>(
     edge: Arc<Edge>,
     route: &'static str,
     request: Request,
     call: impl FnOnce(Arc<Edge>, Request) -> F,
 ) -> Response {
+    let span = request_span::of(route, request.headers());
+    counted(edge, route, request, |edge, request| traced(span, call(edge, request))).await
+}
+
+/// Counts a call without a span of its own: health is asked every few seconds, and of no interest.
+async fn counted<F: Future<Output = Response>>(
+    edge: Arc<Edge>,
+    route: &'static str,
+    request: Request,
+    call: impl FnOnce(Arc<Edge>, Request) -> F,
+) -> Response {
     let inflight = edge.telemetry.begin("gRPC", route);
-    let response = traced(request_span::of(route, request.headers()), call(edge, request)).await;
+    let response = call(edge, request).await;
     // A failed call has its status among the headers; a call that worked has it behind the body.
     let failed = response.headers().get(Status::GRPC_STATUS).is_some_and(|code| code != "0");
     inflight.finish(outcome_label(failed));

@@ -28,9 +28,11 @@
 //! server.rs   sockets, connections, ordered stop
 //!   ├─ otlp.rs    in:  body → OTLP bytes → push → OTLP answer
 //!   ├─ jaeger.rs, zipkin.rs   in: the same, by the translation of `receivers`
+//!   ├─ routes.rs  every path of the HTTP port, and who answers
 //!   ├─ tempo.rs   out: URL or message → request → querier → message (proto.rs) → JSON, protobuf or a stream
 //!   ├─ ui.rs     the page: files of ui/dist
 //!   └─ status.rs  probes
+//! negotiation.rs  what a client can read     plain_text.rs  refusals before a handler     clean_paths.rs  `//api` → `/api`
 //! grpc.rs     what both ports that speak gRPC share         request_span.rs  mosso's own traces
 //! tenant.rs   X-Scope-OrgID → TenantId        error.rs   ErrorKind → status: the only mapping
 //! tls.rs      certificates and keys           auth.rs    who may ask         cors.rs   pages of other origins
@@ -49,11 +51,16 @@ mod overrides;
 mod jaeger;
 mod zipkin;
 
+mod routes;
+
 mod status;
 mod tempo;
 mod ui;
 
+mod clean_paths;
 mod grpc;
+mod negotiation;
+mod plain_text;
 mod request_span;
 mod tenant;
 

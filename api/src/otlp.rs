@@ -13,6 +13,7 @@ pub(crate) mod http;
 
 pub(crate) mod body;
 pub(crate) mod encoding;
+pub(crate) mod form;
 pub(crate) mod json;
 
 pub(crate) mod refusal;

@@ -13,7 +13,7 @@ use axum::routing::{MethodRouter, get};
 use model::TenantId;
 
 use crate::Edge;
-use crate::status::{not_found, plain_error};
+use crate::plain_text::{not_found, plain_error};
 use crate::tenant::{self, TenantError};
 
 /// Larger bodies are refused.

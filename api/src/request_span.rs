@@ -12,10 +12,8 @@ use tracing::field::Empty;
 use tracing::{Instrument, Span, info_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use crate::grpc::HEALTH_CHECK;
-
 /// Asked every few seconds by what watches the process, and of no interest.
-const UNTRACED: [&str; 3] = ["ready", "metrics", HEALTH_CHECK];
+const UNTRACED: [&str; 2] = ["ready", "metrics"];
 
 /// Answers a request within its span.
 pub(crate) async fn traced(span: Span, answer: impl Future<Output = Response>) -> Response {

@@ -22,7 +22,7 @@ use tracing::{debug, warn};
 use self::connection::Port;
 use self::receivers::Receivers;
 use crate::auth::{Guard, guard};
-use crate::{Config, CorsConfig, Edge, Error, ListenAddress, Listener, ListenerFiles, jaeger, otlp, tempo, zipkin};
+use crate::{Config, CorsConfig, Edge, Error, ListenAddress, Listener, ListenerFiles, jaeger, otlp, routes, zipkin};
 
 pub use self::receivers::ReceiverAddresses;
 
@@ -111,7 +111,7 @@ impl Servers {
             let acceptor = Acceptor { port: Arc::new(port), drain_timeout: drain_timeout(&config) };
             ports.spawn(acceptor.serve(socket, config.max_connections, shutdown.clone()));
         };
-        open(Listener::Http, Some(self.http), tempo::router(edge.clone()), &config.http_cors);
+        open(Listener::Http, Some(self.http), routes::router(edge.clone()), &config.http_cors);
         open(Listener::OtlpGrpc, self.otlp_grpc, otlp::grpc::router(edge.clone()), &CorsConfig::default());
         let cors = config.otlp_http.as_ref().map(|http| http.cors.clone()).unwrap_or_default();
         open(Listener::OtlpHttp, self.otlp_http, otlp::http::router(edge.clone()), &cors);

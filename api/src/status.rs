@@ -4,35 +4,23 @@ pub(crate) mod overrides;
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::State;
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use ingester::Readiness;
 use prometheus_client::encoding::text;
 use tracing::warn;
 
 use crate::error::http_status;
+use crate::negotiation::accepts;
+use crate::plain_text::{TEXT, plain_error, text_page};
 use crate::telemetry::prometheus_text;
 use crate::{Edge, TEMPO_VERSION};
 
 const STOPPING: &str = "Application is stopping";
 
-pub(crate) const TEXT: &str = "text/plain; charset=utf-8";
 const OPEN_METRICS: &str = "application/openmetrics-text";
-
-/// The text form of an error that no query handler made; Tempo ends these in a line feed.
-pub(crate) fn plain_error(status: StatusCode, message: &str) -> Response {
-    let headers = [(header::CONTENT_TYPE, TEXT), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
-    (status, headers, format!("{message}\n")).into_response()
-}
-
-pub(crate) async fn not_found() -> Response {
-    plain_error(StatusCode::NOT_FOUND, "404 page not found")
-}
-
-pub(crate) async fn method_not_allowed(method: Method) -> Response {
-    plain_error(StatusCode::METHOD_NOT_ALLOWED, &format!("405 method {method} not allowed here, use GET"))
-}
 
 pub(crate) async fn echo() -> Response {
     ([(header::CONTENT_TYPE, "text/plain")], "echo\n").into_response()
@@ -77,8 +65,7 @@ pub(crate) async fn metrics(State(edge): State<Arc<Edge>>, headers: HeaderMap) -
         warn!(%error, "encode metrics failed");
         return plain_error(StatusCode::INTERNAL_SERVER_ERROR, "encode metrics failed");
     }
-    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-    if accept.contains(OPEN_METRICS) {
+    if accepts(&headers, OPEN_METRICS) {
         let content_type = format!("{OPEN_METRICS}; version=1.0.0; charset=utf-8");
         return ([(header::CONTENT_TYPE, content_type)], body).into_response();
     }
@@ -100,8 +87,12 @@ pub(crate) async fn flush(State(edge): State<Arc<Edge>>) -> Response {
     }
 }
 
-pub(crate) async fn status(State(edge): State<Arc<Edge>>) -> Response {
-    text_page([version_text(), services_text(&edge), endpoints_text(&edge), config_text(&edge)].join("\n"))
+/// The paths of the port that these pages are on.
+#[derive(Clone)]
+pub(crate) struct RoutePaths(pub(crate) Arc<[String]>);
+
+pub(crate) async fn status(State(edge): State<Arc<Edge>>, Extension(paths): Extension<RoutePaths>) -> Response {
+    text_page([version_text(), services_text(&edge), endpoints_text(&paths), config_text(&edge)].join("\n"))
 }
 
 pub(crate) async fn version() -> Response {
@@ -112,16 +103,12 @@ pub(crate) async fn services(State(edge): State<Arc<Edge>>) -> Response {
     text_page(services_text(&edge))
 }
 
-pub(crate) async fn endpoints(State(edge): State<Arc<Edge>>) -> Response {
-    text_page(endpoints_text(&edge))
+pub(crate) async fn endpoints(Extension(paths): Extension<RoutePaths>) -> Response {
+    text_page(endpoints_text(&paths))
 }
 
 pub(crate) async fn config(State(edge): State<Arc<Edge>>) -> Response {
     text_page(config_text(&edge))
-}
-
-pub(super) fn text_page(body: String) -> Response {
-    ([(header::CONTENT_TYPE, TEXT)], body).into_response()
 }
 
 fn version_text() -> String {
@@ -139,10 +126,10 @@ fn services_text(edge: &Edge) -> String {
     format!("GET /status/services\n{ingester}querier: Running\nserver: Running\n")
 }
 
-fn endpoints_text(edge: &Edge) -> String {
+fn endpoints_text(paths: &RoutePaths) -> String {
     let mut text = String::from("GET /status/endpoints\n");
-    for route in crate::tempo::route_paths(&edge.config) {
-        text.push_str(&route);
+    for path in paths.0.iter() {
+        text.push_str(path);
         text.push('\n');
     }
     text
@@ -150,18 +137,4 @@ fn endpoints_text(edge: &Edge) -> String {
 
 fn config_text(edge: &Edge) -> String {
     format!("GET /status/config\n---\n{}", edge.config_text)
-}
-
-/// Method names as labels: a bounded set, whatever clients send.
-pub(crate) fn method_label(method: &Method) -> &'static str {
-    match *method {
-        Method::GET => "GET",
-        Method::POST => "POST",
-        Method::PUT => "PUT",
-        Method::PATCH => "PATCH",
-        Method::DELETE => "DELETE",
-        Method::HEAD => "HEAD",
-        Method::OPTIONS => "OPTIONS",
-        _ => "OTHER",
-    }
 }

@@ -1,4 +1,4 @@
-//! The way out: every route of the HTTP port, and the frame around every query.
+//! The way out: the queries, and the frame around every one of them.
 //!
 //! ```text
 //! answer()   ready? → tenant → turn → handler, within the timeout → compress
@@ -31,112 +31,42 @@ mod reply;
 
 mod outstanding;
 mod packets;
-mod streaming;
-
-pub(crate) mod paths;
-
-pub(crate) use self::reply::accepts_gzip;
+pub(crate) mod streaming;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, Uri};
-use axum::middleware::{Next, from_fn, from_fn_with_state};
-use axum::response::Response;
-use axum::routing::{MethodRouter, any, get};
+use axum::routing::{MethodRouter, any};
 use model::Tenants;
 
 pub(crate) use self::outstanding::Outstanding;
+pub(crate) use self::params::LONG_QUERY;
 use self::params::Params;
 pub use self::params::time::parse_time;
 use self::reply::{Format, QueryError, Reply};
-use crate::request_span::{self, traced};
-use crate::status::{self, method_label};
 use crate::tenant::TenantError;
-use crate::{Config, Edge, QueryConfig, deletions, generated, grpc, overrides, tenant, ui};
+use crate::{Edge, QueryConfig, tenant};
 
-/// A path, its label in `tempo_request_duration_seconds`, and who answers.
-struct Route {
-    path: String,
-    label: &'static str,
-    handler: MethodRouter<Arc<Edge>>,
-}
-
-/// The table of the HTTP port. Queries take any method and read the URL only, as in Tempo.
-fn routes(config: &Config) -> Vec<Route> {
-    let prefix = &config.http_api_prefix;
-    let api = |path: &str, label, handler| Route { path: format!("{prefix}{path}"), label, handler };
-    let root = |path: &str, label, handler| Route { path: path.to_owned(), label, handler };
-    let mcp = config.query.mcp_enabled.then(|| api(mcp::PATH, mcp::LABEL, mcp::route()));
+/// The queries, with their paths below the prefix and their labels in `tempo_request_duration_seconds`. They take any method
+/// and read the URL only, as in Tempo.
+pub(crate) fn routes(config: &QueryConfig) -> Vec<(&'static str, &'static str, MethodRouter<Arc<Edge>>)> {
     let mut routes = vec![
-        api("/api/traces/{id}", "api_traces_traceid", query(trace::v1)),
-        api("/api/v2/traces/{id}", "api_v2_traces_traceid", query(trace::v2)),
-        api("/api/v2/traces/diff", "api_v2_traces_diff", diff::route()),
-        api("/api/search", "api_search", query(search::search)),
-        api("/api/search/tags", "api_search_tags", query(tags::names_v1)),
-        api("/api/v2/search/tags", "api_v2_search_tags", query(tags::names_v2)),
-        api("/api/search/tag/{*tag}", "api_search_tag_tagname_values", query(tags::values_v1)),
-        api("/api/v2/search/tag/{*tag}", "api_v2_search_tag_tagname_values", query(tags::values_v2)),
-        api("/api/metrics/query_range", "api_metrics_query_range", query(metrics::range)),
-        api("/api/metrics/query", "api_metrics_query", query(metrics::instant)),
-        api("/api/overrides", "api_overrides", overrides::route()),
-        api("/api/deletions", "api_deletions", deletions::route()),
-        api("/api/service-graph", "api_service_graph", query(service_graph::service_graph)),
-        api("/api/echo", "api_echo", any(status::echo)),
-        api("/api/status/buildinfo", "api_status_buildinfo", get(status::buildinfo)),
-        root("/", "root", get(ui::from_root)),
-        api("/ui", "ui", get(ui::without_slash)),
-        api("/ui/", "ui", get(ui::with_slash)),
-        api("/ui/metrics", "ui_metrics", get(status::metrics)),
-        api("/ui/config", "ui_config", get(status::config)),
-        api("/ui/{file}", "ui", get(ui::file)),
-        root("/ready", "ready", any(status::ready)),
-        root("/metrics", "metrics", any(status::metrics)),
-        root("/metrics/generated", "metrics_generated", get(generated::show)),
-        root("/flush", "flush", get(status::flush).post(status::flush)),
-        root("/status", "status", get(status::status)),
-        root("/status/version", "status_version", get(status::version)),
-        root("/status/services", "status_services", get(status::services)),
-        root("/status/endpoints", "status_endpoints", get(status::endpoints)),
-        root("/status/config", "status_config", get(status::config)),
-        root("/status/runtime_config", "status_runtime_config", get(status::overrides::runtime_config)),
-        root("/status/overrides", "status_overrides", get(status::overrides::list)),
-        root("/status/overrides/{tenant}", "status_overrides_tenant", get(status::overrides::of_tenant)),
+        ("/api/traces/{id}", "api_traces_traceid", query(trace::v1)),
+        ("/api/v2/traces/{id}", "api_v2_traces_traceid", query(trace::v2)),
+        ("/api/v2/traces/diff", "api_v2_traces_diff", diff::route()),
+        ("/api/search", "api_search", query(search::search)),
+        ("/api/search/tags", "api_search_tags", query(tags::names_v1)),
+        ("/api/v2/search/tags", "api_v2_search_tags", query(tags::names_v2)),
+        ("/api/search/tag/{*tag}", "api_search_tag_tagname_values", query(tags::values_v1)),
+        ("/api/v2/search/tag/{*tag}", "api_v2_search_tag_tagname_values", query(tags::values_v2)),
+        ("/api/metrics/query_range", "api_metrics_query_range", query(metrics::range)),
+        ("/api/metrics/query", "api_metrics_query", query(metrics::instant)),
+        ("/api/service-graph", "api_service_graph", query(service_graph::service_graph)),
     ];
-    routes.extend(mcp);
+    routes.extend(config.mcp_enabled.then(|| (mcp::PATH, mcp::LABEL, mcp::route())));
     routes
-}
-
-/// The paths of [`routes`], for `/status/endpoints`.
-pub(crate) fn route_paths(config: &Config) -> impl Iterator<Item = String> {
-    routes(config).into_iter().map(|route| route.path)
-}
-
-/// Every route of the HTTP port; a request that speaks gRPC goes to the gRPC services.
-pub(crate) fn router(edge: Arc<Edge>) -> Router {
-    let mut router = Router::new();
-    for Route { path, label, handler } in routes(&edge.config) {
-        router = router.route(&path, handler.layer(from_fn_with_state((edge.clone(), label), observe)));
-    }
-    router
-        .fallback(status::not_found)
-        .method_not_allowed_fallback(status::method_not_allowed)
-        .layer(from_fn(paths::redirect_to_clean))
-        .layer(from_fn_with_state(edge.clone(), divert_grpc))
-        .with_state(edge)
-}
-
-async fn observe(State((edge, label)): State<(Arc<Edge>, &'static str)>, request: Request, next: Next) -> Response {
-    let inflight = edge.telemetry.begin(method_label(request.method()), label);
-    let response = traced(request_span::of(label, request.headers()), next.run(request)).await;
-    inflight.finish(response.status().as_str());
-    response
-}
-
-async fn divert_grpc(State(edge): State<Arc<Edge>>, request: Request, next: Next) -> Response {
-    if grpc::is_grpc(&request) { streaming::serve(edge, request).await } else { next.run(request).await }
 }
 
 /// One query over HTTP, ready to be answered.
@@ -178,7 +108,7 @@ where
         // The body is not read, and must not be held while the query runs.
         let (head, _body) = request.into_parts();
         let call = |tenants| {
-            let params = Params::of(&head.uri);
+            let params = Params::of_request(&head.uri, &head.headers);
             let (uri, format) = (head.uri.clone(), Format::of(&head.headers));
             handler(Call { edge: edge.clone(), tenants, uri, params, format, now_nanos: now_nanos() })
         };
@@ -235,7 +165,5 @@ impl From<TenantError> for QueryError {
     }
 }
 
-#[cfg(test)]
-mod isolation;
 #[cfg(test)]
 mod tests;

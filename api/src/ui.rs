@@ -14,7 +14,9 @@ use bytes::Bytes;
 use flate2::write::GzEncoder;
 use flate2::{Compression, Crc};
 
-use crate::{Edge, status, tempo};
+use crate::Edge;
+use crate::negotiation::accepts_gzip;
+use crate::plain_text::{TEXT, not_found};
 
 /// Pages as `ui/src/place.ts` names them.
 const PAGES: [&str; 5] = ["search", "trace", "explore", "services", "store"];
@@ -37,7 +39,7 @@ static FILES: LazyLock<[File; 4]> = LazyLock::new(|| {
         File::new(DOCUMENT, "text/html; charset=utf-8", include_bytes!("../../ui/dist/index.html")),
         File::new("app.js", "text/javascript; charset=utf-8", include_bytes!("../../ui/dist/app.js")),
         File::new("app.css", "text/css; charset=utf-8", include_bytes!("../../ui/dist/app.css")),
-        File::new("licences.txt", status::TEXT, include_bytes!("../../ui/dist/licences.txt")),
+        File::new("licences.txt", TEXT, include_bytes!("../../ui/dist/licences.txt")),
     ]
 });
 
@@ -62,7 +64,7 @@ pub(crate) async fn file(Path(name): Path<String>, request_headers: HeaderMap) -
     let wanted = if PAGES.contains(&name.as_str()) { DOCUMENT } else { &name };
     match FILES.iter().find(|file| file.name == wanted) {
         Some(file) => file.answer(&request_headers),
-        None => status::not_found().await,
+        None => not_found().await,
     }
 }
 
@@ -92,7 +94,7 @@ impl File {
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
         headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CONTENT_SECURITY_POLICY));
-        if tempo::accepts_gzip(request_headers) {
+        if accepts_gzip(request_headers) {
             headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
             return (headers, self.gzip.clone()).into_response();
         }

@@ -15,7 +15,8 @@ use prost::Message;
 use receivers::zipkin::{Form, Reading};
 
 use crate::Edge;
-use crate::otlp::http::{media_type, method_not_allowed, observed, take};
+use crate::otlp::form::media_type;
+use crate::otlp::http::{method_not_allowed, observed, take};
 use crate::otlp::json::text::mended;
 use crate::otlp::refusal::Refusal;
 use crate::telemetry::Receiver;

@@ -96,7 +96,7 @@ impl Checkpoints {
         let Some(bytes) = self.read(&path)? else { return Ok(None) };
         let state = open(STATE_MAGIC, &bytes).and_then(|body| State::decode(body).ok());
         let Some(state) = state else {
-            tracing::error!(path = %path.display(), "what the metrics generator knew is damaged, its series begin anew");
+            tracing::error!(path = %path.display(), "the checkpoint of the metrics generator is damaged, its series begin anew");
             return Ok(None);
         };
         let recent = state.recent.clone().unwrap_or_default();
@@ -117,7 +117,7 @@ impl Checkpoints {
         let path = self.recent_path(number);
         let bytes = self.read(&path)?.unwrap_or_default();
         let Some(body) = open(RECENT_MAGIC, &bytes) else {
-            tracing::error!(path = %path.display(), "copies of some spans that were counted are not known any more");
+            tracing::error!(path = %path.display(), "the record of spans counted lately is damaged, copies of them may be counted again");
             return Ok(Vec::new());
         };
         Ok(body.as_chunks().0.iter().map(|hash| u64::from_le_bytes(*hash)).collect())

@@ -135,7 +135,7 @@ impl Flusher {
             got_through |= published > 0;
             log.must_hold_through = log.must_hold_through.max(held);
             if queue.is_put_off && queue.waiting.is_empty() && held.is_none() {
-                tracing::info!(%tenant, "blocks of this tenant can be published again, its spans are taken");
+                tracing::info!(%tenant, "blocks of this tenant can be published again, its spans are accepted");
                 self.unavailable.remove(&tenant);
             }
             queues.give_back(tenant, queue);

@@ -108,7 +108,7 @@ fn replay(
                 }
             },
             ReplayEvent::Corrupt { segment, offset, reason } => {
-                tracing::error!(%segment, offset, reason, "the write-ahead log is damaged here, what follows is read");
+                tracing::error!(%segment, offset, reason, "the write-ahead log is damaged at this offset, the entries behind it are read");
                 counts.damaged += 1;
                 state.metrics.replay_failed();
                 telemetry.damaged_log();

@@ -14,7 +14,7 @@ pub(crate) const MAX_QUEUED_CHUNKS: usize = 2;
 pub(crate) async fn run(cpu: CpuPool, mut full_chunks: mpsc::Receiver<Arc<Chunk>>) {
     while let Some(chunk) = full_chunks.recv().await {
         if let Err(error) = cpu.run(move || sort(&chunk)).await {
-            tracing::error!(%error, "live spans could not be sorted, who asks for them tries again");
+            tracing::error!(%error, "live spans could not be sorted, the next query tries again");
         }
     }
 }
@@ -29,6 +29,6 @@ pub(crate) fn hand_to_sorter(full_chunks: &mpsc::Sender<Arc<Chunk>>, chunk: Arc<
 /// Sorts now rather than when somebody asks.
 pub(crate) fn sort(chunk: &Chunk) {
     if let Err(error) = chunk.source() {
-        tracing::error!(%error, "live spans could not be sorted, who asks for them tries again");
+        tracing::error!(%error, "live spans could not be sorted, the next query tries again");
     }
 }

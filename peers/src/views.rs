@@ -239,7 +239,7 @@ impl ClusterViews {
 
     fn lacking(&self, tenant: &TenantId, view: TenantView) -> TenantView {
         self.telemetry.partial();
-        warn!(%tenant, missing = view.missing.join("; "), "live spans of others are missing in an answer");
+        warn!(%tenant, missing = view.missing.join("; "), "live spans of other processes are missing in an answer");
         view
     }
 }

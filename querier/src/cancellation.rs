@@ -5,6 +5,8 @@
 //! the thread works, so that nothing has to be handed down through every expression; or by counting what it does.
 
 use std::cell::RefCell;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -85,6 +87,42 @@ pub(crate) fn is_waited_for() -> bool {
     CURRENT.with_borrow(|current| current.as_ref().is_none_or(|current| !current.is_cancelled()))
 }
 
+/// How many items are sorted or put in order between two looks.
+const SORTED_AT_ONCE: usize = 4_096;
+
+/// Sorts as `sort_by_cached_key` does, however many items there are; gives nothing once the query is given up.
+pub(crate) fn sorted_by_key<T, K: Ord>(items: Vec<T>, key: impl Fn(&T) -> K) -> Vec<T> {
+    let mut sorted = Vec::with_capacity(items.len());
+    let mut runs = Vec::with_capacity(items.len().div_ceil(SORTED_AT_ONCE));
+    let mut items = items.into_iter();
+    while items.len() > 0 && is_waited_for() {
+        let mut run: Vec<(K, T)> = items.by_ref().take(SORTED_AT_ONCE).map(|item| (key(&item), item)).collect();
+        run.sort_by(|(left, _), (right, _)| left.cmp(right));
+        runs.push(run.into_iter());
+    }
+    // the first of each run; of equal keys that of the earliest run
+    let mut firsts = BinaryHeap::with_capacity(runs.len());
+    let mut values = Vec::with_capacity(runs.len());
+    for (number, run) in runs.iter_mut().enumerate() {
+        let first = run.next();
+        values.push(first.map(|(key, item)| {
+            firsts.push(Reverse((key, number)));
+            item
+        }));
+    }
+    while let Some(Reverse((_, number))) = firsts.pop() {
+        if sorted.len() % SORTED_AT_ONCE == 0 && !is_waited_for() {
+            return Vec::new();
+        }
+        sorted.extend(values[number].take());
+        if let Some((key, item)) = runs[number].next() {
+            firsts.push(Reverse((key, number)));
+            values[number] = Some(item);
+        }
+    }
+    if is_waited_for() { sorted } else { Vec::new() }
+}
+
 /// See [`Cancellation::on_drop`].
 #[derive(Debug)]
 pub(crate) struct CancelOnDrop(Cancellation);
@@ -107,6 +145,32 @@ mod tests {
         drop(query);
         assert!(matches!(cancellation.count_work(1), Err(Error::Cancelled)));
         assert_eq!(cancellation.work(), 8);
+    }
+
+    #[test]
+    fn sorting_is_stable_over_all_pieces() {
+        let items: Vec<(usize, usize)> =
+            (0..3 * SORTED_AT_ONCE + 7).map(|number| (number * 7 % 1_000, number)).collect();
+        let mut expected = items.clone();
+        expected.sort_by_key(|(key, _)| *key);
+        assert_eq!(sorted_by_key(items, |(key, _)| *key), expected);
+        assert_eq!(sorted_by_key(Vec::<u8>::new(), |item| *item), [0; 0]);
+    }
+
+    #[test]
+    fn sorting_ends_soon_after_the_query_was_given_up() {
+        let cancellation = Cancellation::default();
+        let keys_made = std::cell::Cell::new(0);
+        let sorted = cancellation.during(|| {
+            sorted_by_key((0..100 * SORTED_AT_ONCE).collect(), |number| {
+                keys_made.set(keys_made.get() + 1);
+                if *number == SORTED_AT_ONCE {
+                    cancellation.cancel();
+                }
+                number.to_string()
+            })
+        });
+        assert_eq!((sorted.len(), keys_made.get()), (0, 2 * SORTED_AT_ONCE));
     }
 
     #[test]

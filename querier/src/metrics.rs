@@ -44,7 +44,7 @@ pub(crate) use self::query::MetricsQuery;
 use self::query::{PartialAggregate, exemplars_of};
 use self::split::Split;
 use crate::answer::{MetricsAnswer, Series, Value};
-use crate::cancellation::is_waited_for;
+use crate::cancellation::sorted_by_key;
 use crate::engine::Engine;
 use crate::engine::budget::{Budget, Held};
 use crate::engine::concurrent::try_in_order;
@@ -106,7 +106,11 @@ async fn of_query(
         true => query.aggregator.nothing(&intervals, &measuring.limits),
         false => measuring.measure().await?,
     };
-    let series = measuring.sources.run(move || in_order(query.aggregator.finish(partial, &intervals))).await?;
+    let finish = move || {
+        let series = in_order(query.aggregator.finish(partial, &intervals));
+        second_stage::apply(&query.second_stages, series)
+    };
+    let series = measuring.sources.run(finish).await?;
     Ok(measuring.answer(series, request))
 }
 
@@ -228,8 +232,7 @@ impl MetricsRun<'_> {
         Ok(partial)
     }
 
-    fn answer(&self, series: Vec<Series>, request: &MetricsRequest) -> MetricsAnswer {
-        let mut series = second_stage::apply(&self.query.second_stages, series);
+    fn answer(&self, mut series: Vec<Series>, request: &MetricsRequest) -> MetricsAnswer {
         let mut partial = match self.sources.budget.left_out() {
             0 => None,
             sources => Some(format!("{sources} blocks could not be read, a partial response is returned")),
@@ -273,16 +276,12 @@ fn limit(series: &mut Vec<Series>, max_series: Option<usize>, max_exemplars: usi
 }
 
 /// Fewer labels first, then by their names, then by the texts of their values.
-fn in_order(mut series: Vec<Series>) -> Vec<Series> {
-    if !is_waited_for() {
-        return Vec::new();
-    }
-    series.sort_by_cached_key(|series| {
+fn in_order(series: Vec<Series>) -> Vec<Series> {
+    sorted_by_key(series, |series| {
         let (names, values): (Vec<String>, Vec<(String, String)>) =
             series.labels.iter().map(|(name, value)| (name.clone(), (text(value), format!("{value:?}")))).unzip();
         (names.len(), names, values)
-    });
-    series
+    })
 }
 
 fn text(value: &Value) -> String {

@@ -17,7 +17,7 @@ use storage::block::{self, BlockCache, BlockSource, Continued};
 use storage::index::{IndexBuilder, Limits};
 use storage::memory::MemorySource;
 use storage::paths::BlockFile;
-use storage::source::{Dimensions, Fetched, Projection, RowGroup, Source, TraceAt};
+use storage::source::{Dimensions, Fetched, Projection, RowGroup, Source, SourceWrapper, TraceAt};
 use storage::view::TenantView;
 use storage::{CpuPool, Telemetry, TraceIds};
 use tokio::sync::Semaphore;
@@ -304,49 +304,9 @@ impl Gated {
 }
 
 #[async_trait]
-impl Source for Gated {
-    fn block_id(&self) -> BlockId {
-        self.source.block_id()
-    }
-
-    fn is_live(&self) -> bool {
-        self.source.is_live()
-    }
-
-    fn time_range(&self) -> TimeRange {
-        self.source.time_range()
-    }
-
-    fn span_count(&self) -> usize {
-        self.source.span_count()
-    }
-
-    fn size_bytes(&self) -> u64 {
-        self.source.size_bytes()
-    }
-
-    async fn dimensions(&self) -> Result<Arc<Dimensions>, storage::Error> {
-        self.source.dimensions().await
-    }
-
-    async fn continued(&self) -> Result<Option<Arc<[TraceId]>>, storage::Error> {
-        self.source.continued().await
-    }
-
-    async fn traces_by_hash(&self) -> Result<Arc<TraceIds>, storage::Error> {
-        self.source.traces_by_hash().await
-    }
-
-    async fn find_trace(&self, id: &TraceId) -> Result<Option<TraceAt>, storage::Error> {
-        self.source.find_trace(id).await
-    }
-
-    async fn traces(&self, group: usize) -> Result<RecordBatch, storage::Error> {
-        self.source.traces(group).await
-    }
-
-    async fn services(&self, group: usize) -> Result<ArrayRef, storage::Error> {
-        self.source.services(group).await
+impl SourceWrapper for Gated {
+    fn inner(&self) -> &dyn Source {
+        self.source.as_ref()
     }
 
     async fn fetch(

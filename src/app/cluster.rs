@@ -8,10 +8,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use ingester::Ingester;
 use model::TenantId;
-use object_store::ObjectStore;
 use peers::{ClusterViews, GrpcPeers, Holder, TableCache};
 use prometheus_client::registry::Registry;
-use storage::block::BlockCache;
 use storage::incarnation::Lineage;
 use storage::members::{Members, Record, Retired};
 use storage::view::LiveRows;
@@ -20,6 +18,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::store::Store;
 use crate::config::Config;
 use crate::tasks::Tasks;
 
@@ -54,14 +53,8 @@ impl Cluster {
     ///
     /// # Errors
     /// When the address cannot be bound, or the store cannot be written.
-    pub async fn join(
-        config: &Config,
-        objects: Arc<dyn ObjectStore>,
-        manifests: Arc<manifest::Store>,
-        lineage: Option<Arc<Lineage>>,
-        cpu: &CpuPool,
-    ) -> Result<Self> {
-        let members = Arc::new(Members::new(objects));
+    pub async fn join(config: &Config, store: &Store, lineage: Option<Arc<Lineage>>) -> Result<Self> {
+        let (members, manifests) = (Arc::new(Members::new(store.objects.clone())), store.manifests.clone());
         let writer = match lineage.zip(config.cluster.listen_address.as_ref()) {
             None => None,
             Some((lineage, listen_address)) => {
@@ -69,7 +62,7 @@ impl Cluster {
                 let address = listener.local_addr().context("read the address of the listener for peers")?;
                 // before others hear of this start: the next one retires it, if this one cannot
                 let (of_folder, named) = (lineage.clone(), manifests.incarnations_of(&lineage.writer().id));
-                cpu.run(move || of_folder.record(named.as_ref())).await??;
+                store.background.run(move || of_folder.record(named.as_ref())).await??;
                 let advertised = Some(config.cluster.advertise_address.clone()).filter(|address| !address.is_empty());
                 let advertised = advertised.unwrap_or_else(|| address.to_string());
                 let (zone, build) = (config.cluster.zone.clone(), env!("CARGO_PKG_VERSION"));
@@ -87,23 +80,24 @@ impl Cluster {
         self.writer.as_ref().map(|writer| writer.address)
     }
 
-    /// What queries see: the live rows of all writers.
+    /// What queries see: the live rows of all writers. Those of others are kept within `table_bytes`.
     pub fn views(
         &self,
         own: Option<&Ingester>,
         config: &Config,
-        objects: Arc<dyn ObjectStore>,
-        (cpu, cache): (CpuPool, BlockCache),
-        (table_bytes, storage, registry): (u64, &storage::Telemetry, &mut Registry),
+        store: &Store,
+        table_bytes: u64,
+        registry: &mut Registry,
     ) -> ClusterViews {
         let telemetry = peers::Telemetry::register(registry);
         let timeout = config.cluster.peer_timeout.get();
+        let Store { objects, manifests, cpu, cache, .. } = store.clone();
         ClusterViews {
             own: own.map(|ingester| Arc::new(ingester.clone()) as Arc<dyn LiveRows>),
             members: self.members.clone(),
             peers: Arc::new(GrpcPeers::new(timeout, cpu.clone(), telemetry.clone())),
-            tables: TableCache::new(table_bytes, storage),
-            manifests: self.manifests.clone(),
+            tables: TableCache::new(table_bytes, &store.telemetry),
+            manifests,
             objects,
             cpu,
             cache,

@@ -5,7 +5,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use storage::config::{Backend, GoDuration};
 
-use super::{Config, Unusable};
+use super::Config;
+use super::check::Unusable;
 use crate::target::Target;
 
 /// `cluster`

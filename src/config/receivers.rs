@@ -1,4 +1,6 @@
-//! `distributor.receivers` besides OTLP. A receiver or protocol that is named listens, with or without settings.
+//! `distributor.receivers`. A receiver or protocol that is named listens, with or without settings.
+
+mod otlp;
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -8,7 +10,7 @@ use schemars::JsonSchema;
 use serde::de::{self, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::sections::Otlp;
+pub use self::otlp::Otlp;
 
 const OPENCENSUS: &str =
     "OpenCensus is not received here, nor by Tempo since 3.0; send OTLP, to `distributor.receivers.otlp`";

@@ -1,3 +1,5 @@
+use model::limits::LimitTable;
+
 use super::*;
 
 #[test]
@@ -100,6 +102,8 @@ fn a_wrong_key_is_answered_in_one_line_with_its_place_and_the_nearest_known_key(
     for (yaml, line) in [
         ("servr: {}", "1:1: unknown key `servr`; did you mean `server`?"),
         ("servr:", "1:1: unknown key `servr`; did you mean `server`?"),
+        ("server: 5", "1:9: server: expected a section with keys, found \"5\""),
+        ("storage: {trace: [local]}", "1:18: storage.trace: expected a section with keys, found a list"),
         (
             "server:\n  http_listen_port: 1\n  http_lisen_address: ''\n",
             "3:3: server: unknown key `http_lisen_address`; did you mean `http_listen_address`?",
@@ -117,12 +121,15 @@ fn a_wrong_key_is_answered_in_one_line_with_its_place_and_the_nearest_known_key(
             "storage:\n  trace:\n    backend: s4\n",
             "3:14: storage.trace.backend: unknown value `s4`; did you mean `s3`?",
         ),
-        ("server: {http_listen_port: many}", "1:28: server.http_listen_port: expected a whole number, found \"many\""),
+        (
+            "server: {http_listen_port: many}",
+            "1:28: server.http_listen_port: expected a whole number up to 65535, found \"many\"",
+        ),
         ("server: 5", "1:9: server: expected a section with keys, found \"5\""),
         ("multitenancy_enabled: maybe", "1:23: multitenancy_enabled: expected true or false, found \"maybe\""),
         (
             "server: {http_listen_port: 70000}",
-            "1:28: server.http_listen_port: invalid value: integer `70000`, expected u16",
+            "1:28: server.http_listen_port: expected a whole number up to 65535, found \"70000\"",
         ),
         (
             "server:\n  log_level: loud",
@@ -328,7 +335,7 @@ fn flags_go_before_the_file_and_are_named_when_they_are_wrong() {
     assert!(!with("storage.trace.backend", "memory").unwrap().storage.trace.backend.is_remote());
     assert_eq!(with("memberlist.bind_port", "7946").unwrap().not_applicable(), ["memberlist"]);
     let error = with("server.http_listen_port", "many").unwrap_err().to_string();
-    assert_eq!(error, "command line: server.http_listen_port: expected a whole number, found \"many\"");
+    assert_eq!(error, "command line: server.http_listen_port: expected a whole number up to 65535, found \"many\"");
 }
 
 #[test]

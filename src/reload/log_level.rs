@@ -69,7 +69,7 @@ impl LogLevelReloader {
         let mut others = config.clone();
         others.server.log_level = self.config.server.log_level;
         if others != self.config {
-            info!("what else has changed in the configuration is in force after a restart");
+            info!("other changes of the configuration take effect after a restart");
         }
         self.config = config;
         Ok(())

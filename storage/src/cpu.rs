@@ -99,7 +99,7 @@ fn cores() -> usize {
 fn be_nice() {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::nice(BACKGROUND_NICENESS) {
-        tracing::warn!(%error, "work in the background has the priority of answers");
+        tracing::warn!(%error, "background threads keep the priority of those that answer queries");
     }
 }
 

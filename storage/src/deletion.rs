@@ -10,50 +10,27 @@
 //! has its trace any more: what comes late of the trace is deleted with it.
 
 use std::collections::{BTreeMap, HashSet};
-use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch};
 use async_trait::async_trait;
-use model::{BlockId, TenantId, TimeRange, TraceId};
+use model::{BlockId, TenantId, TraceId};
 use object_store::ObjectStore;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use traceql::{Conditions, Field};
+use serde::Serialize;
+use traceql::Field;
 
 use crate::block::{BlockCache, BlockSource};
 use crate::clock::unix_nanos;
 use crate::cpu::CpuPool;
 use crate::error::Error;
 use crate::index::ValueCount;
-use crate::manifest::{self, Change, Manifest, UnknownFields};
-use crate::source::{Dimensions, Fetched, Projection, Source, TraceAt};
-use crate::trace_ids::TraceIds;
+use crate::manifest::{self, Change, Manifest, Tombstone};
+use crate::source::{Source, SourceWrapper, TraceAt};
 
 /// Traces of a tenant that may be deleted and not yet gone from its files. Every commit writes them all.
 pub const MAX_TOMBSTONES: usize = 10_000;
 
 /// How long the spans of a deleted trace are waited for that come late: longer than rows are live.
 const KEPT_NANOS: u64 = 24 * 3_600 * 1_000_000_000;
-
-/// A deleted trace.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tombstone {
-    #[serde(serialize_with = "write_id", deserialize_with = "read_id")]
-    pub trace_id: TraceId,
-    /// Higher than that of all before.
-    pub number: u64,
-    pub deleted_nanos: u64,
-    #[serde(flatten)]
-    pub unknown: UnknownFields,
-}
-
-fn write_id<S: Serializer>(id: &TraceId, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(id)
-}
-
-fn read_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TraceId, D::Error> {
-    TraceId::parse(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
-}
 
 /// Ids of deleted traces.
 pub type DeletedTraces = HashSet<TraceId>;
@@ -202,37 +179,13 @@ struct Hiding {
 }
 
 #[async_trait]
-impl Source for Hiding {
-    fn block_id(&self) -> BlockId {
-        self.source.block_id()
-    }
-
-    fn is_live(&self) -> bool {
-        self.source.is_live()
-    }
-
-    fn time_range(&self) -> TimeRange {
-        self.source.time_range()
-    }
-
-    fn span_count(&self) -> usize {
-        self.source.span_count()
-    }
-
-    fn size_bytes(&self) -> u64 {
-        self.source.size_bytes()
+impl SourceWrapper for Hiding {
+    fn inner(&self) -> &dyn Source {
+        self.source.as_ref()
     }
 
     fn deleted_traces(&self) -> Option<&Arc<DeletedTraces>> {
         Some(&self.deleted)
-    }
-
-    async fn dimensions(&self) -> Result<Arc<Dimensions>, Error> {
-        self.source.dimensions().await
-    }
-
-    async fn may_match(&self, filters: &[Conditions]) -> Result<Vec<Option<Vec<Range<usize>>>>, Error> {
-        self.source.may_match(filters).await
     }
 
     /// What is listed has what deleted traces have.
@@ -240,34 +193,9 @@ impl Source for Hiding {
         Ok(None)
     }
 
-    async fn continued(&self) -> Result<Option<Arc<[TraceId]>>, Error> {
-        self.source.continued().await
-    }
-
-    async fn traces_by_hash(&self) -> Result<Arc<TraceIds>, Error> {
-        self.source.traces_by_hash().await
-    }
-
     async fn find_trace(&self, id: &TraceId) -> Result<Option<TraceAt>, Error> {
         if self.deleted.contains(id) { Ok(None) } else { self.source.find_trace(id).await }
     }
-
-    async fn traces(&self, group: usize) -> Result<RecordBatch, Error> {
-        self.source.traces(group).await
-    }
-
-    async fn services(&self, group: usize) -> Result<ArrayRef, Error> {
-        self.source.services(group).await
-    }
-
-    async fn fetch(&self, group: usize, rows: &[Range<usize>], columns: &Projection) -> Result<Fetched, Error> {
-        self.source.fetch(group, rows, columns).await
-    }
-}
-
-/// `skip_serializing_if`
-pub(crate) fn is_zero(number: &u64) -> bool {
-    *number == 0
 }
 
 #[cfg(test)]

@@ -12,12 +12,11 @@
 //! The file has one incarnation a line, the oldest first. Those that no manifest names are forgotten after a while.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::OnceLock;
-use std::{fmt, io};
 
-use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::error::Error;
@@ -25,19 +24,10 @@ use crate::ids::WriterId;
 use crate::paths::DataDir;
 use crate::{durable, lock};
 
+pub use crate::ids::Incarnation;
+
 /// As many incarnations are remembered that no manifest names: a commit of a process that died may still arrive.
 const KEPT_UNNAMED: usize = 16;
-
-/// One start of a writer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Incarnation(pub Uuid);
-
-impl fmt::Display for Incarnation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
-    }
-}
 
 /// A writer, in one of its incarnations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

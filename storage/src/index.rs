@@ -32,6 +32,8 @@ mod term;
 mod values;
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;
 
 use bytes::Bytes;

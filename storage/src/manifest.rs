@@ -16,6 +16,7 @@
 mod format;
 mod poll;
 mod store;
+mod tombstone;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
@@ -24,7 +25,6 @@ use model::{BlockId, TimeRange, TraceId};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::unix_nanos;
-use crate::deletion::{Tombstone, is_zero};
 use crate::ids::{SegmentSequence, TraceMapId, WriterId};
 use crate::incarnation::{Incarnation, Lineage, Writer};
 use crate::paths::BlockFile;
@@ -32,6 +32,7 @@ use crate::publish_deadline::PublishDeadline;
 
 pub use poll::Poller;
 pub use store::Store;
+pub use tombstone::Tombstone;
 
 /// Fields that a later program of the same version has added. They are kept, and written again by the next commit, so that
 /// old and new programs can work on one store while it is upgraded.
@@ -116,6 +117,11 @@ pub struct TraceMapEntry {
     pub blocks: Vec<BlockId>,
     #[serde(flatten)]
     pub unknown: UnknownFields,
+}
+
+/// `skip_serializing_if`
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// What a commit does, as a whole or not at all.
@@ -279,7 +285,7 @@ impl Manifest {
         let is_deleted_again = |stone: &Tombstone| change.delete_traces.contains(&stone.trace_id);
         self.tombstones.retain(|stone| !change.remove_tombstones.contains(&stone.number) && !is_deleted_again(stone));
         for trace_id in &change.delete_traces {
-            self.last_tombstone += 1;
+            self.last_tombstone = self.last_tombstone.saturating_add(1);
             let (number, deleted_nanos) = (self.last_tombstone, change.deleted_nanos);
             self.tombstones.push(Tombstone { trace_id: *trace_id, number, deleted_nanos, unknown: Default::default() });
         }
@@ -304,5 +310,7 @@ impl Manifest {
     }
 }
 
+#[cfg(test)]
+mod fuzz;
 #[cfg(test)]
 mod tests;

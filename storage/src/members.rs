@@ -251,8 +251,8 @@ impl Members {
                 outcome = self.objects.delete(&paths::writer(incarnation, WriterFile::Retired)).await;
             }
             match outcome {
-                Ok(()) => info!(%incarnation, "what was said of a retired writer is deleted"),
-                Err(error) => debug!(%incarnation, %error, "what was said of a retired writer is not deleted"),
+                Ok(()) => info!(%incarnation, "the marks of a retired writer were deleted"),
+                Err(error) => debug!(%incarnation, %error, "the marks of a retired writer could not be deleted"),
             }
         }
     }

@@ -9,6 +9,7 @@
 //! keeps aside.
 
 mod limit;
+mod usage;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
@@ -16,6 +17,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 pub use limit::{Limit, LimitSource};
+pub use usage::ProcessStatus;
 
 const MIB: u64 = 1 << 20;
 

@@ -18,8 +18,7 @@ use std::path::{Path as FilePath, PathBuf};
 use model::{BlockId, TenantId};
 use object_store::path::{Path, PathPart};
 
-use crate::ids::{SegmentSequence, TraceMapId};
-use crate::incarnation::Incarnation;
+use crate::ids::{Incarnation, SegmentSequence, TraceMapId};
 
 const BLOCKS: &str = "blocks";
 const TRACE_MAPS: &str = "trace-maps";

@@ -1,5 +1,7 @@
 //! Where spans can be read from: a block at rest, live data, later another process. The querier knows nothing else.
 
+mod wrapper;
+
 use std::collections::{BTreeSet, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
@@ -12,6 +14,8 @@ use traceql::{Conditions, Field};
 use crate::error::Error;
 use crate::index::ValueCount;
 use crate::trace_ids::TraceIds;
+
+pub use self::wrapper::SourceWrapper;
 
 /// Spans of one tenant that can be read by column, in the shape of [`spans::schema`].
 ///

@@ -187,7 +187,7 @@ impl TraceMapper {
                 Ok(ids) => members.add_block(block_id, ids.hashes()),
                 // it was named where it was met
                 Err(error) if Damage::of(&error).is_some() => {
-                    tracing::warn!(%tenant, %block_id, "a block is left out of trace maps");
+                    tracing::warn!(%tenant, %block_id, "a damaged block is left out of trace maps");
                     self.left_out.insert(block_id, Instant::now());
                 }
                 Err(error) => return Err(error),

@@ -224,4 +224,6 @@ impl Log {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;

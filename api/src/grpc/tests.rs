@@ -10,7 +10,7 @@ const LIMITS: Limits = Limits { bytes: 100, time: Duration::from_secs(60) };
 /// What both ports answer.
 async fn call(path: &str, body: Bytes) -> [Answer; 2] {
     let test_edge = edge(Config::default()).await;
-    let routers = [crate::otlp::grpc::router(test_edge.edge.clone()), crate::tempo::router(test_edge.edge.clone())];
+    let routers = [crate::otlp::grpc::router(test_edge.edge.clone()), crate::routes::router(test_edge.edge.clone())];
     let [otlp, http] = routers.map(|router| ask(router, grpc_request(path, &[], body.clone())));
     [otlp.await, http.await]
 }

@@ -11,7 +11,7 @@ use super::encoded;
 use crate::Edge;
 use crate::grpc::{is_grpc, observed, serve_common};
 use crate::otlp::grpc::{Call, take};
-use crate::status::plain_error;
+use crate::plain_text::plain_error;
 use crate::telemetry::Receiver;
 
 pub(super) const POST_SPANS: &str = "/jaeger.api_v2.CollectorService/PostSpans";

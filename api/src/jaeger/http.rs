@@ -9,8 +9,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 
 use super::encoded;
-use crate::otlp::http::{media_type, method_not_allowed, observed, take};
-use crate::status::{not_found, plain_error};
+use crate::otlp::form::media_type;
+use crate::otlp::http::{method_not_allowed, observed, take};
+use crate::plain_text::{not_found, plain_error};
 use crate::telemetry::Receiver;
 use crate::{Edge, OtlpHttpConfig};
 

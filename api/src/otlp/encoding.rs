@@ -1,4 +1,6 @@
 //! `Content-Encoding` of OTLP requests: those that the OpenTelemetry collector knows. Never unpacks beyond the limit.
+//!
+//! tower-http has such a layer, which knows neither snappy nor lz4, and unpacks on the thread of the request.
 
 use std::io::{self, Read};
 

@@ -19,7 +19,7 @@ use crate::grpc::{FRAME_HEAD_BYTES, Limits, is_grpc, observed, serve_common, too
 use crate::otlp::body::{self, ReadError, Received};
 use crate::otlp::refusal::Refusal;
 use crate::otlp::{admit, off_thread, push, response, turn};
-use crate::status::plain_error;
+use crate::plain_text::plain_error;
 use crate::telemetry::Receiver;
 
 pub(super) const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";

@@ -4,21 +4,22 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{Method, StatusCode, header};
 use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use bytes::Bytes;
 use ingester::Accepted;
 
+use crate::clean_paths::redirect_to_clean;
 use crate::otlp::body::{self, ReadError, Received};
 use crate::otlp::encoding::{self, Encoding};
+use crate::otlp::form::Form;
 use crate::otlp::refusal::Refusal;
 use crate::otlp::{admit, json, json_response, off_thread, push, response, turn};
+use crate::plain_text::{TEXT, not_found};
 use crate::request_span::{self, traced};
-use crate::status::{TEXT, method_label, not_found};
-use crate::telemetry::Receiver;
-use crate::tempo::paths;
+use crate::telemetry::{Receiver, method_label};
 use crate::{Edge, OtlpHttpConfig};
 
 const ROUTE: &str = "v1_traces";
@@ -26,36 +27,7 @@ const ROUTE: &str = "v1_traces";
 /// The routes of the OTLP port.
 pub(crate) fn router(edge: Arc<Edge>) -> Router {
     let router = Router::new().route("/v1/traces", any(traces)).fallback(not_found);
-    router.layer(from_fn(paths::redirect_to_clean)).with_state(edge)
-}
-
-/// The two forms of a request; the answer has the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Form {
-    Protobuf,
-    Json,
-}
-
-impl Form {
-    pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
-        let media_type = media_type(headers);
-        [Self::Protobuf, Self::Json].into_iter().find(|form| media_type.eq_ignore_ascii_case(form.media_type()))
-    }
-
-    pub(crate) fn media_type(self) -> &'static str {
-        match self {
-            Self::Protobuf => "application/x-protobuf",
-            Self::Json => "application/json",
-        }
-    }
-
-    fn accepted(self, accepted: &Accepted) -> Response {
-        let body = match self {
-            Self::Protobuf => response(accepted),
-            Self::Json => json_response(accepted).into(),
-        };
-        ([(header::CONTENT_TYPE, self.media_type())], body).into_response()
-    }
+    router.layer(from_fn(redirect_to_clean)).with_state(edge)
 }
 
 async fn traces(State(edge): State<Arc<Edge>>, request: Request) -> Response {
@@ -91,15 +63,18 @@ async fn respond(edge: &Edge, request: Request) -> Response {
         }
     };
     match take(edge, Receiver::otlp("http"), max_bytes, request, to_otlp).await {
-        Ok(accepted) => form.accepted(&accepted),
+        Ok(taken) => accepted(form, &taken),
         Err(refusal) => refusal.or_retry_after(edge.config.retry_after()).to_http(form),
     }
 }
 
-/// The content type without what follows it; empty without one.
-pub(crate) fn media_type(headers: &HeaderMap) -> &str {
-    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    content_type.split(';').next().unwrap_or_default().trim()
+/// The answer to a request that was taken.
+fn accepted(form: Form, accepted: &Accepted) -> Response {
+    let body = match form {
+        Form::Protobuf => response(accepted),
+        Form::Json => json_response(accepted).into(),
+    };
+    ([(header::CONTENT_TYPE, form.media_type())], body).into_response()
 }
 
 pub(crate) fn method_not_allowed() -> Response {

@@ -10,8 +10,8 @@ use prost::Message;
 use tonic::Code;
 
 use crate::error::{grpc_code, otlp_http_status};
-use crate::otlp::http::Form;
-use crate::status::plain_error;
+use crate::otlp::form::Form;
+use crate::plain_text::plain_error;
 use crate::tenant::{self, TenantError};
 
 pub(super) const RETRY_INFO: &str = "type.googleapis.com/google.rpc.RetryInfo";

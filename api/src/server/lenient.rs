@@ -1,7 +1,7 @@
 //! What HTTP/1 clients send and see where hyper is stricter than Go's server: characters in a query that should have been
-//! escaped, and refusals without a word.
+//! escaped, queries longer than 64 KiB (a variable of Grafana's with two thousand values), and refusals without a word.
 //!
-//! The first concerns request lines only. Where the next one begins is certain while no request has had a body; after one
+//! The first two concern request lines only. Where the next one begins is certain while no request has had a body; after one
 //! that may have one, bytes pass as they are.
 
 use std::io::{self, IoSlice};
@@ -10,8 +10,13 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Longer lines pass as they are, for hyper to refuse; it takes targets up to 64 KiB.
-const MAX_LINE_BYTES: usize = 80 << 10;
+use crate::tempo::LONG_QUERY;
+
+/// Longer lines pass as they are, for hyper to refuse: it holds 400 KiB of a request's head.
+const MAX_LINE_BYTES: usize = 384 << 10;
+
+/// Of lines from this length on the query moves to the header [`LONG_QUERY`]: hyper takes targets up to 64 KiB.
+const LONG_LINE_BYTES: usize = 60 << 10;
 
 const READ_BYTES: usize = 8 << 10;
 
@@ -57,7 +62,7 @@ impl Lines {
                 Self::Request(line) => {
                     line.push(byte);
                     if byte == b'\n' || line.len() > MAX_LINE_BYTES {
-                        out.extend(escaped(line));
+                        out.extend(shortened(escaped(line)));
                         *self = match line.as_slice() {
                             b"\n" | b"\r\n" => Self::Request(Vec::new()),
                             line if line.ends_with(b"\n") && !line.starts_with(b"PRI ") => Self::headers(false),
@@ -114,11 +119,26 @@ fn escaped(line: &[u8]) -> Vec<u8> {
     out
 }
 
+/// A long request line without its query, which stands in a header behind it.
+fn shortened(line: Vec<u8>) -> Vec<u8> {
+    let question = line.iter().position(|&byte| byte == b'?');
+    let version = line.iter().rposition(|&byte| byte == b' ');
+    match question.zip(version) {
+        Some((question, version)) if line.len() >= LONG_LINE_BYTES && line.ends_with(b"\n") && question < version => {
+            let (target, query, version) = (&line[..question], &line[question + 1..version], &line[version..]);
+            [target, version, LONG_QUERY.as_str().as_bytes(), b": ".as_slice(), query, b"\r\n".as_slice()].concat()
+        }
+        _ => line,
+    }
+}
+
 /// The answer with a text, if it is one that hyper makes by itself when it cannot read a request.
 fn with_text(answer: &[u8]) -> Option<Vec<u8>> {
     let text = match answer.get(..12)? {
         b"HTTP/1.1 400" => "400 this is no HTTP request: escape what is no ASCII letter or digit in a URL with %\n",
-        b"HTTP/1.1 414" => "414 the URL is longer than 65534 bytes: shorten the query, or ask over gRPC\n",
+        b"HTTP/1.1 414" => {
+            "414 the URL is longer than 384 KiB, or its path than 64: shorten the query, or ask over gRPC\n"
+        }
         b"HTTP/1.1 431" => "431 the headers are too large: send fewer or shorter ones\n",
         _ => return None,
     };
@@ -240,6 +260,9 @@ mod tests {
             assert_eq!(passed(http2, piece_bytes), http2);
             assert_eq!(passed(unfinished, piece_bytes), unfinished);
         }
+        let query = "x".repeat(LONG_LINE_BYTES);
+        let moved = format!("GET /a HTTP/1.1\r\nx-mosso-query: q={query}\r\nhost: x\r\n\r\n");
+        assert_eq!(passed(&format!("GET /a?q={query} HTTP/1.1\r\nhost: x\r\n\r\n"), 1000), moved);
         let endless = "\"".repeat(MAX_LINE_BYTES * 2);
         assert!(passed(&endless, 1000).len() > endless.len());
     }

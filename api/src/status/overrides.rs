@@ -11,8 +11,9 @@ use axum::response::{IntoResponse, Response};
 use model::TenantId;
 use serde_json::{Map, Value, json};
 
-use super::{plain_error, text_page};
 use crate::Edge;
+use crate::negotiation::accepts;
+use crate::plain_text::{plain_error, text_page};
 
 /// Stands for every tenant that is not named.
 const ANY_TENANT: &str = "*";
@@ -81,8 +82,7 @@ fn now() -> Value {
 
 /// JSON for programs, lines for people.
 fn reply(headers: &HeaderMap, page: Map<String, Value>) -> Response {
-    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-    if accept.contains("application/json") {
+    if accepts(headers, "application/json") {
         let body = Value::Object(page).to_string();
         return ([(header::CONTENT_TYPE, "application/json")], body).into_response();
     }

@@ -49,7 +49,12 @@ pub(super) fn route() -> MethodRouter<Arc<Edge>> {
         let (head, body) = request.into_parts();
         if head.method != Method::POST {
             // nothing is sent unasked, and there is no session to end
-            return (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "POST")]).into_response();
+            return (
+                StatusCode::METHOD_NOT_ALLOWED,
+                [(header::ALLOW, "POST")],
+                "405 method not allowed here, use POST\n",
+            )
+                .into_response();
         }
         if !is_same_origin(&head.headers) {
             return (StatusCode::FORBIDDEN, "requests of other sites' pages are not answered").into_response();

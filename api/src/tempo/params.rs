@@ -5,10 +5,13 @@ pub(super) mod number;
 pub(super) mod range;
 pub(super) mod time;
 
-use axum::http::Uri;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
 use self::number::{parse_int, parse_uint32};
 use super::reply::QueryError;
+
+/// Where the query of a request stands that is too long for a URL.
+pub(crate) const LONG_QUERY: HeaderName = HeaderName::from_static("x-mosso-query");
 
 /// The parameters of a URL, in order. A form in the body is not read.
 #[derive(Debug, Clone, Default)]
@@ -18,6 +21,12 @@ impl Params {
     pub(super) fn of(uri: &Uri) -> Self {
         let pairs = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
         Self(pairs.into_owned().collect())
+    }
+
+    /// Those of a request, whose query may be too long for its URL.
+    pub(super) fn of_request(uri: &Uri, headers: &HeaderMap) -> Self {
+        let moved = headers.get(LONG_QUERY).filter(|_| uri.query().is_none()).map(HeaderValue::as_bytes);
+        moved.map_or_else(|| Self::of(uri), |query| Self(form_urlencoded::parse(query).into_owned().collect()))
     }
 
     /// The first value of a parameter.

@@ -12,7 +12,8 @@ use flate2::write::GzEncoder;
 use super::json::{Json, ToJson};
 use super::llm::{self, ToLlm};
 use crate::error::{http_status, streaming_code};
-use crate::status::TEXT;
+use crate::negotiation::{accepts, accepts_gzip};
+use crate::plain_text::TEXT;
 
 /// Bodies from this size on are compressed for clients that understand it.
 const MIN_GZIP_BYTES: usize = 1024;
@@ -38,12 +39,9 @@ pub(super) enum Format {
 impl Format {
     /// Protobuf if `Accept` names it anywhere, as Tempo decides; so with the form for language models.
     pub(super) fn of(headers: &HeaderMap) -> Self {
-        let accepted = headers.get_all(header::ACCEPT);
-        let names =
-            |media_type: &str| accepted.iter().any(|value| value.to_str().is_ok_and(|text| text.contains(media_type)));
         match () {
-            () if names("application/protobuf") => Self::Protobuf,
-            () if names(llm::MEDIA_TYPE) => Self::Llm,
+            () if accepts(headers, "application/protobuf") => Self::Protobuf,
+            () if accepts(headers, llm::MEDIA_TYPE) => Self::Llm,
             () => Self::Json,
         }
     }
@@ -136,16 +134,6 @@ impl Reply {
     }
 }
 
-/// Whether `gzip` is listed and not refused with `q=0`.
-pub(crate) fn accepts_gzip(headers: &HeaderMap) -> bool {
-    let values = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).any(|entry| {
-        let (name, weight) = entry.split_once(';').unwrap_or((entry, ""));
-        let refused = weight.trim().strip_prefix("q=").is_some_and(|q| q.trim().parse() == Ok(0.0));
-        name.trim().eq_ignore_ascii_case("gzip") && !refused
-    })
-}
-
 async fn gzip(body: Bytes) -> Bytes {
     if body.len() <= MAX_INLINE_BYTES {
         return gzip_here(&body);
@@ -232,15 +220,6 @@ mod tests {
             ("application/vnd.grafana.llm, application/protobuf", Format::Protobuf),
         ] {
             assert_eq!(Format::of(&headers(header::ACCEPT, accept)), format, "{accept}");
-        }
-    }
-
-    #[test]
-    fn gzip_is_given_to_who_takes_it() {
-        for (accept, taken) in
-            [("gzip", true), ("br, gzip;q=0.5", true), ("gzip;q=0", false), ("br", false), ("", false)]
-        {
-            assert_eq!(accepts_gzip(&headers(header::ACCEPT_ENCODING, accept)), taken, "{accept}");
         }
     }
 

@@ -48,7 +48,7 @@ const METRICS_QUERY_INSTANT: &str = "/tempopb.StreamingQuerier/MetricsQueryInsta
 const REQUEST_BYTES: usize = 64 << 10;
 
 /// Every gRPC method of the HTTP port. A method is also its label in `tempo_request_duration_seconds`.
-pub(super) async fn serve(edge: Arc<Edge>, request: Request) -> Response {
+pub(crate) async fn serve(edge: Arc<Edge>, request: Request) -> Response {
     match request.uri().path() {
         SEARCH => call(edge, SEARCH, request, search).await,
         SEARCH_TAGS => call(edge, SEARCH_TAGS, request, tag_names_v1).await,
@@ -196,6 +196,6 @@ async fn metrics_instant(call: Call<QueryInstantRequest>) -> Result<Vec<Bytes>, 
 }
 
 #[cfg(test)]
-pub(super) mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

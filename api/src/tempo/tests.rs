@@ -2,6 +2,7 @@ use axum::body::Body;
 use axum::http::Request;
 
 use super::*;
+use crate::routes::router;
 use crate::testing::{Answer, TestEdge, ask, edge};
 use crate::{Config, QueryConfig};
 

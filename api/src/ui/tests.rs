@@ -5,8 +5,8 @@ use axum::http::Request;
 use flate2::read::GzDecoder;
 
 use super::*;
-use crate::Config;
 use crate::testing::{Answer, ask, edge};
+use crate::{Config, routes};
 
 async fn get(config: Config, path: &str, headers: &[(&str, &str)]) -> Answer {
     let test_edge = edge(config).await;
@@ -14,7 +14,7 @@ async fn get(config: Config, path: &str, headers: &[(&str, &str)]) -> Answer {
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    ask(tempo::router(test_edge.edge.clone()), request.body(Body::empty()).unwrap()).await
+    ask(routes::router(test_edge.edge.clone()), request.body(Body::empty()).unwrap()).await
 }
 
 #[tokio::test]

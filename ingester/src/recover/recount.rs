@@ -33,7 +33,7 @@ impl<'f> Recount<'f> {
         }
         let table = self.tables.entry(tenant.clone()).or_default();
         if let Err(error) = table.append(payload) {
-            tracing::error!(%tenant, %error, "logged spans do not fit a table, they are in no metric");
+            tracing::error!(%tenant, %error, "spans of the log could not be put into a table, metrics leave them out");
         }
         let is_full = table.span_count() >= TABLE_SPANS;
         if is_full || self.tables.values().map(TableBuilder::memory_bytes).sum::<usize>() >= TABLES_BYTES {

@@ -214,8 +214,8 @@ impl Budget {
         }
         match error {
             // storage names a damaged file itself, once for many queries
-            Error::Storage(_) => debug!(%block_id, %error, "source left out of a query"),
-            _ => warn!(%block_id, %error, "source left out of a query"),
+            Error::Storage(_) => debug!(%block_id, %error, "a source could not be read and is left out of an answer"),
+            _ => warn!(%block_id, %error, "a source could not be read and is left out of an answer"),
         }
     }
 

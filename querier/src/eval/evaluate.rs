@@ -308,11 +308,11 @@ impl<'a> Evaluation<'a> {
                 compare::with_literal(&*self.column(left, at, active)?, *op, literal)
             }
             NodeKind::Pattern { negated, text, pattern } => {
-                compare::with_pattern(&*self.column(text, at, active)?, &|text| pattern.is_match(text), *negated)
+                with_pattern(&*self.column(text, at, active)?, &|text| pattern.is_match(text), *negated)?
             }
             NodeKind::TraceIdPattern { negated, id, pattern } => {
                 let is_match = |id: &str| pattern.is_match(id) || pattern.is_match(&format!("{id:0>32}"));
-                compare::with_pattern(&*self.column(id, at, active)?, &is_match, *negated)
+                with_pattern(&*self.column(id, at, active)?, &is_match, *negated)?
             }
             NodeKind::Nil { of, present } => {
                 let has_value = self.column(of, at, active)?.present();
@@ -371,6 +371,14 @@ impl<'a> Evaluation<'a> {
             _ => Column::of_mask(self.mask(node, at, active)?),
         }))
     }
+}
+
+/// A pattern may take long over each text: once the query is given up, none is looked at any more.
+fn with_pattern(texts: &Column, is_match: &dyn Fn(&str) -> bool, negated: bool) -> Result<BooleanBuffer, Error> {
+    let is_match = |text: &str| cancellation::is_waited_for() && is_match(text);
+    let mask = compare::with_pattern(texts, &is_match, negated);
+    cancellation::check()?;
+    Ok(mask)
 }
 
 /// Whether spans may have several rows there.

@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use traceql::{CompareOp, SecondStage};
 
 use crate::answer::{Series, Value};
+use crate::cancellation::is_waited_for;
 
 /// Applies the stages, left to right.
 pub(crate) fn apply(stages: &[SecondStage], mut series: Vec<Series>) -> Vec<Series> {
@@ -42,11 +43,15 @@ fn keep_best(
         return;
     }
     let intervals = series.first().map_or(0, |series| series.values.len());
-    for interval in 0..intervals {
+    for interval in (0..intervals).take_while(|_| is_waited_for()) {
         let value = |at: usize| series[at].values[interval];
         let mut ranked: Vec<usize> = (0..series.len()).filter(|&at| !value(at).is_nan()).collect();
-        ranked.sort_by(|&left, &right| {
-            order(value(left), value(right)).then_with(|| among_equals(&series[left], &series[right]))
+        if ranked.len() <= most {
+            continue;
+        }
+        ranked.select_nth_unstable_by(most, |&left, &right| {
+            let by_value = order(value(left), value(right));
+            by_value.then_with(|| among_equals(&series[left], &series[right])).then(left.cmp(&right))
         });
         for at in ranked.into_iter().skip(most) {
             series[at].values[interval] = f64::NAN;

@@ -111,12 +111,15 @@ impl de::Error for Error {
     }
 }
 
-/// Numbers with a sign of either kind, read as the widest of their kind; the type says what is out of its range.
+/// Numbers with a sign of either kind, read as the widest of their kind.
 macro_rules! numbers {
-    ($($deserialize:ident => $type:ty, $visit:ident, $expected:literal;)*) => {
+    ($($deserialize:ident => $type:ty, $visit:ident, $expected:literal $(, $most:expr)?;)*) => {
         $(fn $deserialize<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
             let text = without_separators(self.text($expected)?);
             let number: $type = text.parse().ok().or_else(|| <$type>::of_float(&text)).ok_or_else(|| self.unexpected($expected))?;
+            $(if number > <$type>::from($most) {
+                return Err(self.unexpected($expected));
+            })?
             self.placed(visitor.$visit(number))
         })*
     };
@@ -177,9 +180,9 @@ impl<'de> Deserializer<'de> for Reader<'de> {
     }
 
     numbers! {
-        deserialize_u8 => u64, visit_u64, "a whole number";
-        deserialize_u16 => u64, visit_u64, "a whole number";
-        deserialize_u32 => u64, visit_u64, "a whole number";
+        deserialize_u8 => u64, visit_u64, "a whole number up to 255", u8::MAX;
+        deserialize_u16 => u64, visit_u64, "a whole number up to 65535", u16::MAX;
+        deserialize_u32 => u64, visit_u64, "a whole number up to 4294967295", u32::MAX;
         deserialize_u64 => u64, visit_u64, "a whole number";
         deserialize_i8 => i64, visit_i64, "a whole number";
         deserialize_i16 => i64, visit_i64, "a whole number";

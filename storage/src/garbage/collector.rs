@@ -67,7 +67,7 @@ impl Collector {
     pub async fn round(&mut self, now: impl Fn() -> Instant) {
         for tenant in self.manifests.available_tenants() {
             if let Err(error) = self.collect(&tenant, &now).await {
-                warn!(%tenant, %error, "files without a name could not be collected, will retry");
+                warn!(%tenant, %error, "objects that no manifest names could not be deleted, will retry");
                 self.telemetry.garbage.failed();
             }
         }
@@ -109,7 +109,7 @@ impl Collector {
             }
         }
         if blocks + trace_maps > 0 {
-            info!(%tenant, blocks, trace_maps, "what has no name deleted");
+            info!(%tenant, blocks, trace_maps, "objects that no manifest names were deleted");
         }
         self.telemetry.garbage.deleted(blocks);
         outcome

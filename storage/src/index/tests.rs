@@ -64,7 +64,7 @@ async fn stored(table: &SpanTable, index: bytes::Bytes, claimed: usize) -> Block
 }
 
 /// Conditions of each kind, on fields that [`odd_request`] fills.
-fn filters() -> Vec<Conditions> {
+pub(super) fn filters() -> Vec<Conditions> {
     use CompareOp::{Eq, Ge, Lt, Match, Ne, NotMatch};
     let of = |scope, name: &str| Field::Attribute { scope, name: name.to_owned() };
     let text = |text: &str| Static::String(text.to_owned());

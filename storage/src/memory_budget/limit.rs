@@ -12,6 +12,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::usage::size_field;
+
 /// The most memory that the process can have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit {
@@ -69,7 +71,7 @@ impl Limit {
             let limits = texts.filter_map(|text| parse_limit(&text)).map(|bytes| Self { bytes, source });
             limits.collect::<Vec<_>>()
         };
-        let machine = read(root.join("proc/meminfo")).and_then(|text| parse_mem_total(&text));
+        let machine = read(root.join("proc/meminfo")).and_then(|text| size_field(&text, "MemTotal"));
         let v2 = limits_of(groups.v2, "sys/fs/cgroup", "memory.max", LimitSource::CgroupV2);
         let v1 = limits_of(groups.v1_memory, "sys/fs/cgroup/memory", "memory.limit_in_bytes", LimitSource::CgroupV1);
         let machine = machine.map(|bytes| Self { bytes, source: LimitSource::Machine });
@@ -108,12 +110,6 @@ fn inner_path(path: &str) -> PathBuf {
 /// machine instead, which then is not the least.
 fn parse_limit(text: &str) -> Option<u64> {
     text.trim().parse().ok()
-}
-
-fn parse_mem_total(text: &str) -> Option<u64> {
-    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim_end().parse().ok()?;
-    kib.checked_mul(1024)
 }
 
 #[cfg(test)]
@@ -168,6 +164,5 @@ mod tests {
         let nonsense = [("proc/self/cgroup", "0:\n\n::::\n"), ("proc/meminfo", "MemTotal: many kB\n")];
         assert_eq!(limit(&nonsense), None);
         assert_eq!(Groups::parse("0::/a:b\n").v2, Some(PathBuf::from("a:b")));
-        assert_eq!(parse_mem_total("MemTotal: 18446744073709551615 kB"), None);
     }
 }

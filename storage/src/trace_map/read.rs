@@ -164,11 +164,11 @@ impl TraceMap {
         match failure {
             Failure::Known => {}
             Failure::Unread(error) => {
-                tracing::warn!(%id, %key, %error, "trace map could not be read, its blocks are asked themselves");
+                tracing::warn!(%id, %key, %error, "trace map could not be read, look-ups ask its blocks one by one");
                 self.cache.telemetry.trace_map_failed("unread");
             }
             Failure::Damaged(reason) => {
-                tracing::warn!(%id, %key, %reason, "trace map is damaged, its blocks are asked themselves");
+                tracing::warn!(%id, %key, %reason, "trace map is damaged, look-ups ask its blocks one by one");
                 self.cache.telemetry.damaged_trace_map();
                 self.cache.opened.insert(self.id, None);
             }

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use crate::otlp::refusal::RETRY_INFO;
 use crate::otlp::{grpc, http, json};
 use crate::testing::{Answer, TestEdge, ask, edge, frame, grpc_request};
-use crate::{Config, tempo};
+use crate::{Config, routes};
 
 fn one_span(trace: u32) -> String {
     format!(
@@ -29,7 +29,7 @@ async fn send_grpc(test: &TestEdge, trace: u32) -> Answer {
 
 async fn is_found(test: &TestEdge, trace: u32) -> bool {
     let by_id = Request::builder().uri(format!("/api/traces/{trace:032x}")).body(Body::empty()).unwrap();
-    let by_id = ask(tempo::router(test.edge.clone()), by_id).await.status;
+    let by_id = ask(routes::router(test.edge.clone()), by_id).await.status;
     assert!([200, 404].contains(&by_id), "{by_id}");
     by_id == 200
 }

@@ -35,7 +35,7 @@ async fn post(test_edge: &TestEdge, body: String) -> Answer {
 
 async fn get(test_edge: &TestEdge, path: &str) -> String {
     let request = Request::builder().uri(path).body(Body::empty()).unwrap();
-    ask(crate::tempo::router(test_edge.edge.clone()), request).await.text().to_owned()
+    ask(crate::routes::router(test_edge.edge.clone()), request).await.text().to_owned()
 }
 
 async fn has_metric(test_edge: &TestEdge, name: &str, labels: &[&str], value: u64) -> bool {

@@ -125,8 +125,8 @@ pub(super) struct SpanSnapshot<'t> {
 
 impl<'t> Patch<'t> {
     pub fn of(base: &'t Tree<'t>, compare: &'t Tree<'t>) -> Self {
-        let meta = |tree: &'t Tree<'t>| TraceMeta { trace_id: &tree.trace_id, span_count: tree.span_count };
-        let stats = Stats { span_count_a: base.span_count, span_count_b: compare.span_count, ..Stats::default() };
+        let meta = |tree: &'t Tree<'t>| TraceMeta { trace_id: &tree.trace_id, span_count: tree.spans.len() };
+        let stats = Stats { span_count_a: base.spans.len(), span_count_b: compare.spans.len(), ..Stats::default() };
         let mut patch = Self {
             version: Form::Patch.name(),
             base: meta(base),
@@ -135,7 +135,7 @@ impl<'t> Patch<'t> {
             modified: Vec::new(),
             added: Vec::new(),
             removed: Vec::new(),
-            warnings: warnings::of_both(&base.warnings, &compare.warnings),
+            warnings: warnings::of_both(base, compare),
         };
         patch.compare(base, compare);
         patch.count();

@@ -140,7 +140,7 @@ impl<'t> TraceSummary<'t> {
             trace_id: &tree.trace_id,
             root_service: root.map_or("", |root| root.service),
             root_name: root.map_or("", |root| root.name),
-            span_count: tree.span_count,
+            span_count: tree.spans.len(),
             error_span_count: tree.nodes.iter().filter(|node| node.is_error()).count() as i64,
             duration_ms: duration_nanos / NANOS_PER_MILLI,
             sum_span_duration_ms: sum_span_duration_nanos / NANOS_PER_MILLI,

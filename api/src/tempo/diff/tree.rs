@@ -11,7 +11,6 @@ use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode as SpanStatus;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, Span};
 
-use super::warnings::{self, Warning};
 use crate::tempo::plain::hex;
 use crate::tempo::reply::QueryError;
 
@@ -20,10 +19,9 @@ const MAX_DEPTH: usize = 1_000;
 
 pub(super) struct Tree<'t> {
     pub trace_id: String,
-    /// With those that were left out.
-    pub span_count: usize,
+    /// With those that have no place.
+    pub spans: Vec<(&'t Span, Operation<'t>)>,
     pub nodes: Vec<Node<'t>>,
-    pub warnings: Vec<Warning>,
 }
 
 pub(super) struct Node<'t> {
@@ -50,15 +48,13 @@ impl<'t> Tree<'t> {
     pub fn of(trace: &'t [ResourceSpans], side: &str) -> Result<Self, QueryError> {
         let spans = flattened(trace);
         let trace_id = spans.first().map(|(span, _)| hex(&span.trace_id)).unwrap_or_default();
-        let mut tree = Self { trace_id, span_count: spans.len(), nodes: Vec::new(), warnings: Vec::new() };
+        let mut tree = Self { trace_id, spans: Vec::new(), nodes: Vec::new() };
         tree.place_all(&spans);
         if tree.nodes.iter().any(|node| node.depth > MAX_DEPTH) {
             let text = format!("the {side} trace has more than {MAX_DEPTH} levels of spans, which cannot be diffed");
             return Err(QueryError::new(StatusCode::UNPROCESSABLE_ENTITY, text));
         }
-        let operations: Vec<(&Span, Operation<'_>)> = spans;
-        tree.warnings = warnings::of(&operations, tree.nodes.len(), side);
-        Ok(tree)
+        Ok(Self { spans, ..tree })
     }
 
     fn place_all(&mut self, spans: &[(&'t Span, Operation<'t>)]) {

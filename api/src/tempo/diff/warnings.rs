@@ -1,9 +1,8 @@
 //! What makes a comparison doubtful.
 
-use opentelemetry_proto::tonic::trace::v1::Span;
 use serde::Serialize;
 
-use super::tree::{Operation, duration_nanos};
+use super::tree::{Operation, Tree, duration_nanos};
 
 /// The most spans that a warning names.
 const MAX_EXAMPLES: usize = 3;
@@ -16,8 +15,16 @@ pub(super) struct Warning {
 
 const CHANGING_NAME: &str = "high_cardinality_span_name";
 
-/// Those of one trace, of which so many spans have a place in the tree.
-pub(super) fn of(spans: &[(&Span, Operation<'_>)], placed: usize, side: &str) -> Vec<Warning> {
+/// Those of both traces; that names change is said once.
+pub(super) fn of_both(base: &Tree<'_>, compare: &Tree<'_>) -> Vec<Warning> {
+    let (mut warnings, of_compare) = (of(base, "base"), of(compare, "compare"));
+    let is_said = warnings.iter().any(|warning| warning.code == CHANGING_NAME);
+    warnings.extend(of_compare.into_iter().filter(|warning| !is_said || warning.code != CHANGING_NAME));
+    warnings
+}
+
+fn of(tree: &Tree<'_>, side: &str) -> Vec<Warning> {
+    let (spans, placed) = (&tree.spans, tree.nodes.len());
     let changing =
         spans.iter().find(|(span, _)| has_changing_part(&span.name)).map(|(_, operation)| changing(operation));
     let mut without_duration: Vec<Operation<'_>> =
@@ -26,13 +33,6 @@ pub(super) fn of(spans: &[(&Span, Operation<'_>)], placed: usize, side: &str) ->
     let invalid = (!without_duration.is_empty()).then(|| invalid(&without_duration, side));
     let copies = (placed < spans.len()).then(|| copies(spans.len() - placed, side));
     changing.into_iter().chain(invalid).chain(copies).collect()
-}
-
-/// Those of both traces; that names change is said once.
-pub(super) fn of_both(base: &[Warning], compare: &[Warning]) -> Vec<Warning> {
-    let is_said = base.iter().any(|warning| warning.code == CHANGING_NAME);
-    let rest = compare.iter().filter(|warning| !is_said || warning.code != CHANGING_NAME);
-    base.iter().chain(rest).cloned().collect()
 }
 
 fn changing(operation: &Operation<'_>) -> Warning {

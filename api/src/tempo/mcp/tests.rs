@@ -3,7 +3,7 @@ use axum::http::Request;
 use serde_json::{Value, json};
 
 use crate::Config;
-use crate::tempo::router;
+use crate::routes::router;
 use crate::testing::{Answer, ask, edge};
 
 fn config() -> Config {

@@ -34,7 +34,7 @@ fn span(service: &str, id: u64, parent: u64, kind: i32) -> ResourceSpans {
 }
 
 async fn get(test_edge: &TestEdge, path: &str) -> Answer {
-    ask(crate::tempo::router(test_edge.edge.clone()), Request::get(path).body(Body::empty()).unwrap()).await
+    ask(crate::routes::router(test_edge.edge.clone()), Request::get(path).body(Body::empty()).unwrap()).await
 }
 
 async fn with_calls() -> TestEdge {

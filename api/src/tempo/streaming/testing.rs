@@ -9,7 +9,7 @@ use super::requests::{
 const NANOS: u64 = 1_000_000_000;
 
 /// The message of a method, by its short name, for a range of unix seconds.
-pub(in crate::tempo) fn question(method: &str, (start, end): (u32, u32)) -> Vec<u8> {
+pub(crate) fn question(method: &str, (start, end): (u32, u32)) -> Vec<u8> {
     let query = "{ } | rate() by (name)".to_owned();
     let (start_nanos, end_nanos) = (u64::from(start) * NANOS, u64::from(end) * NANOS);
     let values = |tag: &str| SearchTagValuesRequest { tag_name: tag.to_owned(), start, end, ..Default::default() };

@@ -5,7 +5,7 @@ use crate::tempo::proto::{
     QueryInstantResponse, QueryRangeResponse, SearchResponse, SearchTagValuesV2Response, SearchTagsV2Response,
 };
 use crate::testing::{Answer, TestEdge, ask, edge, frame, grpc_request};
-use crate::{Config, tempo};
+use crate::{Config, routes};
 
 /// An edge with one live span of 1.7 billion seconds after 1970.
 async fn edge_with_a_span(config: Config) -> TestEdge {
@@ -26,7 +26,7 @@ async fn edge_with_a_span(config: Config) -> TestEdge {
 
 async fn call(test_edge: &TestEdge, path: &str, headers: &[(&str, &str)], message: impl Message) -> Answer {
     let request = grpc_request(path, headers, frame(false, &message.encode_to_vec()));
-    ask(tempo::router(test_edge.edge.clone()), request).await
+    ask(routes::router(test_edge.edge.clone()), request).await
 }
 
 /// The only message of an answer that worked.
@@ -121,7 +121,7 @@ async fn calls_are_counted_by_method_and_outcome() {
     call(&test_edge, SEARCH, &[], searched("{ }")).await;
     call(&test_edge, SEARCH, &[], searched("{ foo }")).await;
     let request = Request::builder().uri("/metrics").body(axum::body::Body::empty()).unwrap();
-    let scraped = ask(tempo::router(test_edge.edge.clone()), request).await;
+    let scraped = ask(routes::router(test_edge.edge.clone()), request).await;
     for outcome in ["success", "error"] {
         let line = format!(
             r#"tempo_request_duration_seconds_count{{method="gRPC",route="{SEARCH}",status_code="{outcome}",ws="false"}} 1"#

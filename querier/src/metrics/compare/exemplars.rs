@@ -1,6 +1,8 @@
 //! Exemplars of a comparison: a few spans of either side with all their attributes. Each stands for the spans that have an
 //! attribute in common with it, so it goes to the totals of its attributes.
 
+use std::collections::BTreeMap;
+
 use arrow::datatypes::UInt32Type;
 use hashbrown::HashMap;
 use model::Scope;
@@ -52,21 +54,27 @@ pub(super) fn of_batch(
     Ok(exemplars)
 }
 
-/// All attributes of some spans.
+/// The intrinsics and attributes of some spans, by name; of more than [`MOST_LABELS`] those that come first.
 fn labels_of(
     evaluation: &Evaluation<'_>,
     table: &SpanTable,
     rows: &[u32],
     limits: &Limits,
 ) -> Result<Vec<Labels>, Error> {
-    let mut labels = vec![Labels::new(); rows.len()];
+    let mut labels: Vec<BTreeMap<String, Value>> = vec![BTreeMap::new(); rows.len()];
     let mut add = |field: &Field, column: &Column, counted: &[Counted]| {
+        let name = field.to_string();
         for Counted { row, slot, .. } in counted {
             let of_span = &mut labels[*slot as usize];
-            if let Cell::One(value) = column.cell(*row as usize)
-                && of_span.len() < MOST_LABELS
-            {
-                of_span.push((field.to_string(), value.into()));
+            let is_full = of_span.len() == MOST_LABELS;
+            if is_full && of_span.last_key_value().is_some_and(|(last, _)| *last <= name) {
+                continue;
+            }
+            if let Cell::One(value) = column.cell(*row as usize) {
+                of_span.insert(name.clone(), value.into());
+                if is_full {
+                    of_span.pop_last();
+                }
             }
         }
     };
@@ -96,7 +104,7 @@ fn labels_of(
             Ok(())
         })?;
     }
-    Ok(labels)
+    Ok(labels.into_iter().map(|of_span| of_span.into_iter().collect()).collect())
 }
 
 /// Exemplars to be handed out to the totals of one side.

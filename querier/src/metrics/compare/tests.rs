@@ -65,3 +65,21 @@ fn it_ends_soon_after_nobody_waits_any_more() {
     assert!(matches!(ended, Err(Error::Cancelled)));
     assert!(cancellation.work() < 10, "{} values were looked at", cancellation.work());
 }
+
+#[test]
+fn an_exemplar_shows_the_same_attributes_each_time() {
+    let table = with_keys(200);
+    let promotion = spans::Promotion::plan(&table.spans, Scope::Span).unwrap();
+    let table = SpanTable { spans: promotion.apply(&table.spans).unwrap(), ..table };
+    let shown = || {
+        let partial = measure(&table, &SelectedSpans::All, Cancellation::default()).unwrap();
+        let candidates = partial.into_parts().1.into_series(Side::BOTH.len()).into_iter().flatten();
+        candidates.map(|candidate| candidate.into_exemplar().labels).collect::<Vec<_>>()
+    };
+    let first = shown();
+    assert_eq!(first.iter().map(Vec::len).collect::<Vec<_>>(), [128], "of one trace there is one");
+    assert!(first[0].is_sorted_by(|(left, _), (right, _)| left < right), "{:?}", first[0]);
+    for _ in 0..5 {
+        assert_eq!(shown(), first);
+    }
+}

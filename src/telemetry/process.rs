@@ -9,17 +9,19 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
+use storage::memory_budget::ProcessStatus;
 
 /// Linux tells times in hundredths of a second, whatever its own clock's rate is.
 const TICKS_PER_SECOND: f64 = 100.0;
 
 #[derive(Debug)]
-pub(super) struct Process;
+pub struct Process;
 
 impl Collector for Process {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let stat = read("/proc/self/stat");
-        let status = read("/proc/self/status");
+        let status = ProcessStatus::read();
+        let status_bytes = |field| Some(status.as_ref()?.bytes(field)? as f64);
         if let Some(seconds) = stat.as_deref().and_then(cpu_seconds) {
             let counter = ConstCounter::new(seconds);
             let help = "CPU time of the process, its own and the kernel's for it";
@@ -28,8 +30,8 @@ impl Collector for Process {
         let started = read("/proc/stat").zip(stat).and_then(|(system, own)| start_seconds(&system, &own));
         for (name, help, value) in [
             ("process_start_time_seconds", "Unix time at which the process started", started),
-            ("process_resident_memory_bytes", "Memory that is resident", status_bytes(status.as_deref(), "VmRSS:")),
-            ("process_virtual_memory_bytes", "Memory that is mapped", status_bytes(status.as_deref(), "VmSize:")),
+            ("process_resident_memory_bytes", "Memory that is resident", status_bytes("VmRSS")),
+            ("process_virtual_memory_bytes", "Memory that is mapped", status_bytes("VmSize")),
             ("process_open_fds", "Open files and sockets", open_files()),
             (
                 "process_max_fds",
@@ -72,11 +74,6 @@ fn stat_field(stat: &str, number: usize) -> Option<f64> {
     behind_name.split_ascii_whitespace().nth(number.checked_sub(3)?)?.parse().ok()
 }
 
-fn status_bytes(status: Option<&str>, name: &str) -> Option<f64> {
-    let kibibytes = status?.lines().find_map(|line| line.strip_prefix(name))?.trim().strip_suffix(" kB")?;
-    Some(kibibytes.parse::<f64>().ok()? * 1024.0)
-}
-
 fn max_files(limits: &str) -> Option<f64> {
     let soft_and_hard = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
     soft_and_hard.split_ascii_whitespace().next()?.parse().ok()
@@ -84,7 +81,24 @@ fn max_files(limits: &str) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use prometheus_client::registry::Registry;
+
     use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_scrape_shows_the_process() {
+        let (mut registry, mut text) = (Registry::default(), String::new());
+        registry.register_collector(Box::new(Process));
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        for name in ["cpu_seconds_total", "start_time_seconds", "resident_memory_bytes", "open_fds", "max_fds"] {
+            let value = text.lines().find_map(|line| line.strip_prefix(&format!("process_{name} ")));
+            assert!(
+                value.is_some_and(|value| value.parse::<f64>().unwrap() >= 0.0),
+                "process_{name} is not in\n{text}"
+            );
+        }
+    }
 
     #[test]
     fn fields_are_those_of_proc() {
@@ -92,7 +106,6 @@ mod tests {
             "42 (a ) name) S 1 42 42 0 -1 4194304 1 2 3 4 150 50 0 0 20 0 9 0 2000 123456 789 18446744073709551615";
         assert_eq!(cpu_seconds(stat), Some(2.0));
         assert_eq!(start_seconds("cpu 1 2\nbtime 1000\nctxt 5\n", stat), Some(1020.0));
-        assert_eq!(status_bytes(Some("Name:\tmosso\nVmSize:\t  2048 kB\nVmRSS:\t   8 kB\n"), "VmRSS:"), Some(8192.0));
         assert_eq!(
             max_files("Limit  Soft  Hard  Units\nMax open files            1024   4096   files\n"),
             Some(1024.0)
@@ -103,8 +116,6 @@ mod tests {
     fn what_cannot_be_read_is_left_out() {
         assert_eq!(cpu_seconds("42 (mosso"), None);
         assert_eq!(start_seconds("", "42 (mosso) S"), None);
-        assert_eq!(status_bytes(Some("VmRSS: many kB"), "VmRSS:"), None);
-        assert_eq!(status_bytes(None, "VmRSS:"), None);
         assert_eq!(max_files("Max open files            unlimited   unlimited   files"), None);
     }
 }

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use axum::body::Body;
 use axum::http::Request;
 
-use super::streaming::testing::question;
-use super::{route_paths, router};
+use super::{router, table};
+use crate::tempo::streaming::testing::question;
 use crate::testing::{Answer, TestEdge, ask, edge, frame, grpc_request};
 use crate::{Config, QueryConfig};
 
@@ -109,7 +109,7 @@ const METHODS: &[&str] = &[
 ];
 
 /// A span of a trace of its own and one of a trace that has the same id for both tenants.
-fn spans(word: &str, trace: &str) -> String {
+pub(super) fn spans(word: &str, trace: &str) -> String {
     let span = |trace: &str, id: u8, second: u32| {
         format!(
             r#"{{"traceId":"{trace:0>32}","spanId":"{id:016x}","name":"{word}","startTimeUnixNano":"17000000{second:02}000000000",
@@ -125,7 +125,7 @@ fn spans(word: &str, trace: &str) -> String {
     )
 }
 
-async fn push(test_edge: &TestEdge, tenant: &str, body: String) -> Answer {
+pub(super) async fn push(test_edge: &TestEdge, tenant: &str, body: String) -> Answer {
     let request = Request::builder().method("POST").uri("/v1/traces").header("content-type", "application/json");
     let request = request.header("x-scope-orgid", tenant).body(Body::from(body)).unwrap();
     ask(crate::otlp::http::router(test_edge.edge.clone()), request).await
@@ -191,7 +191,7 @@ fn is_echo(path: &str, answer: &Answer) -> bool {
 
 #[test]
 fn every_route_and_method_is_walked() {
-    let mut routes: Vec<String> = route_paths(&config()).collect();
+    let mut routes: Vec<String> = table(&config()).into_iter().map(|route| route.path).collect();
     let mut walked: Vec<String> = WALK
         .iter()
         .map(|(route, _)| *route)
@@ -201,7 +201,7 @@ fn every_route_and_method_is_walked() {
     routes.sort_unstable();
     walked.sort_unstable();
     assert_eq!(walked, routes, "walk the new route: see to it that it shows nothing of other tenants");
-    let methods = include_str!("streaming.rs").matches("\"/tempopb.StreamingQuerier/").count();
+    let methods = include_str!("../tempo/streaming.rs").matches("\"/tempopb.StreamingQuerier/").count();
     assert_eq!(METHODS.len(), methods, "walk the new method");
 }
 

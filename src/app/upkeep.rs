@@ -1,0 +1,46 @@
+//! The tasks that keep the store in order.
+
+use std::sync::Arc;
+
+use model::limits::TenantLimits;
+use storage::compaction::Compactor;
+use storage::garbage::Collector;
+use storage::manifest::Poller;
+use storage::memory_budget::Parts;
+use storage::retention::Retention;
+use storage::trace_mapper::TraceMapper;
+use tokio::sync::watch;
+
+use super::store::Store;
+use crate::config::Config;
+use crate::tasks::Tasks;
+
+/// Upkeep may stop at any point; compaction comes to the end of its row group when `stop_compaction` says so.
+pub(super) struct Upkeep {
+    pub tasks: Tasks,
+    pub compaction: Tasks,
+    pub stop_compaction: watch::Sender<bool>,
+}
+
+impl Upkeep {
+    /// Every process follows the manifests; what changes blocks runs where the target says so.
+    pub fn begin(config: &Config, parts: &Parts, store: &Store, limits: &Arc<TenantLimits>) -> Self {
+        let Store { objects, manifests, cache, background, telemetry, .. } = store.clone();
+        let (mut tasks, mut compaction) = (Tasks::default(), Tasks::default());
+        let (stop_compaction, running) = watch::channel(false);
+        let poll_period = config.storage.trace.blocklist_poll.get();
+        tasks.spawn("manifest poller", Poller::new(manifests.clone(), poll_period, telemetry.clone()).run());
+        if config.target().keeps_blocks_in_order() {
+            tasks.spawn("retention", Retention::new(manifests.clone(), limits.clone(), telemetry.clone()).run());
+            let grace = config.garbage_grace();
+            let collector = Collector::new(manifests.clone(), objects.clone(), grace, telemetry.clone());
+            tasks.spawn("collector", collector.run());
+            let (of_maps, cpu) = (telemetry.clone(), background.clone());
+            let trace_mapper = TraceMapper::new(manifests.clone(), objects.clone(), cpu, cache, of_maps);
+            tasks.spawn("trace mapper", trace_mapper.within(parts.trace_maps).run());
+            let compactor = Compactor::new(manifests, objects, background, &config.compaction(), telemetry);
+            compaction.spawn("compactor", compactor.within(parts.compaction).run(running));
+        }
+        Self { tasks, compaction, stop_compaction }
+    }
+}
