@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 use crate::app::cluster::Cluster;
 use crate::config::Config;
 use crate::deletion::Deletions;
-use crate::generating::{self, Generating};
+use crate::generating::{self, Generating, Others};
 use crate::reload::{LimitReloader, ListenerReloader};
 use crate::tasks::Tasks;
 use crate::user_overrides::UserOverrides;
@@ -107,7 +107,7 @@ impl App {
         let (files, folder) = (Arc::new(LocalFiles::default()), config.generator_dir());
         let generated = config.generator()?.within(memory.parts.generator);
         let opened = log.as_ref().map(|(log, _)| log);
-        let Generating { generator, feed, counting, senders } =
+        let Generating { generator, feed, mut counting, senders } =
             generating::open(generated, has_user_overrides, &folder, files, opened, background.clone(), &mut registry)?;
         let ingester = match lineage.zip(log) {
             None => None,
@@ -138,11 +138,17 @@ impl App {
         let views: Arc<dyn Views> = match (&mut cluster, &ingester) {
             (Some(cluster), ingester) => {
                 if let Some(ingester) = ingester {
-                    cluster.serve(ingester, cpu.clone());
+                    let generator = counting.is_some().then(|| generator.clone());
+                    cluster.serve(ingester, generator, cpu.clone());
                 }
                 let places = (cpu.clone(), cache.clone());
                 let counted = (peer_table_bytes, &telemetry, &mut registry);
-                Arc::new(cluster.views(ingester.as_ref(), config, objects.clone(), places, counted))
+                let views = cluster.views(ingester.as_ref(), config, objects.clone(), places, counted);
+                if let Some((counting, own)) = counting.as_mut().map(|(counting, _)| counting).zip(views.own.as_ref()) {
+                    let own = own.writer().incarnation;
+                    counting.ask(Others { members: views.members.clone(), peers: views.peers.clone(), own });
+                }
+                Arc::new(views)
             }
             (None, Some(ingester)) => Arc::new(LocalViews {
                 live: Arc::new(ingester.clone()),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use generator::Generator;
 use ingester::Ingester;
 use model::TenantId;
 use object_store::ObjectStore;
@@ -112,11 +113,14 @@ impl Cluster {
     }
 
     /// Answers others from now on.
-    pub fn serve(&mut self, ingester: &Ingester, cpu: CpuPool) {
+    pub fn serve(&mut self, ingester: &Ingester, generator: Option<Arc<Generator>>, cpu: CpuPool) {
         let listener = self.writer.as_mut().and_then(|writer| writer.listener.take());
         if let Some(listener) = listener {
             let holder = Holder::new(Arc::new(ingester.clone()), self.manifests.clone());
-            let server = peers::Server::new(holder, cpu);
+            let mut server = peers::Server::new(holder, cpu);
+            if let Some(generator) = generator {
+                server = server.with_halves(Arc::new(move |question: &[u8]| generator.answer(question)));
+            }
             self.serving.spawn("listener for other processes", server.serve(listener, self.stop_serving.clone()));
         }
     }
