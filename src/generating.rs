@@ -111,12 +111,14 @@ impl Counting {
         loop {
             tokio::select! {
                 fed = fed.recv() => match fed {
-                    Some(Fed::Spans(spans)) => drop(self.on_cpu(move |counting| counting.take(&spans)).await),
+                    Some(Fed::Spans(spans)) => {
+                        self.on_cpu(move |counting| counting.take(&spans)).await;
+                    }
                     Some(Fed::CaughtUp) => self.generator.set_caught_up(true),
                     Some(Fed::Barrier(barrier)) => {
                         let is_stored = self.on_cpu(move |counting| counting.pass(&barrier)).await;
                         if asking.is_none() && is_stored == Some(true) && self.generator.is_caught_up() {
-                            asking = self.others.clone().map(|others| others.ask(self.generator.questions()).boxed());
+                            asking = self.next_questions().await;
                         }
                     }
                     None => return,
@@ -136,6 +138,13 @@ impl Counting {
                 }
             }
         }
+    }
+
+    /// What the others are asked next. All that was counted is stored.
+    async fn next_questions(&self) -> Option<BoxFuture<'static, Asked>> {
+        let others = self.others.clone()?;
+        let questions = self.on_cpu(|counting| counting.generator.questions()).await?;
+        Some(others.ask(questions).boxed())
     }
 
     /// `None` when the work could not be done.

@@ -291,7 +291,7 @@ impl Registry {
         let series = series.get_mut(index)?.as_mut()?;
         series.updated_millis = series.updated_millis.max(now_millis);
         match &mut series.value {
-            SeriesValue::Histogram(histogram) => Some((histogram, kind)),
+            SeriesValue::Histogram(histogram) => Some((histogram, &*kind)),
             SeriesValue::Number(_) => None,
         }
     }

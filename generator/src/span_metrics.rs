@@ -221,7 +221,7 @@ impl SpanMetricsProcessor {
         list.push(intrinsic.status_code.then(|| texts.text(status_name(spans.status_codes[row]))));
         list.push(intrinsic.status_message.then(|| texts.text(spans.status_messages.get(row))));
         list.extend(values.iter().map(|value| value.map(|value| texts.text(&spans.attributes.text(value)))));
-        let of_resource = |key| spans.resource_attributes.find(resource, key);
+        let of_resource = |key: &String| spans.resource_attributes.find(resource, key);
         list.extend(keys_of_resources.iter().map(|key| of_resource(key).map(|text| texts.text(&text))));
         list
     }

@@ -39,13 +39,14 @@ impl Others {
         };
         let others = members.writers.iter().filter(|writer| writer.incarnation != self.own);
         let calls = others.flat_map(|writer| questions.iter().map(move |question| (writer, question.clone())));
-        let answers = join_all(calls.map(async |(writer, question)| {
-            let answered = self.peers.halves(writer, question).await;
+        let peers = &self.peers;
+        let answers = calls.map(|(writer, question)| async move {
+            let answered = peers.halves(writer, question).await;
             answered.inspect_err(|error| {
                 tracing::debug!(address = writer.address, %error, "halves of calls could not be asked for");
             })
-        }));
-        let answers = answers.await;
+        });
+        let answers = join_all(answers).await;
         let by_all = answers.iter().all(Result::is_ok);
         Asked { questions, answers: answers.into_iter().flatten().collect(), by_all }
     }

@@ -167,3 +167,6 @@ fn calls(bytes: &[u8]) -> impl Iterator<Item = CallId> {
         Some(CallId { trace_id, client_span_id: u64::from_be_bytes(client_span_id) })
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -210,7 +210,7 @@ impl<'a, 'k> HalfReader<'a, 'k> {
         let called = host.or_else(|| {
             let address = self.of_both(*address, resource, texts)?;
             let Some(port) = self.of_both(*port, resource, texts) else { return Some(address) };
-            let with_port = || texts.text(&format!("{}:{}", texts.get(address).clone(), texts.get(port).clone()));
+            let with_port = || texts.text(&format!("{}:{}", texts.get(address), texts.get(port)));
             Some(*self.hosts.entry((address, port)).or_insert_with(with_port))
         });
         Some(called.unwrap_or(name)).filter(|called| !texts.get(*called).is_empty())

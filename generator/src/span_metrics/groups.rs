@@ -38,7 +38,7 @@ impl<'t> Groups<'t> {
         let class = |resource| {
             wanted.find(&spans.resource_attributes, resource, &mut values);
             let next = classes.len() as u32;
-            *classes.entry_ref(&values).or_insert(next)
+            *classes.entry_ref(values.as_slice()).or_insert(next)
         };
         let classes = (0..spans.service_names.len()).map(class).collect();
         let steps = (0..1 + usize::from(intrinsic.status_message) + of_spans.len()).map(|_| HashMap::new()).collect();
