@@ -20,8 +20,8 @@ use tokio::time::{Interval, MissedTickBehavior};
 
 use crate::config::Generated;
 
-pub use others::Others;
 use others::Asked;
+pub use others::Others;
 
 /// How often halves of calls that have waited for long are looked for.
 const TICK: Duration = Duration::from_secs(2);

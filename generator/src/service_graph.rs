@@ -280,7 +280,8 @@ impl<E: TakeEdges> OfTrace<'_, '_, E> {
             return self.count(None, Some(&server));
         };
         // rows of clients ascend
-        let above = spans.parent_row(row).and_then(|parent| clients.binary_search_by_key(&parent, |client| client.0).ok());
+        let above =
+            spans.parent_row(row).and_then(|parent| clients.binary_search_by_key(&parent, |client| client.0).ok());
         // a message may have several receivers, a request has one
         match above.and_then(|at| clients.get_mut(at)) {
             Some((_, client, was_paired)) if !*was_paired || client.kind == PRODUCER => {

@@ -302,8 +302,11 @@ async fn a_call_whose_halves_two_writers_received_is_counted_once() -> Result<()
         assert_eq!(counted([&a, &b], series).await?, CALLS_SENT as f64, "{series}");
     }
     for server in [a, b] {
-        let edges: Vec<String> =
-            scraped(&server).await?.into_keys().filter(|series| series.starts_with("traces_service_graph_request_total")).collect();
+        let edges: Vec<String> = scraped(&server)
+            .await?
+            .into_keys()
+            .filter(|series| series.starts_with("traces_service_graph_request_total"))
+            .collect();
         assert_eq!(edges, [REQUESTS], "no call is of another kind");
     }
     Ok(())

@@ -35,7 +35,10 @@ struct Headers {
 pub(super) enum Outcome {
     Taken,
     /// It will never be taken, or not all of it: so many samples were.
-    Refused { reason: String, taken: u64 },
+    Refused {
+        reason: String,
+        taken: u64,
+    },
     /// It may be taken later, not before so long.
     Later(String, Option<Duration>),
 }
@@ -166,7 +169,8 @@ fn not_understood(reason: String) -> Outcome {
 /// Samples that a receiver of version 2 says that it took.
 fn samples_taken(headers: &HeaderMap) -> Option<u64> {
     let count = |name| headers.get(name)?.to_str().ok()?.trim().parse::<u64>().ok();
-    let counts = ["x-prometheus-remote-write-samples-written", "x-prometheus-remote-write-histograms-written"].map(count);
+    let counts =
+        ["x-prometheus-remote-write-samples-written", "x-prometheus-remote-write-histograms-written"].map(count);
     counts.iter().any(Option::is_some).then(|| counts.into_iter().flatten().sum())
 }
 

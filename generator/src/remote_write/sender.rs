@@ -56,7 +56,12 @@ impl Sender {
                     self.queue.done(&oldest);
                 }
                 Outcome::Refused { reason, taken } => {
-                    tracing::warn!(target_name = self.name, reason, taken, "series were refused, they are not sent again");
+                    tracing::warn!(
+                        target_name = self.name,
+                        reason,
+                        taken,
+                        "series were refused, they are not sent again"
+                    );
                     self.telemetry.sent(taken.min(oldest.samples));
                     self.telemetry.dropped("refused", oldest.samples.saturating_sub(taken));
                     self.queue.done(&oldest);

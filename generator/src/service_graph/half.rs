@@ -121,12 +121,7 @@ pub(super) struct HalfReader<'a, 'k> {
 }
 
 impl<'a, 'k> HalfReader<'a, 'k> {
-    pub(super) fn new(
-        spans: &'a Spans<'a>,
-        keys: &'k Keys,
-        config: &'k ServiceGraphs,
-        texts: &mut Interner,
-    ) -> Self {
+    pub(super) fn new(spans: &'a Spans<'a>, keys: &'k Keys, config: &'k ServiceGraphs, texts: &mut Interner) -> Self {
         let name = |name: &Option<&str>| name.filter(|name| !name.is_empty()).map(|name| texts.text(name));
         let services = spans.service_names.iter().map(name).collect();
         let (attributes, mut values) = (&spans.resource_attributes, Vec::new());

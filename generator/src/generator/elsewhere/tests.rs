@@ -75,7 +75,10 @@ fn a_call_whose_halves_two_processes_have_is_counted_by_the_one_that_has_the_ser
 #[test]
 fn a_half_that_was_handed_out_is_no_call_to_a_virtual_node_though_nothing_more_is_heard() {
     let (one, other) = (Process::new(), Process::new());
-    one.take(&[client("shop", 1, 9, 30).with("peer.service", "warehouse"), client("shop", 3, 9, 30).with("peer.service", "other")]);
+    one.take(&[
+        client("shop", 1, 9, 30).with("peer.service", "warehouse"),
+        client("shop", 3, 9, 30).with("peer.service", "other"),
+    ]);
     other.take(&[server("stock", 2, 1, 20)]).ask(&one, 1, false);
     one.0.tick(NOW + 11 * MINUTE);
     assert_eq!(one.calls(), [r#"{client="shop",connection_type="virtual_node",server="other"} 1"#]);
@@ -92,7 +95,8 @@ fn a_message_has_receivers_at_several_processes() {
     for asker in [two, three, two, three] {
         asker.ask(one, 1, true);
     }
-    let of = |server, count| format!(r#"{{client="shop",connection_type="messaging_system",server="{server}"}} {count}"#);
+    let of =
+        |server, count| format!(r#"{{client="shop",connection_type="messaging_system",server="{server}"}} {count}"#);
     assert_eq!(one.calls(), [of("mail", 1)]);
     assert_eq!(two.calls(), [of("audit", 1), of("mail", 1)]);
     assert_eq!(three.calls(), [of("audit", 1)]);

@@ -49,7 +49,8 @@ fn native_counts_are_whole_numbers_told_by_their_distance_or_fractions_as_they_a
 fn body(registry: &Registry, protocol: Protocol, now_millis: i64) -> Vec<u8> {
     let form = Form { protocol, has_exemplars: true };
     let external_labels = &BTreeMap::from([("cluster".to_owned(), "one".to_owned())]);
-    let options = SeriesOptions { external_labels, trace_id_label: "traceID", now_millis, zero_millis: now_millis - 500 };
+    let options =
+        SeriesOptions { external_labels, trace_id_label: "traceID", now_millis, zero_millis: now_millis - 500 };
     let mut requests = RequestWriter::new(TenantId::single(), form, options).write(registry);
     assert_eq!(requests.len(), 1);
     requests.remove(0).body
