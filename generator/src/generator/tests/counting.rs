@@ -50,9 +50,13 @@ fn spans(numbers: &mut Numbers, ids: std::ops::Range<u64>, counts: &mut BTreeMap
     ids.map(span).collect()
 }
 
-fn value(shown: &Shown, series: &str) -> Option<f64> {
-    let line = shown.samples(series).into_iter().find(|line| line.starts_with(&format!("{series} ")))?;
-    line.rsplit(' ').next()?.parse().ok()
+/// All samples by series.
+fn values(shown: &Shown) -> BTreeMap<String, f64> {
+    let sample = |line: String| {
+        let (series, value) = line.rsplit_once(' ')?;
+        Some((series.to_owned(), value.parse().ok()?))
+    };
+    shown.samples("traces_").into_iter().filter_map(sample).collect()
 }
 
 #[test]
@@ -63,13 +67,14 @@ fn all_series_are_what_a_count_over_the_spans_gives_table_after_table() {
     for table in 0..6 {
         shown.take(&spans(&mut numbers, table * 300 + 1..table * 300 + 301, &mut counts));
         assert_eq!(shown.samples("traces_spanmetrics_calls_total").len(), counts.len());
+        let values = values(&shown);
         for (labels, [calls, millis, buckets @ ..]) in &counts {
-            assert_eq!(value(&shown, &format!("traces_spanmetrics_calls_total{{{labels}}}")), Some(*calls as f64));
-            let seconds = value(&shown, &format!("traces_spanmetrics_latency_sum{{{labels}}}")).unwrap();
+            assert_eq!(values.get(&format!("traces_spanmetrics_calls_total{{{labels}}}")), Some(&(*calls as f64)));
+            let seconds = values[&format!("traces_spanmetrics_latency_sum{{{labels}}}")];
             assert!((seconds - *millis as f64 / 1000.0).abs() < 1e-9, "{labels}: {seconds}");
             for ((bound, _), count) in BUCKETS_UP_TO.iter().zip(buckets) {
                 let series = format!("traces_spanmetrics_latency_bucket{{{labels},le=\"{bound}\"}}");
-                assert_eq!(value(&shown, &series), Some(*count as f64), "{series}");
+                assert_eq!(values.get(&series), Some(&(*count as f64)), "{series}");
             }
         }
     }
