@@ -8,7 +8,8 @@
 mod lowest;
 
 use hashbrown::HashMap;
-use model::TraceId;
+use model::{BlockId, TraceId};
+use storage::source::TraceAt;
 
 pub(super) use self::lowest::{Lowest, NO_SERIES, draw, lowest_rows};
 use crate::answer::{Exemplar, Value};
@@ -23,6 +24,7 @@ pub(crate) struct Candidate {
     pub trace_id: TraceId,
     /// What [`draw`] gives for the trace.
     pub drawn: u64,
+    /// When it starts; some time in the interval until the span is read.
     pub start_nanos: u64,
     pub interval: u32,
     /// What was measured, as a number; NaN where spans are only counted.
@@ -30,12 +32,23 @@ pub(crate) struct Candidate {
     /// Where the span stands in the batch that is measured.
     pub row: u32,
     pub labels: Vec<(String, Value)>,
+    /// Where its trace lies, while nothing else is known of the span than that it is the first of its series there. Few
+    /// candidates become exemplars, and only of these the spans are read.
+    pub unread: Option<TraceInBlock>,
+}
+
+/// A trace in one of the blocks that a query looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct TraceInBlock {
+    pub block_id: BlockId,
+    pub at: TraceAt,
 }
 
 impl Candidate {
-    pub fn into_exemplar(self) -> Exemplar {
-        let Self { trace_id, start_nanos, value, labels, .. } = self;
-        Exemplar { trace_id, start_nanos, value, labels }
+    /// `number` counts those that must be read.
+    pub fn into_exemplar(self, number: impl FnOnce(TraceInBlock) -> usize) -> Exemplar {
+        let Self { trace_id, start_nanos, value, labels, unread, .. } = self;
+        Exemplar { trace_id, start_nanos, value, labels, unread: unread.map(number) }
     }
 }
 
@@ -79,13 +92,15 @@ impl Exemplars {
         kept.truncate(most);
     }
 
-    /// Gives the candidates of a batch their labels, which `labels` looks up for their rows.
+    /// Gives the candidates of a batch whose spans were read their labels, which `labels` looks up for their rows.
     pub fn label(
         &mut self,
         labels: impl FnOnce(&mut dyn Iterator<Item = usize>) -> Result<Vec<Vec<(String, Value)>>, Error>,
     ) -> Result<(), Error> {
-        let labels = labels(&mut self.by_series.iter().flatten().map(|candidate| candidate.row as usize))?;
-        let candidates = self.by_series.iter_mut().flatten();
+        let is_read = |candidate: &&Candidate| candidate.unread.is_none();
+        let labels =
+            labels(&mut self.by_series.iter().flatten().filter(is_read).map(|candidate| candidate.row as usize))?;
+        let candidates = self.by_series.iter_mut().flatten().filter(|candidate| is_read(&&**candidate));
         candidates.zip(labels).for_each(|(candidate, labels)| candidate.labels = labels);
         Ok(())
     }
@@ -96,6 +111,16 @@ impl Exemplars {
             candidates.iter_mut().for_each(|candidate| candidate.interval += first_interval as u32);
             self.add(series, candidates, series_count);
         }
+    }
+
+    /// All of them, each with the number of its series.
+    pub fn candidates(&mut self) -> impl Iterator<Item = (usize, &mut Candidate)> {
+        let by_series = self.by_series.iter_mut().enumerate();
+        by_series.flat_map(|(series, candidates)| candidates.iter_mut().map(move |candidate| (series, candidate)))
+    }
+
+    pub fn is_any_unread(&self) -> bool {
+        self.by_series.iter().flatten().any(|candidate| candidate.unread.is_some())
     }
 
     pub fn memory_bytes(&self) -> usize {
@@ -150,7 +175,7 @@ mod tests {
     fn candidate(trace: u8, interval: u32) -> Candidate {
         let trace_id = TraceId([trace; 16]);
         let (drawn, start_nanos) = (draw(&trace_id), u64::from(interval) * 100);
-        Candidate { trace_id, drawn, start_nanos, interval, value: 1.0, row: 0, labels: Vec::new() }
+        Candidate { trace_id, drawn, start_nanos, interval, value: 1.0, row: 0, labels: Vec::new(), unread: None }
     }
 
     fn traces(exemplars: Exemplars, series: usize) -> Vec<Vec<u8>> {
