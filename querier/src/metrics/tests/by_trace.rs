@@ -37,7 +37,7 @@ const COUNTED: [&str; 9] = [
     "{ } | count_over_time() by (resource.service.name)",
     "{ status = error } | rate() by (resource.service.name)",
     "{ status != error && resource.service.name =~ `.*t.*` } | count_over_time()",
-    "{ !(status = error) || resource.service.name = nil } | rate()",
+    "{ !(status = error) || resource.service.name != `back` } | rate()",
     "{ resource.service.name = `front` || status = error } | rate() by (rootName, resource.service.name)",
     "{ rootServiceName = `front` } | count_over_time() by (rootServiceName)",
     "{ traceDuration > 20ms } | rate()",
