@@ -211,6 +211,8 @@ pub struct Exemplar {
     pub value: f64,
     /// The measured field and its value.
     pub labels: Vec<(String, Value)>,
+    /// Its number among those whose spans are read when all others are left out; none in an answer.
+    pub(crate) unread: Option<usize>,
 }
 
 /// What was made of whole traces.

@@ -15,12 +15,14 @@ mod accumulators;
 pub mod aggregation;
 mod aggregator;
 mod arithmetic;
+mod by_trace;
 mod cache;
 mod compare;
 mod exemplars;
 mod finish;
 mod group_codes;
 mod limits;
+mod measured;
 mod partial_series;
 mod quantile;
 mod query;
@@ -28,6 +30,7 @@ mod row_group;
 mod second_stage;
 mod split;
 mod timeline;
+mod unread;
 mod values;
 
 use std::sync::{Arc, Mutex};
@@ -38,10 +41,13 @@ use model::TraceId;
 use storage::source::Source;
 use traceql::{MetricsExpr, Query};
 
+use self::by_trace::ResourcesByService;
 use self::cache::{MeasuredTraces, PartialKey, deleted_in};
 pub(crate) use self::cache::{PartialCache, partial_cache};
+use self::finish::UnreadSpan;
 pub(crate) use self::query::MetricsQuery;
 use self::query::{PartialAggregate, exemplars_of};
+use self::row_group::SourceScan;
 use self::split::Split;
 use crate::answer::{MetricsAnswer, Series, Value};
 use crate::cancellation::sorted_by_key;
@@ -90,6 +96,7 @@ async fn of_query(
         held: Mutex::new(budget.hold(0)?),
         text: asked.to_string().into(),
         partials,
+        remembered: Mutex::default(),
         sources: QuerySources::new(engine, budget, sources, intervals.time_range()),
         query: query.clone(),
         intervals,
@@ -102,22 +109,26 @@ async fn of_query(
     };
     // A filter that is false whatever the spans are has no series at all if it looks at none of their fields, as in Tempo.
     let partial = match query.matcher.is_never() {
-        true if query.matcher.projection().is_empty() => return Ok(measuring.answer(Vec::new(), request)),
+        true if query.matcher.projection().is_empty() => {
+            return measuring.answer(Vec::new(), Vec::new(), request).await;
+        }
         true => query.aggregator.nothing(&intervals, &measuring.limits),
         false => measuring.measure().await?,
     };
     let finish = move || {
-        let series = in_order(query.aggregator.finish(partial, &intervals));
-        second_stage::apply(&query.second_stages, series)
+        let (series, unread) = query.aggregator.finish(partial, &intervals);
+        (second_stage::apply(&query.second_stages, in_order(series)), unread)
     };
-    let series = measuring.sources.run(finish).await?;
-    Ok(measuring.answer(series, request))
+    let (series, unread) = measuring.sources.run(finish).await?;
+    measuring.answer(series, unread, request).await
 }
 
 /// A metrics query, while it runs.
 struct MetricsRun<'a> {
     sources: QuerySources<'a>,
     partials: &'a PartialCache,
+    /// What the answer has of it.
+    remembered: Mutex<Vec<PartialKey>>,
     /// The memory of what is measured of all sources.
     held: Mutex<Held>,
     text: Arc<str>,
@@ -175,6 +186,7 @@ impl MetricsRun<'_> {
         });
         if let Some(partial) = key.as_ref().and_then(|key| partials.get(key)) {
             self.sources.budget.count_source();
+            locked(&self.remembered).extend(key);
             return Ok((PartialAggregate::Series(Arc::unwrap_or_clone(partial)), first_interval));
         }
         let without = without.iter().copied().collect();
@@ -182,6 +194,7 @@ impl MetricsRun<'_> {
         if let (Some(key), PartialAggregate::Series(partial)) = (key, &partial)
             && !self.sources.budget.is_left_out(block_id)
         {
+            locked(&self.remembered).push(key.clone());
             partials.insert(key, Arc::new(partial.clone()));
         }
         Ok((partial, first_interval))
@@ -211,9 +224,13 @@ impl MetricsRun<'_> {
             let source = OpenSource::open(source.clone()).await?;
             let mut groups = source.newest_groups(&self.sources.range);
             groups.retain(|&group| !pruned.leaves_nothing_of(matcher, &source.row_group(group).traces));
+            let counts = self.query.by_trace.filter(|_| !source.source.is_live());
+            let resources = counts.map(|_| ResourcesByService::of(&source.dimensions.resources)).transpose()?.flatten();
+            let counts = counts.zip(resources.map(Arc::new));
+            let scan = &SourceScan { source: &source, pruned: &pruned, split, intervals, counts };
             let (budget, block_id) = (&self.sources.budget, source.source.block_id());
             let measure = |group| {
-                let measure = self.measure_group(&source, group, &pruned, split, intervals);
+                let measure = self.measure_group(scan, group);
                 async move {
                     budget.if_readable(block_id, measure).await?.flatten().map(|partial| self.hold(partial)).transpose()
                 }
@@ -232,7 +249,12 @@ impl MetricsRun<'_> {
         Ok(partial)
     }
 
-    fn answer(&self, mut series: Vec<Series>, request: &MetricsRequest) -> MetricsAnswer {
+    async fn answer(
+        &self,
+        mut series: Vec<Series>,
+        unread: Vec<UnreadSpan>,
+        request: &MetricsRequest,
+    ) -> Result<MetricsAnswer, Error> {
         let mut partial = match self.sources.budget.left_out() {
             0 => None,
             sources => Some(format!("{sources} blocks could not be read, a partial response is returned")),
@@ -241,7 +263,8 @@ impl MetricsRun<'_> {
         if let Some(too_many) = limit(&mut series, request.max_series, self.limits.max_exemplars) {
             partial = Some(too_many);
         }
-        MetricsAnswer { intervals: self.intervals, series, metrics: self.sources.budget.spent(), partial }
+        self.read_exemplars(unread, &mut series).await?;
+        Ok(MetricsAnswer { intervals: self.intervals, series, metrics: self.sources.budget.spent(), partial })
     }
 
     /// Exemplars of samples that are gone go too; those of counts take the value of the series.

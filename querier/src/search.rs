@@ -21,48 +21,44 @@ mod collect;
 mod complete;
 mod query;
 pub(crate) mod render;
+mod row_groups;
 mod whole;
 
 use std::cmp::Reverse;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use futures::FutureExt;
 use hashbrown::HashSet;
-use model::{TimeRange, TraceId};
+use model::TraceId;
 use spans::Traces;
-use storage::source::{Source, TraceAt};
+use storage::source::Source;
 use tokio::sync::{OnceCell, watch};
 
 use self::collect::{Hit, Hits, Place};
 use self::query::SearchQuery;
+use self::row_groups::Scan;
 use crate::answer::SearchAnswer;
 use crate::engine::Engine;
 use crate::engine::budget::{Budget, Held};
 use crate::engine::candidates::candidates;
-use crate::engine::concurrent::try_all;
 use crate::engine::matcher::{DecidedMasks, HitSet};
-use crate::engine::parts::PartAt;
-use crate::engine::prune::Pruned;
-use crate::engine::scan::{OpenGroup, OpenSource};
+use crate::engine::scan::OpenGroup;
 use crate::engine::sources::{Parts, QuerySources};
 use crate::error::Error;
 use crate::lock::locked;
 use crate::request::SearchRequest;
 
-/// Sources that are looked at together. The newest come first, and often make the others needless.
-const SOURCES_AT_ONCE: usize = 4;
-/// Sources whose indexes are asked together, which takes a round trip or two: few at first, for the newest are often all
-/// that is needed, and then more and more, for what is rare is looked for in all.
-const FIRST_ASKED: usize = SOURCES_AT_ONCE;
+/// Sources whose indexes are asked together, which takes a round trip or two, and which are then looked at together: few at
+/// first, for the newest are often all that is needed, and then more and more, for what is rare is looked for in all.
+const FIRST_ASKED: usize = 4;
 const ASKED_GROWTH: usize = 2;
 const MOST_ASKED: usize = 64;
 
-/// Stands for the sources before the range among those that may still add matches.
+/// Stand for the sources before the range, and for split traces, among those that may still add matches.
 const EARLIER: usize = usize::MAX;
+const SPLIT: usize = usize::MAX - 1;
 
-/// Spans of a source that are looked at first. Portions grow, so that few are needed when few spans match.
+/// Spans of the newest row group that are looked at before its others.
 const FIRST_PORTION_SPANS: usize = 16_384;
-const PORTION_GROWTH: usize = 4;
 
 /// Answers a search over a consistent set of sources. `certain` is told what can be said before the end.
 pub(crate) async fn search(
@@ -120,16 +116,23 @@ impl Search<'_> {
         self.sources.budget.begin_again();
         let ends = self.sources.in_range().map(|(number, source)| (number, source.time_range().end_nanos));
         let ends = ends.chain(self.may_begin_earlier().then_some((EARLIER, self.sources.range.start_nanos)));
-        let hits = Mutex::new(Hits::new(keep, ends, self.sources.budget.hold(0)?));
+        let places = self.split_places(split).await?;
+        let newest_split = places.first().map(|(Reverse(start_nanos), _)| (SPLIT, *start_nanos));
+        let hits = Mutex::new(Hits::new(keep, ends.chain(newest_split), self.sources.budget.hold(0)?));
         let finding = async {
-            self.find_split(split, &hits).await?;
             let sources: Vec<_> = self.sources.in_range().collect();
-            let (mut rest, mut asked) = (sources.as_slice(), FIRST_ASKED);
+            let (mut rest, mut asked, mut places) = (sources.as_slice(), FIRST_ASKED, places.as_slice());
             while !rest.is_empty() {
                 let (together, later) = rest.split_at(asked.min(rest.len()));
-                self.find_in_sources(together, split, &hits).await?;
+                let mut groups = self.row_groups(together, split, &hits).await?;
+                let later_end_nanos = later.first().map_or(0, |(_, source)| source.time_range().end_nanos);
+                while groups.find_next().await? {
+                    let open_from_nanos = groups.end_nanos().unwrap_or(0).max(later_end_nanos);
+                    places = self.find_split_from(open_from_nanos, places, &hits).await?;
+                }
                 (rest, asked) = (later, (asked * ASKED_GROWTH).min(MOST_ASKED));
             }
+            self.find_split_from(0, places, &hits).await?;
             self.find_earlier(&hits).await?;
             locked(&hits).done_with(EARLIER);
             Ok(())
@@ -138,98 +141,8 @@ impl Search<'_> {
         Ok(hits.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Adds the matches of some sources, whose indexes are asked together.
-    async fn find_in_sources(
-        &self,
-        sources: &[(usize, &Arc<dyn Source>)],
-        split: &HashSet<TraceId>,
-        hits: &Mutex<Hits>,
-    ) -> Result<(), Error> {
-        let ask = |(_, source): &(usize, &Arc<dyn Source>)| self.ask((*source).clone(), hits).boxed();
-        let asked = try_all(sources.len(), sources.iter().map(ask).collect()).await?;
-        let find_in = |(&(number, source), asked)| self.find_in(number, source, asked, split, hits).boxed();
-        try_all(SOURCES_AT_ONCE, sources.iter().zip(asked).map(find_in).collect()).await?;
-        Ok(())
-    }
-
-    async fn ask(&self, source: Arc<dyn Source>, hits: &Mutex<Hits>) -> Result<Asked, Error> {
-        if !self.may_add(source.as_ref(), hits) {
-            return Ok(Asked::Nothing);
-        }
-        let conditions = self.query.matcher.conditions();
-        let ask = Pruned::ask(source.as_ref(), &conditions);
-        Ok(match self.sources.budget.if_readable(source.block_id(), ask).await? {
-            None => Asked::Damaged,
-            Some(pruned) if pruned.leaves_nothing(&self.query.matcher) => Asked::Nothing,
-            Some(pruned) => Asked::Left(pruned),
-        })
-    }
-
-    /// Whether a source may have matches that are kept: every trace of it starts within its range.
-    fn may_add(&self, source: &dyn Source, hits: &Mutex<Hits>) -> bool {
-        let TimeRange { start_nanos, end_nanos } = source.time_range();
-        let is_past = self.after.is_some_and(|(Reverse(after), _)| start_nanos > after);
-        !is_past && locked(hits).could_keep(end_nanos)
-    }
-
-    /// Adds the matches of one source. A damaged source is left out.
-    async fn find_in(
-        &self,
-        number: usize,
-        source: &Arc<dyn Source>,
-        asked: Asked,
-        split: &HashSet<TraceId>,
-        hits: &Mutex<Hits>,
-    ) -> Result<(), Error> {
-        let budget = &self.sources.budget;
-        let is_read = match asked {
-            Asked::Left(pruned) if self.may_add(source.as_ref(), hits) => {
-                let scan = self.scan(number, source, &pruned, split, hits);
-                budget.if_readable(source.block_id(), scan).await?.is_some()
-            }
-            Asked::Left(_) | Asked::Nothing => true,
-            Asked::Damaged => false,
-        };
-        if is_read {
-            budget.count_source();
-        }
-        locked(hits).done_with(number);
-        Ok(())
-    }
-
-    async fn scan(
-        &self,
-        number: usize,
-        source: &Arc<dyn Source>,
-        pruned: &Pruned,
-        split: &HashSet<TraceId>,
-        hits: &Mutex<Hits>,
-    ) -> Result<(), Error> {
-        let source = OpenSource::open(source.clone()).await?;
-        let mut groups = source.newest_groups(&self.sources.range);
-        groups.retain(|&group| !pruned.leaves_nothing_of(&self.query.matcher, &source.row_group(group).traces));
-        let scan = &Scan { number, source: &source, pruned, split, hits };
-        let (mut groups, mut most) = (groups.as_slice(), 1);
-        while !groups.is_empty() {
-            let (portion, rest) = groups.split_at(most.min(groups.len()));
-            let work = portion.iter().map(|&group| self.scan_group(scan, group, most == 1).boxed());
-            try_all(self.sources.engine.config.max_concurrent_reads, work.collect()).await?;
-            (groups, most) = (rest, most * PORTION_GROWTH);
-        }
-        Ok(())
-    }
-
-    /// Adds the matches of one row group. `is_first`: the newest of its source, which alone may make the others needless.
+    /// Adds the matches of one row group. `is_first`: those of its newest traces are looked at before the others.
     async fn scan_group(&self, scan: &Scan<'_>, group: usize, is_first: bool) -> Result<(), Error> {
-        if !locked(scan.hits).could_keep(scan.source.row_group(group).time_range.end_nanos) {
-            return Ok(());
-        }
-        let scanned = self.scan_readable(scan, group, is_first);
-        self.sources.budget.if_readable(scan.source.source.block_id(), scanned).await?;
-        Ok(())
-    }
-
-    async fn scan_readable(&self, scan: &Scan<'_>, group: usize, is_first: bool) -> Result<(), Error> {
         let group = scan.source.group(group).await?;
         let (decided, traces) = self.candidates(scan, &group).await?;
         self.sources.budget.count_traces(traces.len());
@@ -244,6 +157,22 @@ impl Search<'_> {
         Ok(())
     }
 
+    /// Adds the matches among split traces that start then or later. Returns the others.
+    async fn find_split_from<'p>(
+        &self,
+        start_nanos: u64,
+        places: &'p [Place],
+        hits: &Mutex<Hits>,
+    ) -> Result<&'p [Place], Error> {
+        let (now, later) = places.split_at(places.partition_point(|(Reverse(start), _)| *start >= start_nanos));
+        self.find_split(now, hits).await?;
+        match later.first() {
+            Some((Reverse(start), _)) => locked(hits).read_to(SPLIT, *start),
+            None => locked(hits).done_with(SPLIT),
+        }
+        Ok(later)
+    }
+
     /// Whether a trace at this place is on this page or a later one.
     fn is_asked(&self, place: &Place) -> bool {
         self.after.is_none_or(|after| *place > after)
@@ -251,7 +180,7 @@ impl Search<'_> {
 
     /// Traces of a row group that may match and may still enter the answer, ascending.
     async fn candidates(&self, scan: &Scan<'_>, group: &OpenGroup) -> Result<(Arc<DecidedMasks>, Vec<usize>), Error> {
-        let candidates = candidates(group, &self.query.matcher, scan.pruned, &self.sources.range);
+        let candidates = candidates(group, &self.query.matcher, &scan.pruned, &self.sources.range);
         let (decided, mut candidates) = self.sources.run(candidates).await??;
         let (traces, hits) = (group.traces()?, locked(scan.hits));
         candidates.retain(|&trace| {
@@ -312,30 +241,6 @@ impl Search<'_> {
         let found: Vec<Hit> = self.sources.run(found).await??;
         let mut hits = locked(scan.hits);
         found.into_iter().try_for_each(|hit| hits.add(hit))
-    }
-}
-
-/// What the index of a source says of a search.
-enum Asked {
-    /// It has nothing for the answer.
-    Nothing,
-    Damaged,
-    Left(Pruned),
-}
-
-/// One source of a search, while it is looked at.
-struct Scan<'a> {
-    /// Number of the source.
-    number: usize,
-    source: &'a OpenSource,
-    pruned: &'a Pruned,
-    split: &'a HashSet<TraceId>,
-    hits: &'a Mutex<Hits>,
-}
-
-impl Scan<'_> {
-    fn part(&self, group: &OpenGroup, trace: usize) -> PartAt {
-        PartAt { source: self.number, at: TraceAt { group: group.number, trace } }
     }
 }
 

@@ -85,6 +85,11 @@ impl SeriesSet {
         self.keys.len()
     }
 
+    /// By number.
+    pub fn keys(&self) -> &[SeriesKey] {
+        &self.keys
+    }
+
     /// Whether so many series have more numbers than may be held.
     ///
     /// # Errors

@@ -45,6 +45,20 @@ impl Accumulators {
         accumulators
     }
 
+    /// Counts spans where a row stands for several.
+    pub fn of_counts(timeline: &Timeline<'_>, selected: &SelectedSpans, codes: &GroupCodes, spans: &[u32]) -> Self {
+        let mut counts = vec![0; timeline.intervals.len() * codes.count()];
+        let mut occurs = vec![false; codes.count()];
+        for run in timeline.runs() {
+            selected.for_each(run.rows.clone(), |row| {
+                let code = codes.code(row) as usize;
+                counts[run.interval * codes.count() + code] += spans[row];
+                occurs[code] = true;
+            });
+        }
+        Self { fold: Fold::Count, code_count: codes.count(), numbers: Vec::new(), counts, occurs }
+    }
+
     /// Counts spans of one code, a run at a time.
     fn count_runs(&mut self, timeline: &Timeline<'_>, selected: &SelectedSpans) {
         for run in timeline.runs() {

@@ -4,6 +4,7 @@ use spans::SpanTable;
 use storage::source::Projection;
 use traceql::Query;
 
+use super::measured::MeasuredRows;
 use super::query::MetricsQuery;
 use crate::cancellation::Cancellation;
 use crate::engine::selection::SelectedSpans;
@@ -41,8 +42,9 @@ impl Aggregation {
         let aggregator = &self.query.aggregator;
         let mut all = aggregator.nothing(&self.intervals, &self.limits);
         for table in batches {
-            all.merge(aggregator.measure(table, &SelectedSpans::All, &self.intervals, &self.limits)?, 0)?;
+            let rows = MeasuredRows::read(table, &SelectedSpans::All);
+            all.merge(aggregator.measure(&rows, &self.intervals, &self.limits)?, 0)?;
         }
-        Ok(aggregator.finish(all, &self.intervals).len())
+        Ok(aggregator.finish(all, &self.intervals).0.len())
     }
 }

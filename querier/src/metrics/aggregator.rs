@@ -21,8 +21,9 @@ use traceql::{Field, FieldExpr};
 
 use super::accumulators::Accumulators;
 use super::exemplars::{Candidate, Exemplars, Lowest, NO_SERIES, lowest_rows};
-use super::finish::{self, Finish};
+use super::finish::{self, Finish, UnreadSpan};
 use super::group_codes::GroupCodes;
+use super::measured::MeasuredRows;
 use super::partial_series::PartialSeries;
 use super::timeline::{TIME_COLUMNS, Timeline, primitive};
 use super::values::{BUCKET_COUNT, Form, Values, with_bucket};
@@ -80,14 +81,20 @@ impl SeriesAggregator {
         }
     }
 
+    /// Whether spans are counted, whatever is in them, by these fields.
+    pub fn counts_by(&self) -> Option<impl Iterator<Item = &Field>> {
+        let is_count = self.fold == Fold::Count && self.value.is_none();
+        is_count.then(|| self.by.iter().map(|field| &field.field))
+    }
+
     pub fn measure(
         &self,
-        table: &SpanTable,
-        selected: &SelectedSpans,
+        rows: &MeasuredRows<'_>,
         intervals: &Intervals,
         limits: &Limits,
     ) -> Result<PartialSeries, Error> {
-        let timeline = Timeline::of(table, intervals)?;
+        let MeasuredRows { table, selected, .. } = *rows;
+        let timeline = Timeline::of(table, &rows.start_offsets, intervals)?;
         let mut batch = Batch { table, timeline, selected: selected.simplified(table.span_count()) };
         let mut partial = self.nothing(intervals, limits);
         if !batch.has_spans() {
@@ -111,15 +118,19 @@ impl SeriesAggregator {
             partial.set.check_room(groups.codes.count())?;
         }
         let numbers = values.as_ref().map_or(&[][..], |values| &values.numbers);
-        let accumulators = Accumulators::of(self.fold, &batch.timeline, &batch.selected, &groups.codes, numbers);
+        let accumulators = match rows.spans_of_rows {
+            None => Accumulators::of(self.fold, &batch.timeline, &batch.selected, &groups.codes, numbers),
+            Some(spans) => Accumulators::of_counts(&batch.timeline, &batch.selected, &groups.codes, spans),
+        };
         let mut series_of_code = vec![NO_SERIES; groups.codes.count()];
         for code in accumulators.occurring() {
             limits.cancellation.count_work(1)?;
             series_of_code[code as usize] = partial.set.push(groups.key(code), accumulators.cells(code))?;
         }
         if limits.max_exemplars > 0 {
-            partial.add_exemplars(&batch, intervals, &groups.codes, &series_of_code, values.as_ref());
-            partial.exemplars.label(|rows| shown::values_of(table, &limits.exemplar_labels, rows))?;
+            partial.add_exemplars(rows, &batch, intervals, &groups.codes, &series_of_code, values.as_ref());
+            let series_count = partial.set.len();
+            partial.exemplars.label(series_count, |rows| shown::values_of(table, &limits.exemplar_labels, rows))?;
         }
         Ok(partial)
     }
@@ -150,11 +161,12 @@ impl SeriesAggregator {
         matches!(of, Some(Field::Intrinsic(Duration | TraceDuration | EventTimeSinceStart)))
     }
 
-    pub fn finish(&self, partial: PartialSeries, intervals: &Intervals) -> Vec<Series> {
+    /// Exemplars number what they have in `unread`.
+    pub fn finish(&self, partial: PartialSeries, intervals: &Intervals, unread: &mut Vec<UnreadSpan>) -> Vec<Series> {
         let by: Vec<&str> = self.by.iter().map(|field| field.label.as_str()).collect();
         let bucket_unit = if self.is_of_durations() { 1e9 } else { 1.0 };
         let is_count = self.fold == Fold::Count && !self.is_in_buckets();
-        finish::Labels { by: &by, bucket_unit }.series(partial, &self.finish, is_count, intervals)
+        finish::Labels { by: &by, bucket_unit }.series(partial, &self.finish, is_count, intervals, unread)
     }
 }
 
@@ -202,6 +214,7 @@ impl PartialSeries {
     /// Keeps spans of each series that may become exemplars.
     fn add_exemplars(
         &mut self,
+        rows: &MeasuredRows<'_>,
         batch: &Batch<'_>,
         intervals: &Intervals,
         codes: &GroupCodes,
@@ -211,7 +224,10 @@ impl PartialSeries {
         let (timeline, series_count) = (&batch.timeline, self.set.len());
         let most = self.exemplars.most_held(series_count);
         let candidate = |(drawn, row): (u64, u32)| {
-            let start_nanos = timeline.start_nanos(row as usize);
+            let (trace, start_nanos) = (timeline.trace(row as usize), timeline.start_nanos(row as usize));
+            let unread = rows.group.filter(|_| start_nanos.is_none()).map(|group| group.trace(trace));
+            // what is unread is of a trace whose spans all lie in one interval
+            let start_nanos = start_nanos.unwrap_or_else(|| timeline.traces().start_nanos(trace));
             Candidate {
                 trace_id: timeline.trace_id(row as usize),
                 drawn,
@@ -220,6 +236,7 @@ impl PartialSeries {
                 value: values.map_or(f64::NAN, |values| values.number(row as usize)),
                 row,
                 labels: Vec::new(),
+                unread,
             }
         };
         let lowest = lowest_rows(timeline, &batch.selected, codes, series_of_code, series_count, most);

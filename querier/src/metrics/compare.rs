@@ -5,6 +5,7 @@
 //! row by row of the small tables. Here is what is compared and how counts become series; the counting is in `compare/`.
 
 mod attributes;
+mod codes;
 mod counted;
 mod exemplars;
 mod partial;
@@ -23,7 +24,7 @@ use self::counted::Counted;
 use self::exemplars::Handout;
 pub(crate) use self::partial::PartialComparison;
 use self::partial::{PartialField, Side, SlotCounts};
-use super::timeline::{TIME_COLUMNS, Timeline, primitive};
+use super::timeline::{StartOffsets, TIME_COLUMNS, Timeline, primitive};
 use crate::answer::{Series, Value};
 use crate::cancellation::is_waited_for;
 use crate::engine::selection::SelectedSpans;
@@ -84,7 +85,7 @@ impl ComparisonAggregator {
         intervals: &Intervals,
         limits: &Limits,
     ) -> Result<PartialComparison, Error> {
-        let timeline = Timeline::of(table, intervals)?;
+        let timeline = Timeline::of(table, &StartOffsets::InTable, intervals)?;
         let nothing = DimensionMasks::NONE;
         let evaluation = Evaluation::new(table, &nothing)?;
         let of_spans = self.counted(&evaluation, table, &timeline, spans)?;
@@ -105,7 +106,7 @@ impl ComparisonAggregator {
             };
             limits.cancellation.count_work(counted.len())?;
             let column = evaluation.field(&field)?;
-            let found = PartialField::of(&column, &counted::mask(counted, column.rows), counted, &slots);
+            let found = PartialField::of(&column, || counted::mask(counted, column.rows), counted, &slots);
             partial.add(field, found)?;
         }
         for (scope, batch, counted) in [
@@ -114,7 +115,7 @@ impl ComparisonAggregator {
             (Scope::Instrumentation, &table.scopes, &of_scopes),
         ] {
             let take = |key: &str, column: &Column, rows: &BooleanBuffer, counted: &[Counted]| {
-                partial.add(Field::attribute(scope, key), PartialField::of(column, rows, counted, &slots))
+                partial.add(Field::attribute(scope, key), PartialField::of(column, || rows.clone(), counted, &slots))
             };
             attributes::for_each(batch, scope, counted, &limits.cancellation, take)?;
         }
@@ -136,8 +137,7 @@ impl ComparisonAggregator {
             spans.for_each(run.rows.clone(), |row| {
                 let is_selected = selection.value(row)
                     && self.window.is_none_or(|(start, end)| {
-                        let start_nanos = timeline.start_nanos(row);
-                        start < start_nanos && start_nanos <= end
+                        timeline.start_nanos(row).is_some_and(|nanos| start < nanos && nanos <= end)
                     });
                 let side = if is_selected { Side::Selection } else { Side::Baseline };
                 counted.push(Counted { row: row as u32, slot: side.slot(run.interval), spans: 1 });

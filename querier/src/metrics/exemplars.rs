@@ -8,7 +8,8 @@
 mod lowest;
 
 use hashbrown::HashMap;
-use model::TraceId;
+use model::{BlockId, TraceId};
+use storage::source::TraceAt;
 
 pub(super) use self::lowest::{Lowest, NO_SERIES, draw, lowest_rows};
 use crate::answer::{Exemplar, Value};
@@ -23,6 +24,7 @@ pub(crate) struct Candidate {
     pub trace_id: TraceId,
     /// What [`draw`] gives for the trace.
     pub drawn: u64,
+    /// When it starts; some time in the interval until the span is read.
     pub start_nanos: u64,
     pub interval: u32,
     /// What was measured, as a number; NaN where spans are only counted.
@@ -30,12 +32,23 @@ pub(crate) struct Candidate {
     /// Where the span stands in the batch that is measured.
     pub row: u32,
     pub labels: Vec<(String, Value)>,
+    /// Where its trace lies, while nothing else is known of the span than that it is the first of its series there. Few
+    /// candidates become exemplars, and only of these the spans are read.
+    pub unread: Option<TraceInBlock>,
+}
+
+/// A trace in one of the blocks that a query looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct TraceInBlock {
+    pub block_id: BlockId,
+    pub at: TraceAt,
 }
 
 impl Candidate {
-    pub fn into_exemplar(self) -> Exemplar {
-        let Self { trace_id, start_nanos, value, labels, .. } = self;
-        Exemplar { trace_id, start_nanos, value, labels }
+    /// `number` counts those that must be read.
+    pub fn into_exemplar(self, number: impl FnOnce(TraceInBlock) -> usize) -> Exemplar {
+        let Self { trace_id, start_nanos, value, labels, unread, .. } = self;
+        Exemplar { trace_id, start_nanos, value, labels, unread: unread.map(number) }
     }
 }
 
@@ -74,18 +87,30 @@ impl Exemplars {
         // with many series, most parts have nothing for most of them
         if most > 1 || kept.first().is_none_or(|first| lowest <= first.drawn) {
             kept.extend(candidates);
-            keep_spread(kept);
         }
-        kept.truncate(most);
+        // to choose costs more than to hold: done once for many parts, where more than one is kept
+        if most == 1 || kept.len() > ROOM * most {
+            keep_spread(kept, most);
+        }
     }
 
-    /// Gives the candidates of a batch their labels, which `labels` looks up for their rows.
+    /// Leaves of each series only as many as it holds.
+    fn settle(&mut self, series_count: usize) {
+        let most = self.most_held(series_count);
+        self.by_series.iter_mut().for_each(|candidates| keep_spread(candidates, most));
+    }
+
+    /// Gives the candidates of a batch whose spans were read their labels, which `labels` looks up for their rows.
     pub fn label(
         &mut self,
+        series_count: usize,
         labels: impl FnOnce(&mut dyn Iterator<Item = usize>) -> Result<Vec<Vec<(String, Value)>>, Error>,
     ) -> Result<(), Error> {
-        let labels = labels(&mut self.by_series.iter().flatten().map(|candidate| candidate.row as usize))?;
-        let candidates = self.by_series.iter_mut().flatten();
+        self.settle(series_count);
+        let is_read = |candidate: &&Candidate| candidate.unread.is_none();
+        let labels =
+            labels(&mut self.by_series.iter().flatten().filter(is_read).map(|candidate| candidate.row as usize))?;
+        let candidates = self.by_series.iter_mut().flatten().filter(|candidate| is_read(&&**candidate));
         candidates.zip(labels).for_each(|(candidate, labels)| candidate.labels = labels);
         Ok(())
     }
@@ -98,6 +123,16 @@ impl Exemplars {
         }
     }
 
+    /// All of them, each with the number of its series.
+    pub fn candidates(&mut self) -> impl Iterator<Item = (usize, &mut Candidate)> {
+        let by_series = self.by_series.iter_mut().enumerate();
+        by_series.flat_map(|(series, candidates)| candidates.iter_mut().map(move |candidate| (series, candidate)))
+    }
+
+    pub fn is_any_unread(&self) -> bool {
+        self.by_series.iter().flatten().any(|candidate| candidate.unread.is_some())
+    }
+
     pub fn memory_bytes(&self) -> usize {
         let labels = |labels: &(String, Value)| size_of_val(labels) + labels.0.len() + TEXT_BYTES;
         let candidate =
@@ -108,7 +143,8 @@ impl Exemplars {
     }
 
     /// The exemplars of each series, by time. What one has less than its equal share, the others have more.
-    pub fn into_series(self, series_count: usize) -> Vec<Vec<Candidate>> {
+    pub fn into_series(mut self, series_count: usize) -> Vec<Vec<Candidate>> {
+        self.settle(series_count);
         let mut by_series = self.by_series;
         by_series.resize(series_count, Vec::new());
         let mut fewest_first: Vec<&mut Vec<Candidate>> =
@@ -125,11 +161,15 @@ impl Exemplars {
     }
 }
 
+/// So many times what a series holds is held before some are chosen.
+const ROOM: usize = 4;
+
 /// About how long a text in a label is.
 const TEXT_BYTES: usize = 32;
 
-/// Leaves one candidate of each trace, and puts first those with the smallest draws of their intervals.
-fn keep_spread(candidates: &mut Vec<Candidate>) {
+/// Leaves at most so many candidates, one of each trace: those with the smallest draws of their intervals, of each interval
+/// the first, then the second, and so on.
+fn keep_spread(candidates: &mut Vec<Candidate>, most: usize) {
     candidates.sort_by_key(|candidate| (candidate.drawn, candidate.start_nanos));
     candidates.dedup_by_key(|candidate| candidate.trace_id);
     let mut taken: HashMap<u32, u32> = HashMap::new();
@@ -140,7 +180,7 @@ fn keep_spread(candidates: &mut Vec<Candidate>) {
         *rank += 1;
     }
     ranked.sort_by_key(|(rank, candidate)| (*rank, candidate.drawn));
-    candidates.extend(ranked.into_iter().map(|(_, candidate)| candidate));
+    candidates.extend(ranked.into_iter().map(|(_, candidate)| candidate).take(most));
 }
 
 #[cfg(test)]
@@ -150,7 +190,7 @@ mod tests {
     fn candidate(trace: u8, interval: u32) -> Candidate {
         let trace_id = TraceId([trace; 16]);
         let (drawn, start_nanos) = (draw(&trace_id), u64::from(interval) * 100);
-        Candidate { trace_id, drawn, start_nanos, interval, value: 1.0, row: 0, labels: Vec::new() }
+        Candidate { trace_id, drawn, start_nanos, interval, value: 1.0, row: 0, labels: Vec::new(), unread: None }
     }
 
     fn traces(exemplars: Exemplars, series: usize) -> Vec<Vec<u8>> {

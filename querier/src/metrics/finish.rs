@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use hashbrown::HashMap;
 
-use super::exemplars::Candidate;
+use super::exemplars::{Candidate, TraceInBlock};
 use super::partial_series::PartialSeries;
 use super::quantile::{bucket_end, quantile};
 use crate::answer::{Series, Value};
 use crate::cancellation::is_waited_for;
 use crate::eval::Key;
 use crate::intervals::Intervals;
+use crate::series::SeriesKey;
 
 /// How numbers become the series of the answer.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,21 +36,31 @@ pub(super) struct Labels<'a> {
 
 type LabelValues = Vec<Option<Key>>;
 
+/// The first span of a series in a trace: an exemplar that is not read.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct UnreadSpan {
+    pub trace: TraceInBlock,
+    pub key: SeriesKey,
+}
+
 /// Counts of a group by bucket, ascending, and the spans that stand for others.
 #[derive(Default)]
 struct Histogram {
     by_bucket: BTreeMap<u8, Vec<f64>>,
-    candidates: Vec<Candidate>,
+    /// Each with its bucket.
+    candidates: Vec<(Option<u8>, Candidate)>,
 }
 
 impl Labels<'_> {
-    /// Without any span a count that is not grouped is a series of zeros, and everything else no series.
+    /// Without any span a count that is not grouped is a series of zeros, and everything else no series. Exemplars number
+    /// what they have in `unread`.
     pub fn series(
         &self,
         mut partial: PartialSeries,
         finish: &Finish,
         is_count: bool,
         intervals: &Intervals,
+        unread: &mut Vec<UnreadSpan>,
     ) -> Vec<Series> {
         if is_count && self.by.is_empty() && partial.set.len() == 0 {
             // there is always room for the first series of a query that was answered at all
@@ -59,8 +70,7 @@ impl Labels<'_> {
         // of a query that was given up nobody sees the series
         let numbered = partial.set.into_series().zip(exemplars).take_while(|_| is_waited_for());
         if let Finish::Quantiles(quantiles) = finish {
-            return self
-                .quantiles(quantiles, numbered.map(|((key, counts), found)| (key.labels, key.bucket, counts, found)));
+            return self.quantiles(quantiles, numbered, unread);
         }
         let series = numbered.map(|((key, mut values), candidates)| {
             match finish {
@@ -73,7 +83,13 @@ impl Labels<'_> {
                 (Finish::Named(function), _) if self.by.is_empty() => vec![name(function)],
                 _ => self.of_group(&key.labels),
             };
-            let exemplars = candidates.into_iter().map(Candidate::into_exemplar).collect();
+            let exemplars = candidates.into_iter().map(|found| {
+                found.into_exemplar(|trace| {
+                    unread.push(UnreadSpan { trace, key: key.clone() });
+                    unread.len() - 1
+                })
+            });
+            let exemplars = exemplars.collect();
             Series { labels, values, exemplars }
         });
         series.collect()
@@ -83,16 +99,17 @@ impl Labels<'_> {
     fn quantiles(
         &self,
         quantiles: &[f64],
-        histograms: impl Iterator<Item = (LabelValues, Option<u8>, Vec<f64>, Vec<Candidate>)>,
+        histograms: impl Iterator<Item = ((SeriesKey, Vec<f64>), Vec<Candidate>)>,
+        unread: &mut Vec<UnreadSpan>,
     ) -> Vec<Series> {
         let mut groups: HashMap<LabelValues, Histogram> = HashMap::new();
-        for (labels, bucket, counts, candidates) in histograms {
+        for ((SeriesKey { labels, bucket }, counts), candidates) in histograms {
             let histogram = groups.entry(labels).or_default();
             histogram.by_bucket.insert(bucket.unwrap_or_default(), counts);
-            histogram.candidates.extend(candidates);
+            histogram.candidates.extend(candidates.into_iter().map(|found| (bucket, found)));
         }
         let mut all = Vec::new();
-        for (labels, Histogram { by_bucket, mut candidates }) in groups {
+        for (group, Histogram { by_bucket, mut candidates }) in groups {
             if !is_waited_for() {
                 break;
             }
@@ -105,17 +122,20 @@ impl Labels<'_> {
             let mut series: Vec<Series> = quantiles
                 .iter()
                 .map(|&share| {
-                    let labels = self.of_group_and(&labels, "p", Value::Double(share));
+                    let labels = self.of_group_and(&group, "p", Value::Double(share));
                     let values = (0..intervals).map(|interval| at(share, interval)).collect();
                     Series { labels, values, exemplars: Vec::new() }
                 })
                 .collect();
-            candidates.sort_by_key(|found| (found.start_nanos, found.trace_id));
-            for found in candidates {
+            candidates.sort_by_key(|(_, found)| (found.start_nanos, found.trace_id));
+            for (bucket, found) in candidates {
                 let is_above = |series: &Series| series.values[found.interval as usize] >= found.value;
                 let place = series.iter().position(is_above).unwrap_or(series.len().saturating_sub(1));
                 if let Some(series) = series.get_mut(place) {
-                    series.exemplars.push(found.into_exemplar());
+                    series.exemplars.push(found.into_exemplar(|trace| {
+                        unread.push(UnreadSpan { trace, key: SeriesKey { labels: group.clone(), bucket } });
+                        unread.len() - 1
+                    }));
                 }
             }
             all.extend(series);

@@ -3,16 +3,17 @@
 use std::sync::Arc;
 
 use model::TimeRange;
-use spans::SpanTable;
 use storage::source::Projection;
 use traceql::{Field, MetricsFunction, Query, SecondStage, Static};
 
 use super::aggregator::SeriesAggregator;
+use super::by_trace::CountsByTrace;
 use super::compare::{ComparisonAggregator, PartialComparison};
+use super::finish::UnreadSpan;
 use super::limits::Limits;
+use super::measured::MeasuredRows;
 use crate::answer::Series;
 use crate::engine::matcher::Matcher;
-use crate::engine::selection::SelectedSpans;
 use crate::error::Error;
 use crate::intervals::Intervals;
 use crate::metrics::finish::Finish;
@@ -25,6 +26,8 @@ use crate::shown::Shown;
 pub(crate) struct MetricsQuery {
     pub matcher: Arc<Matcher>,
     pub aggregator: Aggregator,
+    /// What counts spans without reading them, where that can be done.
+    pub by_trace: Option<CountsByTrace>,
     pub second_stages: Vec<SecondStage>,
     /// What exemplars say of their spans.
     pub labels: Arc<Shown>,
@@ -71,7 +74,11 @@ impl MetricsQuery {
         let matcher = Arc::new(Matcher::of(query)?);
         let besides = metrics.by.iter().chain(metrics.function.field());
         let labels = Arc::new(Shown::by_exemplars(&query.pipeline, besides)?);
-        Ok(Self { matcher, aggregator, second_stages: metrics.second_stages.clone(), labels })
+        let by_trace = match &aggregator {
+            Aggregator::Series(aggregator) => CountsByTrace::of(query, aggregator),
+            Aggregator::Compare(_) => None,
+        };
+        Ok(Self { matcher, aggregator, by_trace, second_stages: metrics.second_stages.clone(), labels })
     }
 
     /// The columns of `spans` that are measured, and those that exemplars show if there are any.
@@ -139,33 +146,41 @@ impl Aggregator {
         }
     }
 
+    /// Whether spans can be measured of which it is not known when they start, but in which interval.
+    pub fn needs_all_starts(&self) -> bool {
+        matches!(self, Self::Compare(_))
+    }
+
     /// Measures spans of a batch.
     ///
     /// # Errors
     /// [`Error::Cancelled`] soon after `limits.cancellation` says that nobody waits any more.
     pub fn measure(
         &self,
-        table: &SpanTable,
-        spans: &SelectedSpans,
+        rows: &MeasuredRows<'_>,
         intervals: &Intervals,
         limits: &Limits,
     ) -> Result<PartialAggregate, Error> {
-        limits.cancellation.count_work(table.span_count())?;
+        limits.cancellation.count_work(rows.table.span_count())?;
         Ok(match self {
-            Self::Series(aggregator) => PartialAggregate::Series(aggregator.measure(table, spans, intervals, limits)?),
+            Self::Series(aggregator) => PartialAggregate::Series(aggregator.measure(rows, intervals, limits)?),
             Self::Compare(aggregator) => {
-                PartialAggregate::Compare(aggregator.measure(table, spans, intervals, limits)?)
+                PartialAggregate::Compare(aggregator.measure(rows.table, rows.selected, intervals, limits)?)
             }
         })
     }
 
-    /// The series of the answer, in no order.
-    pub fn finish(&self, partial: PartialAggregate, intervals: &Intervals) -> Vec<Series> {
-        match (self, partial) {
-            (Self::Series(aggregator), PartialAggregate::Series(partial)) => aggregator.finish(partial, intervals),
+    /// The series of the answer, in no order, and the exemplars among them that are still to be read.
+    pub fn finish(&self, partial: PartialAggregate, intervals: &Intervals) -> (Vec<Series>, Vec<UnreadSpan>) {
+        let mut unread = Vec::new();
+        let series = match (self, partial) {
+            (Self::Series(aggregator), PartialAggregate::Series(partial)) => {
+                aggregator.finish(partial, intervals, &mut unread)
+            }
             (Self::Compare(aggregator), PartialAggregate::Compare(partial)) => aggregator.finish(partial),
             _ => unreachable!("a partial comes from the aggregator that finishes it"),
-        }
+        };
+        (series, unread)
     }
 }
 

@@ -9,6 +9,7 @@ use storage::source::Source;
 
 use super::MetricsRun;
 use super::cache::{MeasuredTraces, PartialKey, deleted_in};
+use super::measured::MeasuredRows;
 use super::query::{MetricsQuery, PartialAggregate};
 use crate::engine::scan::Run;
 use crate::engine::sources::split::SplitTraces;
@@ -129,5 +130,5 @@ fn measure_table(
 ) -> Result<PartialAggregate, Error> {
     let decided = query.matcher.on_dimensions(table)?;
     let spans = query.matcher.select(table, &Run::all(table)?, &decided)?;
-    query.aggregator.measure(table, &spans, intervals, limits)
+    query.aggregator.measure(&MeasuredRows::read(table, &spans), intervals, limits)
 }

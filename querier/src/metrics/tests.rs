@@ -22,6 +22,7 @@ use crate::testing::{
 };
 
 mod agreement;
+mod by_trace;
 
 const SECOND: u64 = 1000;
 
@@ -412,7 +413,7 @@ async fn what_a_block_gave_is_remembered_if_all_of_it_was_counted() {
     // half of it may be back the next time
     let querier = querier(vec![Arc::new(HalfDamaged::of(&table))]);
     for _ in 0..2 {
-        let answer = querier.metrics(&TenantId::single(), over("{ } | rate()", 0, 60)).await.unwrap();
+        let answer = querier.metrics(&TenantId::single(), over("{ } | rate() by (name)", 0, 60)).await.unwrap();
         assert!(answer.metrics.inspected_spans > 0 && answer.partial.is_some());
     }
 }

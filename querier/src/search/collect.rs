@@ -64,6 +64,11 @@ impl Hits {
         self.unread.remove(&source);
     }
 
+    /// Notes that all matches of a source that come after this time are here.
+    pub fn read_to(&mut self, source: usize, end_nanos: u64) {
+        self.unread.insert(source, end_nanos);
+    }
+
     /// Whether a match that starts then, or earlier, could be among those that are kept.
     pub fn could_keep(&self, start_nanos: u64) -> bool {
         self.kept.len() < self.keep || self.last_place().is_none_or(|(Reverse(last), _)| start_nanos >= last)

@@ -44,7 +44,7 @@ impl Search<'_> {
             return Ok(());
         }
         let earlier = self.split_where(|parts, of_trace, _| Ok(parts.earliest_end(of_trace)? < start_nanos)).await?;
-        self.find_split(&earlier, hits).await
+        self.find_split(&self.split_places(&earlier).await?, hits).await
     }
 
     /// Whether [`find_earlier`](Self::find_earlier) may find something.
@@ -76,10 +76,10 @@ impl Search<'_> {
         self.split_parts.get_or_try_init(find).await
     }
 
-    /// Adds the matches among traces that are evaluated as a whole, the newest first.
-    pub(super) async fn find_split(&self, split: &HashSet<TraceId>, hits: &Mutex<Hits>) -> Result<(), Error> {
+    /// The places of split traces that overlap the range, in the order of the answer.
+    pub(super) async fn split_places(&self, split: &HashSet<TraceId>) -> Result<Vec<Place>, Error> {
         if split.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let parts = self.parts_of_split().await?;
         let mut places: Vec<Place> = Vec::new();
@@ -91,6 +91,15 @@ impl Search<'_> {
             }
         }
         places.sort_unstable();
+        Ok(places)
+    }
+
+    /// Adds the matches among traces that are evaluated as a whole, at these places.
+    pub(super) async fn find_split(&self, places: &[Place], hits: &Mutex<Hits>) -> Result<(), Error> {
+        if places.is_empty() {
+            return Ok(());
+        }
+        let parts = self.parts_of_split().await?;
         let ids: Vec<TraceId> = places.iter().map(|(_, id)| *id).collect();
         for batch in parts.batches(&ids)? {
             let places = &places[batch];

@@ -22,6 +22,28 @@ pub(super) fn mask(counted: &[Counted], row_count: usize) -> BooleanBuffer {
 const FEW_CELLS: usize = 1 << 10;
 const MOST_CELLS_OF_ONE: usize = 4;
 
+/// Whether counts of so many numbers and slots are held in an array.
+pub(super) fn are_few(counted: &[Counted], slot_count: usize, number_count: usize) -> bool {
+    let cell_count = number_count.saturating_mul(slot_count);
+    cell_count <= FEW_CELLS.max(counted.len().saturating_mul(MOST_CELLS_OF_ONE))
+}
+
+/// Counts by [number][slot], where each row has a number or none.
+pub(super) fn by_code(
+    counted: &[Counted],
+    slot_count: usize,
+    code_count: usize,
+    code: impl Fn(usize) -> Option<usize>,
+) -> Vec<u32> {
+    let mut cells = vec![0_u32; code_count * slot_count];
+    for Counted { row, slot, spans } in counted {
+        if let Some(code) = code(*row as usize) {
+            cells[code * slot_count + *slot as usize] += spans;
+        }
+    }
+    cells
+}
+
 /// Puts together what has the same number and the same slot: the number is the row of the result. Ascending by number.
 pub(super) fn by_number(
     counted: &[Counted],
@@ -32,15 +54,14 @@ pub(super) fn by_number(
     if counted.is_empty() {
         return Vec::new();
     }
-    let cell_count = number_count.saturating_mul(slot_count);
     let cell = |counted: &Counted| number(counted.row) as usize * slot_count + counted.slot as usize;
     let summed = |(cell, spans): (usize, u32)| Counted {
         row: (cell / slot_count) as u32,
         slot: (cell % slot_count) as u32,
         spans,
     };
-    if cell_count <= FEW_CELLS.max(counted.len().saturating_mul(MOST_CELLS_OF_ONE)) {
-        let mut cells = vec![0_u32; cell_count];
+    if are_few(counted, slot_count, number_count) {
+        let mut cells = vec![0_u32; number_count * slot_count];
         counted.iter().for_each(|counted| cells[cell(counted)] += counted.spans);
         return cells.into_iter().enumerate().filter(|(_, spans)| *spans > 0).map(summed).collect();
     }

@@ -39,18 +39,27 @@ pub(super) fn of_batch(
     }
     limits.cancellation.count_work(1)?;
     let mut lowest = vec![Lowest::default(); Side::slots(&timeline.intervals).len()];
+    let (mut trace, mut drawn) = (None, 0);
     for Counted { row, slot, .. } in counted {
-        lowest[*slot as usize].offer(draw(&timeline.trace_id(*row as usize)), *row, limits.max_exemplars);
+        let of_row = timeline.trace(*row as usize);
+        if trace.replace(of_row) != Some(of_row) {
+            drawn = draw(&timeline.trace_id(*row as usize));
+        }
+        lowest[*slot as usize].offer(drawn, *row, limits.max_exemplars);
     }
     for (slot, lowest) in (0..).zip(lowest) {
         let interval = (timeline.intervals.start + slot / 2) as u32;
         let candidate = |(drawn, row): (u64, u32)| {
-            let (trace_id, start_nanos) = (timeline.trace_id(row as usize), timeline.start_nanos(row as usize));
-            Candidate { trace_id, drawn, start_nanos, interval, value: f64::NAN, row, labels: Labels::new() }
+            let trace_id = timeline.trace_id(row as usize);
+            let start_nanos = timeline.start_nanos(row as usize).unwrap_or_default();
+            let labels = Labels::new();
+            Candidate { trace_id, drawn, start_nanos, interval, value: f64::NAN, row, labels, unread: None }
         };
         exemplars.add(slot as u32 % 2, lowest.rows().map(candidate).collect(), Side::BOTH.len());
     }
-    exemplars.label(|rows| labels_of(evaluation, table, &rows.map(|row| row as u32).collect::<Vec<_>>(), limits))?;
+    exemplars.label(Side::BOTH.len(), |rows| {
+        labels_of(evaluation, table, &rows.map(|row| row as u32).collect::<Vec<_>>(), limits)
+    })?;
     Ok(exemplars)
 }
 
@@ -133,6 +142,6 @@ impl Handout {
         let numbers = self.by_label.get(label).map_or(&[][..], Vec::as_slice);
         let step = numbers.len().div_ceil(most.max(1)).max(1);
         let some = numbers.iter().step_by(step).take(most);
-        some.map(|&number| self.all[number].clone().into_exemplar()).collect()
+        some.map(|&number| self.all[number].clone().into_exemplar(|_| 0)).collect()
     }
 }

@@ -7,7 +7,8 @@ use hashbrown::HashMap;
 use traceql::Field;
 
 use super::super::exemplars::Exemplars;
-use super::counted::{Counted, by_number};
+use super::codes::Codes;
+use super::counted::{self, Counted, by_number};
 use crate::error::Error;
 use crate::eval::{Cell, Column, Groups, Key};
 use crate::intervals::Intervals;
@@ -108,8 +109,38 @@ impl PartialField {
         Self { totals: SlotCounts::default(), values: Some(HashMap::new()) }
     }
 
-    /// `counted` are rows of the column, marked in `rows`; their slots, counted from 0, are these.
-    pub fn of(column: &Column, rows: &BooleanBuffer, counted: &[Counted], slots: &Range<u32>) -> Self {
+    /// `counted` are rows of the column, which `rows` marks; their slots, counted from 0, are these.
+    pub fn of(column: &Column, rows: impl FnOnce() -> BooleanBuffer, counted: &[Counted], slots: &Range<u32>) -> Self {
+        Self::of_codes(column, counted, slots).unwrap_or_else(|| Self::of_groups(column, &rows(), counted, slots))
+    }
+
+    /// Counts the values of a column by their numbers in a dictionary or in a small range, if all of them have such.
+    fn of_codes(column: &Column, counted: &[Counted], slots: &Range<u32>) -> Option<Self> {
+        let parts: Vec<Codes<'_>> = column.parts.iter().map(Codes::of).collect::<Option<_>>()?;
+        let are_few = |codes: &Codes<'_>| counted::are_few(counted, slots.len(), codes.count());
+        if column.opaque.is_some() || !parts.iter().all(are_few) {
+            return None;
+        }
+        let mut partial = Self::new();
+        for codes in &parts {
+            let cells = codes.count_cells(counted, slots.len());
+            for (code, of_code) in cells.chunks(slots.len().max(1)).enumerate() {
+                let counts = (slots.start..).zip(of_code).filter(|(_, spans)| **spans > 0);
+                let counts: Vec<(u32, u64)> = counts.map(|(slot, &spans)| (slot, u64::from(spans))).collect();
+                let Some(key) = (!counts.is_empty()).then(|| codes.key(code)).flatten() else { continue };
+                counts.iter().for_each(|&(slot, spans)| partial.totals.add(slot, spans));
+                if let Some(values) = &mut partial.values {
+                    values.entry(key).or_default().merge(SlotCounts(counts));
+                    if values.len() > MAX_VALUES {
+                        partial.values = None;
+                    }
+                }
+            }
+        }
+        Some(partial)
+    }
+
+    fn of_groups(column: &Column, rows: &BooleanBuffer, counted: &[Counted], slots: &Range<u32>) -> Self {
         let groups = Groups::of_most(column, rows, MAX_VALUES);
         let group = |row: u32| groups.numbers[row as usize];
         let mut partial = Self::new();

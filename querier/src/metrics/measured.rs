@@ -1,0 +1,40 @@
+//! Rows that are measured together: some of a row group, whole traces, or rows that stand for several spans each.
+
+use model::BlockId;
+use spans::SpanTable;
+use storage::source::TraceAt;
+
+use super::exemplars::TraceInBlock;
+use super::timeline::StartOffsets;
+use crate::engine::selection::SelectedSpans;
+
+/// Rows to measure, and what is known of them.
+pub(crate) struct MeasuredRows<'a> {
+    pub table: &'a SpanTable,
+    pub selected: &'a SelectedSpans,
+    pub start_offsets: StartOffsets,
+    /// How many spans each row stands for; one each when `None`.
+    pub spans_of_rows: Option<&'a [u32]>,
+    /// Where spans are found whose start is not known.
+    pub group: Option<GroupInBlock>,
+}
+
+/// A row group of one of the blocks that a query looks at.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct GroupInBlock {
+    pub block_id: BlockId,
+    pub group: usize,
+}
+
+impl<'a> MeasuredRows<'a> {
+    /// Rows that were read with all their columns, a span each.
+    pub fn read(table: &'a SpanTable, selected: &'a SelectedSpans) -> Self {
+        Self { table, selected, start_offsets: StartOffsets::InTable, spans_of_rows: None, group: None }
+    }
+}
+
+impl GroupInBlock {
+    pub fn trace(self, trace: usize) -> TraceInBlock {
+        TraceInBlock { block_id: self.block_id, at: TraceAt { group: self.group, trace } }
+    }
+}
