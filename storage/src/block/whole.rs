@@ -68,14 +68,16 @@ impl GroupBytes {
     fn chunk(&self, chunk: &ColumnChunkMetaData, pages: &[PageLocation]) -> Result<EncodedChunk, ParquetError> {
         let (start, bytes) = chunk.byte_range();
         let content = self.range(start..start + bytes)?;
-        let moved = |at: i64| at - start as i64;
+        let moved = |at: i64| at.checked_sub(start as i64).ok_or_else(misplaced);
         let metadata = chunk.clone().into_builder();
         let metadata = metadata
-            .set_data_page_offset(moved(chunk.data_page_offset()))
-            .set_dictionary_page_offset(chunk.dictionary_page_offset().map(moved))
+            .set_data_page_offset(moved(chunk.data_page_offset())?)
+            .set_dictionary_page_offset(chunk.dictionary_page_offset().map(moved).transpose()?)
             .build()?;
-        let moved_page = |page: &PageLocation| PageLocation { offset: moved(page.offset), ..page.clone() };
-        let page_locations = pages.iter().map(moved_page).collect();
+        let mut page_locations = pages.to_vec();
+        for page in &mut page_locations {
+            page.offset = moved(page.offset)?;
+        }
         let close = ColumnCloseResult {
             bytes_written: bytes,
             rows_written: self.rows,
@@ -266,7 +268,8 @@ impl WholeBlock {
         self.current = None;
         let (start, end) = (group.checked_sub(1).map_or(0, |before| self.group_end(before)), self.group_end(group));
         let bytes = if self.read_to == start { self.read_on(end).await? } else { self.fetch(start..end).await? };
-        let chunks = Chunks::of(self.metadata.metadata(), group);
+        let metadata = self.metadata.clone();
+        let chunks = self.file.decode(&self.cpu, move || Chunks::of(metadata.metadata(), group)).await?;
         let chunks = chunks.map_err(|error| Error::block_damaged(self.file.path.as_ref(), error.to_string()))?;
         let bytes = GroupBytes { start, bytes, rows: self.row_groups[group].len() as u64, chunks };
         self.current = Some((group, bytes.clone()));
