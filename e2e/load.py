@@ -133,3 +133,50 @@ class Load:
                 return
             with self._lock:
                 self.acknowledged.extend(trace_ids)
+
+
+class Bulk:
+    """Requests made once and sent many times, each time with new trace ids: many spans at little cost for the sender."""
+
+    TEMPLATES = 30
+    PARTS = 12
+    SPANS = PARTS * TRACES_PER_REQUEST * SPANS_PER_TRACE
+
+    def __init__(self, seed: int, newest_nanos: int, over_seconds: float):
+        rng = random.Random(seed)
+        self._ids = random.Random(f"{seed}/ids")
+        self._templates = []
+        for number in range(self.TEMPLATES):
+            whole, ids = ExportTraceServiceRequest(), []
+            for _ in range(self.PARTS):
+                part, of_part = export_request(rng, "bulk")
+                whole.MergeFrom(part)
+                ids += of_part
+            starts = [span.start_time_unix_nano for span in _spans(whole)]
+            move = newest_nanos - int(over_seconds * SECOND * number / self.TEMPLATES) - max(starts)
+            for span in _spans(whole):
+                span.start_time_unix_nano += move
+                span.end_time_unix_nano += move
+            body = whole.SerializeToString()
+            places = {bytes.fromhex(trace_id): [] for trace_id in ids}
+            for trace_id, found in places.items():
+                at = body.find(trace_id)
+                while at >= 0:
+                    found.append(at)
+                    at = body.find(trace_id, at + 16)
+            self._templates.append((body, list(places.values())))
+        self._next = 0
+
+    def request(self) -> bytes:
+        body, places = self._templates[self._next % self.TEMPLATES]
+        self._next += 1
+        body = bytearray(body)
+        for of_trace in places:
+            trace_id = self._ids.randbytes(16)
+            for at in of_trace:
+                body[at : at + 16] = trace_id
+        return bytes(body)
+
+
+def _spans(request: ExportTraceServiceRequest):
+    return (span for resource in request.resource_spans for scope in resource.scope_spans for span in scope.spans)

@@ -53,14 +53,10 @@ impl Promotion {
         Self { columns: frequent.into_iter().map(promoted).collect() }
     }
 
-    /// The batch with these attribute columns and no others, after all its other columns.
-    ///
-    /// Values of columns that are not among these go back into the list, and values of the list come out of it.
-    ///
-    /// # Errors
-    /// [`Error::Damaged`] when the batch lacks the list, or has columns of another type.
-    pub fn align_schema(&self, batch: &RecordBatch) -> Result<RecordBatch, Error> {
-        let there = batch.schema();
+    /// The keys of which columns come or go when a batch with these columns is [aligned](Self::align_schema). Which of
+    /// several values of a key is the first depends on all columns of the key: it changes as a whole. The columns of
+    /// other keys, and the list if there are none, stay as they are but for how a text is kept.
+    pub fn changed_keys(&self, there: &Schema) -> BTreeSet<String> {
         let there: Vec<AttributeColumn> =
             there.fields().iter().filter_map(|field| AttributeColumn::of(field)).collect();
         let kinds_of = |columns: &mut dyn Iterator<Item = &AttributeColumn>| {
@@ -70,10 +66,20 @@ impl Promotion {
         };
         let (before, after) =
             (kinds_of(&mut there.iter()), kinds_of(&mut self.columns.iter().map(|column| &column.attribute)));
-        // Which of several values of a key is the first depends on all columns of the key: it changes as a whole.
-        let changes = |key: &str| before.get(key) != after.get(key);
-        let batch = chosen_columns_to_list(batch, |of| changes(&of.key))?;
-        let new = self.columns.iter().filter(|column| changes(&column.attribute.key)).cloned().collect::<Vec<_>>();
+        before.keys().chain(after.keys()).filter(|key| before.get(*key) != after.get(*key)).cloned().collect()
+    }
+
+    /// The batch with these attribute columns and no others, after all its other columns.
+    ///
+    /// Values of columns that are not among these go back into the list, and values of the list come out of it.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] when the batch lacks the list, or has columns of another type.
+    pub fn align_schema(&self, batch: &RecordBatch) -> Result<RecordBatch, Error> {
+        let changed = self.changed_keys(batch.schema_ref());
+        let batch = chosen_columns_to_list(batch, |of| changed.contains(&of.key))?;
+        let new = self.columns.iter().filter(|column| changed.contains(&column.attribute.key));
+        let new = new.cloned().collect::<Vec<_>>();
         let batch = if new.is_empty() { batch } else { Self { columns: new }.apply(&batch)? };
         self.in_order(&batch)
     }

@@ -3,7 +3,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, RecordBatchReader, UInt32Array};
+use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::{
@@ -16,6 +17,7 @@ use parquet::file::metadata::{
     ColumnChunkMetaData, FileMetaData, OffsetIndexBuilder, ParquetMetaData, ParquetMetaDataBuilder, RowGroupMetaData,
 };
 use parquet::file::page_index::offset_index::OffsetIndexMetaData;
+use parquet::file::reader::ChunkReader;
 use parquet::schema::types::{SchemaDescPtr, SchemaDescriptor, Type};
 use rayon::prelude::*;
 use spans::Traces;
@@ -23,7 +25,6 @@ use spans::schema::column;
 
 use super::chunks::{Chunk, Chunks};
 use super::pages::append_plain;
-use super::portion::one_batch;
 use crate::error::Error;
 
 /// Where runs of wanted rows are shorter on average, Parquet's reader goes through all rows and picks out the wanted ones,
@@ -300,7 +301,7 @@ impl PageBytes<'_> {
     }
 }
 
-fn misplaced() -> ParquetError {
+pub(super) fn misplaced() -> ParquetError {
     ParquetError::General("a page is not where it should be".to_owned())
 }
 
@@ -330,6 +331,19 @@ pub(super) fn with_traces(
     let columns = std::iter::once(column).chain(batch.columns().iter().cloned()).collect();
     let options = RecordBatchOptions::new().with_row_count(Some(row_count));
     Ok(RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)?)
+}
+
+/// The rows that a reader gives, as one batch.
+pub(super) fn one_batch<T: ChunkReader + 'static>(
+    builder: ParquetRecordBatchReaderBuilder<T>,
+) -> Result<RecordBatch, ParquetError> {
+    let reader = builder.build()?;
+    let schema = reader.schema();
+    let batches = reader.collect::<Result<Vec<_>, _>>()?;
+    match batches.as_slice() {
+        [batch] => Ok(batch.clone()),
+        batches => Ok(concat_batches(&schema, batches)?),
+    }
 }
 
 /// One batch with the columns of all; each has the same rows.

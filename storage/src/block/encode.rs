@@ -24,7 +24,7 @@ use crate::paths::BlockFile;
 /// # Errors
 /// [`Error`] of kind `Internal` when a column cannot be encoded; `Corrupt` when the table lacks a column.
 pub fn encode(id: BlockId, tenant: &TenantId, table: &SpanTable, continued: Continued) -> Result<EncodedBlock, Error> {
-    let row_groups = runs(&table.traces()?, ROW_GROUP_ROWS);
+    let row_groups = runs(&table.traces()?, even_row_groups(table.span_count(), ROW_GROUP_ROWS));
     let slices = row_groups.into_iter().map(|traces| Ok(table.slice_traces(traces)?));
     write(id, tenant, std::slice::from_ref(table), slices, continued)
 }
@@ -41,7 +41,8 @@ pub fn encode_tables(
     continued: Continued,
 ) -> Result<EncodedBlock, Error> {
     let tables = with_shared_dimensions(tables)?;
-    let row_groups = divide(&tables, ROW_GROUP_ROWS)?;
+    let span_count = tables.iter().map(SpanTable::span_count).sum();
+    let row_groups = divide(&tables, even_row_groups(span_count, ROW_GROUP_ROWS))?;
     write(id, tenant, &tables, row_groups.iter().map(|row_group| join(&tables, row_group)), continued)
 }
 
@@ -71,6 +72,12 @@ fn write(
     content.extend_from_slice(&rest);
     block.files.insert(0, (BlockFile::Spans, content.into()));
     Ok(block)
+}
+
+/// Rows of each row group, so that all have about the same and none has more than `most`: a small last one would be put
+/// together with others by the next merge, where the rest goes over as it is.
+fn even_row_groups(span_count: usize, most: usize) -> usize {
+    span_count.div_ceil(span_count.div_ceil(most).max(1)).max(1)
 }
 
 /// Runs of whole traces of about so many spans.

@@ -13,8 +13,7 @@ use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, Parq
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataPushDecoder};
 
-use super::columns::{ColumnRead, FetchedColumns};
-use super::portion::one_batch;
+use super::columns::{ColumnRead, FetchedColumns, one_batch};
 use crate::cpu::{CpuPool, panic_message};
 use crate::error::Error;
 use crate::exact::{self, Unread};

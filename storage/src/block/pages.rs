@@ -1,21 +1,26 @@
-//! Pages of a Parquet file without their compression.
+//! Pages of a Parquet file without their compression, and back.
 //!
-//! Parquet's own reader makes a compressor and a decompressor for each column chunk that it opens. With a hundred columns to
-//! a row group that takes more time than all they decompress; here each thread has one decompressor. So pages are taken out
-//! of their compression before Parquet's reader sees them, which then reads a file without any.
+//! Parquet's own reader and writer make a compressor and a decompressor for each column chunk that they open. With a hundred
+//! columns to a row group that takes more time than all they decompress; here each thread has one of each. So pages are
+//! taken out of their compression before Parquet's reader sees them, and are compressed after its writer has made them.
 
 use std::cell::RefCell;
 
 use parquet::errors::ParquetError;
-use zstd::bulk::Decompressor;
+use zstd::bulk::{Compressor, Decompressor};
 
 use crate::varint;
+
+/// Of every page that is compressed.
+pub(super) const ZSTD_LEVEL: i32 = 3;
 
 /// Most bytes that a page may have without its compression: about a thousand times what a writer aims at.
 const MAX_PAGE_BYTES: usize = 64 << 20;
 
 thread_local! {
     static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
+    /// And where it writes to.
+    static COMPRESSOR: RefCell<Option<(Compressor<'static>, Vec<u8>)>> = const { RefCell::new(None) };
 }
 
 /// Appends a page, header and content, without compression.
@@ -35,6 +40,39 @@ pub(super) fn append_plain(page: &[u8], out: &mut Vec<u8>) -> Result<(), Parquet
     [kind, plain, plain].into_iter().for_each(|number| put_field(out, number));
     out.extend_from_slice(header);
     decompress(content, plain, out)
+}
+
+/// Appends a page, whose header and content have no compression, with it: the inverse of [`append_plain`].
+///
+/// # Errors
+/// When it is not such a page.
+pub(super) fn append_compressed(header: &[u8], content: &[u8], out: &mut Vec<u8>) -> Result<(), ParquetError> {
+    let mut rest = header;
+    let mut number = || take_field(&mut rest).ok_or_else(broken);
+    let (kind, plain, stored) = (number()?, number()?, number()?);
+    if plain != content.len() || stored != content.len() {
+        return Err(broken());
+    }
+    with_compressor(|zstd, compressed| {
+        compressed.clear();
+        compressed.reserve(zstd::zstd_safe::compress_bound(content.len()));
+        zstd.compress_to_buffer(content, compressed)?;
+        [kind, plain, compressed.len()].into_iter().for_each(|number| put_field(out, number));
+        out.extend_from_slice(rest);
+        out.extend_from_slice(compressed);
+        Ok(())
+    })
+}
+
+/// The kind of a page, by its header: Parquet's number of a dictionary page.
+pub(super) const DICTIONARY_PAGE: usize = 2;
+
+/// What kind of page begins with this header.
+///
+/// # Errors
+/// When it is no header.
+pub(super) fn kind(mut header: &[u8]) -> Result<usize, ParquetError> {
+    take_field(&mut header).ok_or_else(broken)
 }
 
 /// What stands before a field that follows its predecessor and is an i32.
@@ -81,6 +119,18 @@ fn with_decompressor<T>(
     })
 }
 
+fn with_compressor<T>(
+    work: impl FnOnce(&mut Compressor<'static>, &mut Vec<u8>) -> std::io::Result<T>,
+) -> Result<T, ParquetError> {
+    COMPRESSOR.with_borrow_mut(|slot| {
+        let (zstd, buffer) = match slot {
+            Some(kept) => kept,
+            none => none.insert((Compressor::new(ZSTD_LEVEL)?, Vec::new())),
+        };
+        Ok(work(zstd, buffer)?)
+    })
+}
+
 fn broken() -> ParquetError {
     ParquetError::General("a page is not as long as its header says".to_owned())
 }
@@ -113,6 +163,19 @@ mod tests {
         fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..60), is_page in any::<bool>()) {
             let bytes = if is_page { page(&[7; 40], &bytes) } else { bytes };
             _ = append_plain(&bytes, &mut Vec::new());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_compressed_page_becomes_what_it_was(content in prop::collection::vec(0..4_u8, 0..5_000)) {
+            let plain = page(&content, &content);
+            let (header, _) = plain.split_at(plain.len() - content.len());
+            let (mut compressed, mut again) = (Vec::new(), Vec::new());
+            append_compressed(header, &content, &mut compressed).unwrap();
+            prop_assert!(compressed.len() < plain.len() || content.len() < 100);
+            append_plain(&compressed, &mut again).unwrap();
+            prop_assert_eq!(again, plain);
         }
     }
 

@@ -10,6 +10,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPrope
 use parquet::schema::types::ColumnPath;
 use spans::schema::{column, trace_column};
 
+use super::pages::ZSTD_LEVEL;
 use crate::error::Error;
 
 /// A row group ends with the first trace that reaches this many rows.
@@ -19,7 +20,6 @@ pub(crate) const ROW_GROUP_ROWS: usize = 49_152;
 const PAGE_ROWS: usize = 2_048;
 /// Bytes of a page before compression: keeps the pages of long texts as quick to decode as the others.
 const PAGE_BYTES: usize = 64 * 1024;
-const ZSTD_LEVEL: i32 = 3;
 
 pub(super) fn base_properties() -> WriterPropertiesBuilder {
     let level = ZstdLevel::try_new(ZSTD_LEVEL).expect("a constant within zstd's levels");

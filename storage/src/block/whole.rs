@@ -5,19 +5,26 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::FieldRef;
+use arrow::datatypes::{FieldRef, SchemaRef};
 use bytes::Bytes;
 use model::TenantId;
 use object_store::ObjectStore;
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReaderBuilder, RowSelection};
+use parquet::arrow::arrow_reader::ArrowReaderMetadata;
+use parquet::column::writer::ColumnCloseResult;
+use parquet::errors::ParquetError;
 use parquet::file::metadata::ColumnChunkMetaData;
+use parquet::file::page_index::offset_index::{OffsetIndexMetaData, PageLocation};
+use spans::Traces;
 use spans::schema::AttributeColumn;
 
+use super::chunks::Chunks;
+use super::columns::{ColumnRead, FileColumns, WantedRows, misplaced};
 use super::directory::Directory;
+use super::encoded_chunk::EncodedChunk;
 use super::fetch::StoredFile;
 use super::footer::row_groups;
 use super::meta::{BlockMeta, FileMeta};
-use super::portion::{Portion, one_batch};
+use super::row_group::EncodedColumns;
 use super::writer::Continued;
 use crate::cpu::CpuPool;
 use crate::error::Error;
@@ -33,6 +40,8 @@ pub(crate) struct WholeBlock {
     pub continued: Continued,
     /// Rows of each row group.
     pub row_groups: Vec<Range<usize>>,
+    /// For each row group the rows of `traces` that have their spans in it; empty for a block of version 1.
+    pub traces_of_groups: Vec<Range<usize>>,
     file: StoredFile,
     metadata: ArrowReaderMetadata,
     cpu: CpuPool,
@@ -41,7 +50,52 @@ pub(crate) struct WholeBlock {
     /// Bytes that were read and checked.
     read_to: u64,
     /// The row group that was read last, by number.
-    current: Option<(usize, Portion)>,
+    current: Option<(usize, GroupBytes)>,
+}
+
+/// The bytes of a row group, and where its columns stand.
+#[derive(Clone)]
+struct GroupBytes {
+    /// Of the first byte in the file.
+    start: u64,
+    bytes: Bytes,
+    rows: u64,
+    chunks: Chunks,
+}
+
+impl GroupBytes {
+    /// A column chunk, on its own.
+    fn chunk(&self, chunk: &ColumnChunkMetaData, pages: &[PageLocation]) -> Result<EncodedChunk, ParquetError> {
+        let (start, bytes) = chunk.byte_range();
+        let content = self.range(start..start + bytes)?;
+        let moved = |at: i64| at.checked_sub(start as i64).ok_or_else(misplaced);
+        let metadata = chunk.clone().into_builder();
+        let metadata = metadata
+            .set_data_page_offset(moved(chunk.data_page_offset())?)
+            .set_dictionary_page_offset(chunk.dictionary_page_offset().map(moved).transpose()?)
+            .build()?;
+        let mut page_locations = pages.to_vec();
+        for page in &mut page_locations {
+            page.offset = moved(page.offset)?;
+        }
+        let close = ColumnCloseResult {
+            bytes_written: bytes,
+            rows_written: self.rows,
+            metadata,
+            bloom_filter: None,
+            column_index: None,
+            offset_index: Some(OffsetIndexMetaData { page_locations, unencoded_byte_array_data_bytes: None }),
+        };
+        Ok(EncodedChunk { content, close })
+    }
+
+    /// A range of the file.
+    fn range(&self, range: Range<u64>) -> Result<Bytes, ParquetError> {
+        let place = |at: u64| usize::try_from(at.checked_sub(self.start)?).ok();
+        let within = place(range.start).zip(place(range.end)).map(|(start, end)| start..end);
+        let within = within.filter(|within| within.start <= within.end && within.end <= self.bytes.len());
+        Ok(self.bytes.slice(within.ok_or_else(misplaced)?))
+    }
 }
 
 impl WholeBlock {
@@ -81,6 +135,11 @@ impl WholeBlock {
         let (file, crc32) = stored(BlockFile::Spans)?;
         let metadata = file.load_metadata(entry.spans, &cpu).await?;
         let row_groups = row_groups(metadata.metadata());
+        let traces_of_groups = match entry.files.directory_bytes {
+            0 => Vec::new(),
+            _ => traces_of_groups(&traces, &row_groups)?
+                .ok_or_else(|| Error::block_damaged(file.path.as_ref(), "a trace's spans are in no row group"))?,
+        };
         let checked = crc32fast::Hasher::new();
         let (read_to, current) = (0, None);
         Ok(Self {
@@ -90,6 +149,7 @@ impl WholeBlock {
             scopes,
             continued,
             row_groups,
+            traces_of_groups,
             file,
             metadata,
             cpu,
@@ -133,26 +193,49 @@ impl WholeBlock {
     /// All columns of some rows of a row group: table rows, ascending, inside the group. Groups are read in order, each
     /// from the store only once as long as no other is read in between.
     pub async fn read(&mut self, group: usize, rows: &[Range<usize>]) -> Result<RecordBatch, Error> {
-        let portion = self.group_bytes(group).await?;
-        let (metadata, group_rows) = (self.metadata.clone(), self.row_groups[group].clone());
+        let group_bytes = self.group_bytes(group).await?;
+        let group_rows = self.row_groups[group].clone();
         let within = rows.iter().map(|range| range.start - group_rows.start..range.end - group_rows.start);
-        let selection = (rows != std::slice::from_ref(&group_rows))
-            .then(|| RowSelection::from_consecutive_ranges(within, group_rows.len()));
+        let ranges = (rows != std::slice::from_ref(&group_rows)).then(|| within.collect());
         let row_count: usize = rows.iter().map(ExactSizeIterator::len).sum();
+        let columns = FileColumns::of(&self.metadata);
         let decoded = self.file.decode(&self.cpu, move || {
-            let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(portion, metadata)
-                .with_row_groups(vec![group])
-                .with_batch_size(row_count.max(1));
-            if let Some(selection) = selection {
-                builder = builder.with_row_selection(selection);
-            }
-            one_batch(builder)
+            let roots: Vec<usize> = (0..columns.arrow.fields().len()).collect();
+            let wanted = WantedRows { all: group_rows.len(), ranges };
+            let read = ColumnRead::of(&columns, &group_bytes.chunks, &roots, wanted, 1).ok_or_else(misplaced)?;
+            let bytes =
+                read.ranges().into_iter().map(|range| group_bytes.range(range)).collect::<Result<Vec<_>, _>>()?;
+            read.decode(&bytes)
         });
         let batch = decoded.await?.map_err(|error| self.file.damaged(&error))?;
         match batch.num_rows() == row_count {
             true => Ok(batch),
             false => Err(Error::block_damaged(self.file.path.as_ref(), "a row group has another number of rows")),
         }
+    }
+
+    /// The columns of `spans`.
+    pub fn schema(&self) -> &SchemaRef {
+        self.metadata.schema()
+    }
+
+    /// Some columns of a row group as they are stored: by number here, under the number that they are to have.
+    pub async fn encoded_columns(
+        &mut self,
+        group: usize,
+        places: &BTreeMap<usize, usize>,
+    ) -> Result<EncodedColumns, Error> {
+        let group_bytes = self.group_bytes(group).await?;
+        let (metadata, parquet) = (self.metadata.metadata(), self.metadata.parquet_schema());
+        let index = metadata.page_index_for_row_group(group);
+        let mut encoded = EncodedColumns::new();
+        for (leaf, chunk) in metadata.row_group(group).columns().iter().enumerate() {
+            let Some(&place) = places.get(&parquet.get_column_root_idx(leaf)) else { continue };
+            let pages = index.page_locations(leaf).ok_or_else(misplaced);
+            let chunk = pages.and_then(|pages| group_bytes.chunk(chunk, pages));
+            encoded.entry(place).or_default().push(chunk.map_err(|error| self.file.damaged(&error))?);
+        }
+        Ok(encoded)
     }
 
     /// Reads what is left and compares the checksum of the whole file.
@@ -176,18 +259,21 @@ impl WholeBlock {
         self.read_to
     }
 
-    async fn group_bytes(&mut self, group: usize) -> Result<Portion, Error> {
-        if let Some((number, portion)) = &self.current
+    async fn group_bytes(&mut self, group: usize) -> Result<GroupBytes, Error> {
+        if let Some((number, bytes)) = &self.current
             && *number == group
         {
-            return Ok(portion.clone());
+            return Ok(bytes.clone());
         }
         self.current = None;
         let (start, end) = (group.checked_sub(1).map_or(0, |before| self.group_end(before)), self.group_end(group));
         let bytes = if self.read_to == start { self.read_on(end).await? } else { self.fetch(start..end).await? };
-        let portion = Portion { start, bytes, file_bytes: self.file.bytes };
-        self.current = Some((group, portion.clone()));
-        Ok(portion)
+        let metadata = self.metadata.clone();
+        let chunks = self.file.decode(&self.cpu, move || Chunks::of(metadata.metadata(), group)).await?;
+        let chunks = chunks.map_err(|error| Error::block_damaged(self.file.path.as_ref(), error.to_string()))?;
+        let bytes = GroupBytes { start, bytes, rows: self.row_groups[group].len() as u64, chunks };
+        self.current = Some((group, bytes.clone()));
+        Ok(bytes)
     }
 
     /// Reads and checks from where reading has come to up to `end`.
@@ -207,6 +293,20 @@ impl WholeBlock {
         let columns = self.metadata.metadata().row_group(group).columns().iter();
         columns.map(|chunk| chunk.byte_range()).map(|(start, length)| start + length).max().unwrap_or_default()
     }
+}
+
+/// `None` when traces do not stand in the order of their row groups.
+fn traces_of_groups(traces: &RecordBatch, row_groups: &[Range<usize>]) -> Result<Option<Vec<Range<usize>>>, Error> {
+    let (view, mut next) = (Traces::of(traces)?, 0);
+    let rows_of = |group: &Range<usize>| {
+        let first = next;
+        while next < view.len() && view.span_rows(next).start < group.end {
+            next += 1;
+        }
+        first..next
+    };
+    let groups = row_groups.iter().map(rows_of).collect();
+    Ok((next == view.len()).then_some(groups))
 }
 
 fn value_count(chunk: &ColumnChunkMetaData) -> u64 {

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, UInt32Array};
-use arrow::compute::take_record_batch;
+use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use hashbrown::HashSet;
@@ -23,7 +23,7 @@ use super::directory::{DirectoryBuilder, WrittenFiles};
 use super::footer::{KEYS_METADATA, LIST_KEYS_METADATA, keys_to_json};
 use super::meta::{BlockMeta, FileMeta};
 use super::properties::{base_properties, spans_properties, traces_properties};
-use super::row_group::FileWriter;
+use super::row_group::{EncodedColumns, FileWriter};
 use crate::error::Error;
 use crate::manifest::{BlockEntry, BlockFiles};
 use crate::paths::{self, BlockFile};
@@ -99,6 +99,7 @@ pub(crate) struct BlockWriter {
     spans: FileWriter,
     traces: FileWriter,
     directory: DirectoryBuilder,
+    open: OpenRowGroup,
     continued: Continued,
     resources: UsedRows,
     scopes: UsedRows,
@@ -107,6 +108,13 @@ pub(crate) struct BlockWriter {
     time_range: Option<TimeRange>,
     spans_bytes: u64,
     spans_crc32: crc32fast::Hasher,
+}
+
+/// The rows of a row group that is being put together, numbered as in the block.
+#[derive(Default)]
+struct OpenRowGroup {
+    spans: Vec<RecordBatch>,
+    traces: Vec<RecordBatch>,
 }
 
 impl BlockWriter {
@@ -126,6 +134,7 @@ impl BlockWriter {
             spans: FileWriter::new(&layout.schema, &properties)?,
             traces: FileWriter::new(&spans::schema::traces(), &traces_properties())?,
             directory: DirectoryBuilder::default(),
+            open: OpenRowGroup::default(),
             continued,
             resources: UsedRows::of(resources),
             scopes: UsedRows::of(scopes),
@@ -140,23 +149,46 @@ impl BlockWriter {
     /// Adds traces and their spans as one row group; rows are numbered from 0 in both. Returns the next bytes of
     /// `spans.parquet`.
     pub fn write(&mut self, spans: &RecordBatch, traces: &RecordBatch) -> Result<Bytes, Error> {
-        let (traces_before, spans_before) = (self.meta.trace_count as u32, self.meta.span_count as u32);
+        self.add_rows(spans, traces, &BTreeSet::new())?;
+        self.end_row_group(EncodedColumns::new())
+    }
+
+    /// Adds traces and their spans to the row group that is being put together; rows are numbered from 0 in both. Columns
+    /// that will be given encoded are not kept: their numbers are in `encoded`.
+    pub fn add_rows(
+        &mut self,
+        spans: &RecordBatch,
+        traces: &RecordBatch,
+        encoded: &BTreeSet<usize>,
+    ) -> Result<(), Error> {
         self.keys.extend(spans::span_keys(spans)?);
         self.list_keys.extend(spans::list_keys(spans, Scope::Span)?);
-        let view = spans::Traces::of(traces)?;
+        let batch = shifted(spans, column::TRACE, self.meta.trace_count as u32)?;
+        let batch = self.resources.renumber(&batch, column::RESOURCE)?;
+        let batch = self.scopes.renumber(&batch, column::SCOPE)?;
+        let kept: Vec<usize> = (0..batch.num_columns()).filter(|at| !encoded.contains(at)).collect();
+        self.open.spans.push(batch.project(&kept)?);
+        self.open.traces.push(shifted(traces, trace_column::FIRST_ROW, self.meta.span_count as u32)?);
+        self.meta.trace_count += traces.num_rows() as u64;
+        self.meta.span_count += spans.num_rows() as u64;
+        Ok(())
+    }
+
+    /// Writes the rows that were added as one row group. Returns the next bytes of `spans.parquet`.
+    pub fn end_row_group(&mut self, encoded: EncodedColumns) -> Result<Bytes, Error> {
+        let OpenRowGroup { spans, traces } = std::mem::take(&mut self.open);
+        let Some(first) = traces.first() else { return Err(spans::Error::damaged("a row group without rows").into()) };
+        let all_traces = concat_batches(first.schema_ref(), &traces)?;
+        let view = spans::Traces::of(&all_traces)?;
         for trace in 0..view.len() {
             let range = view.time_range(trace);
             self.time_range = Some(self.time_range.map_or(range, |before| before.union(&range)));
         }
-        let batch = shifted(spans, column::TRACE, traces_before)?;
-        let batch = self.resources.renumber(&batch, column::RESOURCE)?;
-        let batch = self.scopes.renumber(&batch, column::SCOPE)?;
-        self.spans.write_row_group(&batch)?;
-        self.traces.write_row_group(&shifted(traces, trace_column::FIRST_ROW, spans_before)?)?;
+        self.spans.write_row_group(&spans, encoded)?;
+        self.traces.write_row_group(std::slice::from_ref(&all_traces), EncodedColumns::new())?;
         let none = HashSet::new();
-        self.directory.add(&view, spans.num_rows(), self.continued.as_deref().unwrap_or(&none));
-        self.meta.trace_count += traces.num_rows() as u64;
-        self.meta.span_count += spans.num_rows() as u64;
+        let span_count = spans.iter().map(RecordBatch::num_rows).sum();
+        self.directory.add(&view, span_count, self.continued.as_deref().unwrap_or(&none));
         let content = self.spans.take_bytes();
         self.spans_bytes += content.len() as u64;
         self.spans_crc32.update(&content);

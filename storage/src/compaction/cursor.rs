@@ -4,11 +4,14 @@
 //! of this order are parts of traces that begin earlier in another input: they are kept until their turn, up to a limit,
 //! beyond which they are read again.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use spans::schema::{AttributeColumn, column};
 use spans::{Promotion, SharedDimensions, SpanTable, Traces};
 
 use crate::block::{Continued, WholeBlock};
@@ -45,6 +48,8 @@ struct Extent {
 /// What the spans of all inputs are brought to.
 pub(super) struct Target {
     pub promotion: Promotion,
+    /// Of the new block.
+    pub schema: SchemaRef,
     pub dimensions: SharedDimensions,
     pub windows: Windows,
     /// The traces that blocks besides the inputs have, too.
@@ -115,6 +120,21 @@ impl MergeCursor {
             self.tidy(target.windows.least_rows)?;
         }
         Ok(tables)
+    }
+
+    /// A row group that was asked for in no other way, a table after the other, each as large as it may be. Returns the next
+    /// table, of the first of `traces`, and how many of them it has.
+    pub(super) async fn next_of_group(
+        input: usize,
+        block: &mut WholeBlock,
+        traces: &[u32],
+        held_rows: usize,
+        target: &Arc<Target>,
+        cpu: &CpuPool,
+    ) -> Result<(SpanTable, usize), Error> {
+        let cursor = Self::new(input, Vec::new());
+        let window = cursor.read_window(block, traces, target.windows.next_rows(held_rows), target, cpu).await?;
+        Ok((window.table, window.traces.len()))
     }
 
     /// Keeps what is left of windows in little memory: at most so many spans beside those of the newest window.
@@ -223,6 +243,22 @@ impl Extent {
 }
 
 impl Target {
+    /// The columns of an input that are the same in the new block: by number there, their numbers here.
+    pub(super) fn same_columns(&self, there: &Schema) -> BTreeMap<usize, usize> {
+        let changed = self.promotion.changed_keys(there);
+        let is_same = |field: &Field| match AttributeColumn::of(field) {
+            Some(of) => !changed.contains(&of.key),
+            None if field.name() == column::ATTRIBUTES => changed.is_empty(),
+            // these have numbers of rows
+            None => ![column::TRACE, column::RESOURCE, column::SCOPE].contains(&field.name().as_str()),
+        };
+        let places = there.fields().iter().enumerate().filter(|(_, field)| is_same(field)).filter_map(|(at, field)| {
+            let (place, here) = self.schema.column_with_name(field.name())?;
+            (here == field.as_ref()).then_some((at, place))
+        });
+        places.collect()
+    }
+
     /// Spans of an input with the columns, resources and scopes of the new block.
     fn rebase(&self, input: usize, spans: RecordBatch, traces: RecordBatch) -> Result<SpanTable, Error> {
         let SharedDimensions { resources, scopes, .. } = &self.dimensions;
@@ -234,7 +270,37 @@ impl Target {
 
 #[cfg(test)]
 mod tests {
+    use model::{BlockId, TenantId};
+    use object_store::ObjectStore;
+    use object_store::memory::InMemory;
+    use prost::Message;
+    use spans::TableBuilder;
+    use spans::testing::shop_request;
+
     use super::*;
+    use crate::block::encode;
+
+    #[tokio::test]
+    async fn only_numbers_of_rows_and_columns_that_come_or_go_are_written_anew() {
+        let mut builder = TableBuilder::default();
+        builder.append(&shop_request(1, 20, 1_700_000_000_000_000_000).encode_to_vec()).unwrap();
+        let (tenant, objects) = (TenantId::single(), Arc::new(InMemory::new()) as Arc<dyn ObjectStore>);
+        let stored = encode(BlockId::generate(), &tenant, &builder.snapshot().unwrap(), None).unwrap();
+        stored.put(&tenant, objects.as_ref()).await.unwrap();
+        let block = WholeBlock::open(&tenant, stored.entry(), objects, CpuPool::new(1)).await.unwrap();
+        let changed = |left_out: usize| {
+            let promotion = Promotion::merge(block.attribute_columns().skip(left_out), stored.entry().spans);
+            let schema = promotion.schema(&spans::schema::spans()).into();
+            let dimensions = spans::merge_dimensions(&[(&block.resources, &block.scopes)]).unwrap();
+            let target = Target { promotion, schema, dimensions, windows: Windows::within(1, 1), continued: None };
+            let same = target.same_columns(block.schema());
+            let fields = block.schema().fields().iter().enumerate().filter(|(at, _)| !same.contains_key(at));
+            fields.map(|(_, field)| field.name().clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(changed(0), [column::TRACE, column::RESOURCE, column::SCOPE]);
+        let gone = block.attribute_columns().next().unwrap().0.name();
+        assert_eq!(changed(1), [column::TRACE, column::RESOURCE, column::SCOPE, column::ATTRIBUTES, gone]);
+    }
 
     #[test]
     fn windows_shrink_while_others_are_held_and_never_exceed_what_they_may_together() {

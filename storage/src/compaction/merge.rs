@@ -16,9 +16,9 @@ use spans::{ById, Copies, MergedTable, Promotion, SpanTable, Traces};
 use tokio::io::AsyncWriteExt;
 
 use super::cursor::{MergeCursor, Target, Windows};
-use super::division::{Division, RowGroup, Share, divide};
+use super::division::{Division, Input, NewRowGroup, RowGroup, Share, divide};
 use super::planner::{Job, Limits};
-use crate::block::{BlockWriter, Continued, EncodedBlock, ROW_GROUP_ROWS, SpansLayout, WholeBlock};
+use crate::block::{BlockWriter, Continued, EncodedBlock, EncodedColumns, ROW_GROUP_ROWS, SpansLayout, WholeBlock};
 use crate::cpu::CpuPool;
 use crate::deletion::DeletedTraces;
 use crate::error::Error;
@@ -132,20 +132,25 @@ impl Merger<'_> {
             schema: promotion.schema(&spans::schema::spans()).into(),
             constant_columns: constant_everywhere(inputs),
         };
+        let schema = layout.schema.clone();
         let tables: Vec<_> = inputs.iter().map(|input| input.traces.clone()).collect();
         let dimensions: Vec<_> = inputs.iter().map(|input| (input.resources.clone(), input.scopes.clone())).collect();
         let lists: Vec<_> = inputs.iter().map(|input| input.continued.clone()).collect();
+        let row_groups: Vec<_> = inputs.iter().map(|input| input.traces_of_groups.clone()).collect();
         let (group, written_nanos, limits) = (job.group, job.written_nanos(), *self.limits);
         let windows = Windows::within(budget_rows - row_group_rows, inputs.len());
         let deleted = self.deleted.clone();
         let decide = move || -> Result<_, Error> {
             let views = tables.iter().map(Traces::of).collect::<Result<Vec<_>, _>>()?;
-            let traces: Vec<_> = views.into_iter().map(|traces| (traces, ById::of(&traces))).collect();
+            let with_groups = views.into_iter().zip(row_groups);
+            let traces: Vec<_> = with_groups
+                .map(|(traces, row_groups)| Input { traces, by_id: ById::of(&traces), row_groups })
+                .collect();
             let division = divide(&traces, group, written_nanos, &limits, row_group_rows as u64, &deleted)?;
             let pairs: Vec<_> = dimensions.iter().map(|(resources, scopes)| (resources, scopes)).collect();
             let dimensions = spans::merge_dimensions(&pairs)?;
             let continued = still_continued(&traces, &lists, &deleted);
-            Ok((division, Target { promotion, dimensions, windows, continued }))
+            Ok((division, Target { promotion, schema, dimensions, windows, continued }))
         };
         let (division, target) = self.cpu.run(decide).await??;
         Ok((division, layout, Arc::new(target)))
@@ -166,10 +171,18 @@ impl Merger<'_> {
         let filled = async {
             for row_group in &share.row_groups {
                 go_on()?;
-                let tables = self.take(&mut cursors, row_group, inputs, target).await?;
-                let added = block.add(tables, self.cpu).await?;
-                merged.dropped_spans += added.dropped_spans;
-                merged.joined_traces += added.joined_traces;
+                match row_group {
+                    NewRowGroup::Whole { input, group } => {
+                        let held_rows = cursors.iter().map(MergeCursor::held_rows).sum();
+                        self.take_over(&mut block, *input, &mut inputs[*input], *group, held_rows, target).await?;
+                    }
+                    NewRowGroup::Joined(rows) => {
+                        let tables = self.take(&mut cursors, rows, inputs, target).await?;
+                        let added = block.add(tables, self.cpu).await?;
+                        merged.dropped_spans += added.dropped_spans;
+                        merged.joined_traces += added.joined_traces;
+                    }
+                }
             }
             Ok(())
         };
@@ -180,6 +193,31 @@ impl Merger<'_> {
                 Err(failure)
             }
         }
+    }
+
+    /// Takes a row group of an input over: its spans are read for the index, columns that are the same stay as they are.
+    async fn take_over(
+        &self,
+        block: &mut NewBlock,
+        number: usize,
+        input: &mut WholeBlock,
+        group: usize,
+        held_rows: usize,
+        target: &Arc<Target>,
+    ) -> Result<(), Failure> {
+        let id = input.entry.id;
+        let same = target.same_columns(input.schema());
+        let places: Arc<BTreeSet<usize>> = Arc::new(same.values().copied().collect());
+        let rows: Vec<u32> = input.traces_of_groups[group].clone().map(|row| row as u32).collect();
+        let mut left = rows.as_slice();
+        while !left.is_empty() {
+            let next = MergeCursor::next_of_group(number, input, left, held_rows, target, self.cpu).await;
+            let (table, count) = of_input(id, next)?;
+            left = &left[count..];
+            block.add_rows(table, &places, self.cpu).await?;
+        }
+        let encoded = of_input(id, input.encoded_columns(group, &same).await)?;
+        Ok(block.end_row_group(encoded, self.cpu).await?)
     }
 
     /// The traces of a row group, from every input.
@@ -206,11 +244,11 @@ fn of_input<T>(id: BlockId, result: Result<T, Error>) -> Result<T, Failure> {
 
 /// The traces that blocks besides the inputs have, too: those that all inputs list that have them, for of all blocks that
 /// have a trace one may not list it.
-fn still_continued(inputs: &[(Traces<'_>, ById)], lists: &[Continued], deleted: &DeletedTraces) -> Continued {
+fn still_continued(inputs: &[Input<'_>], lists: &[Continued], deleted: &DeletedTraces) -> Continued {
     let lists = lists.iter().map(Option::as_deref).collect::<Option<Vec<_>>>()?;
     let listed: HashSet<TraceId> = lists.iter().copied().flatten().copied().collect();
     let is_listed_by_all = |id: &TraceId| {
-        let mut holders = inputs.iter().zip(&lists).filter(|((traces, by_id), _)| by_id.find(traces, id).is_some());
+        let mut holders = inputs.iter().zip(&lists).filter(|(input, _)| input.by_id.find(&input.traces, id).is_some());
         !deleted.contains(id) && holders.all(|(_, list)| list.contains(id))
     };
     Some(Arc::new(listed.into_iter().filter(is_listed_by_all).collect()))
@@ -251,17 +289,43 @@ impl NewBlock {
 
     /// Adds traces as one row group.
     async fn add(&mut self, tables: Vec<SpanTable>, cpu: &CpuPool) -> Result<Added, Error> {
+        let (bytes, added) =
+            self.with_writers(cpu, move |writer, index| join_and_write(writer, index, &tables)).await?;
+        self.send(bytes).await?;
+        Ok(added)
+    }
+
+    /// Adds traces to the row group under way, of which some columns will come encoded.
+    async fn add_rows(&mut self, table: SpanTable, encoded: &Arc<BTreeSet<usize>>, cpu: &CpuPool) -> Result<(), Error> {
+        let encoded = encoded.clone();
+        self.with_writers(cpu, move |writer, index| {
+            index.add(&table)?;
+            writer.add_rows(&table.spans, &table.traces, &encoded)
+        })
+        .await
+    }
+
+    /// Writes the row group under way.
+    async fn end_row_group(&mut self, encoded: EncodedColumns, cpu: &CpuPool) -> Result<(), Error> {
+        let bytes = self.with_writers(cpu, move |writer, _| writer.end_row_group(encoded)).await?;
+        self.send(bytes).await
+    }
+
+    /// Does this on the pool.
+    async fn with_writers<T: Send + 'static>(
+        &mut self,
+        cpu: &CpuPool,
+        work: impl FnOnce(&mut BlockWriter, &mut IndexBuilder) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
         let (mut writer, mut index) = self.writers.take().ok_or(Error::Stopping)?;
-        let (writers, added) = cpu
+        let (writers, done) = cpu
             .run(move || {
-                let added = join_and_write(&mut writer, &mut index, &tables);
-                ((writer, index), added)
+                let done = work(&mut writer, &mut index);
+                ((writer, index), done)
             })
             .await?;
         self.writers = Some(writers);
-        let (bytes, added) = added?;
-        self.send(bytes).await?;
-        Ok(added)
+        done
     }
 
     async fn send(&mut self, bytes: Bytes) -> Result<(), Error> {
@@ -335,10 +399,10 @@ mod tests {
         let tables = [table(1), table(1), table(2)];
         let inputs = tables.each_ref().map(|table| {
             let traces = table.traces().unwrap();
-            (traces, ById::of(&traces))
+            Input { traces, by_id: ById::of(&traces), row_groups: Vec::new() }
         });
-        let shared = [0, 1].map(|row| inputs[0].0.id(row));
-        let alone = inputs[2].0.id(0);
+        let shared = [0, 1].map(|row| inputs[0].traces.id(row));
+        let alone = inputs[2].traces.id(0);
         let list = |ids: &[TraceId]| Some(Arc::new(ids.iter().copied().collect::<HashSet<_>>()));
         let lists = [list(&shared), list(&[shared[1]]), list(&[alone])];
         let nothing = DeletedTraces::new();

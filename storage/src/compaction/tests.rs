@@ -24,7 +24,7 @@ use crate::cpu::CpuPool;
 use crate::manifest::{BlockEntry, Change, Store};
 use crate::paths::{self, BlockFile};
 use crate::publish_deadline::PublishDeadline;
-use crate::source::Source;
+use crate::source::{RowGroup, Source};
 use crate::telemetry::Telemetry;
 use crate::testing::whole_table;
 
@@ -96,6 +96,13 @@ impl Bucket {
         assert_eq!((entry.spans, entry.traces), (table.span_count() as u64, table.trace_count() as u64));
         assert_eq!(table.time_range().unwrap().unwrap(), entry.time_range());
         table
+    }
+
+    /// The row groups of a block, in their order.
+    async fn row_groups(&self, entry: &BlockEntry) -> Vec<RowGroup> {
+        let (cpu, cache) = (CpuPool::new(1), BlockCache::new(1 << 20, Telemetry::unregistered()));
+        let block = BlockSource::new(self.tenant.clone(), entry.clone(), self.objects.clone(), cpu, cache);
+        block.dimensions().await.unwrap().row_groups.clone()
     }
 
     /// What a query for every trace answers: of spans that several blocks have one each.
@@ -201,7 +208,7 @@ proptest! {
     }
 }
 
-/// The blocks of ordinary traffic have their newest traces first, and so has what they become.
+/// The blocks of ordinary traffic have their newest traces first, and so has every row group of what they become.
 #[tokio::test]
 async fn merged_blocks_have_their_newest_traces_first() {
     let bucket = Bucket::new();
@@ -218,9 +225,44 @@ async fn merged_blocks_have_their_newest_traces_first() {
     for entry in job.inputs.iter().chain(&blocks) {
         let table = bucket.read(entry).await;
         let traces = table.traces().unwrap();
-        let starts: Vec<u64> = (0..traces.len()).map(|row| traces.start_nanos(row)).collect();
-        assert!(starts.len() > 10 && starts.is_sorted_by(|newer, older| newer >= older));
+        let mut newest = Vec::new();
+        for group in bucket.row_groups(entry).await {
+            let starts: Vec<u64> = group.traces.clone().map(|row| traces.start_nanos(row)).collect();
+            assert!(starts.is_sorted_by(|newer, older| newer >= older));
+            newest.push(starts[0]);
+        }
+        assert!(newest.is_sorted_by(|newer, older| newer >= older), "{newest:?}");
     }
+}
+
+/// What shares a trace with another block is put together in small row groups, as the budget of these tests demands.
+#[tokio::test]
+async fn row_groups_whose_traces_are_nowhere_else_go_over_as_they_are() {
+    let bucket = Bucket::new();
+    let mut inputs = Vec::new();
+    for seed in 0..3 {
+        inputs.push(publish_shop(&bucket, seed, LONG_AGO + seed * 60_000_000_000).await);
+    }
+    let expected = bucket.answer().await;
+    let mut compactor = bucket.compactor().await;
+    assert!(compactor.round(&bucket.running).await);
+    let merged = bucket.blocks().await;
+    assert_eq!((merged.len(), merged[0].level), (1, 1));
+    let rows = |groups: Vec<RowGroup>| groups.iter().map(|group| group.spans.len() as u64).collect::<Vec<_>>();
+    let newest_first: Vec<u64> = inputs.iter().rev().map(|input| input.spans).collect();
+    assert_eq!(rows(bucket.row_groups(&merged[0]).await), newest_first);
+    assert_eq!(bucket.stored().await, expected);
+
+    // some of the traces again, as copies
+    publish_shop(&bucket, 1, LONG_AGO + 60_000_000_000).await;
+    let job = Job { group: Group::Window(LONG_AGO / HOUR_NANOS), inputs: bucket.blocks().await };
+    let outcome = compactor.run_job(&bucket.tenant, &job, PublishDeadline::from_now(), &bucket.running).await;
+    assert_eq!(outcome, Outcome::Committed);
+    let groups = rows(bucket.row_groups(&bucket.blocks().await[0]).await);
+    assert_eq!(groups.iter().sum::<u64>(), merged[0].spans);
+    assert_eq!((groups[0], groups[groups.len() - 1]), (newest_first[0], newest_first[2]));
+    assert!(groups.len() > 3, "{groups:?}");
+    assert_eq!(bucket.stored().await, expected);
 }
 
 /// Publishes a block of ordinary traffic that begins at `start_nanos`.

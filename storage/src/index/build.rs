@@ -149,11 +149,6 @@ impl Collected {
                     values.add_coded_text(number, text, page, 1, hashes);
                 }
             }),
-            Values::OtherwiseCoded(texts) => for_each_valid(texts.keys, rows, |row| {
-                if let Some((_, text)) = texts.get(row) {
-                    values.add_text(text, page, 1, hashes);
-                }
-            }),
             Values::Texts(texts) => {
                 for_each_valid(*texts, rows, |row| _ = values.add_text(texts.value(row), page, 1, hashes))
             }

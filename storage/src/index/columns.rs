@@ -169,9 +169,7 @@ pub(super) struct AttributeValues<'a> {
 
 /// The values of an attribute column.
 pub(super) enum Values<'a> {
-    /// Numbered as the texts of the lists are.
     Coded(Texts<'a>),
-    OtherwiseCoded(Texts<'a>),
     Texts(&'a StringArray),
     Ints(&'a Int64Array),
     Doubles(&'a Float64Array),
@@ -183,16 +181,24 @@ fn attribute_columns<'a>(spans: &'a RecordBatch, of_lists: &Texts<'a>) -> Result
     // a column without a value, as one row group of many may have, is no field
     let with_values = columns.filter(|(_, array)| array.null_count() < array.len());
     let attributes = with_values.filter_map(|(field, array)| AttributeColumn::of(field).map(|of| (of, array)));
-    attributes.map(|(of, array)| Ok(AttributeValues { of, values: Values::of(array, of_lists)? })).collect()
+    let mut next_number = of_lists.values.len() as u32;
+    let values = attributes
+        .map(|(of, array)| Ok(AttributeValues { of, values: Values::of(array, of_lists, &mut next_number)? }));
+    values.collect()
 }
 
 impl<'a> Values<'a> {
-    fn of(array: &'a ArrayRef, of_lists: &Texts<'a>) -> Result<Self, Error> {
+    fn of(array: &'a ArrayRef, of_lists: &Texts<'a>, next_number: &mut u32) -> Result<Self, Error> {
         Ok(match array.data_type() {
             DataType::Dictionary(_, _) => {
-                let texts = Texts::of(array)?;
+                let mut texts = Texts::of(array)?;
                 let is_shared = texts.values.value_offsets().as_ptr() == of_lists.values.value_offsets().as_ptr();
-                if is_shared { Self::Coded(texts) } else { Self::OtherwiseCoded(texts) }
+                if !is_shared {
+                    texts.first_number = *next_number;
+                    let after = next_number.checked_add(texts.values.len() as u32);
+                    *next_number = after.ok_or_else(|| wrong("more texts than can be numbered"))?;
+                }
+                Self::Coded(texts)
             }
             DataType::Utf8 => Self::Texts(array.as_string()),
             DataType::Int64 => Self::Ints(array.as_primitive()),
@@ -203,23 +209,26 @@ impl<'a> Values<'a> {
     }
 }
 
-/// Texts with their numbers in a dictionary.
+/// Texts with their numbers.
 pub(super) struct Texts<'a> {
     pub keys: &'a Int32Array,
     values: &'a StringArray,
+    /// Of the first text of the dictionary: a field may get texts from the list and from columns, each with a dictionary of
+    /// its own.
+    first_number: u32,
 }
 
 impl<'a> Texts<'a> {
     fn of(array: &'a ArrayRef) -> Result<Self, Error> {
         let dictionary = array.as_dictionary_opt::<Int32Type>().ok_or_else(|| wrong("a column of texts"))?;
         let values = dictionary.values().as_string_opt().ok_or_else(|| wrong("a column of texts"))?;
-        Ok(Self { keys: dictionary.keys(), values })
+        Ok(Self { keys: dictionary.keys(), values, first_number: 0 })
     }
 
     #[inline]
     pub fn get(&self, row: usize) -> Option<(u32, &'a str)> {
         let number = self.keys.is_valid(row).then(|| self.keys.value(row))?;
-        Some((number as u32, self.values.value(number as usize)))
+        Some((self.first_number + number as u32, self.values.value(number as usize)))
     }
 }
 
