@@ -25,7 +25,7 @@ use crate::clock::unix_nanos;
 use crate::cpu::CpuPool;
 use crate::error::Error;
 use crate::index::ValueCount;
-use crate::manifest::{self, Change, Manifest, UnknownFields};
+use crate::manifest::{self, BlockEntry, Change, Manifest, UnknownFields};
 use crate::source::{Dimensions, Fetched, Projection, Source, TraceAt};
 use crate::trace_ids::TraceIds;
 
@@ -195,6 +195,11 @@ impl<'m> Hider<'m> {
     }
 }
 
+/// A source whose traces of these were deleted.
+pub fn hiding(source: Arc<dyn Source>, deleted: Arc<DeletedTraces>) -> Arc<dyn Source> {
+    if deleted.is_empty() { source } else { Arc::new(Hiding { source, deleted }) }
+}
+
 /// A source of which some traces are not to be seen.
 struct Hiding {
     source: Arc<dyn Source>,
@@ -221,6 +226,10 @@ impl Source for Hiding {
 
     fn size_bytes(&self) -> u64 {
         self.source.size_bytes()
+    }
+
+    fn stored(&self) -> Option<(&TenantId, &BlockEntry)> {
+        self.source.stored()
     }
 
     fn deleted_traces(&self) -> Option<&Arc<DeletedTraces>> {
