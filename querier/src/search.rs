@@ -19,6 +19,7 @@
 mod certain;
 mod collect;
 mod complete;
+mod elsewhere;
 mod query;
 pub(crate) mod render;
 mod whole;
@@ -34,6 +35,7 @@ use storage::source::{Source, TraceAt};
 use tokio::sync::{OnceCell, watch};
 
 use self::collect::{Hit, Hits, Place};
+pub(crate) use self::elsewhere::do_job;
 use self::query::SearchQuery;
 use crate::answer::SearchAnswer;
 use crate::engine::Engine;
@@ -47,7 +49,7 @@ use crate::engine::scan::{OpenGroup, OpenSource};
 use crate::engine::sources::{Parts, QuerySources};
 use crate::error::Error;
 use crate::lock::locked;
-use crate::request::SearchRequest;
+use crate::request::{SearchFilter, SearchRequest};
 
 /// Sources that are looked at together. The newest come first, and often make the others needless.
 const SOURCES_AT_ONCE: usize = 4;
@@ -79,6 +81,7 @@ pub(crate) async fn search(
     let search = Search {
         sources: QuerySources::new(engine, budget.clone(), sources, request.range),
         query,
+        filter: &request.filter,
         limit: request.limit,
         after: request.after.map(collect::place_of),
         spans_per_span_set: request.spans_per_span_set,
@@ -102,6 +105,8 @@ pub(crate) async fn search(
 struct Search<'a> {
     sources: QuerySources<'a>,
     query: Arc<SearchQuery>,
+    /// What the query was compiled from.
+    filter: &'a SearchFilter,
     limit: usize,
     /// Only traces whose place comes after this one are looked for.
     after: Option<Place>,
@@ -124,10 +129,15 @@ impl Search<'_> {
         let finding = async {
             self.find_split(split, &hits).await?;
             let sources: Vec<_> = self.sources.in_range().collect();
-            let (mut rest, mut asked) = (sources.as_slice(), FIRST_ASKED);
+            let newest_here = self.sources.engine.jobs.newest_here().min(sources.len());
+            let (newest, mut rest) = sources.split_at(newest_here);
+            if !newest.is_empty() {
+                self.find_in_sources(newest, split, &hits).await?;
+            }
+            let mut asked = if newest_here == 0 { FIRST_ASKED } else { FIRST_ASKED * ASKED_GROWTH };
             while !rest.is_empty() {
                 let (together, later) = rest.split_at(asked.min(rest.len()));
-                self.find_in_sources(together, split, &hits).await?;
+                self.find_anywhere(together, split, &hits).await?;
                 (rest, asked) = (later, (asked * ASKED_GROWTH).min(MOST_ASKED));
             }
             self.find_earlier(&hits).await?;
@@ -279,6 +289,7 @@ impl Search<'_> {
                     rows: rows.take(self.spans_per_span_set).collect(),
                     attributes: Vec::new(),
                 }],
+                shown: None,
             })?;
         }
         Ok(())

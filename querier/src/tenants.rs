@@ -14,6 +14,7 @@ use futures::future::try_join_all;
 use model::{BlockId, Scope, TenantId, Tenants, TimeRange, TraceId};
 use storage::TraceIds;
 use storage::index::ValueCount;
+use storage::manifest::BlockEntry;
 use storage::source::{Dimensions, Fetched, Projection, Source, TraceAt};
 use traceql::{Conditions, Field};
 
@@ -58,6 +59,10 @@ impl Source for AmongTenants {
 
     fn size_bytes(&self) -> u64 {
         self.0.size_bytes()
+    }
+
+    fn stored(&self) -> Option<(&TenantId, &BlockEntry)> {
+        self.0.stored()
     }
 
     fn deleted_traces(&self) -> Option<&Arc<HashSet<TraceId>>> {
