@@ -11,6 +11,7 @@ use api::{Addresses, Edge, Servers};
 use ingester::Ingester;
 use model::limits::TenantLimits;
 use object_store::ObjectStore;
+use peers::Worker;
 use prometheus_client::registry::Registry;
 use querier::Querier;
 use storage::block::BlockCache;
@@ -24,6 +25,7 @@ use storage::lock::DataDirLock;
 use storage::paths::DataDir;
 use storage::retention::Retention;
 use storage::trace_mapper::TraceMapper;
+use storage::upkeep_share::UpkeepShare;
 use storage::view::{LocalViews, Views};
 use storage::wal::{LocalFiles, Log};
 use storage::{Telemetry, manifest, objects};
@@ -137,9 +139,6 @@ impl App {
         });
         let views: Arc<dyn Views> = match (&mut cluster, &ingester) {
             (Some(cluster), ingester) => {
-                if let Some(ingester) = ingester {
-                    cluster.serve(ingester, cpu.clone());
-                }
                 let places = (cpu.clone(), cache.clone());
                 let counted = (peer_table_bytes, &telemetry, &mut registry);
                 Arc::new(cluster.views(ingester.as_ref(), config, objects.clone(), places, counted))
@@ -160,6 +159,11 @@ impl App {
         };
         let querier =
             Querier::with_limits(of_all_queries, limits.clone(), views, cpu.clone(), &telemetry, &mut registry);
+        if let Some(cluster) = &mut cluster {
+            cluster.spread(&querier, config);
+            let (querier, objects) = (querier.clone(), objects.clone());
+            cluster.serve(ingester.as_ref(), Worker { querier, objects, cpu: cpu.clone(), cache: cache.clone() });
+        }
         let user_overrides = has_user_overrides.then(|| {
             let store = storage::user_overrides::UserOverrides::new(objects.clone());
             Arc::new(UserOverrides::new(config.clone(), store, generator.clone(), &mut registry))
@@ -171,19 +175,26 @@ impl App {
         let poll_period = config.storage.trace.blocklist_poll.get();
         upkeep.spawn("manifest poller", manifest::Poller::new(manifests.clone(), poll_period, telemetry.clone()).run());
         upkeep.spawn("limit reloader", limit_reloader.run());
+        let share = UpkeepShare::all();
+        if let Some(cluster) = &cluster {
+            upkeep.spawn("watch over other processes", cluster.watch(share.clone()));
+        }
         if target.keeps_blocks_in_order() {
             let of_tenants = limits.clone();
-            upkeep.spawn("retention", Retention::new(manifests.clone(), of_tenants, telemetry.clone()).run());
+            let retention = Retention::new(manifests.clone(), of_tenants, telemetry.clone());
+            upkeep.spawn("retention", retention.sharing(share.clone()).run());
             let grace = config.garbage_grace();
             let collector = Collector::new(manifests.clone(), objects.clone(), grace, telemetry.clone());
-            upkeep.spawn("collector", collector.run());
+            upkeep.spawn("collector", collector.sharing(share.clone()).run());
             let (of_maps, places) = (telemetry.clone(), (background.clone(), cache.clone()));
             let trace_mapper = TraceMapper::new(manifests.clone(), objects.clone(), places.0, places.1, of_maps);
-            upkeep.spawn("trace mapper", trace_mapper.within(memory.parts.trace_maps).run());
+            let trace_mapper = trace_mapper.within(memory.parts.trace_maps).sharing(share.clone());
+            upkeep.spawn("trace mapper", trace_mapper.run());
             let settings = config.compaction();
             let compactor =
                 Compactor::new(manifests.clone(), objects.clone(), background.clone(), &settings, telemetry.clone());
-            compaction.spawn("compactor", compactor.within(memory.parts.compaction).run(running));
+            let compactor = compactor.within(memory.parts.compaction).sharing(share);
+            compaction.spawn("compactor", compactor.run(running));
         }
         if let Some((cluster, ingester)) = cluster.as_ref().zip(ingester.as_ref()) {
             upkeep.spawn("retirement of earlier starts", cluster.retire_earlier_starts(ingester));
