@@ -15,11 +15,13 @@ use api::{Addresses, Edge, Servers};
 use generator::Generator;
 use ingester::Ingester;
 use model::limits::TenantLimits;
+use peers::Worker;
 use prometheus_client::registry::Registry;
 use storage::MemoryBudget;
 use storage::cpu::CpuPool;
 use storage::incarnation::Lineage;
 use storage::lock::DataDirLock;
+use storage::upkeep_share::UpkeepShare;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -90,16 +92,23 @@ impl App {
         let others = cluster.as_ref().and_then(Cluster::others);
         let WayIn { ingester, generator, counted, generating, senders } =
             WayIn::open(&config, parts, &store, lineage, others, limits.clone(), &mut registry).await?;
-        if let Some((cluster, ingester)) = cluster.as_mut().zip(ingester.as_ref()) {
-            cluster.serve(ingester, counted.then(|| generator.clone()), store.cpu.clone());
-        }
-        let (of_cluster, own) = (cluster.as_ref(), ingester.as_ref());
-        let views = way_out::views(&config, &store, of_cluster, own, peer_table_bytes)?;
+        let views = way_out::views(&config, &store, cluster.as_ref(), ingester.as_ref(), peer_table_bytes)?;
         let querier = way_out::querier(&config, parts, &store, views, limits.clone(), &mut registry);
+        if let Some(cluster) = &mut cluster {
+            cluster.spread(&querier, &config);
+            let Store { objects, cpu, cache, .. } = store.clone();
+            let worker = Worker { querier: querier.clone(), objects, cpu, cache };
+            cluster.serve(ingester.as_ref(), counted.then(|| generator.clone()), worker);
+        }
 
-        let Upkeep { tasks: mut upkeep, compaction, stop_compaction } = Upkeep::begin(&config, parts, &store, &limits);
+        let share = UpkeepShare::all();
+        let Upkeep { tasks: mut upkeep, compaction, stop_compaction } =
+            Upkeep::begin(&config, parts, &store, &limits, share.clone());
         upkeep.spawn("limit reloader", LimitReloader::new(config.clone(), limits.clone(), &mut registry).run());
-        if let Some((cluster, ingester)) = of_cluster.zip(own) {
+        if let Some(cluster) = &cluster {
+            upkeep.spawn("watch over other processes", cluster.watch(share));
+        }
+        if let Some((cluster, ingester)) = cluster.as_ref().zip(ingester.as_ref()) {
             upkeep.spawn("retirement of earlier starts", cluster.retire_earlier_starts(ingester));
         }
         let user_overrides = open_user_overrides(&config, &store, generator.clone(), &mut registry);

@@ -1,5 +1,7 @@
 //! Which parts a process runs.
 
+use storage::nodes::Role;
+
 /// What is asked for in `target`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target {
@@ -47,6 +49,16 @@ impl Target {
     /// Whether it has a log, and live spans.
     pub fn takes_spans(self) -> bool {
         matches!(self, Self::All | Self::Writer)
+    }
+
+    /// What it does for the other processes of a cluster. What takes spans and nothing else looks at no blocks for others.
+    pub fn roles(self) -> &'static [Role] {
+        match self {
+            Self::All => &[Role::Queries, Role::Upkeep],
+            Self::Writer => &[],
+            Self::Querier => &[Role::Queries],
+            Self::Compactor => &[Role::Upkeep],
+        }
     }
 
     /// Whether it merges and deletes blocks.

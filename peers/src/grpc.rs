@@ -1,4 +1,4 @@
-//! Calls over gRPC: one connection to each writer, made when it is first needed and again when it breaks.
+//! Calls over gRPC: one connection to each process, made when it is first needed and again when it breaks.
 //!
 //! Nothing is tried twice here: who has no answer says so, and the next question tries again. A writer that did not answer is
 //! not asked for [`PAUSE`], so that the questions of a dashboard do not wait for it one after the other.
@@ -84,6 +84,13 @@ impl GrpcPeers {
         Ok(channel)
     }
 
+    /// Whether a process is to be asked: it did not fail to answer a moment ago.
+    pub(crate) fn may_ask(&self, address: &str) -> bool {
+        let connections = self.connections();
+        let failed = connections.get(address).and_then(|connection| connection.failed.as_ref());
+        failed.is_none_or(|(at, _)| at.elapsed() >= PAUSE)
+    }
+
     /// Remembers whether a writer answered at all.
     fn remember(&self, address: &str, outcome: Result<(), &PeerError>) {
         if let Some(connection) = self.connections().get_mut(address) {
@@ -101,10 +108,21 @@ impl GrpcPeers {
         writer: &Record,
         message: M,
     ) -> Result<Vec<u8>, PeerError> {
-        let channel = self.channel(&writer.address)?;
-        let call = tokio::time::timeout(self.timeout, call(channel, method, message));
-        let answered = call.await.unwrap_or(Err(PeerError::Late(self.timeout)));
-        self.remember(&writer.address, answered.as_ref().map(drop));
+        self.call_within(self.timeout, method, &writer.address, message).await
+    }
+
+    /// As [`call`](Self::call), within another time.
+    pub(crate) async fn call_within<M: Message + Send + Sync + 'static>(
+        &self,
+        timeout: Duration,
+        method: &'static str,
+        address: &str,
+        message: M,
+    ) -> Result<Vec<u8>, PeerError> {
+        let channel = self.channel(address)?;
+        let call = tokio::time::timeout(timeout, call(channel, method, message));
+        let answered = call.await.unwrap_or(Err(PeerError::Late(timeout)));
+        self.remember(address, answered.as_ref().map(drop));
         self.telemetry.asked(method.rsplit('/').next().unwrap_or(method), answered.is_ok());
         answered.inspect(|bytes| self.telemetry.received(bytes.len()))
     }
@@ -189,6 +207,7 @@ fn of_status(status: Status) -> PeerError {
     match status.code() {
         Code::FailedPrecondition => PeerError::Elsewhere,
         Code::Unavailable if status.message() == crate::server::NOT_WHOLE => PeerError::NotWhole,
+        Code::Aborted => PeerError::OfQuery(status.message().to_owned()),
         Code::Unavailable | Code::Unknown | Code::Cancelled => PeerError::Unreachable(status.message().to_owned()),
         _ => PeerError::Refused(status.message().to_owned()),
     }

@@ -31,7 +31,9 @@ mod server;
 mod source;
 mod telemetry;
 mod views;
+mod watch;
 mod wire;
+mod worker;
 
 use std::sync::Arc;
 
@@ -48,6 +50,8 @@ pub use server::Server;
 pub use source::TableCache;
 pub use telemetry::Telemetry;
 pub use views::ClusterViews;
+pub use watch::{Hello, UpkeepWatch};
+pub use worker::{ClusterWorkers, Worker};
 
 /// Reaches the writers of a cluster. Every call ends within a time of its own, and is over when it is dropped.
 #[async_trait]

@@ -62,6 +62,9 @@ pub enum PeerError {
     Unreachable(String),
     #[error("it refused: {0}")]
     Refused(String),
+    /// As any other process would, but for the one that asks, which can say more about it.
+    #[error("the query cannot be answered: {0}")]
+    OfQuery(String),
     #[error("its answer cannot be read: {0}")]
     Damaged(String),
 }

@@ -1,4 +1,4 @@
-//! The listener that answers other processes for the live rows of this one.
+//! The listener that answers other processes: for the live rows of this one, and with what it finds in blocks for them.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -11,7 +11,9 @@ use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
 use prost::Message;
+use querier::jobs::message::Job;
 use storage::CpuPool;
+use storage::ids::NodeId;
 use storage::view::TableId;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -28,7 +30,11 @@ use tracing::warn;
 use crate::AnswerHalves;
 use crate::holder::Holder;
 use crate::question::PeerError;
-use crate::wire::{self, HalvesRequest, LiveAnswer, LiveRequest, PIECE_BYTES, Piece, TableAnswer, TableRequest};
+use crate::wire::{
+    self, HalvesRequest, HelloAnswer, HelloRequest, LiveAnswer, LiveRequest, PIECE_BYTES, Piece, TableAnswer,
+    TableRequest,
+};
+use crate::worker::Worker;
 
 /// Calls that are answered at once; others wait until their asker gives up. Each may hold a table, as it is sent.
 const CALLS_AT_ONCE: usize = 16;
@@ -40,24 +46,46 @@ const PING_INTERVAL: Duration = Duration::from_secs(10);
 /// What a writer says that is still reading its log.
 pub(crate) const NOT_WHOLE: &str = "the log is being read";
 
-/// Answers for live rows. Dropping a call ends it, but for what already runs on the CPU pool.
+/// Jobs of other processes that are done at once, apart from the calls for live rows: others wait until they are late. Within
+/// the process they take turns with its own queries.
+pub(crate) const JOBS_AT_ONCE: usize = 8;
+
+/// Answers other processes. Dropping a call ends it, but for what already runs on the CPU pool; that ends soon after.
 #[derive(Clone)]
 pub struct Server {
-    holder: Holder,
+    node: NodeId,
+    /// Of a process that takes spans.
+    holder: Option<Holder>,
+    worker: Option<Worker>,
     /// None where no metrics are made.
     halves: Option<AnswerHalves>,
     cpu: CpuPool,
     calls: Arc<Semaphore>,
+    jobs: Arc<Semaphore>,
 }
 
 type Pieces = BoxStream<'static, Result<Piece, Status>>;
 
 impl Server {
-    pub fn new(holder: Holder, cpu: CpuPool) -> Self {
-        Self { holder, halves: None, cpu, calls: Arc::new(Semaphore::new(CALLS_AT_ONCE)) }
+    pub fn new(node: NodeId, cpu: CpuPool) -> Self {
+        let [calls, jobs] = [CALLS_AT_ONCE, JOBS_AT_ONCE].map(|most| Arc::new(Semaphore::new(most)));
+        Self { node, holder: None, worker: None, halves: None, cpu, calls, jobs }
+    }
+
+    /// Answers for live rows.
+    #[must_use]
+    pub fn with_holder(self, holder: Holder) -> Self {
+        Self { holder: Some(holder), ..self }
+    }
+
+    /// Does jobs of queries.
+    #[must_use]
+    pub fn with_worker(self, worker: Worker) -> Self {
+        Self { worker: Some(worker), ..self }
     }
 
     /// Answers for the metrics generator, too.
+    #[must_use]
     pub fn with_halves(self, halves: AnswerHalves) -> Self {
         Self { halves: Some(halves), ..self }
     }
@@ -75,6 +103,12 @@ impl Server {
             let address = address.map(|address: SocketAddr| address.to_string());
             warn!(address, %error, "the listener for other processes has ended");
         }
+    }
+
+    /// Jobs that are being done.
+    #[cfg(test)]
+    pub(crate) fn jobs_under_way(&self) -> usize {
+        JOBS_AT_ONCE - self.jobs.available_permits()
     }
 
     async fn live(self, request: LiveRequest) -> Result<Vec<u8>, PeerError> {
@@ -101,16 +135,25 @@ impl Server {
         self,
         work: impl FnOnce(&Holder) -> Result<Vec<u8>, PeerError> + Send + 'static,
     ) -> Result<Vec<u8>, PeerError> {
-        let holder = self.holder;
+        let holder = self.holder.ok_or_else(|| PeerError::Refused("it takes no spans".to_owned()))?;
         self.cpu.run(move || work(&holder)).await.unwrap_or_else(|error| Err(PeerError::Refused(error.to_string())))
+    }
+
+    async fn job(self, job: Job) -> Result<Vec<u8>, PeerError> {
+        let worker = self.worker.ok_or_else(|| PeerError::Refused("it does no jobs".to_owned()))?;
+        Ok(worker.run(&job).await?.encode_to_vec())
+    }
+
+    async fn hello(self, _request: HelloRequest) -> Result<Vec<u8>, PeerError> {
+        Ok(HelloAnswer { node: self.node.0.as_bytes().to_vec() }.encode_to_vec())
     }
 
     /// Answers in pieces, in turn with other calls.
     async fn in_pieces(
-        self,
+        turns: Arc<Semaphore>,
         answer: impl Future<Output = Result<Vec<u8>, PeerError>>,
     ) -> Result<Response<Pieces>, Status> {
-        let turn = self.calls.acquire_owned().await.map_err(|_| Status::unavailable("the process is stopping"))?;
+        let turn = turns.acquire_owned().await.map_err(|_| Status::unavailable("the process is stopping"))?;
         let bytes = Bytes::from(answer.await.map_err(status)?);
         let pieces = (0..bytes.len()).step_by(PIECE_BYTES).map(move |begin| {
             _ = &turn; // until the last piece is taken
@@ -125,6 +168,7 @@ fn status(error: PeerError) -> Status {
         PeerError::Elsewhere => Status::failed_precondition(error.to_string()),
         PeerError::NotWhole => Status::unavailable(NOT_WHOLE),
         PeerError::Damaged(reason) => Status::invalid_argument(reason),
+        PeerError::OfQuery(reason) => Status::aborted(reason),
         error => Status::internal(error.to_string()),
     }
 }
@@ -146,27 +190,11 @@ impl Service<http::Request<Body>> for Server {
         let server = self.clone();
         async move {
             Ok(match request.uri().path() {
-                wire::LIVE => {
-                    let answer = |message: Request<LiveRequest>| {
-                        let server = server.clone();
-                        async move { server.clone().in_pieces(server.live(message.into_inner())).await }
-                    };
-                    grpc().server_streaming(service_fn(answer), request).await
-                }
-                wire::TABLE => {
-                    let answer = |message: Request<TableRequest>| {
-                        let server = server.clone();
-                        async move { server.clone().in_pieces(server.table(message.into_inner())).await }
-                    };
-                    grpc().server_streaming(service_fn(answer), request).await
-                }
-                wire::HALVES => {
-                    let answer = |message: Request<HalvesRequest>| {
-                        let server = server.clone();
-                        async move { server.clone().in_pieces(server.halves(message.into_inner())).await }
-                    };
-                    grpc().server_streaming(service_fn(answer), request).await
-                }
+                wire::LIVE => server.answer(request, &server.calls, Self::live).await,
+                wire::TABLE => server.answer(request, &server.calls, Self::table).await,
+                wire::HALVES => server.answer(request, &server.calls, Self::halves).await,
+                wire::HELLO => server.answer(request, &server.calls, Self::hello).await,
+                wire::JOB => server.answer(request, &server.jobs, Self::job).await,
                 path => Status::unimplemented(format!("unknown method {path}")).into_http(),
             })
         }
@@ -174,8 +202,27 @@ impl Service<http::Request<Body>> for Server {
     }
 }
 
+impl Server {
+    async fn answer<M, F>(
+        &self,
+        request: http::Request<Body>,
+        turns: &Arc<Semaphore>,
+        answer: impl Fn(Self, M) -> F + Clone + Send + Sync,
+    ) -> http::Response<Body>
+    where
+        M: Message + Default + Send + 'static,
+        F: Future<Output = Result<Vec<u8>, PeerError>> + Send,
+    {
+        let answer = |message: Request<M>| {
+            let (server, turns, answer) = (self.clone(), turns.clone(), answer.clone());
+            async move { Self::in_pieces(turns, answer(server, message.into_inner())).await }
+        };
+        grpc().server_streaming(service_fn(answer), request).await
+    }
+}
+
 fn grpc<M: Message + Default + Send + 'static>() -> Grpc<ProstCodec<Piece, M>> {
     Grpc::new(ProstCodec::default())
-        .max_decoding_message_size(wire::MESSAGE_BYTES)
+        .max_decoding_message_size(wire::JOB_BYTES)
         .send_compressed(CompressionEncoding::Zstd)
 }

@@ -26,12 +26,12 @@ impl Telemetry {
         let telemetry = Self::default();
         registry.register(
             "mosso_peer_requests",
-            "Calls to other writers for their live rows",
+            "Calls to other processes: for their live rows, to look at blocks, or whether they are there",
             telemetry.requests.clone(),
         );
         registry.register(
             "mosso_peer_received_bytes",
-            "Bytes of live rows that other writers sent, uncompressed",
+            "Bytes that other processes answered, uncompressed",
             telemetry.received_bytes.clone(),
         );
         registry.register(

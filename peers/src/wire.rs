@@ -4,6 +4,8 @@
 //! Live   LiveRequest  ─▶ stream of Piece: the bytes of a LiveAnswer
 //! Table  TableRequest ─▶ stream of Piece: the bytes of a TableAnswer
 //! Halves HalvesRequest ─▶ stream of Piece: bytes that the metrics generator reads
+//! Job    querier::jobs::message::Job ─▶ stream of Piece: the bytes of a JobAnswer
+//! Hello  HelloRequest ─▶ stream of Piece: the bytes of a HelloAnswer
 //! ```
 //!
 //! An answer may be as large as a table of live rows, a message is not: it has at most [`PIECE_BYTES`]. Rows travel as Arrow
@@ -26,11 +28,15 @@ pub(crate) const SERVICE: &str = "mosso.peers.v1.Peers";
 pub(crate) const LIVE: &str = "/mosso.peers.v1.Peers/Live";
 pub(crate) const TABLE: &str = "/mosso.peers.v1.Peers/Table";
 pub(crate) const HALVES: &str = "/mosso.peers.v1.Peers/Halves";
+pub(crate) const JOB: &str = "/mosso.peers.v1.Peers/Job";
+pub(crate) const HELLO: &str = "/mosso.peers.v1.Peers/Hello";
 
 /// The most that one message has of an answer.
 pub(crate) const PIECE_BYTES: usize = 1 << 20;
 /// The most that a message may take: a piece and its frame, or a request.
 pub(crate) const MESSAGE_BYTES: usize = PIECE_BYTES + 1024;
+/// The most that a job may take: it names blocks and traces.
+pub(crate) const JOB_BYTES: usize = 4 << 20;
 /// The most that an answer may have. A table of live rows has some MiB; one that a single large request filled has more.
 pub(crate) const ANSWER_BYTES: usize = 256 << 20;
 
@@ -98,6 +104,16 @@ pub(crate) struct TableAnswer {
     /// Empty when the writer has the rows no more.
     #[prost(bytes = "vec", tag = "1")]
     pub rows: Vec<u8>,
+}
+
+/// Who is there?
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct HelloRequest {}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct HelloAnswer {
+    #[prost(bytes = "vec", tag = "1")]
+    pub node: Vec<u8>,
 }
 
 #[derive(Clone, PartialEq, Message)]

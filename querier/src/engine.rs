@@ -28,6 +28,7 @@ use storage::CpuPool;
 use self::budget::Shares;
 use self::split_cache::SplitCache;
 use crate::config::Config;
+use crate::jobs::Jobs;
 use crate::telemetry::Telemetry;
 
 /// What all queries of a process share.
@@ -37,4 +38,6 @@ pub(crate) struct Engine {
     pub split: SplitCache,
     pub telemetry: Telemetry,
     pub shares: Shares,
+    /// What other processes do of the queries of this one.
+    pub jobs: Jobs,
 }

@@ -45,6 +45,19 @@ impl Intervals {
         NonZeroU64::new(step).unwrap_or(NonZeroU64::MIN)
     }
 
+    /// So many intervals of one length, the first of which ends then; `None` when there are none, or their ends are no times.
+    pub(crate) fn of_parts(first_end_nanos: u64, step_nanos: u64, count: u64) -> Option<Self> {
+        let step = NonZeroU64::new(step_nanos)?;
+        let last = count.checked_sub(1)?;
+        first_end_nanos.checked_add(step_nanos.checked_mul(last)?)?;
+        Some(Self { first_end_nanos, step_nanos: step, count: usize::try_from(count).ok()? })
+    }
+
+    /// What [`of_parts`](Self::of_parts) takes.
+    pub(crate) fn parts(&self) -> (u64, u64, u64) {
+        (self.first_end_nanos, self.step_nanos.get(), self.count as u64)
+    }
+
     pub fn count(&self) -> usize {
         self.count
     }

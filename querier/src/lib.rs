@@ -11,6 +11,7 @@
 //! - `eval`: TraceQL over span batches, column by column; `series`: the numbers that metrics make; `shown`: the values that
 //!   an answer shows of a span;
 //! - `engine`: the sources of a query, pruned, read and matched within a budget, and traces put together that lie in several;
+//! - `jobs`: blocks of a query that other processes look at;
 //! - `tenants`: the sources of several tenants as those of one;
 //! - the questions, each on the engine;
 //! - `querier`: the questions that can be asked, with deadline, count and line in the log (`query_log`); `objectives`:
@@ -36,6 +37,7 @@ mod tags;
 mod trace_by_id;
 
 mod engine;
+pub mod jobs;
 mod tenants;
 
 mod eval;

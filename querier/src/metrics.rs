@@ -18,6 +18,7 @@ mod arithmetic;
 mod by_trace;
 mod cache;
 mod compare;
+mod elsewhere;
 mod exemplars;
 mod finish;
 mod group_codes;
@@ -44,6 +45,7 @@ use traceql::{MetricsExpr, Query};
 use self::by_trace::ResourcesByService;
 use self::cache::{MeasuredTraces, PartialKey, deleted_in};
 pub(crate) use self::cache::{PartialCache, partial_cache};
+pub(crate) use self::elsewhere::do_job;
 use self::finish::UnreadSpan;
 pub(crate) use self::query::MetricsQuery;
 use self::query::{PartialAggregate, exemplars_of};
@@ -89,24 +91,9 @@ async fn of_query(
     asked: &Query,
     request: &MetricsRequest,
 ) -> Result<MetricsAnswer, Error> {
-    let query = Arc::new(MetricsQuery::of(asked)?);
     let intervals = request.intervals;
-    let cancellation = budget.cancellation.clone();
-    let measuring = MetricsRun {
-        held: Mutex::new(budget.hold(0)?),
-        text: asked.to_string().into(),
-        partials,
-        remembered: Mutex::default(),
-        sources: QuerySources::new(engine, budget, sources, intervals.time_range()),
-        query: query.clone(),
-        intervals,
-        limits: Limits {
-            max_samples: engine.config.max_metrics_samples,
-            max_exemplars: exemplars_of(asked, request.max_exemplars),
-            exemplar_labels: query.labels.clone(),
-            cancellation,
-        },
-    };
+    let measuring = MetricsRun::new(engine, partials, budget, sources, asked, (intervals, request.max_exemplars))?;
+    let query = measuring.query.clone();
     // A filter that is false whatever the spans are has no series at all if it looks at none of their fields, as in Tempo.
     let partial = match query.matcher.is_never() {
         true if query.matcher.projection().is_empty() => {
@@ -137,26 +124,81 @@ struct MetricsRun<'a> {
     limits: Limits,
 }
 
+/// What was measured of a source, or of several where their order tells nothing.
+struct MeasuredPart {
+    /// Of the first of them.
+    number: usize,
+    partial: PartialAggregate,
+    first_interval: usize,
+    _held: Held,
+}
+
+impl<'a> MetricsRun<'a> {
+    fn new(
+        engine: &'a Engine,
+        partials: &'a PartialCache,
+        budget: Arc<Budget>,
+        sources: Vec<Arc<dyn Source>>,
+        asked: &Query,
+        (intervals, max_exemplars): (Intervals, usize),
+    ) -> Result<Self, Error> {
+        let query = Arc::new(MetricsQuery::of(asked)?);
+        let limits = Limits {
+            max_samples: engine.config.max_metrics_samples,
+            max_exemplars: exemplars_of(asked, max_exemplars),
+            exemplar_labels: query.labels.clone(),
+            cancellation: budget.cancellation.clone(),
+        };
+        Ok(Self {
+            held: Mutex::new(budget.hold(0)?),
+            text: asked.to_string().into(),
+            partials,
+            remembered: Mutex::default(),
+            sources: QuerySources::new(engine, budget, sources, intervals.time_range()),
+            query,
+            intervals,
+            limits,
+        })
+    }
+}
+
 impl MetricsRun<'_> {
     async fn measure(&self) -> Result<PartialAggregate, Error> {
         let split = self.split_traces().await?;
         let mut partial = self.query.aggregator.nothing(&self.intervals, &self.limits);
         self.measure_split(&split, &mut partial).await?;
-        let measure = |(_, source)| {
-            let measure = self.measure_source(source, &split);
-            async move {
-                let (of_source, first_interval) = measure.await?;
-                Ok((self.hold(of_source)?, first_interval))
+        let dealt = self.sources.engine.jobs.deal(self.sources.in_range().collect(), elsewhere::DEALT_TOGETHER).await;
+        match dealt.as_slice() {
+            // all that is here, in no more memory than what is under way takes
+            [run] if run.parts.is_empty() => {
+                let sources = run.here.iter().map(|source| self.measure_part(*source, &split).boxed()).collect();
+                try_in_order(SOURCES_AT_ONCE, sources, |part| self.merge(part, &mut partial)).await?;
             }
-            .boxed()
-        };
-        let sources = self.sources.in_range().map(measure).collect();
-        let merge = |((of_source, _held), first_interval): ((PartialAggregate, Held), usize)| {
-            partial.merge(of_source, first_interval)?;
-            locked(&self.held).resize(partial.memory_bytes())
-        };
-        try_in_order(SOURCES_AT_ONCE, sources, merge).await?;
+            runs => {
+                let work = runs.iter().map(|run| self.measure_run(run, &split).boxed()).collect();
+                let merge = |measured: Vec<MeasuredPart>| {
+                    measured.into_iter().try_for_each(|part| self.merge(part, &mut partial))
+                };
+                try_in_order(elsewhere::RUNS_AT_ONCE, work, merge).await?;
+            }
+        }
         Ok(partial)
+    }
+
+    /// What one source has, held until it is merged.
+    async fn measure_part(
+        &self,
+        (number, source): (usize, &Arc<dyn Source>),
+        split: &Split,
+    ) -> Result<MeasuredPart, Error> {
+        let (partial, first_interval) = self.measure_source(source, split.of_source(source.block_id())).await?;
+        let (partial, held) = self.hold(partial)?;
+        Ok(MeasuredPart { number, partial, first_interval, _held: held })
+    }
+
+    fn merge(&self, part: MeasuredPart, all: &mut PartialAggregate) -> Result<(), Error> {
+        all.merge(part.partial, part.first_interval)?;
+        locked(&self.held).resize(all.memory_bytes())
     }
 
     /// Holds the memory of what was measured until it is merged.
@@ -170,12 +212,11 @@ impl MetricsRun<'_> {
     async fn measure_source(
         &self,
         source: &Arc<dyn Source>,
-        split: &Split,
+        without: Arc<[TraceId]>,
     ) -> Result<(PartialAggregate, usize), Error> {
         let within = self.query.aggregator.within(&self.intervals, &source.time_range());
         let (intervals, first_interval) = within.unwrap_or((self.intervals, 0));
         let (block_id, partials) = (source.block_id(), self.partials);
-        let without = split.of_source(block_id);
         let key = within.filter(|_| !source.is_live()).map(|_| PartialKey {
             blocks: [block_id].into(),
             query: self.text.clone(),

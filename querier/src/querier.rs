@@ -18,6 +18,8 @@ use crate::engine::Engine;
 use crate::engine::budget::{Budget, Shares};
 use crate::engine::split_cache::split_cache;
 use crate::error::Error;
+use crate::jobs::message::{Job, JobAnswer};
+use crate::jobs::{JobSources, Jobs, SpreadPolicy, Workers, unreadable};
 use crate::lock::locked;
 use crate::metrics::{PartialCache, partial_cache};
 use crate::query_log::{QueryGuard, QueryLog};
@@ -75,8 +77,39 @@ impl Querier {
         let split = split_cache(config.metrics_cache_max_bytes / SPLIT_SHARE, storage);
         let tag_values = values_cache(config.metrics_cache_max_bytes / TAG_VALUES_SHARE, storage);
         let (telemetry, shares) = (Telemetry::new(registry), Shares::new(&config));
-        let engine = Engine { config, cpu, split, telemetry, shares };
+        let engine = Engine { config, cpu, split, telemetry, shares, jobs: Jobs::default() };
         Self { inner: Arc::new(Inner { engine, partials, tag_values, limits, views }) }
+    }
+
+    /// From now on large queries are looked at by other processes, too. Only the first call counts.
+    pub fn spread_over(&self, workers: Arc<dyn Workers>, policy: SpreadPolicy) {
+        self.inner.engine.jobs.spread_over(workers, policy);
+    }
+
+    /// Does a job for another process; `sources` are its blocks. It has the limits of a query of its tenants.
+    ///
+    /// # Errors
+    /// Those of a query, and [`Error::Damaged`] for what is no job.
+    pub async fn do_job(&self, job: &Job, sources: Vec<Arc<dyn Source>>) -> Result<JobAnswer, Error> {
+        let Engine { config, shares, telemetry, .. } = &self.inner.engine;
+        let tenants: Vec<&str> = job.blocks.iter().map(|block| block.tenant.as_str()).collect();
+        let tenants = Tenants::parse(&tenants.join("|")).map_err(|_| unreadable())?;
+        let limits = self.inner.limits.of_query(&tenants);
+        let budget = Budget::new(config, shares, tenants.first(), limits);
+        let _cancel = budget.cancellation.on_drop();
+        let answer = async |budget: Arc<Budget>| {
+            let (engine, partials, sources) = (&self.inner.engine, &self.inner.partials, JobSources(sources.clone()));
+            match (&job.search, &job.metrics) {
+                (Some(search), None) => search::do_job(engine, budget, &sources, job, search).await,
+                (None, Some(metrics)) => metrics::do_job(engine, partials, budget, &sources, job, metrics).await,
+                _ => Err(unreadable()),
+            }
+        };
+        let deadline = config.max_query_time;
+        let answer = tokio::time::timeout(deadline, in_turn(&budget, answer)).await;
+        let answer = answer.unwrap_or_else(|_| Err(budget.out_of_time(deadline)))?;
+        telemetry.job_done();
+        Ok(answer)
     }
 
     /// All spans of a trace; none is an empty answer. `range` is a hint where to look.

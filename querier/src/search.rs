@@ -19,6 +19,7 @@
 mod certain;
 mod collect;
 mod complete;
+mod elsewhere;
 mod query;
 pub(crate) mod render;
 mod row_groups;
@@ -34,6 +35,7 @@ use storage::source::Source;
 use tokio::sync::{OnceCell, watch};
 
 use self::collect::{Hit, Hits, Place};
+pub(crate) use self::elsewhere::do_job;
 use self::query::SearchQuery;
 use self::row_groups::Scan;
 use crate::answer::SearchAnswer;
@@ -45,7 +47,7 @@ use crate::engine::scan::OpenGroup;
 use crate::engine::sources::{Parts, QuerySources};
 use crate::error::Error;
 use crate::lock::locked;
-use crate::request::SearchRequest;
+use crate::request::{SearchFilter, SearchRequest};
 
 /// Sources whose indexes are asked together, which takes a round trip or two, and which are then looked at together: few at
 /// first, for the newest are often all that is needed, and then more and more, for what is rare is looked for in all.
@@ -75,6 +77,7 @@ pub(crate) async fn search(
     let search = Search {
         sources: QuerySources::new(engine, budget.clone(), sources, request.range),
         query,
+        filter: &request.filter,
         limit: request.limit,
         after: request.after.map(collect::place_of),
         spans_per_span_set: request.spans_per_span_set,
@@ -98,6 +101,8 @@ pub(crate) async fn search(
 struct Search<'a> {
     sources: QuerySources<'a>,
     query: Arc<SearchQuery>,
+    /// What the query was compiled from.
+    filter: &'a SearchFilter,
     limit: usize,
     /// Only traces whose place comes after this one are looked for.
     after: Option<Place>,
@@ -121,15 +126,19 @@ impl Search<'_> {
         let hits = Mutex::new(Hits::new(keep, ends.chain(newest_split), self.sources.budget.hold(0)?));
         let finding = async {
             let sources: Vec<_> = self.sources.in_range().collect();
+            let newest_here = self.sources.engine.jobs.newest_here().min(sources.len());
             let (mut rest, mut asked, mut places) = (sources.as_slice(), FIRST_ASKED, places.as_slice());
+            let mut is_here = newest_here > 0;
             while !rest.is_empty() {
-                let (together, later) = rest.split_at(asked.min(rest.len()));
-                let mut groups = self.row_groups(together, split, &hits).await?;
+                let (together, later) = rest.split_at(if is_here { newest_here } else { asked.min(rest.len()) });
                 let later_end_nanos = later.first().map_or(0, |(_, source)| source.time_range().end_nanos);
-                while groups.find_next().await? {
-                    let open_from_nanos = groups.end_nanos().unwrap_or(0).max(later_end_nanos);
-                    places = self.find_split_from(open_from_nanos, places, &hits).await?;
+                if is_here || self.sources.engine.jobs.is_alone() {
+                    places = self.find_here(together, later_end_nanos, places, split, &hits).await?;
+                } else {
+                    self.find_anywhere(together, split, &hits).await?;
+                    places = self.find_split_from(later_end_nanos, places, &hits).await?;
                 }
+                is_here = false;
                 (rest, asked) = (later, (asked * ASKED_GROWTH).min(MOST_ASKED));
             }
             self.find_split_from(0, places, &hits).await?;
@@ -139,6 +148,24 @@ impl Search<'_> {
         };
         self.while_telling(&hits, finding).await?;
         Ok(hits.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Adds the matches of some sources, whose indexes are asked together, and of the split traces at `places` that start
+    /// before what is left. Returns the places of the others.
+    async fn find_here<'p>(
+        &self,
+        sources: &[(usize, &Arc<dyn Source>)],
+        later_end_nanos: u64,
+        mut places: &'p [Place],
+        split: &HashSet<TraceId>,
+        hits: &Mutex<Hits>,
+    ) -> Result<&'p [Place], Error> {
+        let mut groups = self.row_groups(sources, split, hits).await?;
+        while groups.find_next().await? {
+            let open_from_nanos = groups.end_nanos().unwrap_or(0).max(later_end_nanos);
+            places = self.find_split_from(open_from_nanos, places, hits).await?;
+        }
+        Ok(places)
     }
 
     /// Adds the matches of one row group. `is_first`: those of its newest traces are looked at before the others.
@@ -208,6 +235,7 @@ impl Search<'_> {
                     rows: rows.take(self.spans_per_span_set).collect(),
                     attributes: Vec::new(),
                 }],
+                shown: None,
             })?;
         }
         Ok(())

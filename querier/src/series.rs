@@ -1,5 +1,7 @@
 //! Accumulators of metrics: numbers by [series][interval], merged in any order.
 
+mod encoded;
+
 use std::hash::BuildHasher;
 use std::ops::Range;
 

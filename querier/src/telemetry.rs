@@ -49,6 +49,21 @@ struct BytesLabels {
     tenant: String,
 }
 
+/// What became of a job that was given to another process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum JobOutcome {
+    Done,
+    /// Another process gets it.
+    Failed,
+    /// It is done here.
+    Refused,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct JobLabels {
+    outcome: &'static str,
+}
+
 /// Counts queries. Clones share the counters.
 #[derive(Clone)]
 pub(crate) struct Telemetry {
@@ -61,6 +76,8 @@ struct Counters {
     within_objective: Family<QueryLabels, Counter>,
     bytes: Family<BytesLabels, Counter>,
     spans: Histogram,
+    jobs: Family<JobLabels, Counter>,
+    jobs_done: Counter,
 }
 
 impl Telemetry {
@@ -70,6 +87,8 @@ impl Telemetry {
             within_objective: Family::default(),
             bytes: Family::default(),
             spans: Histogram::new(exponential_buckets(100.0, 10.0, 7)),
+            jobs: Family::default(),
+            jobs_done: Counter::default(),
         };
         registry.register("tempo_query_frontend_queries", "Queries answered or given up", counters.queries.clone());
         registry.register(
@@ -83,12 +102,37 @@ impl Telemetry {
             counters.bytes.clone(),
         );
         registry.register("tempo_querier_spans_per_query", "Spans that a query looked at", counters.spans.clone());
+        registry.register(
+            "mosso_query_jobs",
+            "Jobs of queries that were given to other processes",
+            counters.jobs.clone(),
+        );
+        registry.register(
+            "mosso_query_jobs_done_for_others",
+            "Jobs of queries that were done for other processes",
+            counters.jobs_done.clone(),
+        );
         Self { counters: Arc::new(counters), known_tenants: Arc::default() }
     }
 
     /// Lets a tenant that has data be named.
     pub fn has_data(&self, tenant: &TenantId) {
         self.known_tenants.add(tenant);
+    }
+
+    /// Counts a job that was given away.
+    pub fn job(&self, outcome: JobOutcome) {
+        let outcome = match outcome {
+            JobOutcome::Done => "done",
+            JobOutcome::Failed => "failed",
+            JobOutcome::Refused => "refused",
+        };
+        self.counters.jobs.get_or_create(&JobLabels { outcome }).inc();
+    }
+
+    /// Counts a job that was done for another process.
+    pub fn job_done(&self) {
+        self.counters.jobs_done.inc();
     }
 
     /// Counts a query that ended with this outcome.

@@ -9,15 +9,20 @@ use anyhow::{Context, Result};
 use generator::Generator;
 use ingester::Ingester;
 use model::TenantId;
-use peers::{ClusterViews, GrpcPeers, Holder, TableCache};
+use peers::{ClusterViews, ClusterWorkers, GrpcPeers, Holder, TableCache, UpkeepWatch, Worker};
 use prometheus_client::registry::Registry;
+use querier::Querier;
+use querier::jobs::{JOB_VERSION, SpreadPolicy};
+use storage::ids::NodeId;
 use storage::incarnation::Lineage;
+use storage::manifest;
 use storage::members::{Members, Record, Retired};
+use storage::nodes::{Node, Nodes, Role};
+use storage::upkeep_share::UpkeepShare;
 use storage::view::LiveRows;
-use storage::{CpuPool, manifest};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::store::Store;
 use crate::config::Config;
@@ -28,6 +33,8 @@ use crate::tasks::Tasks;
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long the mark may take that says so.
 const RETIRE_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long it may take to leave the list of those that work for others; they forget a process that is not there anyway.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long calls of others may take once the process stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long to wait before what is said of earlier starts is tried again.
@@ -37,23 +44,21 @@ const RETRY: Duration = Duration::from_secs(5);
 pub struct Cluster {
     members: Arc<Members>,
     manifests: Arc<manifest::Store>,
+    nodes: Arc<Nodes>,
+    node: Arc<Node>,
+    /// Where others reach this process, if they do.
+    address: Option<SocketAddr>,
+    listener: Option<TcpListener>,
+    /// Of a process that takes spans.
+    writer: Option<Arc<Lineage>>,
     peers: Arc<GrpcPeers>,
     telemetry: peers::Telemetry,
-    /// Of a process that takes spans.
-    writer: Option<Writer>,
     serving: Tasks,
     stop_serving: CancellationToken,
 }
 
-/// Where others find the live rows of this process.
-struct Writer {
-    lineage: Arc<Lineage>,
-    listener: Option<TcpListener>,
-    address: SocketAddr,
-}
-
 impl Cluster {
-    /// Opens the listener and says where it is; spans may be taken [`storage::members::JOINING_TIME`] later.
+    /// Opens the listener and says where it is, if spans are taken; they may be taken [`storage::members::JOINING_TIME`] later.
     ///
     /// # Errors
     /// When the address cannot be bound, or the store cannot be written.
@@ -63,33 +68,50 @@ impl Cluster {
         lineage: Option<Arc<Lineage>>,
         registry: &mut Registry,
     ) -> Result<Self> {
-        let (members, manifests) = (Arc::new(Members::new(store.objects.clone())), store.manifests.clone());
-        let writer = match lineage.zip(config.cluster.listen_address.as_ref()) {
-            None => None,
-            Some((lineage, listen_address)) => {
-                let listener = listen_address.bind().await.with_context(|| format!("listen on {listen_address}"))?;
-                let address = listener.local_addr().context("read the address of the listener for peers")?;
-                // before others hear of this start: the next one retires it, if this one cannot
-                let (of_folder, named) = (lineage.clone(), manifests.incarnations_of(&lineage.writer().id));
-                store.background.run(move || of_folder.record(named.as_ref())).await??;
-                let advertised = Some(config.cluster.advertise_address.clone()).filter(|address| !address.is_empty());
-                let advertised = advertised.unwrap_or_else(|| address.to_string());
-                let (zone, build) = (config.cluster.zone.clone(), env!("CARGO_PKG_VERSION"));
-                let record = Record::new(lineage.writer(), advertised, zone, build);
-                members.join(&record).await.context("say in the store where this process is")?;
-                info!(writer = %record.writer, incarnation = %record.incarnation, address = record.address, "joined the cluster");
-                Some(Writer { lineage, listener: Some(listener), address })
+        let Store { objects, manifests, .. } = store.clone();
+        let (members, nodes) = (Arc::new(Members::new(objects.clone())), Arc::new(Nodes::new(objects)));
+        let listener = match &config.cluster.listen_address {
+            Some(listen_address) => {
+                Some(listen_address.bind().await.with_context(|| format!("listen on {listen_address}"))?)
             }
+            None => None,
         };
+        let address = listener.as_ref().map(TcpListener::local_addr).transpose();
+        let address = address.context("read the address of the listener for other processes")?;
+        let advertised = Some(config.cluster.advertise_address.clone()).filter(|address| !address.is_empty());
+        let advertised = advertised.or_else(|| address.map(|address| address.to_string())).unwrap_or_default();
+        let (zone, build) = (config.cluster.zone.clone(), env!("CARGO_PKG_VERSION"));
+        let writer = lineage.filter(|_| listener.is_some());
+        if let Some(lineage) = &writer {
+            // before others hear of this start: the next one retires it, if this one cannot
+            let (of_folder, named) = (lineage.clone(), manifests.incarnations_of(&lineage.writer().id));
+            store.background.run(move || of_folder.record(named.as_ref())).await??;
+            let record = Record::new(lineage.writer(), advertised.clone(), zone.clone(), build);
+            members.join(&record).await.context("say in the store where this process is")?;
+            info!(writer = %record.writer, incarnation = %record.incarnation, address = record.address, "joined the cluster");
+        }
+        let roles = if listener.is_some() { config.target().roles() } else { &[] };
+        let node = Arc::new(Node::new(NodeId::generate(), advertised, zone, build, JOB_VERSION, roles));
         let telemetry = peers::Telemetry::register(registry);
         let peers = GrpcPeers::new(config.cluster.peer_timeout.get(), store.cpu.clone(), telemetry.clone());
-        let (peers, serving, stop_serving) = (Arc::new(peers), Tasks::default(), CancellationToken::new());
-        Ok(Self { members, manifests, peers, telemetry, writer, serving, stop_serving })
+        Ok(Self {
+            members,
+            manifests,
+            nodes,
+            node,
+            address,
+            listener,
+            writer,
+            peers: Arc::new(peers),
+            telemetry,
+            serving: Tasks::default(),
+            stop_serving: CancellationToken::new(),
+        })
     }
 
-    /// Where others ask for the live rows of this process.
+    /// Where others ask this process.
     pub fn address(&self) -> Option<SocketAddr> {
-        self.writer.as_ref().map(|writer| writer.address)
+        self.address
     }
 
     /// What queries see: the live rows of all writers. Those of others are kept within `table_bytes`.
@@ -110,20 +132,43 @@ impl Cluster {
 
     /// The other writers, for one that counts spans of calls whose halves lie in different processes.
     pub fn others(&self) -> Option<Others> {
-        let own = self.writer.as_ref()?.lineage.writer().incarnation;
+        let own = self.writer.as_ref()?.writer().incarnation;
         Some(Others { members: self.members.clone(), peers: self.peers.clone(), own })
     }
 
-    /// Answers others from now on.
-    pub fn serve(&mut self, ingester: &Ingester, generator: Option<Arc<Generator>>, cpu: CpuPool) {
-        let listener = self.writer.as_mut().and_then(|writer| writer.listener.take());
-        if let Some(listener) = listener {
-            let holder = Holder::new(Arc::new(ingester.clone()), self.manifests.clone());
-            let mut server = peers::Server::new(holder, cpu);
-            if let Some(generator) = generator {
-                server = server.with_halves(Arc::new(move |question: &[u8]| generator.answer(question)));
+    /// Others look at blocks for large queries of this process.
+    pub fn spread(&self, querier: &Querier, config: &Config) {
+        let workers = ClusterWorkers::new(self.node.clone(), self.nodes.clone(), self.peers.clone());
+        let least_bytes = config.cluster.spread_queries_from_bytes;
+        querier.spread_over(Arc::new(workers), SpreadPolicy { least_bytes, ..SpreadPolicy::default() });
+    }
+
+    /// Answers others from now on: for the live rows of an ingester, for what a generator waits for, and with work on blocks.
+    pub fn serve(&mut self, ingester: Option<&Ingester>, generator: Option<Arc<Generator>>, worker: Worker) {
+        let Some(listener) = self.listener.take() else { return };
+        let mut server = peers::Server::new(self.node.id, worker.cpu.clone());
+        if let Some(ingester) = ingester {
+            server = server.with_holder(Holder::new(Arc::new(ingester.clone()), self.manifests.clone()));
+        }
+        if let Some(generator) = generator {
+            server = server.with_halves(Arc::new(move |question: &[u8]| generator.answer(question)));
+        }
+        if self.node.has(Role::Queries) {
+            server = server.with_worker(worker);
+        }
+        self.serving.spawn("listener for other processes", server.serve(listener, self.stop_serving.clone()));
+    }
+
+    /// Keeps this process in the list of those that work for others, and knows which upkeep is its own.
+    pub fn watch(&self, share: UpkeepShare) -> impl Future<Output = ()> + use<> {
+        let does_something = self.node.has(Role::Queries) || self.node.has(Role::Upkeep);
+        let watch = UpkeepWatch::new(self.node.clone(), self.nodes.clone(), self.peers.clone(), share);
+        let watch = does_something.then(|| watch.run());
+        async move {
+            match watch {
+                Some(watch) => watch.await,
+                None => std::future::pending().await,
             }
-            self.serving.spawn("listener for other processes", server.serve(listener, self.stop_serving.clone()));
         }
     }
 
@@ -136,7 +181,7 @@ impl Cluster {
     /// them any more. What they had is live here, or in blocks. Then waits until it is dropped.
     pub fn retire_earlier_starts(&self, ingester: &Ingester) -> impl Future<Output = ()> + use<> {
         let (members, manifests, ingester) = (self.members.clone(), self.manifests.clone(), ingester.clone());
-        let lineage = self.writer.as_ref().map(|writer| writer.lineage.clone());
+        let lineage = self.writer.clone();
         async move {
             ingester.ready().await;
             while let Some(lineage) = &lineage
@@ -152,10 +197,14 @@ impl Cluster {
     /// Publishes what is live and says that nobody needs to ask this writer any more; no request may be under way. What
     /// cannot be published stays in the log, and others say that it is missing until the next start.
     pub async fn stop(mut self, ingester: Option<&Ingester>) {
-        if let Some((writer, ingester)) = self.writer.as_ref().zip(ingester) {
+        match tokio::time::timeout(LEAVE_TIMEOUT, self.nodes.remove(&self.node.id)).await {
+            Ok(Ok(())) => {}
+            outcome => debug!(?outcome, "this process is still in the list of those that work for others"),
+        }
+        if let Some((lineage, ingester)) = self.writer.as_ref().zip(ingester) {
             let retired = async {
                 ingester.publish_all(PUBLISH_TIMEOUT).await?;
-                let (now, mark) = (writer.lineage.writer(), Retired::new(sequences(&self.manifests)));
+                let (now, mark) = (lineage.writer(), Retired::new(sequences(&self.manifests)));
                 let retire = self.members.retire(&now.incarnation, &mark);
                 tokio::time::timeout(RETIRE_TIMEOUT, retire).await??;
                 anyhow::Ok(())

@@ -9,6 +9,7 @@ use storage::manifest::Poller;
 use storage::memory_budget::Parts;
 use storage::retention::Retention;
 use storage::trace_mapper::TraceMapper;
+use storage::upkeep_share::UpkeepShare;
 use tokio::sync::watch;
 
 use super::store::Store;
@@ -23,23 +24,31 @@ pub(super) struct Upkeep {
 }
 
 impl Upkeep {
-    /// Every process follows the manifests; what changes blocks runs where the target says so.
-    pub fn begin(config: &Config, parts: &Parts, store: &Store, limits: &Arc<TenantLimits>) -> Self {
+    /// Every process follows the manifests; what changes blocks runs where the target says so, for what is this process's share.
+    pub fn begin(
+        config: &Config,
+        parts: &Parts,
+        store: &Store,
+        limits: &Arc<TenantLimits>,
+        share: UpkeepShare,
+    ) -> Self {
         let Store { objects, manifests, cache, background, telemetry, .. } = store.clone();
         let (mut tasks, mut compaction) = (Tasks::default(), Tasks::default());
         let (stop_compaction, running) = watch::channel(false);
         let poll_period = config.storage.trace.blocklist_poll.get();
         tasks.spawn("manifest poller", Poller::new(manifests.clone(), poll_period, telemetry.clone()).run());
         if config.target().keeps_blocks_in_order() {
-            tasks.spawn("retention", Retention::new(manifests.clone(), limits.clone(), telemetry.clone()).run());
+            let retention = Retention::new(manifests.clone(), limits.clone(), telemetry.clone());
+            tasks.spawn("retention", retention.sharing(share.clone()).run());
             let grace = config.garbage_grace();
             let collector = Collector::new(manifests.clone(), objects.clone(), grace, telemetry.clone());
-            tasks.spawn("collector", collector.run());
+            tasks.spawn("collector", collector.sharing(share.clone()).run());
             let (of_maps, cpu) = (telemetry.clone(), background.clone());
             let trace_mapper = TraceMapper::new(manifests.clone(), objects.clone(), cpu, cache, of_maps);
-            tasks.spawn("trace mapper", trace_mapper.within(parts.trace_maps).run());
+            let trace_mapper = trace_mapper.within(parts.trace_maps).sharing(share.clone());
+            tasks.spawn("trace mapper", trace_mapper.run());
             let compactor = Compactor::new(manifests, objects, background, &config.compaction(), telemetry);
-            compaction.spawn("compactor", compactor.within(parts.compaction).run(running));
+            compaction.spawn("compactor", compactor.within(parts.compaction).sharing(share).run(running));
         }
         Self { tasks, compaction, stop_compaction }
     }

@@ -1,6 +1,7 @@
 //! `cluster`: several processes over one store that answer as one.
 
 use api::ListenAddress;
+use querier::jobs::SpreadPolicy;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use storage::config::{Backend, GoDuration};
@@ -16,8 +17,9 @@ pub struct Cluster {
     /// Whether this process is one of several that write to one store: it asks the others for spans that are not yet in
     /// blocks, and they ask it. On for all of them or for none.
     pub enabled: bool,
-    /// Where other processes ask for live spans: host and port, needed where spans are taken. Nobody is authenticated: not
-    /// to be reached from outside of the cluster.
+    /// Where other processes ask for live spans, and have blocks looked at: host and port. Needed where spans are taken; without
+    /// it a querier or compactor does no work for the others. Nobody is authenticated: not to be reached from outside of the
+    /// cluster.
     pub listen_address: Option<ListenAddress>,
     /// Host and port at which others reach that listener. Empty: where it listens, which must not be all interfaces then.
     pub advertise_address: String,
@@ -25,6 +27,9 @@ pub struct Cluster {
     pub zone: String,
     /// How long another process may take to answer. Later, an answer is partial and says who was missing.
     pub peer_timeout: GoDuration,
+    /// Bytes of blocks from which on a query is looked at by other processes, too, that answer questions. Of 32 MiB a query
+    /// reads some columns in tens of milliseconds; a call to another process costs a few.
+    pub spread_queries_from_bytes: u64,
 }
 
 impl Default for Cluster {
@@ -35,6 +40,7 @@ impl Default for Cluster {
             advertise_address: String::new(),
             zone: String::new(),
             peer_timeout: GoDuration::from_secs(3),
+            spread_queries_from_bytes: SpreadPolicy::default().least_bytes,
         }
     }
 }

@@ -172,6 +172,11 @@ impl<'m> Hider<'m> {
     }
 }
 
+/// A source whose traces of these were deleted.
+pub fn hiding(source: Arc<dyn Source>, deleted: Arc<DeletedTraces>) -> Arc<dyn Source> {
+    if deleted.is_empty() { source } else { Arc::new(Hiding { source, deleted }) }
+}
+
 /// A source of which some traces are not to be seen.
 struct Hiding {
     source: Arc<dyn Source>,

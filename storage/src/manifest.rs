@@ -196,6 +196,19 @@ impl BlockEntry {
         self.end_nanos.max(self.written_nanos)
     }
 
+    /// As it stands in a manifest, for another process that is to read the block.
+    pub fn encode(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("numbers and texts have a form in JSON")
+    }
+
+    /// The inverse of [`encode`](Self::encode).
+    ///
+    /// # Errors
+    /// When the bytes are no entry.
+    pub fn decode(bytes: &[u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(bytes)
+    }
+
     /// Size at rest.
     pub fn bytes(&self) -> u64 {
         BlockFile::ALL.into_iter().filter_map(|file| self.files.bytes_of(file)).fold(0, u64::saturating_add)

@@ -9,6 +9,7 @@
 //! <tenant>/manifest/<20-digit sequence>.json                           wal/<20-digit sequence>.wal
 //! create-if-absent                 see [`crate::objects::probe`]       blocks/     root of the local object store
 //! cluster/writers/<incarnation>.{json,retired}   see [`crate::members`]
+//! cluster/nodes/<node-id>.json     see [`crate::nodes`]
 //! ```
 //!
 //! A tenant may be named `cluster`: what belongs to it has other names below that prefix.
@@ -18,7 +19,7 @@ use std::path::{Path as FilePath, PathBuf};
 use model::{BlockId, TenantId};
 use object_store::path::{Path, PathPart};
 
-use crate::ids::{Incarnation, SegmentSequence, TraceMapId};
+use crate::ids::{Incarnation, NodeId, SegmentSequence, TraceMapId};
 
 const BLOCKS: &str = "blocks";
 const TRACE_MAPS: &str = "trace-maps";
@@ -26,6 +27,7 @@ const TRACE_MAP_EXTENSION: &str = ".map";
 const MANIFEST: &str = "manifest";
 const CLUSTER: &str = "cluster";
 const WRITERS: &str = "writers";
+const NODES: &str = "nodes";
 const OVERRIDES: &str = "overrides";
 
 /// The objects of a block.
@@ -186,6 +188,22 @@ pub fn parse_writer(key: &Path) -> Option<(Incarnation, WriterFile)> {
         let incarnation = id.parse().ok().map(Incarnation).filter(|known| known.to_string() == id)?;
         Some((incarnation, file))
     })
+}
+
+/// The prefix of what is said of all nodes.
+pub fn nodes() -> Path {
+    Path::from_iter([CLUSTER, NODES])
+}
+
+pub fn node(id: &NodeId) -> Path {
+    Path::from_iter([CLUSTER, NODES, &format!("{id}.json")])
+}
+
+/// The inverse of [`node`].
+pub fn parse_node(key: &Path) -> Option<NodeId> {
+    let id = key.prefix_match(&nodes())?.map(|part| part.as_ref().to_owned()).collect::<String>();
+    let id = id.strip_suffix(".json")?;
+    id.parse().ok().map(NodeId).filter(|known| known.to_string() == id)
 }
 
 /// The prefix of a tenant's own settings.

@@ -14,6 +14,7 @@ use crate::clock::unix_nanos;
 use crate::error::Error;
 use crate::manifest::{BlockEntry, Change, Manifest, Store};
 use crate::telemetry::Telemetry;
+use crate::upkeep_share::UpkeepShare;
 
 /// How often expired blocks are looked for.
 const PERIOD: Duration = Duration::from_secs(60);
@@ -23,11 +24,18 @@ pub struct Retention {
     manifests: Arc<Store>,
     limits: Arc<TenantLimits>,
     telemetry: Telemetry,
+    share: UpkeepShare,
 }
 
 impl Retention {
     pub fn new(manifests: Arc<Store>, limits: Arc<TenantLimits>, telemetry: Telemetry) -> Self {
-        Self { manifests, limits, telemetry }
+        Self { manifests, limits, telemetry, share: UpkeepShare::all() }
+    }
+
+    /// Does only this share of the work.
+    #[must_use]
+    pub fn sharing(self, share: UpkeepShare) -> Self {
+        Self { share, ..self }
     }
 
     /// Works until it is dropped. What fails is tried again with the next round.
@@ -42,7 +50,8 @@ impl Retention {
     /// Drops what is expired at `now_nanos`.
     pub async fn round(&self, now_nanos: u64) {
         let started = Instant::now();
-        for tenant in self.manifests.available_tenants() {
+        let tenants = self.manifests.available_tenants().into_iter().filter(|tenant| self.share.has(tenant, 0));
+        for tenant in tenants {
             if let Err(error) = self.drop_expired(&tenant, now_nanos).await {
                 tracing::warn!(%tenant, %error, "expired blocks could not be dropped, will retry");
                 self.telemetry.garbage.failed();

@@ -8,11 +8,12 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
 use async_trait::async_trait;
-use model::{BlockId, Scope, TimeRange, TraceId};
+use model::{BlockId, Scope, TenantId, TimeRange, TraceId};
 use traceql::{Conditions, Field};
 
 use crate::error::Error;
 use crate::index::ValueCount;
+use crate::manifest::BlockEntry;
 use crate::trace_ids::TraceIds;
 
 pub use self::wrapper::SourceWrapper;
@@ -38,6 +39,11 @@ pub trait Source: Send + Sync {
 
     /// Size at rest, in bytes; 0 for live data.
     fn size_bytes(&self) -> u64;
+
+    /// The published block that this is, so that another process can read it, too; `None` for what only this one has.
+    fn stored(&self) -> Option<(&TenantId, &BlockEntry)> {
+        None
+    }
 
     /// Traces of its that were deleted: they are in its tables, and in no answer. Looking a trace up does not find them.
     fn deleted_traces(&self) -> Option<&Arc<HashSet<TraceId>>> {

@@ -33,6 +33,7 @@ use crate::source::Source;
 use crate::telemetry::Telemetry;
 use crate::trace_ids::TraceHash;
 use crate::trace_map::format::{self, Pair};
+use crate::upkeep_share::UpkeepShare;
 use planner::{Job, Limits, plan};
 use whole::read_whole;
 
@@ -50,6 +51,7 @@ pub struct TraceMapper {
     cache: BlockCache,
     telemetry: Telemetry,
     limits: Limits,
+    share: UpkeepShare,
     /// Blocks whose traces could not be read, and since when: they are in no map.
     left_out: HashMap<BlockId, Instant>,
 }
@@ -69,7 +71,14 @@ impl TraceMapper {
         cache: BlockCache,
         telemetry: Telemetry,
     ) -> Self {
-        Self { manifests, objects, cpu, cache, telemetry, limits: Limits::default(), left_out: HashMap::new() }
+        let (limits, share) = (Limits::default(), UpkeepShare::all());
+        Self { manifests, objects, cpu, cache, telemetry, limits, share, left_out: HashMap::new() }
+    }
+
+    /// Does only this share of the work.
+    #[must_use]
+    pub fn sharing(self, share: UpkeepShare) -> Self {
+        Self { share, ..self }
     }
 
     /// Makes a map as soon as there are so many blocks without one.
@@ -99,6 +108,9 @@ impl TraceMapper {
         let now = Instant::now();
         self.left_out.retain(|_, since| now.saturating_duration_since(*since) < UPKEEP_RETRY);
         for tenant in self.manifests.available_tenants() {
+            if !self.share.has(&tenant, 0) {
+                continue;
+            }
             if let Err(error) = self.map(&tenant).await {
                 tracing::warn!(%tenant, %error, "trace maps could not be made, will retry");
             }

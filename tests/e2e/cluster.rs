@@ -17,10 +17,10 @@ use crate::traffic::{dealt_trace, json, post_request, send, window};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Folders of processes that share one for blocks.
-struct Folders(tempfile::TempDir);
+pub struct Folders(tempfile::TempDir);
 
 impl Folders {
-    fn new() -> Result<Self> {
+    pub fn new() -> Result<Self> {
         Ok(Self(tempfile::tempdir()?))
     }
 
@@ -31,9 +31,14 @@ impl Folders {
         Ok(dir)
     }
 
-    async fn start(&self, name: &str, more: &str) -> Result<Server> {
+    pub async fn start(&self, name: &str, more: &str) -> Result<Server> {
+        self.start_in(name, "zone: here", more).await
+    }
+
+    /// With this setting of the cluster.
+    pub async fn start_in(&self, name: &str, setting: &str, more: &str) -> Result<Server> {
         let blocks = self.0.path().join("blocks");
-        let cluster = "cluster: {enabled: true, listen_address: '127.0.0.1:0', zone: here}";
+        let cluster = format!("cluster: {{enabled: true, listen_address: '127.0.0.1:0', {setting}}}");
         let store = format!("storage: {{trace: {{local: {{path: {}}}}}}}", blocks.display());
         Server::start(&self.of(name)?, &format!("{cluster}\n{store}\n{more}")).await
     }
@@ -57,7 +62,7 @@ fn peer_address(server: &Server) -> Result<String> {
     Ok(rest.split_whitespace().next().unwrap_or_default().trim_matches('"').to_owned())
 }
 
-fn encoded(text: &str) -> String {
+pub fn encoded(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
 
@@ -120,7 +125,7 @@ async fn assert_whole(target: &Target, ids: &[u128], when: &str) -> Result<()> {
     Ok(())
 }
 
-async fn flush(server: &Server) -> Result<()> {
+pub async fn flush(server: &Server) -> Result<()> {
     post(&server.target(), &format!("{}/flush", server.api)).await
 }
 

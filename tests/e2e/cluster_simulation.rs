@@ -8,6 +8,8 @@
 //! MOSSO_CLUSTER_SEEDS=200 cargo test --test e2e cluster_simulation
 //! ```
 
+mod jobs;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,7 +24,7 @@ use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
-use peers::{Answer, ClusterViews, Holder, PeerError, Peers, Question, TableCache};
+use peers::{Answer, ClusterViews, Holder, PeerError, Peers, Question, TableCache, Worker};
 use prometheus_client::registry::Registry;
 use prost::Message;
 use querier::request::{MetricsRequest, SearchFilter, SearchRequest};
@@ -41,6 +43,8 @@ use storage::wal::Log;
 use storage::{CpuPool, Telemetry, manifest};
 use tokio::sync::watch;
 
+use self::jobs::OtherNodes;
+
 const SEEDS: &str = "MOSSO_CLUSTER_SEEDS";
 const DEFAULT_SEEDS: u64 = 6;
 /// Every plant is caught by one of so many seeds.
@@ -58,9 +62,12 @@ enum Plant {
     GoneIgnored,
     /// A writer that does not answer is taken for one without rows.
     SilenceIgnored,
+    /// Traces that lie in several blocks are looked at in each of them, too.
+    SplitTracesDoneTwice,
 }
 
-const PLANTS: [Plant; 3] = [Plant::NoJoiningTime, Plant::GoneIgnored, Plant::SilenceIgnored];
+const PLANTS: [Plant; 4] =
+    [Plant::NoJoiningTime, Plant::GoneIgnored, Plant::SilenceIgnored, Plant::SplitTracesDoneTwice];
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -69,6 +76,9 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// What lies between the nodes.
 struct Network {
     reachable: Mutex<BTreeMap<Incarnation, Arc<Reachable>>>,
+    /// All that were ever reachable.
+    known: Mutex<Vec<Incarnation>>,
+    jobs_done: Mutex<usize>,
     random: Mutex<SmallRng>,
     is_faulty: Mutex<bool>,
     plant: Option<Plant>,
@@ -77,6 +87,7 @@ struct Network {
 /// A writer that others can ask.
 struct Reachable {
     holder: Holder,
+    worker: Worker,
     ingester: Ingester,
     manifests: Arc<manifest::Store>,
     objects: Arc<dyn ObjectStore>,
@@ -207,6 +218,8 @@ impl World {
             random: SmallRng::seed_from_u64(seed),
             network: Arc::new(Network {
                 reachable: Mutex::default(),
+                known: Mutex::default(),
+                jobs_done: Mutex::default(),
                 random: Mutex::new(SmallRng::seed_from_u64(!seed)),
                 is_faulty: Mutex::new(true),
                 plant,
@@ -310,11 +323,16 @@ impl World {
             manifests: manifests.clone(),
             objects: objects.clone(),
             cpu: cpu.clone(),
-            cache,
+            cache: cache.clone(),
             telemetry: peers::Telemetry::default(),
         };
         let querier = Querier::new(querier::Config::default(), Arc::new(views), cpu.clone(), &telemetry, registry);
-        let reachable = Reachable { holder, ingester: ingester.clone(), manifests: manifests.clone(), objects, cpu };
+        let others = OtherNodes { network: self.network.clone(), own: incarnation };
+        querier.spread_over(Arc::new(others), jobs::EVERYTHING);
+        let worker = Worker { querier: querier.clone(), objects: objects.clone(), cpu: cpu.clone(), cache };
+        let (ingester_of, manifests_of) = (ingester.clone(), manifests.clone());
+        let reachable = Reachable { holder, worker, ingester: ingester_of, manifests: manifests_of, objects, cpu };
+        locked(&self.network.known).push(incarnation);
         locked(&self.network.reachable).insert(incarnation, Arc::new(reachable));
         for earlier in &node.before {
             members.retire(earlier, &Retired::new(sequences(&manifests))).await?;
@@ -467,14 +485,24 @@ fn request(trace: u64, spans: &[u64], now_nanos: u64) -> Vec<u8> {
         .encode_to_vec()
 }
 
-/// How many answers were whole, and how many there were; or what is wrong in a run, behind all that was done before.
-fn run(seed: u64, plant: Option<Plant>) -> Result<(usize, usize)> {
+/// What happened in a run.
+#[derive(Default)]
+struct Counts {
+    whole_answers: usize,
+    answers: usize,
+    jobs_done: usize,
+}
+
+/// What happened; or what is wrong in a run, behind all that was done before.
+fn run(seed: u64, plant: Option<Plant>) -> Result<Counts> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     runtime.block_on(async {
         let mut world = World::new(seed, plant);
         let outcome = world.run().await;
         world.close().await;
-        let outcome = outcome.map(|()| (world.whole_answers, world.answers));
+        let jobs_done = *locked(&world.network.jobs_done);
+        let (whole_answers, answers) = (world.whole_answers, world.answers);
+        let outcome = outcome.map(|()| Counts { whole_answers, answers, jobs_done });
         outcome.with_context(|| world.history.join("\n")).with_context(|| format!("seed {seed}"))
     })
 }
@@ -482,16 +510,17 @@ fn run(seed: u64, plant: Option<Plant>) -> Result<(usize, usize)> {
 #[test]
 fn any_node_finds_every_span_once_or_says_that_it_may_not() {
     let seeds = variable(SEEDS).unwrap_or(DEFAULT_SEEDS);
-    let (mut whole, mut all, mut failed) = (0, 0, Vec::new());
+    let (mut whole, mut all, mut jobs, mut failed) = (0, 0, 0, Vec::new());
     for seed in 0..seeds {
         match run(seed, None) {
-            Ok(answers) => (whole, all) = (whole + answers.0, all + answers.1),
+            Ok(run) => (whole, all, jobs) = (whole + run.whole_answers, all + run.answers, jobs + run.jobs_done),
             Err(error) => failed.push(format!("{error:#}")),
         }
     }
     assert!(failed.is_empty(), "{}", failed.join("\n\n"));
     assert!(whole > all / 3 && whole < all, "{whole} of {all} answers were whole");
-    println!("{whole} of {all} answers were whole, the others said that they were not");
+    assert!(jobs > all / 10, "{jobs} jobs of {all} answers were done by other nodes");
+    println!("{whole} of {all} answers were whole, the others said that they were not; {jobs} jobs of other nodes");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! linking is the slow part.
 
 mod cluster;
+mod cluster_jobs;
 mod cluster_simulation;
 mod conformance_suite;
 mod copies;

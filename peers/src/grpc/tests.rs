@@ -6,6 +6,7 @@ use std::sync::Arc;
 use object_store::memory::InMemory;
 use spans::TableBuilder;
 use spans::testing::shop_request;
+use storage::ids::NodeId;
 use storage::ids::SegmentSequence;
 use storage::ids::WriterId;
 use storage::incarnation::{Incarnation, Lineage, Writer};
@@ -70,7 +71,8 @@ fn writer() -> Writer {
 async fn rows_come_over_the_wire_in_messages_of_a_bounded_size() {
     let log = Arc::new(Log { writer: writer(), tables: [source(4_000), source(20)] });
     let store = manifest::Store::open(Arc::new(InMemory::new()), storage::Telemetry::unregistered()).await.unwrap();
-    let server = Server::new(Holder::new(log.clone(), Arc::new(store)), CpuPool::new(1));
+    let server =
+        Server::new(NodeId::generate(), CpuPool::new(1)).with_holder(Holder::new(log.clone(), Arc::new(store)));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (record, stop) = (record(listener.local_addr().unwrap(), log.writer), CancellationToken::new());
     let serving = tokio::spawn(server.serve(listener, stop.clone()));

@@ -65,6 +65,8 @@ pub(crate) struct Budget {
     /// Waits for the place of a scan.
     is_in_line: AtomicBool,
     spent: Mutex<QueryMetrics>,
+    /// What other processes have spent for it.
+    elsewhere: Mutex<QueryMetrics>,
     left_out: Mutex<HashSet<BlockId>>,
     /// Whose live rows are not among the sources, and why.
     missing: Mutex<Vec<String>>,
@@ -92,6 +94,7 @@ impl Budget {
             scan_place: shares.scans.join(tenant),
             is_in_line: AtomicBool::new(false),
             spent: Mutex::default(),
+            elsewhere: Mutex::default(),
             left_out: Mutex::default(),
             missing: Mutex::default(),
             must_hold: AtomicBool::new(false),
@@ -107,6 +110,18 @@ impl Budget {
     /// Notes what the query is going to look at.
     pub fn plan(&self, planned: QueryMetrics) {
         *locked(&self.spent) = planned;
+        *locked(&self.elsewhere) = QueryMetrics::default();
+    }
+
+    /// Counts what another process has spent for the query. It does not make the query a scan here.
+    ///
+    /// # Errors
+    /// As [`count_read`](Self::count_read).
+    pub fn count_elsewhere(&self, spent: &QueryMetrics) -> Result<(), Error> {
+        let mut elsewhere = locked(&self.elsewhere);
+        *elsewhere = elsewhere.and(spent);
+        drop(elsewhere);
+        self.check_read(spent.backend_bytes)
     }
 
     /// Counts spans that were read, and how many bytes of a block that took: none of what is live or in memory.
@@ -125,6 +140,10 @@ impl Budget {
     pub fn count_read_again(&self, bytes: u64, table: &SpanTable) -> Result<(), Error> {
         self.count_inspected(table_bytes::memory_bytes(table));
         self.count_backend(bytes);
+        self.check_read(bytes)
+    }
+
+    fn check_read(&self, bytes: u64) -> Result<(), Error> {
         let read = self.read_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         if read > self.max_bytes { Err(Error::TooManyBytes { read, max: self.max_bytes }) } else { Ok(()) }
     }
@@ -154,7 +173,7 @@ impl Budget {
     }
 
     pub fn spent(&self) -> QueryMetrics {
-        let spent = *locked(&self.spent);
+        let spent = locked(&self.spent).and(&locked(&self.elsewhere));
         let readable = spent.total_jobs.saturating_sub(self.left_out() as u64);
         let total_jobs = spent.total_jobs + locked(&self.missing).len() as u64;
         QueryMetrics { completed_jobs: spent.completed_jobs.min(readable), total_jobs, ..spent }

@@ -74,6 +74,14 @@ impl SeriesAggregator {
         projection
     }
 
+    pub fn is_order_free(&self) -> bool {
+        matches!(self.fold, Fold::Count | Fold::Min | Fold::Max)
+    }
+
+    pub fn fold(&self) -> Fold {
+        self.fold
+    }
+
     pub fn nothing(&self, intervals: &Intervals, limits: &Limits) -> PartialSeries {
         PartialSeries {
             set: SeriesSet::new(self.fold, intervals.count(), limits.max_samples),

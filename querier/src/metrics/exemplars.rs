@@ -5,6 +5,7 @@
 //! number, then of each the next, and so on. So parts merge in any order, a quiet interval has its exemplars beside a busy
 //! one, and so has a series with few spans beside one with many: what it leaves free the others fill.
 
+mod encoded;
 mod lowest;
 
 use hashbrown::HashMap;

@@ -122,6 +122,14 @@ impl Aggregator {
         }
     }
 
+    /// Whether parts may be merged in any order and give the same to the last digit: sums of floats do not.
+    pub fn is_order_free(&self) -> bool {
+        match self {
+            Self::Series(aggregator) => aggregator.is_order_free(),
+            Self::Compare(_) => true,
+        }
+    }
+
     /// Whether spans can only be measured when all spans of their trace were read.
     pub fn needs_whole_runs(&self) -> bool {
         match self {

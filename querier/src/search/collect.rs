@@ -2,11 +2,13 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use model::TraceId;
 use spans::{SpanTable, Traces};
 use storage::source::TraceAt;
 
+use crate::answer::FoundTrace;
 use crate::engine::budget::Held;
 use crate::engine::matcher::{DecidedMasks, HitSet, Matcher};
 use crate::engine::parts::PartAt;
@@ -21,15 +23,18 @@ pub(crate) struct Hit {
     pub trace_id: TraceId,
     /// Where it lies.
     pub part: PartAt,
-    /// At least one.
+    /// At least one, unless the entry is there.
     pub sets: Vec<HitSet>,
+    /// The entry of the answer, if this is all of the trace: where another process found it.
+    pub shown: Option<Arc<FoundTrace>>,
 }
 
 impl Hit {
     fn memory_bytes(&self) -> usize {
         let of_set =
             |set: &HitSet| size_of_val(set) + size_of_val(set.rows.as_slice()) + size_of_val(set.attributes.as_slice());
-        size_of_val(self) + self.sets.iter().map(of_set).sum::<usize>()
+        let shown = self.shown.as_ref().map_or(0, |entry| entry.memory_bytes());
+        size_of_val(self) + self.sets.iter().map(of_set).sum::<usize>() + shown
     }
 }
 
@@ -44,6 +49,8 @@ pub(crate) fn place_of(cursor: PageToken) -> Place {
 #[derive(Debug)]
 pub(crate) struct Hits {
     keep: usize,
+    /// Matches that start before are not kept.
+    not_before_nanos: u64,
     kept: BTreeMap<(Place, usize), Hit>,
     /// The memory of those that are kept.
     held: Held,
@@ -56,7 +63,19 @@ pub(crate) struct Hits {
 impl Hits {
     /// Keeps `keep` matches of these sources, each with its end.
     pub fn new(keep: usize, sources: impl IntoIterator<Item = (usize, u64)>, held: Held) -> Self {
-        Self { keep, kept: BTreeMap::new(), held, is_cut: false, unread: sources.into_iter().collect() }
+        let (kept, unread) = (BTreeMap::new(), sources.into_iter().collect());
+        Self { keep, not_before_nanos: 0, kept, held, is_cut: false, unread }
+    }
+
+    /// Leaves out matches that start before.
+    pub fn not_before(self, not_before_nanos: u64) -> Self {
+        Self { not_before_nanos, ..self }
+    }
+
+    /// How many matches are still needed at the most, and that none are which start before this.
+    pub fn needed(&self) -> (usize, u64) {
+        let is_full = self.kept.len() >= self.keep;
+        (self.keep, self.last_place().filter(|_| is_full).map_or(0, |(Reverse(last), _)| last))
     }
 
     /// Notes that all matches of a source are here.
@@ -71,6 +90,9 @@ impl Hits {
 
     /// Whether a match that starts then, or earlier, could be among those that are kept.
     pub fn could_keep(&self, start_nanos: u64) -> bool {
+        if start_nanos < self.not_before_nanos {
+            return false;
+        }
         self.kept.len() < self.keep || self.last_place().is_none_or(|(Reverse(last), _)| start_nanos >= last)
     }
 
@@ -130,7 +152,7 @@ pub(super) fn matches(
     let hit = |(number, sets): (usize, Vec<HitSet>)| {
         let trace = runs[number].trace;
         let part = PartAt { at: TraceAt { trace, ..place.at }, ..place };
-        Hit { start_nanos: traces.start_nanos(trace), trace_id: traces.id(trace), part, sets }
+        Hit { start_nanos: traces.start_nanos(trace), trace_id: traces.id(trace), part, sets, shown: None }
     };
     Ok(matcher.find(table, runs, decided, most_rows)?.into_iter().map(hit).collect())
 }
@@ -146,7 +168,7 @@ mod tests {
 
     fn hit(start_nanos: u64, id: u8, source: usize) -> Hit {
         let part = PartAt { source, at: TraceAt { group: 0, trace: 0 } };
-        Hit { start_nanos, trace_id: TraceId([id; 16]), part, sets: vec![] }
+        Hit { start_nanos, trace_id: TraceId([id; 16]), part, sets: vec![], shown: None }
     }
 
     #[test]

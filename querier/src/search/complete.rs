@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use futures::FutureExt;
 use hashbrown::HashSet;
@@ -58,18 +59,28 @@ impl Search<'_> {
         let place =
             |(id, of_trace): (&TraceId, &Vec<PartAt>)| Ok((Reverse(parts.time_range(of_trace)?.start_nanos), *id));
         let mut places = parts.by_trace.iter().map(place).collect::<Result<Vec<Place>, Error>>()?;
+        let shown = hits.iter().filter(|hit| !parts.by_trace.contains_key(&hit.trace_id));
+        places.extend(shown.map(|hit| (Reverse(hit.start_nanos), hit.trace_id)));
         places.sort_unstable();
         Ok(Placed { places, hits, parts })
     }
 
     /// The entries of the answer at these places.
     pub(super) async fn show(&self, Placed { places, hits, parts }: Placed) -> Result<Vec<FoundTrace>, Error> {
-        let (whole, split): (Vec<TraceId>, Vec<TraceId>) =
-            places.into_iter().map(|(_, id)| id).partition(|id| parts.by_trace[id].len() == 1);
+        let is_whole = |id: &TraceId| parts.by_trace.get(id).is_none_or(|of_trace| of_trace.len() == 1);
+        let (whole, split): (Vec<TraceId>, Vec<TraceId>) = places.into_iter().map(|(_, id)| id).partition(is_whole);
         let mut found = self.show_split(&parts, &split).await?;
         let whole: HashSet<TraceId> = whole.into_iter().collect();
-        let hits = hits.into_iter().filter(|hit| whole.contains(&hit.trace_id)).collect();
-        found.extend(self.show_whole(&parts, hits).await?);
+        let (mut shown, mut to_show) = (Vec::new(), Vec::new());
+        for mut hit in hits.into_iter().filter(|hit| whole.contains(&hit.trace_id)) {
+            match hit.shown.take() {
+                Some(entry) => shown.push(Arc::unwrap_or_clone(entry)),
+                None => to_show.push(hit),
+            }
+        }
+        self.hold_shown(&shown)?;
+        found.extend(shown);
+        found.extend(self.show_whole(&parts, to_show).await?.into_iter().map(|(_, entry)| entry));
         found.sort_by_key(|trace| (Reverse(trace.start_nanos), trace.trace_id));
         Ok(found)
     }
@@ -86,16 +97,24 @@ impl Search<'_> {
                 parts.push(hit.part);
             }
         }
+        // nothing needs to be opened of what is all of its trace and comes with what is shown
+        for hit in hits.iter().filter(|hit| hit.shown.is_some()) {
+            if found.get(&hit.trace_id).is_some_and(|parts| parts.len() == 1) {
+                found.remove(&hit.trace_id);
+            }
+        }
         self.sources.open(found).await
     }
 
     /// Traces that lie in one source: the matches are known, only what is shown is read.
-    async fn show_whole(&self, parts: &Parts, hits: Vec<Hit>) -> Result<Vec<FoundTrace>, Error> {
+    pub(super) async fn show_whole(&self, parts: &Parts, hits: Vec<Hit>) -> Result<Vec<(PartAt, FoundTrace)>, Error> {
         let mut by_group: BTreeMap<(usize, usize), Vec<Hit>> = BTreeMap::new();
         hits.into_iter().for_each(|hit| by_group.entry(hit.part.group()).or_default().push(hit));
         let show = |(at, mut hits): ((usize, usize), Vec<Hit>)| {
             hits.sort_by_key(|hit| hit.part.at.trace);
-            self.show_group(&parts.groups[&at], hits).boxed()
+            let shown: Vec<PartAt> = hits.iter().map(|hit| hit.part).collect();
+            let entries = self.show_group(&parts.groups[&at], hits);
+            async move { Ok(shown.into_iter().zip(entries.await?).collect::<Vec<_>>()) }.boxed()
         };
         let groups = by_group.into_iter().map(show).collect();
         Ok(try_all(self.sources.engine.config.max_concurrent_reads, groups).await?.into_iter().flatten().collect())

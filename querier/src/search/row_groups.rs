@@ -103,7 +103,7 @@ impl<'a> Search<'a> {
     }
 
     /// Whether a source may have matches that are kept: every trace of it starts within its range.
-    fn may_add(&self, source: &dyn Source, hits: &Mutex<Hits>) -> bool {
+    pub(super) fn may_add(&self, source: &dyn Source, hits: &Mutex<Hits>) -> bool {
         let TimeRange { start_nanos, end_nanos } = source.time_range();
         let is_past = self.after.is_some_and(|(Reverse(after), _)| start_nanos > after);
         !is_past && locked(hits).could_keep(end_nanos)

@@ -172,6 +172,10 @@ impl Source for BlockSource {
         self.entry.bytes()
     }
 
+    fn stored(&self) -> Option<(&TenantId, &BlockEntry)> {
+        Some((&self.tenant, &self.entry))
+    }
+
     async fn dimensions(&self) -> Result<Arc<Dimensions>, Error> {
         Ok(self.opened().await?.dimensions.clone())
     }

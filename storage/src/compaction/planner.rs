@@ -43,6 +43,17 @@ pub enum Group {
     Apart,
 }
 
+impl Group {
+    /// By what it is dealt out among several that merge blocks.
+    pub fn share_key(&self) -> u64 {
+        match self {
+            Self::Window(window) => *window,
+            Self::Ahead => u64::MAX,
+            Self::Apart => u64::MAX - 1,
+        }
+    }
+}
+
 /// Blocks to be merged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {

@@ -22,6 +22,7 @@ use crate::manifest::{BlockEntry, Change, Manifest, Store};
 use crate::publish_deadline::PublishDeadline;
 use crate::source::Source;
 use crate::telemetry::{Compacted, Telemetry};
+use crate::upkeep_share::UpkeepShare;
 
 /// Most inputs of a job: each has an open file and a window of decoded spans.
 const MAX_INPUTS: usize = 16;
@@ -57,6 +58,7 @@ pub struct Compactor {
     budget_bytes: usize,
     cycle: Duration,
     telemetry: Telemetry,
+    share: UpkeepShare,
     /// Blocks that could not be read, and since when: left alone.
     damaged: HashMap<BlockId, Instant>,
 }
@@ -93,6 +95,7 @@ impl Compactor {
             budget_bytes: BUDGET_BYTES,
             cycle: config.cycle,
             telemetry,
+            share: UpkeepShare::all(),
             damaged: HashMap::new(),
         }
     }
@@ -111,6 +114,12 @@ impl Compactor {
         self.limits.max_traces = self.limits.max_traces.min((half / TRACE_BYTES).max(1));
         self.limits.max_spans = (half / SPAN_OF_BLOCK_BYTES).max(1);
         self.with_budget_bytes(usize::try_from(half).unwrap_or(usize::MAX))
+    }
+
+    /// Does only this share of the work.
+    #[must_use]
+    pub fn sharing(self, share: UpkeepShare) -> Self {
+        Self { share, ..self }
     }
 
     /// Works until `stop` says so; a job under way ends at its next row group.
@@ -164,7 +173,10 @@ impl Compactor {
     async fn redaction(&mut self, tenant: &TenantId) -> Result<Option<Job>, Error> {
         let known = self.manifests.snapshot(tenant).unwrap_or_default();
         let is_looked_through = known.blocks.iter().all(|block| block.redacted_through >= known.last_tombstone);
-        if known.tombstones.is_empty() || is_looked_through && known.spent_tombstones(unix_nanos()).is_empty() {
+        if !self.share.has(tenant, 0)
+            || known.tombstones.is_empty()
+            || is_looked_through && known.spent_tombstones(unix_nanos()).is_empty()
+        {
             return Ok(None);
         }
         let manifest = self.manifests.refresh(tenant).await?;
@@ -206,7 +218,8 @@ impl Compactor {
         let manifest = self.manifests.snapshot(tenant).unwrap_or_default();
         let blocks: Vec<_> =
             manifest.blocks.iter().filter(|block| !self.damaged.contains_key(&block.id)).cloned().collect();
-        let jobs = plan(&blocks, unix_nanos(), &self.limits);
+        let mut jobs = plan(&blocks, unix_nanos(), &self.limits);
+        jobs.retain(|job| self.share.has(tenant, job.group.share_key()));
         self.telemetry.compaction.set_outstanding(tenant, jobs.iter().map(|job| job.inputs.len()).sum());
         Ok(jobs)
     }

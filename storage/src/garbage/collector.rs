@@ -17,6 +17,7 @@ use crate::error::Error;
 use crate::manifest::{Manifest, Store};
 use crate::paths::{self, ObjectKey};
 use crate::telemetry::Telemetry;
+use crate::upkeep_share::UpkeepShare;
 
 /// Blocks and trace maps that are deleted at once.
 const DELETE_CONCURRENCY: usize = 8;
@@ -27,6 +28,7 @@ pub struct Collector {
     objects: Arc<dyn ObjectStore>,
     grace: Duration,
     telemetry: Telemetry,
+    share: UpkeepShare,
     tenants: HashMap<TenantId, TenantWatch>,
 }
 
@@ -50,7 +52,13 @@ struct Listing {
 impl Collector {
     /// `grace` is how long something is seen without a name before it goes; see [`super::least_grace`].
     pub fn new(manifests: Arc<Store>, objects: Arc<dyn ObjectStore>, grace: Duration, telemetry: Telemetry) -> Self {
-        Self { manifests, objects, grace, telemetry, tenants: HashMap::new() }
+        Self { manifests, objects, grace, telemetry, share: UpkeepShare::all(), tenants: HashMap::new() }
+    }
+
+    /// Does only this share of the work. What becomes its share is seen for `grace` from then on.
+    #[must_use]
+    pub fn sharing(self, share: UpkeepShare) -> Self {
+        Self { share, ..self }
     }
 
     /// Works until it is dropped. What fails is tried again with the next round.
@@ -65,7 +73,15 @@ impl Collector {
 
     /// Looks at every tenant once. `now` is asked after each listing.
     pub async fn round(&mut self, now: impl Fn() -> Instant) {
-        for tenant in self.manifests.available_tenants() {
+        // what another has watched meanwhile counts for nothing here
+        self.tenants.retain(|tenant, _| self.share.has(tenant, 0));
+        for tenant in self
+            .manifests
+            .available_tenants()
+            .into_iter()
+            .filter(|tenant| self.share.has(tenant, 0))
+            .collect::<Vec<_>>()
+        {
             if let Err(error) = self.collect(&tenant, &now).await {
                 warn!(%tenant, %error, "objects that no manifest names could not be deleted, will retry");
                 self.telemetry.garbage.failed();

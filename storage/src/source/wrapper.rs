@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
 use async_trait::async_trait;
-use model::{BlockId, Scope, TimeRange, TraceId};
+use model::{BlockId, Scope, TenantId, TimeRange, TraceId};
 use traceql::{Conditions, Field};
 
 use super::{Dimensions, Fetched, Projection, Source, TraceAt};
 use crate::error::Error;
 use crate::index::ValueCount;
+use crate::manifest::BlockEntry;
 use crate::trace_ids::TraceIds;
 
 /// Answers as the source that it wraps, but for the methods that are written anew.
@@ -64,6 +65,10 @@ impl<W: SourceWrapper> Source for W {
 
     fn size_bytes(&self) -> u64 {
         self.inner().size_bytes()
+    }
+
+    fn stored(&self) -> Option<(&TenantId, &BlockEntry)> {
+        self.inner().stored()
     }
 
     fn deleted_traces(&self) -> Option<&Arc<HashSet<TraceId>>> {

@@ -1,5 +1,7 @@
 //! Counts by field, value, interval and side, merged in any order.
 
+mod encoded;
+
 use std::ops::Range;
 
 use arrow::buffer::BooleanBuffer;

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::engine::matcher::Matcher;
+use crate::jobs::tests::{any_faults, spread};
 use crate::slow::Trace;
 use crate::slow::generate::{LONGEST_MILLIS, any_dealt, any_metrics, asks_for_children};
 use crate::slow::pipeline::Refused;
@@ -61,7 +62,7 @@ proptest! {
 
     #[test]
     fn numbers_are_those_of_the_language(
-        dealt in any_dealt(), queries in proptest::collection::vec((any_metrics(), any_asked()), 6),
+        dealt in any_dealt(), queries in proptest::collection::vec((any_metrics(), any_asked()), 6), faults in any_faults(),
     ) {
         let traces = Trace::all_of(&dealt.spans);
         let has_cycles = traces.iter().any(|trace| trace.tree.has_cycles());
@@ -83,6 +84,11 @@ proptest! {
             let answer = runtime.block_on(ask(&sources, MetricsRequest { intervals, ..request(&text, 1, 1) }));
             let answer = answer.unwrap_or_else(|error| panic!("{text}: {error}"));
             assert_same(&numbers(&answer), &expected, &text);
+            let (querier, _) = spread(&sources, faults.clone());
+            let asked = MetricsRequest { intervals, ..request(&text, 1, 1) };
+            let spread = runtime.block_on(querier.metrics(&TenantId::single(), asked)).unwrap();
+            // also the last digit, and NaN
+            prop_assert_eq!(format!("{:?}", spread.series), format!("{:?}", answer.series), "several processes: {}", text);
         }
     }
 }

@@ -8,6 +8,7 @@ use traceql::{Field, FieldExpr, Query, Stage};
 
 use super::*;
 use crate::answer::{FoundSpan, ServiceStats};
+use crate::jobs::tests::{any_faults, spread};
 use crate::slow::generate::{LONGEST_MILLIS, any_dealt, any_search, asks_for_children};
 use crate::slow::pipeline::{self, Refused, Set};
 use crate::slow::rows::{self, Value as SlowValue};
@@ -168,7 +169,7 @@ proptest! {
 
     #[test]
     fn span_sets_are_those_of_the_language(
-        dealt in any_dealt(), queries in proptest::collection::vec((any_search(), any_asked()), 6),
+        dealt in any_dealt(), queries in proptest::collection::vec((any_search(), any_asked()), 6), faults in any_faults(),
     ) {
         let traces = Trace::all_of(&dealt.spans);
         let has_cycles = traces.iter().any(|trace| trace.tree.has_cycles());
@@ -188,6 +189,9 @@ proptest! {
                 }
             };
             let answer = answer.unwrap_or_else(|error| panic!("{text}: {error}"));
+            let (querier, _) = spread(&sources, faults.clone());
+            let spread = runtime.block_on(querier.search(&TenantId::single(), asked.request(text), None));
+            prop_assert_eq!(&spread.unwrap().traces, &answer.traces, "over several processes: {} {:?}", text, asked);
             let found: Entries = answer.traces.iter().map(|found| (found.trace_id, found_entry(found))).collect();
             prop_assert_eq!(found, expected, "{} {:?}", text, asked);
             for found in &answer.traces {
