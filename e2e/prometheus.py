@@ -47,18 +47,25 @@ class Prometheus:
         targets: dict[str, str],
         port: int | None = None,
         out_of_order: str | None = None,
+        version_3: bool = False,
+        options: tuple[str, ...] = (),
     ):
         """Starts it with the test's `background` and returns once every one of the `targets` is scraped. Samples may be as old
-        as `out_of_order` says."""
+        as `out_of_order` says. It is Debian's, or one of version 3, which receives remote write 2.0 and keeps start times."""
         address = f"127.0.0.1:{port or free_port()}"
         self.url = f"http://{address}"
+        program, features = str(Path(os.environ["E2E_DEBIAN"]) / "prometheus"), "native-histograms"
+        if version_3:
+            features = "st-storage,use-start-timestamps,promql-experimental-functions"
+            program = os.environ["E2E_PROMETHEUS_3"]
         background(
-            str(Path(os.environ["E2E_DEBIAN"]) / "prometheus"),
+            program,
             f"--config.file={configure(folder, targets, out_of_order)}",
             f"--storage.tsdb.path={folder / 'prometheus'}",
             f"--web.listen-address={address}",
             "--web.enable-remote-write-receiver",
-            "--enable-feature=exemplar-storage,native-histograms",
+            f"--enable-feature=exemplar-storage,{features}",
+            *options,
         )
         await_that("Prometheus is ready", self._ready)
         await_that("every target is scraped", lambda: len(self.query("up == 1")) == len(targets))

@@ -4,7 +4,7 @@
     python3 e2e/run.py [--mosso PATH] [pytest arguments]
 
 Owns the tools that the tests stand on and installs them under target/: a Python environment, Node packages, kubectl, Helm,
-an OpenTelemetry Collector, Prometheus, ShellCheck and actionlint; Chromium comes from the system's packages. What cannot be
+an OpenTelemetry Collector, Prometheus (Debian's and a newer one), ShellCheck and actionlint; Chromium comes from the system's packages. What cannot be
 installed fails the run; nothing is skipped. It builds neither mosso nor the conformance suite: `cargo build` and
 `cargo build -p conformance`, both in one profile, come first. Standard library only, because it runs before anything is
 there.
@@ -42,6 +42,9 @@ def main() -> int:
         E2E_HELM=str(unpack_from_layer(node, "helm")),
         E2E_COLLECTOR=str(build_go("otelcol", E2E / "collector", python)),
         E2E_ACTIONLINT=str(build_go("actionlint", E2E / "actionlint", python)),
+        E2E_PROMETHEUS_3=str(
+            build_go("prometheus", E2E / "prometheus-3", python, "github.com/prometheus/prometheus/cmd/prometheus")
+        ),
         E2E_DEBIAN=str(unpack_debian(TARGET / "e2e-debian", "prometheus", "shellcheck")),
         E2E_UI=str(install_ui(TARGET / "e2e-ui")),
         E2E_CHROMIUM=install_chromium(),
@@ -153,18 +156,21 @@ def unpack_debian(folder: Path, *packages: str) -> Path:
     return folder / "usr" / "bin"
 
 
-def build_go(name: str, source: Path, python: Path) -> Path:
-    """A Go program of this folder, built with the Go toolchain of the Python environment."""
+def build_go(name: str, source: Path, python: Path, package: str = ".") -> Path:
+    """A Go program of this folder, or one that its go.mod names, built with the Go toolchain of the Python environment."""
     folder = TARGET / f"e2e-{source.name}"
     program = folder / name
-    with Stamp(folder, *((source / file).read_bytes() for file in ("main.go", "go.mod", "go.sum"))) as stamp:
+    files = [source / file for file in ("main.go", "go.mod", "go.sum")]
+    with Stamp(folder, *(file.read_bytes() for file in files if file.exists())) as stamp:
         if stamp.stale:
-            say(f"building {name} into {folder} (the collector takes a few minutes)")
+            say(f"building {name} into {folder} (the collector and Prometheus take a few minutes)")
             go_environment = dict(
                 os.environ, GOTOOLCHAIN="local", GOFLAGS="-mod=readonly", CGO_ENABLED="0", GOWORK="off"
             )
             go = python.parent / "go"
-            run([str(go), "build", "-trimpath", "-ldflags=-s -w", "-o", str(program), "."], source, go_environment)
+            # Prometheus without what finds targets in clouds: a tenth of its modules
+            build = [str(go), "build", "-trimpath", "-tags=remove_all_sd", "-ldflags=-s -w", "-o", str(program), package]
+            run(build, source, go_environment)
     return program
 
 

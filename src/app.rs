@@ -81,17 +81,20 @@ impl App {
         let store = Store::open(&config, pools.clone(), &mut registry).await?;
         let lineage = takes_spans.then(|| Lineage::open(&store.dir).map(Arc::new)).transpose()?;
         let mut cluster = match config.cluster.enabled {
-            true => Some(Cluster::join(&config, &store, lineage.clone()).await.context("join the cluster")?),
+            true => {
+                Some(Cluster::join(&config, &store, lineage.clone(), &mut registry).await.context("join the cluster")?)
+            }
             false => None,
         };
         let limits = Arc::new(TenantLimits::new(config.tenant_limits()?));
-        let WayIn { ingester, generator, generating, senders } =
-            WayIn::open(&config, parts, &store, lineage, limits.clone(), &mut registry).await?;
+        let others = cluster.as_ref().and_then(Cluster::others);
+        let WayIn { ingester, generator, counted, generating, senders } =
+            WayIn::open(&config, parts, &store, lineage, others, limits.clone(), &mut registry).await?;
         if let Some((cluster, ingester)) = cluster.as_mut().zip(ingester.as_ref()) {
-            cluster.serve(ingester, store.cpu.clone());
+            cluster.serve(ingester, counted.then(|| generator.clone()), store.cpu.clone());
         }
         let (of_cluster, own) = (cluster.as_ref(), ingester.as_ref());
-        let views = way_out::views(&config, &store, of_cluster, own, peer_table_bytes, &mut registry)?;
+        let views = way_out::views(&config, &store, of_cluster, own, peer_table_bytes)?;
         let querier = way_out::querier(&config, parts, &store, views, limits.clone(), &mut registry);
 
         let Upkeep { tasks: mut upkeep, compaction, stop_compaction } = Upkeep::begin(&config, parts, &store, &limits);

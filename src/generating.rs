@@ -1,10 +1,14 @@
 //! The task that has live spans counted, lets time pass for the generator, has its series sent, and stores how far it is.
 
+mod others;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use generator::remote_write::{RemoteWrite, Sender};
 use generator::{Checkpoint, Checkpoints, Generator};
 use ingester::{Barrier, Fed, Feed, LiveSpans};
@@ -15,6 +19,9 @@ use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior};
 
 use crate::config::Generated;
+
+use others::Asked;
+pub use others::Others;
 
 /// How often halves of calls that have waited for long are looked for.
 const TICK: Duration = Duration::from_secs(2);
@@ -36,6 +43,8 @@ pub struct Counting {
     remote_write: Arc<RemoteWrite>,
     checkpoints: Arc<Checkpoints>,
     cpu: CpuPool,
+    /// None in a process that is alone on its store.
+    others: Option<Arc<Others>>,
 }
 
 /// Goes on from what lies in `folder`; without anything there, from the end of the log. Nothing is touched while nothing is
@@ -61,7 +70,7 @@ pub fn open(
     let (checkpoints, found) =
         Checkpoints::open(files, &folder.join(".state")).context("open what the metrics generator knew")?;
     let (remote_write, checkpoints) = (Arc::new(remote_write), Arc::new(checkpoints));
-    let counting = Counting { generator: generator.clone(), remote_write, checkpoints, cpu };
+    let counting = Counting { generator: generator.clone(), remote_write, checkpoints, cpu, others: None };
     let counted = match found {
         Some(checkpoint) => counting.resume(checkpoint)?,
         None => counting.begin(log.position())?,
@@ -90,17 +99,39 @@ impl Counting {
         Ok(position)
     }
 
+    /// Asks the other writers of the cluster for the halves that this one lacks.
+    pub fn ask(&mut self, others: Others) {
+        self.others = Some(Arc::new(others));
+    }
+
     /// Runs until the last spans were counted; what they made waits on disk to be sent then.
     pub async fn run(self, mut fed: mpsc::Receiver<Fed>) {
         let mut ticks = every(TICK);
+        let mut asking: Option<BoxFuture<'static, Asked>> = None;
         loop {
             tokio::select! {
                 fed = fed.recv() => match fed {
-                    Some(Fed::Spans(spans)) => self.on_cpu(move |counting| counting.take(&spans)).await,
+                    Some(Fed::Spans(spans)) => {
+                        self.on_cpu(move |counting| counting.take(&spans)).await;
+                    }
                     Some(Fed::CaughtUp) => self.generator.set_caught_up(true),
-                    Some(Fed::Barrier(barrier)) => self.on_cpu(move |counting| counting.pass(&barrier)).await,
+                    Some(Fed::Barrier(barrier)) => {
+                        let is_stored = self.on_cpu(move |counting| counting.pass(&barrier)).await;
+                        if asking.is_none() && is_stored == Some(true) && self.generator.is_caught_up() {
+                            asking = self.next_questions().await;
+                        }
+                    }
                     None => return,
                 },
+                asked = async {
+                    match &mut asking {
+                        Some(asking) => asking.await,
+                        None => std::future::pending().await,
+                    }
+                } => {
+                    asking = None;
+                    self.on_cpu(move |counting| counting.hear(&asked)).await;
+                }
                 // what waits for spans that are still in the log has not waited in vain
                 _ = ticks.tick(), if self.generator.is_caught_up() => {
                     self.on_cpu(|counting| counting.generator.tick(now_nanos())).await;
@@ -109,10 +140,25 @@ impl Counting {
         }
     }
 
-    async fn on_cpu(&self, work: impl FnOnce(&Self) + Send + 'static) {
+    /// What the others are asked next. All that was counted is stored.
+    async fn next_questions(&self) -> Option<BoxFuture<'static, Asked>> {
+        let others = self.others.clone()?;
+        let questions = self.on_cpu(|counting| counting.generator.questions()).await?;
+        Some(others.ask(questions).boxed())
+    }
+
+    /// `None` when the work could not be done.
+    async fn on_cpu<T: Send + 'static>(&self, work: impl FnOnce(&Self) -> T + Send + 'static) -> Option<T> {
         let counting = self.clone();
-        if let Err(error) = self.cpu.run(move || work(&counting)).await {
-            tracing::error!(%error, "metrics could not be made of spans");
+        let done = self.cpu.run(move || work(&counting)).await;
+        done.inspect_err(|error| tracing::error!(%error, "metrics could not be made of spans")).ok()
+    }
+
+    /// Counts what the others have found.
+    fn hear(&self, asked: &Asked) {
+        asked.answers.iter().for_each(|answer| self.generator.take_answer(answer, now_nanos()));
+        if asked.by_all {
+            self.generator.told(&asked.questions);
         }
     }
 
@@ -135,16 +181,18 @@ impl Counting {
     }
 
     /// Everything before the barrier has been counted: that is stored, then sent, and then the log may forget it. What
-    /// cannot be stored is not sent: after a crash it would be sent again, as if it had been counted anew.
-    fn pass(&self, barrier: &Barrier) {
+    /// cannot be stored is not sent: after a crash it would be sent again, as if it had been counted anew. Returns whether it
+    /// was stored.
+    fn pass(&self, barrier: &Barrier) -> bool {
         let (collection, numbers) = (self.generator.collection(now_nanos()), self.remote_write.next_numbers());
         if let Err(error) = self.checkpoints.save(&self.generator, barrier.position, collection, numbers) {
             tracing::error!(%error, "the checkpoint of the metrics generator could not be stored, series are not sent and the log is kept until it can be");
-            return;
+            return false;
         }
         let requests = self.generator.collect(&self.remote_write.forms(), collection);
         self.remote_write.push(&requests);
         barrier.counted();
+        true
     }
 }
 

@@ -1,5 +1,7 @@
 //! The generator of a process: the processors and series of every tenant that has any.
 
+mod elsewhere;
+
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -22,6 +24,8 @@ use crate::selection::Selection;
 use crate::service_graph::ServiceGraphProcessor;
 use crate::span_metrics::{HostInfoProcessor, SpanMetricsProcessor};
 use crate::telemetry::{Telemetry, TenantTelemetry};
+
+use self::elsewhere::CountedCalls;
 
 /// What is generated, for whom, and how often it is collected.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,6 +118,7 @@ struct Tenant {
     processors: Processors,
     /// Tells its spans from those of other tenants.
     hash: u64,
+    counted: CountedCalls,
     telemetry: TenantTelemetry,
 }
 
@@ -345,7 +350,7 @@ impl Tenant {
         let mut registry = Registry::new(config.limits.clone(), memory.series.clone());
         let processors = Processors::new(config, memory, &mut registry)?;
         let hash = u64::from(crc32fast::hash(id.as_str().as_bytes())) << 32 | id.as_str().len() as u64;
-        Ok(Self { config: config.clone(), registry, processors, hash, telemetry })
+        Ok(Self { config: config.clone(), registry, processors, hash, counted: CountedCalls::default(), telemetry })
     }
 
     fn take(
@@ -422,7 +427,7 @@ impl Tenant {
         let trace_id_label = &self.config.trace_id_label_name;
         let options = SeriesOptions { external_labels: &external_labels, trace_id_label, now_millis, zero_millis };
         let requests = write_requests(id, forms, options, &self.registry);
-        self.registry.mark_collected();
+        self.registry.mark_collected(zero_millis);
         requests
     }
 

@@ -73,7 +73,7 @@ impl History {
         let trace_id_label = &self.config.trace_id_label_name;
         let options = SeriesOptions { external_labels: &external_labels, trace_id_label, now_millis, zero_millis };
         let requests = write_requests(&self.tenant, forms, options, &self.registry);
-        self.registry.mark_collected();
+        self.registry.mark_collected(zero_millis);
         self.registry.remove_stale(now_millis);
         requests
     }

@@ -27,6 +27,7 @@ mod selection;
 
 mod drain;
 mod filter;
+mod interner;
 mod multiplier;
 mod service_graph;
 mod span_metrics;

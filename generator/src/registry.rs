@@ -94,6 +94,13 @@ pub struct Series {
     pub is_new: bool,
 }
 
+impl Series {
+    /// When counting began, as targets are told: a new series was zero at `zero_millis`.
+    pub(crate) fn start_told(&self, zero_millis: i64) -> i64 {
+        if self.is_new { self.start_millis.min(zero_millis) } else { self.start_millis }
+    }
+}
+
 pub enum SeriesValue {
     Number(f64),
     Histogram(Histogram),
@@ -142,6 +149,8 @@ pub struct Registry {
     /// Distinct values by label, while they are limited.
     values: HashMap<String, HashSet<String>>,
     refused: Refused,
+    /// How often series were removed: numbers of series are good until then.
+    removals: u64,
     memory: Account,
 }
 
@@ -157,7 +166,7 @@ impl Drop for Registry {
 impl Registry {
     pub(crate) fn new(limits: Limits, memory: Account) -> Self {
         let (families, values, refused) = Default::default();
-        Self { limits, families, active_series: 0, values, refused, memory }
+        Self { limits, families, active_series: 0, values, refused, removals: 0, memory }
     }
 
     pub(crate) fn limits(&self) -> &Limits {
@@ -216,6 +225,17 @@ impl Registry {
         SeriesId { family, index }
     }
 
+    /// Whether it is the series that stands for all beyond the limit.
+    pub(crate) fn is_overflow(&self, SeriesId { family: FamilyId(family), index }: SeriesId) -> bool {
+        let series = self.families.get(family).and_then(|family| family.series.get(index)?.as_ref());
+        series.is_some_and(|series| series.labels == overflow())
+    }
+
+    /// Changes when numbers of series may mean others.
+    pub(crate) fn removals(&self) -> u64 {
+        self.removals
+    }
+
     pub fn add(&mut self, id: SeriesId, amount: f64, now_millis: i64) {
         if let Some(SeriesValue::Number(number)) = self.value(id, now_millis) {
             *number += amount;
@@ -230,18 +250,49 @@ impl Registry {
 
     /// Counts `value` as often as `weight` says.
     pub fn observe(&mut self, id: SeriesId, value: f64, weight: f64, trace_id: [u8; 16], now_millis: i64) {
+        self.observe_native(id, value, weight);
+        let Some((histogram, kind)) = self.histogram(id, now_millis) else { return };
+        let bucket = kind.bounds().partition_point(|bound| *bound < value);
+        histogram.counts[bucket] += weight;
+        histogram.sum += value * weight;
+        histogram.exemplars[bucket] = Some(Exemplar { trace_id, value });
+    }
+
+    /// Adds many values that were counted by chosen bucket, and the latest of each.
+    pub(crate) fn observe_all(
+        &mut self,
+        id: SeriesId,
+        counts: &[f64],
+        sum: f64,
+        latest: impl Iterator<Item = Option<Exemplar>>,
+        now_millis: i64,
+    ) {
+        let Some((histogram, _)) = self.histogram(id, now_millis) else { return };
+        let Histogram { counts: all, exemplars, .. } = histogram;
+        for (((all, exemplar), count), latest) in all.iter_mut().zip(exemplars).zip(counts).zip(latest) {
+            *all += count;
+            *exemplar = latest.or(*exemplar);
+        }
+        histogram.sum += sum;
+    }
+
+    /// Counts a value in native buckets alone, if there are any.
+    pub(crate) fn observe_native(&mut self, id: SeriesId, value: f64, weight: f64) {
+        let Some((histogram, kind)) = self.histogram(id, i64::MIN) else { return };
+        if let (Some(native), Some(buckets)) = (&mut histogram.native, kind.native) {
+            native.observe(value, weight, buckets);
+        }
+    }
+
+    /// A histogram that changes now.
+    fn histogram(&mut self, id: SeriesId, now_millis: i64) -> Option<(&mut Histogram, &HistogramKind)> {
         let SeriesId { family: FamilyId(family), index } = id;
-        let Some(Family { kind: Kind::Histogram(kind), series, .. }) = self.families.get_mut(family) else { return };
-        let Some(Some(series)) = series.get_mut(index) else { return };
-        series.updated_millis = now_millis;
-        if let SeriesValue::Histogram(histogram) = &mut series.value {
-            let bucket = kind.bounds().partition_point(|bound| *bound < value);
-            histogram.counts[bucket] += weight;
-            histogram.sum += value * weight;
-            if let (Some(native), Some(buckets)) = (&mut histogram.native, kind.native) {
-                native.observe(value, weight, buckets);
-            }
-            histogram.exemplars[bucket] = Some(Exemplar { trace_id, value });
+        let Family { kind: Kind::Histogram(kind), series, .. } = self.families.get_mut(family)? else { return None };
+        let series = series.get_mut(index)?.as_mut()?;
+        series.updated_millis = series.updated_millis.max(now_millis);
+        match &mut series.value {
+            SeriesValue::Histogram(histogram) => Some((histogram, &*kind)),
+            SeriesValue::Number(_) => None,
         }
     }
 
@@ -259,6 +310,7 @@ impl Registry {
         let memory = &self.memory;
         let removed: usize = self.families.iter_mut().map(|family| family.remove_before(oldest, memory)).sum();
         self.active_series -= removed.min(self.active_series);
+        self.removals += u64::from(removed > 0);
         if removed > 0 && self.limits.max_cardinality_per_label > 0 {
             self.values = self.values_of_series();
         }
@@ -287,9 +339,10 @@ impl Registry {
         &self.families
     }
 
-    /// All series are known from now on, and their exemplars told.
-    pub fn mark_collected(&mut self) {
+    /// All series are known from now on, with the start that was told, and their exemplars.
+    pub fn mark_collected(&mut self, zero_millis: i64) {
         for series in self.families.iter_mut().flat_map(|family| family.series.iter_mut().flatten()) {
+            series.start_millis = series.start_told(zero_millis);
             series.is_new = false;
             if let SeriesValue::Histogram(histogram) = &mut series.value {
                 histogram.exemplars.fill(None);

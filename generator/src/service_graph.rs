@@ -6,6 +6,7 @@
 //! node, if an attribute names that.
 
 mod edge;
+mod elsewhere;
 mod half;
 mod map;
 mod pending;
@@ -17,15 +18,17 @@ use crate::columns::Spans;
 use crate::config::{ServiceGraphs, TenantConfig};
 use crate::error::Error;
 use crate::filter::Filter;
+use crate::interner::Interner;
 use crate::memory::Memory;
 use crate::names::{CLIENT, PRODUCER};
 use crate::registry::Registry;
 use crate::selection::Selection;
 
 use self::edge::{Edges, Ends};
-use self::half::{Half, HalfReader, Keys, SharedTexts, Side};
+use self::half::{Half, HalfReader, Keys, Side};
 pub use self::map::{Connection, ConnectionStats, Node, NodeKind, ServiceMap, ServiceMapper};
-use self::pending::{CallId, Pending, Waited};
+pub(crate) use self::pending::CallId;
+use self::pending::{Pending, Waited};
 
 /// What became of halves since it was last asked.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -52,8 +55,16 @@ struct Pairing {
     filter: Filter,
     keys: Keys,
     graph: Graph,
-    texts: SharedTexts,
+    /// Those of halves.
+    texts: Interner,
+    /// With more texts, those that no half has are forgotten.
+    most_texts: usize,
+    /// A client half of the trace that is read, by row, and whether it was paired.
+    clients: Vec<(usize, Half, bool)>,
 }
+
+/// Texts that are always kept.
+const LEAST_TEXTS: usize = 10_000;
 
 /// Where halves wait.
 struct Graph {
@@ -63,7 +74,10 @@ struct Graph {
 
 /// Takes edges as they are found.
 trait TakeEdges {
-    fn edge(&mut self, ends: Ends<'_>, trace_id: [u8; 16]);
+    fn edge(&mut self, ends: Ends<'_>, texts: &Interner, trace_id: [u8; 16]);
+
+    /// Numbers of texts mean others from now on.
+    fn forget_texts(&mut self);
 }
 
 /// Where edges go, and what time it is.
@@ -80,8 +94,12 @@ struct ToSeries<'r> {
 }
 
 impl TakeEdges for ToSeries<'_> {
-    fn edge(&mut self, ends: Ends<'_>, trace_id: [u8; 16]) {
-        self.edges.count(ends, trace_id, self.registry, self.now_millis);
+    fn edge(&mut self, ends: Ends<'_>, texts: &Interner, trace_id: [u8; 16]) {
+        self.edges.count(ends, texts, trace_id, self.registry, self.now_millis);
+    }
+
+    fn forget_texts(&mut self) {
+        self.edges.forget();
     }
 }
 
@@ -92,11 +110,15 @@ struct EndingWithin<'r, E> {
 }
 
 impl<E: TakeEdges> TakeEdges for EndingWithin<'_, E> {
-    fn edge(&mut self, ends: Ends<'_>, trace_id: [u8; 16]) {
+    fn edge(&mut self, ends: Ends<'_>, texts: &Interner, trace_id: [u8; 16]) {
         let end_nanos = ends.halves().map(|half| half.span.end_nanos).max();
         if end_nanos.is_some_and(|end_nanos| self.range_nanos.contains(&end_nanos)) {
-            self.edges.edge(ends, trace_id);
+            self.edges.edge(ends, texts, trace_id);
         }
+    }
+
+    fn forget_texts(&mut self) {
+        self.edges.forget_texts();
     }
 }
 
@@ -138,18 +160,19 @@ impl ServiceGraphProcessor {
     }
 
     pub(crate) fn save(&self, numbering: &mut Numbering) -> GraphState {
-        let Pairing { config, graph, .. } = &self.pairing;
-        GraphState { dimensions: config.dimensions.clone(), halves: graph.pending.save(numbering) }
+        let Pairing { config, graph, texts, .. } = &self.pairing;
+        let halves = graph.pending.save(config.dimensions.len(), texts, numbering);
+        GraphState { dimensions: config.dimensions.clone(), halves }
     }
 
     /// Has halves wait that waited when they were saved. Values of other dimensions than those of now are forgotten.
     pub(crate) fn restore(&mut self, saved: GraphState, numbered: &Numbered, shift_millis: i64) {
         let GraphState { dimensions, mut halves } = saved;
-        let Pairing { config, graph, .. } = &mut self.pairing;
+        let Pairing { config, graph, texts, .. } = &mut self.pairing;
         if dimensions != config.dimensions {
             halves.iter_mut().for_each(|half| half.dimensions.clear());
         }
-        graph.pending.restore(halves, config.dimensions.len(), numbered, shift_millis);
+        graph.pending.restore(halves, config.dimensions.len(), texts, numbered, shift_millis);
     }
 
     pub(crate) fn take_counts(&mut self) -> GraphCounts {
@@ -170,40 +193,52 @@ impl Pairing {
             filter: Filter::new(&config.filter_policies)?,
             keys: Keys::new(config)?,
             graph: Graph { pending, counts: GraphCounts::default() },
-            texts: SharedTexts::default(),
+            texts: Interner::default(),
+            most_texts: LEAST_TEXTS,
+            clients: Vec::new(),
             config: config.clone(),
         })
     }
 
     fn take(&mut self, spans: &Spans<'_>, selection: &Selection, to: &mut To<'_, impl TakeEdges>) {
-        let Self { config, filter, keys, graph, texts } = self;
+        self.forget_texts(to);
+        let Self { config, filter, keys, graph, texts, clients, .. } = self;
         let mut reader = HalfReader::new(spans, keys, config, texts);
-        // client halves of one trace whose server half may stand below them, by row
-        let mut clients: Vec<(usize, Half, bool)> = Vec::new();
         for (trace, rows) in selection.traces() {
             let trace_id = spans.traces.id(trace).0;
             for row in rows {
                 let Some(side) = Side::of(spans.kinds[row]) else { continue };
-                if spans.service_names[spans.resources[row] as usize].is_none_or(str::is_empty) {
-                    continue;
-                }
+                let Some(service) = reader.service(row) else { continue };
                 if !filter.takes(spans, row) {
                     graph.counts.filtered += 1;
                     continue;
                 }
-                let half = reader.read(trace, row, side, texts);
+                let half = reader.read(service, row, trace, side, texts);
+                let mut of_trace = OfTrace { trace_id, graph, texts, to };
                 match side {
-                    Side::Client if half.database.is_some() => graph.count(Some(&half), None, trace_id, to),
+                    Side::Client if half.database.is_some() => of_trace.count(Some(&half), None),
                     Side::Client => clients.push((row, half, false)),
-                    Side::Server => graph.server(spans, row, half, &mut clients, trace_id, to),
+                    Side::Server => of_trace.server(spans, row, half, clients),
                 }
             }
             for (row, half, was_paired) in clients.drain(..) {
                 if !was_paired || half.kind == PRODUCER {
-                    graph.wait(CallId { trace_id, client_span_id: spans.span_id(row) }, half, was_paired, to);
+                    let mut of_trace = OfTrace { trace_id, graph, texts, to };
+                    of_trace.wait(spans.span_id(row), half, was_paired);
                 }
             }
         }
+    }
+
+    /// Forgets texts that no half has that waits, once there are many.
+    fn forget_texts(&mut self, to: &mut To<'_, impl TakeEdges>) {
+        if self.texts.len() <= self.most_texts {
+            return;
+        }
+        let all = std::mem::take(&mut self.texts);
+        self.graph.pending.move_texts(&all, &mut self.texts, self.config.dimensions.len());
+        self.most_texts = LEAST_TEXTS.max(2 * self.texts.len());
+        to.edges.forget_texts();
     }
 
     /// Takes the edges of a table that has every trace as a whole.
@@ -217,81 +252,79 @@ impl Pairing {
     /// Returns whether anything had waited for long enough.
     fn expire(&mut self, to: &mut To<'_, impl TakeEdges>) -> bool {
         let expired = self.graph.pending.expired(to.now_millis);
-        let has_expired = !expired.is_empty();
-        expired.into_iter().for_each(|waited| self.graph.expire(waited, to));
+        let (has_expired, Self { graph, texts, .. }) = (!expired.is_empty(), self);
+        for waited in expired {
+            OfTrace { trace_id: waited.call.trace_id, graph, texts, to }.expire(waited);
+        }
         has_expired
     }
 }
 
-impl Graph {
-    fn count(
-        &mut self,
-        client: Option<&Half>,
-        server: Option<&Half>,
-        trace_id: [u8; 16],
-        to: &mut To<'_, impl TakeEdges>,
-    ) {
-        self.counts.edges += 1;
-        to.edges.edge(Ends { client, server }, trace_id);
+/// What a half of one trace needs to become an edge, or to wait.
+struct OfTrace<'t, 'e, E> {
+    trace_id: [u8; 16],
+    graph: &'t mut Graph,
+    texts: &'t Interner,
+    to: &'t mut To<'e, E>,
+}
+
+impl<E: TakeEdges> OfTrace<'_, '_, E> {
+    fn count(&mut self, client: Option<&Half>, server: Option<&Half>) {
+        self.graph.counts.edges += 1;
+        self.to.edges.edge(Ends { client, server }, self.texts, self.trace_id);
     }
 
     /// A parent stands above its children: a client half of the same table has been read.
-    fn server(
-        &mut self,
-        spans: &Spans<'_>,
-        row: usize,
-        server: Half,
-        clients: &mut [(usize, Half, bool)],
-        trace_id: [u8; 16],
-        to: &mut To<'_, impl TakeEdges>,
-    ) {
+    fn server(&mut self, spans: &Spans<'_>, row: usize, server: Half, clients: &mut [(usize, Half, bool)]) {
         let Some(client_span_id) = spans.parent_id(row) else {
-            return self.count(None, Some(&server), trace_id, to);
+            return self.count(None, Some(&server));
         };
-        let parent = spans.parent_row(row);
+        // rows of clients ascend
+        let above =
+            spans.parent_row(row).and_then(|parent| clients.binary_search_by_key(&parent, |client| client.0).ok());
         // a message may have several receivers, a request has one
-        let takes_one = |client: &Half, was_paired: bool| !was_paired || client.kind == PRODUCER;
-        let client =
-            clients.iter_mut().rev().find(|(at, half, was_paired)| Some(*at) == parent && takes_one(half, *was_paired));
-        match client {
-            Some((_, client, was_paired)) => {
+        match above.and_then(|at| clients.get_mut(at)) {
+            Some((_, client, was_paired)) if !*was_paired || client.kind == PRODUCER => {
                 *was_paired = true;
-                let client = client.clone();
-                self.count(Some(&client), Some(&server), trace_id, to);
+                let client = *client;
+                self.count(Some(&client), Some(&server));
             }
-            None => self.wait(CallId { trace_id, client_span_id }, server, false, to),
+            _ => self.wait(client_span_id, server, false),
         }
     }
 
     /// Pairs a half with those that wait for it, or has it wait.
-    fn wait(&mut self, call: CallId, half: Half, was_paired: bool, to: &mut To<'_, impl TakeEdges>) {
+    fn wait(&mut self, client_span_id: u64, half: Half, was_paired: bool) {
         let Some(side) = Side::of(half.kind) else { return };
-        let mut partners = self.pending.partners(call, side);
+        let call = CallId { trace_id: self.trace_id, client_span_id };
+        let mut partners = self.graph.pending.partners(call, side);
         if half.kind == CLIENT {
             // further answers to one request have no call of their own
-            self.counts.expired += partners.len().saturating_sub(1) as u64;
+            self.graph.counts.expired += partners.len().saturating_sub(1) as u64;
             partners.truncate(1);
         }
         for other in &partners {
             let (client, server) = if side == Side::Client { (&half, other) } else { (other, &half) };
-            self.count(Some(client), Some(server), call.trace_id, to);
+            self.count(Some(client), Some(server));
         }
         if partners.is_empty() || half.kind == PRODUCER {
             let was_paired = was_paired || !partners.is_empty();
-            for (waited, is_for_memory) in self.pending.insert(call, side, half, was_paired, to.now_millis) {
-                let count = if is_for_memory { &mut self.counts.out_of_memory } else { &mut self.counts.crowded_out };
-                *count += 1;
-                self.expire(waited, to);
+            let now_millis = self.to.now_millis;
+            for (waited, is_for_memory) in self.graph.pending.insert(call, side, half, was_paired, now_millis) {
+                let counts = &mut self.graph.counts;
+                *if is_for_memory { &mut counts.out_of_memory } else { &mut counts.crowded_out } += 1;
+                let trace_id = waited.call.trace_id;
+                OfTrace { trace_id, graph: self.graph, texts: self.texts, to: self.to }.expire(waited);
             }
         }
     }
 
-    fn expire(&mut self, waited: Waited, to: &mut To<'_, impl TakeEdges>) {
-        let Waited { call, side, half, was_paired } = waited;
+    fn expire(&mut self, waited: Waited) {
+        let Waited { side, half, was_paired, .. } = waited;
         match side {
             _ if was_paired => {}
-            Side::Client if half.peer.is_some() => self.count(Some(&half), None, call.trace_id, to),
-            _ => self.counts.expired += 1,
+            Side::Client if half.peer.is_some() => self.count(Some(&half), None),
+            _ => self.graph.counts.expired += 1,
         }
     }
 }

@@ -1,25 +1,32 @@
 //! Span metrics: calls, durations and sizes by service, operation, kind and status; target info.
 //!
-//! A table has few distinct sets of labels. Each is put together once, and found again by what its labels are made from:
-//! numbers of rows and texts.
+//! ```text
+//! row ─▶ its group in the table (groups.rs) ─▶ sums of the group (totals.rs) ─▶ series, once for each table
+//!        a new group ─▶ texts of its labels ─▶ known from a table before, or put together
+//! ```
 
+mod groups;
 mod names;
+mod totals;
 
 use hashbrown::HashMap;
 use spans::SpanTable;
 
-use crate::columns::{Attributes, MOST_WANTED_KEYS, Spans, Value, WantedKeys, place_of};
+use crate::columns::{Attributes, MOST_WANTED_KEYS, Spans, Value, place_of};
 use crate::config::{DimensionMapping, Processor, SpanMetrics, TenantConfig};
 use crate::error::Error;
 use crate::filter::Filter;
+use crate::interner::{Interner, ListId, TextId};
 use crate::labels::{LabelBuilder, LabelSet, label_name_beside};
 use crate::memory::Memory;
 use crate::multiplier::Multiplier;
 use crate::names::{kind_name, status_name};
-use crate::registry::{FamilyId, Kind, Registry, SeriesId};
+use crate::registry::{FamilyId, Kind, Registry};
 use crate::selection::Selection;
 
-pub(crate) use names::Names;
+use self::groups::Groups;
+pub(crate) use self::names::Names;
+use self::totals::{Found, Totals};
 
 const INTRINSIC: [&str; 7] = ["service", "span_name", "span_kind", "status_code", "status_message", "job", "instance"];
 
@@ -30,6 +37,8 @@ pub(crate) struct SpanMetricsProcessor {
     filter: Filter,
     /// Attributes that are looked for.
     keys: Vec<String>,
+    /// Those that say something of a resource: `keys`, and who it is.
+    keys_of_resources: Vec<String>,
     /// Labels with the place of their attribute.
     dimensions: Vec<(String, usize)>,
     /// Labels with the places of their attributes, and what joins them.
@@ -37,18 +46,23 @@ pub(crate) struct SpanMetricsProcessor {
     calls: Option<FamilyId>,
     latency: Option<FamilyId>,
     size: Option<FamilyId>,
+    has_classic: bool,
+    has_native: bool,
     target_info: Option<FamilyId>,
+    known: KnownSeries,
 }
 
-/// The series of one set of labels.
-#[derive(Clone, Copy)]
-struct Found {
-    calls: Option<SeriesId>,
-    latency: Option<SeriesId>,
-    size: Option<SeriesId>,
-    /// Its name is a template, or would be one.
-    is_folded: bool,
+/// Series that tables before had, by the texts of their labels.
+#[derive(Default)]
+struct KnownSeries {
+    texts: Interner,
+    series: HashMap<ListId, Found>,
+    /// The registry's when they were found.
+    removals: u64,
 }
+
+/// Texts that are remembered; with more, remembering starts anew.
+const MOST_REMEMBERED_TEXTS: usize = 20_000;
 
 /// What became of spans that a processor was given.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -57,9 +71,6 @@ pub(crate) struct SpanCounts {
     /// Names with ids in them that became a template, or would have.
     pub folded: u64,
 }
-
-/// What a set of labels is made from: a resource, a kind and status, and numbers of texts and values.
-type Key = Box<[u64]>;
 
 impl SpanMetricsProcessor {
     /// `None` when no part of it is switched on.
@@ -86,9 +97,14 @@ impl SpanMetricsProcessor {
             (label(name), places, join.clone())
         };
         let mappings = config.dimension_mappings.iter().map(mapping).collect();
-        if keys.len() > MOST_WANTED_KEYS {
-            let reason = format!("{} attributes are wanted, at most {MOST_WANTED_KEYS} can be", keys.len());
+        if keys.len() + IDENTITY.len() > MOST_WANTED_KEYS {
+            let most = MOST_WANTED_KEYS - IDENTITY.len();
+            let reason = format!("{} attributes are wanted, at most {most} can be", keys.len());
             return Err(Error::Config { key: "dimensions", reason });
+        }
+        let mut keys_of_resources = keys.clone();
+        for key in IDENTITY {
+            place_of(&mut keys_of_resources, key);
         }
         let mut counter = |name, help| registry.family(name, help, Kind::Counter);
         Ok(Some(Self {
@@ -101,12 +117,16 @@ impl SpanMetricsProcessor {
             target_info: config
                 .enable_target_info
                 .then(|| registry.info_family("traces_target_info", "Attributes of resources that send spans")),
+            has_classic: histograms.classic,
+            has_native: latency && histograms.native.is_some(),
             filter: Filter::new(&config.filter_policies)?,
             dimensions,
             mappings,
             keys,
+            keys_of_resources,
             names,
             config,
+            known: KnownSeries::default(),
         }))
     }
 
@@ -134,38 +154,27 @@ impl SpanMetricsProcessor {
         let SpanMetrics { span_multiplier_key, enable_tracestate_span_multiplier, .. } = &self.config;
         let (multiplier_key, of_trace_state) = (span_multiplier_key.clone(), *enable_tracestate_span_multiplier);
         let multiplier = Multiplier { key: &multiplier_key, of_trace_state };
-        let keys = self.keys.clone();
-        let mut wanted = WantedKeys::new(&keys, &spans.attributes);
-        let (mut found, mut key, mut values) = (HashMap::<Key, Found>::new(), Vec::new(), Vec::new());
+        let (keys, intrinsic) = (self.keys.clone(), self.config.intrinsic_dimensions.clone());
+        let mut groups = Groups::new(spans, &intrinsic, &self.keys_of_resources, &keys);
+        let bounds = if self.has_classic { self.config.histogram_buckets.bounds().to_vec() } else { Vec::new() };
+        let mut totals = Totals::new(&bounds);
         let mut has_target_info = vec![false; table.resources.num_rows()];
         let mut counts = SpanCounts::default();
+        self.known.keep(registry);
         for (trace, rows) in selection.traces() {
-            let trace_id = spans.traces.id(trace).0;
             for row in rows {
                 if !self.filter.takes(spans, row) {
                     counts.filtered += 1;
                     continue;
                 }
-                wanted.find(&spans.attributes, row, &mut values);
-                self.key(spans, row, &values, &mut key);
-                let series = match found.get(key.as_slice()) {
-                    Some(series) => *series,
-                    None => {
-                        let series = self.series(spans, row, &values, registry, now_millis);
-                        found.insert(key.as_slice().into(), series);
-                        series
-                    }
-                };
-                counts.folded += u64::from(series.is_folded);
-                let weight = multiplier.of(spans, row);
-                if let Some(calls) = series.calls {
-                    registry.add(calls, weight, now_millis);
+                let (group, is_new) = groups.of(row);
+                if is_new {
+                    totals.push(self.series(spans, row, groups.values(), registry, now_millis));
                 }
-                if let Some(latency) = series.latency {
-                    registry.observe(latency, spans.seconds(row), weight, trace_id, now_millis);
-                }
-                if let Some(size) = series.size {
-                    registry.add(size, f64::from(sizes[row]), now_millis);
+                let (seconds, weight) = (spans.seconds(row), multiplier.of(spans, row));
+                totals.add(group, (trace, row), seconds, weight, sizes.get(row).copied().unwrap_or_default());
+                if let (true, Some(latency)) = (self.has_native, totals.series(group).latency) {
+                    registry.observe_native(latency, seconds, weight);
                 }
                 let resource = spans.resources[row] as usize;
                 if self.target_info.is_some() && !std::mem::replace(&mut has_target_info[resource], true) {
@@ -173,27 +182,51 @@ impl SpanMetricsProcessor {
                 }
             }
         }
+        counts.folded = totals.count(spans, registry, now_millis);
         Ok(counts)
     }
 
-    fn key(&self, spans: &Spans<'_>, row: usize, values: &[Option<Value>], key: &mut Vec<u64>) {
-        key.clear();
-        let kind_and_status = u64::from(spans.kinds[row] as u32) << 32 | u64::from(spans.status_codes[row] as u32);
-        key.extend([u64::from(spans.resources[row]), kind_and_status, spans.names.id(row) as u64]);
-        if self.config.intrinsic_dimensions.status_message {
-            key.push(spans.status_messages.id(row) as u64);
+    /// The series of a row, which are known mostly.
+    fn series(
+        &mut self,
+        spans: &Spans<'_>,
+        row: usize,
+        values: &[Option<Value>],
+        registry: &mut Registry,
+        now_millis: i64,
+    ) -> Found {
+        // what is beyond a limit is told each time, and a template may become another
+        if registry.limits().max_cardinality_per_label > 0 || self.names.are_looked_at() {
+            return self.new_series(spans, row, values, registry, now_millis);
         }
-        key.extend(values.iter().flat_map(|value| match value {
-            None | Some(Value::Empty) => [0, 0],
-            Some(Value::Text(id)) => [1, *id as u64],
-            Some(Value::Int(value)) => [2, *value as u64],
-            Some(Value::Double(bits)) => [3, *bits],
-            Some(Value::Bool(value)) => [4, u64::from(*value)],
-            Some(Value::Other(item)) => [5, *item as u64],
-        }));
+        let texts = self.texts(spans, row, values);
+        let texts = self.known.texts.list(&texts);
+        if let Some(found) = self.known.series.get(&texts) {
+            return *found;
+        }
+        let found = self.new_series(spans, row, values, registry, now_millis);
+        if !found.ids().any(|id| registry.is_overflow(id)) {
+            self.known.series.insert(texts, found);
+        }
+        found
     }
 
-    fn series(
+    /// All that labels are made from.
+    fn texts(&mut self, spans: &Spans<'_>, row: usize, values: &[Option<Value>]) -> Vec<Option<TextId>> {
+        let Self { known: KnownSeries { texts, .. }, config, keys_of_resources, .. } = self;
+        let (intrinsic, resource) = (&config.intrinsic_dimensions, spans.resources[row] as usize);
+        let mut list = Vec::with_capacity(4 + values.len() + keys_of_resources.len());
+        list.push(intrinsic.span_name.then(|| texts.text(spans.names.get(row))));
+        list.push(intrinsic.span_kind.then(|| texts.text(kind_name(spans.kinds[row]))));
+        list.push(intrinsic.status_code.then(|| texts.text(status_name(spans.status_codes[row]))));
+        list.push(intrinsic.status_message.then(|| texts.text(spans.status_messages.get(row))));
+        list.extend(values.iter().map(|value| value.map(|value| texts.text(&spans.attributes.text(value)))));
+        let of_resource = |key: &String| spans.resource_attributes.find(resource, key);
+        list.extend(keys_of_resources.iter().map(|key| of_resource(key).map(|text| texts.text(&text))));
+        list
+    }
+
+    fn new_series(
         &mut self,
         spans: &Spans<'_>,
         row: usize,
@@ -260,7 +293,7 @@ impl SpanMetricsProcessor {
         let mut labels = LabelBuilder::new(registry.limits());
         for item in attributes.items(resource) {
             let key = attributes.key(item);
-            let is_said_otherwise = ["service.name", "service.namespace", "service.instance.id"].contains(&key);
+            let is_said_otherwise = IDENTITY.contains(&key);
             let is_excluded = self.config.target_info_excluded_dimensions.iter().any(|excluded| excluded == key);
             let is_no_name = key.is_empty() || key.starts_with(|first: char| first.is_ascii_digit());
             if !(is_said_otherwise || is_excluded || is_no_name) {
@@ -279,6 +312,18 @@ impl SpanMetricsProcessor {
         }
     }
 }
+
+impl KnownSeries {
+    /// Forgets series that may be others by now, and all once there are many.
+    fn keep(&mut self, registry: &Registry) {
+        if self.removals != registry.removals() || self.texts.len() > MOST_REMEMBERED_TEXTS {
+            *self = Self { removals: registry.removals(), ..Self::default() };
+        }
+    }
+}
+
+/// The attributes that say who a resource is.
+const IDENTITY: [&str; 3] = ["service.name", "service.namespace", "service.instance.id"];
 
 /// Who a resource is.
 struct Identity {

@@ -25,7 +25,7 @@ use tonic_prost::ProstCodec;
 use crate::Peers;
 use crate::question::{Answer, PeerError, Question};
 use crate::telemetry::Telemetry;
-use crate::wire::{self, LiveAnswer, LiveRequest, Piece, TableAnswer, TableRequest, damaged};
+use crate::wire::{self, HalvesRequest, LiveAnswer, LiveRequest, Piece, TableAnswer, TableRequest, damaged};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a writer is not asked that did not answer.
@@ -134,6 +134,10 @@ impl Peers for GrpcPeers {
             (!rows.is_empty()).then(|| wire::decode(&rows)).transpose()
         };
         self.decode(table).await
+    }
+
+    async fn halves(&self, writer: &Record, question: Vec<u8>) -> Result<Vec<u8>, PeerError> {
+        self.call(wire::HALVES, writer, HalvesRequest { question }).await
     }
 }
 

@@ -18,6 +18,9 @@
 //! - [`Peers`]: what asks go over. [`GrpcPeers`] (`grpc`) is the one of processes, tests have others;
 //! - `wire`: its messages; `server`: its other end.
 //!
+//! Halves of calls that the metrics generators of processes ask each other for go over the same connections; what is in the
+//! messages is known to the generator alone.
+//!
 //! Knows live rows, manifests and members; knows no query. Nobody is authenticated: a listener belongs in a network that only
 //! the processes of one cluster reach.
 
@@ -29,6 +32,8 @@ mod source;
 mod telemetry;
 mod views;
 mod wire;
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use model::TenantId;
@@ -58,4 +63,15 @@ pub trait Peers: Send + Sync {
     /// # Errors
     /// When the writer has not answered.
     async fn table(&self, writer: &Record, tenant: &TenantId, id: TableId) -> Result<Option<SpanTable>, PeerError>;
+
+    /// What the metrics generator of a writer answers.
+    ///
+    /// # Errors
+    /// When the writer has not answered, or makes no metrics.
+    async fn halves(&self, _writer: &Record, _question: Vec<u8>) -> Result<Vec<u8>, PeerError> {
+        Err(PeerError::Refused("it makes no metrics".to_owned()))
+    }
 }
+
+/// Answers for the metrics generator of this process. CPU work.
+pub type AnswerHalves = Arc<dyn Fn(&[u8]) -> Vec<u8> + Send + Sync>;

@@ -25,9 +25,10 @@ use tonic_prost::ProstCodec;
 use tower::{Service, service_fn};
 use tracing::warn;
 
+use crate::AnswerHalves;
 use crate::holder::Holder;
 use crate::question::PeerError;
-use crate::wire::{self, LiveAnswer, LiveRequest, PIECE_BYTES, Piece, TableAnswer, TableRequest};
+use crate::wire::{self, HalvesRequest, LiveAnswer, LiveRequest, PIECE_BYTES, Piece, TableAnswer, TableRequest};
 
 /// Calls that are answered at once; others wait until their asker gives up. Each may hold a table, as it is sent.
 const CALLS_AT_ONCE: usize = 16;
@@ -43,6 +44,8 @@ pub(crate) const NOT_WHOLE: &str = "the log is being read";
 #[derive(Clone)]
 pub struct Server {
     holder: Holder,
+    /// None where no metrics are made.
+    halves: Option<AnswerHalves>,
     cpu: CpuPool,
     calls: Arc<Semaphore>,
 }
@@ -51,7 +54,12 @@ type Pieces = BoxStream<'static, Result<Piece, Status>>;
 
 impl Server {
     pub fn new(holder: Holder, cpu: CpuPool) -> Self {
-        Self { holder, cpu, calls: Arc::new(Semaphore::new(CALLS_AT_ONCE)) }
+        Self { holder, halves: None, cpu, calls: Arc::new(Semaphore::new(CALLS_AT_ONCE)) }
+    }
+
+    /// Answers for the metrics generator, too.
+    pub fn with_halves(self, halves: AnswerHalves) -> Self {
+        Self { halves: Some(halves), ..self }
     }
 
     /// Answers until `shutdown` is cancelled and the calls under way have ended.
@@ -82,6 +90,11 @@ impl Server {
             Ok(TableAnswer { rows }.encode_to_vec())
         };
         self.on_cpu(table).await
+    }
+
+    async fn halves(self, HalvesRequest { question }: HalvesRequest) -> Result<Vec<u8>, PeerError> {
+        let halves = self.halves.clone().ok_or_else(|| PeerError::Refused("it makes no metrics".to_owned()))?;
+        self.on_cpu(move |_| Ok(halves(&question))).await
     }
 
     async fn on_cpu(
@@ -144,6 +157,13 @@ impl Service<http::Request<Body>> for Server {
                     let answer = |message: Request<TableRequest>| {
                         let server = server.clone();
                         async move { server.clone().in_pieces(server.table(message.into_inner())).await }
+                    };
+                    grpc().server_streaming(service_fn(answer), request).await
+                }
+                wire::HALVES => {
+                    let answer = |message: Request<HalvesRequest>| {
+                        let server = server.clone();
+                        async move { server.clone().in_pieces(server.halves(message.into_inner())).await }
                     };
                     grpc().server_streaming(service_fn(answer), request).await
                 }

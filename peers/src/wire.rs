@@ -3,6 +3,7 @@
 //! ```text
 //! Live   LiveRequest  ─▶ stream of Piece: the bytes of a LiveAnswer
 //! Table  TableRequest ─▶ stream of Piece: the bytes of a TableAnswer
+//! Halves HalvesRequest ─▶ stream of Piece: bytes that the metrics generator reads
 //! ```
 //!
 //! An answer may be as large as a table of live rows, a message is not: it has at most [`PIECE_BYTES`]. Rows travel as Arrow
@@ -24,6 +25,7 @@ pub(crate) use ipc::{decode, encode};
 pub(crate) const SERVICE: &str = "mosso.peers.v1.Peers";
 pub(crate) const LIVE: &str = "/mosso.peers.v1.Peers/Live";
 pub(crate) const TABLE: &str = "/mosso.peers.v1.Peers/Table";
+pub(crate) const HALVES: &str = "/mosso.peers.v1.Peers/Halves";
 
 /// The most that one message has of an answer.
 pub(crate) const PIECE_BYTES: usize = 1 << 20;
@@ -45,6 +47,13 @@ pub(crate) struct LiveRequest {
     /// Empty for all traces.
     #[prost(bytes = "vec", tag = "5")]
     pub trace_id: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct HalvesRequest {
+    /// Bytes that the metrics generator reads.
+    #[prost(bytes = "vec", tag = "1")]
+    pub question: Vec<u8>,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -1,7 +1,7 @@
 //! How long spans are as OTLP, counted from their columns: the bytes of each `Span` message as a client sends it that
 //! writes no default.
 
-use arrow::array::{Array, ArrayRef, AsArray, ListArray, StructArray};
+use arrow::array::{Array, ArrayRef, AsArray, Int32Array, ListArray, StructArray};
 use arrow::datatypes::{Float64Type, Int32Type, Int64Type, UInt32Type};
 
 use crate::error::Error;
@@ -28,27 +28,30 @@ pub fn span_sizes(table: &SpanTable) -> Result<Vec<u32>, Error> {
     }
     let (near, far) = (get(column::PARENT_OFFSET)?, get(column::PARENT_SPAN_ID)?);
     sizes.add(|row| 10 * usize::from(near.is_valid(row) || far.is_valid(row)));
-    let (names, states) = (text_lengths(get(column::NAME)?)?, text_lengths(get(column::TRACE_STATE)?)?);
-    sizes.add(|row| field(names[row]) + field(states[row]));
+    let (names, states) = (Texts::of(get(column::NAME)?, field)?, Texts::of(get(column::TRACE_STATE)?, field)?);
+    sizes.add(|row| names.get(row) + states.get(row));
     let (kinds, statuses) = (i32s(get(column::KIND)?)?, i32s(get(column::STATUS_CODE)?)?);
-    let messages = text_lengths(get(column::STATUS_MESSAGE)?)?;
+    let messages = Texts::of(get(column::STATUS_MESSAGE)?, field)?;
     sizes.add(|row| number(1, kinds[row] as i64 as u64));
     // a status without content is sent or left out as clients like; most leave it out
-    sizes.add(|row| field(number(1, statuses[row] as i64 as u64) + field(messages[row])));
+    sizes.add(|row| field(number(1, statuses[row] as i64 as u64) + messages.get(row)));
     let flags = u32s(batch, column::FLAGS)?;
     sizes.add(|row| if flags[row] == 0 { 0 } else { 2 + 4 });
     for name in [column::DROPPED_ATTRIBUTES_COUNT, column::DROPPED_EVENTS_COUNT, column::DROPPED_LINKS_COUNT] {
         let counts = u32s(batch, name)?;
         sizes.add(|row| number(1, u64::from(counts[row])));
     }
-    for (name, size_of_item) in [
-        (column::ATTRIBUTES, attribute_sizes as fn(&StructArray) -> Result<Vec<usize>, Error>),
-        (column::EVENTS, event_sizes),
-        (column::LINKS, link_sizes),
-    ] {
-        let lists = lists(get(name)?)?;
-        let items = list_sums(lists, &size_of_item(structs(lists.values())?)?);
-        sizes.add(|row| items[row]);
+    let (attributes, events, links) =
+        (lists(get(column::ATTRIBUTES)?)?, lists(get(column::EVENTS)?)?, lists(get(column::LINKS)?)?);
+    let of_attributes = attribute_sizes(structs(attributes.values())?)?;
+    sizes.add(list_sums(attributes, &of_attributes));
+    if !events.values().is_empty() {
+        let of_events = event_sizes(structs(events.values())?)?;
+        sizes.add(list_sums(events, &|event| of_events[event]));
+    }
+    if !links.values().is_empty() {
+        let of_links = link_sizes(structs(links.values())?)?;
+        sizes.add(list_sums(links, &|link| of_links[link]));
     }
     Ok(sizes.0)
 }
@@ -85,57 +88,48 @@ fn message(bytes: usize) -> usize {
     1 + varint(bytes as u64) + bytes
 }
 
-/// The sum of each list's items, every one with tag and length.
-fn list_sums(lists: &ListArray, items: &[usize]) -> Vec<usize> {
+/// The sum of a list's items, every one with tag and length.
+fn list_sums(lists: &ListArray, of_item: &impl Fn(usize) -> usize) -> impl Fn(usize) -> usize {
     let ends = lists.value_offsets();
-    ends.windows(2)
-        .map(|ends| items[ends[0] as usize..ends[1] as usize].iter().map(|&item| message(item)).sum())
-        .collect()
+    move |row| (ends[row] as usize..ends[row + 1] as usize).map(|item| message(of_item(item))).sum()
 }
 
-fn attribute_sizes(items: &StructArray) -> Result<Vec<usize>, Error> {
+/// The size of an attribute, by item.
+fn attribute_sizes(items: &StructArray) -> Result<impl Fn(usize) -> usize + use<'_>, Error> {
     let child = |name| items.column_by_name(name).ok_or_else(|| wrong_type(name));
-    let keys = text_lengths(child("key")?)?;
-    let texts = text_lengths(child("string")?)?;
-    let (strings, ints, doubles) = (child("string")?, child("int")?, child("double")?);
-    let ints = ints.as_primitive_opt::<Int64Type>().ok_or_else(|| wrong_type("int"))?;
-    let doubles = doubles.as_primitive_opt::<Float64Type>().ok_or_else(|| wrong_type("double"))?;
+    // a value that is there is written, though it is a default
+    let (keys, strings) = (Texts::of(child("key")?, field)?, Texts::of(child("string")?, message)?);
+    let ints = child("int")?.as_primitive_opt::<Int64Type>().ok_or_else(|| wrong_type("int"))?;
+    let doubles = child("double")?.as_primitive_opt::<Float64Type>().ok_or_else(|| wrong_type("double"))?;
     let bools = child("bool")?.as_boolean_opt().ok_or_else(|| wrong_type("bool"))?;
     let others = child("other")?.as_binary_opt::<i32>().ok_or_else(|| wrong_type("other"))?;
-    let value = |item: usize| {
-        // a value that is there is written, though it is a default
-        if strings.is_valid(item) {
-            message(texts[item])
-        } else if ints.is_valid(item) {
-            1 + varint(ints.value(item) as u64)
-        } else if doubles.is_valid(item) {
-            9
-        } else if bools.is_valid(item) {
-            2
-        } else if others.is_valid(item) {
-            others.value_length(item) as usize
-        } else {
-            0
-        }
+    let value = move |item: usize| match strings.get(item) {
+        0 if ints.is_valid(item) => 1 + varint(ints.value(item) as u64),
+        0 if doubles.is_valid(item) => 9,
+        0 if bools.is_valid(item) => 2,
+        0 if others.is_valid(item) => others.value_length(item) as usize,
+        bytes => bytes,
     };
-    Ok((0..items.len()).map(|item| field(keys[item]) + message(value(item))).collect())
+    Ok(move |item| keys.get(item) + message(value(item)))
 }
 
 fn event_sizes(items: &StructArray) -> Result<Vec<usize>, Error> {
     let child = |name| items.column_by_name(name).ok_or_else(|| wrong_type(name));
-    let (names, attributes) = (text_lengths(child("name")?)?, lists(child(column::ATTRIBUTES)?)?);
-    let attributes = list_sums(attributes, &attribute_sizes(structs(attributes.values())?)?);
+    let (names, attributes) = (Texts::of(child("name")?, field)?, lists(child(column::ATTRIBUTES)?)?);
+    let of_attributes = attribute_sizes(structs(attributes.values())?)?;
+    let attributes = list_sums(attributes, &of_attributes);
     let dropped = counts(child(column::DROPPED_ATTRIBUTES_COUNT)?)?;
     // the time of an event is one of the few that are never zero
     Ok((0..items.len())
-        .map(|item| 9 + field(names[item]) + attributes[item] + number(1, u64::from(dropped[item])))
+        .map(|item| 9 + names.get(item) + attributes(item) + number(1, u64::from(dropped[item])))
         .collect())
 }
 
 fn link_sizes(items: &StructArray) -> Result<Vec<usize>, Error> {
     let child = |name| items.column_by_name(name).ok_or_else(|| wrong_type(name));
-    let (states, attributes) = (text_lengths(child(column::TRACE_STATE)?)?, lists(child(column::ATTRIBUTES)?)?);
-    let attributes = list_sums(attributes, &attribute_sizes(structs(attributes.values())?)?);
+    let (states, attributes) = (Texts::of(child(column::TRACE_STATE)?, field)?, lists(child(column::ATTRIBUTES)?)?);
+    let of_attributes = attribute_sizes(structs(attributes.values())?)?;
+    let attributes = list_sums(attributes, &of_attributes);
     let id = |name| child(name)?.as_binary_opt::<i32>().ok_or_else(|| wrong_type(name));
     let (trace_ids, span_ids) = (id("trace_id")?, id(column::SPAN_ID)?);
     let (dropped, flags) = (counts(child(column::DROPPED_ATTRIBUTES_COUNT)?)?, counts(child(column::FLAGS)?)?);
@@ -143,21 +137,32 @@ fn link_sizes(items: &StructArray) -> Result<Vec<usize>, Error> {
         .map(|item| {
             field(trace_ids.value_length(item) as usize)
                 + field(span_ids.value_length(item) as usize)
-                + field(states[item])
-                + attributes[item]
+                + states.get(item)
+                + attributes(item)
                 + number(1, u64::from(dropped[item]))
                 + if flags[item] == 0 { 0 } else { 5 }
         })
         .collect())
 }
 
-/// Bytes of the texts of a column, zero where there is none.
-fn text_lengths(array: &ArrayRef) -> Result<Vec<usize>, Error> {
-    let dictionary = array.as_dictionary_opt::<Int32Type>().ok_or_else(|| wrong_type("text"))?;
-    let texts = dictionary.values().as_string_opt::<i32>().ok_or_else(|| wrong_type("text"))?;
-    let keys = dictionary.keys();
-    let length = |row| if keys.is_valid(row) { texts.value_length(keys.value(row) as usize) as usize } else { 0 };
-    Ok((0..keys.len()).map(length).collect())
+/// What the texts of a column take, computed once for each distinct one.
+struct Texts<'a> {
+    ids: &'a Int32Array,
+    sizes: Vec<u32>,
+}
+
+impl<'a> Texts<'a> {
+    fn of(array: &'a ArrayRef, size: impl Fn(usize) -> usize) -> Result<Self, Error> {
+        let dictionary = array.as_dictionary_opt::<Int32Type>().ok_or_else(|| wrong_type("text"))?;
+        let texts = dictionary.values().as_string_opt::<i32>().ok_or_else(|| wrong_type("text"))?;
+        let lengths = texts.value_offsets().windows(2).map(|ends| (ends[1] - ends[0]) as usize);
+        Ok(Self { ids: dictionary.keys(), sizes: lengths.map(|length| size(length) as u32).collect() })
+    }
+
+    /// Zero where there is no text.
+    fn get(&self, row: usize) -> usize {
+        if self.ids.is_valid(row) { self.sizes[self.ids.value(row) as usize] as usize } else { 0 }
+    }
 }
 
 fn lists(array: &ArrayRef) -> Result<&ListArray, Error> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use generator::Generator;
 use ingester::Ingester;
 use model::TenantId;
 use peers::{ClusterViews, GrpcPeers, Holder, TableCache};
@@ -20,6 +21,7 @@ use tracing::{info, warn};
 
 use super::store::Store;
 use crate::config::Config;
+use crate::generating::Others;
 use crate::tasks::Tasks;
 
 /// How long the last spans may take to become blocks when a writer stops for good.
@@ -35,6 +37,8 @@ const RETRY: Duration = Duration::from_secs(5);
 pub struct Cluster {
     members: Arc<Members>,
     manifests: Arc<manifest::Store>,
+    peers: Arc<GrpcPeers>,
+    telemetry: peers::Telemetry,
     /// Of a process that takes spans.
     writer: Option<Writer>,
     serving: Tasks,
@@ -53,7 +57,12 @@ impl Cluster {
     ///
     /// # Errors
     /// When the address cannot be bound, or the store cannot be written.
-    pub async fn join(config: &Config, store: &Store, lineage: Option<Arc<Lineage>>) -> Result<Self> {
+    pub async fn join(
+        config: &Config,
+        store: &Store,
+        lineage: Option<Arc<Lineage>>,
+        registry: &mut Registry,
+    ) -> Result<Self> {
         let (members, manifests) = (Arc::new(Members::new(store.objects.clone())), store.manifests.clone());
         let writer = match lineage.zip(config.cluster.listen_address.as_ref()) {
             None => None,
@@ -72,7 +81,10 @@ impl Cluster {
                 Some(Writer { lineage, listener: Some(listener), address })
             }
         };
-        Ok(Self { members, manifests, writer, serving: Tasks::default(), stop_serving: CancellationToken::new() })
+        let telemetry = peers::Telemetry::register(registry);
+        let peers = GrpcPeers::new(config.cluster.peer_timeout.get(), store.cpu.clone(), telemetry.clone());
+        let (peers, serving, stop_serving) = (Arc::new(peers), Tasks::default(), CancellationToken::new());
+        Ok(Self { members, manifests, peers, telemetry, writer, serving, stop_serving })
     }
 
     /// Where others ask for the live rows of this process.
@@ -81,36 +93,36 @@ impl Cluster {
     }
 
     /// What queries see: the live rows of all writers. Those of others are kept within `table_bytes`.
-    pub fn views(
-        &self,
-        own: Option<&Ingester>,
-        config: &Config,
-        store: &Store,
-        table_bytes: u64,
-        registry: &mut Registry,
-    ) -> ClusterViews {
-        let telemetry = peers::Telemetry::register(registry);
-        let timeout = config.cluster.peer_timeout.get();
+    pub fn views(&self, own: Option<&Ingester>, store: &Store, table_bytes: u64) -> ClusterViews {
         let Store { objects, manifests, cpu, cache, .. } = store.clone();
         ClusterViews {
             own: own.map(|ingester| Arc::new(ingester.clone()) as Arc<dyn LiveRows>),
             members: self.members.clone(),
-            peers: Arc::new(GrpcPeers::new(timeout, cpu.clone(), telemetry.clone())),
+            peers: self.peers.clone(),
             tables: TableCache::new(table_bytes, &store.telemetry),
             manifests,
             objects,
             cpu,
             cache,
-            telemetry,
+            telemetry: self.telemetry.clone(),
         }
     }
 
+    /// The other writers, for one that counts spans of calls whose halves lie in different processes.
+    pub fn others(&self) -> Option<Others> {
+        let own = self.writer.as_ref()?.lineage.writer().incarnation;
+        Some(Others { members: self.members.clone(), peers: self.peers.clone(), own })
+    }
+
     /// Answers others from now on.
-    pub fn serve(&mut self, ingester: &Ingester, cpu: CpuPool) {
+    pub fn serve(&mut self, ingester: &Ingester, generator: Option<Arc<Generator>>, cpu: CpuPool) {
         let listener = self.writer.as_mut().and_then(|writer| writer.listener.take());
         if let Some(listener) = listener {
             let holder = Holder::new(Arc::new(ingester.clone()), self.manifests.clone());
-            let server = peers::Server::new(holder, cpu);
+            let mut server = peers::Server::new(holder, cpu);
+            if let Some(generator) = generator {
+                server = server.with_halves(Arc::new(move |question: &[u8]| generator.answer(question)));
+            }
             self.serving.spawn("listener for other processes", server.serve(listener, self.stop_serving.clone()));
         }
     }

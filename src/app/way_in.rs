@@ -14,13 +14,15 @@ use storage::wal::{LocalFiles, Log};
 
 use super::store::Store;
 use crate::config::Config;
-use crate::generating::{self, Generating};
+use crate::generating::{self, Generating, Others};
 use crate::tasks::Tasks;
 
 /// The way in of a process; without an ingester where it takes no spans.
 pub(super) struct WayIn {
     pub ingester: Option<Ingester>,
     pub generator: Arc<Generator>,
+    /// Whether spans are counted in this process.
+    pub counted: bool,
     /// Counts spans until the last has come.
     pub generating: Tasks,
     /// Send series until the process stops.
@@ -28,12 +30,13 @@ pub(super) struct WayIn {
 }
 
 impl WayIn {
-    /// Opens the log, and reads it back in the background.
+    /// Opens the log, and reads it back in the background. Of `others`, halves of calls are asked for.
     pub async fn open(
         config: &Config,
         parts: &Parts,
         store: &Store,
         lineage: Option<Arc<Lineage>>,
+        others: Option<Others>,
         limits: Arc<TenantLimits>,
         registry: &mut Registry,
     ) -> Result<Self> {
@@ -53,11 +56,15 @@ impl WayIn {
             }
         };
         let (mut generating, mut senders) = (Tasks::default(), Tasks::default());
-        if let Some((counting, fed)) = counting {
+        let counted = counting.is_some();
+        if let Some((mut counting, fed)) = counting {
+            if let Some(others) = others {
+                counting.ask(others);
+            }
             generating.spawn("metrics generator", counting.run(fed));
         }
         all_senders.into_iter().for_each(|sender| senders.spawn("remote write", sender.run()));
-        Ok(Self { ingester, generator, generating, senders })
+        Ok(Self { ingester, generator, counted, generating, senders })
     }
 }
 

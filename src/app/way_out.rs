@@ -21,10 +21,9 @@ pub(super) fn views(
     cluster: Option<&Cluster>,
     ingester: Option<&Ingester>,
     table_bytes: u64,
-    registry: &mut Registry,
 ) -> Result<Arc<dyn Views>> {
     match (cluster, ingester) {
-        (Some(cluster), ingester) => Ok(Arc::new(cluster.views(ingester, config, store, table_bytes, registry))),
+        (Some(cluster), ingester) => Ok(Arc::new(cluster.views(ingester, store, table_bytes))),
         (None, Some(ingester)) => Ok(Arc::new(LocalViews {
             live: Arc::new(ingester.clone()),
             manifests: store.manifests.clone(),

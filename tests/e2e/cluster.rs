@@ -9,6 +9,7 @@ use conformance::{Target, post};
 use serde_json::Value;
 
 use crate::durability::assert_all_there;
+use crate::generated::{self, CALLS, ON, REQUESTS, scraped};
 use crate::server::{Server, metric};
 use crate::traffic::{dealt_trace, json, post_request, send, window};
 
@@ -249,3 +250,66 @@ fn a_part_needs_the_others() -> Result<()> {
     assert!(refused(&["-target=ingester", "-cluster.enabled"])?.contains("a store that all processes share"));
     Ok(())
 }
+
+/// What the processes have counted together.
+async fn counted(servers: [&Server; 2], series: &str) -> Result<f64> {
+    let [one, other] = [scraped(servers[0]).await?, scraped(servers[1]).await?];
+    Ok([one, other].iter().filter_map(|samples| samples.get(series)).sum())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_whose_halves_two_writers_received_is_counted_once() -> Result<()> {
+    const CALLS_SENT: u128 = 30;
+    let folders = Folders::new()?;
+    let (a, b) = tokio::try_join!(folders.start("a", ON), folders.start("b", ON))?;
+    // half of the clients at a, half of the servers at b, and whole calls at both
+    let place = |trace: u128, half: usize| (trace as usize / (half + 1)) % 2;
+    let send = async |targets: [Target; 2], traces: std::ops::Range<u128>| {
+        for trace in traces {
+            for (half, request) in generated::halves(trace).iter().enumerate() {
+                generated::post(&targets[place(trace, half)], request).await?;
+            }
+        }
+        anyhow::Ok(())
+    };
+    let half_way = CALLS_SENT / 2;
+    send([a.target(), b.target()], 1..half_way + 1).await?;
+    let deadline = Instant::now() + PATIENCE;
+    while counted([&a, &b], REQUESTS).await? < half_way as f64 {
+        anyhow::ensure!(Instant::now() < deadline, "{:?} {:?}", scraped(&a).await?, scraped(&b).await?);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // client halves wait at b while a is away, and it asks for them once it is back
+    a.kill()?;
+    let rest = [b.target(), b.target()];
+    for trace in half_way + 1..=CALLS_SENT {
+        generated::post(&rest[0], &generated::halves(trace)[0]).await?;
+    }
+    let a = folders.start("a", ON).await?;
+    for trace in half_way + 1..=CALLS_SENT {
+        generated::post(&a.target(), &generated::halves(trace)[1]).await?;
+    }
+    let deadline = Instant::now() + PATIENCE;
+    while counted([&a, &b], REQUESTS).await? < CALLS_SENT as f64 {
+        anyhow::ensure!(Instant::now() < deadline, "{:?} {:?}", scraped(&a).await?, scraped(&b).await?);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // nothing waits any more, so nothing will be counted as something else
+    a.wait_for_metrics(|text| metric(text, WAITING) == 0.0).await?;
+    b.wait_for_metrics(|text| metric(text, WAITING) == 0.0).await?;
+    assert_eq!(counted([&a, &b], REQUESTS).await?, CALLS_SENT as f64);
+    for series in CALLS {
+        assert_eq!(counted([&a, &b], series).await?, CALLS_SENT as f64, "{series}");
+    }
+    for server in [a, b] {
+        let edges: Vec<String> = scraped(&server)
+            .await?
+            .into_keys()
+            .filter(|series| series.starts_with("traces_service_graph_request_total"))
+            .collect();
+        assert_eq!(edges, [REQUESTS], "no call is of another kind");
+    }
+    Ok(())
+}
+
+const WAITING: &str = "mosso_metrics_generator_waiting_halves";

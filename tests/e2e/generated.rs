@@ -81,7 +81,7 @@ pub(crate) async fn scraped(server: &Server) -> Result<BTreeMap<String, f64>> {
     samples.map(|(series, value)| Ok((series.to_owned(), value.parse()?))).collect()
 }
 
-const CALLS: [&str; 2] = [
+pub(crate) const CALLS: [&str; 2] = [
     r#"traces_spanmetrics_calls_total{service="shop",span_kind="SPAN_KIND_CLIENT",span_name="take",status_code="STATUS_CODE_UNSET"}"#,
     r#"traces_spanmetrics_calls_total{service="stock",span_kind="SPAN_KIND_SERVER",span_name="take",status_code="STATUS_CODE_UNSET"}"#,
 ];

@@ -1,3 +1,5 @@
+mod counting;
+
 use std::time::Duration;
 
 use model::TenantId;

@@ -43,7 +43,7 @@ pub struct TargetConfig {
     pub bearer_token_file: Option<PathBuf>,
     pub tls_config: TlsConfig,
     pub send_exemplars: bool,
-    /// Which version of remote write the target reads.
+    /// Which version of remote write the target gets: 1.0 whatever this says, if it turns out not to read 2.0.
     pub protobuf_message: Protocol,
     /// Prometheus's, read over: a queue has one bound, and requests are sent one after the other.
     #[serde(skip_serializing)]

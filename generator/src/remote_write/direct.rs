@@ -64,7 +64,7 @@ async fn send_one(target: &str, endpoint: &Endpoint, request: &Request) -> Resul
     for _ in 0..MOST_ATTEMPTS {
         match endpoint.send(&request.tenant, request.body.clone()).await {
             Outcome::Taken => return Ok(()),
-            Outcome::Refused(reason) => return Err(NotSent::Refused { target: target.to_owned(), reason }),
+            Outcome::Refused { reason, .. } => return Err(NotSent::Refused { target: target.to_owned(), reason }),
             Outcome::Later(reason, after) => {
                 last = reason;
                 tokio::time::sleep(after.unwrap_or(backoff).min(LONGEST_RETRY_AFTER)).await;

@@ -1,14 +1,16 @@
 //! One target as HTTP knows it: how a request is sent to it, and what it makes of it.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use model::TenantId;
-use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Certificate, Client, Identity, StatusCode, Url};
 use storage::config::Secret;
 
 use super::config::{Protocol, RemoteWriteConfig, TargetConfig, TlsConfig};
+use super::message;
 use crate::error::Error;
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -19,6 +21,8 @@ pub(super) struct Endpoint {
     url: Url,
     client: Client,
     headers: Headers,
+    /// It has shown that it does not read version 2.
+    is_old: AtomicBool,
 }
 
 struct Headers {
@@ -30,8 +34,11 @@ struct Headers {
 /// What a target made of a request.
 pub(super) enum Outcome {
     Taken,
-    /// It will never be taken.
-    Refused(String),
+    /// It will never be taken, or not all of it: so many samples were.
+    Refused {
+        reason: String,
+        taken: u64,
+    },
     /// It may be taken later, not before so long.
     Later(String, Option<Duration>),
 }
@@ -48,12 +55,35 @@ impl Endpoint {
             of_tenants: config.tenant_headers.clone(),
             of_others: config.default_headers.clone(),
         };
-        Ok(Self { target: target.clone(), url, client, headers })
+        Ok(Self { target: target.clone(), url, client, headers, is_old: AtomicBool::new(false) })
     }
 
-    /// Sends one request, which is compressed.
+    /// Sends one request, which is compressed. One of version 2 becomes one of version 1 for a target that does not read it.
     pub(super) async fn send(&self, tenant: &TenantId, body: Vec<u8>) -> Outcome {
-        let (content_type, version) = match self.target.protobuf_message {
+        // it may have been made when the target was configured otherwise
+        let protocol = message::protocol_of(&body).unwrap_or(self.target.protobuf_message);
+        if protocol == Protocol::V1 {
+            return self.send_as(Protocol::V1, tenant, body).await.unwrap_or_else(not_understood);
+        }
+        if !self.is_old.load(Ordering::Relaxed) {
+            match self.send_as(Protocol::V2, tenant, body.clone()).await {
+                Ok(outcome) => return outcome,
+                Err(reason) => {
+                    tracing::warn!(url = %self.url, reason, "the target does not read remote write 2.0, it gets 1.0 from now on");
+                    self.is_old.store(true, Ordering::Relaxed);
+                }
+            }
+        }
+        match message::as_v1(&body) {
+            Some(body) => self.send_as(Protocol::V1, tenant, body).await.unwrap_or_else(not_understood),
+            None => not_understood("a request of remote write 2.0 could not be read".to_owned()),
+        }
+    }
+
+    /// # Errors
+    /// Why the target does not understand this version.
+    async fn send_as(&self, protocol: Protocol, tenant: &TenantId, body: Vec<u8>) -> Result<Outcome, String> {
+        let (content_type, version) = match protocol {
             Protocol::V1 => ("application/x-protobuf", "0.1.0"),
             Protocol::V2 => ("application/x-protobuf;proto=io.prometheus.write.v2.Request", "2.0.0"),
         };
@@ -67,20 +97,31 @@ impl Endpoint {
         match self.target.authorization() {
             Ok(Some(authorization)) => request = request.header(AUTHORIZATION, authorization),
             Ok(None) => {}
-            Err(error) => return Outcome::Later(error.to_string(), None),
+            Err(error) => return Ok(Outcome::Later(error.to_string(), None)),
         }
         for (name, value) in self.headers(tenant) {
             request = request.header(name, value);
         }
-        match request.send().await {
-            Ok(response) if response.status().is_success() => Outcome::Taken,
-            Ok(response) => {
-                let (status, after) = (response.status(), retry_after(response.headers().get(RETRY_AFTER)));
-                let reason = format!("{status}: {}", first_line(response.text().await.unwrap_or_default()));
-                let may_succeed = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
-                if may_succeed { Outcome::Later(reason, after) } else { Outcome::Refused(reason) }
+        let response = match request.send().await {
+            Ok(response) => response,
+            Err(error) => return Ok(Outcome::Later(chain(&error), None)),
+        };
+        let (status, after) = (response.status(), retry_after(response.headers().get(RETRY_AFTER)));
+        let taken = samples_taken(response.headers());
+        match status {
+            // a receiver of version 2 says how much it took; another has seen an empty message
+            _ if status.is_success() && protocol == Protocol::V2 && taken.is_none() => {
+                return Err(format!("{status}, and no count of what was written"));
             }
-            Err(error) => Outcome::Later(chain(&error), None),
+            _ if status.is_success() => return Ok(Outcome::Taken),
+            _ => {}
+        }
+        let reason = format!("{status}: {}", first_line(response.text().await.unwrap_or_default()));
+        match status {
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => Err(reason),
+            StatusCode::TOO_MANY_REQUESTS => Ok(Outcome::Later(reason, after)),
+            _ if status.is_server_error() => Ok(Outcome::Later(reason, after)),
+            _ => Ok(Outcome::Refused { reason, taken: taken.unwrap_or_default() }),
         }
     }
 
@@ -121,6 +162,18 @@ fn client(target: &TargetConfig) -> Result<Client, String> {
     builder.build().map_err(|error| chain(&error))
 }
 
+fn not_understood(reason: String) -> Outcome {
+    Outcome::Refused { reason, taken: 0 }
+}
+
+/// Samples that a receiver of version 2 says that it took.
+fn samples_taken(headers: &HeaderMap) -> Option<u64> {
+    let count = |name| headers.get(name)?.to_str().ok()?.trim().parse::<u64>().ok();
+    let counts =
+        ["x-prometheus-remote-write-samples-written", "x-prometheus-remote-write-histograms-written"].map(count);
+    counts.iter().any(Option::is_some).then(|| counts.into_iter().flatten().sum())
+}
+
 fn retry_after(header: Option<&HeaderValue>) -> Option<Duration> {
     header?.to_str().ok()?.parse().ok().map(Duration::from_secs)
 }
@@ -134,3 +187,6 @@ fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -55,9 +55,15 @@ impl Sender {
                     self.telemetry.sent(oldest.samples);
                     self.queue.done(&oldest);
                 }
-                Outcome::Refused(reason) => {
-                    tracing::warn!(target_name = self.name, reason, "series were refused, they are not sent again");
-                    self.telemetry.dropped("refused", oldest.samples);
+                Outcome::Refused { reason, taken } => {
+                    tracing::warn!(
+                        target_name = self.name,
+                        reason,
+                        taken,
+                        "series were refused, they are not sent again"
+                    );
+                    self.telemetry.sent(taken.min(oldest.samples));
+                    self.telemetry.dropped("refused", oldest.samples.saturating_sub(taken));
                     self.queue.done(&oldest);
                 }
                 Outcome::Later(reason, after) => {

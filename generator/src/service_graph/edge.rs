@@ -1,24 +1,20 @@
 //! An edge of the graph: its ends, its labels and its series.
 
-use std::sync::Arc;
-
 use hashbrown::HashMap;
 
-use crate::config::{Processor, ServiceGraphs, TenantConfig};
+use crate::config::{Limits, Processor, ServiceGraphs, TenantConfig};
+use crate::interner::{Interner, ListId, TextId};
 use crate::labels::{LabelBuilder, LabelSet, label_name};
 use crate::names::{CONSUMER, PRODUCER};
 use crate::registry::{FamilyId, Kind, Registry, SeriesId};
 
 use super::half::Half;
 
-/// Label sets whose series are remembered; with more, remembering starts anew.
+/// Edges whose series are remembered; with more, remembering starts anew.
 const MOST_REMEMBERED: usize = 10_000;
 
 /// Who calls a root server span.
 pub(super) const USER: &str = "user";
-
-/// Kinds of edges whose labels are made in the same way.
-const SHAPES: usize = 5;
 
 /// The ends of an edge; one is missing where its service sends no spans.
 #[derive(Clone, Copy)]
@@ -41,20 +37,20 @@ impl<'h> Ends<'h> {
         self.server.or(self.client).map_or(1.0, |half| half.weight)
     }
 
-    fn database(&self) -> Option<&'h Arc<str>> {
-        self.client.and_then(|client| client.database.as_ref())
+    fn database(&self) -> Option<TextId> {
+        self.client.and_then(|client| client.database)
     }
 
-    pub(super) fn client_name(&self) -> Option<&'h Arc<str>> {
+    pub(super) fn client_name(&self) -> Option<TextId> {
         match (self.client, self.server) {
-            (Some(client), _) => Some(&client.service),
-            (None, server) => server.and_then(|server| server.peer.as_ref()),
+            (Some(client), _) => Some(client.service),
+            (None, server) => server.and_then(|server| server.peer),
         }
     }
 
-    pub(super) fn server_name(&self) -> Option<&'h Arc<str>> {
-        let of_client = || self.database().or_else(|| self.client.and_then(|client| client.peer.as_ref()));
-        self.server.map(|server| &server.service).or_else(of_client)
+    pub(super) fn server_name(&self) -> Option<TextId> {
+        let of_client = || self.database().or_else(|| self.client.and_then(|client| client.peer));
+        self.server.map(|server| server.service).or_else(of_client)
     }
 
     pub(super) fn connection_type(&self) -> &'static str {
@@ -67,14 +63,15 @@ impl<'h> Ends<'h> {
         }
     }
 
-    /// Edges of one shape with the same names and dimensions have the same labels.
-    fn shape(&self) -> usize {
-        match (self.connection_type(), self.client) {
-            ("", _) => 0,
-            ("messaging_system", _) => 1,
-            ("database", _) => 2,
-            (_, None) => 3,
-            (_, Some(_)) => 4,
+    /// What labels are made from.
+    pub(super) fn key(&self) -> EdgeKey {
+        let dimensions = |half: Option<&Half>| half.map(|half| half.dimensions).unwrap_or_default();
+        EdgeKey {
+            client: self.client_name(),
+            server: self.server_name(),
+            connection_type: self.connection_type(),
+            virtual_side: self.virtual_side(),
+            dimensions: [dimensions(self.client), dimensions(self.server)],
         }
     }
 
@@ -102,22 +99,51 @@ impl<'h> Ends<'h> {
     }
 }
 
-/// The texts that the labels of an edge are made from.
-type EdgeKey = Box<[Option<Arc<str>>]>;
+/// Edges with the same key have the same labels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct EdgeKey {
+    pub client: Option<TextId>,
+    pub server: Option<TextId>,
+    pub connection_type: &'static str,
+    pub virtual_side: &'static str,
+    /// Of the client and of the server.
+    dimensions: [ListId; 2],
+}
 
 /// The series of the graph.
 pub(super) struct Edges {
+    rules: LabelRules,
+    families: [Option<FamilyId>; SERIES],
+    known: HashMap<EdgeKey, KnownEdge>,
+    /// The registry's when they were found.
+    removals: u64,
+}
+
+/// Which labels edges have.
+struct LabelRules {
     dimensions: Vec<String>,
     has_prefix: bool,
-    has_virtual_node_label: bool,
-    request: Option<(FamilyId, FamilyId)>,
-    latency: Option<(FamilyId, FamilyId)>,
-    messaging: Option<FamilyId>,
-    info: Option<FamilyId>,
-    /// By shape, and by the texts that labels are made from.
-    known: [HashMap<EdgeKey, LabelSet>; SHAPES],
-    key: Vec<Option<Arc<str>>>,
+    has_virtual_node: bool,
 }
+
+/// The labels of an edge, and those of its series that have been counted in.
+struct KnownEdge {
+    labels: LabelSet,
+    series: [Option<SeriesId>; SERIES],
+}
+
+/// The series that an edge may have.
+#[derive(Clone, Copy)]
+enum Of {
+    Requests,
+    Failed,
+    ServerSeconds,
+    ClientSeconds,
+    MessagingSeconds,
+    Info,
+}
+
+const SERIES: usize = 6;
 
 impl Edges {
     /// `None` when no part of the graph is switched on.
@@ -132,94 +158,98 @@ impl Edges {
         let mut family = |name, help, kind| registry.family(name, help, kind);
         let histogram = || config.histograms.kind(histogram_buckets);
         let has_messaging = latency && config.service_graphs.enable_messaging_system_latency_histogram;
-        Some(Self {
+        let mut families = [None; SERIES];
+        if request {
+            let (name, help) = ("traces_service_graph_request_total", "Calls from client to server");
+            families[Of::Requests as usize] = Some(family(name, help, Kind::Counter));
+            let (name, help) = ("traces_service_graph_request_failed_total", "Calls of which one end failed");
+            families[Of::Failed as usize] = Some(family(name, help, Kind::Counter));
+        }
+        if latency {
+            let (name, help) = ("traces_service_graph_request_server_seconds", "Duration of calls as servers saw them");
+            families[Of::ServerSeconds as usize] = Some(family(name, help, histogram()));
+            let (name, help) = ("traces_service_graph_request_client_seconds", "Duration of calls as clients saw them");
+            families[Of::ClientSeconds as usize] = Some(family(name, help, histogram()));
+        }
+        if has_messaging {
+            let name = "traces_service_graph_request_messaging_system_seconds";
+            let family = family(name, "Time of messages between producer and consumer", histogram());
+            families[Of::MessagingSeconds as usize] = Some(family);
+        }
+        if info {
+            let name = "traces_service_graph_connection_info";
+            families[Of::Info as usize] = Some(family(name, "Connections between services", Kind::Gauge));
+        }
+        let rules = LabelRules {
             dimensions: dimensions.clone(),
             has_prefix: config.service_graphs.enable_client_server_prefix,
-            has_virtual_node_label: config.service_graphs.enable_virtual_node_label,
-            request: request.then(|| {
-                let total = family("traces_service_graph_request_total", "Calls from client to server", Kind::Counter);
-                let name = "traces_service_graph_request_failed_total";
-                (total, family(name, "Calls of which one end failed", Kind::Counter))
-            }),
-            latency: latency.then(|| {
-                let name = "traces_service_graph_request_server_seconds";
-                let server = family(name, "Duration of calls as servers saw them", histogram());
-                let name = "traces_service_graph_request_client_seconds";
-                (server, family(name, "Duration of calls as clients saw them", histogram()))
-            }),
-            messaging: has_messaging.then(|| {
-                let name = "traces_service_graph_request_messaging_system_seconds";
-                family(name, "Time of messages between producer and consumer", histogram())
-            }),
-            info: info.then(|| {
-                let name = "traces_service_graph_connection_info";
-                family(name, "Connections between services", Kind::Gauge)
-            }),
-            known: Default::default(),
-            key: Vec::new(),
-        })
+            has_virtual_node: config.service_graphs.enable_virtual_node_label,
+        };
+        Some(Self { rules, families, known: HashMap::new(), removals: 0 })
     }
 
     /// Counts one edge.
-    pub(super) fn count(&mut self, ends: Ends<'_>, trace_id: [u8; 16], registry: &mut Registry, now_millis: i64) {
-        let labels = self.labels(ends, registry);
+    pub(super) fn count(
+        &mut self,
+        ends: Ends<'_>,
+        texts: &Interner,
+        trace_id: [u8; 16],
+        registry: &mut Registry,
+        now_millis: i64,
+    ) {
+        if self.removals != registry.removals() || self.known.len() >= MOST_REMEMBERED {
+            self.removals = registry.removals();
+            self.forget();
+        }
+        let Self { rules, families, known, .. } = self;
+        let edge = known.entry(ends.key()).or_insert_with(|| {
+            let labels = registry.limit_values(rules.labels(ends, texts, registry.limits()));
+            KnownEdge { labels, series: [None; SERIES] }
+        });
         let weight = ends.weight();
-        let add = |family: FamilyId, registry: &mut Registry| {
-            let series = registry.series(family, &labels, now_millis);
-            registry.add(series, weight, now_millis);
-        };
-        if let Some((total, failed)) = self.request {
-            add(total, registry);
-            if ends.has_failed() {
-                add(failed, registry);
+        let mut series = |of: Of, registry: &mut Registry| edge.series(of, families, registry, now_millis);
+        if let Some(id) = series(Of::Requests, registry) {
+            registry.add(id, weight, now_millis);
+        }
+        if ends.has_failed()
+            && let Some(id) = series(Of::Failed, registry)
+        {
+            registry.add(id, weight, now_millis);
+        }
+        // a side that sends no spans took no time, as in Tempo
+        let durations = [
+            (Of::ServerSeconds, Some(ends.seconds_of_server().unwrap_or(0.0))),
+            (Of::ClientSeconds, Some(ends.client.map_or(0.0, |client| client.seconds))),
+            (Of::MessagingSeconds, ends.messaging_seconds()),
+        ];
+        for (of, seconds) in durations {
+            if let Some(seconds) = seconds
+                && let Some(id) = series(of, registry)
+            {
+                registry.observe(id, seconds, weight, trace_id, now_millis);
             }
         }
-        let mut observe = |family: FamilyId, seconds: f64| {
-            let series = registry.series(family, &labels, now_millis);
-            registry.observe(series, seconds, weight, trace_id, now_millis);
-        };
-        if let Some((server, client)) = self.latency {
-            // a side that sends no spans took no time, as in Tempo
-            observe(server, ends.seconds_of_server().unwrap_or(0.0));
-            observe(client, ends.client.map_or(0.0, |client| client.seconds));
-        }
-        if let (Some(family), Some(seconds)) = (self.messaging, ends.messaging_seconds()) {
-            observe(family, seconds);
-        }
-        if let Some(family) = self.info {
-            let series: SeriesId = registry.series(family, &labels, now_millis);
-            registry.set(series, 1.0, now_millis);
+        if let Some(id) = series(Of::Info, registry) {
+            registry.set(id, 1.0, now_millis);
         }
     }
 
-    fn labels(&mut self, ends: Ends<'_>, registry: &mut Registry) -> LabelSet {
-        let Self { known, key, .. } = self;
-        key.clear();
-        key.extend([ends.client_name().cloned(), ends.server_name().cloned()]);
-        for half in ends.halves() {
-            key.extend(half.dimensions.iter().cloned());
-        }
-        let known = &mut known[ends.shape()];
-        if let Some(labels) = known.get(key.as_slice()) {
-            return labels.clone();
-        }
-        if known.len() >= MOST_REMEMBERED {
-            known.clear();
-        }
-        let labels = registry.limit_values(self.new_labels(ends, registry));
-        self.known[ends.shape()].insert(self.key.as_slice().into(), labels.clone());
-        labels
+    /// Forgets edges that may not come again.
+    pub(super) fn forget(&mut self) {
+        self.known.clear();
     }
+}
 
-    fn new_labels(&self, ends: Ends<'_>, registry: &Registry) -> LabelSet {
-        let mut labels = LabelBuilder::new(registry.limits());
-        labels.add("client", ends.client_name().map_or(USER, |name| name));
-        labels.add("server", ends.server_name().map_or("", |name| name));
+impl LabelRules {
+    fn labels(&self, ends: Ends<'_>, texts: &Interner, limits: &Limits) -> LabelSet {
+        let mut labels = LabelBuilder::new(limits);
+        labels.add("client", ends.client_name().map_or(USER, |name| &**texts.get(name)));
+        labels.add("server", ends.server_name().map_or("", |name| &**texts.get(name)));
         labels.add("connection_type", ends.connection_type());
         for (place, dimension) in self.dimensions.iter().enumerate() {
-            let value = |half: Option<&'_ Half>| half.and_then(|half| half.dimensions[place].clone());
+            let value = |half: Option<&'_ Half>| half.and_then(|half| texts.of_list(half.dimensions, place));
             let (of_client, of_server) = (value(ends.client), value(ends.server));
-            let text = |value: Option<Arc<str>>| value.map(|value| value.to_string()).unwrap_or_default();
+            let text = |value: Option<TextId>| value.map_or("", |value| &**texts.get(value));
             if self.has_prefix {
                 labels.add(&label_name(&format!("client_{dimension}")), text(of_client));
                 labels.add(&label_name(&format!("server_{dimension}")), text(of_server));
@@ -227,14 +257,28 @@ impl Edges {
                 labels.add(&label_name(dimension), text(of_server.or(of_client)));
             }
         }
-        if self.has_virtual_node_label {
+        if self.has_virtual_node {
             labels.add("virtual_node", ends.virtual_side());
         }
         labels.build()
     }
+}
 
-    /// Forgets the labels of edges that may not come again.
-    pub(super) fn forget(&mut self) {
-        self.known.iter_mut().for_each(HashMap::clear);
+impl KnownEdge {
+    /// One of its series; none where it is not made.
+    fn series(
+        &mut self,
+        of: Of,
+        families: &[Option<FamilyId>; SERIES],
+        registry: &mut Registry,
+        now_millis: i64,
+    ) -> Option<SeriesId> {
+        if let Some(id) = self.series[of as usize] {
+            return Some(id);
+        }
+        let id = registry.series(families[of as usize]?, &self.labels, now_millis);
+        // what is beyond a limit is told each time
+        self.series[of as usize] = Some(id).filter(|id| !registry.is_overflow(*id));
+        Some(id)
     }
 }

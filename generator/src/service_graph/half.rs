@@ -1,12 +1,11 @@
 //! One end of a call, read from the columns of a table.
 
-use std::sync::Arc;
-
-use hashbrown::HashSet;
+use hashbrown::HashMap;
 
 use crate::columns::{MOST_WANTED_KEYS, Spans, Value, WantedKeys, place_of};
 use crate::config::ServiceGraphs;
 use crate::error::Error;
+use crate::interner::{Interner, ListId, TextId};
 use crate::multiplier::Multiplier;
 use crate::names::{CLIENT, CONSUMER, PRODUCER, SERVER, STATUS_ERROR};
 
@@ -27,23 +26,38 @@ impl Side {
     }
 }
 
-/// What is known of one end of a call.
-#[derive(Debug, Clone)]
+/// What is known of one end of a call. Its texts are those of the interner of the pairing.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Half {
     pub kind: i32,
-    pub service: Arc<str>,
+    pub failed: bool,
+    pub service: TextId,
+    /// Who is at the other end, by the attributes of this span.
+    pub peer: Option<TextId>,
+    /// The database that is called.
+    pub database: Option<TextId>,
+    /// Values of the dimensions, by their place.
+    pub dimensions: ListId,
     pub seconds: f64,
     /// The end of a client span, the start of a server span.
     pub handover_nanos: u64,
-    pub failed: bool,
     pub weight: f64,
-    /// Who is at the other end, by the attributes of this span.
-    pub peer: Option<Arc<str>>,
-    /// The database that is called.
-    pub database: Option<Arc<str>>,
-    /// Values of the dimensions, by their place.
-    pub dimensions: Box<[Option<Arc<str>>]>,
     pub span: SpanAt,
+}
+
+impl Half {
+    /// The same half with texts of another interner.
+    pub(super) fn moved(mut self, from: &Interner, to: &mut Interner, dimensions: usize) -> Self {
+        self.service = to.shared(from.get(self.service));
+        self.peer = self.peer.map(|text| to.shared(from.get(text)));
+        self.database = self.database.map(|text| to.shared(from.get(text)));
+        if self.dimensions != ListId::default() {
+            let of_list = |place| from.of_list(self.dimensions, place).map(|text| to.shared(from.get(text)));
+            let list: Vec<_> = (0..dimensions).map(of_list).collect();
+            self.dimensions = to.list(&list);
+        }
+        self
+    }
 }
 
 /// The span of a half.
@@ -88,26 +102,6 @@ impl Keys {
     }
 }
 
-/// Texts that halves share. Beyond a number, sharing starts anew.
-#[derive(Default)]
-pub(super) struct SharedTexts(HashSet<Arc<str>>);
-
-const MOST_SHARED_TEXTS: usize = 10_000;
-
-impl SharedTexts {
-    fn get(&mut self, text: &str) -> Arc<str> {
-        if let Some(shared) = self.0.get(text) {
-            return shared.clone();
-        }
-        if self.0.len() >= MOST_SHARED_TEXTS {
-            self.0.clear();
-        }
-        let shared: Arc<str> = text.into();
-        self.0.insert(shared.clone());
-        shared
-    }
-}
-
 /// Reads the halves of one table.
 pub(super) struct HalfReader<'a, 'k> {
     spans: &'a Spans<'a>,
@@ -115,74 +109,105 @@ pub(super) struct HalfReader<'a, 'k> {
     multiplier: Multiplier<'k>,
     wanted: WantedKeys<'k>,
     values: Vec<Option<Value>>,
+    /// Values of spans that were met before.
+    known: HashMap<Value, TextId>,
+    /// Services by resource; none for a resource that names none.
+    services: Vec<Option<TextId>>,
     /// Values of resources, by resource and place.
-    of_resources: Vec<Option<Arc<str>>>,
+    of_resources: Vec<Option<TextId>>,
+    /// Addresses with their ports.
+    hosts: HashMap<(TextId, TextId), TextId>,
+    list: Vec<Option<TextId>>,
 }
 
 impl<'a, 'k> HalfReader<'a, 'k> {
-    pub(super) fn new(
-        spans: &'a Spans<'a>,
-        keys: &'k Keys,
-        config: &'k ServiceGraphs,
-        texts: &mut SharedTexts,
-    ) -> Self {
-        let resources = 0..spans.service_names.len();
-        let of_resource = |resource| {
-            let attributes = &spans.resource_attributes;
-            keys.keys.iter().map(move |key| attributes.find(resource, key))
-        };
-        let of_resources = resources.flat_map(of_resource).map(|text| text.map(|text| texts.get(&text))).collect();
+    pub(super) fn new(spans: &'a Spans<'a>, keys: &'k Keys, config: &'k ServiceGraphs, texts: &mut Interner) -> Self {
+        let name = |name: &Option<&str>| name.filter(|name| !name.is_empty()).map(|name| texts.text(name));
+        let services = spans.service_names.iter().map(name).collect();
+        let (attributes, mut values) = (&spans.resource_attributes, Vec::new());
+        let mut wanted = WantedKeys::new(&keys.keys, attributes);
+        let mut of_resources = Vec::with_capacity(spans.service_names.len() * keys.keys.len());
+        for resource in 0..spans.service_names.len() {
+            wanted.find(attributes, resource, &mut values);
+            of_resources.extend(values.iter().map(|value| value.map(|value| texts.text(&attributes.text(value)))));
+        }
         let multiplier =
             Multiplier { key: &config.span_multiplier_key, of_trace_state: config.enable_tracestate_span_multiplier };
+        let (known, hosts, list) = Default::default();
         let wanted = WantedKeys::new(&keys.keys, &spans.attributes);
-        Self { spans, keys, multiplier, wanted, values: Vec::new(), of_resources }
+        Self { spans, keys, multiplier, wanted, values, known, services, of_resources, hosts, list }
     }
 
-    /// The half of a client or server span.
-    pub(super) fn read(&mut self, trace: usize, row: usize, side: Side, texts: &mut SharedTexts) -> Half {
+    /// The service of a row; none for a span of which nobody knows whose it is.
+    pub(super) fn service(&self, row: usize) -> Option<TextId> {
+        self.services[self.spans.resources[row] as usize]
+    }
+
+    /// The half of a client or server span of a service.
+    pub(super) fn read(&mut self, service: TextId, row: usize, trace: usize, side: Side, texts: &mut Interner) -> Half {
         self.wanted.find(&self.spans.attributes, row, &mut self.values);
-        let Self { spans, keys: Keys { dimensions, peers, .. }, .. } = *self;
-        let resource = spans.resources[row] as usize;
+        let resource = self.spans.resources[row] as usize;
         let database = if side == Side::Client { self.database(resource, texts) } else { None };
+        let (peer, dimensions) = (self.peer(texts), self.dimensions(resource, texts));
+        let spans = self.spans;
+        let end_nanos = spans.end_nanos(row, trace);
         Half {
             kind: spans.kinds[row],
-            service: texts.get(spans.service_names[resource].unwrap_or_default()),
+            failed: spans.status_codes[row] == STATUS_ERROR,
+            service,
+            peer,
+            database,
+            dimensions,
             seconds: spans.seconds(row),
             handover_nanos: match side {
-                Side::Client => spans.end_nanos(row, trace),
+                Side::Client => end_nanos,
                 Side::Server => spans.start_nanos(row, trace),
             },
-            failed: spans.status_codes[row] == STATUS_ERROR,
             weight: self.multiplier.of(spans, row),
-            peer: peers.iter().find_map(|&place| self.of_span(place, texts)).filter(|peer| !peer.is_empty()),
-            database: database.filter(|name| !name.is_empty()),
-            dimensions: dimensions.iter().map(|&place| self.of_both(place, resource, texts)).collect(),
-            span: SpanAt { row, end_nanos: spans.end_nanos(row, trace) },
+            span: SpanAt { row, end_nanos },
         }
     }
 
-    fn of_span(&self, place: usize, texts: &mut SharedTexts) -> Option<Arc<str>> {
-        self.values[place].map(|value| texts.get(&self.spans.attributes.text(value)))
+    fn of_span(&mut self, place: usize, texts: &mut Interner) -> Option<TextId> {
+        let (value, attributes) = (self.values[place]?, &self.spans.attributes);
+        Some(*self.known.entry(value).or_insert_with(|| texts.text(&attributes.text(value))))
     }
 
     /// The resource says first what an attribute is.
-    fn of_both(&self, place: usize, resource: usize, texts: &mut SharedTexts) -> Option<Arc<str>> {
-        let of_resource = self.of_resources[resource * self.keys.keys.len() + place].clone();
-        of_resource.or_else(|| self.of_span(place, texts))
+    fn of_both(&mut self, place: usize, resource: usize, texts: &mut Interner) -> Option<TextId> {
+        self.of_resources[resource * self.keys.keys.len() + place].or_else(|| self.of_span(place, texts))
+    }
+
+    fn peer(&mut self, texts: &mut Interner) -> Option<TextId> {
+        let keys = self.keys;
+        let peer = keys.peers.iter().find_map(|&place| self.of_span(place, texts));
+        peer.filter(|peer| !texts.get(*peer).is_empty())
+    }
+
+    fn dimensions(&mut self, resource: usize, texts: &mut Interner) -> ListId {
+        let keys = self.keys;
+        if keys.dimensions.is_empty() {
+            return ListId::default();
+        }
+        let mut list = std::mem::take(&mut self.list);
+        list.clear();
+        list.extend(keys.dimensions.iter().map(|&place| self.of_both(place, resource, texts)));
+        let id = texts.list(&list);
+        self.list = list;
+        id
     }
 
     /// What a database is called, if the span calls one.
-    fn database(&self, resource: usize, texts: &mut SharedTexts) -> Option<Arc<str>> {
-        let Keys { databases, database_hosts, .. } = self.keys;
+    fn database(&mut self, resource: usize, texts: &mut Interner) -> Option<TextId> {
+        let Keys { databases, database_hosts: [peer, server, address, port], .. } = self.keys;
         let name = databases.iter().find_map(|&place| self.of_both(place, resource, texts))?;
-        let mut host = |which: usize| self.of_both(database_hosts[which], resource, texts);
-        if let Some(host) = host(0).or_else(|| host(1)) {
-            return Some(host);
-        }
-        Some(match (host(2), host(3)) {
-            (Some(address), Some(port)) => texts.get(&format!("{address}:{port}")),
-            (Some(address), None) => address,
-            (None, _) => name,
-        })
+        let host = self.of_both(*peer, resource, texts).or_else(|| self.of_both(*server, resource, texts));
+        let called = host.or_else(|| {
+            let address = self.of_both(*address, resource, texts)?;
+            let Some(port) = self.of_both(*port, resource, texts) else { return Some(address) };
+            let with_port = || texts.text(&format!("{}:{}", texts.get(address), texts.get(port)));
+            Some(*self.hosts.entry((address, port)).or_insert_with(with_port))
+        });
+        Some(called.unwrap_or(name)).filter(|called| !texts.get(*called).is_empty())
     }
 }

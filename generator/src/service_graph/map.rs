@@ -13,12 +13,13 @@ use spans::SpanTable;
 use spans::schema::column;
 use storage::source::Projection;
 
-use super::edge::{Ends, USER};
+use super::edge::{EdgeKey, Ends, USER};
 use super::{EndingWithin, Pairing, TakeEdges};
 use crate::columns::Spans;
 use crate::config::ServiceGraphs;
 use crate::durations::Durations;
 use crate::error::Error;
+use crate::interner::Interner;
 use crate::memory::Memory;
 
 /// Finds the calls that end in a range.
@@ -99,10 +100,10 @@ impl ServiceMapper {
     pub fn map(&self, table: &SpanTable, is_wanted: impl Fn(usize) -> bool) -> Result<ServiceMap, Error> {
         let table = spans::columns_to_list(table)?;
         let spans = Spans::of(&table)?;
-        let wanted = Wanted { is_wanted, map: ServiceMap::default() };
+        let wanted = Wanted { is_wanted, places: HashMap::new(), connections: Vec::new() };
         let mut ending = EndingWithin { edges: wanted, range_nanos: &self.range_nanos };
         Pairing::new(&self.config, &Memory::unlimited())?.take_whole(&spans, &mut ending);
-        Ok(ending.edges.map)
+        Ok(ServiceMap::of(ending.edges.connections))
     }
 }
 
@@ -130,33 +131,47 @@ fn columns_of(config: &ServiceGraphs, attributes: &[String]) -> Projection {
 /// Adds up those edges of which one end is wanted.
 struct Wanted<W> {
     is_wanted: W,
-    map: ServiceMap,
+    places: HashMap<EdgeKey, usize>,
+    connections: Vec<(Connection, ConnectionStats)>,
 }
 
 impl<W: Fn(usize) -> bool> TakeEdges for Wanted<W> {
-    fn edge(&mut self, ends: Ends<'_>, _trace_id: [u8; 16]) {
-        if ends.halves().any(|half| (self.is_wanted)(half.span.row)) {
-            self.map.add(ends);
+    fn edge(&mut self, ends: Ends<'_>, texts: &Interner, _trace_id: [u8; 16]) {
+        if !ends.halves().any(|half| (self.is_wanted)(half.span.row)) {
+            return;
+        }
+        let Self { places, connections, .. } = self;
+        let at = *places.entry(ends.key()).or_insert_with(|| {
+            connections.push((Connection::of(ends, texts), ConnectionStats::default()));
+            connections.len() - 1
+        });
+        connections[at].1.add(ends);
+    }
+
+    fn forget_texts(&mut self) {
+        self.places.clear();
+    }
+}
+
+impl Connection {
+    fn of(ends: Ends<'_>, texts: &Interner) -> Self {
+        Self {
+            client: ends.client_name().map_or_else(|| USER.into(), |name| texts.get(name).clone()),
+            server: ends.server_name().map_or_else(|| "".into(), |name| texts.get(name).clone()),
+            connection_type: ends.connection_type(),
+            virtual_side: ends.virtual_side(),
         }
     }
 }
 
 impl ServiceMap {
-    fn add(&mut self, ends: Ends<'_>) {
-        let connection = Connection {
-            client: ends.client_name().cloned().unwrap_or_else(|| USER.into()),
-            server: ends.server_name().cloned().unwrap_or_else(|| "".into()),
-            connection_type: ends.connection_type(),
-            virtual_side: ends.virtual_side(),
-        };
-        let (stats, weight) = (self.connections.entry(connection).or_default(), ends.weight());
-        stats.requests += weight;
-        stats.failed += if ends.has_failed() { weight } else { 0.0 };
-        let seconds = [ends.seconds_of_server(), ends.client.map(|half| half.seconds), ends.messaging_seconds()];
-        let durations = [&mut stats.server, &mut stats.client, &mut stats.messaging];
-        for (durations, seconds) in durations.into_iter().zip(seconds) {
-            seconds.into_iter().for_each(|seconds| durations.add(seconds, weight));
+    /// Connections that are named several times are added up.
+    fn of(connections: Vec<(Connection, ConnectionStats)>) -> Self {
+        let mut map = Self::default();
+        for (connection, stats) in connections {
+            map.connections.entry(connection).or_default().merge(&stats);
         }
+        map
     }
 
     pub fn merge(&mut self, other: Self) {
@@ -218,6 +233,17 @@ fn node<'n>(nodes: &'n mut BTreeMap<Arc<str>, Node>, name: &Arc<str>, kind: Node
 }
 
 impl ConnectionStats {
+    fn add(&mut self, ends: Ends<'_>) {
+        let weight = ends.weight();
+        self.requests += weight;
+        self.failed += if ends.has_failed() { weight } else { 0.0 };
+        let seconds = [ends.seconds_of_server(), ends.client.map(|half| half.seconds), ends.messaging_seconds()];
+        let durations = [&mut self.server, &mut self.client, &mut self.messaging];
+        for (durations, seconds) in durations.into_iter().zip(seconds) {
+            seconds.into_iter().for_each(|seconds| durations.add(seconds, weight));
+        }
+    }
+
     fn merge(&mut self, other: &Self) {
         self.requests += other.requests;
         self.failed += other.failed;

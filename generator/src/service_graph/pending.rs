@@ -1,19 +1,20 @@
 //! Halves of calls that wait for the other half, in the order in which they came.
 
+mod elsewhere;
 mod saved;
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use hashbrown::HashMap;
 
 use super::half::{Half, Side};
+use crate::interner::{Interner, TextId};
 use crate::memory::Account;
 use crate::names::PRODUCER;
 
 /// A call: the trace, and the id of its client span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct CallId {
+pub(crate) struct CallId {
     pub trace_id: [u8; 16],
     pub client_span_id: u64,
 }
@@ -66,7 +67,7 @@ impl Drop for Pending {
 impl Pending {
     pub(super) fn new(wait_millis: i64, most: usize, memory: Account, dimensions: usize) -> Self {
         let (clients, servers, deadlines) = Default::default();
-        let half_bytes = HALF_BYTES + dimensions * size_of::<Option<Arc<str>>>();
+        let half_bytes = HALF_BYTES + dimensions * size_of::<Option<TextId>>();
         Self { wait_millis, most, clients, servers, len: 0, deadlines, next_number: 0, memory, half_bytes }
     }
 
@@ -78,6 +79,14 @@ impl Pending {
 
     pub(super) fn len(&self) -> usize {
         self.len
+    }
+
+    /// Gives all halves texts of another interner.
+    pub(super) fn move_texts(&mut self, from: &Interner, to: &mut Interner, dimensions: usize) {
+        let clients = self.clients.values_mut();
+        for waiting in clients.chain(self.servers.values_mut().flatten()) {
+            waiting.half = waiting.half.moved(from, to, dimensions);
+        }
     }
 
     /// The halves that make a call with this one. They have waited long enough, but for a producer, which may have more
@@ -97,7 +106,7 @@ impl Pending {
         let waiting = self.clients.get_mut(&call)?;
         if waiting.half.kind == PRODUCER {
             waiting.was_paired = true;
-            return Some(waiting.half.clone());
+            return Some(waiting.half);
         }
         self.gone(1);
         self.clients.remove(&call).map(|waiting| waiting.half)

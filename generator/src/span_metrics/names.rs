@@ -46,6 +46,11 @@ impl Names {
         self.folding == NameFolding::On
     }
 
+    /// Whether names are looked at for ids in them.
+    pub(super) fn are_looked_at(&self) -> bool {
+        self.folding != NameFolding::Off
+    }
+
     /// The template of a name, unless it is the name itself or nobody asks for it.
     pub(super) fn template(&mut self, name: &str) -> Option<String> {
         if self.folding == NameFolding::Off { None } else { self.drain.template(name) }
