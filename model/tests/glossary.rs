@@ -20,16 +20,16 @@ fn public_types(folder: &Path) -> Types {
     let mut types = Types::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(next) = folders.pop() {
-        for entry in std::fs::read_dir(next).unwrap().map(Result::unwrap) {
-            let path = entry.path();
+        for entry in std::fs::read_dir(next).expect("a folder of sources") {
+            let path = entry.expect("a file or folder").path();
             if path.file_stem().is_some_and(|name| FILES_OF_TESTS.iter().any(|of_tests| name == *of_tests)) {
                 continue;
             }
             if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let file = path.strip_prefix(folder).unwrap().display().to_string();
-                let text = std::fs::read_to_string(&path).unwrap();
+                let file = path.strip_prefix(folder).expect("a path below the folder").display().to_string();
+                let text = std::fs::read_to_string(&path).expect("a source");
                 types.extend(text.lines().filter_map(public_type).map(|name| format!("{file} {name}")));
             }
         }
@@ -46,7 +46,7 @@ fn public_type(line: &str) -> Option<&str> {
 /// The crates of the glossary with their lines.
 fn sections() -> Vec<(String, Types)> {
     let section = |text: &str| {
-        let (name, lines) = text.split_once('`').unwrap();
+        let (name, lines) = text.split_once('`').expect("a name and its lines");
         let entry = |line: &str| {
             let (name, rest) = line.strip_prefix("- **")?.split_once("** (`")?;
             let (file, meaning) = rest.split_once("`): ")?;

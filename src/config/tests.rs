@@ -59,7 +59,7 @@ query_frontend: {api_timeout: 5s, search: {max_result_limit: 5, max_duration: 1h
     assert_eq!((api.max_result_limit, api.max_search_range_seconds, api.timeout_seconds), (5, 3600, 5));
     assert_eq!(config.not_applicable(), ["querier.max_concurrent_queries"]);
     assert_eq!(querier.objectives.search.duration.as_secs(), 5);
-    assert_eq!(Config::default().querier(), querier::Config::default());
+    assert_eq!(Config::default().querier(), ::querier::Config::default());
     assert_eq!(Config::default().api().query, api::QueryConfig::default());
 }
 

@@ -68,6 +68,27 @@ fn what_makes_an_answer_large_is_limited() {
     assert_eq!(outcome(&format!("{{}} | select({})", list(257, ",", |n| format!(".a{n}")))), "read");
 }
 
+/// What a worker of the process has left of its four megabytes when it reads a query, at the least.
+const STACK_BYTES: usize = 3_584 << 10;
+
+#[test]
+fn no_nesting_exhausts_the_stack_of_a_worker() {
+    let nested = || {
+        let fields = |count| "!(".repeat(count);
+        for (text, refusal) in [
+            (longest("{}|", "(", "{}"), "expression is nested too deeply (limit: 128)"),
+            (longest("", "(", "{}"), "expression is nested too deeply (limit: 128)"),
+            (longest("{ ", "!(", ".a"), "expression is nested too deeply (limit: "),
+            (format!("{}{{ {}", "(".repeat(128), fields(300)), "expression is nested too deeply (limit: 256)"),
+            (format!("{}{{ {}", "(".repeat(256), fields(300)), "expression is nested too deeply (limit: 128)"),
+        ] {
+            let outcome = outcome(&text);
+            assert!(outcome.contains(refusal), "{outcome}");
+        }
+    };
+    std::thread::Builder::new().stack_size(STACK_BYTES).spawn(nested).unwrap().join().unwrap();
+}
+
 #[test]
 fn patterns_cost_what_they_may() {
     assert_eq!(outcome(&format!("{{ {} }}", list(128, "||", |n| format!(r".a=~`(?i)\pL{{20}}x{n}`")))), "read");

@@ -37,8 +37,16 @@ const URLS: [&str; 22] = [
     "//api//search/?q={}&%zz=%e2%28&;a=b&=c&d",
 ];
 
+/// What the threads have that answer requests in the process.
+const STACK_BYTES: usize = 4 << 20;
+
 #[test]
 fn fuzz_http_parameters() {
+    let fuzzing = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(ask_for_bent_urls).expect("a thread");
+    fuzzing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+}
+
+fn ask_for_bent_urls() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let test_edge = runtime.block_on(async {
         let test_edge = edge(Config::default()).await;

@@ -1,7 +1,6 @@
 use axum::body::Body;
 use axum::http::Request;
 
-use super::*;
 use crate::routes::router;
 use crate::testing::{Answer, TestEdge, ask, edge};
 use crate::{Config, QueryConfig};

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::num::NonZeroU64;
 
+use model::TimeRange;
 use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 use prometheus_client::registry::Registry;
 use storage::CpuPool;

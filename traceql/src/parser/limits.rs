@@ -11,6 +11,10 @@ pub(super) const MAX_DEPTH: usize = 128;
 /// The deepest nesting of parentheses and prefix operators. A printed tree has one of each for every level.
 pub(super) const MAX_NESTING: usize = 2 * MAX_DEPTH;
 
+/// The deepest nesting of span sets and pipelines in parentheses. Reading one takes seven kilobytes of stack in a debug
+/// build, and operators between span sets, of which there are fewer, need no more when they are printed.
+pub(super) const MAX_GROUP_NESTING: usize = MAX_DEPTH;
+
 /// The most different fields in one query: each is a column that must be found and read.
 pub const MAX_FIELDS: usize = 512;
 

@@ -4,7 +4,7 @@
 //! `({ a } | by(x)) && ({ b })`, or a number `({ a } | count()) > 2`. A [`Group`] is what it turned out to be.
 //! An operator joins span sets or pipelines, never one of each; a span set in parentheses counts as either.
 
-use super::limits::Counted;
+use super::limits::{Counted, MAX_GROUP_NESTING};
 use super::{Parser, comparison};
 use crate::ast::{FieldExpr, Form, Pipeline, Relation, ScalarExpr, ScalarFilter, SpansetExpr, SpansetOp, Stage};
 use crate::error::Error;
@@ -148,6 +148,9 @@ impl Parser {
     }
 
     fn group(&mut self, allowed: Allowed) -> Result<Group, Error> {
+        if self.nesting >= MAX_GROUP_NESTING {
+            return Err(self.too_deep(MAX_GROUP_NESTING));
+        }
         self.nested(|parser| {
             parser.advance();
             let group = parser.group_content(allowed)?;
