@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! sources.rs   file → environment.rs → tree (yaml.rs) → flags.rs → moved.rs → types (sections.rs and below) → checked
-//! receivers.rs   what else than OTLP is received
+//! receivers.rs, kafka.rs   what else than OTLP is received
 //! tempo_keys.rs   which keys Tempo has          not_applied.rs   why some change nothing
 //! reference.rs    which keys are read here
 //! ```
@@ -21,6 +21,7 @@ mod yaml;
 mod access;
 mod cluster;
 mod generator;
+mod kafka;
 mod memory;
 mod overrides;
 mod receivers;
@@ -314,6 +315,14 @@ impl Config {
             api.tls = http.tls.to_api().map_err(unusable("distributor.receivers.otlp.protocols.http.tls"))?;
             api.cors = http.cors.to_api();
         }
+        let unusable = |(key, reason)| Unusable { key, reason };
+        if self.target().takes_spans() {
+            let receivers = &self.distributor.receivers;
+            api.jaeger = receivers.jaeger().map_err(unusable)?;
+            api.zipkin = receivers.zipkin().map_err(unusable)?;
+            api.kafka = receivers.kafka().map_err(unusable)?;
+        }
+        let unusable = |key| move |reason| Unusable { key, reason };
         api.authentication =
             self.authentication.to_api(self.multitenancy_enabled).map_err(unusable("authentication"))?;
         Ok(api)
@@ -338,8 +347,6 @@ impl Config {
                 max_request_body_size: http.max_request_body_size,
                 ..api::OtlpHttpConfig::default()
             }),
-            jaeger: if takes_spans { self.distributor.receivers.jaeger() } else { api::JaegerConfig::default() },
-            zipkin: self.distributor.receivers.zipkin().filter(|_| takes_spans),
             multitenancy_enabled: self.multitenancy_enabled,
             retry_after_seconds: self.distributor.retry_after_on_resource_exhausted.as_secs(),
             drain_timeout_seconds: crate::app::DRAIN_TIMEOUT.as_secs(),
@@ -491,7 +498,14 @@ fn key_of(error: &api::Error) -> &'static str {
         api::Error::Tls { listener: api::Listener::Http, .. } => "server.http_tls_config",
         api::Error::Tls { listener: api::Listener::OtlpGrpc, .. } => "distributor.receivers.otlp.protocols.grpc.tls",
         api::Error::Tls { listener: api::Listener::OtlpHttp, .. } => "distributor.receivers.otlp.protocols.http.tls",
-        api::Error::Tls { .. } => "distributor.receivers",
+        api::Error::Tls { listener: api::Listener::JaegerGrpc, .. } => {
+            "distributor.receivers.jaeger.protocols.grpc.tls"
+        }
+        api::Error::Tls { listener: api::Listener::JaegerThriftHttp, .. } => {
+            "distributor.receivers.jaeger.protocols.thrift_http.tls"
+        }
+        api::Error::Tls { listener: api::Listener::Zipkin, .. } => "distributor.receivers.zipkin.tls",
+        api::Error::Kafka(_) => "distributor.receivers.kafka",
         api::Error::Credentials(_) => "authentication",
         api::Error::Cors(_) | api::Error::Listen { .. } => "server",
     }
