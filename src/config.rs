@@ -47,6 +47,7 @@ use storage::config::GoDuration;
 use storage::members::JOINING_TIME;
 use storage::paths::DataDir;
 
+use self::generator::LOCAL_BLOCKS;
 use self::overrides::OfAll;
 use self::receivers::Jaeger;
 use self::tls::ServerTls;
@@ -183,7 +184,10 @@ impl Config {
         let packets = (self.multitenancy_enabled && self.distributor.receivers.has_packets()).then(|| {
             "Jaeger's UDP packets cannot name a tenant: with multitenancy_enabled, all of them are dropped".to_owned()
         });
-        missing.chain(target).chain(packets).collect()
+        let has_local_blocks = self.overrides.defaults.metrics_generator.processors.iter().any(|name| name == LOCAL_BLOCKS);
+        let local_blocks = has_local_blocks
+            .then(|| "the processor local-blocks is read over: metrics queries read live spans without it".to_owned());
+        missing.chain(target).chain(packets).chain(local_blocks).collect()
     }
 
     /// Whether a process can be started with these values; gives the keys that the file with the limits of tenants has

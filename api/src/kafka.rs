@@ -36,6 +36,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// How long records that were read may still be stored after the group has begun to share its partitions anew. Well below the
 /// time that it waits for its members.
 const REBALANCE_PATIENCE: Duration = Duration::from_secs(20);
+/// How long records may still be stored when the process stops: it takes no more, so what has not begun will not.
+const STOP_PATIENCE: Duration = Duration::from_secs(1);
 /// How long leaving the group may take.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -127,11 +129,10 @@ pub(crate) struct Topic {
     pub(crate) consumer: Consumer,
     pub(crate) name: String,
     pub(crate) encoding: KafkaEncoding,
-    pub(crate) drain_timeout: Duration,
 }
 
 impl Topic {
-    /// Reads until `shutdown` is cancelled; what was read then is stored within the drain timeout.
+    /// Reads until `shutdown` is cancelled; what is being stored then is given a moment.
     pub(crate) async fn serve(mut self, edge: Arc<Edge>, shutdown: CancellationToken) {
         let mut pause = FIRST_PAUSE;
         while !shutdown.is_cancelled() {
@@ -166,7 +167,7 @@ impl Topic {
         let given_up = async {
             tokio::select! {
                 () = after(self.consumer.membership_ended(), REBALANCE_PATIENCE) => {}
-                () = after(shutdown.cancelled(), self.drain_timeout) => {}
+                () = after(shutdown.cancelled(), STOP_PATIENCE) => {}
             }
         };
         let refused = tokio::select! {
@@ -195,7 +196,7 @@ impl Topic {
                 Ok(()) => return None,
                 Err(refusal) if refusal.may_pass() => {
                     edge.telemetry.kafka_record(self.encoding.name(), "retried");
-                    tokio::time::sleep(refusal.retry_after().unwrap_or(pause)).await;
+                    tokio::time::sleep(refusal.retry_after().unwrap_or(pause).min(LONGEST_PAUSE)).await;
                     pause = longer(pause);
                 }
                 Err(refusal) => {

@@ -1,5 +1,6 @@
 //! A connection to one broker: encrypted and known to it, if it must be; one request at a time.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -43,9 +44,9 @@ impl Dial {
     }
 }
 
-trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send + Sync {}
 
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send + Sync> Stream for T {}
 
 pub(crate) struct Connection {
     broker: String,
@@ -151,7 +152,12 @@ impl Connection {
     }
 
     async fn say(&mut self, mechanism: &'static str, message: Vec<u8>) -> Result<Bytes, Error> {
-        let answer = self.call(&SaslAuthenticate(message)).await?;
+        let answer = self.call(&SaslAuthenticate(message)).await.map_err(|error| match error {
+            Error::Io { source, .. } if source.kind() == ErrorKind::UnexpectedEof => {
+                self.sasl_failed(mechanism, "it hangs up; are name and password right?".to_owned())
+            }
+            error => error,
+        })?;
         match answer.error.check(SaslAuthenticate::NAME) {
             Ok(()) => Ok(answer.bytes),
             Err(_) if !answer.message.is_empty() => Err(self.sasl_failed(mechanism, answer.message)),

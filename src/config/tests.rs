@@ -527,3 +527,17 @@ fn a_flag_under_tempo_s_name_goes_before_the_file_under_ours() {
     let config = sources.config_of("compactor: {compaction: {block_retention: 10h}}").unwrap();
     assert_eq!(config.compactor.compaction.block_retention.as_secs(), 48 * 3600);
 }
+
+/// As the examples of Tempo 2.6 to 2.10 have them.
+#[test]
+fn keys_of_examples_that_no_page_of_tempo_lists_are_read_over() {
+    let yaml = "
+partition_ring_live_store: true
+backend_scheduler: {schedule_interval: 100ms}
+overrides: {defaults: {metrics_generator: {processors: [service-graphs, local-blocks]}}}
+";
+    let config = Config::parse(yaml).unwrap();
+    assert_eq!(config.not_applicable(), ["partition_ring_live_store", "backend_scheduler"]);
+    assert!(config.warnings().iter().any(|warning| warning.contains("local-blocks is read over")));
+    assert_eq!(config.generator().unwrap().config.default.processors, [::generator::Processor::ServiceGraphs]);
+}

@@ -188,7 +188,7 @@ async fn the_command_line_lists_deletes_and_proves_it() -> Result<()> {
 
     let (code, rows, _) = delete(&target, &["2", "--wait=60s"])?;
     assert_eq!((code, rows.len()), (Some(0), 1));
-    assert_eq!(ask(&target, "GET", "/api/v2/traces/2", None).await?.0, 404);
+    assert_eq!(ask(&target, "GET", "/api/traces/2", None).await?.0, 404);
     let (code, rows, _) = delete(&target, &[])?;
     assert_eq!((code, rows.len()), (Some(0), 3), "what became of all that were deleted");
     server.stop()?;

@@ -58,7 +58,7 @@ impl Receivers {
             jaeger_http: optional("jaeger thrift http", thrift_http.as_ref().map(|http| &http.endpoint)).await?,
             jaeger_udp: [optional_udp(COMPACT, thrift_compact).await?, optional_udp(BINARY, thrift_binary).await?],
             zipkin: optional("zipkin", config.zipkin.as_ref().map(|zipkin| &zipkin.endpoint)).await?,
-            kafka: config.kafka.as_ref().map(|kafka| topic(config, kafka)).transpose()?,
+            kafka: config.kafka.as_ref().map(topic).transpose()?,
         })
     }
 
@@ -94,9 +94,8 @@ impl Receivers {
     }
 }
 
-fn topic(config: &Config, KafkaConfig { consumer, encoding }: &KafkaConfig) -> Result<Topic, Error> {
-    let (name, drain_timeout) = (consumer.topic.clone(), drain_timeout(config));
-    Ok(Topic { consumer: Consumer::new(consumer.clone())?, name, encoding: *encoding, drain_timeout })
+fn topic(KafkaConfig { consumer, encoding }: &KafkaConfig) -> Result<Topic, Error> {
+    Ok(Topic { name: consumer.topic.clone(), consumer: Consumer::new(consumer.clone())?, encoding: *encoding })
 }
 
 async fn optional(service: &'static str, address: Option<&ListenAddress>) -> Result<Option<TcpListener>, Error> {

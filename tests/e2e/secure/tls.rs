@@ -107,7 +107,8 @@ async fn jaegers_and_zipkins_listeners_are_protected_like_the_others() -> Result
          distributor: {{receivers: {{otlp: {{protocols: {{grpc: {{endpoint: '127.0.0.1:0'}}, http: {{endpoint: '127.0.0.1:0'}}}}}}, \
          jaeger: {{protocols: {{grpc: {of}, thrift_http: {of}}}}}, zipkin: {of}}}}}"
     );
-    let server = Server::start(dir.path(), &yaml).await?;
+    let server = Server::start_listening(dir.path(), &yaml)?;
+    server.wait_for_log(&["listener=\"zipkin\""]).await?;
     let ca = authority.write_own(dir.path(), "own")?;
     let known = clients.write(dir.path(), "known")?;
     let with = |own, version| -> Result<Door<'_>> {
