@@ -29,11 +29,13 @@ pub struct Kafka {
     pub traces: Traces,
     /// Processes of one group share the partitions, and go on where the group was.
     pub group_id: String,
+    /// What brokers call the process in their logs.
     pub client_id: String,
     /// Where a group begins that has read nothing yet: `latest`, the default, or `earliest`.
     pub initial_offset: InitialOffset,
     /// How long the group waits for a sign of life before partitions go to others.
     pub session_timeout: GoDuration,
+    /// How often a sign of life is sent.
     pub heartbeat_interval: GoDuration,
     /// Bytes of a partition that are fetched at a time, 1 MiB. A larger batch of records is fetched by itself.
     pub default_fetch_size: i32,
@@ -53,8 +55,7 @@ pub struct Traces {
     /// In place of `topic`; one.
     pub topics: Vec<String>,
     /// In place of `encoding`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub encoding: Option<Encoding>,
+    pub encoding: String,
 }
 
 /// TLS to brokers. The files are read when the process starts.
@@ -90,6 +91,7 @@ pub struct Auth {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct User {
+    /// Empty where brokers do not ask.
     pub username: String,
     /// Never shown. `${VARIABLE}` with `-config.expand-env` keeps it out of the file.
     pub password: Secret,
@@ -98,6 +100,7 @@ pub struct User {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SaslUser {
+    /// Empty where brokers do not ask.
     pub username: String,
     /// Never shown. `${VARIABLE}` with `-config.expand-env` keeps it out of the file.
     pub password: Secret,
@@ -160,6 +163,7 @@ impl TryFrom<String> for MechanismName {
     fn try_from(text: String) -> Result<Self, UnknownName> {
         let all = [Mechanism::Plain, Mechanism::ScramSha256, Mechanism::ScramSha512];
         let found = all.into_iter().find(|mechanism| mechanism.name() == text);
+        let found = found.or_else(|| text.is_empty().then_some(Mechanism::Plain));
         found.map(Self).ok_or_else(|| UnknownName { what: "mechanism", known: all.map(Mechanism::name).join(", "), text })
     }
 }
@@ -192,9 +196,6 @@ impl Default for Kafka {
 
 impl Kafka {
     pub(super) fn to_api(&self) -> Result<KafkaConfig, String> {
-        if self.brokers.is_empty() {
-            return Err("brokers: name at least one".to_owned());
-        }
         if let Some(broker) = self.brokers.iter().find(|broker| !has_port(broker)) {
             return Err(format!("brokers: {broker:?} has no port; write it as host:9092"));
         }
@@ -206,7 +207,7 @@ impl Kafka {
             return Err("heartbeat_interval must be longer than 0s and at most half of session_timeout".to_owned());
         }
         let consumer = ::kafka::Config {
-            brokers: self.brokers.clone(),
+            brokers: if self.brokers.is_empty() { Self::default().brokers } else { self.brokers.clone() },
             topic: self.topic()?,
             group: self.group_id.clone(),
             client: self.client_id.clone(),
@@ -223,7 +224,11 @@ impl Kafka {
             tls: self.tls.as_ref().or(self.auth.tls.as_ref()).map(ClientTls::to_kafka).transpose()?.flatten(),
             sasl: self.auth.sasl(),
         };
-        Ok(KafkaConfig { consumer, encoding: self.traces.encoding.unwrap_or(self.encoding).0 })
+        let Encoding(encoding) = match self.traces.encoding.as_str() {
+            "" => self.encoding,
+            of_traces => Encoding::try_from(of_traces.to_owned()).map_err(|error| format!("traces.encoding: {error}"))?,
+        };
+        Ok(KafkaConfig { consumer, encoding })
     }
 
     fn topic(&self) -> Result<String, String> {
@@ -311,8 +316,8 @@ mod tests {
     #[test]
     fn what_cannot_be_is_told_with_its_mend() {
         for (kafka, expected) in [
-            ("{brokers: []}", "distributor.receivers.kafka: brokers: name at least one"),
-            ("{brokers: [kafka]}", "write it as host:9092"),
+            ("{brokers: [kafka]}", "distributor.receivers.kafka: brokers: \"kafka\" has no port; write it as host:9092"),
+            ("{traces: {encoding: raw}}", "traces.encoding: encoding \"raw\" is not known"),
             ("{encoding: raw}", "encoding \"raw\" is not known; write otlp_proto, otlp_json"),
             ("{auth: {sasl: {mechanism: AWS_MSK_IAM_OAUTHBEARER}}}", "write PLAIN, SCRAM-SHA-256, SCRAM-SHA-512"),
             ("{auth: {kerberos: {realm: a}}}", "Kerberos"),
