@@ -184,7 +184,8 @@ impl Config {
         let packets = (self.multitenancy_enabled && self.distributor.receivers.has_packets()).then(|| {
             "Jaeger's UDP packets cannot name a tenant: with multitenancy_enabled, all of them are dropped".to_owned()
         });
-        let has_local_blocks = self.overrides.defaults.metrics_generator.processors.iter().any(|name| name == LOCAL_BLOCKS);
+        let has_local_blocks =
+            self.overrides.defaults.metrics_generator.processors.iter().any(|name| name == LOCAL_BLOCKS);
         let local_blocks = has_local_blocks
             .then(|| "the processor local-blocks is read over: metrics queries read live spans without it".to_owned());
         missing.chain(target).chain(packets).chain(local_blocks).collect()

@@ -10,10 +10,10 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use ::kafka::{Consumer, Place, Polled, Record};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use bytes::Bytes;
 use futures::{StreamExt, stream};
-use ::kafka::{Consumer, Place, Polled, Record};
 use receivers::zipkin::{Form, Reading};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -146,7 +146,9 @@ impl Topic {
             };
             match taken {
                 Ok(()) => pause = FIRST_PAUSE,
-                Err(error) if error.is_rebalance() => info!(topic = self.name, "the group of Kafka shares the topic anew"),
+                Err(error) if error.is_rebalance() => {
+                    info!(topic = self.name, "the group of Kafka shares the topic anew")
+                }
                 Err(error) => {
                     edge.telemetry.kafka_failed();
                     warn!(topic = self.name, %error, again_in = ?pause, "nothing is read from Kafka");

@@ -92,9 +92,9 @@ pub use config::{
 };
 pub use cors::{CorsConfig, CorsError};
 pub use deletions::{DeletionError, Deletions};
-pub use kafka::{KafkaConfig, KafkaEncoding};
 pub use error::Error;
 pub use files::read_bounded;
+pub use kafka::{KafkaConfig, KafkaEncoding};
 pub use listener_files::{ListenerFiles, Reloaded};
 pub use overrides::{OverridesError, Settings, UserOverrides};
 pub use server::{Addresses, ReceiverAddresses, Servers};

@@ -60,7 +60,8 @@ pub(crate) struct Connection {
 impl Connection {
     pub(crate) async fn open(dial: &Dial, broker: &str) -> Result<Self, Error> {
         let opened = timeout(CONNECT_TIMEOUT, connect(dial, broker)).await;
-        let timed_out = || Error::Timeout { broker: broker.to_owned(), what: "to connect", seconds: CONNECT_TIMEOUT.as_secs() };
+        let timed_out =
+            || Error::Timeout { broker: broker.to_owned(), what: "to connect", seconds: CONNECT_TIMEOUT.as_secs() };
         let stream = opened.map_err(|_| timed_out())??;
         let (broker, client) = (broker.to_owned(), dial.client.clone());
         let mut connection = Self { broker, client, stream, last_id: 0, is_broken: false };

@@ -219,7 +219,9 @@ impl Polled {
         let FetchedPartition { partition, batches, .. } = fetched;
         let Some(position) = positions.get_mut(&partition) else { return };
         let from = *position;
-        let Ok(read) = tokio::task::spawn_blocking(move || records::read(batches, partition, from)).await else { return };
+        let Ok(read) = tokio::task::spawn_blocking(move || records::read(batches, partition, from)).await else {
+            return;
+        };
         let Some(next_offset) = read.next_offset else { return };
         *position = next_offset;
         self.records.extend(read.records);

@@ -66,7 +66,9 @@ impl ErrorCode {
             15 => "COORDINATOR_NOT_AVAILABLE",
             16 => "NOT_COORDINATOR",
             22 => "ILLEGAL_GENERATION",
-            23 => "INCONSISTENT_GROUP_PROTOCOL: other members of the group share partitions in another way than `range`",
+            23 => {
+                "INCONSISTENT_GROUP_PROTOCOL: other members of the group share partitions in another way than `range`"
+            }
             25 => "UNKNOWN_MEMBER_ID",
             26 => "INVALID_SESSION_TIMEOUT: the broker allows none so short or so long",
             27 => "REBALANCE_IN_PROGRESS",

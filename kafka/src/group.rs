@@ -44,9 +44,14 @@ impl Group {
             match attempt(config, cluster, &mut coordinator, member).await {
                 Ok((joined, partitions)) => {
                     let (ended, has_ended) = watch::channel(false);
-                    let beats = beat(config.clone(), cluster.coordinator().await?, member.clone(), joined.generation, ended);
+                    let beats =
+                        beat(config.clone(), cluster.coordinator().await?, member.clone(), joined.generation, ended);
                     info!(
-                        group = config.group, member, generation = joined.generation, ?partitions, "joined the group of Kafka"
+                        group = config.group,
+                        member,
+                        generation = joined.generation,
+                        ?partitions,
+                        "joined the group of Kafka"
                     );
                     return Ok(Self {
                         config: config.clone(),
@@ -167,7 +172,8 @@ async fn shares(cluster: &mut Cluster, joined: &JoinGroupResponse) -> Result<Vec
     wanted.sort();
     wanted.dedup();
     let metadata = cluster.metadata(&wanted).await?;
-    let counts = metadata.topics.into_iter().map(|topic| (topic.name, i32::try_from(topic.partitions.len()).unwrap_or(0)));
+    let counts =
+        metadata.topics.into_iter().map(|topic| (topic.name, i32::try_from(topic.partitions.len()).unwrap_or(0)));
     Ok(assign::assign(&members, &counts.collect()))
 }
 

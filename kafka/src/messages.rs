@@ -59,8 +59,9 @@ impl Request for ApiVersions {
 
     fn read(reader: &mut Reader) -> Result<Self::Response> {
         let error = ErrorCode(reader.i16()?);
-        let range =
-            |reader: &mut Reader| Ok(VersionRange { key: reader.i16()?, least: reader.i16()?, greatest: reader.i16()? });
+        let range = |reader: &mut Reader| {
+            Ok(VersionRange { key: reader.i16()?, least: reader.i16()?, greatest: reader.i16()? })
+        };
         Ok((error, reader.list(range)?))
     }
 }

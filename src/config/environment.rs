@@ -142,10 +142,16 @@ mod tests {
             ("a: ${EMPTY}|${GONE:-}", "a: |"),
             ("cost: $5, $${BUCKET}, $", "cost: $5, ${BUCKET}, $"),
             ("open: ${BUCKET", "open: ${BUCKET"),
-            ("a: ${GONE:=x} b: ${GONE=y} c: ${BUCKET:=z} d: ${EMPTY:?e} e: ${GONE:3200}", "a: x b: y c: traces d: e e: 3200"),
+            (
+                "a: ${GONE:=x} b: ${GONE=y} c: ${BUCKET:=z} d: ${EMPTY:?e} e: ${GONE:3200}",
+                "a: x b: y c: traces d: e e: 3200",
+            ),
             ("a: ${GONE:-${BUCKET}/x} b: ${GONE:-${EMPTY:-{}}", "a: traces/x b: {"),
             ("${BUCKET^} ${BUCKET^^} ${BUCKET,,} ${#BUCKET}", "Traces TRACES traces 6"),
-            ("${BUCKET/a/o} ${BUCKET//e/} ${BUCKET/#tr/g} ${BUCKET/%es/er} ${BUCKET/%x/y}", "troces tracs gaces tracer traces"),
+            (
+                "${BUCKET/a/o} ${BUCKET//e/} ${BUCKET/#tr/g} ${BUCKET/%es/er} ${BUCKET/%x/y}",
+                "troces tracs gaces tracer traces",
+            ),
         ] {
             assert_eq!((of(text).text.as_str(), of(text).missing.len()), (expected, 0), "{text}");
         }

@@ -164,7 +164,11 @@ impl TryFrom<String> for MechanismName {
         let all = [Mechanism::Plain, Mechanism::ScramSha256, Mechanism::ScramSha512];
         let found = all.into_iter().find(|mechanism| mechanism.name() == text);
         let found = found.or_else(|| text.is_empty().then_some(Mechanism::Plain));
-        found.map(Self).ok_or_else(|| UnknownName { what: "mechanism", known: all.map(Mechanism::name).join(", "), text })
+        found.map(Self).ok_or_else(|| UnknownName {
+            what: "mechanism",
+            known: all.map(Mechanism::name).join(", "),
+            text,
+        })
     }
 }
 
@@ -226,7 +230,9 @@ impl Kafka {
         };
         let Encoding(encoding) = match self.traces.encoding.as_str() {
             "" => self.encoding,
-            of_traces => Encoding::try_from(of_traces.to_owned()).map_err(|error| format!("traces.encoding: {error}"))?,
+            of_traces => {
+                Encoding::try_from(of_traces.to_owned()).map_err(|error| format!("traces.encoding: {error}"))?
+            }
         };
         Ok(KafkaConfig { consumer, encoding })
     }
@@ -295,7 +301,8 @@ mod tests {
         assert_eq!((consumer.group.as_str(), consumer.start), ("otel-collector", Start::Latest));
         assert_eq!((consumer.tls, consumer.sasl, encoding), (None, None, KafkaEncoding::OtlpProto));
         assert!(Config::default().api().kafka.is_none(), "nothing is read that nobody named");
-        let newer = "{traces: {topics: [spans], encoding: zipkin_json}, initial_offset: earliest, tls: {insecure: true}}";
+        let newer =
+            "{traces: {topics: [spans], encoding: zipkin_json}, initial_offset: earliest, tls: {insecure: true}}";
         let KafkaConfig { consumer, encoding } = api(newer).unwrap();
         assert_eq!((consumer.topic.as_str(), consumer.start), ("spans", Start::Earliest));
         assert_eq!((consumer.tls, encoding), (None, KafkaEncoding::ZipkinJson));
@@ -316,7 +323,10 @@ mod tests {
     #[test]
     fn what_cannot_be_is_told_with_its_mend() {
         for (kafka, expected) in [
-            ("{brokers: [kafka]}", "distributor.receivers.kafka: brokers: \"kafka\" has no port; write it as host:9092"),
+            (
+                "{brokers: [kafka]}",
+                "distributor.receivers.kafka: brokers: \"kafka\" has no port; write it as host:9092",
+            ),
             ("{traces: {encoding: raw}}", "traces.encoding: encoding \"raw\" is not known"),
             ("{encoding: raw}", "encoding \"raw\" is not known; write otlp_proto, otlp_json"),
             ("{auth: {sasl: {mechanism: AWS_MSK_IAM_OAUTHBEARER}}}", "write PLAIN, SCRAM-SHA-256, SCRAM-SHA-512"),

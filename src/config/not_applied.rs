@@ -13,8 +13,14 @@ const REASONS: &[(&str, &str)] = &[
     ("distributor.receivers", "the receivers are made for their clients as they are"),
     ("distributor.receivers.jaeger.protocols.grpc.tls", ALWAYS_RELOADED),
     ("distributor.receivers.jaeger.protocols.thrift_http.tls", ALWAYS_RELOADED),
-    ("distributor.receivers.kafka", "offsets are committed when the spans are in the synced log, and what cannot be read is left out"),
-    ("distributor.receivers.opencensus", "it is not received here, nor by Tempo since 3.0: send OTLP, to `distributor.receivers.otlp`"),
+    (
+        "distributor.receivers.kafka",
+        "offsets are committed when the spans are in the synced log, and what cannot be read is left out",
+    ),
+    (
+        "distributor.receivers.opencensus",
+        "it is not received here, nor by Tempo since 3.0: send OTLP, to `distributor.receivers.otlp`",
+    ),
     ("distributor.receivers.otlp.protocols.grpc.tls", ALWAYS_RELOADED),
     ("distributor.receivers.otlp.protocols.http.tls", ALWAYS_RELOADED),
     ("distributor.receivers.zipkin.tls", ALWAYS_RELOADED),
@@ -97,7 +103,8 @@ const PROTECTIONS: &[(&str, &str)] = &[
         "objects are stored as the bucket's own default encrypts them: set it there, and leave this out",
     ),
 ];
-const NO_KERBEROS: &str = "neither Kerberos nor the signatures of AWS are spoken: write `auth.sasl` with PLAIN or SCRAM";
+const NO_KERBEROS: &str =
+    "neither Kerberos nor the signatures of AWS are spoken: write `auth.sasl` with PLAIN or SCRAM";
 const NOT_VERIFIED: &str = "certificates that nobody looks at protect nothing: name the authority in ca_file";
 const NO_AUTHORITY: &str =
     "it names whom a client trusts, and this is a server: `client_ca_file` says whose certificates clients must show";

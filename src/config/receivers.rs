@@ -3,7 +3,9 @@
 use std::fmt;
 use std::ops::RangeInclusive;
 
-use api::{JaegerConfig, KafkaConfig, ListenAddress, ListenHost, OtlpGrpcConfig, OtlpHttpConfig, UdpConfig, ZipkinConfig};
+use api::{
+    JaegerConfig, KafkaConfig, ListenAddress, ListenHost, OtlpGrpcConfig, OtlpHttpConfig, UdpConfig, ZipkinConfig,
+};
 use schemars::JsonSchema;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};

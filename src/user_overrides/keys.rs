@@ -44,7 +44,10 @@ const NOT_APPLIED: &[(&str, &str)] = &[
     ("forwarders", "spans are not forwarded"),
     ("cost_attribution.dimensions", "costs are not attributed"),
     ("metrics_generator.collection_interval", "all tenants have the interval of the process, which its operator sets"),
-    ("metrics_generator.native_histogram_min_reset_duration", "a native histogram is never reset: with too many buckets, two become one"),
+    (
+        "metrics_generator.native_histogram_min_reset_duration",
+        "a native histogram is never reset: with too many buckets, two become one",
+    ),
 ];
 
 /// Whether settings say nothing that changes nothing.
@@ -96,7 +99,8 @@ fn check_below(section: &Map<String, Value>, prefix: &str) -> Result<(), String>
 pub(super) fn applied(generator: &Value) -> Value {
     let mut applied = generator.clone();
     if let Some(applied) = applied.as_object_mut() {
-        let is_applied = |name: &str| !NOT_APPLIED.iter().any(|(path, _)| path.strip_prefix("metrics_generator.") == Some(name));
+        let is_applied =
+            |name: &str| !NOT_APPLIED.iter().any(|(path, _)| path.strip_prefix("metrics_generator.") == Some(name));
         applied.retain(|name, _| is_applied(name));
     }
     applied
@@ -118,7 +122,10 @@ mod tests {
         assert!(check_applied(&example).unwrap_err().contains("metrics_generator.collection_interval: all tenants"));
         for (settings, is_applied) in [
             (json!({"forwarders": [], "cost_attribution": {"dimensions": {}}}), true),
-            (json!({"metrics_generator": {"generate_native_histograms": "both", "span_name_sanitization": "enabled"}}), true),
+            (
+                json!({"metrics_generator": {"generate_native_histograms": "both", "span_name_sanitization": "enabled"}}),
+                true,
+            ),
             (json!({"metrics_generator": {"collection_interval": null}}), true),
             (json!({"forwarders": ["a"]}), false),
             (json!({"metrics_generator": {"native_histogram_min_reset_duration": "5m"}}), false),

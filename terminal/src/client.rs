@@ -14,7 +14,10 @@ use reqwest::{Certificate, RequestBuilder, StatusCode, Url};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-pub(crate) use self::answers::{Deleted, DeletedTrace, DeletionReport, FoundSpan, FoundTrace, MetricsAnswer, SearchAnswer, Series, TagNames, TagValues};
+pub(crate) use self::answers::{
+    Deleted, DeletedTrace, DeletionReport, FoundSpan, FoundTrace, MetricsAnswer, SearchAnswer, Series, TagNames,
+    TagValues,
+};
 use crate::args::{Identity, Server, Times};
 use crate::error::Error;
 

@@ -65,12 +65,7 @@ async fn tell(client: &Client, screen: &Screen) -> Result<ExitCode, Error> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn delete(
-    arguments: &Arguments,
-    client: &Client,
-    screen: &Screen,
-    deletion: &Value,
-) -> Result<ExitCode, Error> {
+async fn delete(arguments: &Arguments, client: &Client, screen: &Screen, deletion: &Value) -> Result<ExitCode, Error> {
     let (body, deleted) = client.delete(deletion, arguments.query.as_deref()).await?;
     let mut progress = Progress::new();
     if arguments.dry_run {

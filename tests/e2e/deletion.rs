@@ -171,7 +171,9 @@ async fn the_command_line_lists_deletes_and_proves_it() -> Result<()> {
 
     let (code, rows, said) = delete(&target, &[&query[..], &["--dry-run"]].concat())?;
     assert!(code == Some(0) && said.contains("2 traces would be deleted"), "{said}");
-    let expected = [3, 1].map(|trace| vec![format!("{trace:032x}"), "2023-11-14T22:13:20.000Z".to_owned(), SECRET.to_owned(), SECRET.to_owned()]);
+    let expected = [3, 1].map(|trace| {
+        vec![format!("{trace:032x}"), "2023-11-14T22:13:20.000Z".to_owned(), SECRET.to_owned(), SECRET.to_owned()]
+    });
     let sorted = |mut rows: Vec<Vec<String>>| {
         rows.sort();
         rows

@@ -42,7 +42,10 @@ async fn tenants_set_change_and_delete_what_is_generated_for_them() -> Result<()
         (json!({"ingestion": {}}), "unknown field"),
         (json!({"metrics_generator": {"processors": ["span"]}}), "is no processor"),
         (json!({"metrics_generator": {"processors": 5}}), "invalid type"),
-        (json!({"metrics_generator": {"collection_interval": "30s"}}), "metrics_generator.collection_interval: all tenants"),
+        (
+            json!({"metrics_generator": {"collection_interval": "30s"}}),
+            "metrics_generator.collection_interval: all tenants",
+        ),
         (json!({"metrics_generator": {"native_histogram_bucket_factor": 0.5}}), "must be a number above 1"),
     ] {
         let refused = ask(&target, "POST", "a", "0", PATH, &wrong).await?;
@@ -76,7 +79,8 @@ async fn settings_of_tenants_outlive_the_process_and_make_series() -> Result<()>
     let yaml = "multitenancy_enabled: true\noverrides: {user_configurable_overrides: {enabled: true}}\n\
                 metrics_generator: {registry: {collection_interval: 1s}, metrics_ingestion_time_range_slack: 1000000h}";
     let server = Server::start(dir.path(), yaml).await?;
-    let settings = json!({"metrics_generator": {"processors": ["span-metrics"], "generate_native_histograms": "native"}});
+    let settings =
+        json!({"metrics_generator": {"processors": ["span-metrics"], "generate_native_histograms": "native"}});
     assert_eq!(ask(&server.target(), "PUT", "a", "0", PATH, &settings).await?.status, 200);
     server.stop()?;
 
@@ -102,7 +106,10 @@ async fn settings_of_tenants_outlive_the_process_and_make_series() -> Result<()>
     }
     let generated = ask(&target, "GET", "a", "", "/metrics/generated", &Value::Null).await?.body;
     let mut buckets = generated.lines().filter(|line| line.starts_with("traces_spanmetrics_latency_bucket"));
-    assert!(buckets.all(|line| line.contains("le=\"+Inf\"")), "native histograms alone, as the tenant asked: {generated}");
+    assert!(
+        buckets.all(|line| line.contains("le=\"+Inf\"")),
+        "native histograms alone, as the tenant asked: {generated}"
+    );
     assert!(!ask(&target, "GET", "b", "", "/metrics/generated", &Value::Null).await?.body.contains("buy"));
     Ok(())
 }

@@ -24,7 +24,8 @@ fn record_bytes(delta: i64, value: &str) -> Vec<u8> {
 
 /// A batch of these values, from an offset on.
 fn batch(base_offset: i64, attributes: i16, values: &[&str]) -> Vec<u8> {
-    let records: Vec<u8> = values.iter().enumerate().flat_map(|(delta, value)| record_bytes(delta as i64, value)).collect();
+    let records: Vec<u8> =
+        values.iter().enumerate().flat_map(|(delta, value)| record_bytes(delta as i64, value)).collect();
     let mut content = Writer::default();
     content.i16(attributes);
     content.i32(values.len() as i32 - 1);

@@ -114,13 +114,10 @@ impl Machine {
             registry,
         );
         let collector = Mutex::new(collector(&manifests, &objects));
-        let deleter = Deleter {
-            manifests: manifests.clone(),
-            objects: objects.clone(),
-            cpu: cpu.clone(),
-            cache: cache.clone(),
-        };
-        let machine = Self { ingester, querier, deleter, collector, manifests, objects, cpu, cache, generator, counting };
+        let deleter =
+            Deleter { manifests: manifests.clone(), objects: objects.clone(), cpu: cpu.clone(), cache: cache.clone() };
+        let machine =
+            Self { ingester, querier, deleter, collector, manifests, objects, cpu, cache, generator, counting };
         match machine.wait_ready(power).await {
             Ok(()) => Ok(machine),
             Err(error) => {

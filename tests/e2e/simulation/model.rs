@@ -89,7 +89,8 @@ impl Model {
 
     /// Traces of a tenant whose deletion was acknowledged.
     pub fn gone(&self, tenant: usize) -> BTreeSet<Trace> {
-        let gone = self.deletions.iter().filter(|(trace, deletion)| trace.tenant == tenant && **deletion == Deletion::Done);
+        let gone =
+            self.deletions.iter().filter(|(trace, deletion)| trace.tenant == tenant && **deletion == Deletion::Done);
         gone.map(|(trace, _)| *trace).collect()
     }
 

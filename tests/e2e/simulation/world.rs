@@ -217,8 +217,12 @@ impl World {
     /// Every trace whose deletion was acknowledged is known as deleted, and in no block.
     async fn check_deletions(&self, machine: &Machine, number: usize) -> Result<()> {
         let report = machine.deleter.report(&tenant(number)).await?;
-        let gone: BTreeSet<&str> =
-            report.traces.iter().filter(|trace| trace.is_gone_from_blocks).map(|trace| trace.trace_id.as_str()).collect();
+        let gone: BTreeSet<&str> = report
+            .traces
+            .iter()
+            .filter(|trace| trace.is_gone_from_blocks)
+            .map(|trace| trace.trace_id.as_str())
+            .collect();
         for trace in self.model.borrow().gone(number) {
             let id = TraceId(spans::trace_id(trace)).to_string();
             ensure!(gone.contains(id.as_str()), "{trace:?} was deleted and is not gone from blocks: {report:?}");
