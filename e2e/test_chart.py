@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from authority import Authority
 from test_kubernetes import KUBERNETES, REPOSITORY, assert_accepted, assert_restricted, assert_valid
 
 CHART = REPOSITORY / "k8s" / "chart"
@@ -84,7 +85,8 @@ class Chart:
 
     def file(self, name: str) -> str:
         full_name = self.get("StatefulSet")["metadata"]["name"]
-        return self.get("ConfigMap", full_name)["data"][name]
+        holder = f"{full_name}-overrides" if name == "overrides.yaml" else full_name
+        return self.get("ConfigMap", holder)["data"][name]
 
 
 def helm(*arguments: str) -> subprocess.CompletedProcess:
@@ -189,7 +191,60 @@ def test_a_changed_configuration_rolls_the_pod(tmp_path):
 
     assert checksum({}) == checksum({"podLabels": {"a": "b"}})
     assert checksum({}) != checksum({"tempo": {"retention": "24h"}})
-    assert checksum({}) != checksum({"tempo": {"per_tenant_overrides": {"a": {}}}})
+    # read again while mosso runs
+    assert checksum({}) == checksum({"tempo": {"per_tenant_overrides": {"a": {}}}})
+
+
+def test_limits_of_tenants_may_come_from_a_configmap_of_its_own(tmp_path):
+    def sources(values: dict) -> list[str]:
+        volumes = Chart(tmp_path, values).get("StatefulSet")["spec"]["template"]["spec"]["volumes"]
+        [config] = [volume for volume in volumes if volume["name"] == "config"]
+        return [source["configMap"]["name"] for source in config["projected"]["sources"]]
+
+    assert sources({}) == ["tracing-mosso", "tracing-mosso-overrides"]
+    values = {"tempo": {"overridesConfigMap": "limits"}}
+    assert sources(values) == ["tracing-mosso", "limits"]
+    names = {thing["metadata"]["name"] for thing in Chart(tmp_path, values).objects if thing["kind"] == "ConfigMap"}
+    assert "tracing-mosso-overrides" not in names
+
+
+def test_tls_is_on_every_listener_its_probes_and_its_scrapes(tmp_path):
+    receivers = {
+        "otlp": {"protocols": {"grpc": {"endpoint": "0.0.0.0:4317"}, "http": {"endpoint": "0.0.0.0:4318"}}},
+        "jaeger": {"protocols": {"grpc": None, "thrift_http": {}, "thrift_compact": None}},
+        "zipkin": None,
+    }
+    tls = {"enabled": True, "secretName": "mosso-tls", "clientCAKey": "ca.crt"}
+    values = {"tls": tls, "tempo": {"receivers": receivers}, "serviceMonitor": {"enabled": True}}
+    chart = Chart(tmp_path, values)
+    for version in KUBERNETES:
+        assert_valid(chart.objects, version)
+    pair = {"cert_file": "/tls/tls.crt", "key_file": "/tls/tls.key"}
+    asking = {**pair, "client_ca_file": "/tls/ca.crt"}
+    config = yaml.safe_load(chart.file("mosso.yaml"))
+    assert config["server"]["http_tls_config"] == {**asking, "client_auth_type": "VerifyClientCertIfGiven"}
+    received = config["distributor"]["receivers"]
+    with_tls = [*received["otlp"]["protocols"].values(), received["zipkin"]]
+    with_tls += [received["jaeger"]["protocols"][name] for name in ("grpc", "thrift_http")]
+    assert len(with_tls) == 5 and all(section["tls"] == asking for section in with_tls)
+    assert not received["jaeger"]["protocols"]["thrift_compact"]
+    container = chart.container()
+    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+        assert container[probe]["httpGet"]["scheme"] == "HTTPS"
+    assert {"name": "tls", "mountPath": "/tls", "readOnly": True} in container["volumeMounts"]
+    [endpoint] = chart.get("ServiceMonitor")["spec"]["endpoints"]
+    ca = {"secret": {"name": "mosso-tls", "key": "ca.crt"}}
+    assert endpoint["scheme"] == "https"
+    assert endpoint["tlsConfig"] == {"serverName": "tracing-mosso.tracing.svc", "ca": ca}
+
+    authority = Authority(tmp_path, "ca")
+    made = authority.pair("tls")
+    text = chart.file("mosso.yaml").replace("/conf/overrides.yaml", str(tmp_path / "overrides.yaml"))
+    for name, file in (("tls.crt", made.certificate), ("tls.key", made.key), ("ca.crt", authority.certificate)):
+        text = text.replace(f"/tls/{name}", file)
+    (tmp_path / "overrides.yaml").write_text(chart.file("overrides.yaml"))
+    (tmp_path / "mosso.yaml").write_text(text)
+    assert_accepted(tmp_path / "mosso.yaml")
 
 
 def test_generated_metrics_are_configured_when_asked_for(tmp_path):
@@ -239,6 +294,7 @@ def test_a_packaged_chart_holds_all_that_its_folder_points_to(tmp_path):
         ({"replicas": 2}, "one process owns the volume"),
         ({"config": "a: [b"}, "config is no YAML"),
         ({"tempoQuery": {"enabled": True}}, "no Jaeger page"),
+        ({"tls": {"enabled": True}}, "tls.secretName"),
         ({"route": {"main": {"enabled": True}}}, "makes no HTTPRoute"),
     ],
 )

@@ -1,15 +1,20 @@
-"""Jaeger's and Zipkin's own clients send to mosso as they would to Jaeger or Zipkin: what they send is there, translated.
+"""Jaeger's and Zipkin's own clients, and the collector's exporter, send to mosso as they would to Jaeger or Zipkin: what they send
+is there, translated.
 
-Their packages are no longer made and ask for old versions of others, so they run in an environment of their own.
+The clients' packages are no longer made and ask for old versions of others, so they run in an environment of their own.
 """
 
 import os
+import random
 import subprocess
 from pathlib import Path
 
+import grpc
 import pytest
+import yaml
 
 from api import Api, Span, await_that
+from load import GrpcSender, export_request
 from ports import free_port
 from server import Mosso
 
@@ -83,6 +88,38 @@ def test_what_a_client_sends_is_found_with_all_that_it_said(client, receiving):
     assert checkout.scope == scope
     query = f'{{ resource.service.name = "shop-{client}" && status = error && name = "charge card" }}'
     assert api.search(query) == [trace_id]
+
+
+@pytest.mark.parametrize("form", ("json", "proto"))
+def test_the_collectors_exporter_for_zipkin_brings_all_spans(form, receiving, background, tmp_path):
+    mosso, ports = receiving
+    otlp, run = f"127.0.0.1:{free_port()}", f"collector-{form}"
+    config = {
+        "receivers": {"otlp": {"protocols": {"grpc": {"endpoint": otlp}}}},
+        "exporters": {"zipkin": {"endpoint": f"http://127.0.0.1:{ports['zipkin']}/api/v2/spans", "format": form}},
+        "service": {
+            "telemetry": {"metrics": {"level": "none"}},
+            "pipelines": {"traces": {"receivers": ["otlp"], "exporters": ["zipkin"]}},
+        },
+    }
+    (tmp_path / "collector.yaml").write_text(yaml.safe_dump(config))
+    background(os.environ["E2E_COLLECTOR"], f"--config={tmp_path / 'collector.yaml'}")
+    request, ids = export_request(random.Random(run), run)
+    grpc.channel_ready_future(channel := grpc.insecure_channel(otlp)).result(30)
+    channel.close()
+    GrpcSender(otlp).send(request)
+    api = Api(mosso.http)
+    await_that("all traces are found", lambda: set(api.search(f'{{ span.load.run = "{run}" }}')) == set(ids))
+    sent = {span.span_id.hex(): span for span in request.resource_spans[0].scope_spans[0].spans}
+    stored = [span for trace_id in ids for span in api.trace(trace_id)]
+    assert {span.id for span in stored} == set(sent)
+    for span in stored:
+        before = sent[span.id]
+        # Zipkin's names are in small letters, its times in microseconds, its tags texts
+        assert (span.name.lower(), span.parent or "") == (before.name.lower(), before.parent_span_id.hex())
+        assert span.kind == ("server" if not before.parent_span_id else "client")
+        codes = [attribute.value.int_value for attribute in before.attributes if attribute.key == "http.status_code"]
+        assert [span.attributes["http.status_code"]] == [str(code) for code in codes]
 
 
 def whole(spans: list[Span]) -> dict[str, Span] | None:

@@ -28,6 +28,7 @@ mod deletion;
 mod distributor;
 mod generator;
 mod ingester;
+mod kafka;
 mod memory;
 mod overrides;
 mod querier;
@@ -49,6 +50,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use self::check::Unusable;
+use self::generator::LOCAL_BLOCKS;
 use self::yaml::Parsed;
 
 pub use access::Authentication;
@@ -174,7 +176,11 @@ impl Config {
         let packets = (self.multitenancy_enabled && self.distributor.receivers.has_packets()).then(|| {
             "Jaeger's UDP packets cannot name a tenant: with multitenancy_enabled, all of them are dropped".to_owned()
         });
-        missing.chain(target).chain(packets).collect()
+        let has_local_blocks =
+            self.overrides.defaults.metrics_generator.processors.iter().any(|name| name == LOCAL_BLOCKS);
+        let local_blocks = has_local_blocks
+            .then(|| "the processor local-blocks is read over: metrics queries read live spans without it".to_owned());
+        missing.chain(target).chain(packets).chain(local_blocks).collect()
     }
 
     /// Tempo's keys in this file that change nothing here.

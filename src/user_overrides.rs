@@ -2,7 +2,7 @@
 //! and the task that takes over what others have written.
 //!
 //! As in Tempo tenants set what is generated of their spans, and no limits. A key that Tempo has and that changes nothing
-//! here is kept and shown like the others.
+//! here is refused by its name.
 
 mod keys;
 
@@ -162,6 +162,7 @@ impl api::UserOverrides for UserOverrides {
         skip_check: bool,
     ) -> Result<String, OverridesError> {
         let (settings, config) = self.read(tenant, json)?;
+        keys::check_applied(&settings).map_err(OverridesError::Invalid)?;
         self.check_conflicts(tenant, skip_check)?;
         let version = self.store(tenant, &settings, parse_version(version)?).await?;
         self.take(tenant, settings, config);
@@ -177,6 +178,7 @@ impl api::UserOverrides for UserOverrides {
         };
         merge_patch(&mut settings, patch);
         let (settings, config) = self.read(tenant, settings.to_string().as_bytes())?;
+        keys::check_applied(&settings).map_err(OverridesError::Invalid)?;
         self.check_conflicts(tenant, skip_check)?;
         let version = self.store(tenant, &settings, version).await.map_err(|error| match error {
             OverridesError::Conflict => {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use model::limits::Limits;
 use serde::{Deserialize, Serialize};
 
-use crate::{AuthConfig, CorsConfig, Listener, TlsConfig};
+use crate::{AuthConfig, CorsConfig, KafkaConfig, Listener, TlsConfig};
 
 pub use listen::{ListenAddress, ListenError, ListenHost};
 pub use prefix::{ApiPrefix, PrefixError};
@@ -29,6 +29,9 @@ pub struct Config {
     pub jaeger: JaegerConfig,
     /// Zipkin; closed unless asked for.
     pub zipkin: Option<ZipkinConfig>,
+    /// A topic of Kafka that is read; none unless asked for.
+    #[serde(skip)]
+    pub kafka: Option<KafkaConfig>,
     /// Whether `X-Scope-OrgID` names the tenant. Off: there is one tenant, and the header is ignored.
     pub multitenancy_enabled: bool,
     /// When an exporter that was refused for a limit should try again, in seconds, unless the refusal says more; 0 tells
@@ -131,6 +134,8 @@ pub struct ZipkinConfig {
     pub max_request_body_size: usize,
     /// Whether tags that look like numbers and booleans are such.
     pub parse_string_tags: bool,
+    #[serde(skip)]
+    pub tls: Option<TlsConfig>,
 }
 
 /// Limits of the query API. Defaults are Tempo's unless a field says otherwise.
@@ -177,6 +182,7 @@ impl Default for Config {
             otlp_http: Some(OtlpHttpConfig::default()),
             jaeger: JaegerConfig::default(),
             zipkin: None,
+            kafka: None,
             multitenancy_enabled: false,
             retry_after_seconds: 5,
             max_connections: 4096,
@@ -271,7 +277,9 @@ impl Config {
             Listener::Http => self.http_tls.as_ref(),
             Listener::OtlpGrpc => self.otlp_grpc.as_ref()?.tls.as_ref(),
             Listener::OtlpHttp => self.otlp_http.as_ref()?.tls.as_ref(),
-            Listener::JaegerGrpc | Listener::JaegerThriftHttp | Listener::Zipkin => None,
+            Listener::JaegerGrpc => self.jaeger.grpc.as_ref()?.tls.as_ref(),
+            Listener::JaegerThriftHttp => self.jaeger.thrift_http.as_ref()?.tls.as_ref(),
+            Listener::Zipkin => self.zipkin.as_ref()?.tls.as_ref(),
         }
     }
 }

@@ -3,7 +3,8 @@
 //!
 //! | | body | answer |
 //! |---|---|---|
-//! | `POST` | `{"traceIDs": ["…"]}`, or `{"query": "{ … }", "start": seconds, "end": seconds}` | how many traces are hidden from now on |
+//! | `POST` | `{"traceIDs": ["…"]}`, or `{"query": "{ … }", "start": seconds, "end": seconds}` | which traces are hidden from now on |
+//! | `POST` | the same with `"dryRun": true` | which would be |
 //! | `GET` | | which deleted traces are still in files |
 
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 use model::{TenantId, TimeRange, TraceId};
+use querier::answer::{FoundTrace, SearchAnswer};
 use querier::request::{SearchFilter, SearchRequest};
 use serde::{Deserialize, Serialize};
 
@@ -59,13 +61,52 @@ struct Asked {
     /// Unix seconds.
     start: Option<u64>,
     end: Option<u64>,
+    /// Nothing is deleted: the answer names what would be.
+    #[serde(default, rename = "dryRun")]
+    dry_run: bool,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Deleted {
+    /// None after a dry run.
+    deleted: usize,
+    /// False when the query finds more, or could not read all there is: ask again.
+    complete: bool,
+    /// Those that are hidden from now on, or would be.
+    traces: Vec<DeletedTrace>,
 }
 
 #[derive(Debug, Serialize)]
-struct Deleted {
-    deleted: usize,
-    /// False when the query finds more: ask again.
-    complete: bool,
+#[serde(rename_all = "camelCase")]
+struct DeletedTrace {
+    #[serde(rename = "traceID")]
+    trace_id: String,
+    /// What a query found of it; an id is not looked up.
+    #[serde(flatten)]
+    found: Option<FoundRoot>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct FoundRoot {
+    root_service_name: String,
+    root_trace_name: String,
+    start_time_unix_nano: String,
+}
+
+impl DeletedTrace {
+    fn by_id(id: &TraceId) -> Self {
+        Self { trace_id: id.to_string(), found: None }
+    }
+
+    fn by_query(trace: FoundTrace) -> Self {
+        let found = FoundRoot {
+            root_service_name: trace.root_service.unwrap_or_default(),
+            root_trace_name: trace.root_name.unwrap_or_default(),
+            start_time_unix_nano: trace.start_nanos.to_string(),
+        };
+        Self { trace_id: trace.trace_id.to_string(), found: Some(found) }
+    }
 }
 
 type Refusal = (StatusCode, String);
@@ -99,53 +140,75 @@ async fn delete(edge: &Edge, deletions: &dyn Deletions, tenant: &TenantId, body:
     }
     let body = axum::body::to_bytes(body, MAX_BODY_BYTES).await.map_err(bad_request)?;
     let asked: Asked = serde_json::from_slice(&body).map_err(bad_request)?;
+    let deletion = Deletion { edge, deletions, tenant, asked: &asked };
     let deleted = match (&asked.query, asked.trace_ids.as_slice()) {
         (None, []) => return Err(bad_request("name traceIDs, or a query with start and end")),
-        (None, ids) => by_id(deletions, tenant, ids).await?,
-        (Some(query), []) => by_query(edge, deletions, tenant, query, asked.range()?).await?,
+        (None, ids) => deletion.by_id(ids).await?,
+        (Some(query), []) => deletion.by_query(query, asked.range()?).await?,
         (Some(_), _) => return Err(bad_request("name traceIDs or a query, not both")),
     };
-    tracing::info!(
-        target: "mosso::audit",
-        %tenant,
-        deleted = deleted.deleted,
-        trace_ids = asked.trace_ids.join(","),
-        query = asked.query.as_deref(),
-        start = asked.start,
-        end = asked.end,
-        "traces deleted"
-    );
     serde_json::to_string(&deleted).map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
 }
 
-async fn by_id(deletions: &dyn Deletions, tenant: &TenantId, ids: &[String]) -> Result<Deleted, Refusal> {
-    let ids: Vec<TraceId> = ids.iter().map(|id| TraceId::parse(id)).collect::<Result<_, _>>().map_err(bad_request)?;
-    deletions.delete(tenant, &ids).await.map_err(refused)?;
-    Ok(Deleted { deleted: ids.len(), complete: true })
+/// One call.
+struct Deletion<'a> {
+    edge: &'a Edge,
+    deletions: &'a dyn Deletions,
+    tenant: &'a TenantId,
+    asked: &'a Asked,
 }
 
-/// What is deleted is found no more, so the query is asked until it finds nothing.
-async fn by_query(
-    edge: &Edge,
-    deletions: &dyn Deletions,
-    tenant: &TenantId,
-    query: &str,
-    range: TimeRange,
-) -> Result<Deleted, Refusal> {
-    let mut deleted = 0;
-    for _ in 0..MAX_ROUNDS {
-        let filter = SearchFilter::TraceQl(query.to_owned());
-        let request = SearchRequest { range, limit: TRACES_AT_ONCE, spans_per_span_set: 1, after: None, filter };
-        let found = edge.querier.search(tenant, request, None).await;
-        let found = found.map_err(|error| (http_status(error.kind()), error.to_string()))?;
-        let ids: Vec<TraceId> = found.traces.iter().map(|trace| trace.trace_id).collect();
-        if ids.is_empty() {
-            return Ok(Deleted { deleted, complete: true });
-        }
-        deletions.delete(tenant, &ids).await.map_err(refused)?;
-        deleted += ids.len();
+impl Deletion<'_> {
+    async fn by_id(&self, ids: &[String]) -> Result<Deleted, Refusal> {
+        let ids: Vec<TraceId> =
+            ids.iter().map(|id| TraceId::parse(id)).collect::<Result<_, _>>().map_err(bad_request)?;
+        let deleted = self.delete(&ids).await?;
+        Ok(Deleted { deleted, complete: true, traces: ids.iter().map(DeletedTrace::by_id).collect() })
     }
-    Ok(Deleted { deleted, complete: false })
+
+    /// What is deleted is found no more, so the query is asked until it finds nothing. A dry run asks page by page.
+    async fn by_query(&self, query: &str, range: TimeRange) -> Result<Deleted, Refusal> {
+        let (mut deleted, mut after) = (Deleted::default(), None);
+        for _ in 0..MAX_ROUNDS {
+            let filter = SearchFilter::TraceQl(query.to_owned());
+            let request = SearchRequest { range, limit: TRACES_AT_ONCE, spans_per_span_set: 1, after, filter };
+            let found = self.edge.querier.search(self.tenant, request, None).await;
+            let found = found.map_err(|error| (http_status(error.kind()), error.to_string()))?;
+            if found.traces.is_empty() {
+                return Ok(Deleted { complete: is_whole(&found), ..deleted });
+            }
+            let ids: Vec<TraceId> = found.traces.iter().map(|trace| trace.trace_id).collect();
+            deleted.deleted += self.delete(&ids).await?;
+            after = found.traces.last().map(FoundTrace::cursor).filter(|_| self.asked.dry_run);
+            deleted.traces.extend(found.traces.into_iter().map(DeletedTrace::by_query));
+        }
+        Ok(deleted)
+    }
+
+    /// Deletes unless it is a dry run, and says so in the log; returns how many are deleted.
+    async fn delete(&self, ids: &[TraceId]) -> Result<usize, Refusal> {
+        if self.asked.dry_run {
+            return Ok(0);
+        }
+        self.deletions.delete(self.tenant, ids).await.map_err(refused)?;
+        let names: Vec<String> = ids.iter().map(TraceId::to_string).collect();
+        tracing::info!(
+            target: "mosso::audit",
+            tenant = %self.tenant,
+            deleted = ids.len(),
+            trace_ids = names.join(","),
+            query = self.asked.query.as_deref(),
+            start = self.asked.start,
+            end = self.asked.end,
+            "traces deleted"
+        );
+        Ok(ids.len())
+    }
+}
+
+/// Whether a search has looked at everything.
+fn is_whole(found: &SearchAnswer) -> bool {
+    found.lack.is_none() && found.metrics.completed_jobs == found.metrics.total_jobs
 }
 
 impl Asked {

@@ -17,6 +17,8 @@ pub enum Error {
     Tls { listener: Listener, source: TlsError },
     #[error("credentials: {0}")]
     Credentials(#[from] CredentialError),
+    #[error("TLS to the brokers of Kafka: {0}")]
+    Kafka(#[from] ::kafka::TlsError),
     #[error("cors: {0}")]
     Cors(#[from] CorsError),
 }
@@ -25,7 +27,7 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Listen { .. } => ErrorKind::Unavailable,
-            Self::Tls { .. } | Self::Credentials(_) | Self::Cors(_) => ErrorKind::InvalidInput,
+            Self::Tls { .. } | Self::Credentials(_) | Self::Kafka(_) | Self::Cors(_) => ErrorKind::InvalidInput,
         }
     }
 }

@@ -8,6 +8,7 @@
 //! | Jaeger HTTP | `POST /api/traces` | `jaeger/http.rs` | `Ingester::push` |
 //! | Jaeger UDP, compact and binary | `emitBatch` | `jaeger/udp.rs` | `Ingester::push` |
 //! | Zipkin | `POST /api/v2/spans`, `/api/v1/spans` | `zipkin.rs` | `Ingester::push` |
+//! | none | records of a topic of Kafka | `kafka.rs` | `Ingester::push` |
 //! | HTTP | `/api/traces/{id}`, `/api/v2/traces/{id}` | `tempo/trace.rs` | `Querier::trace_by_id` |
 //! | HTTP | `/api/search` | `tempo/search.rs` | `Querier::search` |
 //! | HTTP | `/api/search/tags`, `/api/v2/search/tags` | `tempo/tags.rs` | `Querier::tag_names` |
@@ -27,7 +28,7 @@
 //! ```text
 //! server.rs   sockets, connections, ordered stop
 //!   ├─ otlp.rs    in:  body → OTLP bytes → push → OTLP answer
-//!   ├─ jaeger.rs, zipkin.rs   in: the same, by the translation of `receivers`
+//!   ├─ jaeger.rs, zipkin.rs, kafka.rs   in: the same, by the translation of `receivers`
 //!   ├─ routes.rs  every path of the HTTP port, and who answers
 //!   ├─ tempo.rs   out: URL or message → request → querier → message (proto.rs) → JSON, protobuf or a stream
 //!   ├─ ui.rs     the page: files of ui/dist
@@ -49,6 +50,7 @@ mod otlp;
 mod overrides;
 
 mod jaeger;
+mod kafka;
 mod zipkin;
 
 mod routes;
@@ -99,6 +101,7 @@ pub use cors::{CorsConfig, CorsError};
 pub use deletions::{DeletionError, Deletions};
 pub use error::Error;
 pub use files::read_bounded;
+pub use kafka::{KafkaConfig, KafkaEncoding};
 pub use listener_files::{ListenerFiles, Reloaded};
 pub use overrides::{OverridesError, Settings, UserOverrides};
 pub use server::{Addresses, ReceiverAddresses, Servers};

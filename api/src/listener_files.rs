@@ -4,11 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use kafka::Consumer;
+
 use crate::auth::Credentials;
 use crate::tls::Tls;
 use crate::{Config, Error, Listener};
-
-const LISTENERS: [Listener; 3] = [Listener::Http, Listener::OtlpGrpc, Listener::OtlpHttp];
 
 /// How often files are looked at, where nothing else is set.
 const PERIOD: Duration = Duration::from_secs(10);
@@ -40,12 +40,15 @@ impl ListenerFiles {
         if let Some(http) = &config.otlp_http {
             http.cors.check()?;
         }
-        let named = LISTENERS.into_iter().filter_map(|listener| Some((listener, config.tls(listener)?)));
+        let named = Listener::ALL.into_iter().filter_map(|listener| Some((listener, config.tls(listener)?)));
         let loaded = named.map(|(listener, tls)| match Tls::load(tls) {
             Ok(tls) => Ok((listener, Arc::new(tls))),
             Err(source) => Err(Error::Tls { listener, source }),
         });
         let tls = loaded.collect::<Result<_, _>>()?;
+        if let Some(kafka) = &config.kafka {
+            Consumer::new(kafka.consumer.clone())?; // connects to nobody yet
+        }
         let asks = !config.authentication.credentials.is_empty();
         let credentials = asks.then(|| Credentials::load(&config.authentication)).transpose()?;
         Ok(Self { tls, credentials: credentials.map(Arc::new) })

@@ -6,7 +6,7 @@
 //!                                      └ json.rs ─┘
 //! ```
 //!
-//! Other receivers come this way too, with a translation of their own: `jaeger.rs`, `zipkin.rs`.
+//! Other receivers come this way too, with a translation of their own: `jaeger.rs`, `zipkin.rs`, `kafka.rs`.
 
 pub(crate) mod grpc;
 pub(crate) mod http;
@@ -84,7 +84,7 @@ pub(crate) async fn turn(edge: &Edge) -> Result<SemaphorePermit<'_>, Refusal> {
 }
 
 /// Does work that takes as long as `bytes` are many.
-async fn off_thread(
+pub(crate) async fn off_thread(
     bytes: usize,
     work: impl FnOnce() -> Result<Bytes, Refusal> + Send + 'static,
 ) -> Result<Bytes, Refusal> {

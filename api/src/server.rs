@@ -122,6 +122,9 @@ impl Servers {
         for agent in self.receivers.take_agents(&config) {
             ports.spawn(agent.serve(edge.clone(), shutdown.clone()));
         }
+        if let Some(topic) = self.receivers.kafka.take() {
+            ports.spawn(topic.serve(edge.clone(), shutdown.clone()));
+        }
         while let Some(ended) = ports.join_next().await {
             if let Err(error) = ended
                 && let Ok(panic) = error.try_into_panic()

@@ -30,6 +30,8 @@ pub struct Telemetry {
     denied_requests: Family<ListenerLabels, Counter>,
     failed_handshakes: Family<ListenerLabels, Counter>,
     dropped_packets: Family<PacketLabels, Counter>,
+    kafka_records: Family<KafkaLabels, Counter>,
+    kafka_failures: Counter,
     tool_calls: Family<ToolLabels, Counter>,
     known_tenants: Arc<KnownTenants>,
 }
@@ -67,6 +69,10 @@ impl Receiver {
     pub(crate) const fn zipkin(transport: &'static str) -> Self {
         Self { receiver: "zipkin/zipkin_receiver", transport }
     }
+
+    pub(crate) const fn kafka(encoding: &'static str) -> Self {
+        Self { receiver: "kafka/kafka_receiver", transport: encoding }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -74,6 +80,12 @@ struct PacketLabels {
     receiver: &'static str,
     transport: &'static str,
     reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KafkaLabels {
+    encoding: &'static str,
+    outcome: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -104,6 +116,8 @@ impl Telemetry {
             denied_requests: Family::default(),
             failed_handshakes: Family::default(),
             dropped_packets: Family::default(),
+            kafka_records: Family::default(),
+            kafka_failures: Counter::default(),
             tool_calls: Family::default(),
             known_tenants: Arc::default(),
         };
@@ -142,6 +156,16 @@ impl Telemetry {
             "mosso_receiver_dropped_packets",
             "UDP packets whose spans were not stored",
             telemetry.dropped_packets.clone(),
+        );
+        registry.register(
+            "mosso_receiver_kafka_records",
+            "Records from Kafka by what became of them",
+            telemetry.kafka_records.clone(),
+        );
+        registry.register(
+            "mosso_receiver_kafka_failures",
+            "Times that brokers could not be reached or refused",
+            telemetry.kafka_failures.clone(),
         );
         registry.register(
             "tempo_query_frontend_mcp_calls",
@@ -194,6 +218,16 @@ impl Telemetry {
     /// Counts a packet that nobody is told about.
     pub(crate) fn packet_dropped(&self, Receiver { receiver, transport }: Receiver, reason: &'static str) {
         self.dropped_packets.get_or_create(&PacketLabels { receiver, transport, reason }).inc();
+    }
+
+    /// Counts a record: it was stored, will be tried again, or is left out for a reason.
+    pub(crate) fn kafka_record(&self, encoding: &'static str, outcome: &'static str) {
+        self.kafka_records.get_or_create(&KafkaLabels { encoding, outcome }).inc();
+    }
+
+    /// Counts a time that nothing could be read from Kafka.
+    pub(crate) fn kafka_failed(&self) {
+        self.kafka_failures.inc();
     }
 }
 

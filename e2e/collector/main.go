@@ -1,5 +1,5 @@
-// An OpenTelemetry Collector of exactly the parts that k8s/base configures, built from the collector's own
-// modules. The end-to-end tests run it with the configuration of the cluster's ConfigMap.
+// An OpenTelemetry Collector of exactly the parts that k8s/base configures, and the exporter for Zipkin, built from the
+// collector's own modules. The end-to-end tests run it with the configuration of the cluster's ConfigMap.
 //
 // It owns the list of parts and nothing else: the collector is upstream's.
 package main
@@ -7,6 +7,7 @@ package main
 import (
 	"log"
 
+	"github.com/open-telemetry/opentelemetry-collector-contrib/exporter/zipkinexporter"
 	"github.com/open-telemetry/opentelemetry-collector-contrib/extension/healthcheckextension"
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/confmap"
@@ -50,7 +51,9 @@ func factories() (otelcol.Factories, error) {
 	); err != nil {
 		return parts, err
 	}
-	if parts.Exporters, err = otelcol.MakeFactoryMap[exporter.Factory](otlpexporter.NewFactory()); err != nil {
+	if parts.Exporters, err = otelcol.MakeFactoryMap[exporter.Factory](
+		otlpexporter.NewFactory(), zipkinexporter.NewFactory(),
+	); err != nil {
 		return parts, err
 	}
 	if parts.Extensions, err = otelcol.MakeFactoryMap[extension.Factory](healthcheckextension.NewFactory()); err != nil {

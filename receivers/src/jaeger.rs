@@ -88,5 +88,14 @@ pub fn post_spans(message: Bytes) -> Result<ExportTraceServiceRequest, Error> {
     proto::post_spans(message).map(translate::batch)
 }
 
+/// One `jaeger.api_v2.Span`, with its process, as it is written to Kafka.
+///
+/// # Errors
+/// One that names what cannot be read.
+pub fn span(message: Bytes) -> Result<ExportTraceServiceRequest, Error> {
+    let span = proto::span(message)?;
+    Ok(translate::batch(Batch { process: Process::default(), spans: vec![span] }))
+}
+
 #[cfg(test)]
 mod tests;

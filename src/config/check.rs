@@ -113,7 +113,14 @@ fn section_of(error: &api::Error) -> &'static str {
         api::Error::Tls { listener: api::Listener::Http, .. } => "server.http_tls_config",
         api::Error::Tls { listener: api::Listener::OtlpGrpc, .. } => "distributor.receivers.otlp.protocols.grpc.tls",
         api::Error::Tls { listener: api::Listener::OtlpHttp, .. } => "distributor.receivers.otlp.protocols.http.tls",
-        api::Error::Tls { .. } => "distributor.receivers",
+        api::Error::Tls { listener: api::Listener::JaegerGrpc, .. } => {
+            "distributor.receivers.jaeger.protocols.grpc.tls"
+        }
+        api::Error::Tls { listener: api::Listener::JaegerThriftHttp, .. } => {
+            "distributor.receivers.jaeger.protocols.thrift_http.tls"
+        }
+        api::Error::Tls { listener: api::Listener::Zipkin, .. } => "distributor.receivers.zipkin.tls",
+        api::Error::Kafka(_) => "distributor.receivers.kafka",
         api::Error::Credentials(_) => "authentication",
         api::Error::Cors(_) | api::Error::Listen { .. } => "server",
     }

@@ -292,13 +292,17 @@ fn set<T: Clone>(place: &mut T, value: Option<&T>) {
     }
 }
 
+/// Tempo's processor for metrics queries about what is new, which need none here.
+pub(super) const LOCAL_BLOCKS: &str = "local-blocks";
+
 impl MetricsGenerator {
     /// What is generated for a tenant.
     ///
     /// # Errors
     /// When a processor is not known.
     pub(super) fn of_tenant(&self, tenant: &str, limits: &GeneratorLimits) -> Result<TenantConfig> {
-        let processors = limits.processors.iter().map(|name| Processor::parse(name).map_err(Error::msg));
+        let processors = limits.processors.iter().filter(|name| *name != LOCAL_BLOCKS);
+        let processors = processors.map(|name| Processor::parse(name).map_err(Error::msg));
         let mut external_labels = self.registry.external_labels.clone();
         if !self.registry.inject_tenant_id_as.is_empty() {
             external_labels.insert(self.registry.inject_tenant_id_as.clone(), tenant.to_owned());

@@ -11,9 +11,19 @@ const REASONS: &[(&str, &str)] = &[
     ("compactor", "compactors agree through the object store, without a ring"),
     ("distributor.forwarders", "spans are not forwarded; let the collector in front send them twice"),
     ("distributor.receivers", "the receivers are made for their clients as they are"),
-    ("distributor.receivers.kafka", "nothing is read from Kafka; let a collector in front do it"),
+    ("distributor.receivers.jaeger.protocols.grpc.tls", ALWAYS_RELOADED),
+    ("distributor.receivers.jaeger.protocols.thrift_http.tls", ALWAYS_RELOADED),
+    (
+        "distributor.receivers.kafka",
+        "offsets are committed when the spans are in the synced log, and what cannot be read is left out",
+    ),
+    (
+        "distributor.receivers.opencensus",
+        "it is not received here, nor by Tempo since 3.0: send OTLP, to `distributor.receivers.otlp`",
+    ),
     ("distributor.receivers.otlp.protocols.grpc.tls", ALWAYS_RELOADED),
     ("distributor.receivers.otlp.protocols.http.tls", ALWAYS_RELOADED),
+    ("distributor.receivers.zipkin.tls", ALWAYS_RELOADED),
     ("distributor.ring", "there is no ring"),
     ("ingest", "spans are logged on disk, not in Kafka"),
     ("ingester", "there is no ring and no replication; see `ingester.max_block_duration`"),
@@ -75,9 +85,16 @@ const PROTECTIONS: &[(&str, &str)] = &[
         "server.proxy_protocol_enabled",
         "clients are not told apart by address: switch it off in the proxy, and leave this out",
     ),
-    ("distributor.receivers.jaeger.protocols.grpc.tls", NO_TLS),
-    ("distributor.receivers.jaeger.protocols.thrift_http.tls", NO_TLS),
-    ("distributor.receivers.zipkin.tls", NO_TLS),
+    ("distributor.receivers.jaeger.protocols.grpc.tls.ca_file", NO_AUTHORITY),
+    ("distributor.receivers.jaeger.protocols.grpc.tls.ca_pem", NO_AUTHORITY),
+    ("distributor.receivers.jaeger.protocols.thrift_http.tls.ca_file", NO_AUTHORITY),
+    ("distributor.receivers.jaeger.protocols.thrift_http.tls.ca_pem", NO_AUTHORITY),
+    ("distributor.receivers.zipkin.tls.ca_file", NO_AUTHORITY),
+    ("distributor.receivers.zipkin.tls.ca_pem", NO_AUTHORITY),
+    ("distributor.receivers.kafka.auth.kerberos", NO_KERBEROS),
+    ("distributor.receivers.kafka.auth.sasl.aws_msk", NO_KERBEROS),
+    ("distributor.receivers.kafka.auth.tls.insecure_skip_verify", NOT_VERIFIED),
+    ("distributor.receivers.kafka.tls.insecure_skip_verify", NOT_VERIFIED),
     ("distributor.receivers.jaeger.protocols.grpc.auth", NO_AUTHENTICATION),
     ("distributor.receivers.jaeger.protocols.thrift_http.auth", NO_AUTHENTICATION),
     ("distributor.receivers.zipkin.auth", NO_AUTHENTICATION),
@@ -86,7 +103,9 @@ const PROTECTIONS: &[(&str, &str)] = &[
         "objects are stored as the bucket's own default encrypts them: set it there, and leave this out",
     ),
 ];
-const NO_TLS: &str = "this receiver speaks no TLS: put a proxy in front, and leave this out";
+const NO_KERBEROS: &str =
+    "neither Kerberos nor the signatures of AWS are spoken: write `auth.sasl` with PLAIN or SCRAM";
+const NOT_VERIFIED: &str = "certificates that nobody looks at protect nothing: name the authority in ca_file";
 const NO_AUTHORITY: &str =
     "it names whom a client trusts, and this is a server: `client_ca_file` says whose certificates clients must show";
 const NO_AUTHENTICATION: &str =

@@ -5,15 +5,16 @@ mod otlp;
 use std::fmt;
 use std::ops::RangeInclusive;
 
-use api::{JaegerConfig, ListenAddress, ListenHost, OtlpGrpcConfig, OtlpHttpConfig, UdpConfig, ZipkinConfig};
+use api::{
+    JaegerConfig, KafkaConfig, ListenAddress, ListenHost, OtlpGrpcConfig, OtlpHttpConfig, UdpConfig, ZipkinConfig,
+};
 use schemars::JsonSchema;
-use serde::de::{self, IgnoredAny, MapAccess, Visitor};
+use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 pub use self::otlp::Otlp;
-
-const OPENCENSUS: &str =
-    "OpenCensus is not received here, nor by Tempo since 3.0; send OTLP, to `distributor.receivers.otlp`";
+use super::kafka::Kafka;
+use super::tls::ReceiverTls;
 
 /// What spans come by.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
@@ -23,6 +24,8 @@ pub struct Receivers {
     pub jaeger: Option<Jaeger>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub zipkin: Option<Zipkin>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kafka: Option<Kafka>,
 }
 
 #[derive(Deserialize)]
@@ -48,7 +51,7 @@ impl<'de> Visitor<'de> for ReceiversVisitor {
     type Value = Receivers;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("otlp, jaeger and zipkin")
+        f.write_str("otlp, jaeger, zipkin and kafka")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Receivers, A::Error> {
@@ -58,37 +61,11 @@ impl<'de> Visitor<'de> for ReceiversVisitor {
                 Receiver::Otlp => receivers.otlp = entries.next_value()?,
                 Receiver::Jaeger => receivers.jaeger = Some(entries.next_value()?),
                 Receiver::Zipkin => receivers.zipkin = Some(entries.next_value()?),
-                Receiver::Kafka => _ = entries.next_value::<IgnoredAny>()?,
-                Receiver::OpenCensus => _ = entries.next_value::<OpenCensus>()?,
+                Receiver::Kafka => receivers.kafka = Some(entries.next_value()?),
+                Receiver::OpenCensus => _ = entries.next_value::<IgnoredAny>()?,
             }
         }
         Ok(receivers)
-    }
-}
-
-/// A section that sets nothing: whoever sets something waits for spans, and is told.
-struct OpenCensus;
-
-impl<'de> Deserialize<'de> for OpenCensus {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(OpenCensusVisitor)
-    }
-}
-
-struct OpenCensusVisitor;
-
-impl<'de> Visitor<'de> for OpenCensusVisitor {
-    type Value = OpenCensus;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("nothing")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<OpenCensus, A::Error> {
-        match entries.next_key::<IgnoredAny>()? {
-            None => Ok(OpenCensus),
-            Some(_) => Err(de::Error::custom(OPENCENSUS)),
-        }
     }
 }
 
@@ -157,11 +134,12 @@ pub struct JaegerGrpc {
     pub endpoint: ListenAddress,
     /// Largest request, in MiB, after decompression (Tempo's default, 4).
     pub max_recv_msg_size_mib: usize,
+    pub tls: ReceiverTls,
 }
 
 impl Default for JaegerGrpc {
     fn default() -> Self {
-        Self { endpoint: on_loopback(14250), max_recv_msg_size_mib: 4 }
+        Self { endpoint: on_loopback(14250), max_recv_msg_size_mib: 4, tls: ReceiverTls::default() }
     }
 }
 
@@ -173,11 +151,12 @@ pub struct JaegerHttp {
     pub endpoint: ListenAddress,
     /// Largest body, in bytes, after decompression (Tempo's default, 20 MiB).
     pub max_request_body_size: usize,
+    pub tls: ReceiverTls,
 }
 
 impl Default for JaegerHttp {
     fn default() -> Self {
-        Self { endpoint: on_loopback(14268), max_request_body_size: 20 << 20 }
+        Self { endpoint: on_loopback(14268), max_request_body_size: 20 << 20, tls: ReceiverTls::default() }
     }
 }
 
@@ -213,11 +192,13 @@ pub struct Zipkin {
     pub max_request_body_size: usize,
     /// Whether tags that look like numbers and booleans are such.
     pub parse_string_tags: bool,
+    pub tls: ReceiverTls,
 }
 
 impl Default for Zipkin {
     fn default() -> Self {
-        Self { endpoint: on_loopback(9411), max_request_body_size: 20 << 20, parse_string_tags: false }
+        let tls = ReceiverTls::default();
+        Self { endpoint: on_loopback(9411), max_request_body_size: 20 << 20, parse_string_tags: false, tls }
     }
 }
 
@@ -272,32 +253,41 @@ impl JaegerUdp {
     }
 }
 
+/// A section that cannot be used, and why.
+type Unusable = (&'static str, String);
+
 impl Receivers {
-    pub(super) fn jaeger(&self) -> JaegerConfig {
+    pub(super) fn jaeger(&self) -> Result<JaegerConfig, Unusable> {
         let JaegerProtocols { grpc, thrift_http, thrift_compact, thrift_binary } =
             self.jaeger.clone().unwrap_or_default().protocols;
-        JaegerConfig {
-            grpc: grpc.map(|JaegerGrpc { endpoint, max_recv_msg_size_mib }| OtlpGrpcConfig {
-                endpoint,
-                max_recv_msg_size_mib,
-                tls: None,
-            }),
-            thrift_http: thrift_http.map(|JaegerHttp { endpoint, max_request_body_size }| OtlpHttpConfig {
-                endpoint,
-                max_request_body_size,
-                ..OtlpHttpConfig::default()
-            }),
+        let grpc = grpc.map(|JaegerGrpc { endpoint, max_recv_msg_size_mib, tls }| {
+            let tls = tls.to_api().map_err(|reason| ("distributor.receivers.jaeger.protocols.grpc.tls", reason))?;
+            Ok(OtlpGrpcConfig { endpoint, max_recv_msg_size_mib, tls })
+        });
+        let thrift_http = thrift_http.map(|JaegerHttp { endpoint, max_request_body_size, tls }| {
+            let key = "distributor.receivers.jaeger.protocols.thrift_http.tls";
+            let tls = tls.to_api().map_err(|reason| (key, reason))?;
+            Ok(OtlpHttpConfig { endpoint, max_request_body_size, tls, ..OtlpHttpConfig::default() })
+        });
+        Ok(JaegerConfig {
+            grpc: grpc.transpose()?,
+            thrift_http: thrift_http.transpose()?,
             thrift_compact: thrift_compact.map(|udp| udp.api(6831)),
             thrift_binary: thrift_binary.map(|udp| udp.api(6832)),
-        }
+        })
     }
 
-    pub(super) fn zipkin(&self) -> Option<ZipkinConfig> {
-        self.zipkin.clone().map(|Zipkin { endpoint, max_request_body_size, parse_string_tags }| ZipkinConfig {
-            endpoint,
-            max_request_body_size,
-            parse_string_tags,
-        })
+    pub(super) fn zipkin(&self) -> Result<Option<ZipkinConfig>, Unusable> {
+        let zipkin = self.zipkin.clone().map(|Zipkin { endpoint, max_request_body_size, parse_string_tags, tls }| {
+            let tls = tls.to_api().map_err(|reason| ("distributor.receivers.zipkin.tls", reason))?;
+            Ok(ZipkinConfig { endpoint, max_request_body_size, parse_string_tags, tls })
+        });
+        zipkin.transpose()
+    }
+
+    pub(super) fn kafka(&self) -> Result<Option<KafkaConfig>, Unusable> {
+        let kafka = self.kafka.as_ref().map(Kafka::to_api);
+        kafka.transpose().map_err(|reason| ("distributor.receivers.kafka", reason))
     }
 
     /// Whether packets come, which have no header that names a tenant.

@@ -61,7 +61,9 @@ fn gather(path: &str, schema: &Value, default: Option<&Value>, keys: &mut Vec<Ke
     };
     let prefix = if path.is_empty() { String::new() } else { format!("{path}.") };
     for (name, property) in properties {
-        gather(&format!("{prefix}{name}"), property, default.and_then(|default| default.get(name)), keys);
+        // of a section that is not there unless it is named, the keys say what they are then
+        let default = default.and_then(|default| default.get(name)).or_else(|| property.get("default"));
+        gather(&format!("{prefix}{name}"), property, default, keys);
     }
 }
 
@@ -185,8 +187,9 @@ read over with a warning.
 | `mosso config defaults` | prints the defaults as a file |
 | `mosso config explain server.log_level` | says what a key means here and in Tempo |
 
-`-config.expand-env=true` puts variables of the environment in place of `${VARIABLE}` and `${VARIABLE:default}` (or `:-`);
-`$$` is a dollar sign. Each key can be given as a flag, which goes before the file: `-server.http-listen-port=3201`,
+`-config.expand-env=true` puts variables of the environment in place of `${VARIABLE}` and `${VARIABLE:-default}` (also
+`:default`, `:=default` and `=default`; a default may have variables in it), changed by `^^`, `,,`, `^`, `,` and `/old/new` as in a
+shell; `$$` is a dollar sign. Each key can be given as a flag, which goes before the file: `-server.http-listen-port=3201`,
 `-storage.trace.backend s3`, `-multitenancy.enabled`; in a list, commas part the items.
 ";
 
@@ -224,6 +227,9 @@ mod tests {
     fn every_key_has_a_meaning_a_default_and_its_values() {
         let key = |path: &str| find(path).unwrap_or_else(|| panic!("{path}"));
         assert_eq!(key("server.http_listen_port").default, "3200");
+        assert_eq!(key("storage.trace.s3.part_size").default, "8388608");
+        assert_eq!(key("storage.trace.azure.endpoint_suffix").default, "blob.core.windows.net");
+        assert_eq!(key("distributor.receivers.kafka.group_id").default, "otel-collector");
         assert_eq!(key("server.log_level").values, "error, info, debug, trace, warn");
         assert_eq!(kind("multitenancy_enabled"), Some(Kind::Bool));
         assert_eq!(kind("distributor.receivers.otlp.protocols.grpc.endpoint"), Some(Kind::Text));

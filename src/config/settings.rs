@@ -44,6 +44,12 @@ impl Config {
             api.tls = http.tls.to_api().map_err(unusable("distributor.receivers.otlp.protocols.http.tls"))?;
             api.cors = http.cors.to_api();
         }
+        if self.target().takes_spans() {
+            let (receivers, unusable) = (&self.distributor.receivers, |(key, reason)| Unusable { key, reason });
+            api.jaeger = receivers.jaeger().map_err(unusable)?;
+            api.zipkin = receivers.zipkin().map_err(unusable)?;
+            api.kafka = receivers.kafka().map_err(unusable)?;
+        }
         api.authentication =
             self.authentication.to_api(self.multitenancy_enabled).map_err(unusable("authentication"))?;
         Ok(api)
@@ -68,8 +74,6 @@ impl Config {
                 max_request_body_size: http.max_request_body_size,
                 ..api::OtlpHttpConfig::default()
             }),
-            jaeger: if takes_spans { self.distributor.receivers.jaeger() } else { api::JaegerConfig::default() },
-            zipkin: self.distributor.receivers.zipkin().filter(|_| takes_spans),
             multitenancy_enabled: self.multitenancy_enabled,
             retry_after_seconds: self.distributor.retry_after_on_resource_exhausted.as_secs(),
             query: api::QueryConfig {

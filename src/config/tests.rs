@@ -390,13 +390,14 @@ fn what_receivers_have_of_their_own_is_read_over_and_slips_are_not() {
 distributor:
   receivers:
     jaeger: {protocols: {thrift_http: {endpoint: '0.0.0.0:14268', cors: {max_age: 5}}}}
-    kafka: {brokers: ['kafka:9092']}
-    opencensus:
+    kafka: {brokers: ['kafka:9092'], autocommit: {enable: true}}
+    opencensus: {endpoint: '0.0.0.0:55678'}
     otlp: {protocols: {grpc: {endpoint: '0.0.0.0:4317', keepalive: {server_parameters: {time: 1m}}}}}
 ";
     let ignored = [
         "distributor.receivers.jaeger.protocols.thrift_http.cors",
-        "distributor.receivers.kafka",
+        "distributor.receivers.kafka.autocommit",
+        "distributor.receivers.opencensus",
         "distributor.receivers.otlp.protocols.grpc.keepalive",
     ];
     assert_eq!(Config::parse(yaml).unwrap().not_applicable(), ignored);
@@ -433,11 +434,6 @@ fn a_receiver_that_is_named_listens_where_tempo_s_does() {
 #[test]
 fn receivers_that_cannot_be_are_told_why() {
     for (receivers, expected) in [
-        (
-            "opencensus: {endpoint: '0.0.0.0:55678'}",
-            "distributor.receivers.opencensus: OpenCensus is not received here",
-        ),
-        ("opencensus: {endpoint: '0.0.0.0:55678'}", "send OTLP, to `distributor.receivers.otlp`"),
         ("jaeger: ", "distributor.receivers.jaeger: names no protocol; write grpc"),
         ("jaeger: {protocols: {thrift_htp: }}", "unknown key `thrift_htp`; did you mean `thrift_http`?"),
         ("jaeger: {protocols: {thrift_compact: {queue_size: 0}}}", "queue_size must be between 1 and 100000"),
@@ -446,7 +442,11 @@ fn receivers_that_cannot_be_are_told_why() {
             "max_packet_size must be between 1 and 65535",
         ),
         ("jaeger: {protocols: {grpc: {max_recv_msg_size_mib: 0}}}", "between 1 and 2048"),
-        ("jaeger: {protocols: {thrift_http: {tls: {cert_file: a}}}}", "put a proxy in front"),
+        (
+            "jaeger: {protocols: {thrift_http: {tls: {cert_file: a}}}}",
+            "distributor.receivers.jaeger.protocols.thrift_http.tls: key_file is missing",
+        ),
+        ("zipkin: {tls: {ca_file: a}}", "client_ca_file"),
         ("zipkin: {endpont: ':9411'}", "unknown key `endpont`; did you mean `endpoint`?"),
         ("zipkin: {endpoint: '9411'}", "has no port"),
     ] {
@@ -533,4 +533,18 @@ fn a_flag_under_tempo_s_name_goes_before_the_file_under_ours() {
     let sources = Sources { flags, ..Sources::default() };
     let config = sources.config_of("compactor: {compaction: {block_retention: 10h}}").unwrap();
     assert_eq!(config.compactor.compaction.block_retention.as_secs(), 48 * 3600);
+}
+
+/// As the examples of Tempo 2.6 to 2.10 have them.
+#[test]
+fn keys_of_examples_that_no_page_of_tempo_lists_are_read_over() {
+    let yaml = "
+partition_ring_live_store: true
+backend_scheduler: {schedule_interval: 100ms}
+overrides: {defaults: {metrics_generator: {processors: [service-graphs, local-blocks]}}}
+";
+    let config = Config::parse(yaml).unwrap();
+    assert_eq!(config.not_applicable(), ["partition_ring_live_store", "backend_scheduler"]);
+    assert!(config.warnings().iter().any(|warning| warning.contains("local-blocks is read over")));
+    assert_eq!(config.generator().unwrap().config.default.processors, [::generator::Processor::ServiceGraphs]);
 }

@@ -38,16 +38,37 @@ const KEYS: &[&str] = &[
     "metrics_generator.processor.host_info.metric_name",
 ];
 
-/// Keys of `metrics_generator` that are kept and change nothing: the generator of a process has one interval and one kind of
-/// histogram.
-const NOT_APPLIED: &[&str] = &[
-    "collection_interval",
-    "generate_native_histograms",
-    "native_histogram_max_bucket_number",
-    "native_histogram_bucket_factor",
-    "native_histogram_min_reset_duration",
-    "span_name_sanitization",
+/// Keys that change nothing here, and why: a tenant that sets one is told so. Settings that were stored before are kept, and
+/// these keys of them are read over.
+const NOT_APPLIED: &[(&str, &str)] = &[
+    ("forwarders", "spans are not forwarded"),
+    ("cost_attribution.dimensions", "costs are not attributed"),
+    ("metrics_generator.collection_interval", "all tenants have the interval of the process, which its operator sets"),
+    (
+        "metrics_generator.native_histogram_min_reset_duration",
+        "a native histogram is never reset: with too many buckets, two become one",
+    ),
 ];
+
+/// Whether settings say nothing that changes nothing.
+pub(super) fn check_applied(settings: &Value) -> Result<(), String> {
+    for (path, reason) in NOT_APPLIED {
+        let value = path.split('.').try_fold(settings, |section, name| section.get(name));
+        if value.is_some_and(says_something) {
+            return Err(format!("{path}: {reason}; leave it out"));
+        }
+    }
+    Ok(())
+}
+
+fn says_something(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::Array(items) => !items.is_empty(),
+        Value::Object(entries) => !entries.is_empty(),
+        _ => true,
+    }
+}
 
 /// Whether settings are of these keys alone.
 pub(super) fn check(settings: &Value) -> Result<(), String> {
@@ -78,7 +99,9 @@ fn check_below(section: &Map<String, Value>, prefix: &str) -> Result<(), String>
 pub(super) fn applied(generator: &Value) -> Value {
     let mut applied = generator.clone();
     if let Some(applied) = applied.as_object_mut() {
-        applied.retain(|name, _| !NOT_APPLIED.contains(&name.as_str()));
+        let is_applied =
+            |name: &str| !NOT_APPLIED.iter().any(|(path, _)| path.strip_prefix("metrics_generator.") == Some(name));
+        applied.retain(|name, _| is_applied(name));
     }
     applied
 }
@@ -96,6 +119,19 @@ mod tests {
             "intrinsic_dimensions": {"span_kind": false}}, "host_info": {}}}});
         assert_eq!(check(&example), Ok(()));
         assert_eq!(applied(&example["metrics_generator"]).get("collection_interval"), None);
+        assert!(check_applied(&example).unwrap_err().contains("metrics_generator.collection_interval: all tenants"));
+        for (settings, is_applied) in [
+            (json!({"forwarders": [], "cost_attribution": {"dimensions": {}}}), true),
+            (
+                json!({"metrics_generator": {"generate_native_histograms": "both", "span_name_sanitization": "enabled"}}),
+                true,
+            ),
+            (json!({"metrics_generator": {"collection_interval": null}}), true),
+            (json!({"forwarders": ["a"]}), false),
+            (json!({"metrics_generator": {"native_histogram_min_reset_duration": "5m"}}), false),
+        ] {
+            assert_eq!(check_applied(&settings).is_ok(), is_applied, "{settings}");
+        }
         for (settings, problem) in [
             (json!({"ingestion": {"rate_limit_bytes": 1}}), "json: unknown field \"ingestion\""),
             (json!({"metrics_generator": {"max_active_series": 1}}), "json: unknown field \"max_active_series\""),

@@ -9,11 +9,15 @@ use bytes::Bytes;
 use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use prost::Message;
-use reqwest::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Certificate, StatusCode, Url};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Certificate, RequestBuilder, StatusCode, Url};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
-pub(crate) use self::answers::{FoundSpan, FoundTrace, MetricsAnswer, SearchAnswer, Series, TagNames, TagValues};
+pub(crate) use self::answers::{
+    Deleted, DeletedTrace, DeletionReport, FoundSpan, FoundTrace, MetricsAnswer, SearchAnswer, Series, TagNames,
+    TagValues,
+};
 use crate::args::{Identity, Server, Times};
 use crate::error::Error;
 
@@ -24,6 +28,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(600);
 
 const JSON: &str = "application/json";
 const PROTOBUF: &str = "application/protobuf";
+/// Where mosso deletes traces.
+const DELETIONS: &str = "/api/deletions";
 /// Where mosso says how the next page is asked for.
 const NEXT_CURSOR: &str = "x-mosso-next-cursor";
 
@@ -150,6 +156,19 @@ impl Client {
         Ok((body.clone(), self.read(&body)?))
     }
 
+    /// Deletes traces of a mosso, or asks which would be.
+    pub(crate) async fn delete(&self, deletion: &Value, query: Option<&str>) -> Result<(Bytes, Deleted), Error> {
+        let request = self.http.post(format!("{}{DELETIONS}", self.url)).header(CONTENT_TYPE, JSON);
+        let body = self.send(request.body(deletion.to_string()), query).await?.body;
+        Ok((body.clone(), self.read(&body)?))
+    }
+
+    /// What became of the traces that were deleted.
+    pub(crate) async fn deletions(&self) -> Result<(Bytes, DeletionReport), Error> {
+        let body = self.ask(DELETIONS, &[], JSON, None).await?.body;
+        Ok((body.clone(), self.read(&body)?))
+    }
+
     async fn ask(
         &self,
         path: &str,
@@ -159,8 +178,11 @@ impl Client {
     ) -> Result<Answer, Error> {
         let url = Url::parse_with_params(&format!("{}{path}", self.url), params)
             .map_err(|error| Error::Usage(format!("{}{path}: {error}", self.url)))?;
-        let asked = self.http.get(url).header(ACCEPT, accept).send().await;
-        let response = asked.map_err(|error| self.unreachable(&error))?;
+        self.send(self.http.get(url).header(ACCEPT, accept), query).await
+    }
+
+    async fn send(&self, request: RequestBuilder, query: Option<&str>) -> Result<Answer, Error> {
+        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
         let (status, headers) = (response.status(), response.headers().clone());
         let body = response.bytes().await.map_err(|error| self.unreachable(&error))?;
         if status != StatusCode::OK {

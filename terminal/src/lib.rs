@@ -13,6 +13,7 @@
 //! otlp.rs     requests → an OTLP endpoint, with patience        otlp/json.rs   OTLP/JSON ⇄ messages
 //! demo.rs     a small shop → otlp.rs
 //! import.rs   files → otlp.rs                        export.rs   search → traces → files
+//! delete.rs   ids, or a query and a range → what was deleted, and what is left of it in files
 //! ```
 
 mod args;
@@ -36,6 +37,7 @@ mod waterfall;
 mod otlp;
 mod progress;
 
+mod delete;
 mod demo;
 mod export;
 mod import;
@@ -65,6 +67,8 @@ pub enum Command {
     Import(import::Arguments),
     /// Write traces that match a query to a file: OTLP JSON lines or protobuf.
     Export(export::Arguments),
+    /// Delete traces of a mosso, by id or by query and time; or tell what became of those that were deleted.
+    Delete(delete::Arguments),
 }
 
 /// Runs a command to its end. What goes wrong is said on standard error.
@@ -91,5 +95,6 @@ async fn dispatch(command: Command) -> Result<ExitCode, Error> {
         Command::Tags(arguments) => tags::run(&arguments).await,
         Command::Import(arguments) => import::run(&arguments).await,
         Command::Export(arguments) => export::run(&arguments).await,
+        Command::Delete(arguments) => delete::run(&arguments).await,
     }
 }

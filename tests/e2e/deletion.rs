@@ -2,6 +2,7 @@
 //! next compaction.
 
 use std::collections::HashMap;
+use std::process::Command;
 
 use anyhow::{Context, Result};
 use conformance::Target;
@@ -100,7 +101,8 @@ async fn deleted_traces_are_gone_at_once_wherever_they_are_and_stay_gone() -> Re
         );
     }
     let (status, answer) = ask(&target, "POST", "/api/deletions", Some(json!({"traceIDs": ["1"]}))).await?;
-    assert_eq!((status, answer.as_str()), (200, r#"{"deleted":1,"complete":true}"#));
+    let deleted = json!({"deleted": 1, "complete": true, "traces": [{"traceID": format!("{:032x}", 1)}]});
+    assert_eq!((status, serde_json::from_str::<Value>(&answer)?), (200, deleted));
     assert_gone(&target, "at rest").await?;
     let report = wait_for_files(&target).await?;
     assert_eq!(report["traces"][0]["traceID"], format!("{:032x}", 1));
@@ -113,7 +115,8 @@ async fn deleted_traces_are_gone_at_once_wherever_they_are_and_stay_gone() -> Re
     }
     let query = json!({"query": "{ name = `apricot` }", "start": 1_699_999_990, "end": 1_700_000_100});
     let (status, answer) = ask(&target, "POST", "/api/deletions", Some(query)).await?;
-    assert_eq!((status, answer.as_str()), (200, r#"{"deleted":3,"complete":true}"#));
+    let deleted: Value = serde_json::from_str(&answer)?;
+    assert_eq!((status, &deleted["deleted"], &deleted["complete"]), (200, &json!(3), &json!(true)), "{answer}");
     assert_gone(&target, "live").await?;
     // late spans of a deleted trace are deleted with it
     send(&target, 1, SECRET).await?;
@@ -143,6 +146,59 @@ fn files_have(dir: &std::path::Path, text: &str) -> Result<bool> {
         }
     }
     Ok(false)
+}
+
+/// `mosso delete` as a program runs it: its rows without the heading, and what it says beside them.
+fn delete(target: &Target, arguments: &[&str]) -> Result<(Option<i32>, Vec<Vec<String>>, String)> {
+    let mosso = env!("CARGO_BIN_EXE_mosso");
+    let ended = Command::new(mosso).arg("delete").args(arguments).env("MOSSO_URL", &target.api).output()?;
+    let rows = String::from_utf8(ended.stdout)?;
+    let rows = rows.lines().skip(1).map(|row| row.split('\t').map(str::to_owned).collect()).collect();
+    Ok((ended.status.code(), rows, String::from_utf8(ended.stderr)?))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_lists_deletes_and_proves_it() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let server = Server::start(dir.path(), CONFIG).await?;
+    let target = server.target();
+    for (trace, word) in [(1, SECRET), (2, "plum"), (3, SECRET)] {
+        send(&target, trace, word).await?;
+    }
+    assert_eq!(ask(&target, "POST", "/flush", None).await?.0, 204);
+    let range = ["--from=1699999990", "--to=1700000100"];
+    let query = [&["--query={ name = `apricot` }"], &range[..]].concat();
+
+    let (code, rows, said) = delete(&target, &[&query[..], &["--dry-run"]].concat())?;
+    assert!(code == Some(0) && said.contains("2 traces would be deleted"), "{said}");
+    let expected = [3, 1].map(|trace| {
+        vec![format!("{trace:032x}"), "2023-11-14T22:13:20.000Z".to_owned(), SECRET.to_owned(), SECRET.to_owned()]
+    });
+    let sorted = |mut rows: Vec<Vec<String>>| {
+        rows.sort();
+        rows
+    };
+    assert_eq!(sorted(rows), sorted(expected.to_vec()));
+    assert!(all(&target).await?.values().any(|answer| answer.contains(SECRET)), "a dry run deletes nothing");
+    assert!(server.log_lines(&["mosso::audit", "traces deleted"]).is_empty());
+
+    let (code, rows, said) = delete(&target, &[&query[..], &["--wait=60s"]].concat())?;
+    assert!(code == Some(0) && said.contains("no block has them any more"), "{said}");
+    assert!(rows.len() == 2 && rows.iter().all(|row| row[2] == "gone"), "{rows:?}");
+    assert_gone(&target, "deleted by query").await?;
+    server.wait_for_log(&["mosso::audit", "traces deleted", "deleted=2", &format!("{:032x}", 3)]).await?;
+
+    let (code, rows, _) = delete(&target, &["2", "--wait=60s"])?;
+    assert_eq!((code, rows.len()), (Some(0), 1));
+    assert_eq!(ask(&target, "GET", "/api/traces/2", None).await?.0, 404);
+    let (code, rows, _) = delete(&target, &[])?;
+    assert_eq!((code, rows.len()), (Some(0), 3), "what became of all that were deleted");
+    server.stop()?;
+
+    let server = Server::start(dir.path(), "").await?;
+    let (code, _, said) = delete(&server.target(), &["2"])?;
+    assert!(code == Some(1) && said.contains("deletion: {enabled: true}"), "{said}");
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -33,7 +33,7 @@ async fn tenants_set_change_and_delete_what_is_generated_for_them() -> Result<()
     let server = Server::start(dir.path(), yaml).await?;
     let target = server.target();
     let nothing = Value::Null;
-    let settings = json!({"metrics_generator": {"processors": ["span-metrics"], "collection_interval": "30s"}});
+    let settings = json!({"metrics_generator": {"processors": ["span-metrics"], "trace_id_label_name": "id"}});
 
     assert_eq!(ask(&target, "GET", "a", "", PATH, &nothing).await?.status, 404);
     let refused = ask(&target, "POST", "a", "", PATH, &settings).await?;
@@ -42,6 +42,11 @@ async fn tenants_set_change_and_delete_what_is_generated_for_them() -> Result<()
         (json!({"ingestion": {}}), "unknown field"),
         (json!({"metrics_generator": {"processors": ["span"]}}), "is no processor"),
         (json!({"metrics_generator": {"processors": 5}}), "invalid type"),
+        (
+            json!({"metrics_generator": {"collection_interval": "30s"}}),
+            "metrics_generator.collection_interval: all tenants",
+        ),
+        (json!({"metrics_generator": {"native_histogram_bucket_factor": 0.5}}), "must be a number above 1"),
     ] {
         let refused = ask(&target, "POST", "a", "0", PATH, &wrong).await?;
         assert!(refused.status == 400 && refused.body.contains(problem), "{}", refused.body);
@@ -53,7 +58,7 @@ async fn tenants_set_change_and_delete_what_is_generated_for_them() -> Result<()
     assert_eq!((serde_json::from_str::<Value>(&shown.body)?, shown.etag), (settings, set.etag.clone()));
     assert_eq!(ask(&target, "GET", "b", "", PATH, &nothing).await?.status, 404, "it is nobody else's");
 
-    let patch = json!({"metrics_generator": {"disable_collection": true, "collection_interval": null}});
+    let patch = json!({"metrics_generator": {"disable_collection": true, "trace_id_label_name": null}});
     let patched = ask(&target, "PATCH", "a", "", PATH, &patch).await?;
     let expected = json!({"metrics_generator": {"processors": ["span-metrics"], "disable_collection": true}});
     assert_eq!((patched.status, serde_json::from_str::<Value>(&patched.body)?), (200, expected));
@@ -74,7 +79,8 @@ async fn settings_of_tenants_outlive_the_process_and_make_series() -> Result<()>
     let yaml = "multitenancy_enabled: true\noverrides: {user_configurable_overrides: {enabled: true}}\n\
                 metrics_generator: {registry: {collection_interval: 1s}, metrics_ingestion_time_range_slack: 1000000h}";
     let server = Server::start(dir.path(), yaml).await?;
-    let settings = json!({"metrics_generator": {"processors": ["span-metrics"]}});
+    let settings =
+        json!({"metrics_generator": {"processors": ["span-metrics"], "generate_native_histograms": "native"}});
     assert_eq!(ask(&server.target(), "PUT", "a", "0", PATH, &settings).await?.status, 200);
     server.stop()?;
 
@@ -98,6 +104,12 @@ async fn settings_of_tenants_outlive_the_process_and_make_series() -> Result<()>
     while !ask(&target, "GET", "a", "", "/metrics/generated", &Value::Null).await?.body.contains("span_name=\"buy\"") {
         tokio::task::yield_now().await;
     }
+    let generated = ask(&target, "GET", "a", "", "/metrics/generated", &Value::Null).await?.body;
+    let mut buckets = generated.lines().filter(|line| line.starts_with("traces_spanmetrics_latency_bucket"));
+    assert!(
+        buckets.all(|line| line.contains("le=\"+Inf\"")),
+        "native histograms alone, as the tenant asked: {generated}"
+    );
     assert!(!ask(&target, "GET", "b", "", "/metrics/generated", &Value::Null).await?.body.contains("buy"));
     Ok(())
 }

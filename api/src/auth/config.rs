@@ -18,6 +18,9 @@ pub enum Listener {
 }
 
 impl Listener {
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Http, Self::OtlpGrpc, Self::OtlpHttp, Self::JaegerGrpc, Self::JaegerThriftHttp, Self::Zipkin];
+
     /// As it is called in logs and counters.
     pub fn name(self) -> &'static str {
         match self {

@@ -38,6 +38,15 @@ pub(crate) fn try_take_room(edge: &Edge, bytes: usize) -> Option<OwnedSemaphoreP
     edge.bodies.clone().try_acquire_many_owned(pieces).ok()
 }
 
+/// As [`try_take_room`]; waits until there is room, which there never is for what is larger than all of it.
+pub(crate) async fn wait_for_room(edge: &Edge, bytes: usize) -> Option<OwnedSemaphorePermit> {
+    if bytes > edge.config.max_bytes_of_bodies {
+        return None;
+    }
+    let pieces = u32::try_from(bytes.div_ceil(PIECE_BYTES)).ok()?;
+    edge.bodies.clone().acquire_many_owned(pieces).await.ok()
+}
+
 /// A whole body, and the memory that it takes until it is dropped.
 pub(super) struct Received<'e> {
     pub(super) bytes: Bytes,

@@ -62,7 +62,12 @@ impl Refusal {
         self
     }
 
-    fn retry_after(&self) -> Option<Duration> {
+    /// Whether the same request may be taken later.
+    pub(crate) fn may_pass(&self) -> bool {
+        self.retry != Retry::Never && !matches!(self.code, Code::InvalidArgument | Code::NotFound)
+    }
+
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
         if let Retry::After(delay) = self.retry { Some(delay) } else { None }
     }
 
@@ -225,6 +230,7 @@ mod tests {
         let response = refusal.to_http(Form::Protobuf);
         assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
         assert_eq!(response.headers()[header::RETRY_AFTER], "5");
+        assert!(refusal.may_pass());
         let grpc = refusal.to_grpc();
         assert_eq!(grpc.code(), Code::ResourceExhausted);
         let status = RpcStatus::decode(grpc.details()).unwrap();
@@ -239,6 +245,7 @@ mod tests {
         let refusal = refusal.or_retry_after(Some(Duration::from_secs(5)));
         assert_eq!(refusal.http_status(), StatusCode::PAYLOAD_TOO_LARGE);
         assert_eq!(refusal.to_json(), r#"{"code":8,"message":"too large"}"#);
+        assert!(!refusal.may_pass());
         let untold = ingester::Error::RateLimited { message: "too much".to_owned(), retry_after: None };
         let untold = Refusal::from(untold).or_retry_after(Some(Duration::from_secs(5)));
         assert_eq!((untold.http_status(), untold.retry_after()), (StatusCode::TOO_MANY_REQUESTS, None));

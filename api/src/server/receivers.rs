@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use ::kafka::Consumer;
 use receivers::jaeger::Encoding;
 use socket2::SockRef;
 use tokio::net::{TcpListener, UdpSocket};
@@ -9,7 +10,8 @@ use tokio::net::{TcpListener, UdpSocket};
 use super::{drain_timeout, listen, local_address};
 use crate::config::{JaegerConfig, UdpConfig};
 use crate::jaeger::udp::Agent;
-use crate::{Config, Error, ListenAddress};
+use crate::kafka::Topic;
+use crate::{Config, Error, KafkaConfig, ListenAddress};
 
 /// Listening sockets.
 pub(super) struct Receivers {
@@ -18,6 +20,7 @@ pub(super) struct Receivers {
     /// Compact, then binary.
     jaeger_udp: [Option<UdpSocket>; 2],
     pub(super) zipkin: Option<TcpListener>,
+    pub(super) kafka: Option<Topic>,
 }
 
 /// Where receivers listen besides those of OTLP.
@@ -55,6 +58,7 @@ impl Receivers {
             jaeger_http: optional("jaeger thrift http", thrift_http.as_ref().map(|http| &http.endpoint)).await?,
             jaeger_udp: [optional_udp(COMPACT, thrift_compact).await?, optional_udp(BINARY, thrift_binary).await?],
             zipkin: optional("zipkin", config.zipkin.as_ref().map(|zipkin| &zipkin.endpoint)).await?,
+            kafka: config.kafka.as_ref().map(topic).transpose()?,
         })
     }
 
@@ -88,6 +92,10 @@ impl Receivers {
         });
         agents.collect()
     }
+}
+
+fn topic(KafkaConfig { consumer, encoding }: &KafkaConfig) -> Result<Topic, Error> {
+    Ok(Topic { name: consumer.topic.clone(), consumer: Consumer::new(consumer.clone())?, encoding: *encoding })
 }
 
 async fn optional(service: &'static str, address: Option<&ListenAddress>) -> Result<Option<TcpListener>, Error> {

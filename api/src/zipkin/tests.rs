@@ -17,7 +17,7 @@ const TRACE_ID: u128 = 0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c;
 
 async fn zipkin_edge() -> TestEdge {
     let endpoint = local_config().http_listen;
-    let zipkin = Some(ZipkinConfig { endpoint, max_request_body_size: 4096, parse_string_tags: false });
+    let zipkin = Some(ZipkinConfig { endpoint, max_request_body_size: 4096, parse_string_tags: false, tls: None });
     testing::edge(Config { zipkin, ..local_config() }).await
 }
 

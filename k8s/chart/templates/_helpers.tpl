@@ -34,11 +34,32 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
 {{- end -}}
 {{- end -}}
 
-{{/* The configuration file, with an address that Services can reach. */}}
+{{/* The configuration file, with an address that Services can reach, and with the certificate of `tls` where a listener has none. */}}
 {{- define "mosso.config" -}}
 {{- $config := tpl .Values.config . | fromYaml -}}
 {{- with $config.Error }}{{ fail (printf "config is no YAML: %s" .) }}{{ end -}}
 {{- $server := merge (default dict $config.server) (dict "http_listen_address" "0.0.0.0" "http_listen_port" 3200) -}}
+{{- if .Values.tls.enabled -}}
+{{- $pair := dict "cert_file" "/tls/tls.crt" "key_file" "/tls/tls.key" -}}
+{{- $asking := $pair -}}
+{{- $http := $pair -}}
+{{- with .Values.tls.clientCAKey -}}
+{{- $asking = merge (dict "client_ca_file" (printf "/tls/%s" .)) $pair -}}
+{{- /* probes and Grafana have no certificate */ -}}
+{{- $http = merge (dict "client_auth_type" "VerifyClientCertIfGiven") $asking -}}
+{{- end -}}
+{{- $server = merge $server (dict "http_tls_config" $http) -}}
+{{- $receivers := default dict (default dict $config.distributor).receivers -}}
+{{- range list (list "otlp" "grpc") (list "otlp" "http") (list "jaeger" "grpc") (list "jaeger" "thrift_http") -}}
+{{- $protocols := default dict (default dict (get $receivers (index . 0))).protocols -}}
+{{- if hasKey $protocols (index . 1) -}}
+{{- $_ := set $protocols (index . 1) (merge (default dict (get $protocols (index . 1))) (dict "tls" $asking)) -}}
+{{- end -}}
+{{- end -}}
+{{- if hasKey $receivers "zipkin" -}}
+{{- $_ := set $receivers "zipkin" (merge (default dict $receivers.zipkin) (dict "tls" $asking)) -}}
+{{- end -}}
+{{- end -}}
 {{- set $config "server" $server | toYaml -}}
 {{- end -}}
 

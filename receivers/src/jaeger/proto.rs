@@ -121,7 +121,7 @@ fn process(message: ProcessMessage) -> Process {
     Process { service_name: text(&message.service_name), tags: message.tags.into_iter().map(tag).collect() }
 }
 
-fn span(bytes: Bytes) -> Result<(Option<Process>, Span), Error> {
+pub(super) fn span(bytes: Bytes) -> Result<(Option<Process>, Span), Error> {
     let message = SpanMessage::decode(bytes).map_err(no_message)?;
     let nanos = |parts: Option<Parts>| parts.map_or(0, |parts| nanos_of_parts(parts.seconds, parts.nanos));
     let (start, duration) = (nanos(message.start_time), nanos(message.duration));

@@ -18,6 +18,10 @@ impl GoDuration {
         Self(Duration::from_secs(seconds))
     }
 
+    pub const fn from_millis(milliseconds: u64) -> Self {
+        Self(Duration::from_millis(milliseconds))
+    }
+
     pub fn get(self) -> Duration {
         self.0
     }

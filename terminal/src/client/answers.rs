@@ -177,6 +177,33 @@ pub(crate) struct TagValue {
     pub value: String,
 }
 
+/// Traces that mosso deleted, or would.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Deleted {
+    pub deleted: u64,
+    /// False when there may be more.
+    pub complete: bool,
+    pub traces: Vec<FoundTrace>,
+}
+
+/// What became of all deleted traces.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct DeletionReport {
+    pub traces: Vec<DeletedTrace>,
+    pub unreadable_blocks: Vec<String>,
+}
+
+#[derive(Debug, Default, Clone, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct DeletedTrace {
+    #[serde(rename = "traceID")]
+    pub trace_id: String,
+    pub deleted_unix_nanos: u64,
+    pub is_gone_from_blocks: bool,
+}
+
 fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     let value = Value::deserialize(deserializer)?;
     Ok(value.as_u64().or_else(|| value.as_str().and_then(|text| text.parse().ok())).unwrap_or_default())

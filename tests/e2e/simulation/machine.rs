@@ -19,6 +19,7 @@ use querier::Querier;
 use storage::block::BlockCache;
 use storage::compaction::{self, Compactor};
 use storage::config::TraceConfig;
+use storage::deletion::Deleter;
 use storage::garbage::Collector;
 use storage::incarnation::Lineage;
 use storage::manifest::BlockEntry;
@@ -49,6 +50,7 @@ const MOST_ROUNDS: usize = 100;
 pub struct Machine {
     pub ingester: Ingester,
     pub querier: Querier,
+    pub deleter: Deleter,
     collector: Mutex<Collector>,
     manifests: Arc<manifest::Store>,
     objects: Arc<dyn ObjectStore>,
@@ -112,7 +114,10 @@ impl Machine {
             registry,
         );
         let collector = Mutex::new(collector(&manifests, &objects));
-        let machine = Self { ingester, querier, collector, manifests, objects, cpu, cache, generator, counting };
+        let deleter =
+            Deleter { manifests: manifests.clone(), objects: objects.clone(), cpu: cpu.clone(), cache: cache.clone() };
+        let machine =
+            Self { ingester, querier, deleter, collector, manifests, objects, cpu, cache, generator, counting };
         match machine.wait_ready(power).await {
             Ok(()) => Ok(machine),
             Err(error) => {

@@ -10,6 +10,15 @@ pub struct Model {
     spans: BTreeMap<u64, Span>,
     /// Requests that were sent and not acknowledged, by the number of their first span.
     unacknowledged: BTreeMap<u64, Request>,
+    deletions: BTreeMap<Trace, Deletion>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Deletion {
+    /// It was asked for, and may come to pass at any time.
+    Asked,
+    /// It was acknowledged: of the trace nothing is found, whatever comes of it later.
+    Done,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -70,6 +79,21 @@ impl Model {
         self.spans.values_mut().filter(|span| may_expire(span.trace)).for_each(|span| span.may_be_expired = true);
     }
 
+    pub fn deleting(&mut self, traces: &[Trace]) {
+        traces.iter().for_each(|trace| _ = self.deletions.entry(*trace).or_insert(Deletion::Asked));
+    }
+
+    pub fn deleted(&mut self, traces: &[Trace]) {
+        traces.iter().for_each(|trace| _ = self.deletions.insert(*trace, Deletion::Done));
+    }
+
+    /// Traces of a tenant whose deletion was acknowledged.
+    pub fn gone(&self, tenant: usize) -> BTreeSet<Trace> {
+        let gone =
+            self.deletions.iter().filter(|(trace, deletion)| trace.tenant == tenant && **deletion == Deletion::Done);
+        gone.map(|(trace, _)| *trace).collect()
+    }
+
     /// How often spans of a tenant, and calls by the numbers of their two spans, may be counted: once those that must be
     /// found, others at most once.
     pub fn counted(&self, tenant: usize) -> (BTreeMap<u64, Bounds>, BTreeMap<(u64, u64), Bounds>) {
@@ -84,7 +108,8 @@ impl Model {
 
     pub fn expected(&self, tenant: usize) -> Expected {
         let of_tenant = self.spans.iter().filter(|(_, span)| span.trace.tenant == tenant);
-        Expected { spans: of_tenant.map(|(number, span)| (*number, (span.trace, span.bounds()))).collect() }
+        let bounds = |span: &Span| span.bounds(self.deletions.get(&span.trace).copied());
+        Expected { spans: of_tenant.map(|(number, span)| (*number, (span.trace, bounds(span)))).collect() }
     }
 }
 
@@ -93,18 +118,21 @@ fn key(request: &Request) -> u64 {
 }
 
 impl Span {
-    fn bounds(&self) -> Bounds {
-        Bounds { least: usize::from(self.must_be_found && !self.may_be_expired), most: self.sent }
+    fn bounds(&self, deletion: Option<Deletion>) -> Bounds {
+        let must_be_found = self.must_be_found && !self.may_be_expired && deletion.is_none();
+        let most = if deletion == Some(Deletion::Done) { 0 } else { self.sent };
+        Bounds { least: usize::from(must_be_found), most }
     }
 }
 
 impl Expected {
-    /// For an answer given at some time between two moments: what had to be there at the first, and could be at the last.
+    /// For an answer given at some time between two moments: what had to be there at both, and could be at either.
     pub fn until(&self, later: Self) -> Self {
         let mut spans = later.spans;
         for (number, (_, bounds)) in &mut spans {
-            let before = self.spans.get(number).map_or(0, |(_, bounds)| bounds.least);
-            bounds.least = bounds.least.min(before);
+            let before = self.spans.get(number).map_or(Bounds { least: 0, most: 0 }, |(_, bounds)| *bounds);
+            bounds.least = bounds.least.min(before.least);
+            bounds.most = bounds.most.max(before.most);
         }
         Self { spans }
     }

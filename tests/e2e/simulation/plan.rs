@@ -9,6 +9,7 @@ const STEPS: usize = 16;
 /// Traces of a tenant. Few, so that late spans meet their traces.
 const TRACES: u32 = 8;
 pub const TENANTS: usize = 2;
+const MOST_DELETED_AT_ONCE: u32 = 2;
 const MOST_SPANS_PER_REQUEST: u32 = 5;
 /// Calls that an operation makes, about: a fault planned for a later one meets the next operation or none.
 const OBJECT_CALLS: u64 = 24;
@@ -47,6 +48,8 @@ pub enum Operation {
     Expire {
         kept: Option<usize>,
     },
+    /// Deletes traces for good.
+    Delete(Vec<Trace>),
     /// Looks for files without a name until those that have none have gone; `elsewhere` as in `Compact`. Takes an hour.
     Collect {
         elsewhere: bool,
@@ -142,15 +145,23 @@ impl Planner {
 
     fn operation(&mut self) -> Operation {
         match self.random.random_range(0..100) {
-            0..40 => Operation::Push(self.request()),
-            40..47 => Operation::Repeat,
-            47..65 => Operation::Flush,
+            0..38 => Operation::Push(self.request()),
+            38..45 => Operation::Repeat,
+            45..62 => Operation::Flush,
+            62..65 => Operation::Delete(self.traces()),
             65..76 => Operation::Compact { elsewhere: self.chance(30) },
             76..80 => Operation::Map { elsewhere: self.chance(30) },
             80..83 => Operation::Expire { kept: [None, Some(0), Some(1)][self.random.random_range(0..=TENANTS)] },
             83..90 => Operation::Collect { elsewhere: self.chance(50) },
             _ => Operation::Ask,
         }
+    }
+
+    /// Some traces of one tenant.
+    fn traces(&mut self) -> Vec<Trace> {
+        let tenant = self.random.random_range(0..TENANTS);
+        let count = self.random.random_range(1..=MOST_DELETED_AT_ONCE);
+        (0..count).map(|_| Trace { tenant, number: self.random.random_range(0..TRACES) }).collect()
     }
 
     fn request(&mut self) -> Request {

@@ -1,12 +1,13 @@
 //! Runs a plan, step by step, and asks for everything after each.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
 use futures::future::join_all;
-use model::TenantId;
+use model::{TenantId, TraceId};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use storage::ids::WriterId;
@@ -17,7 +18,7 @@ use super::check::{Asking, Question};
 use super::counted;
 use super::machine::Machine;
 use super::model::Model;
-use super::plan::{Operation, Plan, Request, Start, Step, TENANTS, Trouble};
+use super::plan::{Operation, Plan, Request, Start, Step, TENANTS, Trace, Trouble};
 use super::spans;
 
 const WRITER: WriterId = WriterId(uuid::Uuid::from_u128(1));
@@ -133,6 +134,7 @@ impl World {
                 self.model.borrow_mut().expiring(*kept);
                 machine.expire(kept.map(tenant)).await;
             }
+            Operation::Delete(traces) => self.delete(machine, traces).await,
             Operation::Collect { elsewhere } => {
                 self.note(format!("  collection: {:?}", machine.collect(*elsewhere).await))
             }
@@ -148,6 +150,15 @@ impl World {
         match machine.ingester.push(&tenant(request.tenant), bytes.into()).await {
             Ok(_) => self.model.borrow_mut().acknowledged(request),
             Err(error) => self.note(format!("  push: {error}")),
+        }
+    }
+
+    async fn delete(&self, machine: &Machine, traces: &[Trace]) {
+        self.model.borrow_mut().deleting(traces);
+        let ids: Vec<TraceId> = traces.iter().map(|trace| TraceId(spans::trace_id(*trace))).collect();
+        match machine.deleter.delete(&tenant(traces[0].tenant), &ids).await {
+            Ok(()) => self.model.borrow_mut().deleted(traces),
+            Err(error) => self.note(format!("  deletion: {error}")),
         }
     }
 
@@ -185,17 +196,38 @@ impl World {
         Ok(())
     }
 
-    /// When all has been written and collected, what lies in the store is what manifests name.
+    /// When all has been written, compacted and collected, what lies in the store is what manifests name, and nothing of the
+    /// deleted traces.
     async fn check_files(&mut self) -> Result<()> {
         let machine = self.machine()?;
         self.note("at the end".to_owned());
         passing_time(machine.flush_all()).await?;
+        machine.compact(false).await?;
+        for number in 0..TENANTS {
+            self.check_deletions(machine, number).await?;
+        }
         for _ in 0..2 {
             machine.collect(false).await?; // a look at the beginning may be too long after the one before
         }
         machine.check_files().await?;
         self.check().await?;
         self.stop().await
+    }
+
+    /// Every trace whose deletion was acknowledged is known as deleted, and in no block.
+    async fn check_deletions(&self, machine: &Machine, number: usize) -> Result<()> {
+        let report = machine.deleter.report(&tenant(number)).await?;
+        let gone: BTreeSet<&str> = report
+            .traces
+            .iter()
+            .filter(|trace| trace.is_gone_from_blocks)
+            .map(|trace| trace.trace_id.as_str())
+            .collect();
+        for trace in self.model.borrow().gone(number) {
+            let id = TraceId(spans::trace_id(trace)).to_string();
+            ensure!(gone.contains(id.as_str()), "{trace:?} was deleted and is not gone from blocks: {report:?}");
+        }
+        Ok(())
     }
 
     /// Ends the process in order; by then it has counted all spans.
