@@ -35,6 +35,7 @@ pub mod publish_deadline;
 pub mod retention;
 pub mod source;
 pub mod telemetry;
+pub mod tempo;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod trace_ids;
