@@ -23,7 +23,7 @@ pub enum Error {
     Content { path: PathBuf, offset: u64, reason: String },
     /// A store that blocks are read from.
     #[error("{what}: {source}")]
-    Storage { what: String, source: storage::Error },
+    Storage { what: String, source: Box<storage::Error> },
     #[error("{key}: after row {row}: {reason}")]
     Block { key: String, row: u64, reason: String },
     #[error("{0}")]

@@ -74,7 +74,7 @@ impl Location {
     /// # Errors
     /// When the store cannot be read, or has nothing of a tenant that is named.
     pub(super) async fn find(&self, tenant: Option<&str>, times: Option<Times>) -> Result<Vec<Input>, Error> {
-        let failed = |source| Error::Storage { what: self.url.clone(), source };
+        let failed = |source| Error::Storage { what: self.url.clone(), source: Box::new(source) };
         let store = TempoStore::open(&self.settings).map_err(failed)?;
         let tenants = match tenant {
             Some(tenant) => vec![tenant.to_owned()],
@@ -146,7 +146,7 @@ impl Block {
     }
 
     async fn read_rows(&self, mut row: u64, records: &mpsc::Sender<Result<Record, Error>>) -> Result<(), Error> {
-        let failed = |source| Error::Storage { what: self.url.clone(), source };
+        let failed = |source| Error::Storage { what: self.url.clone(), source: Box::new(source) };
         let batches = self.block.traces(row, traces::is_read).await.map_err(failed)?;
         let mut batches = std::pin::pin!(batches.map(|batch| batch.map_err(failed)));
         while let Some(batch) = batches.try_next().await? {

@@ -9,8 +9,11 @@ use storage::tempo::{DedicatedColumn, DedicatedScope, DedicatedType};
 use super::columns::{Group, Lists, Values};
 use crate::otlp::json;
 
+/// The name of a column, and the key whose values it has.
+type NamedColumn = (&'static str, &'static str);
+
 /// Keys that have columns by their own name: of vParquet3 and vParquet4, the first also of vParquet5.
-const RESOURCE_COLUMNS: [(&str, &str); 9] = [
+const RESOURCE_COLUMNS: [NamedColumn; 9] = [
     ("ServiceName", "service.name"),
     ("Cluster", "cluster"),
     ("Namespace", "namespace"),
@@ -21,8 +24,8 @@ const RESOURCE_COLUMNS: [(&str, &str); 9] = [
     ("K8sPodName", "k8s.pod.name"),
     ("K8sContainerName", "k8s.container.name"),
 ];
-const SPAN_COLUMNS: [(&str, &str); 2] = [("HttpMethod", "http.method"), ("HttpUrl", "http.url")];
-const SPAN_INT_COLUMNS: [(&str, &str); 1] = [("HttpStatusCode", "http.status_code")];
+const SPAN_COLUMNS: [NamedColumn; 2] = [("HttpMethod", "http.method"), ("HttpUrl", "http.url")];
+const SPAN_INT_COLUMNS: [NamedColumn; 1] = [("HttpStatusCode", "http.status_code")];
 
 /// Columns of attributes in the schema, of each scope. Tempo leaves attributes in the list for which there is none.
 const STRING_COLUMNS: usize = 20;
@@ -110,7 +113,7 @@ fn key_value(key: &str, value: AnyValue) -> KeyValue {
 }
 
 fn named_columns<'a>(group: Group<'a>, scope: DedicatedScope) -> Result<Vec<Column<'a>>, String> {
-    let (texts, ints): (&[(&str, &str)], &[(&str, &str)]) = match scope {
+    let (texts, ints): (&[NamedColumn], &[NamedColumn]) = match scope {
         DedicatedScope::Resource => (&RESOURCE_COLUMNS, &[]),
         DedicatedScope::Span => (&SPAN_COLUMNS, &SPAN_INT_COLUMNS),
         DedicatedScope::Event => (&[], &[]),
