@@ -48,6 +48,7 @@ def main() -> int:
         ),
         E2E_DEBIAN=str(unpack_debian(TARGET / "e2e-debian", "prometheus", "shellcheck")),
         E2E_UI=str(install_ui(TARGET / "e2e-ui")),
+        E2E_PERSES=str(bundle_perses(TARGET / "e2e-perses")),
         E2E_CHROMIUM=install_chromium(),
         E2E_SCREENSHOTS=str(TARGET / "e2e-screenshots"),
         PYTHONDONTWRITEBYTECODE="1",
@@ -117,6 +118,24 @@ def install_ui(folder: Path) -> Path:
                 shutil.copy(ui / name, folder)
             run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"], cwd=folder)
     return folder
+
+
+def bundle_perses(folder: Path) -> Path:
+    """The page of e2e/perses as one script, with the packages of its lock file in it."""
+    sources = [E2E / "perses" / name for name in ("package.json", "package-lock.json", "page.jsx")]
+    script = folder / "page.js"
+    with Stamp(folder, *(source.read_bytes() for source in sources)) as stamp:
+        if stamp.stale:
+            say(f"installing and bundling Perses's plugins into {folder}")
+            shutil.copytree(E2E / "perses", folder)
+            install = ["npm", "ci", "--ignore-scripts", "--legacy-peer-deps", "--no-audit", "--no-fund", "--loglevel=error"]
+            run(install, cwd=folder)
+            bundle = ["node_modules/.bin/esbuild", "page.jsx", "--bundle", "--format=esm", "--jsx=automatic", "--minify"]
+            names = {"global": "globalThis", "process.env.NODE_ENV": '"production"', "process.platform": '""'}
+            definitions = [f"--define:{name}={value}" for name, value in names.items()]
+            fonts = ["--loader:.woff=dataurl", "--loader:.woff2=dataurl"]
+            run([*bundle, *definitions, *fonts, f"--outfile={script}", "--log-level=error"], cwd=folder)
+    return script
 
 
 def install_chromium() -> str:

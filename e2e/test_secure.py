@@ -2,6 +2,7 @@
 either are refused."""
 
 import os
+import subprocess
 from pathlib import Path
 
 import grpc
@@ -16,7 +17,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from api import Api, await_that
 from authority import Authority
 from ports import free_port
-from server import Mosso
+from server import BINARY, Mosso
 
 TOKEN = {"authorization": "Bearer collector-token"}
 
@@ -114,3 +115,40 @@ def test_a_collector_exports_over_mutual_tls_with_a_token(secured, background, t
     spans, trace_id = span("collected")
     await_that("the collector takes it", lambda: sender.export(spans) == SpanExportResult.SUCCESS)
     await_that("the trace is found", lambda: len(Api(mosso.http).trace(trace_id)) == 1)
+
+
+def test_the_terminal_sends_over_tls_with_a_token(tmp_path):
+    servers = Authority(tmp_path, "servers")
+    pair = servers.pair("mosso")
+    (tmp_path / "token").write_text("collector-token\n")
+    mosso = Mosso(tmp_path)
+    tls = {"cert_file": pair.certificate, "key_file": pair.key}
+    protocols = {
+        "grpc": {"endpoint": mosso.addresses.otlp_grpc, "tls": tls},
+        "http": {"endpoint": mosso.addresses.otlp_http, "tls": tls},
+    }
+    mosso.sections = {
+        "distributor": {"receivers": {"otlp": {"protocols": protocols}}},
+        "authentication": {
+            "listeners": ["otlp_grpc", "otlp_http"],
+            "credentials": [{"bearer_token_file": str(tmp_path / "token"), "write": ["*"]}],
+        },
+    }
+
+    def demo(seed: int, address: str, protocol: str, *flags: str) -> subprocess.CompletedProcess:
+        command = ["demo", "--past=10s", "--for=0s", f"--seed={seed}", f"--protocol={protocol}"]
+        endpoint = f"--endpoint=https://localhost:{address.split(':')[1]}"
+        return subprocess.run([BINARY, *command, endpoint, *flags], capture_output=True, text=True, timeout=120)
+
+    with mosso:
+        for protocol, address in [("grpc", mosso.addresses.otlp_grpc), ("http", mosso.addresses.otlp_http)]:
+            seeds = {"grpc": (1, 2), "http": (3, 4)}[protocol]
+            trusted, token = f"--ca-file={servers.certificate}", "--token=collector-token"
+            for seed, trust in zip(seeds, (trusted, "--insecure-skip-verify"), strict=True):
+                before = len(Api(mosso.http).search("{}"))
+                sent = demo(seed, address, protocol, trust, token)
+                assert sent.returncode == 0, sent.stderr
+                assert len(Api(mosso.http).search("{}")) > before
+            unknown, refused = demo(9, address, protocol, token), demo(9, address, protocol, trusted, "--token=guess")
+            assert unknown.returncode == 1 and "UnknownIssuer" in unknown.stderr, unknown.stderr
+            assert refused.returncode == 1 and f"https://localhost:{address.split(':')[1]} answered" in refused.stderr

@@ -2,6 +2,7 @@
 `import`, `export`, completions and manual pages, on the traffic that `mosso demo` sends."""
 
 import fcntl
+import gzip
 import json
 import os
 import pty
@@ -285,6 +286,27 @@ def test_files_of_jaeger_and_zipkin_are_imported(tmp_path):
             ("1", "db", "SELECT", "error"),
         ]
         assert terminal.rows("trace", "ab02")[0]["message"] == "no route"
+
+
+@pytest.mark.parametrize("form", ["vparquet4", "vparquet5"])
+def test_a_tempos_blocks_are_imported_once_and_what_is_there_is_not_sent_again(tmp_path, form):
+    fixtures = Path(__file__).resolve().parent.parent / "terminal" / "fixtures" / "tempo"
+    sent = json.loads(gzip.decompress((fixtures / "sent.json.gz").read_bytes()))
+    spans = [span for resource in sent["resourceSpans"] for scope in resource["scopeSpans"] for span in scope["spans"]]
+    starts = sorted(int(span["startTimeUnixNano"]) // 10**9 for span in spans)
+    whole, late = [f"--from={starts[0] - 60}", f"--to={starts[-1] + 60}"], starts[0] + 45
+    with Mosso(tmp_path) as mosso:
+        terminal = Terminal(mosso, tmp_path)
+        count = lambda: int(terminal.rows("query", "--instant", "{ } | count_over_time()", *whole)[0]["value"])  # noqa: E731
+        some = terminal.run("import", f"tempo://{fixtures / form}", f"--from={late}", f"--to={starts[-1] + 60}").stderr
+        assert 100 < count() < len(spans) and f"{count()} spans sent" in some
+        store = f"-storage.trace.local.path={fixtures / form}"
+        assert f"{len(spans)} spans sent" in terminal.run("import", "tempo://", store, "--state=state.json").stderr
+        assert count() == len(spans)
+        assert "0 spans sent" in terminal.run("import", "tempo://", store, "--state=state.json").stderr
+        (tmp_path / "empty").mkdir()
+        nothing = terminal.run("import", f"tempo://{tmp_path / 'empty'}", code=2).stderr
+        assert "there are no blocks of a Tempo" in nothing
 
 
 def test_a_shell_can_complete_and_man_can_show(shop, tmp_path):

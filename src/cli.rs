@@ -70,7 +70,7 @@ pub fn run(command: Command, sources: &Sources, program: fn() -> clap::Command) 
         Command::CheckConfig { file } => verify(&Sources { file: Some(file), ..sources.clone() }),
         Command::Config(command) => config::run(command, sources),
         Command::Wal(command) => wal::run(command, &sources.config()?),
-        Command::Terminal(command) => Ok(terminal::run(command)),
+        Command::Terminal(command) => terminal::run(command, || Ok(sources.config()?.storage.trace)),
         Command::Completions { shell } => man::completions(shell, program()),
         Command::Man(arguments) => man::run(&arguments, program()),
         Command::Blocks(command) => runtime()?.block_on(blocks::run(command, &sources.config()?)),

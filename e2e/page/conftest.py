@@ -65,10 +65,10 @@ def start(tmp_path):
 
 @pytest.fixture
 def open_page(browser: Browser):
-    """Opens pages in a browser of their own; `theme` is what the system prefers."""
+    """Opens pages in a browser of their own; `theme` is what the system prefers, `prepare` sees the page before it is loaded."""
     contexts, problems = [], []
 
-    def open_page(url: str, theme: str = "light") -> Page:
+    def open_page(url: str, theme: str = "light", prepare=lambda page: None) -> Page:
         context = browser.new_context(
             viewport={"width": 1440, "height": 900}, color_scheme=theme, timezone_id="UTC", locale="en-GB"
         )
@@ -80,6 +80,7 @@ def open_page(browser: Browser):
         page.on("pageerror", lambda error: problems.append(str(error)))
         host = urlsplit(url).netloc.rpartition("@")[2]
         page.on("request", lambda request: _is_foreign(request.url, host) and problems.append(request.url))
+        prepare(page)
         page.goto(url)
         return page
 

@@ -28,15 +28,20 @@ def violations(page: Page, rules: str = "") -> list[str]:
     return [f"{rule}: {node['html'][:200]} {node['failureSummary'][:200]}" for rule, node in nodes]
 
 
-@pytest.mark.parametrize("view", VIEWS)
-def test_no_rule_of_axe_is_broken(view, store, open_page):
+def open_view(view: str, store, open_page, **how) -> Page:
     name, parameters, shown = VIEWS[view]
     if name == "trace":
         parameters = {**parameters, "id": store.slow}
         if "with" in parameters:
             parameters["with"] = store.ordinary
-    page = open_page(store.url(name, **parameters))
+    page = open_page(store.url(name, **parameters), **how)
     expect(page.locator(shown).first).to_be_visible()
+    return page
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_no_rule_of_axe_is_broken(view, store, open_page):
+    page = open_view(view, store, open_page)
     if view == "timeline":
         page.locator(".row").nth(3).click()
         expect(page.get_by_role("complementary", name="Span")).to_be_visible()
@@ -44,6 +49,14 @@ def test_no_rule_of_axe_is_broken(view, store, open_page):
     assert violations(page) == []
     page.get_by_role("button", name="Use the dark theme").click()
     assert violations(page, "{ runOnly: ['color-contrast'] }") == []
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_narrow_window_is_not_scrolled_sideways(view, store, open_page, picture):
+    narrow = {"width": 400, "height": 800}
+    page = open_view(view, store, open_page, prepare=lambda page: page.set_viewport_size(narrow))
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    picture(page, f"narrow-{view.replace(' ', '-')}")
 
 
 def test_search_and_trace_are_walked_by_keys_alone(store, open_page):

@@ -160,6 +160,22 @@ def drop(page: Page, text: str, name: str) -> None:
     )
 
 
+def test_clocks_that_disagree_are_marked(store, open_page):
+    trace_id, start = "c1" * 16, store.now - 10 * SECOND
+
+    def resource_spans(service: str, span_id: str, parent: str, start: int) -> dict:
+        attributes = [{"key": "service.name", "value": {"stringValue": service}}]
+        span = {"traceId": trace_id, "spanId": span_id, "parentSpanId": parent, "name": f"{service} works"}
+        span |= {"startTimeUnixNano": str(start), "endTimeUnixNano": str(start + 50_000_000)}
+        return {"resource": {"attributes": attributes}, "scopeSpans": [{"spans": [span]}]}
+
+    callers = [resource_spans("near", "01" * 8, "", start), resource_spans("far", "02" * 8, "01" * 8, start - 30_000_000)]
+    requests.post(f"{store.mosso.otlp_http}/v1/traces", json={"resourceSpans": callers}).raise_for_status()
+    page = open_page(store.url("trace", id=trace_id))
+    expect(page.locator(".row", has_text="far works")).to_contain_text("clock −30 ms")
+    expect(page.locator(".row", has_text="near works")).not_to_contain_text("clock")
+
+
 def test_unknown_trace_is_said_to_be_unknown(store, open_page):
     page = open_page(store.url("trace", id="12" * 16))
     expect(page.get_by_role("alert")).to_contain_text("there is no trace 1212")

@@ -37,6 +37,7 @@ pub mod rendezvous;
 pub mod retention;
 pub mod source;
 pub mod telemetry;
+pub mod tempo;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod trace_ids;

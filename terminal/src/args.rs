@@ -33,6 +33,9 @@ pub(crate) struct Identity {
     /// Certificates, in PEM, that the server's may be signed by, besides those of the system.
     #[arg(long = "ca-file", env = "MOSSO_CA_FILE", value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
+    /// Take any certificate: whoever is in between can read and change what is sent.
+    #[arg(long, conflicts_with = "ca_file")]
+    pub insecure_skip_verify: bool,
 }
 
 impl Identity {
@@ -78,6 +81,16 @@ impl Range {
         self.times_at(now_nanos(), DEFAULT_SINCE)
     }
 
+    /// `None` when nothing is said.
+    ///
+    /// # Errors
+    /// As [`Self::times`].
+    pub(crate) fn times_if_said(&self) -> Result<Option<Times>, Error> {
+        let is_said = self.since.is_some() || self.from.is_some() || self.to.is_some();
+        let times = || self.times_at(now_nanos(), Duration::from_nanos(u64::MAX));
+        if is_said { times().map(Some) } else { Ok(None) }
+    }
+
     pub(crate) fn times_at(&self, now_nanos: u64, default_since: Duration) -> Result<Times, Error> {
         let parse = |flag: &str, text: &str| {
             parse_time(text, now_nanos).map_err(|problem| Error::Usage(format!("--{flag}: {problem}")))
@@ -119,6 +132,7 @@ mod tests {
             token: Some("t".to_owned()),
             headers: vec![parse_header("X-Extra:  b: c ").unwrap()],
             ca_file: None,
+            insecure_skip_verify: false,
         };
         let headers: Vec<String> = identity.headers().map(|(name, value)| format!("{name}={value}")).collect();
         assert_eq!(headers, ["x-scope-orgid=a", "authorization=Bearer t", "x-extra=b: c"]);

@@ -2,7 +2,6 @@
 
 mod answers;
 
-use std::error::Error as _;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,10 +18,10 @@ pub(crate) use self::answers::{
     TagValues,
 };
 use crate::args::{Identity, Server, Times};
-use crate::error::Error;
+use crate::error::{Error, deepest_cause};
 
 /// A server that accepts no connection within this time is not there.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest wait for an answer: longer than what servers give a query.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(600);
 
@@ -256,7 +255,8 @@ pub(crate) fn http_client(identity: &Identity) -> Result<reqwest::Client, Error>
         .default_headers(headers)
         .user_agent(concat!("mosso/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(CONNECT_TIMEOUT)
-        .timeout(ANSWER_TIMEOUT);
+        .timeout(ANSWER_TIMEOUT)
+        .tls_danger_accept_invalid_certs(identity.insecure_skip_verify);
     if let Some(file) = &identity.ca_file {
         let pem = std::fs::read(file).map_err(|source| Error::File { path: file.clone(), source })?;
         let certificates = Certificate::from_pem_bundle(&pem)
@@ -266,15 +266,10 @@ pub(crate) fn http_client(identity: &Identity) -> Result<reqwest::Client, Error>
     builder.build().map_err(|error| Error::Usage(format!("the HTTP client: {}", root_cause(&error))))
 }
 
-/// The end of the chain of causes, which is what people can act on: `connection refused`.
+/// What people can act on: `connection refused`.
 pub(crate) fn root_cause(error: &reqwest::Error) -> String {
     if error.is_timeout() {
         return "no answer in time".to_owned();
     }
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(next) = cause.source() {
-        cause = next;
-    }
-    debug_assert!(error.source().is_none() || cause.source().is_none());
-    cause.to_string()
+    deepest_cause(error).to_string()
 }

@@ -21,6 +21,11 @@ pub enum Error {
     File { path: PathBuf, source: io::Error },
     #[error("{}: at byte {offset}: {reason}", path.display())]
     Content { path: PathBuf, offset: u64, reason: String },
+    /// A store that blocks are read from.
+    #[error("{what}: {source}")]
+    Storage { what: String, source: Box<storage::Error> },
+    #[error("{key}: after row {row}: {reason}")]
+    Block { key: String, row: u64, reason: String },
     #[error("{0}")]
     Usage(String),
     #[error("standard output: {source}")]
@@ -52,6 +57,16 @@ impl Error {
         let (line, column) = (line.parse().ok()?, column.parse().ok()?);
         Some(Self::Query { message, query: query.to_owned(), line, column })
     }
+}
+
+/// The end of the chain of causes, which is what people can act on: that a connection is refused, or a certificate is of an
+/// unknown authority.
+pub(crate) fn deepest_cause<'a>(error: &'a (dyn std::error::Error + 'static)) -> &'a (dyn std::error::Error + 'static) {
+    let mut cause = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause
 }
 
 /// The line of the query, and below it a caret at the column. Lines and columns count from 1; errors that were found in

@@ -1,21 +1,25 @@
-//! `mosso import`: files of traces → an OTLP endpoint, with progress, and from where it stopped.
+//! `mosso import`: files of traces, and blocks of a Tempo → an OTLP endpoint, with progress, and from where it stopped.
 //!
 //! ```text
+//! input.rs     what there is to import
 //! read.rs      a file → records: which format, decompressed         (a thread)
-//!    otlp_json.rs   values of JSON: OTLP, jaeger.rs, zipkin.rs
+//!    values.rs      values of JSON: OTLP, jaeger.rs, zipkin.rs
 //!    framed.rs      OTLP protobuf
+//! tempo.rs     a bucket → blocks → records
 //! run()        records → requests, a few under way at a time        (bounded: a slow endpoint slows the reading)
-//! state.rs     how far each file is sent
+//! state.rs     how far each is sent
 //! ```
 
 mod framed;
+mod input;
 mod jaeger;
 mod read;
 mod state;
+mod tempo;
 mod values;
 mod zipkin;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,10 +28,14 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use futures::StreamExt;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use storage::config::TraceConfig;
 use tokio::sync::mpsc;
 
+use self::input::Input;
 use self::read::Record;
 use self::state::State;
+use self::tempo::Location;
+use crate::args::Range;
 use crate::error::Error;
 use crate::figures;
 use crate::otlp::split::{MAX_REQUEST_BYTES, requests, span_count};
@@ -36,17 +44,25 @@ use crate::progress::Progress;
 
 /// Requests that are sent at the same time.
 const UNDER_WAY: usize = 4;
-/// Records that are read ahead.
-const READ_AHEAD: usize = 4;
-/// How often it is written down how far the files are sent.
+/// How often it is written down how far all is sent.
 const STATE_PERIOD: Duration = Duration::from_secs(1);
+/// The tenant of a Tempo that has no tenants, and of a mosso.
+const SINGLE_TENANT: &str = "single-tenant";
 
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Files: OTLP JSON (one document, or lines) or protobuf, Jaeger JSON, Zipkin JSON v2; also compressed (.gz, .zst).
-    #[arg(required = true, value_name = "FILE")]
-    files: Vec<PathBuf>,
-    /// Where it is written down how far the files are sent. With this flag it stays there, and a file that has grown goes
+    /// Files: OTLP JSON (one document, or lines) or protobuf, Jaeger JSON, Zipkin JSON v2; also compressed (.gz, .zst). Or
+    /// the blocks of a Tempo: tempo:///FOLDER, tempo://BUCKET/PREFIX (also tempo+s3, tempo+gs, tempo+azure), or tempo:// for
+    /// the store that --config.file names, Tempo's own or ours; without it credentials come from the environment.
+    #[arg(required = true, value_name = "FILE|tempo://…")]
+    sources: Vec<PathBuf>,
+    /// Of a Tempo's blocks, those of this tenant [default: all; each is sent as itself, unless --tenant is given].
+    #[arg(long, value_name = "TENANT")]
+    source_tenant: Option<String>,
+    /// Of a Tempo's blocks, the traces of this time [default: all].
+    #[command(flatten)]
+    range: Range,
+    /// Where it is written down how far all is sent. With this flag it stays there, and a file that has grown goes
     /// on where it ended [default: .mosso-import.json, until all are sent].
     #[arg(long, value_name = "FILE")]
     state: Option<PathBuf>,
@@ -65,14 +81,20 @@ struct Totals {
     last_rejection: String,
 }
 
-pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
-    let sender = Sender::new(&arguments.endpoint)?;
+/// `store` are the settings of the configuration that the command line names.
+pub(crate) async fn run(arguments: &Arguments, store: &TraceConfig) -> Result<ExitCode, Error> {
+    let mut sender = Sender::new(&arguments.endpoint)?;
     let path = arguments.state.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_STATE));
     let mut state = State::open(&path)?;
     let (mut totals, mut progress, started) = (Totals::default(), Progress::new(), Instant::now());
     let stop = stop_at_interrupt();
-    for file in &arguments.files {
-        let sent = import(file, &sender, &mut state, &mut totals, &mut progress, &stop).await;
+    let mut tenant = None;
+    for input in inputs(arguments, store).await? {
+        if input.tenant != tenant {
+            tenant.clone_from(&input.tenant);
+            sender = Sender::new(&arguments.endpoint_of(tenant.as_deref()))?;
+        }
+        let sent = import(&input, &sender, &mut state, &mut totals, &mut progress, &stop).await;
         state.save()?;
         if let Err(error) = sent {
             progress.say(&summary(&totals, started));
@@ -89,6 +111,35 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     }
     progress.say(&summary(&totals, started));
     Ok(if totals.rejected_spans == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+impl Arguments {
+    /// Where what belonged to a tenant is sent: as that tenant, unless another is named.
+    fn endpoint_of(&self, tenant: Option<&str>) -> EndpointArguments {
+        let mut endpoint = self.endpoint.clone();
+        if endpoint.identity.tenant.is_none() {
+            endpoint.identity.tenant = tenant.filter(|&tenant| tenant != SINGLE_TENANT).map(str::to_owned);
+        }
+        endpoint
+    }
+}
+
+/// All that is to be imported, in the order of the command line.
+async fn inputs(arguments: &Arguments, store: &TraceConfig) -> Result<Vec<Input>, Error> {
+    let times = arguments.range.times_if_said()?;
+    let tenant = arguments.source_tenant.as_deref();
+    let mut inputs = Vec::new();
+    for source in &arguments.sources {
+        match source.to_str().and_then(|url| Location::parse(url, store)) {
+            Some(location) => inputs.extend(location.map_err(Error::Usage)?.find(tenant, times).await?),
+            None if times.is_some() || tenant.is_some() => {
+                let choose = "--since, --from, --to and --source-tenant choose among a Tempo's blocks";
+                return Err(Error::Usage(format!("{}: a file is imported whole; {choose}", source.display())));
+            }
+            None => inputs.push(Input::file(source)?),
+        }
+    }
+    Ok(inputs)
 }
 
 /// Ctrl-C ends it after what is under way.
@@ -124,31 +175,22 @@ struct Sent {
 }
 
 async fn import(
-    file: &Path,
+    input: &Input,
     sender: &Sender,
     state: &mut State,
     totals: &mut Totals,
     progress: &mut Progress,
     stop: &AtomicBool,
 ) -> Result<(), Error> {
-    let (start, length) = (state.place(file)?, state.length(file));
-    let (records, received) = mpsc::channel::<Result<Record, Error>>(READ_AHEAD);
-    let path = file.to_owned();
-    let reading = tokio::task::spawn_blocking(move || {
-        for record in read::records(&path, start) {
-            // the other side has gone when it failed
-            if records.blocking_send(record).is_err() {
-                return;
-            }
-        }
-    });
+    let key = input.key();
+    let (received, reading) = input.records(state.place(&key, input.size()?));
     let mut sent = std::pin::pin!(under_way(received, sender));
     let mut saved = Instant::now();
     while let Some(done) = sent.next().await {
         let Sent { taken, spans, place } = done?;
         totals.add(&taken, spans);
         if let Some(place) = place {
-            state.set(file, place);
+            state.set(key.clone(), input.size()?, place);
             if saved.elapsed() >= STATE_PERIOD {
                 state.save()?;
                 saved = Instant::now();
@@ -156,10 +198,10 @@ async fn import(
             if stop.load(Ordering::Relaxed) {
                 return Ok(());
             }
-            progress.draw(|| line(file, place.offset, length, totals.spans));
+            progress.draw(|| line(input, place.offset, totals.spans));
         }
     }
-    reading.await.map_err(|error| Error::Usage(format!("{}: reading ended: {error}", file.display())))
+    reading.await.map_err(|error| Error::Usage(format!("{}: reading ended: {error}", input.name)))
 }
 
 /// Records → requests, in order, some of them under way at the same time.
@@ -198,10 +240,12 @@ fn pieces(record: Result<Record, Error>) -> Vec<Piece> {
     requests.into_iter().enumerate().map(|(at, request)| Ok((request, (at == last).then_some(next)))).collect()
 }
 
-fn line(file: &Path, offset: u64, length: Option<u64>, spans: u64) -> String {
-    let name = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy();
-    let percent = length.map(|length| format!("{:>3} %  ", offset.saturating_mul(100) / length.max(1)));
-    format!("{}{} spans  {name}", percent.unwrap_or_default(), figures::count(spans))
+fn line(input: &Input, offset: u64, spans: u64) -> String {
+    let percent = input.extent.map(|extent| {
+        let done = extent.before.saturating_add(offset).saturating_mul(100) / extent.total.max(1);
+        format!("{:>3} %  ", done.min(100))
+    });
+    format!("{}{} spans  {}", percent.unwrap_or_default(), figures::count(spans), input.name)
 }
 
 impl Totals {

@@ -2,6 +2,7 @@
 
 pub(crate) mod json;
 pub(crate) mod split;
+mod tls;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -13,14 +14,15 @@ use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest
 use prost::Message;
 use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
 use reqwest::{StatusCode, Url};
+use rustls::ClientConfig;
 use tokio::time::Instant;
 use tonic::Code;
 use tonic::metadata::{Ascii, MetadataKey, MetadataValue};
 use tonic::transport::Channel;
 
 use crate::args::Identity;
-use crate::client::{http_client, root_cause};
-use crate::error::Error;
+use crate::client::{CONNECT_TIMEOUT, http_client, root_cause};
+use crate::error::{Error, deepest_cause};
 
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
@@ -95,13 +97,10 @@ impl Sender {
         let default = if url.port() == Some(4317) { Protocol::Grpc } else { Protocol::Http };
         let transport = match arguments.protocol.unwrap_or(default) {
             Protocol::Http => Transport::Http { client: http_client(&arguments.identity)?, url: traces_url(url) },
-            Protocol::Grpc if url.scheme() == "https" => {
-                return Err(Error::Usage(format!(
-                    "--endpoint {endpoint}: OTLP over gRPC is not spoken with TLS here; name the endpoint's HTTP port, \
-                     or --protocol http"
-                )));
+            Protocol::Grpc => {
+                let tls = if url.scheme() == "https" { Some(tls::config(&arguments.identity)?) } else { None };
+                Transport::grpc(&endpoint, tls, &arguments.identity).map_err(|reason| unusable(&reason))?
             }
-            Protocol::Grpc => Transport::grpc(&endpoint, &arguments.identity).map_err(|reason| unusable(&reason))?,
         };
         Ok(Self { endpoint, transport, has_answered: AtomicBool::new(false) })
     }
@@ -153,9 +152,13 @@ fn traces_url(mut url: Url) -> Url {
 }
 
 impl Transport {
-    fn grpc(endpoint: &str, identity: &Identity) -> Result<Self, String> {
+    fn grpc(endpoint: &str, tls: Option<ClientConfig>, identity: &Identity) -> Result<Self, String> {
         let channel = Channel::from_shared(endpoint.to_owned()).map_err(|error| error.to_string())?;
-        let channel = channel.timeout(ANSWER_TIMEOUT).connect_lazy();
+        let channel = channel.timeout(ANSWER_TIMEOUT).connect_timeout(CONNECT_TIMEOUT);
+        let channel = match tls {
+            Some(config) => channel.connect_with_connector_lazy(tls::connector(config)),
+            None => channel.connect_lazy(),
+        };
         let entry = |(name, value): (String, String)| {
             let unusable = || format!("the header {name} is not one that gRPC can carry");
             let key = name.parse::<MetadataKey<Ascii>>().map_err(|_| unusable())?;
@@ -228,11 +231,11 @@ impl Failure {
     fn of_grpc(status: &tonic::Status) -> Self {
         let reason = status.message().to_owned();
         match status.code() {
-            Code::Unavailable => {
-                // a channel that cannot connect says so with a source, a server that is busy without
-                let is_away = std::error::Error::source(status).is_some();
-                Self::Later { reason, after: None, is_away }
-            }
+            // a channel that cannot connect says so with a source, a server that is busy without
+            Code::Unavailable => match std::error::Error::source(status) {
+                Some(source) => Self::Later { reason: deepest_cause(source).to_string(), after: None, is_away: true },
+                None => Self::Later { reason, after: None, is_away: false },
+            },
             Code::ResourceExhausted | Code::DeadlineExceeded | Code::Aborted | Code::Cancelled => {
                 Self::Later { reason, after: None, is_away: false }
             }

@@ -9,6 +9,7 @@ import "./style/trace.css";
 import "./style/explore.css";
 import "./style/services.css";
 import "./style/store.css";
+import "./style/narrow.css";
 import { render } from "preact";
 import { Frame } from "./frame/frame.tsx";
 import { applyTheme } from "./frame/theme.ts";

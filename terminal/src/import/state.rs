@@ -1,4 +1,4 @@
-//! How far files are sent: a small file of JSON, replaced as a whole.
+//! How far files and blocks are sent: a small file of JSON, replaced as a whole.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,7 +17,7 @@ pub(super) struct State {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct FileState {
-    /// How long the file was: one that is shorter now is another.
+    /// How long the file was: one that is shorter now is another. Of a block, its traces.
     bytes: u64,
     place: Place,
 }
@@ -41,22 +41,14 @@ impl State {
         Ok(Self { path: path.to_owned(), files })
     }
 
-    /// Where reading of a file goes on.
-    pub(super) fn place(&self, file: &Path) -> Result<Place, Error> {
-        let length = fs::metadata(file).map_err(|source| Error::File { path: file.to_owned(), source })?.len();
-        let known = self.files.get(&key(file)).filter(|known| known.bytes <= length);
-        Ok(known.map(|known| known.place).unwrap_or_default())
+    /// Where reading goes on of what is so large now.
+    pub(super) fn place(&self, key: &Path, bytes: u64) -> Place {
+        let known = self.files.get(key).filter(|known| known.bytes <= bytes);
+        known.map(|known| known.place).unwrap_or_default()
     }
 
-    /// The length of a file that is not compressed, against which a place can be held.
-    pub(super) fn length(&self, file: &Path) -> Option<u64> {
-        let is_compressed = file.extension().is_some_and(|extension| extension == "gz" || extension == "zst");
-        fs::metadata(file).ok().filter(|_| !is_compressed).map(|metadata| metadata.len())
-    }
-
-    pub(super) fn set(&mut self, file: &Path, place: Place) {
-        let bytes = fs::metadata(file).map(|metadata| metadata.len()).unwrap_or_default();
-        self.files.insert(key(file), FileState { bytes, place });
+    pub(super) fn set(&mut self, key: PathBuf, bytes: u64, place: Place) {
+        self.files.insert(key, FileState { bytes, place });
     }
 
     pub(super) fn save(&self) -> Result<(), Error> {
@@ -94,11 +86,6 @@ fn parse(text: &[u8]) -> Result<BTreeMap<PathBuf, FileState>, String> {
     Ok(document.files)
 }
 
-/// The same file has one name, wherever the command runs.
-fn key(file: &Path) -> PathBuf {
-    fs::canonicalize(file).unwrap_or_else(|_| file.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,18 +93,15 @@ mod tests {
     #[test]
     fn a_file_goes_on_where_it_ended_unless_it_is_another() {
         let dir = tempfile::tempdir().unwrap();
-        let (file, path) = (dir.path().join("spans.json"), dir.path().join("state.json"));
-        fs::write(&file, "12345678").unwrap();
+        let (file, path) = (Path::new("/spans.json"), dir.path().join("state.json"));
         let mut state = State::open(&path).unwrap();
-        assert_eq!(state.place(&file).unwrap(), Place::default());
+        assert_eq!(state.place(file, 8), Place::default());
         let place = Place { offset: 8, parts: 2 };
-        state.set(&file, place);
+        state.set(file.to_owned(), 8, place);
         state.save().unwrap();
         let state = State::open(&path).unwrap();
-        fs::write(&file, "12345678 and more").unwrap();
-        assert_eq!(state.place(&file).unwrap(), place);
-        fs::write(&file, "123").unwrap();
-        assert_eq!(state.place(&file).unwrap(), Place::default());
+        assert_eq!(state.place(file, 17), place);
+        assert_eq!(state.place(file, 3), Place::default());
         state.remove().unwrap();
         assert!(!path.exists());
         fs::write(&path, "{}").unwrap();

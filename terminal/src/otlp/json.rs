@@ -161,6 +161,14 @@ pub(crate) fn read(document: &Value) -> Result<Vec<ResourceSpans>, String> {
     })
 }
 
+/// Reads an `AnyValue`.
+///
+/// # Errors
+/// As [`read`].
+pub(crate) fn read_value(value: &Value) -> Result<AnyValue, String> {
+    read_any(value, 0)
+}
+
 fn read_resource(value: &Value) -> Result<Resource, String> {
     let fields = Fields(value);
     let dropped_attributes_count = fields.number("droppedAttributesCount")?;
