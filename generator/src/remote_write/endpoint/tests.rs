@@ -128,8 +128,8 @@ async fn what_a_target_says_decides_what_becomes_of_samples() {
     ])
     .await;
     let endpoint = endpoint(&url, |_, _| {});
-    let send = || endpoint.send(&TenantId::single(), Vec::new());
-    let seven = Some(Duration::from_secs(7));
+    let (tenant, seven) = (TenantId::single(), Some(Duration::from_secs(7)));
+    let send = || endpoint.send(&tenant, Vec::new());
     assert!(matches!(send().await, Outcome::Later(_, after) if after == seven));
     assert!(matches!(send().await, Outcome::Later(_, None)));
     assert!(matches!(send().await, Outcome::Refused { taken: 5, .. }));
