@@ -32,6 +32,7 @@ pub mod memory_budget;
 pub mod objects;
 pub mod paths;
 pub mod publish_deadline;
+pub mod rendezvous;
 pub mod retention;
 pub mod source;
 pub mod telemetry;
