@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use api::{Addresses, Edge, Servers};
-use ingester::Ingester;
+use ingester::{Ingester, OpenedLog};
 use model::limits::TenantLimits;
 use object_store::ObjectStore;
 use prometheus_client::registry::Registry;
@@ -19,7 +19,7 @@ use storage::config::TraceConfig;
 use storage::cpu::CpuPool;
 use storage::deletion::Deleter;
 use storage::garbage::Collector;
-use storage::incarnation::Lineage;
+use storage::incarnation::{Lineage, Writer};
 use storage::lock::DataDirLock;
 use storage::paths::DataDir;
 use storage::retention::Retention;
@@ -83,15 +83,22 @@ impl App {
         let config = &config.clone().with_parts(&memory.parts);
         let servers = Servers::bind(&config.api()).await?;
         let dir = config.folders();
-        let lock = target.takes_spans().then(|| DataDirLock::acquire(&dir)).transpose()?;
-        storage::telemetry::register_disk(&mut registry, dir.wal_dir());
+        let has_folder = target.takes_spans() && !config.keeps_log_on_bucket();
+        let lock = has_folder.then(|| DataDirLock::acquire(&dir)).transpose()?;
+        if has_folder {
+            storage::telemetry::register_disk(&mut registry, dir.wal_dir());
+        }
         let telemetry = Telemetry::register(&mut registry);
         let (objects, manifests) = open_store(&config.storage.trace, &dir, telemetry.clone())
             .await
             .with_context(|| format!("open {}", config.storage.trace.store_name()))?;
         let cache = BlockCache::of(&config.storage.trace, &telemetry);
         let objects = objects::cached(objects, cache.clone());
-        let lineage = target.takes_spans().then(|| Lineage::open(&dir).map(Arc::new)).transpose()?;
+        let lineage = match (target.takes_spans(), has_folder) {
+            (false, _) => None,
+            (true, true) => Some(Arc::new(Lineage::open(&dir)?)),
+            (true, false) => Some(Arc::new(Lineage::only(Writer::of_one_start()))),
+        };
         let mut cluster = match config.cluster.enabled {
             true => Some(
                 Cluster::join(config, objects.clone(), manifests.clone(), lineage.clone(), &background)
@@ -102,26 +109,28 @@ impl App {
         };
         let limits = Arc::new(TenantLimits::new(config.tenant_limits()?));
         let limit_reloader = LimitReloader::new(config.clone(), limits.clone(), &mut registry);
-        let log = target.takes_spans().then(|| Log::open(dir.wal_dir())).transpose()?;
+        let log = has_folder.then(|| Log::open(dir.wal_dir())).transpose()?;
         let has_user_overrides = config.overrides.user_configurable_overrides.enabled;
         let (files, folder) = (Arc::new(LocalFiles::default()), config.generator_dir());
         let generated = config.generator()?.within(memory.parts.generator);
         let opened = log.as_ref().map(|(log, _)| log);
         let Generating { generator, feed, counting, senders } =
             generating::open(generated, has_user_overrides, &folder, files, opened, background.clone(), &mut registry)?;
-        let ingester = match lineage.zip(log) {
+        let on_bucket = || cluster.as_ref()?.log(config, objects.clone(), &telemetry);
+        let log = log.map(OpenedLog::from).or_else(on_bucket);
+        let ingester_storage = lineage.map(|lineage| ingester::Storage {
+            objects: objects.clone(),
+            manifests: manifests.clone(),
+            cpu: background.clone(),
+            telemetry: telemetry.clone(),
+            lineage,
+            puts_may_be_late: config.storage.trace.backend.is_remote(),
+            cache: cache.clone(),
+            trace_reach: Duration::from_secs(config.querier().trace_reach_seconds),
+        });
+        let ingester = match ingester_storage.clone().zip(log) {
             None => None,
-            Some((lineage, log)) => {
-                let storage = ingester::Storage {
-                    objects: objects.clone(),
-                    manifests: manifests.clone(),
-                    cpu: background.clone(),
-                    telemetry: telemetry.clone(),
-                    lineage,
-                    puts_may_be_late: config.storage.trace.backend.is_remote(),
-                    cache: cache.clone(),
-                    trace_reach: Duration::from_secs(config.querier().trace_reach_seconds),
-                };
+            Some((storage, log)) => {
                 let limits = limits.clone();
                 Some(Ingester::open_feeding(config.ingester(), log, storage, limits, feed, &mut registry).await?)
             }
@@ -187,6 +196,14 @@ impl App {
         }
         if let Some((cluster, ingester)) = cluster.as_ref().zip(ingester.as_ref()) {
             upkeep.spawn("retirement of earlier starts", cluster.retire_earlier_starts(ingester));
+            let adoption = ingester_storage.and_then(|storage| cluster.adopt_others(ingester, storage));
+            adoption.into_iter().for_each(|adoption| upkeep.spawn("adoption of writers that are gone", adoption));
+            let grace = config.garbage_grace();
+            let collector = cluster.collect_own_log(ingester, objects.clone(), grace, &telemetry);
+            collector.into_iter().for_each(|collector| upkeep.spawn("collector of the log", collector));
+        }
+        if let Some(cluster) = cluster.as_ref().filter(|_| target.keeps_blocks_in_order()) {
+            upkeep.spawn("collector of lost logs", cluster.collect_lost_logs(objects.clone(), &telemetry));
         }
         if let Some(overrides) = user_overrides.clone() {
             upkeep.spawn("settings of tenants", overrides.run());
@@ -276,6 +293,11 @@ impl App {
             reason = self.compaction.ended() => reason,
             reason = self.generating.ended() => reason,
         }
+    }
+
+    /// Whether it failed because other processes have taken over its log: a new start goes on under another id.
+    pub fn is_retired(&self) -> bool {
+        self.ingester.as_ref().is_some_and(Ingester::is_retired)
     }
 
     /// Refuse, drain, close: what was acknowledged is in the log, synced; in a cluster it is in blocks, if that can be.

@@ -6,20 +6,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use ingester::Ingester;
-use model::TenantId;
+use ingester::{Ingester, OpenedLog};
 use object_store::ObjectStore;
-use peers::{ClusterViews, GrpcPeers, Holder, TableCache};
+use peers::{ClusterViews, GrpcPeers, Holder, Logged, Peers, TableCache};
 use prometheus_client::registry::Registry;
 use storage::block::BlockCache;
-use storage::incarnation::Lineage;
-use storage::members::{Members, Record, Retired};
+use storage::bucket_log::collect::{LostLogs, OwnCollector};
+use storage::bucket_log::{BucketLog, LogReader, Settings};
+use storage::incarnation::{Incarnation, Lineage};
+use storage::members::{Members, Record, Retired, Standing};
 use storage::view::LiveRows;
 use storage::{CpuPool, manifest};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::adoption::Adoption;
 use crate::config::Config;
 use crate::tasks::Tasks;
 
@@ -36,6 +38,8 @@ const RETRY: Duration = Duration::from_secs(5);
 pub struct Cluster {
     members: Arc<Members>,
     manifests: Arc<manifest::Store>,
+    /// How others are reached; once [`views`](Self::views) was called.
+    peers: Option<Arc<dyn Peers>>,
     /// Of a process that takes spans.
     writer: Option<Writer>,
     serving: Tasks,
@@ -47,6 +51,8 @@ struct Writer {
     lineage: Arc<Lineage>,
     listener: Option<TcpListener>,
     address: SocketAddr,
+    /// If the log is on the bucket.
+    standing: Option<Arc<Standing>>,
 }
 
 impl Cluster {
@@ -61,7 +67,7 @@ impl Cluster {
         lineage: Option<Arc<Lineage>>,
         cpu: &CpuPool,
     ) -> Result<Self> {
-        let members = Arc::new(Members::new(objects));
+        let members = Arc::new(Members::new(objects.clone()));
         let writer = match lineage.zip(config.cluster.listen_address.as_ref()) {
             None => None,
             Some((lineage, listen_address)) => {
@@ -73,13 +79,25 @@ impl Cluster {
                 let advertised = Some(config.cluster.advertise_address.clone()).filter(|address| !address.is_empty());
                 let advertised = advertised.unwrap_or_else(|| address.to_string());
                 let (zone, build) = (config.cluster.zone.clone(), env!("CARGO_PKG_VERSION"));
-                let record = Record::new(lineage.writer(), advertised, zone, build);
+                let mut record = Record::new(lineage.writer(), advertised, zone, build);
+                let standing = config.keeps_log_on_bucket().then(|| {
+                    record = record.clone().with_log_on_bucket();
+                    Arc::new(Standing::joining(objects, lineage.writer().incarnation))
+                });
                 members.join(&record).await.context("say in the store where this process is")?;
                 info!(writer = %record.writer, incarnation = %record.incarnation, address = record.address, "joined the cluster");
-                Some(Writer { lineage, listener: Some(listener), address })
+                Some(Writer { lineage, listener: Some(listener), address, standing })
             }
         };
-        Ok(Self { members, manifests, writer, serving: Tasks::default(), stop_serving: CancellationToken::new() })
+        let (serving, stop_serving) = (Tasks::default(), CancellationToken::new());
+        Ok(Self { members, manifests, peers: None, writer, serving, stop_serving })
+    }
+
+    /// The log on the bucket of this start, if it has one.
+    pub fn log(&self, config: &Config, objects: Arc<dyn ObjectStore>, telemetry: &storage::Telemetry) -> Option<OpenedLog> {
+        let standing = self.writer.as_ref()?.standing.clone()?;
+        let settings = Settings { linger: config.cluster.log_linger.get() };
+        Some(BucketLog::new(objects, standing, settings, telemetry).into())
     }
 
     /// Where others ask for the live rows of this process.
@@ -89,7 +107,7 @@ impl Cluster {
 
     /// What queries see: the live rows of all writers.
     pub fn views(
-        &self,
+        &mut self,
         own: Option<&Ingester>,
         config: &Config,
         objects: Arc<dyn ObjectStore>,
@@ -98,11 +116,21 @@ impl Cluster {
     ) -> ClusterViews {
         let telemetry = peers::Telemetry::register(registry);
         let timeout = config.cluster.peer_timeout.get();
+        let peers: Arc<dyn Peers> = Arc::new(GrpcPeers::new(timeout, cpu.clone(), telemetry.clone()));
+        self.peers = Some(peers.clone());
+        let tables = TableCache::new(table_bytes, storage);
+        let logged = Logged {
+            reader: LogReader::new(objects.clone(), storage.clone()),
+            tables: tables.clone(),
+            manifests: self.manifests.clone(),
+            cpu: cpu.clone(),
+        };
         ClusterViews {
             own: own.map(|ingester| Arc::new(ingester.clone()) as Arc<dyn LiveRows>),
             members: self.members.clone(),
-            peers: Arc::new(GrpcPeers::new(timeout, cpu.clone(), telemetry.clone())),
-            tables: TableCache::new(table_bytes, storage),
+            peers,
+            tables,
+            logged,
             manifests: self.manifests.clone(),
             objects,
             cpu,
@@ -143,13 +171,57 @@ impl Cluster {
         }
     }
 
+    /// Adopts logs on the bucket of writers that are gone, if this process has such a log itself; ends it when others have
+    /// adopted this one.
+    pub fn adopt_others(&self, ingester: &Ingester, storage: ingester::Storage) -> Option<impl Future<Output = ()> + use<>> {
+        let own = self.incarnation_on_bucket()?;
+        let (objects, telemetry) = (storage.objects.clone(), storage.telemetry.clone());
+        let reader = LogReader::new(objects.clone(), telemetry);
+        let heard = (self.members.clone(), self.peers.clone()?);
+        let (manifests, adopter) = (self.manifests.clone(), ingester.adopter(storage));
+        let adoption = Adoption::new(own, heard, (objects, reader), manifests, adopter);
+        let ingester = ingester.clone();
+        Some(async move {
+            ingester.ready().await;
+            adoption.run().await;
+            ingester.taken_over();
+            std::future::pending().await
+        })
+    }
+
+    /// Deletes what blocks have of this process's log on the bucket, after `grace`.
+    pub fn collect_own_log(
+        &self,
+        ingester: &Ingester,
+        objects: Arc<dyn ObjectStore>,
+        grace: Duration,
+        telemetry: &storage::Telemetry,
+    ) -> Option<impl Future<Output = ()> + use<>> {
+        let collector =
+            OwnCollector::new(objects, self.incarnation_on_bucket()?, ingester.covered()?, grace, telemetry.clone());
+        Some(collector.run())
+    }
+
+    /// Deletes what is left of writers that are gone.
+    pub fn collect_lost_logs(
+        &self,
+        objects: Arc<dyn ObjectStore>,
+        telemetry: &storage::Telemetry,
+    ) -> impl Future<Output = ()> + use<> {
+        LostLogs { objects, manifests: self.manifests.clone(), telemetry: telemetry.clone() }.run()
+    }
+
+    fn incarnation_on_bucket(&self) -> Option<Incarnation> {
+        Some(self.writer.as_ref()?.standing.as_ref()?.incarnation())
+    }
+
     /// Publishes what is live and says that nobody needs to ask this writer any more; no request may be under way. What
     /// cannot be published stays in the log, and others say that it is missing until the next start.
     pub async fn stop(mut self, ingester: Option<&Ingester>) {
         if let Some((writer, ingester)) = self.writer.as_ref().zip(ingester) {
             let retired = async {
                 ingester.publish_all(PUBLISH_TIMEOUT).await?;
-                let (now, mark) = (writer.lineage.writer(), Retired::new(sequences(&self.manifests)));
+                let (now, mark) = (writer.lineage.writer(), Retired::new(self.manifests.sequences()));
                 let retire = self.members.retire(&now.incarnation, &mark);
                 tokio::time::timeout(RETIRE_TIMEOUT, retire).await??;
                 anyhow::Ok(())
@@ -158,7 +230,7 @@ impl Cluster {
                 Ok(()) => info!("all spans are in blocks, the others need not ask this process any more"),
                 Err(error) => warn!(
                     %error,
-                    "spans stay in the log of this process: answers of the others are partial until it starts again"
+                    "spans stay in the log of this process: on its disk, answers of the others are partial until it starts again; on the bucket, others publish them"
                 ),
             }
         }
@@ -178,7 +250,7 @@ async fn retire_earlier(
             continue;
         }
         if lineage.includes(&record.incarnation) {
-            members.retire(&record.incarnation, &Retired::new(sequences(manifests))).await?;
+            members.retire(&record.incarnation, &Retired::new(manifests.sequences())).await?;
             info!(incarnation = %record.incarnation, "an earlier start of this process is retired");
         } else {
             warn!(
@@ -189,10 +261,4 @@ async fn retire_earlier(
         }
     }
     Ok(())
-}
-
-/// The newest manifest of every tenant that this process knows.
-fn sequences(manifests: &manifest::Store) -> Vec<(TenantId, u64)> {
-    let known = |tenant: TenantId| Some((tenant.clone(), manifests.snapshot(&tenant)?.sequence));
-    manifests.tenants().into_iter().filter_map(known).collect()
 }

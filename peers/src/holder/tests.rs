@@ -102,7 +102,7 @@ async fn rows_are_told_until_a_manifest_has_them_and_not_again_when_their_block_
 
     let entry = |id| block::encode(id, &TenantId::single(), &cluster.table(), None).unwrap().entry();
     let published = entry(cluster.log.block.id());
-    let watermark = Some(Watermark { by: cluster.log.lineage.clone(), segment: SEGMENT });
+    let watermark = Some(Watermark { by: cluster.log.lineage.clone(), segment: SEGMENT, from: None });
     let first = cluster.commit(Change { add: vec![published.clone()], watermark, ..Change::default() }).await;
     assert_eq!(cluster.told(&first), Ok(0), "still live, and in the block of this manifest");
     assert_eq!(cluster.told(&before), Err(first.sequence), "the rows may leave at any moment");
