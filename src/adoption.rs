@@ -121,7 +121,9 @@ impl Adoption {
             {
                 match self.adopt(&record).await {
                     Ok(()) | Err(Error::WriterRetired) => _ = self.silent.remove(&record.incarnation),
-                    Err(error) => warn!(writer = %record.incarnation, %error, "a writer that is gone could not be adopted, will retry"),
+                    Err(error) => {
+                        warn!(writer = %record.incarnation, %error, "a writer that is gone could not be adopted, will retry")
+                    }
                 }
             }
         }

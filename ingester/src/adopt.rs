@@ -68,19 +68,7 @@ impl Adopter {
     pub async fn adopt(&self, writer: Writer, reader: &LogReader, last: u64) -> Result<(), StorageError> {
         let objects = self.storage.objects.clone();
         let standing = Arc::new(Standing::of(objects, writer.incarnation).await?);
-        let lineage = Arc::new(Lineage::only(writer));
-        let storage = Storage { lineage, ..self.storage.clone() };
-        let (log, _commands) = mpsc::channel(1);
-        let flusher = Flusher {
-            live: Arc::new(Live::default()),
-            storage,
-            log,
-            metrics: self.metrics.clone(),
-            unavailable: Arc::new(Unavailable::default()),
-            recording: Default::default(),
-            standing: Some(standing).filter(|_| !self.is_unconditional),
-            raised: Default::default(),
-        };
+        let flusher = self.flusher(writer, standing);
         let mut watermarks = Watermarks(HashMap::new());
         for (tenant, manifest) in flusher.storage.manifests.refresh_all().await? {
             match manifest {
@@ -97,6 +85,22 @@ impl Adopter {
         }
         let tenant = watermarks.0.into_keys().next().unwrap_or_else(TenantId::single);
         Err(StorageError::WatermarkMoved { tenant, writer_id: writer.id })
+    }
+
+    /// Publishes in the name of a writer, rows that are live nowhere else.
+    fn flusher(&self, writer: Writer, standing: Arc<Standing>) -> Flusher {
+        let lineage = Arc::new(Lineage::only(writer));
+        let (log, _commands) = mpsc::channel(1);
+        Flusher {
+            live: Arc::new(Live::default()),
+            storage: Storage { lineage, ..self.storage.clone() },
+            log,
+            metrics: self.metrics.clone(),
+            unavailable: Arc::new(Unavailable::default()),
+            recording: Default::default(),
+            standing: Some(standing).filter(|_| !self.is_unconditional),
+            raised: Default::default(),
+        }
     }
 
     /// Replays the log once; false when a watermark moved meanwhile, and something may be left.
@@ -118,7 +122,8 @@ impl Adopter {
             let key = paths::log_object(&incarnation, missing).to_string();
             return Err(StorageError::LogObjectDamaged { key, reason: "is missing".to_owned() });
         }
-        let read = |number: u64| async move { Ok((number, reader.read(&incarnation, number).await?)) };
+        let read =
+            |number: u64| async move { Ok::<_, StorageError>((number, reader.read(&incarnation, number).await?)) };
         let mut objects = stream::iter(numbers).map(read).buffered(READ_AHEAD);
         let mut is_complete = true;
         while let Some(object) = objects.next().await {
@@ -182,3 +187,6 @@ fn stage(live: &Live, entries: &[(TenantId, bytes::Bytes)], wanted: &[TenantId])
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

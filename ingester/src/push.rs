@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use model::{TenantId, TimeRange};
 use model::limits::{Limits, TenantLimits};
+use model::{TenantId, TimeRange};
 use prometheus_client::registry::Registry;
 use storage::ids::SegmentSequence;
 use storage::incarnation::Writer;

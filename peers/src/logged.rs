@@ -37,7 +37,9 @@ pub struct Logged {
 pub(crate) enum Beyond {
     Rows(Vec<Arc<MemorySource>>),
     /// Some of it may have been deleted, because blocks have it that this manifest names.
-    Gone { manifest: u64 },
+    Gone {
+        manifest: u64,
+    },
 }
 
 impl Logged {
@@ -62,7 +64,7 @@ impl Logged {
                 return Ok(Beyond::Gone { manifest: newest.sequence });
             }
         }
-        let read = runs(&numbers).into_iter().map(|run| async {
+        let read = runs(&numbers).into_iter().map(|run| async move {
             let key = TableKey::logged(writer.incarnation, tenant.clone(), &run);
             self.tables.get_or_load_all(&key, self.read(writer, tenant, run)).await
         });

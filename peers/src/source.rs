@@ -53,7 +53,8 @@ pub struct TableCache(ByteCache<TableKey, Arc<[Arc<MemorySource>]>>);
 
 impl TableCache {
     pub fn new(bytes: u64, telemetry: &storage::Telemetry) -> Self {
-        let bytes_of = |_: &TableKey, sources: &Arc<[Arc<MemorySource>]>| sources.iter().map(|one| memory_bytes(one)).sum();
+        let bytes_of =
+            |_: &TableKey, sources: &Arc<[Arc<MemorySource>]>| sources.iter().map(|one| memory_bytes(one)).sum();
         let capacity = Capacity { name: "peer_tables", bytes, entries: CACHED_TABLES, bytes_of };
         Self(ByteCache::new(&capacity, telemetry))
     }

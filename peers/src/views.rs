@@ -154,11 +154,13 @@ impl ClusterViews {
             match answer {
                 Ok(Heard::Answer(Answer::Gone { manifest })) => gone_to = gone_to.max(Some(manifest)),
                 Ok(Heard::Logged(rows)) => hold(&mut view, rows)?,
-                Ok(Heard::Answer(Answer::Rows(listed))) => match self.add(&mut view, &writer, tenant, reach, listed).await {
-                    // the next attempt asks this writer anew, and has what is in blocks by now
-                    Err(Error::ViewOutOfDate { .. }) => gone_to = gone_to.max(Some(manifest.sequence + 1)),
-                    added => added?,
-                },
+                Ok(Heard::Answer(Answer::Rows(listed))) => {
+                    match self.add(&mut view, &writer, tenant, reach, listed).await {
+                        // the next attempt asks this writer anew, and has what is in blocks by now
+                        Err(Error::ViewOutOfDate { .. }) => gone_to = gone_to.max(Some(manifest.sequence + 1)),
+                        added => added?,
+                    }
+                }
                 Err(Unheard { reason, is_news }) => {
                     view.missing.push(format!("writer {} at {}: {reason}", writer.writer, writer.address));
                     silent.is_news |= is_news;
@@ -221,9 +223,7 @@ impl ClusterViews {
             }
             Ok(Beyond::Gone { manifest }) => Ok(Heard::Answer(Answer::Gone { manifest })),
             Err(Error::ViewOutOfDate { .. }) => Ok(Heard::Answer(Answer::Gone { manifest: manifest.sequence + 1 })),
-            Err(unread) => {
-                Err(Unheard { reason: format!("{error}, and its log cannot be read: {unread}"), is_news })
-            }
+            Err(unread) => Err(Unheard { reason: format!("{error}, and its log cannot be read: {unread}"), is_news }),
         }
     }
 

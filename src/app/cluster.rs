@@ -94,7 +94,12 @@ impl Cluster {
     }
 
     /// The log on the bucket of this start, if it has one.
-    pub fn log(&self, config: &Config, objects: Arc<dyn ObjectStore>, telemetry: &storage::Telemetry) -> Option<OpenedLog> {
+    pub fn log(
+        &self,
+        config: &Config,
+        objects: Arc<dyn ObjectStore>,
+        telemetry: &storage::Telemetry,
+    ) -> Option<OpenedLog> {
         let standing = self.writer.as_ref()?.standing.clone()?;
         let settings = Settings { linger: config.cluster.log_linger.get() };
         Some(BucketLog::new(objects, standing, settings, telemetry).into())
@@ -173,7 +178,11 @@ impl Cluster {
 
     /// Adopts logs on the bucket of writers that are gone, if this process has such a log itself; ends it when others have
     /// adopted this one.
-    pub fn adopt_others(&self, ingester: &Ingester, storage: ingester::Storage) -> Option<impl Future<Output = ()> + use<>> {
+    pub fn adopt_others(
+        &self,
+        ingester: &Ingester,
+        storage: ingester::Storage,
+    ) -> Option<impl Future<Output = ()> + use<>> {
         let own = self.incarnation_on_bucket()?;
         let (objects, telemetry) = (storage.objects.clone(), storage.telemetry.clone());
         let reader = LogReader::new(objects.clone(), telemetry);

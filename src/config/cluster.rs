@@ -85,7 +85,10 @@ impl Config {
         };
         if !self.cluster.enabled {
             if self.cluster.log == Log::Bucket {
-                return unusable("cluster.log", "on the bucket needs cluster.enabled: others adopt what a writer leaves");
+                return unusable(
+                    "cluster.log",
+                    "on the bucket needs cluster.enabled: others adopt what a writer leaves",
+                );
             }
             return match target {
                 Target::All => Ok(()),

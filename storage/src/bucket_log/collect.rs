@@ -127,13 +127,17 @@ impl LostLogs {
     pub async fn look(&self) -> Result<(), Error> {
         let logs = self.logs().await?;
         let tenants: Vec<_> = self.manifests.available_tenants();
-        let manifests: Vec<_> = tenants.into_iter().filter_map(|tenant| Some((tenant.clone(), self.manifests.snapshot(&tenant)?))).collect();
+        let manifests: Vec<_> = tenants
+            .into_iter()
+            .filter_map(|tenant| Some((tenant.clone(), self.manifests.snapshot(&tenant)?)))
+            .collect();
         // after both: a writer puts its record before its first object, and before a manifest names it
         let members = members::all(self.objects.as_ref()).await?;
         for writer in logs.iter().filter(|writer| !members.contains(writer)) {
             let numbers = LogReader::new(self.objects.clone(), self.telemetry.clone()).numbers_after(writer, 0).await?;
             let count = numbers.len();
-            delete(self.objects.as_ref(), numbers.iter().map(|number| paths::log_object(writer, *number)).collect()).await?;
+            delete(self.objects.as_ref(), numbers.iter().map(|number| paths::log_object(writer, *number)).collect())
+                .await?;
             self.telemetry.bucket_log.deleted(count as u64);
             info!(%writer, objects = count, "the log of a writer that is gone is deleted");
         }
@@ -149,7 +153,8 @@ impl LostLogs {
 
     async fn logs(&self) -> Result<HashSet<Incarnation>, Error> {
         let prefix = paths::logs();
-        let listed = self.objects.list_with_delimiter(Some(&prefix)).await.map_err(Error::objects("list logs in", &prefix))?;
+        let listed =
+            self.objects.list_with_delimiter(Some(&prefix)).await.map_err(Error::objects("list logs in", &prefix))?;
         Ok(listed.common_prefixes.iter().filter_map(paths::log_of).collect())
     }
 }

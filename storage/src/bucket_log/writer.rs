@@ -56,7 +56,12 @@ pub struct BucketLog {
 
 impl BucketLog {
     /// The log of a writer that has joined just now.
-    pub fn new(objects: Arc<dyn ObjectStore>, standing: Arc<Standing>, settings: Settings, telemetry: &Telemetry) -> Self {
+    pub fn new(
+        objects: Arc<dyn ObjectStore>,
+        standing: Arc<Standing>,
+        settings: Settings,
+        telemetry: &Telemetry,
+    ) -> Self {
         Self {
             reader: LogReader::new(objects.clone(), telemetry.clone()),
             objects,
@@ -125,7 +130,9 @@ impl BucketLog {
                     return Ok(());
                 }
                 Ok(false) => {}
-                Err(error) if error.kind() == model::ErrorKind::Unavailable && !matches!(error, Error::WriterRetired) => {
+                Err(error)
+                    if error.kind() == model::ErrorKind::Unavailable && !matches!(error, Error::WriterRetired) =>
+                {
                     if began.age() >= STUCK_AFTER && !self.is_stuck.swap(true, Ordering::Relaxed) {
                         error!(number, %error, "the log on the bucket could not be written, requests are refused until it can be");
                     }

@@ -46,7 +46,6 @@ pub enum LogPlace {
 }
 
 impl LogPlace {
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
     fn is_local(&self) -> bool {
         *self == Self::Local
     }

@@ -41,7 +41,7 @@ impl Standing {
     }
 
     /// The last moment at which it was a member, as far as is known here.
-    pub fn confirmed(&self) -> Moment {
+    pub(crate) fn confirmed(&self) -> Moment {
         *self.confirmed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -57,7 +57,7 @@ impl Standing {
     ///
     /// # Errors
     /// [`Error::WriterRetired`] when it is a member no more; others when the store does not answer.
-    pub async fn confirm(&self) -> Result<Moment, Error> {
+    pub(crate) async fn confirm(&self) -> Result<Moment, Error> {
         let asked = Moment::now();
         // in this order: the record is deleted before the mark, so who finds the record has found no mark because none was put
         if self.has(WriterFile::Retired).await? || !self.has(WriterFile::Record).await? {
