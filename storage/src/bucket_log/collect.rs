@@ -36,6 +36,8 @@ pub struct OwnCollector {
     telemetry: Telemetry,
     /// How far blocks had the log at some moments, the oldest first.
     seen: VecDeque<(u64, Moment)>,
+    /// Blocks have had all up to this one for long.
+    due: u64,
     deleted: u64,
 }
 
@@ -47,7 +49,7 @@ impl OwnCollector {
         grace: Duration,
         telemetry: Telemetry,
     ) -> Self {
-        Self { objects, writer, covered, grace, telemetry, seen: VecDeque::new(), deleted: 0 }
+        Self { objects, writer, covered, grace, telemetry, seen: VecDeque::new(), due: 0, deleted: 0 }
     }
 
     /// Works until it is dropped.
@@ -71,15 +73,14 @@ impl OwnCollector {
         if self.seen.back().is_none_or(|(last, _)| *last < covered) {
             self.seen.push_back((covered, Moment::now()));
         }
-        let mut through = self.deleted;
         while let Some((covered, at)) = self.seen.front()
             && at.age() >= self.grace
         {
-            through = (*covered).max(through);
+            self.due = *covered;
             self.seen.pop_front();
         }
         // the covered one may be the newest there is
-        let through = through.saturating_sub(1).min(self.deleted + AT_ONCE);
+        let through = self.due.saturating_sub(1).min(self.deleted + AT_ONCE);
         if through > self.deleted {
             let keys = (self.deleted + 1..=through).map(|number| paths::log_object(&self.writer, number));
             delete(self.objects.as_ref(), keys.collect()).await?;
@@ -133,7 +134,7 @@ impl LostLogs {
             .collect();
         // after both: a writer puts its record before its first object, and before a manifest names it
         let members = members::all(self.objects.as_ref()).await?;
-        for writer in logs.iter().filter(|writer| !members.contains(writer)) {
+        for writer in logs.iter().filter(|writer| !members.contains(*writer)) {
             let numbers = LogReader::new(self.objects.clone(), self.telemetry.clone()).numbers_after(writer, 0).await?;
             let count = numbers.len();
             delete(self.objects.as_ref(), numbers.iter().map(|number| paths::log_object(writer, *number)).collect())
@@ -162,6 +163,6 @@ impl LostLogs {
 /// Writers with a log on the bucket whose watermark nobody needs: the log itself went in an earlier look.
 fn forgotten(manifest: &Manifest, members: &HashSet<Incarnation>, logs: &HashSet<Incarnation>) -> Vec<WriterId> {
     let of_bucket = manifest.incarnations.iter().filter(|(writer, incarnation)| writer.0 == incarnation.0);
-    let gone = of_bucket.filter(|(_, incarnation)| !members.contains(incarnation) && !logs.contains(incarnation));
+    let gone = of_bucket.filter(|(_, incarnation)| !members.contains(*incarnation) && !logs.contains(*incarnation));
     gone.map(|(writer, _)| *writer).collect()
 }

@@ -8,7 +8,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Result, ensure};
 use async_trait::async_trait;
-use futures::TryStreamExt;
 use ingester::{Adopter, Ingester, Readiness};
 use model::TenantId;
 use mosso::adoption::{Adoption, Own};
