@@ -126,7 +126,8 @@ impl Log {
                     entries.into_iter().map(|entry| (entry.tenant, entry.payload)).collect();
                 log.append_batch(&entries).map(drop)
             }
-            Self::Bucket(OnBucket { log, runtime, cancel }) => {
+            Self::Bucket(bucket) => {
+                let OnBucket { log, runtime, cancel } = bucket.as_mut();
                 let appended = runtime.block_on(cancel.run_until_cancelled(log.append(&entries)));
                 appended.unwrap_or(Err(StorageError::Stopping)).map(drop)
             }
