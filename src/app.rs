@@ -19,7 +19,7 @@ use peers::Worker;
 use prometheus_client::registry::Registry;
 use storage::MemoryBudget;
 use storage::cpu::CpuPool;
-use storage::incarnation::Lineage;
+use storage::incarnation::{Lineage, Writer};
 use storage::lock::DataDirLock;
 use storage::upkeep_share::UpkeepShare;
 use tokio::sync::watch;
@@ -77,11 +77,10 @@ impl App {
         let Planned { config, memory, peer_table_bytes } = planned(config, &pools[0], &mut registry);
         let parts = &memory.parts;
         let servers = Servers::bind(&config.api()).await?;
-        let takes_spans = config.target().takes_spans();
-        let lock = takes_spans.then(|| DataDirLock::acquire(&config.folders())).transpose()?;
+        let lock = config.has_folder().then(|| DataDirLock::acquire(&config.folders())).transpose()?;
 
         let store = Store::open(&config, pools.clone(), &mut registry).await?;
-        let lineage = takes_spans.then(|| Lineage::open(&store.dir).map(Arc::new)).transpose()?;
+        let lineage = lineage(&config, &store)?;
         let mut cluster = match config.cluster.enabled {
             true => {
                 Some(Cluster::join(&config, &store, lineage.clone(), &mut registry).await.context("join the cluster")?)
@@ -89,9 +88,8 @@ impl App {
             false => None,
         };
         let limits = Arc::new(TenantLimits::new(config.tenant_limits()?));
-        let others = cluster.as_ref().and_then(Cluster::others);
-        let WayIn { ingester, generator, counted, generating, senders } =
-            WayIn::open(&config, parts, &store, lineage, others, limits.clone(), &mut registry).await?;
+        let WayIn { ingester, ingester_storage, generator, counted, generating, senders } =
+            WayIn::open(&config, parts, &store, lineage, cluster.as_ref(), limits.clone(), &mut registry).await?;
         let views = way_out::views(&config, &store, cluster.as_ref(), ingester.as_ref(), peer_table_bytes)?;
         let querier = way_out::querier(&config, parts, &store, views, limits.clone(), &mut registry);
         if let Some(cluster) = &mut cluster {
@@ -110,6 +108,13 @@ impl App {
         }
         if let Some((cluster, ingester)) = cluster.as_ref().zip(ingester.as_ref()) {
             upkeep.spawn("retirement of earlier starts", cluster.retire_earlier_starts(ingester));
+            let adoption = ingester_storage.and_then(|storage| cluster.adopt_others(ingester, storage));
+            adoption.into_iter().for_each(|adoption| upkeep.spawn("adoption of writers that are gone", adoption));
+            let collector = cluster.collect_own_log(ingester, &store, config.garbage_grace());
+            collector.into_iter().for_each(|collector| upkeep.spawn("collector of the log", collector));
+        }
+        if let Some(cluster) = cluster.as_ref().filter(|_| config.target().keeps_blocks_in_order()) {
+            upkeep.spawn("collector of lost logs", cluster.collect_lost_logs(&store));
         }
         let user_overrides = open_user_overrides(&config, &store, generator.clone(), &mut registry);
         if let Some(overrides) = user_overrides.clone() {
@@ -199,6 +204,11 @@ impl App {
         }
     }
 
+    /// Whether it failed because other processes have taken over its log: a new start goes on under another id.
+    pub fn is_retired(&self) -> bool {
+        self.ingester.as_ref().is_some_and(Ingester::is_retired)
+    }
+
     /// Refuse, drain, close: what was acknowledged is in the log, synced; in a cluster it is in blocks, if that can be.
     ///
     /// # Errors
@@ -242,6 +252,15 @@ fn planned(config: &Config, cpu: &CpuPool, registry: &mut Registry) -> Planned {
 }
 
 /// `None` where tenants may set nothing for themselves.
+/// Which starts of a writer this process goes on from, if it takes spans: those of its folder, or none.
+fn lineage(config: &Config, store: &Store) -> Result<Option<Arc<Lineage>>> {
+    Ok(match (config.target().takes_spans(), config.has_folder()) {
+        (false, _) => None,
+        (true, true) => Some(Arc::new(Lineage::open(&store.dir)?)),
+        (true, false) => Some(Arc::new(Lineage::only(Writer::of_one_start()))),
+    })
+}
+
 fn open_user_overrides(
     config: &Config,
     store: &Store,

@@ -2,6 +2,7 @@
 //!
 //! A library beside the binary, so that tests start what `main` starts.
 
+pub mod adoption;
 pub mod app;
 pub mod cli;
 pub mod config;

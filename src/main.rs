@@ -9,7 +9,7 @@ use mosso::app::App;
 use mosso::config::{Config, Sources, flags};
 use mosso::reload::LogLevelReloader;
 use mosso::{cli, exposure, telemetry};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
 mod first_run;
@@ -105,13 +105,33 @@ fn run(arguments: Arguments, flags: Vec<flags::Flag>) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// How the parts of a process ended.
+enum Ended {
+    Asked,
+    /// Others have taken over the log of this writer. What it had is theirs, and a new writer takes its place.
+    Retired,
+}
+
 async fn serve(config: &Config, log_level: LogLevelReloader) -> Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    loop {
+        match serve_once(config, log_level.clone(), [&mut terminate, &mut interrupt]).await? {
+            Ended::Asked => return Ok(()),
+            Ended::Retired => info!("starting again as another writer"),
+        }
+    }
+}
+
+async fn serve_once(
+    config: &Config,
+    log_level: LogLevelReloader,
+    [terminate, interrupt]: [&mut Signal; 2],
+) -> Result<Ended> {
     let is_first_run = first_run::is_first(config);
     let mut app = tokio::select! {
         app = App::start(config) => app?,
-        _ = terminate.recv() => return Ok(()),
-        _ = interrupt.recv() => return Ok(()),
+        _ = terminate.recv() => return Ok(Ended::Asked),
+        _ = interrupt.recv() => return Ok(Ended::Asked),
     };
     let addresses = app.addresses();
     info!(listener = "http", address = %addresses.http, "listening");
@@ -148,7 +168,12 @@ async fn serve(config: &Config, log_level: LogLevelReloader) -> Result<()> {
             Some(reason)
         }
     };
+    let is_retired = app.is_retired();
     app.stop().await?;
     info!("stopped");
-    failure.map_or(Ok(()), |reason| Err(Error::msg(reason)))
+    match failure {
+        Some(_) if is_retired => Ok(Ended::Retired),
+        Some(reason) => Err(Error::msg(reason)),
+        None => Ok(Ended::Asked),
+    }
 }

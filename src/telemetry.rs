@@ -26,7 +26,8 @@ pub struct Started {
     pub log_filter: LogFilter,
 }
 
-/// Which lines are written, to be changed while the process runs.
+/// Which lines are written, to be changed while the process runs. Clones change the same.
+#[derive(Clone)]
 pub struct LogFilter {
     handle: reload::Handle<EnvFilter, tracing_subscriber::Registry>,
     variable: Option<String>,

@@ -2,7 +2,7 @@
 //! segments before it hold.
 
 use bytes::Bytes;
-use model::TenantId;
+use model::{TenantId, TimeRange};
 use storage::ids::SegmentSequence;
 use storage::wal::Position;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -34,6 +34,10 @@ pub(crate) enum LogCommand {
 pub(crate) struct Push {
     pub tenant: TenantId,
     pub request: Bytes,
+    /// From the first start of a span to the last end.
+    pub time_range: TimeRange,
+    /// When it came.
+    pub since: tokio::time::Instant,
     pub acknowledge: oneshot::Sender<Result<(), Error>>,
     /// Its share of the queue; given back when the request is done.
     pub _room: OwnedSemaphorePermit,

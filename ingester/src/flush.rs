@@ -10,8 +10,9 @@
 mod queues;
 mod turn;
 
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use hashbrown::HashSet;
@@ -21,6 +22,7 @@ use storage::block::BlockSource;
 use storage::continued::continued;
 use storage::ids::{SegmentSequence, WriterId};
 use storage::manifest::{Change, Manifest, Watermark};
+use storage::members::Standing;
 use storage::publish_deadline::PublishDeadline;
 use storage::{Error as StorageError, block};
 use tokio::sync::{Mutex, mpsc, oneshot};
@@ -37,6 +39,9 @@ pub(crate) use turn::{FlushJobs, FlushQueue, flush_queue};
 
 /// Tenants whose blocks are written at once.
 const TENANTS_AT_ONCE: usize = 4;
+/// How long ago a writer was last found to be a member when it begins a block: with the time in which a block may be published,
+/// less than what is said of it stays after it was retired. So nothing is published in the name of a writer that is forgotten.
+const STANDING_FOR: Duration = Duration::from_secs(10 * 60);
 
 /// The rows of one cut, and the log segments that end with it.
 pub(crate) struct FlushJob {
@@ -68,13 +73,21 @@ struct Turn {
 const BEHIND: &str = "an earlier block of the tenant could not be published yet";
 
 /// A head on its way into a block.
-struct Pending {
-    head: Arc<CutHead>,
+pub(crate) struct Pending {
+    pub head: Arc<CutHead>,
     /// When the files of its block were begun, if they were.
     deadline: Option<PublishDeadline>,
     /// Which of its traces older blocks have, as of when the files were begun: another attempt writes the same bytes, for a
     /// put of the first may still arrive.
     continued: Option<KnownParts>,
+    /// Where the watermark must stand; see [`Watermark::from`].
+    pub from: Option<SegmentSequence>,
+}
+
+impl Pending {
+    pub(crate) fn of(head: Arc<CutHead>) -> Self {
+        Self { head, deadline: None, continued: None, from: None }
+    }
 }
 
 /// The traces that published blocks have, too, and the manifest that names these.
@@ -92,6 +105,10 @@ pub(crate) struct Flusher {
     pub unavailable: Arc<Unavailable>,
     /// Whoever records this start in the data folder.
     pub recording: Mutex<()>,
+    /// Of a writer whose log is on the bucket.
+    pub standing: Option<Arc<Standing>>,
+    /// Where such a writer has raised its watermarks to: only there they may stand when it raises them.
+    pub raised: Mutex<HashMap<TenantId, SegmentSequence>>,
 }
 
 impl Flusher {
@@ -101,7 +118,7 @@ impl Flusher {
     /// start.
     ///
     /// # Errors
-    /// [`StorageError::WriterElsewhere`]: no block is published any more, and nothing is deleted from the log.
+    /// [`StorageError::WriterElsewhere`], [`StorageError::WriterRetired`] and [`StorageError::WatermarkMoved`]: no block is published any more, and nothing is deleted from the log.
     pub(crate) async fn run(self, mut jobs: FlushJobs) -> Result<(), StorageError> {
         let (mut queues, mut log) = (Queues::default(), LogShare::default());
         let mut is_open = true;
@@ -161,7 +178,10 @@ impl Flusher {
                 continue;
             };
             let (tenant, block_id, job) = (pending.head.tenant.clone(), pending.head.block.id(), job.clone());
-            if let StorageError::WriterElsewhere { .. } = error {
+            if let StorageError::WriterElsewhere { .. }
+            | StorageError::WriterRetired
+            | StorageError::WatermarkMoved { .. } = error
+            {
                 job.tell(Err(Error::NotReady { reason: error.to_string() }));
                 return Err(error);
             }
@@ -199,8 +219,11 @@ impl Flusher {
         }
     }
 
-    async fn flush(&self, pending: &mut Pending, segment: SegmentSequence) -> Result<(), StorageError> {
+    pub(crate) async fn flush(&self, pending: &mut Pending, segment: SegmentSequence) -> Result<(), StorageError> {
         let started = Instant::now();
+        if let Some(standing) = &self.standing {
+            standing.confirm_within(STANDING_FOR).await?;
+        }
         if pending.deadline.is_some_and(|deadline| !deadline.may_publish()) && self.give_up(pending, segment).await? {
             return Ok(());
         }
@@ -220,7 +243,12 @@ impl Flusher {
         let entry = block.entry().written_now();
         let (spans, bytes) = (entry.spans, entry.bytes());
         self.record_incarnation().await?;
-        let watermark = Some(Watermark { by: self.storage.lineage.clone(), segment });
+        let from = match &self.standing {
+            None => None,
+            Some(_) if pending.from.is_some() => pending.from,
+            Some(_) => Some(self.raised.lock().await.get(tenant).copied().unwrap_or_default()),
+        };
+        let watermark = Some(Watermark { by: self.storage.lineage.clone(), segment, from });
         let change = Change { add: vec![entry], deadline: Some(deadline), watermark, ..Change::default() };
         let writer_id = self.storage.lineage.writer().id;
         let change_of = |now: &Manifest| {
@@ -231,6 +259,9 @@ impl Flusher {
             Some(change)
         };
         self.storage.manifests.commit(tenant, change_of).await?;
+        if self.standing.is_some() {
+            self.raised.lock().await.insert(tenant.clone(), segment);
+        }
         tracing::info!(%tenant, %block_id, spans, bytes, took = ?started.elapsed(), "block published");
         self.metrics.flushed(bytes, started.elapsed());
         self.metrics.copies_dropped(tenant, pending.head.received_spans().saturating_sub(spans));

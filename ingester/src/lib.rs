@@ -13,8 +13,11 @@
 //! as the requests, so what lies in the closed log segments is exactly what the cut rows hold. Tables that are full or some
 //! seconds old are handed to whoever counts spans (`feed.rs`).
 //!
+//! The log lies on a disk, or on the bucket (`log.rs`); what a writer left there that is gone, another adopts (`adopt.rs`).
+//!
 //! Knows the log, the span table and blocks; knows no protocol.
 
+mod adopt;
 mod apply;
 mod command;
 mod config;
@@ -23,6 +26,7 @@ mod error;
 mod feed;
 mod flush;
 mod live;
+mod log;
 mod log_writer;
 mod push;
 mod rates;
@@ -35,10 +39,12 @@ mod telemetry;
 mod trace_limits;
 mod unavailable;
 
+pub use adopt::Adopter;
 pub use config::Config;
 pub use error::Error;
 pub use feed::{Barrier, Fed, Feed};
 pub use live::LiveSpans;
+pub use log::OpenedLog;
 pub use push::{Accepted, Ingester};
 pub use state::Readiness;
 pub use stores::Storage;

@@ -12,7 +12,7 @@ mod chunk;
 mod closed;
 mod gauge;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -33,6 +33,8 @@ pub(crate) use gauge::LiveSpansGauge;
 const CHUNK_SPANS: usize = 16_384;
 /// … or when they hold so much memory.
 const CHUNK_BYTES: usize = 24 << 20;
+/// Cuts that are remembered: more than there are in the time for which anybody uses a manifest.
+const REMEMBERED_CUTS: usize = 10_000;
 /// Rows become a chunk at this number when another process asks for them: it keeps chunks, and takes the others anew with
 /// each query.
 const SHARED_CHUNK_SPANS: usize = 4_096;
@@ -42,6 +44,8 @@ const SHARED_CHUNK_SPANS: usize = 4_096;
 pub(crate) struct Live {
     tenants: Mutex<HashMap<TenantId, TenantLive>>,
     closed: Closed,
+    /// Where rows were cut, the newest of them.
+    cuts: Mutex<BTreeSet<SegmentSequence>>,
 }
 
 /// Chunks that were closed and not yet handed on; `None` where nobody wants them.
@@ -194,6 +198,7 @@ impl Live {
     /// Takes all shown rows of all tenants out of the heads; they stay findable until [`published`](Self::published).
     /// To be called when no row is staged, and all of them lie in segments up to `segment`.
     pub(crate) fn cut(&self, segment: SegmentSequence) -> Vec<Arc<CutHead>> {
+        self.remember_cut(segment);
         let (mut tenants, mut cut) = (self.lock(), Vec::new());
         for (tenant, live) in tenants.iter_mut() {
             let Some(mut head) = live.head.take() else { continue };
@@ -207,6 +212,19 @@ impl Live {
             cut.push(head);
         }
         cut
+    }
+
+    fn remember_cut(&self, segment: SegmentSequence) {
+        let mut cuts = self.cuts.lock().unwrap_or_else(PoisonError::into_inner);
+        cuts.insert(segment);
+        if cuts.len() > REMEMBERED_CUTS {
+            cuts.pop_first();
+        }
+    }
+
+    /// Whether rows were cut at this segment, or it is before all.
+    pub(crate) fn has_cut_at(&self, segment: SegmentSequence) -> bool {
+        segment == SegmentSequence::NONE || self.cuts.lock().unwrap_or_else(PoisonError::into_inner).contains(&segment)
     }
 
     /// The block is in the manifest: its rows are no longer live.

@@ -1,20 +1,18 @@
 //! The thread that owns the log: gathers requests, appends them with one sync, hands them on in order.
 
+use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
-use bytes::Bytes;
-use model::TenantId;
+use storage::bucket_log::LogEntry;
 use storage::ids::SegmentSequence;
-use storage::wal::{Log, Position};
+use storage::wal::Position;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::command::{ApplyCommand, LogCommand, Push};
 use crate::error::Error;
-use crate::state::Guard;
+use crate::log::Log;
+use crate::state::{Guard, State};
 use crate::telemetry::Metrics;
-
-/// Most bytes that share a sync: bounds how long the first of them waits.
-const MAX_BATCH_BYTES: usize = 8 << 20;
 
 /// Runs until it is told to close, or every sender of commands is gone; the applier ends with it.
 pub(crate) fn spawn(
@@ -25,8 +23,8 @@ pub(crate) fn spawn(
     metrics: Metrics,
     guard: Guard,
 ) {
-    let writer =
-        LogWriter { log, commands, applier, published: SegmentSequence::NONE, counted, metrics, is_refusing: false };
+    let (state, published) = (guard.state.clone(), SegmentSequence::NONE);
+    let writer = LogWriter { state, log, commands, applier, published, counted, metrics, is_refusing: false };
     std::thread::Builder::new()
         .name("log-writer".to_owned())
         .spawn(move || {
@@ -37,6 +35,7 @@ pub(crate) fn spawn(
 }
 
 struct LogWriter {
+    state: Arc<State>,
     log: Log,
     commands: mpsc::Receiver<LogCommand>,
     applier: SyncSender<ApplyCommand>,
@@ -69,22 +68,23 @@ impl LogWriter {
                 }
                 LogCommand::Close => return self.mark(),
             }
-            self.metrics.log_size(self.log.bytes(), self.log.segments());
+            let (bytes, segments) = self.log.size();
+            self.metrics.log_size(bytes, segments);
         }
     }
 
     /// Appends `first` and the pushes that wait behind it; returns the command that ended the batch, if one did.
     fn append(&mut self, first: Push) -> Option<LogCommand> {
-        let mut bytes = first.request.len();
+        let (mut bytes, since) = (first.request.len(), first.since);
         let (mut batch, mut held_back) = (vec![first], None);
-        while bytes < MAX_BATCH_BYTES && held_back.is_none() {
-            match self.commands.try_recv() {
-                Ok(LogCommand::Push(push)) => {
+        while bytes < self.log.max_batch_bytes() && held_back.is_none() {
+            match self.log.next(&mut self.commands, since) {
+                Some(LogCommand::Push(push)) => {
                     bytes += push.request.len();
                     batch.push(push);
                 }
-                Ok(other) => held_back = Some(other),
-                Err(_) => break,
+                Some(other) => held_back = Some(other),
+                None => break,
             }
         }
         // who has given up waiting is told nothing, and need not be stored
@@ -92,12 +92,16 @@ impl LogWriter {
         if batch.is_empty() {
             return held_back;
         }
-        let entries: Vec<(TenantId, Bytes)> =
-            batch.iter().map(|push| (push.tenant.clone(), push.request.clone())).collect();
+        let entry = |Push { tenant, request, time_range, .. }: &Push| LogEntry {
+            tenant: tenant.clone(),
+            payload: request.clone(),
+            time_range: *time_range,
+        };
+        let entries = batch.iter().map(entry).collect();
         // decoded while it is synced here
         _ = self.applier.send(ApplyCommand::Stage(batch));
-        let outcome = match self.log.append_batch(&entries) {
-            Ok(_) => {
+        let outcome = match self.log.append(entries) {
+            Ok(()) => {
                 if std::mem::take(&mut self.is_refusing) {
                     tracing::info!("the write-ahead log can be written again, requests are taken");
                 }
@@ -109,6 +113,7 @@ impl LogWriter {
                     tracing::error!(%error, "the write-ahead log could not be written, requests are refused until it can be");
                 }
                 self.metrics.log_failed();
+                self.state.fail_if_final(&error);
                 ApplyCommand::NotSynced { reason: error.to_string() }
             }
         };

@@ -1,27 +1,30 @@
 //! The write path on one screen: [`Ingester::push`].
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use model::TenantId;
 use model::limits::{Limits, TenantLimits};
+use model::{TenantId, TimeRange};
 use prometheus_client::registry::Registry;
+use storage::ids::SegmentSequence;
 use storage::incarnation::Writer;
 use storage::view::{LiveRows, LiveTable};
-use storage::wal::{Log, MAX_PAYLOAD_BYTES, Recovery};
+use storage::wal::MAX_PAYLOAD_BYTES;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::adopt::Adopter;
 use crate::command::{LogCommand, Push};
 use crate::config::Config;
 use crate::error::Error;
 use crate::feed::Feed;
 use crate::flush::{Flusher, flush_queue};
 use crate::live::{Live, LiveSpansGauge};
+use crate::log::OpenedLog;
 use crate::rates::Rates;
 use crate::recover::Watermarks;
 use crate::screen::{Screened, screen};
@@ -63,7 +66,7 @@ impl Ingester {
     /// When the manifests cannot be read, or the log cannot be written.
     pub async fn open(
         config: Config,
-        log: (Log, Recovery),
+        log: impl Into<OpenedLog>,
         storage: Storage,
         limits: Arc<TenantLimits>,
         registry: &mut Registry,
@@ -78,13 +81,13 @@ impl Ingester {
     /// Those of [`open`](Self::open).
     pub async fn open_feeding(
         config: Config,
-        (mut log, recovery): (Log, Recovery),
+        log: impl Into<OpenedLog>,
         storage: Storage,
         limits: Arc<TenantLimits>,
         feed: Option<Feed>,
         registry: &mut Registry,
     ) -> Result<Self, Error> {
-        let cancel = CancellationToken::new();
+        let (mut log, cancel) = (log.into(), CancellationToken::new());
         let (watermarks, unavailable) = Watermarks::load(storage.clone(), cancel.clone()).await?;
         let counted = feed.as_ref().map(|feed| feed.counted);
         let newest = counted.map_or(watermarks.newest(), |counted| counted.segment.max(watermarks.newest()));
@@ -108,6 +111,8 @@ impl Ingester {
                 detail: "the write-ahead log is being read".to_owned(),
             }),
             log: log_commands,
+            shared_log: log.shared(),
+            is_retired: AtomicBool::new(false),
             cancel,
             tasks: TaskTracker::new(),
         });
@@ -120,11 +125,14 @@ impl Ingester {
             metrics: state.metrics.clone(),
             unavailable: state.unavailable.clone(),
             recording: Default::default(),
+            standing: state.shared_log.as_ref().map(|log| log.standing.clone()),
+            raised: Default::default(),
         };
         let (flush_queue, flush_receiver) = flush_queue();
         let of_flusher = state.clone();
         state.spawn("flusher", async move {
             if let Err(error) = flusher.run(flush_receiver).await {
+                of_flusher.fail_if_final(&error);
                 of_flusher.fail(error.to_string());
             }
         });
@@ -134,6 +142,7 @@ impl Ingester {
 
         let apply_commands = apply::spawn(state.clone(), flush_queue.clone(), full_chunks);
         let guard = state.guard("log writer");
+        let (log, recovery) = log.split(state.cancel.clone());
         log_writer::spawn(log, log_receiver, apply_commands, counted, state.metrics.clone(), guard);
         state.spawn("cutter", cut_by_age(state.clone()));
         if let Some(feed) = &state.feed {
@@ -153,6 +162,9 @@ impl Ingester {
     pub async fn push(&self, tenant: &TenantId, request: Bytes) -> Result<Accepted, Error> {
         let state = &self.state;
         state.check_ready()?;
+        if state.log_is_stuck() {
+            return Err(Error::Log { reason: "the store does not answer".to_owned() });
+        }
         state.unavailable.check(tenant)?;
         if request.len() > MAX_PAYLOAD_BYTES {
             return Err(Error::TooLarge { bytes: request.len() });
@@ -164,10 +176,11 @@ impl Ingester {
             return Ok(Accepted::default());
         }
         let (started, bytes, limits) = (Instant::now(), request.len(), state.limits.of(tenant));
+        let time_range = summary.time_range.unwrap_or(TimeRange::ALL);
         state.admit(tenant, &limits, bytes, summary.spans, started)?;
         let screened = screen(&state.traces, tenant, &limits, (request, summary.spans), started)?;
         if screened.spans > 0
-            && let Err(error) = self.store(tenant, screened.request.clone()).await
+            && let Err(error) = self.store(tenant, screened.request.clone(), time_range, started).await
         {
             // nobody pays for what is refused
             state.rates.give_back(tenant, bytes);
@@ -179,17 +192,31 @@ impl Ingester {
         Ok(accepted(&screened, &limits))
     }
 
-    async fn store(&self, tenant: &TenantId, request: Bytes) -> Result<(), Error> {
-        let stored = tokio::time::timeout(self.state.config.push_timeout, self.log_and_apply(tenant, request)).await;
+    async fn store(
+        &self,
+        tenant: &TenantId,
+        request: Bytes,
+        time_range: TimeRange,
+        started: Instant,
+    ) -> Result<(), Error> {
+        let store = self.log_and_apply(tenant, request, time_range, started);
+        let stored = tokio::time::timeout(self.state.config.push_timeout, store).await;
         stored.map_err(|_| Error::QueueFull)?
     }
 
     /// Returns when the request is in the log and its spans can be found.
-    async fn log_and_apply(&self, tenant: &TenantId, request: Bytes) -> Result<(), Error> {
+    async fn log_and_apply(
+        &self,
+        tenant: &TenantId,
+        request: Bytes,
+        time_range: TimeRange,
+        started: Instant,
+    ) -> Result<(), Error> {
         let bytes = u32::try_from(request.len().min(self.state.config.max_queued_bytes)).unwrap_or(u32::MAX);
         let room = self.state.queued_bytes.clone().acquire_many_owned(bytes).await.map_err(|_| Error::Stopped)?;
         let (acknowledge, acknowledged) = oneshot::channel();
-        let push = Push { tenant: tenant.clone(), request, acknowledge, _room: room };
+        let since = tokio::time::Instant::from_std(started);
+        let push = Push { tenant: tenant.clone(), request, time_range, since, acknowledge, _room: room };
         self.state.log.send(LogCommand::Push(push)).await.map_err(|_| Error::Stopped)?;
         acknowledged.await.map_err(|_| Error::Stopped)?
     }
@@ -230,7 +257,31 @@ impl Ingester {
     }
 
     pub fn readiness(&self) -> Readiness {
-        self.state.readiness.borrow().clone()
+        let readiness = self.state.readiness.borrow().clone();
+        match readiness == Readiness::Ready && self.state.log_is_stuck() {
+            true => Readiness::Replaying { detail: "the store does not answer, spans are refused".to_owned() },
+            false => readiness,
+        }
+    }
+
+    /// Tells it that others have taken over its log: it takes no spans any more, and [`failed`](Self::failed).
+    pub fn taken_over(&self) {
+        self.state.fail_if_final(&storage::Error::WriterRetired);
+    }
+
+    /// Whether it [`failed`](Self::failed) because others have taken over its log: a new start under a new id goes on.
+    pub fn is_retired(&self) -> bool {
+        self.state.is_retired.load(Ordering::Acquire)
+    }
+
+    /// Up to which object of a log on the bucket blocks have everything; `None` for a log on a disk.
+    pub fn covered(&self) -> Option<Arc<AtomicU64>> {
+        self.state.shared_log.as_ref().map(|log| log.covered.clone())
+    }
+
+    /// Who publishes what other writers left behind, with the limits and counters of this one.
+    pub fn adopter(&self, storage: Storage) -> Adopter {
+        Adopter::new(storage, self.state.metrics.clone(), self.state.config.max_block_bytes)
     }
 
     /// Waits until spans are taken; for ever, if it does not come to that.
@@ -287,6 +338,11 @@ impl LiveRows for Ingester {
     fn tables_to_share(&self, tenant: &TenantId) -> Result<Vec<LiveTable>, storage::Error> {
         self.state.live.close_to_share(tenant);
         self.tables(tenant)
+    }
+
+    fn has_cut_at(&self, segment: SegmentSequence) -> bool {
+        // a log on a disk is published by its own process alone
+        self.state.shared_log.is_none() || self.state.live.has_cut_at(segment)
     }
 
     fn is_whole(&self) -> bool {

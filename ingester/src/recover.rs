@@ -26,13 +26,13 @@ pub(crate) use watermarks::Watermarks;
 /// Replays on a thread of its own, then opens the way for pushes.
 pub(crate) fn spawn(
     state: &Arc<State>,
-    recovery: Recovery,
+    recovery: Option<Recovery>,
     watermarks: Watermarks,
     flush_queue: FlushQueue,
     telemetry: storage::Telemetry,
 ) {
     let (guard, runtime) = (state.guard("replay"), Handle::current());
-    let replay = move || match replay(&guard.state, recovery, watermarks, &flush_queue, &telemetry) {
+    let replay = move || match replay_if_any(&guard.state, recovery, watermarks, &flush_queue, &telemetry) {
         _ if guard.state.is_stopping() => {}
         Ok(counts) => {
             tracing::info!(requests = counts.applied, skipped = counts.skipped, held = counts.held, damaged = counts.damaged, took = ?counts.started.elapsed(), "write-ahead log replayed");
@@ -57,6 +57,20 @@ pub(crate) fn spawn(
         .expect("the system can start a thread at start-up");
 }
 
+/// A log on the bucket begins with its process, and has nothing to read.
+fn replay_if_any(
+    state: &State,
+    recovery: Option<Recovery>,
+    watermarks: Watermarks,
+    flush_queue: &FlushQueue,
+    telemetry: &storage::Telemetry,
+) -> Result<Counts, Error> {
+    match recovery {
+        Some(recovery) => replay(state, recovery, watermarks, flush_queue, telemetry),
+        None => Ok(Counts::new()),
+    }
+}
+
 struct Counts {
     started: Instant,
     applied: usize,
@@ -66,6 +80,12 @@ struct Counts {
     damaged: usize,
 }
 
+impl Counts {
+    fn new() -> Self {
+        Self { started: Instant::now(), applied: 0, skipped: 0, held: 0, damaged: 0 }
+    }
+}
+
 fn replay(
     state: &State,
     recovery: Recovery,
@@ -73,7 +93,7 @@ fn replay(
     flush_queue: &FlushQueue,
     telemetry: &storage::Telemetry,
 ) -> Result<Counts, Error> {
-    let mut counts = Counts { started: Instant::now(), applied: 0, skipped: 0, held: 0, damaged: 0 };
+    let mut counts = Counts::new();
     let mut held_segment = None;
     let (mut replay, mut recount) = (recovery.replay(), Recount::new(state.feed.as_ref()));
     while let Some(event) = replay.next() {

@@ -1,11 +1,12 @@
 //! What all parts of the way in share: live rows, readiness, and how its threads and tasks are started and watched.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use model::TenantId;
 use model::limits::{Limits, TenantLimits};
+use storage::Error as StorageError;
 use storage::incarnation::Writer;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -17,6 +18,7 @@ use crate::cut;
 use crate::error::Error;
 use crate::feed::Feed;
 use crate::live::Live;
+use crate::log::SharedLog;
 use crate::rates::{Excess, Rates};
 use crate::telemetry::Metrics;
 use crate::trace_limits::TraceLimits;
@@ -54,6 +56,10 @@ pub(crate) struct State {
     /// Spans are taken from then on.
     pub opens_at: tokio::time::Instant,
     pub log: mpsc::Sender<LogCommand>,
+    /// Of a log on the bucket.
+    pub shared_log: Option<SharedLog>,
+    /// Others have taken over this start of the writer.
+    pub is_retired: AtomicBool,
     pub queued_bytes: Arc<Semaphore>,
     pub limits: Arc<TenantLimits>,
     pub rates: Rates,
@@ -101,6 +107,25 @@ impl State {
     pub(crate) fn fail(&self, reason: String) {
         tracing::error!(reason, "no spans can be taken any more");
         self.set_readiness(Readiness::Failed { reason });
+    }
+
+    /// Gives up if a log on the bucket cannot be written any more, for a reason that does not pass.
+    pub(crate) fn fail_if_final(&self, error: &StorageError) {
+        match error {
+            StorageError::WriterRetired | StorageError::WatermarkMoved { .. } => {
+                self.is_retired.store(true, Ordering::Release);
+                self.fail(error.to_string());
+            }
+            StorageError::LogElsewhere { .. }
+            | StorageError::LogObjectDamaged { .. }
+            | StorageError::LogObjectVersion { .. } => self.fail(error.to_string()),
+            _ => {}
+        }
+    }
+
+    /// Whether new requests would only wait.
+    pub(crate) fn log_is_stuck(&self) -> bool {
+        self.shared_log.as_ref().is_some_and(|log| log.is_stuck.load(Ordering::Relaxed))
     }
 
     /// Runs a task until the ingester is closed.

@@ -34,6 +34,9 @@ impl Holder {
         if question.manifest < known {
             return Ok(Answer::Gone { manifest: known });
         }
+        if !self.live.has_cut_at(question.watermark) {
+            return Err(PeerError::Refused("others have published some of its log".to_owned()));
+        }
         let beyond = tables.into_iter().filter(|table| table.is_beyond(question.watermark));
         let listed = match question.reach {
             Reach::Everything | Reach::Held => {

@@ -13,6 +13,8 @@
 //! Each row is in a view once: it is in the blocks of M, or its writer says that it is beyond M's watermark. Rows that have
 //! left the memory of their writer, because a manifest newer than M has them, are told apart by the number of that manifest.
 //!
+//! A writer that does not answer and whose log is on the bucket is read from there (`logged`).
+//!
 //! - `question`: what is asked and answered, without a wire; `holder`: who answers; `views`: who asks;
 //! - `source`: rows of another process as a [`storage::Source`]; queries know nothing else of peers;
 //! - [`Peers`]: what asks go over. [`GrpcPeers`] (`grpc`) is the one of processes, tests have others;
@@ -26,6 +28,7 @@
 
 mod grpc;
 mod holder;
+mod logged;
 mod question;
 mod server;
 mod source;
@@ -45,6 +48,7 @@ use storage::view::TableId;
 
 pub use grpc::GrpcPeers;
 pub use holder::Holder;
+pub use logged::Logged;
 pub use question::{Answer, Listed, PeerError, Question, Rows};
 pub use server::Server;
 pub use source::TableCache;
@@ -61,6 +65,17 @@ pub trait Peers: Send + Sync {
     /// # Errors
     /// When the writer has not answered: nothing is known of its rows then.
     async fn live(&self, writer: &Record, question: &Question) -> Result<Answer, PeerError>;
+
+    /// Whether a writer answers, whatever it has.
+    ///
+    /// # Errors
+    /// When it has not answered.
+    async fn hear(&self, writer: &Record) -> Result<(), PeerError> {
+        match self.live(writer, &Question::of_nothing(writer.incarnation)).await {
+            Ok(_) | Err(PeerError::NotWhole) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
 
     /// The rows of a table that a writer has listed; `None` when it has them no more.
     ///

@@ -8,6 +8,9 @@ use storage::ids::SegmentSequence;
 use storage::incarnation::Incarnation;
 use storage::view::{Reach, TableId};
 
+/// A tenant that is asked for to hear whether a writer answers.
+const NOBODY: &str = "mosso-nobody";
+
 /// Which rows of a tenant has the writer that the asker's manifest does not have?
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Question {
@@ -19,6 +22,15 @@ pub struct Question {
     /// What it says of the writer: rows that were cut at or below are in its blocks.
     pub watermark: SegmentSequence,
     pub reach: Reach,
+}
+
+impl Question {
+    /// One that costs a writer nothing: about a tenant of which nobody has anything.
+    pub(crate) fn of_nothing(incarnation: Incarnation) -> Self {
+        let tenant = TenantId::parse(NOBODY).expect("the name is one that tenants may have");
+        let (manifest, watermark) = (u64::MAX, SegmentSequence::NONE);
+        Self { tenant, incarnation, manifest, watermark, reach: Reach::Everything }
+    }
 }
 
 #[derive(Debug, Clone)]

@@ -2,7 +2,7 @@
 //! room. All evaluation is as for rows of this process.
 
 use std::collections::BTreeSet;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
@@ -22,23 +22,55 @@ use crate::question::Listed;
 /// About how many tables fill the cache: so few that all of it is one shard, in which a large table finds room.
 const CACHED_TABLES: usize = 16;
 
-/// A table of another process; a number is of one tenant of one start of one writer.
+/// Tables of another process.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct TableKey {
     incarnation: Incarnation,
     tenant: TenantId,
-    id: TableId,
+    which: Which,
+}
+
+/// A number is of one tenant of one start of one writer.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Which {
+    Live(TableId),
+    /// Those of its log, from one object through another.
+    Logged {
+        from: u64,
+        through: u64,
+    },
+}
+
+impl TableKey {
+    pub fn logged(incarnation: Incarnation, tenant: TenantId, run: &RangeInclusive<u64>) -> Self {
+        Self { incarnation, tenant, which: Which::Logged { from: *run.start(), through: *run.end() } }
+    }
 }
 
 /// Tables of other processes that were fetched. Clones share them.
 #[derive(Clone)]
-pub struct TableCache(ByteCache<TableKey, Arc<MemorySource>>);
+pub struct TableCache(ByteCache<TableKey, Arc<[Arc<MemorySource>]>>);
 
 impl TableCache {
     pub fn new(bytes: u64, telemetry: &storage::Telemetry) -> Self {
-        let bytes_of = |_: &TableKey, source: &Arc<MemorySource>| memory_bytes(source);
+        let bytes_of =
+            |_: &TableKey, sources: &Arc<[Arc<MemorySource>]>| sources.iter().map(|one| memory_bytes(one)).sum();
         let capacity = Capacity { name: "peer_tables", bytes, entries: CACHED_TABLES, bytes_of };
         Self(ByteCache::new(&capacity, telemetry))
+    }
+
+    /// Tables that are kept, or what `load` gives.
+    pub(crate) async fn get_or_load_all<E>(
+        &self,
+        key: &TableKey,
+        load: impl Future<Output = Result<Arc<[Arc<MemorySource>]>, E>>,
+    ) -> Result<Arc<[Arc<MemorySource>]>, E> {
+        self.0.get_or_load(key, load).await
+    }
+
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> u64 {
+        self.0.bytes()
     }
 
     /// Forgets the tables of writers that are gone.
@@ -68,8 +100,11 @@ impl PeerSource {
     /// # Errors
     /// [`Error::ViewOutOfDate`] when the rows cannot be fetched: they are in a block by now, or their writer does not answer.
     pub async fn rows(&self) -> Result<Arc<MemorySource>, Error> {
-        let key = TableKey { incarnation: self.writer.incarnation, tenant: self.tenant.clone(), id: self.id };
-        self.tables.0.get_or_load(&key, self.fetch_rows()).await
+        let which = Which::Live(self.id);
+        let key = TableKey { incarnation: self.writer.incarnation, tenant: self.tenant.clone(), which };
+        let load = async { Ok::<_, Error>(Arc::from([self.fetch_rows().await?])) };
+        let rows = self.tables.get_or_load_all(&key, load).await?;
+        Ok(rows.first().expect("one table was fetched").clone())
     }
 
     async fn fetch_rows(&self) -> Result<Arc<MemorySource>, Error> {

@@ -12,6 +12,7 @@ pub struct Telemetry {
     requests: Family<RequestLabels, Counter>,
     received_bytes: Counter,
     partial: Counter,
+    read_logs: Counter,
     writers: Gauge,
 }
 
@@ -40,6 +41,11 @@ impl Telemetry {
             telemetry.partial.clone(),
         );
         registry.register(
+            "mosso_peer_read_logs",
+            "Times that the log of a writer was read from the bucket, because it did not answer",
+            telemetry.read_logs.clone(),
+        );
+        registry.register(
             "mosso_cluster_writers",
             "Writers whose live rows queries ask for",
             telemetry.writers.clone(),
@@ -58,6 +64,10 @@ impl Telemetry {
 
     pub(crate) fn partial(&self) {
         self.partial.inc();
+    }
+
+    pub(crate) fn read_log(&self) {
+        self.read_logs.inc();
     }
 
     pub(crate) fn writers(&self, count: usize) {

@@ -19,7 +19,7 @@ use model::TenantId;
 use object_store::ObjectStore;
 use storage::block::{BlockCache, BlockSource};
 use storage::manifest::{self, Manifest};
-use storage::members::{Members, MembersView, Record};
+use storage::members::{LogPlace, Members, MembersView, Record};
 use storage::memory::MemorySource;
 use storage::source::Source;
 use storage::view::{LiveRows, Reach, TenantView, Views};
@@ -27,6 +27,7 @@ use storage::{CpuPool, Error};
 use tracing::{debug, warn};
 
 use crate::Peers;
+use crate::logged::{Beyond, Logged};
 use crate::question::{Answer, Listed, PeerError, Question, Rows};
 use crate::source::{PeerSource, TableCache, memory_bytes};
 use crate::telemetry::Telemetry;
@@ -46,6 +47,8 @@ pub struct ClusterViews {
     pub peers: Arc<dyn Peers>,
     /// What was fetched of others.
     pub tables: TableCache,
+    /// Reads what those have logged that do not answer.
+    pub logged: Logged,
     pub manifests: Arc<manifest::Store>,
     pub objects: Arc<dyn ObjectStore>,
     pub cpu: CpuPool,
@@ -63,6 +66,19 @@ enum Attempt {
     },
     /// Some writers did not answer; the view has the others.
     Lacks(TenantView, Silent),
+}
+
+/// What was learnt of the rows of a writer.
+enum Heard {
+    Answer(Answer),
+    /// It did not answer, and its log has these.
+    Logged(Vec<Arc<MemorySource>>),
+}
+
+/// Why nothing was.
+struct Unheard {
+    reason: String,
+    is_news: bool,
 }
 
 /// Writers that did not answer.
@@ -120,13 +136,15 @@ impl ClusterViews {
         if manifest.sequence < least_manifest {
             manifest = self.manifests.refresh(tenant).await?;
         }
-        let is_other =
-            |writer: &&Arc<Record>| self.own.as_ref().is_none_or(|own| own.writer().incarnation != writer.incarnation);
+        let own = own.filter(|_| self.has_own_log(&manifest));
+        let own_incarnation = own.as_ref().and(self.own.as_ref()).map(|own| own.writer().incarnation);
+        let is_other = |writer: &&Arc<Record>| own_incarnation.is_none_or(|own| own != writer.incarnation);
         let others: Vec<Arc<Record>> = writers.iter().filter(is_other).cloned().collect();
         self.telemetry.writers(writers.len());
-        let answers = join_all(others.iter().map(|writer| self.ask(writer, tenant, reach, &manifest))).await;
+        let answers = join_all(others.iter().map(|writer| self.hear(writer, tenant, reach, &manifest))).await;
 
         let blocks = BlockSource::all(tenant, &manifest, &self.objects, &self.cpu, &self.cache);
+        let own = own.filter(|_| !members.as_ref().is_ok_and(|view| self.is_adopted(view)));
         let mut view = match (&self.own, own) {
             (Some(live), Some(tables)) => TenantView::new(&live.writer(), tables, &manifest, blocks),
             _ => TenantView::of(blocks.into_iter().map(|block| Arc::new(block) as Arc<dyn Source>).collect()),
@@ -134,15 +152,18 @@ impl ClusterViews {
         let (mut silent, mut gone_to) = (Silent::default(), None);
         for (writer, answer) in others.into_iter().zip(answers) {
             match answer {
-                Ok(Answer::Gone { manifest }) => gone_to = gone_to.max(Some(manifest)),
-                Ok(Answer::Rows(listed)) => match self.add(&mut view, &writer, tenant, reach, listed).await {
-                    // the next attempt asks this writer anew, and has what is in blocks by now
-                    Err(Error::ViewOutOfDate { .. }) => gone_to = gone_to.max(Some(manifest.sequence + 1)),
-                    added => added?,
-                },
-                Err(error) => {
-                    view.missing.push(format!("writer {} at {}: {error}", writer.writer, writer.address));
-                    silent.is_news |= !matches!(error, PeerError::Lately(_));
+                Ok(Heard::Answer(Answer::Gone { manifest })) => gone_to = gone_to.max(Some(manifest)),
+                Ok(Heard::Logged(rows)) => hold(&mut view, rows)?,
+                Ok(Heard::Answer(Answer::Rows(listed))) => {
+                    match self.add(&mut view, &writer, tenant, reach, listed).await {
+                        // the next attempt asks this writer anew, and has what is in blocks by now
+                        Err(Error::ViewOutOfDate { .. }) => gone_to = gone_to.max(Some(manifest.sequence + 1)),
+                        added => added?,
+                    }
+                }
+                Err(Unheard { reason, is_news }) => {
+                    view.missing.push(format!("writer {} at {}: {reason}", writer.writer, writer.address));
+                    silent.is_news |= is_news;
                     silent.writers.push(writer);
                 }
             }
@@ -166,6 +187,44 @@ impl ClusterViews {
         let Some(live) = self.own.clone() else { return Ok(None) };
         let tenant = tenant.clone();
         self.cpu.run(move || live.tables(&tenant)).await?.map(Some)
+    }
+
+    /// Whether others have adopted the log of this process: all that it has acknowledged is in blocks by now.
+    fn is_adopted(&self, members: &MembersView) -> bool {
+        let own = self.own.as_ref().map(|own| own.writer());
+        own.is_some_and(|own| own.is_of_one_start() && !members.has(&own.incarnation))
+    }
+
+    /// Whether this process alone has published its log. Otherwise its rows are looked for as those of any other writer.
+    fn has_own_log(&self, manifest: &Manifest) -> bool {
+        self.own.as_ref().is_some_and(|own| own.has_cut_at(manifest.published_by(&own.writer())))
+    }
+
+    /// Asks a writer; if it does not answer, its log, if that can be read.
+    async fn hear(
+        &self,
+        writer: &Record,
+        tenant: &TenantId,
+        reach: Reach,
+        manifest: &Manifest,
+    ) -> Result<Heard, Unheard> {
+        let error = match self.ask(writer, tenant, reach, manifest).await {
+            Ok(answer) => return Ok(Heard::Answer(answer)),
+            Err(error) => error,
+        };
+        let is_news = !matches!(error, PeerError::Lately(_));
+        if writer.log == LogPlace::Local {
+            return Err(Unheard { reason: error.to_string(), is_news });
+        }
+        match self.logged.beyond(writer, tenant, manifest).await {
+            Ok(Beyond::Rows(rows)) => {
+                self.telemetry.read_log();
+                Ok(Heard::Logged(rows))
+            }
+            Ok(Beyond::Gone { manifest }) => Ok(Heard::Answer(Answer::Gone { manifest })),
+            Err(Error::ViewOutOfDate { .. }) => Ok(Heard::Answer(Answer::Gone { manifest: manifest.sequence + 1 })),
+            Err(unread) => Err(Unheard { reason: format!("{error}, and its log cannot be read: {unread}"), is_news }),
+        }
     }
 
     async fn ask(
@@ -217,13 +276,7 @@ impl ClusterViews {
                 _ => view.sources.push(Arc::new(source)),
             }
         }
-        view.held_bytes += held.iter().map(|source| memory_bytes(source)).sum::<usize>();
-        view.sources.extend(held.into_iter().map(|source| source as Arc<dyn Source>));
-        if view.held_bytes > MOST_HELD_BYTES {
-            let reason = "they are gone before they can be read, and too many to be held".to_owned();
-            return Err(Error::LiveSpans { reason });
-        }
-        Ok(())
+        hold(view, held)
     }
 
     /// Newer members, if among them some of the silent ones are missing.
@@ -242,4 +295,15 @@ impl ClusterViews {
         warn!(%tenant, missing = view.missing.join("; "), "live spans of other processes are missing in an answer");
         view
     }
+}
+
+/// Adds rows that the view holds.
+fn hold(view: &mut TenantView, rows: Vec<Arc<MemorySource>>) -> Result<(), Error> {
+    view.held_bytes += rows.iter().map(|source| memory_bytes(source)).sum::<usize>();
+    view.sources.extend(rows.into_iter().map(|source| source as Arc<dyn Source>));
+    if view.held_bytes > MOST_HELD_BYTES {
+        let reason = "they are gone before they can be read, and too many to be held".to_owned();
+        return Err(Error::LiveSpans { reason });
+    }
+    Ok(())
 }

@@ -5,6 +5,8 @@
 //!
 //! Field numbers are those of `opentelemetry/proto/trace/v1/trace.proto`. Unknown fields are skipped.
 
+use model::TimeRange;
+
 use crate::error::Error;
 use crate::wire::{Reader, Value};
 
@@ -12,6 +14,8 @@ use crate::wire::{Reader, Value};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RequestSummary {
     pub spans: usize,
+    /// From the earliest start to the latest end; `None` without spans.
+    pub time_range: Option<TimeRange>,
 }
 
 /// Walks a serialized `ExportTraceServiceRequest` (or `TracesData`) to its end and says what it holds.
@@ -107,8 +111,10 @@ impl Sink for Counter {
     fn event(&mut self, _: &EventFields<'_>) {}
     fn link_attribute(&mut self, _: &[u8], _: AnyValue<'_>) {}
     fn link(&mut self, _: &LinkFields<'_>) {}
-    fn span(&mut self, _: &SpanFields<'_>) {
+    fn span(&mut self, span: &SpanFields<'_>) {
         self.0.spans += 1;
+        let range = TimeRange::new(span.start_nanos, span.end_nanos.max(span.start_nanos));
+        self.0.time_range = Some(self.0.time_range.map_or(range, |all| all.union(&range)));
     }
 }
 

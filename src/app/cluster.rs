@@ -7,16 +7,17 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use generator::Generator;
-use ingester::Ingester;
-use model::TenantId;
-use peers::{ClusterViews, ClusterWorkers, GrpcPeers, Holder, TableCache, UpkeepWatch, Worker};
+use ingester::{Ingester, OpenedLog};
+use peers::{ClusterViews, ClusterWorkers, GrpcPeers, Holder, Logged, Peers, TableCache, UpkeepWatch, Worker};
 use prometheus_client::registry::Registry;
 use querier::Querier;
 use querier::jobs::{JOB_VERSION, SpreadPolicy};
-use storage::ids::NodeId;
+use storage::bucket_log::collect::{LostLogs, OwnCollector};
+use storage::bucket_log::{BucketLog, LogReader, Settings};
+use storage::ids::{Incarnation, NodeId};
 use storage::incarnation::Lineage;
 use storage::manifest;
-use storage::members::{Members, Record, Retired};
+use storage::members::{Members, Record, Retired, Standing};
 use storage::nodes::{Node, Nodes, Role};
 use storage::upkeep_share::UpkeepShare;
 use storage::view::LiveRows;
@@ -25,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::store::Store;
+use crate::adoption::Adoption;
 use crate::config::Config;
 use crate::generating::Others;
 use crate::tasks::Tasks;
@@ -50,11 +52,18 @@ pub struct Cluster {
     address: Option<SocketAddr>,
     listener: Option<TcpListener>,
     /// Of a process that takes spans.
-    writer: Option<Arc<Lineage>>,
+    writer: Option<Writer>,
     peers: Arc<GrpcPeers>,
     telemetry: peers::Telemetry,
     serving: Tasks,
     stop_serving: CancellationToken,
+}
+
+/// A start of a writer, as others know it.
+struct Writer {
+    lineage: Arc<Lineage>,
+    /// If the log is on the bucket.
+    standing: Option<Arc<Standing>>,
 }
 
 impl Cluster {
@@ -69,7 +78,7 @@ impl Cluster {
         registry: &mut Registry,
     ) -> Result<Self> {
         let Store { objects, manifests, .. } = store.clone();
-        let (members, nodes) = (Arc::new(Members::new(objects.clone())), Arc::new(Nodes::new(objects)));
+        let (members, nodes) = (Arc::new(Members::new(objects.clone())), Arc::new(Nodes::new(objects.clone())));
         let listener = match &config.cluster.listen_address {
             Some(listen_address) => {
                 Some(listen_address.bind().await.with_context(|| format!("listen on {listen_address}"))?)
@@ -81,14 +90,20 @@ impl Cluster {
         let advertised = Some(config.cluster.advertise_address.clone()).filter(|address| !address.is_empty());
         let advertised = advertised.or_else(|| address.map(|address| address.to_string())).unwrap_or_default();
         let (zone, build) = (config.cluster.zone.clone(), env!("CARGO_PKG_VERSION"));
-        let writer = lineage.filter(|_| listener.is_some());
-        if let Some(lineage) = &writer {
+        let lineage = lineage.filter(|_| listener.is_some());
+        let mut writer = None;
+        if let Some(lineage) = lineage {
             // before others hear of this start: the next one retires it, if this one cannot
             let (of_folder, named) = (lineage.clone(), manifests.incarnations_of(&lineage.writer().id));
             store.background.run(move || of_folder.record(named.as_ref())).await??;
-            let record = Record::new(lineage.writer(), advertised.clone(), zone.clone(), build);
+            let mut record = Record::new(lineage.writer(), advertised.clone(), zone.clone(), build);
+            let standing = config.keeps_log_on_bucket().then(|| {
+                record = record.clone().with_log_on_bucket();
+                Arc::new(Standing::joining(objects.clone(), lineage.writer().incarnation))
+            });
             members.join(&record).await.context("say in the store where this process is")?;
             info!(writer = %record.writer, incarnation = %record.incarnation, address = record.address, "joined the cluster");
+            writer = Some(Writer { lineage, standing });
         }
         let roles = if listener.is_some() { config.target().roles() } else { &[] };
         let node = Arc::new(Node::new(NodeId::generate(), advertised, zone, build, JOB_VERSION, roles));
@@ -109,6 +124,13 @@ impl Cluster {
         })
     }
 
+    /// The log on the bucket of this start, if it has one.
+    pub fn log(&self, config: &Config, store: &Store) -> Option<OpenedLog> {
+        let standing = self.writer.as_ref()?.standing.clone()?;
+        let settings = Settings { linger: config.cluster.log_linger.get() };
+        Some(BucketLog::new(store.objects.clone(), standing, settings, &store.telemetry).into())
+    }
+
     /// Where others ask this process.
     pub fn address(&self) -> Option<SocketAddr> {
         self.address
@@ -117,11 +139,19 @@ impl Cluster {
     /// What queries see: the live rows of all writers. Those of others are kept within `table_bytes`.
     pub fn views(&self, own: Option<&Ingester>, store: &Store, table_bytes: u64) -> ClusterViews {
         let Store { objects, manifests, cpu, cache, .. } = store.clone();
+        let tables = TableCache::new(table_bytes, &store.telemetry);
+        let logged = Logged {
+            reader: LogReader::new(objects.clone(), store.telemetry.clone()),
+            tables: tables.clone(),
+            manifests: manifests.clone(),
+            cpu: cpu.clone(),
+        };
         ClusterViews {
             own: own.map(|ingester| Arc::new(ingester.clone()) as Arc<dyn LiveRows>),
             members: self.members.clone(),
             peers: self.peers.clone(),
-            tables: TableCache::new(table_bytes, &store.telemetry),
+            tables,
+            logged,
             manifests,
             objects,
             cpu,
@@ -132,7 +162,7 @@ impl Cluster {
 
     /// The other writers, for one that counts spans of calls whose halves lie in different processes.
     pub fn others(&self) -> Option<Others> {
-        let own = self.writer.as_ref()?.writer().incarnation;
+        let own = self.writer.as_ref()?.lineage.writer().incarnation;
         Some(Others { members: self.members.clone(), peers: self.peers.clone(), own })
     }
 
@@ -181,7 +211,7 @@ impl Cluster {
     /// them any more. What they had is live here, or in blocks. Then waits until it is dropped.
     pub fn retire_earlier_starts(&self, ingester: &Ingester) -> impl Future<Output = ()> + use<> {
         let (members, manifests, ingester) = (self.members.clone(), self.manifests.clone(), ingester.clone());
-        let lineage = self.writer.clone();
+        let lineage = self.writer.as_ref().map(|writer| writer.lineage.clone());
         async move {
             ingester.ready().await;
             while let Some(lineage) = &lineage
@@ -194,6 +224,50 @@ impl Cluster {
         }
     }
 
+    /// Adopts logs on the bucket of writers that are gone, if this process has such a log itself; ends it when others have
+    /// adopted this one.
+    pub fn adopt_others(
+        &self,
+        ingester: &Ingester,
+        storage: ingester::Storage,
+    ) -> Option<impl Future<Output = ()> + use<>> {
+        let own = self.incarnation_on_bucket()?;
+        let (objects, telemetry) = (storage.objects.clone(), storage.telemetry.clone());
+        let reader = LogReader::new(objects.clone(), telemetry);
+        let heard = (self.members.clone(), self.peers.clone() as Arc<dyn Peers>);
+        let (manifests, adopter) = (self.manifests.clone(), ingester.adopter(storage));
+        let adoption = Adoption::new(own, heard, (objects, reader), manifests, adopter);
+        let ingester = ingester.clone();
+        Some(async move {
+            ingester.ready().await;
+            adoption.run().await;
+            ingester.taken_over();
+            std::future::pending().await
+        })
+    }
+
+    /// Deletes what blocks have of this process's log on the bucket, after `grace`.
+    pub fn collect_own_log(
+        &self,
+        ingester: &Ingester,
+        store: &Store,
+        grace: Duration,
+    ) -> Option<impl Future<Output = ()> + use<>> {
+        let (own, covered) = (self.incarnation_on_bucket()?, ingester.covered()?);
+        let collector = OwnCollector::new(store.objects.clone(), own, covered, grace, store.telemetry.clone());
+        Some(collector.run())
+    }
+
+    /// Deletes what is left of writers that are gone.
+    pub fn collect_lost_logs(&self, store: &Store) -> impl Future<Output = ()> + use<> {
+        let Store { objects, manifests, telemetry, .. } = store.clone();
+        LostLogs { objects, manifests, telemetry }.run()
+    }
+
+    fn incarnation_on_bucket(&self) -> Option<Incarnation> {
+        Some(self.writer.as_ref()?.standing.as_ref()?.incarnation())
+    }
+
     /// Publishes what is live and says that nobody needs to ask this writer any more; no request may be under way. What
     /// cannot be published stays in the log, and others say that it is missing until the next start.
     pub async fn stop(mut self, ingester: Option<&Ingester>) {
@@ -201,10 +275,10 @@ impl Cluster {
             Ok(Ok(())) => {}
             outcome => debug!(?outcome, "this process is still in the list of those that work for others"),
         }
-        if let Some((lineage, ingester)) = self.writer.as_ref().zip(ingester) {
+        if let Some((writer, ingester)) = self.writer.as_ref().zip(ingester) {
             let retired = async {
                 ingester.publish_all(PUBLISH_TIMEOUT).await?;
-                let (now, mark) = (lineage.writer(), Retired::new(sequences(&self.manifests)));
+                let (now, mark) = (writer.lineage.writer(), Retired::new(self.manifests.sequences()));
                 let retire = self.members.retire(&now.incarnation, &mark);
                 tokio::time::timeout(RETIRE_TIMEOUT, retire).await??;
                 anyhow::Ok(())
@@ -213,7 +287,7 @@ impl Cluster {
                 Ok(()) => info!("all spans are in blocks, the others need not ask this process any more"),
                 Err(error) => warn!(
                     %error,
-                    "spans stay in the log of this process: answers of the others are partial until it starts again"
+                    "spans stay in the log of this process: on its disk, answers of the others are partial until it starts again; on the bucket, others publish them"
                 ),
             }
         }
@@ -233,7 +307,7 @@ async fn retire_earlier(
             continue;
         }
         if lineage.includes(&record.incarnation) {
-            members.retire(&record.incarnation, &Retired::new(sequences(manifests))).await?;
+            members.retire(&record.incarnation, &Retired::new(manifests.sequences())).await?;
             info!(incarnation = %record.incarnation, "an earlier start of this process is retired");
         } else {
             warn!(
@@ -244,10 +318,4 @@ async fn retire_earlier(
         }
     }
     Ok(())
-}
-
-/// The newest manifest of every tenant that this process knows.
-fn sequences(manifests: &manifest::Store) -> Vec<(TenantId, u64)> {
-    let known = |tenant: TenantId| Some((tenant.clone(), manifests.snapshot(&tenant)?.sequence));
-    manifests.tenants().into_iter().filter_map(known).collect()
 }

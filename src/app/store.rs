@@ -31,7 +31,9 @@ pub(super) struct Store {
 impl Store {
     pub async fn open(config: &Config, [cpu, background]: [CpuPool; 2], registry: &mut Registry) -> Result<Self> {
         let (dir, trace) = (config.folders(), &config.storage.trace);
-        storage::telemetry::register_disk(registry, dir.wal_dir());
+        if config.has_folder() {
+            storage::telemetry::register_disk(registry, dir.wal_dir());
+        }
         let telemetry = Telemetry::register(registry);
         let (objects, manifests) = open_objects(trace, &dir, telemetry.clone())
             .await

@@ -5,21 +5,24 @@ use std::time::Duration;
 
 use anyhow::Result;
 use generator::Generator;
-use ingester::Ingester;
+use ingester::{Ingester, OpenedLog};
 use model::limits::TenantLimits;
 use prometheus_client::registry::Registry;
 use storage::incarnation::Lineage;
 use storage::memory_budget::Parts;
 use storage::wal::{LocalFiles, Log};
 
+use super::cluster::Cluster;
 use super::store::Store;
 use crate::config::Config;
-use crate::generating::{self, Generating, Others};
+use crate::generating::{self, Generating};
 use crate::tasks::Tasks;
 
 /// The way in of a process; without an ingester where it takes no spans.
 pub(super) struct WayIn {
     pub ingester: Option<Ingester>,
+    /// What the ingester stores with.
+    pub ingester_storage: Option<ingester::Storage>,
     pub generator: Arc<Generator>,
     /// Whether spans are counted in this process.
     pub counted: bool,
@@ -30,17 +33,17 @@ pub(super) struct WayIn {
 }
 
 impl WayIn {
-    /// Opens the log, and reads it back in the background. Of `others`, halves of calls are asked for.
+    /// Opens the log, and reads it back in the background. Other processes of the cluster are asked for halves of calls.
     pub async fn open(
         config: &Config,
         parts: &Parts,
         store: &Store,
         lineage: Option<Arc<Lineage>>,
-        others: Option<Others>,
+        cluster: Option<&Cluster>,
         limits: Arc<TenantLimits>,
         registry: &mut Registry,
     ) -> Result<Self> {
-        let log = lineage.is_some().then(|| Log::open(store.dir.wal_dir())).transpose()?;
+        let log = config.has_folder().then(|| Log::open(store.dir.wal_dir())).transpose()?;
         let (files, folder) = (Arc::new(LocalFiles::default()), config.generator_dir());
         let generated = config.generator()?.within(parts.generator);
         let tenants_may_switch_on = config.overrides.user_configurable_overrides.enabled;
@@ -48,23 +51,24 @@ impl WayIn {
         let cpu = store.background.clone();
         let Generating { generator, feed, counting, senders: all_senders } =
             generating::open(generated, tenants_may_switch_on, &folder, files, opened, cpu, registry)?;
-        let ingester = match lineage.zip(log) {
+        let log = log.map(OpenedLog::from).or_else(|| cluster?.log(config, store));
+        let ingester_storage = lineage.map(|lineage| storage_of(config, store, lineage));
+        let ingester = match ingester_storage.clone().zip(log) {
             None => None,
-            Some((lineage, log)) => {
-                let storage = storage_of(config, store, lineage);
+            Some((storage, log)) => {
                 Some(Ingester::open_feeding(config.ingester(), log, storage, limits, feed, registry).await?)
             }
         };
         let (mut generating, mut senders) = (Tasks::default(), Tasks::default());
         let counted = counting.is_some();
         if let Some((mut counting, fed)) = counting {
-            if let Some(others) = others {
+            if let Some(others) = cluster.and_then(Cluster::others) {
                 counting.ask(others);
             }
             generating.spawn("metrics generator", counting.run(fed));
         }
         all_senders.into_iter().for_each(|sender| senders.spawn("remote write", sender.run()));
-        Ok(Self { ingester, generator, counted, generating, senders })
+        Ok(Self { ingester, ingester_storage, generator, counted, generating, senders })
     }
 }
 

@@ -1,5 +1,7 @@
 //! `cluster`: several processes over one store that answer as one.
 
+use std::time::Duration;
+
 use api::ListenAddress;
 use querier::jobs::SpreadPolicy;
 use schemars::JsonSchema;
@@ -30,6 +32,22 @@ pub struct Cluster {
     /// Bytes of blocks from which on a query is looked at by other processes, too, that answer questions. Of 32 MiB a query
     /// reads some columns in tens of milliseconds; a call to another process costs a few.
     pub spread_queries_from_bytes: u64,
+    /// Where spans are kept until they are in blocks: `local`, on a disk of the process, or `bucket`, beside the blocks. On
+    /// the bucket a writer needs no disk, and when it dies others have its spans; each request waits for a put. Its metrics
+    /// of spans (`metrics_generator`) need `local`.
+    pub log: Log,
+    /// With `log: bucket`: how long the first request of a put waits for others. Longer is cheaper: each writer that takes
+    /// spans puts an object so often.
+    pub log_linger: GoDuration,
+}
+
+/// `cluster.log`
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Log {
+    #[default]
+    Local,
+    Bucket,
 }
 
 impl Default for Cluster {
@@ -41,6 +59,8 @@ impl Default for Cluster {
             zone: String::new(),
             peer_timeout: GoDuration::from_secs(3),
             spread_queries_from_bytes: SpreadPolicy::default().least_bytes,
+            log: Log::Local,
+            log_linger: GoDuration::from_millis(250),
         }
     }
 }
@@ -49,6 +69,22 @@ impl Config {
     /// Which parts this process runs.
     pub fn target(&self) -> Target {
         Target::of(&self.target).unwrap_or(Target::All)
+    }
+
+    /// Whether this process takes spans, and has its log on the bucket: then it needs no folder.
+    pub fn keeps_log_on_bucket(&self) -> bool {
+        self.cluster.log == Log::Bucket && self.target().takes_spans()
+    }
+
+    /// Whether this process has a folder of its own, with its log.
+    pub fn has_folder(&self) -> bool {
+        self.target().takes_spans() && !self.keeps_log_on_bucket()
+    }
+
+    /// Whether metrics are made of spans, or tenants may have it so.
+    fn generates_metrics(&self) -> bool {
+        self.overrides.user_configurable_overrides.enabled
+            || self.generator().is_ok_and(|generated| generated.config.is_on())
     }
 
     pub(super) fn check_cluster(&self) -> Result<(), Unusable> {
@@ -60,6 +96,12 @@ impl Config {
             };
         };
         if !self.cluster.enabled {
+            if self.cluster.log == Log::Bucket {
+                return unusable(
+                    "cluster.log",
+                    "on the bucket needs cluster.enabled: others adopt what a writer leaves",
+                );
+            }
             return match target {
                 Target::All => Ok(()),
                 _ => unusable("target", "one process of several needs cluster.enabled: true; one alone is all"),
@@ -68,6 +110,16 @@ impl Config {
         let Cluster { listen_address, advertise_address, peer_timeout, .. } = &self.cluster;
         if peer_timeout.get().is_zero() {
             return unusable("cluster.peer_timeout", "must be longer than 0s");
+        }
+        if self.cluster.log_linger.get() > LONGEST_LINGER {
+            return unusable("cluster.log_linger", "must be at most 5s: exporters give up after 10s");
+        }
+        if self.keeps_log_on_bucket() && self.generates_metrics() {
+            return unusable(
+                "cluster.log",
+                "on the bucket does not go with metrics from spans: what is counted follows a log on the disk; write local, \
+                 or leave out metrics_generator's processors and user_configurable_overrides",
+            );
         }
         let trace = &self.storage.trace;
         let is_shared = trace.backend.is_remote() || trace.backend == Backend::Local && trace.local.path.is_some();
@@ -86,5 +138,8 @@ impl Config {
         }
     }
 }
+
+/// The longest that `log_linger` may be.
+const LONGEST_LINGER: Duration = Duration::from_secs(5);
 
 const NO_GENERATOR: &str = "\"metrics-generator\" is no process of its own here: metrics are made where spans are taken, by target writer or all";

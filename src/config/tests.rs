@@ -364,6 +364,8 @@ cluster: {enabled: true, listen_address: '127.0.0.1:4319'}
 storage: {trace: {local: {path: /blocks}}}
 ";
 
+const GENERATED: &str = "overrides: {defaults: {metrics_generator: {processors: [span-metrics]}}}";
+
 #[test]
 fn a_cluster_needs_what_its_processes_share_and_where_they_meet() {
     let error = |yaml: &str| format!("{:#}", Config::parse(yaml).unwrap_err());
@@ -375,6 +377,12 @@ fn a_cluster_needs_what_its_processes_share_and_where_they_meet() {
         (&CLUSTER.replace("127.0.0.1:4319", ":4319"), "cluster.advertise_address: is missing"),
         (&CLUSTER.replace("127.0.0.1:4319", "0.0.0.0:4319"), "cluster.advertise_address: is missing"),
         (&CLUSTER.replace("4319'", "4319', peer_timeout: 0s"), "cluster.peer_timeout: must be longer"),
+        ("cluster: {log: bucket}", "cluster.log: on the bucket needs cluster.enabled"),
+        (&CLUSTER.replace("4319'", "4319', log: bucket, log_linger: 6s"), "cluster.log_linger: must be at most 5s"),
+        (
+            &format!("{}\n{GENERATED}", CLUSTER.replace("4319'", "4319', log: bucket")),
+            "cluster.log: on the bucket does not go with metrics from spans",
+        ),
     ] {
         assert!(error(yaml).contains(wrong), "{yaml}: {}", error(yaml));
     }
@@ -382,6 +390,9 @@ fn a_cluster_needs_what_its_processes_share_and_where_they_meet() {
     Config::parse(&format!("target: compactor\n{without_listener}")).unwrap();
     Config::parse(&CLUSTER.replace("127.0.0.1:4319'", ":4319', advertise_address: 'pod-0:4319'")).unwrap();
     assert!(Config::default().ingester().joining_time.is_zero());
+    let on_bucket = CLUSTER.replace("4319'", "4319', log: bucket");
+    assert!(Config::parse(&on_bucket).unwrap().keeps_log_on_bucket());
+    assert!(!Config::parse(&format!("target: querier\n{on_bucket}")).unwrap().keeps_log_on_bucket());
 }
 
 #[test]

@@ -15,6 +15,7 @@ use crate::telemetry::LogFilter;
 const PERIOD: Duration = Duration::from_secs(10);
 
 /// The task.
+#[derive(Clone)]
 pub struct LogLevelReloader {
     sources: Sources,
     filter: LogFilter,

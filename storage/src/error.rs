@@ -37,6 +37,20 @@ pub enum Error {
          there is one of it; to go on with this one, delete its file writer-id, and its log is published under a new id"
     )]
     WriterElsewhere { tenant: TenantId, writer_id: WriterId },
+    /// Others have taken over this start of a writer: its log was sealed, or what it had is in blocks. A new start goes on.
+    #[error("the log of this process was closed by others, because they did not hear of it; it goes on under a new id")]
+    WriterRetired,
+    /// Something is where the log of this start alone is written.
+    #[error("{key} was written by somebody else: two processes write one log")]
+    LogElsewhere { key: String },
+    /// An object of a log that is on the bucket cannot be used.
+    #[error("log object {key} is damaged: {reason}")]
+    LogObjectDamaged { key: String, reason: String },
+    #[error("log object {key} has version {found}, this program knows version {known}")]
+    LogObjectVersion { key: String, found: u32, known: u32 },
+    /// Others have published rows of the same log: what was made of it is out of date.
+    #[error("the log of writer {writer_id} was published further by others, as the manifest of tenant {tenant} shows")]
+    WatermarkMoved { tenant: TenantId, writer_id: WriterId },
     #[error("log segment {} has version {found}, this program knows version {known}", path.display())]
     SegmentVersion { path: PathBuf, found: u32, known: u32 },
     #[error("a log entry of tenant {tenant} has {bytes} bytes, at most {max_bytes} are allowed")]
@@ -124,6 +138,7 @@ impl Error {
             Self::DataDirUnusable { .. } | Self::DataDirInUse { .. } => ErrorKind::Unavailable,
             Self::CommitContention { .. } | Self::TooLate { .. } => ErrorKind::Unavailable,
             Self::ViewOutOfDate { .. } | Self::Members { .. } => ErrorKind::Unavailable,
+            Self::WriterRetired | Self::WatermarkMoved { .. } => ErrorKind::Unavailable,
             Self::EntryTooLarge { .. } | Self::Setting { .. } => ErrorKind::InvalidInput,
             Self::BlocksGone { .. } => ErrorKind::NotFound,
             Self::WriterIdDamaged { .. } | Self::IncarnationsDamaged { .. } | Self::SegmentVersion { .. } => {
@@ -132,12 +147,14 @@ impl Error {
             Self::ManifestDamaged { .. } | Self::ManifestVersion { .. } | Self::BlockDamaged { .. } => {
                 ErrorKind::Corrupt
             }
+            Self::LogObjectDamaged { .. } | Self::LogObjectVersion { .. } => ErrorKind::Corrupt,
             Self::Spans(error) => error.kind(),
             Self::Parquet(_) => ErrorKind::Corrupt,
             Self::Arrow(_)
             | Self::Panicked { .. }
             | Self::CreateOverwrites
             | Self::WriterElsewhere { .. }
+            | Self::LogElsewhere { .. }
             | Self::LiveSpans { .. }
             | Self::Index(_)
             | Self::SpansMissing { .. } => ErrorKind::Internal,

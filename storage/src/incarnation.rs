@@ -36,6 +36,19 @@ pub struct Writer {
     pub incarnation: Incarnation,
 }
 
+impl Writer {
+    /// A writer that never starts again: its log is on the bucket, and is the log of this start alone.
+    pub fn of_one_start() -> Self {
+        let id = Uuid::new_v4();
+        Self { id: WriterId(id), incarnation: Incarnation(id) }
+    }
+
+    /// Whether it is such a one.
+    pub fn is_of_one_start(&self) -> bool {
+        self.id.0 == self.incarnation.0
+    }
+}
+
 /// This start of a writer, and those before it that its data folder remembers.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Lineage {
@@ -66,6 +79,11 @@ impl Lineage {
     pub fn new(id: WriterId, before: Vec<Incarnation>) -> Self {
         let writer = Writer { id, incarnation: Incarnation(Uuid::new_v4()) };
         Self { writer, before, file: None, recorded: OnceLock::new() }
+    }
+
+    /// A start that is the only one of its writer: one whose log is on the bucket.
+    pub fn only(writer: Writer) -> Self {
+        Self { writer, before: Vec::new(), file: None, recorded: OnceLock::new() }
     }
 
     pub fn writer(&self) -> Writer {

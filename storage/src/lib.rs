@@ -9,6 +9,7 @@
 //! Owns files, keys, formats and their durability. Does not know requests, queries, or when something is due.
 
 pub mod block;
+pub mod bucket_log;
 pub mod cache;
 mod clock;
 pub mod compaction;

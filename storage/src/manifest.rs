@@ -146,6 +146,8 @@ pub struct Change {
     pub looked_through: Vec<(BlockId, u64)>,
     /// By number.
     pub remove_tombstones: Vec<u64>,
+    /// Writers that will never raise their watermarks again.
+    pub forget_writers: Vec<WriterId>,
 }
 
 /// Raises the watermark of a writer. Where the same start of it has raised it as high already, the change was made before,
@@ -154,6 +156,9 @@ pub struct Change {
 pub struct Watermark {
     pub by: Arc<Lineage>,
     pub segment: SegmentSequence,
+    /// Where it must stand before, because others may publish the same log: what is added was made of what lies between the
+    /// two. `None` where nobody else can.
+    pub from: Option<SegmentSequence>,
 }
 
 /// Why a change is not made.
@@ -163,6 +168,8 @@ enum Refused {
     BlockGone(BlockId),
     /// Another process writes under the id of this writer.
     WriterElsewhere(WriterId),
+    /// The watermark is not where it was when the change was decided.
+    WatermarkMoved(WriterId),
 }
 
 impl BlockFiles {
@@ -280,7 +287,9 @@ impl Manifest {
         let live: HashSet<BlockId> = next.blocks.iter().map(|block| block.id).collect();
         next.trace_maps.retain(|map| map.blocks.iter().any(|block_id| live.contains(block_id)));
         next.change_tombstones(change);
-        if let Some(Watermark { by, segment }) = &change.watermark {
+        next.wal_watermarks.retain(|writer, _| !change.forget_writers.contains(writer));
+        next.incarnations.retain(|writer, _| !change.forget_writers.contains(writer));
+        if let Some(Watermark { by, segment, .. }) = &change.watermark {
             let Writer { id, incarnation } = by.writer();
             next.wal_watermarks.insert(id, *segment);
             next.incarnations.insert(id, incarnation);
@@ -312,6 +321,9 @@ impl Manifest {
         let is_raised_by_others = !is_raised && segment <= self.watermark(&writer.id);
         if is_raised_by_others || !self.is_of(&watermark.by) {
             return Err(Refused::WriterElsewhere(writer.id));
+        }
+        if !is_raised && watermark.from.is_some_and(|from| from != self.published_by(&writer)) {
+            return Err(Refused::WatermarkMoved(writer.id));
         }
         Ok(is_raised)
     }

@@ -24,10 +24,12 @@
 //! took longer than it counts.
 //!
 //! Records are never renewed and never expire: a writer that died may have rows that nobody else has, so answers say that
-//! it is missing until it is back, or until somebody who knows better deletes its record. What is said of a retired writer is
+//! it is missing until it is back, or until somebody who knows better deletes its record. One whose log is on the bucket
+//! ([`crate::bucket_log`]) is adopted by another, who puts its mark. What is said of a retired writer is
 //! deleted [`KEPT_RETIRED`] after it was first seen so.
 
 mod record;
+mod standing;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -46,7 +48,8 @@ use crate::exact;
 use crate::incarnation::Incarnation;
 use crate::paths::{self, WriterFile};
 
-pub use record::{Record, Retired};
+pub use record::{LogPlace, Record, Retired};
+pub use standing::Standing;
 
 /// How long a listing counts, from its start.
 pub const VIEW_VALID_FOR: Duration = Duration::from_secs(5);
@@ -54,7 +57,7 @@ pub const VIEW_VALID_FOR: Duration = Duration::from_secs(5);
 /// wrong.
 pub const JOINING_TIME: Duration = Duration::from_secs(6);
 /// How long after a writer was seen to be retired its objects stay: whoever has not looked since then starts anew.
-const KEPT_RETIRED: Duration = Duration::from_secs(3_600);
+pub const KEPT_RETIRED: Duration = Duration::from_secs(3_600);
 /// Records and marks that are read at once.
 const READ_CONCURRENCY: usize = 16;
 
@@ -100,6 +103,20 @@ impl MembersView {
     pub fn has(&self, incarnation: &Incarnation) -> bool {
         self.writers.iter().any(|record| record.incarnation == *incarnation)
     }
+}
+
+/// The starts of writers of which anything is said: records and marks.
+///
+/// # Errors
+/// When they cannot be listed.
+pub(crate) async fn all(objects: &dyn ObjectStore) -> Result<HashSet<Incarnation>, Error> {
+    Ok(list(objects, &paths::writers()).await?.into_iter().map(|(incarnation, _)| incarnation).collect())
+}
+
+async fn list(objects: &dyn ObjectStore, prefix: &Path) -> Result<Vec<(Incarnation, WriterFile)>, Error> {
+    let objects = objects.list(Some(prefix));
+    let known = objects.try_filter_map(|object| async move { Ok(paths::parse_writer(&object.location)) });
+    known.try_collect().await.map_err(Error::objects("list writers in", prefix))
 }
 
 impl Members {
@@ -167,7 +184,7 @@ impl Members {
         let prefix = paths::writers();
         let too_late = || Error::members(&prefix, "could not be listed within the time that a listing counts");
         let listing = async {
-            let listed = self.list(&prefix).await?;
+            let listed = list(self.objects.as_ref(), &prefix).await?;
             self.learn(&mut known, listed, taken).await
         };
         let view = tokio::time::timeout(VIEW_VALID_FOR, listing).await.map_err(|_elapsed| too_late())??;
@@ -177,12 +194,6 @@ impl Members {
         let view = Arc::new(view);
         known.view = Some(view.clone());
         Ok(view)
-    }
-
-    async fn list(&self, prefix: &Path) -> Result<Vec<(Incarnation, WriterFile)>, Error> {
-        let objects = self.objects.list(Some(prefix));
-        let known = objects.try_filter_map(|object| async move { Ok(paths::parse_writer(&object.location)) });
-        known.try_collect().await.map_err(Error::objects("list writers in", prefix))
     }
 
     /// Reads what is new of a listing.

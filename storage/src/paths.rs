@@ -10,6 +10,7 @@
 //! create-if-absent                 see [`crate::objects::probe`]       blocks/     root of the local object store
 //! cluster/writers/<incarnation>.{json,retired}   see [`crate::members`]
 //! cluster/nodes/<node-id>.json     see [`crate::nodes`]
+//! cluster/log/<incarnation>/<20-digit number>     see [`crate::bucket_log`]
 //! ```
 //!
 //! A tenant may be named `cluster`: what belongs to it has other names below that prefix.
@@ -28,6 +29,7 @@ const MANIFEST: &str = "manifest";
 const CLUSTER: &str = "cluster";
 const WRITERS: &str = "writers";
 const NODES: &str = "nodes";
+const LOG: &str = "log";
 const OVERRIDES: &str = "overrides";
 
 /// The objects of a block.
@@ -206,6 +208,36 @@ pub fn parse_node(key: &Path) -> Option<NodeId> {
     id.parse().ok().map(NodeId).filter(|known| known.to_string() == id)
 }
 
+/// The prefix of all logs on the bucket.
+pub fn logs() -> Path {
+    Path::from_iter([CLUSTER, LOG])
+}
+
+/// The prefix of the log of one start of a writer.
+pub fn log(writer: &Incarnation) -> Path {
+    Path::from_iter([CLUSTER, LOG, &writer.to_string()])
+}
+
+/// The inverse of [`log`].
+pub fn log_of(prefix: &Path) -> Option<Incarnation> {
+    let parts: Vec<PathPart<'_>> = prefix.parts().collect();
+    let parts: Vec<&str> = parts.iter().map(AsRef::as_ref).collect();
+    match parts.as_slice() {
+        [CLUSTER, LOG, id] => id.parse().ok().map(Incarnation).filter(|writer| writer.to_string() == *id),
+        _ => None,
+    }
+}
+
+/// Keys sort as their numbers do.
+pub fn log_object(writer: &Incarnation, number: u64) -> Path {
+    Path::from_iter([CLUSTER, LOG, &writer.to_string(), &format!("{number:020}")])
+}
+
+/// The number that a key of [`log_object`] ends with.
+pub fn parse_log_object(key: &Path) -> Option<u64> {
+    parse_20_digits(key.filename()?)
+}
+
 /// The prefix of a tenant's own settings.
 pub fn overrides(tenant: &TenantId) -> Path {
     Path::from_iter([tenant.as_str(), OVERRIDES])
@@ -307,7 +339,10 @@ fn numbered(sequence: u64, extension: &str) -> String {
 }
 
 fn parse_numbered(name: &str, extension: &str) -> Option<u64> {
-    let digits = name.strip_suffix(extension)?.strip_suffix('.')?;
+    parse_20_digits(name.strip_suffix(extension)?.strip_suffix('.')?)
+}
+
+fn parse_20_digits(digits: &str) -> Option<u64> {
     let well_formed = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
     well_formed.then(|| digits.parse().ok())?
 }
@@ -354,6 +389,15 @@ mod tests {
                 prop_assert!(key.prefix_matches(&writers()) && ObjectKey::parse(&key).is_none());
                 prop_assert_eq!(parse_writer(&key), Some((incarnation, file)));
             }
+        }
+
+        #[test]
+        fn logs_on_the_bucket_parse_back(id: u128, number: u64) {
+            let writer = Incarnation(uuid::Uuid::from_u128(id));
+            let key = log_object(&writer, number);
+            prop_assert!(key.prefix_matches(&log(&writer)) && log(&writer).prefix_matches(&logs()));
+            prop_assert!(ObjectKey::parse(&key).is_none() && parse_writer(&key).is_none());
+            prop_assert_eq!((log_of(&log(&writer)), parse_log_object(&key)), (Some(writer), Some(number)));
         }
 
         #[test]

@@ -1,5 +1,6 @@
 //! This crate's counters, under Tempo's names.
 
+mod bucket_log;
 mod cache;
 mod compaction;
 mod disk;
@@ -21,6 +22,7 @@ use crate::paths::BlockFile;
 
 pub use disk::register_disk;
 
+pub(crate) use bucket_log::BucketLogCounters;
 pub(crate) use cache::CacheCounters;
 pub(crate) use compaction::{Compacted, CompactionCounters};
 pub(crate) use garbage::GarbageCounters;
@@ -41,6 +43,7 @@ pub struct Telemetry {
     trace_map_failures: Family<FailureLabels, Counter>,
     damaged: Family<FileLabels, Counter>,
     caches: CacheFamilies,
+    pub(crate) bucket_log: BucketLogCounters,
     pub(crate) compaction: CompactionCounters,
     pub(crate) garbage: GarbageCounters,
     pub(crate) polls: PollCounters,
@@ -94,6 +97,7 @@ impl Telemetry {
             trace_map_failures: Family::default(),
             damaged: Family::default(),
             caches: CacheFamilies::register(registry),
+            bucket_log: BucketLogCounters::register(registry),
             compaction: CompactionCounters::register(registry),
             garbage: GarbageCounters::register(registry),
             polls: PollCounters::register(registry),

@@ -83,6 +83,12 @@ pub trait LiveRows: Send + Sync {
         self.tables(tenant)
     }
 
+    /// Whether rows were cut at this segment, or none were so far. If not, others publish this log by cuts of their own, and
+    /// live rows cannot be told apart by that watermark: what lies beyond it is in the log.
+    fn has_cut_at(&self, _segment: SegmentSequence) -> bool {
+        true
+    }
+
     /// False while the log is being read: rows that it has are missing.
     fn is_whole(&self) -> bool {
         true

@@ -187,7 +187,7 @@ async fn write_the_fixture() {
         let block =
             block::encode(BlockId::generate(), &tenant, &builder.snapshot().unwrap(), Some(Arc::default())).unwrap();
         block.put(&tenant, objects.as_ref()).await.unwrap();
-        let watermark = watermark.map(|segment| Watermark { by: writer.clone(), segment });
+        let watermark = watermark.map(|segment| Watermark { by: writer.clone(), segment, from: None });
         let change = Change { add: vec![block.entry()], watermark, ..Change::default() };
         manifests.commit(&tenant, |_| Some(change.clone())).await.unwrap();
     };

@@ -24,7 +24,7 @@ use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
-use peers::{Answer, ClusterViews, Holder, PeerError, Peers, Question, TableCache, Worker};
+use peers::{Answer, ClusterViews, Holder, Logged, PeerError, Peers, Question, TableCache, Worker};
 use prometheus_client::registry::Registry;
 use prost::Message;
 use querier::request::{MetricsRequest, SearchFilter, SearchRequest};
@@ -33,6 +33,7 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use spans::SpanTable;
 use storage::block::BlockCache;
+use storage::bucket_log::LogReader;
 use storage::compaction::{self, Compactor};
 use storage::ids::WriterId;
 use storage::incarnation::{Incarnation, Lineage};
@@ -50,8 +51,8 @@ const DEFAULT_SEEDS: u64 = 6;
 /// Every plant is caught by one of so many seeds.
 const SEEDS_OF_A_PLANT: u64 = 12;
 const STEPS: usize = 40;
-const TRACES: u64 = 6;
-const NO_LIMIT: usize = 10_000;
+pub const TRACES: u64 = 6;
+pub const NO_LIMIT: usize = 10_000;
 
 /// A rule that is broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -315,11 +316,14 @@ impl World {
         let live: Arc<dyn LiveRows> = Arc::new(ingester.clone());
         let holder = Holder::new(live.clone(), manifests.clone());
         let telemetry = Telemetry::unregistered();
+        let tables = TableCache::new(64 << 20, &telemetry);
+        let reader = LogReader::new(objects.clone(), telemetry.clone());
         let views = ClusterViews {
             own: Some(live),
             members: members.clone(),
             peers: Arc::new(Wire(self.network.clone())),
-            tables: TableCache::new(64 << 20, &telemetry),
+            tables: tables.clone(),
+            logged: Logged { reader, tables, manifests: manifests.clone(), cpu: cpu.clone() },
             manifests: manifests.clone(),
             objects: objects.clone(),
             cpu: cpu.clone(),
@@ -441,7 +445,7 @@ impl World {
 }
 
 /// `None` when there is no answer for a reason that passes.
-fn answered<T>(answer: Result<T, querier::Error>) -> Result<Option<T>> {
+pub fn answered<T>(answer: Result<T, querier::Error>) -> Result<Option<T>> {
     match answer {
         Ok(answer) => Ok(Some(answer)),
         Err(error) if error.kind() == model::ErrorKind::Unavailable => Ok(None),
@@ -449,7 +453,7 @@ fn answered<T>(answer: Result<T, querier::Error>) -> Result<Option<T>> {
     }
 }
 
-fn counted(spans: impl Iterator<Item = u64>) -> BTreeMap<u64, usize> {
+pub fn counted(spans: impl Iterator<Item = u64>) -> BTreeMap<u64, usize> {
     let mut counted = BTreeMap::new();
     spans.for_each(|span| *counted.entry(span).or_default() += 1);
     counted
@@ -461,17 +465,17 @@ fn sequences(manifests: &manifest::Store) -> Vec<(TenantId, u64)> {
 }
 
 /// Lets time jump.
-async fn pass(time: Duration) {
+pub async fn pass(time: Duration) {
     tokio::time::pause();
     tokio::time::advance(time).await;
     tokio::time::resume();
 }
 
-fn trace_id(trace: u64) -> TraceId {
+pub fn trace_id(trace: u64) -> TraceId {
     TraceId(u128::from(trace).to_be_bytes())
 }
 
-fn request(trace: u64, spans: &[u64], now_nanos: u64) -> Vec<u8> {
+pub fn request(trace: u64, spans: &[u64], now_nanos: u64) -> Vec<u8> {
     let span = |number: &u64| Span {
         trace_id: trace_id(trace).0.to_vec(),
         span_id: number.to_be_bytes().to_vec(),

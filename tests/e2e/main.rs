@@ -1,6 +1,8 @@
 //! The real app on free ports, asked over its protocols; and its parts put together on storage that fails. One binary:
 //! linking is the slow part.
 
+mod bucket_log_latency;
+mod bucket_log_simulation;
 mod cluster;
 mod cluster_jobs;
 mod cluster_simulation;

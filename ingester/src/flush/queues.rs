@@ -85,7 +85,7 @@ impl Queues {
         self.cuts.insert(segment);
         for head in heads {
             let queue = self.by_tenant.entry(head.tenant.clone()).or_default();
-            queue.waiting.push_back((Pending { head, deadline: None, continued: None }, job.clone()));
+            queue.waiting.push_back((Pending::of(head), job.clone()));
             if job.is_waited_for() {
                 queue.due = None; // who waits hears soon how it stands
             }

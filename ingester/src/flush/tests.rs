@@ -59,6 +59,8 @@ impl Bucket {
             metrics,
             unavailable: Arc::default(),
             recording: Mutex::default(),
+            standing: None,
+            raised: Mutex::default(),
         }
     }
 
@@ -66,7 +68,7 @@ impl Bucket {
     fn cut(&self, live: &Live, deadline: PublishDeadline) -> Pending {
         live.stage(&self.tenant, &shop_request(1, 5, 1).encode_to_vec()).unwrap();
         live.show(&self.tenant);
-        Pending { head: live.cut(SEGMENT).remove(0), deadline: Some(deadline), continued: None }
+        Pending { deadline: Some(deadline), ..Pending::of(live.cut(SEGMENT).remove(0)) }
     }
 
     async fn blocks(&self) -> Vec<BlockEntry> {
@@ -144,7 +146,7 @@ async fn spans_that_were_sent_again_are_in_the_block_once_and_counted() {
         flusher.live.stage(&bucket.tenant, &batch).unwrap();
         flusher.live.show(&bucket.tenant);
     }
-    let mut pending = Pending { head: flusher.live.cut(SEGMENT).remove(0), deadline: None, continued: None };
+    let mut pending = Pending::of(flusher.live.cut(SEGMENT).remove(0));
     flusher.flush(&mut pending, SEGMENT).await.unwrap();
     assert_eq!(bucket.blocks().await[0].spans, spans);
     let mut counters = String::new();
@@ -162,7 +164,7 @@ async fn a_commit_without_a_clear_outcome_is_not_made_twice() {
         // the commit was made, though the flusher was told that it failed; then others have compacted the block
         let tables = tables(&pending.head).unwrap();
         let entry = block::encode_tables(pending.head.block.id(), &bucket.tenant, &tables, None).unwrap().entry();
-        let raised = Some(Watermark { by: flusher.storage.lineage.clone(), segment: SEGMENT });
+        let raised = Some(Watermark { by: flusher.storage.lineage.clone(), segment: SEGMENT, from: None });
         let published = Change { add: vec![entry.clone()], watermark: raised, ..Change::default() };
         let compacted = BlockEntry { id: BlockId::generate(), level: 1, ..entry.clone() };
         let replaced = Change { add: vec![compacted.clone()], remove: vec![entry.id], ..Change::default() };

@@ -17,7 +17,7 @@ use storage::manifest;
 use storage::paths::DataDir;
 use storage::testing::{Call, Fault, FaultyStore, Power};
 use storage::view::{LocalViews, Reach, Views};
-use storage::wal::Position;
+use storage::wal::{Log, Position};
 use storage::{Source, Telemetry};
 use tokio::sync::watch;
 

@@ -26,6 +26,8 @@ struct Log {
     cut: CutPosition,
     source: Mutex<Option<Arc<MemorySource>>>,
     is_whole: bool,
+    /// Rows were cut at no other segment.
+    only_cut: Option<SegmentSequence>,
 }
 
 impl LiveRows for Log {
@@ -41,6 +43,10 @@ impl LiveRows for Log {
     fn is_whole(&self) -> bool {
         self.is_whole
     }
+
+    fn has_cut_at(&self, segment: SegmentSequence) -> bool {
+        self.only_cut.is_none_or(|cut| segment == cut || segment == SegmentSequence::NONE)
+    }
 }
 
 struct Cluster {
@@ -51,13 +57,17 @@ struct Cluster {
 
 impl Cluster {
     async fn new(is_whole: bool) -> Self {
+        Self::cut_only_at(is_whole, None).await
+    }
+
+    async fn cut_only_at(is_whole: bool, only_cut: Option<SegmentSequence>) -> Self {
         let mut builder = TableBuilder::default();
         builder.append(&shop_request(1, 5, 1).encode_to_vec()).unwrap();
         let block = FutureBlock::generate();
         let source = MemorySource::new(block.clone(), builder.snapshot().unwrap()).unwrap();
         let lineage = Arc::new(Lineage::new(WriterId(Uuid::from_u128(7)), Vec::new()));
         let source = Mutex::new(Some(Arc::new(source)));
-        let log = Arc::new(Log { lineage, block, cut: CutPosition::default(), source, is_whole });
+        let log = Arc::new(Log { lineage, block, cut: CutPosition::default(), source, is_whole, only_cut });
         let manifests = Store::open(Arc::new(InMemory::new()), Telemetry::unregistered()).await.unwrap();
         let manifests = Arc::new(manifests);
         let holder = Holder::new(log.clone(), manifests.clone());
@@ -102,7 +112,7 @@ async fn rows_are_told_until_a_manifest_has_them_and_not_again_when_their_block_
 
     let entry = |id| block::encode(id, &TenantId::single(), &cluster.table(), None).unwrap().entry();
     let published = entry(cluster.log.block.id());
-    let watermark = Some(Watermark { by: cluster.log.lineage.clone(), segment: SEGMENT });
+    let watermark = Some(Watermark { by: cluster.log.lineage.clone(), segment: SEGMENT, from: None });
     let first = cluster.commit(Change { add: vec![published.clone()], watermark, ..Change::default() }).await;
     assert_eq!(cluster.told(&first), Ok(0), "still live, and in the block of this manifest");
     assert_eq!(cluster.told(&before), Err(first.sequence), "the rows may leave at any moment");
@@ -146,4 +156,15 @@ async fn who_is_not_meant_or_has_not_read_its_log_does_not_answer() {
     let reading = Cluster::new(false).await;
     let question = reading.question(&Manifest::default());
     assert_eq!(reading.holder.answer(&question).unwrap_err(), PeerError::NotWhole);
+}
+
+#[tokio::test]
+async fn a_watermark_that_others_raised_tells_nothing_about_live_rows() {
+    let cluster = Cluster::cut_only_at(true, Some(SEGMENT)).await;
+    let ask = |watermark| {
+        let question = Question { watermark, ..cluster.question(&Manifest::default()) };
+        cluster.holder.answer(&question)
+    };
+    assert!(ask(SegmentSequence::NONE).is_ok() && ask(SEGMENT).is_ok());
+    assert!(matches!(ask(SegmentSequence(2)), Err(PeerError::Refused(_))), "its rows may lie on both sides of it");
 }

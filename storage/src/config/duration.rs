@@ -14,12 +14,12 @@ const DAY_NANOS: i64 = 24 * 3600 * 1_000_000_000;
 pub struct GoDuration(Duration);
 
 impl GoDuration {
-    pub const fn from_secs(seconds: u64) -> Self {
-        Self(Duration::from_secs(seconds))
-    }
-
     pub const fn from_millis(milliseconds: u64) -> Self {
         Self(Duration::from_millis(milliseconds))
+    }
+
+    pub const fn from_secs(seconds: u64) -> Self {
+        Self(Duration::from_secs(seconds))
     }
 
     pub fn get(self) -> Duration {

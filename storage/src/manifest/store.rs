@@ -144,6 +144,12 @@ impl Store {
         named.collect::<Option<Vec<_>>>().map(|named| named.into_iter().flatten().collect())
     }
 
+    /// The number of the newest manifest of every tenant, as far as this process knows.
+    pub fn sequences(&self) -> Vec<(TenantId, u64)> {
+        let known = |tenant: TenantId| Some((tenant.clone(), self.snapshot(&tenant)?.sequence));
+        self.tenants().into_iter().filter_map(known).collect()
+    }
+
     /// What [`Store::load`] would return without reading the store.
     pub fn snapshot(&self, tenant: &TenantId) -> Option<Arc<Manifest>> {
         let tenant = self.tenants.read().unwrap_or_else(PoisonError::into_inner).get(tenant)?.clone();
@@ -189,7 +195,8 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::BlocksGone`] when blocks to replace are no longer there; [`Error::TooLate`] when blocks were to be added
-    /// that were begun too long ago; [`Error::WriterElsewhere`] when others write under the id of a writer. After any other
+    /// that were begun too long ago; [`Error::WriterElsewhere`] when others write under the id of a writer;
+    /// [`Error::WatermarkMoved`] when its watermark is not where the change needs it. After any other
     /// error the change may have been made or not.
     pub async fn commit(
         &self,
@@ -322,6 +329,7 @@ impl Refused {
         match self {
             Self::BlockGone(block_id) => Error::BlocksGone { tenant, block_id },
             Self::WriterElsewhere(writer_id) => Error::WriterElsewhere { tenant, writer_id },
+            Self::WatermarkMoved(writer_id) => Error::WatermarkMoved { tenant, writer_id },
         }
     }
 }

@@ -56,7 +56,7 @@ fn writer() -> Arc<Lineage> {
 }
 
 fn raised(by: &Arc<Lineage>, segment: u64) -> Option<Watermark> {
-    Some(Watermark { by: by.clone(), segment: SegmentSequence(segment) })
+    Some(Watermark { by: by.clone(), segment: SegmentSequence(segment), from: None })
 }
 
 async fn open(objects: &Arc<dyn ObjectStore>) -> Store {

@@ -29,6 +29,26 @@ pub struct Record {
     /// The version of the program.
     #[serde(default)]
     pub build: String,
+    /// Where what it has acknowledged can be read when it does not answer.
+    #[serde(default, skip_serializing_if = "LogPlace::is_local")]
+    pub log: LogPlace,
+}
+
+/// Where the log of a writer is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogPlace {
+    /// On a disk that only the writer has.
+    #[default]
+    Local,
+    /// Beside the blocks, for everybody to read ([`crate::bucket_log`]).
+    Bucket,
+}
+
+impl LogPlace {
+    fn is_local(&self) -> bool {
+        *self == Self::Local
+    }
 }
 
 /// That a start of a writer need not be asked any more.
@@ -42,7 +62,13 @@ pub struct Retired {
 impl Record {
     pub fn new(writer: Writer, address: String, zone: String, build: &str) -> Self {
         let Writer { id, incarnation } = writer;
-        Self { version: VERSION, incarnation, writer: id, address, zone, build: build.to_owned() }
+        Self { version: VERSION, incarnation, writer: id, address, zone, build: build.to_owned(), log: LogPlace::Local }
+    }
+
+    /// The same, of a writer whose log is on the bucket.
+    #[must_use]
+    pub fn with_log_on_bucket(self) -> Self {
+        Self { log: LogPlace::Bucket, ..self }
     }
 
     pub fn writer(&self) -> Writer {

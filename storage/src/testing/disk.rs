@@ -84,7 +84,7 @@ impl Disk {
     /// The outcome of a call that has been `done`, or of which nothing was.
     fn outcome<T>(&self, fault: Option<Fault>, done: io::Result<T>) -> io::Result<T> {
         match fault {
-            Some(Fault::Refused | Fault::Late) => Err(io::Error::other("refused")),
+            Some(Fault::Refused | Fault::Late | Fault::Conflict) => Err(io::Error::other("refused")),
             Some(Fault::Unclear) => done.and(Err(io::Error::other("the answer was lost"))),
             Some(Fault::PowerCutBefore | Fault::PowerCutAfter | Fault::PowerCutLate) => {
                 self.power.cut();
@@ -102,7 +102,7 @@ impl Disk {
 }
 
 fn is_not_done(fault: Option<Fault>) -> bool {
-    matches!(fault, Some(Fault::Refused | Fault::Late | Fault::PowerCutBefore | Fault::PowerCutLate))
+    matches!(fault, Some(Fault::Refused | Fault::Late | Fault::Conflict | Fault::PowerCutBefore | Fault::PowerCutLate))
 }
 
 impl State {
@@ -227,7 +227,7 @@ impl NewFile for DiskFile {
         let mut state = self.disk.lock();
         let content = &mut state.files[self.file];
         match fault {
-            Some(Fault::Refused | Fault::Late) => content.forget_unsynced(),
+            Some(Fault::Refused | Fault::Late | Fault::Conflict) => content.forget_unsynced(),
             Some(Fault::PowerCutBefore | Fault::PowerCutLate) => {}
             _ => content.sync(),
         }

@@ -23,6 +23,8 @@ pub enum Fault {
     Delayed,
     /// A put is done twice, as when a client repeats it because the first answer was lost; the second answer counts.
     Twice,
+    /// A put is answered with "already exists", and nothing is done: as S3 says 409 when two puts meet. Refused elsewhere.
+    Conflict,
     /// What is read ends early. Nothing to a [`Disk`](super::Disk).
     Truncated,
 }

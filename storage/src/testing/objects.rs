@@ -87,7 +87,7 @@ impl FaultyStore {
         }
         match fault {
             None | Some(Fault::Truncated) => request().await,
-            Some(Fault::Refused | Fault::Late) => Err(failed("refused")),
+            Some(Fault::Refused | Fault::Late | Fault::Conflict) => Err(failed("refused")),
             Some(Fault::Unclear) => {
                 request().await?;
                 Err(failed("the answer was lost"))
@@ -143,6 +143,9 @@ impl ObjectStore for FaultyStore {
             && !self.power.is_cut()
         {
             self.delay(LatePut(location.clone(), payload.clone(), opts.clone()));
+        }
+        if fault == Some(Fault::Conflict) && !self.power.is_cut() {
+            return Err(Error::AlreadyExists { path: location.to_string(), source: "409".into() });
         }
         self.call(fault, || self.inner.put_opts(location, payload.clone(), opts.clone())).await
     }

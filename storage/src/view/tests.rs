@@ -75,7 +75,7 @@ impl Log {
             return;
         }
         let published = self.block(&self.block).entry();
-        let watermark = Some(Watermark { by: self.lineage.clone(), segment: SEGMENT });
+        let watermark = Some(Watermark { by: self.lineage.clone(), segment: SEGMENT, from: None });
         self.commit(Change { add: vec![published.clone()], watermark, ..Change::default() }).await;
         let replace = |add| Change { add, remove: vec![published.id], ..Change::default() };
         match until {
@@ -138,7 +138,7 @@ async fn live_rows_stay_whatever_others_publish() {
     let log = Log::new(Meanwhile::Cut).await;
     let (writer, copy) = (log.lineage.clone(), start(7, vec![log.lineage.writer().incarnation]));
     for (by, segment) in [(writer, SEGMENT.0 - 1), (start(8, Vec::new()), 100), (copy, 100)] {
-        let watermark = Some(Watermark { by, segment: SegmentSequence(segment) });
+        let watermark = Some(Watermark { by, segment: SegmentSequence(segment), from: None });
         log.commit(Change { watermark, ..Change::default() }).await;
     }
     assert_eq!(seen(&log.views()).await, (log.table.span_count(), 0));

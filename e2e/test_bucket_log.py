@@ -1,0 +1,122 @@
+"""Several processes over a bucket, with their logs on it: one of them dies or sleeps under load, and nothing is missing."""
+
+import random
+import re
+import signal
+import time
+
+import pytest
+import requests
+
+import stores
+from api import Api, await_that
+from load import SPANS_PER_TRACE, TRACES_PER_REQUEST, Load
+from ports import free_port
+from server import Mosso
+from test_object_stores import metric, send
+
+# Within this time a writer that is gone is noticed (15 s without a word), sealed and adopted.
+ADOPTION_SECONDS = 90
+
+
+@pytest.fixture
+def bucket(tmp_path):
+    with stores.SeaweedFs(tmp_path / "store") as running:
+        yield running
+
+
+def writer(tmp_path, bucket, name: str) -> Mosso:
+    folder = tmp_path / name
+    folder.mkdir()
+    cluster = {"enabled": True, "listen_address": f"127.0.0.1:{free_port()}", "log": "bucket", "log_linger": "50ms"}
+    return Mosso(folder, storage=bucket.section(), cluster=cluster)
+
+
+def test_a_writer_that_is_killed_under_load_is_missed_by_nobody(bucket, tmp_path):
+    rng = random.Random(time.time_ns())
+    killed, *others = (writer(tmp_path, bucket, name) for name in ("killed", "left", "right"))
+    with others[0], others[1]:
+        killed.start()
+        loads = {mosso: Load.against(mosso, mosso.folder.name, 1).start() for mosso in (killed, *others)}
+        loads[killed].run_for(4)
+        print_costs(killed, len(loads[killed].acknowledged) * SPANS_PER_TRACE)
+        killed.kill()
+        acknowledged = {"killed": loads[killed].stop()}
+        assert not killed.data.exists(), "a writer whose log is on the bucket needs no disk"
+        for mosso in others:
+            assert_all_there(mosso, "killed", acknowledged["killed"], rng)
+            assert metric(mosso, "mosso_peer_read_logs_total") > 0
+        adopters = lambda: [mosso for mosso in others if says(mosso, "what it had is in blocks")]  # noqa: E731
+        adopted = await_that("it is adopted", adopters, ADOPTION_SECONDS)
+        assert len(adopted) == 1, "one of them does it"
+        acknowledged |= {load.run: load.stop() for mosso, load in loads.items() if mosso is not killed}
+        for mosso in others:
+            for run, ids in acknowledged.items():
+                assert_all_there(mosso, run, ids, rng)
+            await_that("it is left out", lambda mosso=mosso: asks_one_other(mosso))
+            assert metric(mosso, "mosso_peer_partial_views_total") == 0
+        print({run: len(ids) for run, ids in acknowledged.items()})
+
+
+def test_a_writer_that_slept_begins_anew_and_what_it_had_is_there_once(bucket, tmp_path):
+    rng = random.Random(time.time_ns())
+    asleep, awake = writer(tmp_path, bucket, "asleep"), writer(tmp_path, bucket, "awake")
+    with asleep, awake:
+        sent = send(asleep, "before", 20)
+        asleep.process.send_signal(signal.SIGSTOP)
+        try:
+            assert_all_there(awake, "before", sent, rng)
+            await_that("it is adopted", lambda: says(awake, "what it had is in blocks"), ADOPTION_SECONDS)
+            assert_all_there(awake, "before", sent, rng)
+        finally:
+            asleep.process.send_signal(signal.SIGCONT)
+        await_that("it begins anew", lambda: says(asleep, "starting again as another writer"), ADOPTION_SECONDS)
+        await_that("it is ready", lambda: is_ready(asleep))
+        more = send(asleep, "after", 5)
+        for mosso in (asleep, awake):
+            assert_all_there(mosso, "before", sent, rng)
+            assert_all_there(mosso, "after", more, rng)
+
+
+def assert_all_there(mosso: Mosso, run: str, acknowledged: list[str], rng: random.Random) -> None:
+    """Every acknowledged trace once, by search and (some) by id, in an answer that says that it is whole."""
+    query, now = f'{{ span.load.run = "{run}" }}', int(time.time())
+    asked = {"q": query, "limit": 100_000, "spss": 100, "start": now - 3600, "end": now + 60}
+    answer = requests.get(f"{mosso.http}/api/search", params=asked, timeout=60)
+    assert answer.status_code == 200, answer.text[:500]
+    assert "x-mosso-partial" not in answer.headers, answer.headers["x-mosso-partial"]
+    found = [(trace["traceID"].zfill(32), trace["spanSets"][0]["matched"]) for trace in answer.json()["traces"]]
+    assert len(found) == len({trace_id for trace_id, _ in found}), "a trace is there twice"
+    spans = dict(found)
+    missing = [trace_id for trace_id in acknowledged if spans.get(trace_id) != SPANS_PER_TRACE]
+    where = f"at {mosso.folder.name}, as {missing[:3]}"
+    assert not missing, f"{len(missing)} of {len(acknowledged)} traces are not whole {where}"
+    # what was not acknowledged may be there, too, from the last requests of four senders
+    assert len(found) <= len(acknowledged) + 4 * TRACES_PER_REQUEST
+    for trace_id in rng.sample(acknowledged, min(20, len(acknowledged))):
+        assert len(Api(mosso.http).trace(trace_id)) == SPANS_PER_TRACE, trace_id
+
+
+def asks_one_other(mosso: Mosso) -> bool:
+    Api(mosso.http).search("{ }", limit=1)
+    return metric(mosso, "mosso_cluster_writers") == 2
+
+
+def says(mosso: Mosso, text: str) -> bool:
+    return text in mosso.log.read_text(errors="replace")
+
+
+def is_ready(mosso: Mosso) -> bool:
+    try:
+        return requests.get(f"{mosso.http}/ready", timeout=5).status_code == 200
+    except requests.ConnectionError:
+        return False
+
+
+def print_costs(mosso: Mosso, spans: int) -> None:
+    """What the log has cost so far, for a million spans: beside CLUSTER.md's arithmetic."""
+    text = requests.get(f"{mosso.http}/metrics", timeout=10).text
+    requests_made = dict(re.findall(r'mosso_bucket_log_requests_total\{operation="(\w+)"\} (\d+)', text))
+    raw, stored = (metric(mosso, f"mosso_bucket_log_{kind}_bytes_total") for kind in ("raw", "stored"))
+    per_million = {name: int(count) * 1_000_000 // spans for name, count in requests_made.items()}
+    print(f"for a million spans: {per_million}, {raw / stored:.1f} times smaller, {stored / spans:.0f} bytes a span")

@@ -1,0 +1,531 @@
+//! The nodes of a run, and what befalls them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Result, ensure};
+use async_trait::async_trait;
+use ingester::{Adopter, Ingester, Readiness};
+use model::TenantId;
+use mosso::adoption::{Adoption, Own};
+use object_store::{ObjectStore, ObjectStoreExt, PutMode};
+use peers::{Answer, ClusterViews, Holder, Logged, PeerError, Peers, Question, TableCache};
+use prometheus_client::registry::Registry;
+use querier::Querier;
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+use spans::SpanTable;
+use storage::block::BlockCache;
+use storage::bucket_log::collect::{LostLogs, OwnCollector};
+use storage::bucket_log::{self, BucketLog, LogReader, Seal, Settings};
+use storage::incarnation::{Incarnation, Lineage, Writer};
+use storage::members::{JOINING_TIME, Members, Record, Retired, Standing};
+use storage::testing::{Fault, FaultyStore};
+use storage::view::{LiveRows, TableId};
+use storage::{CpuPool, Telemetry, manifest, paths};
+use tokio::task::JoinHandle;
+
+use super::store::NodeStore;
+use super::{Model, Plant, silence};
+use crate::cluster_simulation::{TRACES, pass, request};
+
+/// How long a push may take; one whose node is dying takes for ever.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a start may take.
+const START: Duration = Duration::from_secs(20);
+/// Of a put that another waits for.
+const FEW_TURNS: usize = 30;
+const MOST_NODES: usize = 4;
+
+/// A push that is under way while its node is suspended.
+struct UnderWay {
+    trace: u64,
+    spans: Vec<u64>,
+    outcome: JoinHandle<bool>,
+}
+
+pub struct Node {
+    record: Record,
+    store: NodeStore,
+    ingester: Ingester,
+    querier: Querier,
+    members: Arc<Members>,
+    manifests: Arc<manifest::Store>,
+    adopter: Adopter,
+    adoption: Adoption,
+    collector: OwnCollector,
+    under_way: Option<UnderWay>,
+    is_suspended: bool,
+    /// False once it was killed or stopped.
+    runs: bool,
+}
+
+/// What lies between the nodes: whoever is suspended or dead does not answer.
+#[derive(Default)]
+struct Network(Mutex<BTreeMap<Incarnation, Arc<Holder>>>);
+
+impl Network {
+    fn find(&self, incarnation: &Incarnation) -> Result<Arc<Holder>, PeerError> {
+        let found = self.0.lock().expect("no test panics with it").get(incarnation).cloned();
+        found.ok_or_else(|| PeerError::Unreachable("nobody answers there".to_owned()))
+    }
+
+    fn add(&self, incarnation: Incarnation, holder: Arc<Holder>) {
+        self.0.lock().expect("no test panics with it").insert(incarnation, holder);
+    }
+
+    fn remove(&self, incarnation: &Incarnation) -> Option<Arc<Holder>> {
+        self.0.lock().expect("no test panics with it").remove(incarnation)
+    }
+}
+
+/// A way to reach the network that can be shared.
+struct Wire(Arc<Network>);
+
+#[async_trait]
+impl Peers for Wire {
+    async fn live(&self, writer: &Record, question: &Question) -> Result<Answer, PeerError> {
+        self.0.find(&writer.incarnation)?.answer(question)
+    }
+
+    async fn table(&self, writer: &Record, tenant: &TenantId, id: TableId) -> Result<Option<SpanTable>, PeerError> {
+        self.0.find(&writer.incarnation)?.table(&writer.incarnation, tenant, id)
+    }
+}
+
+pub struct World {
+    pub random: SmallRng,
+    pub tenant: TenantId,
+    pub now_nanos: u64,
+    pub nodes: Vec<Node>,
+    pub is_faulty: bool,
+    plant: Option<Plant>,
+    bucket: FaultyStore,
+    network: Arc<Network>,
+    suspended: BTreeMap<Incarnation, Arc<Holder>>,
+    cpu: CpuPool,
+}
+
+impl World {
+    pub fn new(seed: u64, plant: Option<Plant>) -> Self {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self {
+            random: SmallRng::seed_from_u64(seed),
+            tenant: TenantId::single(),
+            now_nanos: now.as_nanos() as u64,
+            nodes: Vec::new(),
+            is_faulty: true,
+            plant,
+            bucket: FaultyStore::default(),
+            network: Arc::default(),
+            suspended: BTreeMap::new(),
+            cpu: CpuPool::new(1),
+        }
+    }
+
+    pub fn any_node(&mut self) -> usize {
+        self.random.random_range(0..self.nodes.len().max(1))
+    }
+
+    fn is_awake(&self, node: usize) -> bool {
+        self.nodes.get(node).is_some_and(|node| node.runs && !node.is_suspended)
+    }
+
+    pub fn queriers(&self) -> Vec<(usize, Querier)> {
+        let awake = (0..self.nodes.len()).filter(|node| self.is_awake(*node));
+        awake.map(|node| (node, self.nodes[node].querier.clone())).collect()
+    }
+
+    pub fn any_querier(&mut self) -> Option<(usize, Querier)> {
+        let mut queriers = self.queriers();
+        match queriers.len() {
+            0 => None,
+            count => Some(queriers.swap_remove(self.random.random_range(0..count))),
+        }
+    }
+
+    /// As `src/app.rs` does it.
+    pub async fn start(&mut self) -> Result<String> {
+        if self.nodes.iter().filter(|node| node.runs).count() >= MOST_NODES {
+            return Ok("there are enough".to_owned());
+        }
+        let number = self.nodes.len();
+        let store = NodeStore::new(&self.bucket, self.plant);
+        let objects: Arc<dyn ObjectStore> = Arc::new(store.clone());
+        let (writer, telemetry) = (Writer::of_one_start(), Telemetry::unregistered());
+        let lineage = Arc::new(Lineage::only(writer));
+        let manifests = Arc::new(manifest::Store::open(objects.clone(), telemetry.clone()).await?);
+        let members = Arc::new(Members::new(objects.clone()));
+        let standing = Arc::new(Standing::joining(objects.clone(), writer.incarnation));
+        let record = Record::new(writer, format!("node-{number}"), String::new(), "").with_log_on_bucket();
+        members.join(&record).await?;
+        pass(JOINING_TIME).await;
+        let cache = BlockCache::new(8 << 20, telemetry.clone());
+        let storage = ingester::Storage {
+            objects: objects.clone(),
+            manifests: manifests.clone(),
+            cpu: self.cpu.clone(),
+            telemetry: telemetry.clone(),
+            lineage,
+            puts_may_be_late: true,
+            cache: cache.clone(),
+            trace_reach: Duration::from_secs(3_600),
+        };
+        let log = BucketLog::new(objects.clone(), standing, Settings { linger: Duration::ZERO }, &telemetry);
+        // time jumps
+        let forever = Duration::from_secs(1 << 20);
+        let config =
+            ingester::Config { push_timeout: forever, max_block_duration: forever, ..ingester::Config::default() };
+        let registry = &mut Registry::default();
+        let ingester = Ingester::open(config, log, storage.clone(), Arc::default(), registry).await?;
+        tokio::time::timeout(START, ingester.ready()).await?;
+        let live: Arc<dyn LiveRows> = Arc::new(ingester.clone());
+        self.network.add(writer.incarnation, Arc::new(Holder::new(live.clone(), manifests.clone())));
+        let peers: Arc<dyn Peers> = Arc::new(Wire(self.network.clone()));
+        let (tables, reader) =
+            (TableCache::new(64 << 20, &telemetry), LogReader::new(objects.clone(), telemetry.clone()));
+        let views = ClusterViews {
+            own: Some(live),
+            members: members.clone(),
+            peers: peers.clone(),
+            tables: tables.clone(),
+            logged: Logged { reader: reader.clone(), tables, manifests: manifests.clone(), cpu: self.cpu.clone() },
+            manifests: manifests.clone(),
+            objects: objects.clone(),
+            cpu: self.cpu.clone(),
+            cache,
+            telemetry: peers::Telemetry::default(),
+        };
+        let querier = Querier::new(querier::Config::default(), Arc::new(views), self.cpu.clone(), &telemetry, registry);
+        let adopter = ingester.adopter(storage);
+        let adoption = Adoption::new(
+            writer.incarnation,
+            (members.clone(), peers),
+            (objects.clone(), reader),
+            manifests.clone(),
+            adopter.clone(),
+        );
+        let covered = ingester.covered().unwrap_or_default();
+        let collector = OwnCollector::new(objects, writer.incarnation, covered, Duration::ZERO, telemetry);
+        let (under_way, is_suspended, runs) = (None, false, true);
+        self.nodes.push(Node {
+            record,
+            store,
+            ingester,
+            querier,
+            members,
+            manifests,
+            adopter,
+            adoption,
+            collector,
+            under_way,
+            is_suspended,
+            runs,
+        });
+        Ok(format!("node {number}"))
+    }
+
+    fn new_push(&mut self, model: &mut Model) -> (u64, Vec<u64>, Vec<u8>) {
+        let trace = self.random.random_range(1..=TRACES);
+        let spans = model.new_spans(self.random.random_range(1..=4));
+        let bytes = request(trace, &spans, self.now_nanos);
+        (trace, spans, bytes)
+    }
+
+    /// One to four spans of one trace.
+    pub async fn push(&mut self, node: usize, model: &mut Model) -> Result<String> {
+        if !self.is_awake(node) {
+            return Ok("nobody is there".to_owned());
+        }
+        let (trace, spans, bytes) = self.new_push(model);
+        let pushed = self.nodes[node].ingester.push(&self.tenant, bytes.into());
+        let outcome = tokio::time::timeout(PATIENCE, pushed).await;
+        let is_acknowledged = matches!(outcome, Ok(Ok(_)));
+        let told = format!("{spans:?}: {}", if is_acknowledged { "acknowledged" } else { "refused" });
+        model.pushed(trace, spans, is_acknowledged);
+        self.restart_if_retired(node).await?;
+        if outcome.is_err() {
+            self.kill(node).await;
+        }
+        Ok(told)
+    }
+
+    pub async fn push_with_fault(&mut self, node: usize, model: &mut Model) -> Result<String> {
+        let faults = [
+            Fault::Refused,
+            Fault::Unclear,
+            Fault::Late,
+            Fault::Twice,
+            Fault::Conflict,
+            Fault::PowerCutBefore,
+            Fault::PowerCutAfter,
+            Fault::PowerCutLate,
+        ];
+        let fault = faults[self.random.random_range(0..faults.len())];
+        if self.is_faulty && self.is_awake(node) {
+            self.nodes[node].store.store.faults().plan(0, fault);
+        }
+        let told = self.push(node, model).await?;
+        if let Some(node) = self.nodes.get(node) {
+            node.store.store.faults().clear();
+        }
+        Ok(format!("{fault:?}, {told}"))
+    }
+
+    pub async fn flush(&mut self, node: usize) -> &'static str {
+        if !self.is_awake(node) {
+            return "nobody is there";
+        }
+        match tokio::time::timeout(PATIENCE, self.nodes[node].ingester.flush()).await {
+            Ok(Ok(())) => "published",
+            _ => "failed",
+        }
+    }
+
+    /// A commit is under way when the node dies, and may arrive whenever it likes.
+    pub async fn die_in_flush(&mut self, node: usize) -> &'static str {
+        if !self.is_awake(node) {
+            return "nobody is there";
+        }
+        self.nodes[node].store.dies_in_commit.store(true, Ordering::SeqCst);
+        _ = tokio::time::timeout(Duration::from_millis(100), self.nodes[node].ingester.flush()).await;
+        self.kill(node).await
+    }
+
+    pub async fn kill(&mut self, node: usize) -> &'static str {
+        if !self.is_awake(node) {
+            return "nobody is there";
+        }
+        let node = &mut self.nodes[node];
+        node.runs = false;
+        node.store.power.cut();
+        self.network.remove(&node.record.incarnation);
+        node.ingester.close().await;
+        "killed"
+    }
+
+    /// It does nothing more until it is resumed, in the middle of a push.
+    pub async fn suspend(&mut self, node: usize, model: &mut Model) -> Result<String> {
+        if !self.is_awake(node) || self.nodes.iter().filter(|node| node.runs && !node.is_suspended).count() < 2 {
+            return Ok("is not suspended".to_owned());
+        }
+        let (trace, spans, bytes) = self.new_push(model);
+        let told = format!("suspended while it stores {spans:?}");
+        let (tenant, node) = (self.tenant.clone(), &mut self.nodes[node]);
+        node.is_suspended = true;
+        node.store.goes_on.send_replace(false);
+        self.suspended
+            .extend(self.network.remove(&node.record.incarnation).map(|holder| (node.record.incarnation, holder)));
+        let ingester = node.ingester.clone();
+        let outcome = tokio::spawn(async move { ingester.push(&tenant, bytes.into()).await.is_ok() });
+        node.under_way = Some(UnderWay { trace, spans, outcome });
+        for _ in 0..FEW_TURNS {
+            tokio::task::yield_now().await;
+        }
+        Ok(told)
+    }
+
+    pub async fn resume(&mut self, number: usize, model: &mut Model) -> Result<String> {
+        let Some(node) = self.nodes.get_mut(number).filter(|node| node.runs && node.is_suspended) else {
+            return Ok("goes on".to_owned());
+        };
+        node.is_suspended = false;
+        node.store.goes_on.send_replace(true);
+        if let Some(holder) = self.suspended.remove(&node.record.incarnation) {
+            self.network.add(node.record.incarnation, holder);
+        }
+        let mut told = "goes on".to_owned();
+        if let Some(UnderWay { trace, spans, outcome }) = node.under_way.take() {
+            let is_acknowledged =
+                tokio::time::timeout(PATIENCE, outcome).await.is_ok_and(|outcome| outcome.is_ok_and(|ok| ok));
+            told = format!("goes on, {spans:?}: {}", if is_acknowledged { "acknowledged" } else { "refused" });
+            model.pushed(trace, spans, is_acknowledged);
+        }
+        self.restart_if_retired(number).await?;
+        Ok(told)
+    }
+
+    /// It is suspended in the middle of a push, perhaps when all before is in blocks and deleted; adopted; and goes on.
+    pub async fn adopt_asleep(&mut self, node: usize, model: &mut Model) -> Result<String> {
+        let mut told = Vec::new();
+        if self.random.random_bool(0.5) {
+            told.push(self.flush(node).await.to_owned());
+        }
+        if self.random.random_bool(0.5) {
+            told.push(format!("collect {}", self.collect(node).await?));
+        }
+        told.push(self.suspend(node, model).await?);
+        told.push(self.adopt_at_once(node).await?);
+        told.push(self.resume(node, model).await?);
+        Ok(told.join(", "))
+    }
+
+    /// As `src/main.rs` does it; the next start is another operation.
+    async fn restart_if_retired(&mut self, number: usize) -> Result<()> {
+        if self.is_awake(number) && self.nodes[number].ingester.is_retired() {
+            self.leave(number).await?;
+        }
+        Ok(())
+    }
+
+    pub async fn stop(&mut self, number: usize) -> Result<&'static str> {
+        if !self.is_awake(number) {
+            return Ok("nobody is there");
+        }
+        self.leave(number).await?;
+        Ok("stopped")
+    }
+
+    async fn leave(&mut self, number: usize) -> Result<()> {
+        let node = &mut self.nodes[number];
+        node.runs = false;
+        node.ingester.refuse();
+        if node.ingester.publish_all(PATIENCE).await.is_ok() {
+            let mark = Retired::new(node.manifests.sequences());
+            node.members.retire(&node.record.incarnation, &mark).await?;
+        }
+        self.network.remove(&node.record.incarnation);
+        node.ingester.close().await;
+        Ok(())
+    }
+
+    /// Every node that is awake looks after the others, as time passes.
+    pub async fn adopt_after_silence(&mut self) -> Result<String> {
+        for _ in 0..2 {
+            for number in 0..self.nodes.len() {
+                if !self.is_awake(number) {
+                    continue;
+                }
+                let is_delivering = self.random.random_bool(0.5);
+                let node = &mut self.nodes[number];
+                node.store.delivers_while_reading.store(is_delivering, Ordering::SeqCst);
+                if self.plant.is_some() {
+                    continue;
+                }
+                if node.adoption.look().await? == Own::IsRetired {
+                    node.ingester.taken_over();
+                    self.restart_if_retired(number).await?;
+                }
+            }
+            silence().await;
+        }
+        if self.plant.is_none() {
+            return Ok("looked".to_owned());
+        }
+        let gone: Vec<usize> =
+            (0..self.nodes.len()).filter(|node| !self.nodes[*node].runs || self.nodes[*node].is_suspended).collect();
+        for node in gone {
+            self.adopt_at_once(node).await?;
+        }
+        Ok("looked, breaking a rule".to_owned())
+    }
+
+    /// Another adopts a node that lives, or is suspended or dead, without waiting for anything.
+    pub async fn adopt_at_once(&mut self, gone: usize) -> Result<String> {
+        let by = (0..self.nodes.len()).find(|node| self.is_awake(*node) && *node != gone);
+        let (Some(by), true) = (by, gone < self.nodes.len()) else { return Ok("nobody is there".to_owned()) };
+        let record = self.nodes[gone].record.clone();
+        let node = &self.nodes[by];
+        let view = node.members.view().await?;
+        if !view.has(&record.incarnation) {
+            return Ok("is no member".to_owned());
+        }
+        let is_delivering = self.random.random_bool(0.5);
+        let node = &self.nodes[by];
+        node.store.delivers_while_reading.store(is_delivering, Ordering::SeqCst);
+        if self.random.random_bool(0.3) {
+            // it listed when there was nothing, and slept since
+            *node.store.stale_listing.lock().expect("no test panics with it") = Some(Vec::new());
+        }
+        let told = adopt(node, &record, self.plant).await?;
+        node.store.stale_listing.lock().expect("no test panics with it").take();
+        Ok(format!("by {by}: {told}"))
+    }
+
+    /// What blocks have of a log goes at once; sometimes an hour passes, and what is left of writers that are gone goes, too.
+    pub async fn collect(&mut self, number: usize) -> Result<&'static str> {
+        if !self.is_awake(number) {
+            return Ok("nobody is there");
+        }
+        let node = &mut self.nodes[number];
+        node.collector.look().await?;
+        if self.plant == Some(Plant::NewestObjectCollected) {
+            let (writer, objects) = (node.record.incarnation, node.store.clone());
+            let covered = node.ingester.covered().unwrap_or_default().load(Ordering::SeqCst);
+            for number in 1..=covered {
+                _ = objects.delete(&paths::log_object(&writer, number)).await;
+            }
+        }
+        if !self.random.random_bool(0.2) || self.plant.is_some() {
+            return Ok("of its own log");
+        }
+        node.members.view().await?;
+        pass(storage::members::KEPT_RETIRED).await;
+        node.members.view().await?;
+        let (objects, manifests) = (Arc::new(node.store.clone()), node.manifests.clone());
+        let lost = LostLogs { objects, manifests, telemetry: Telemetry::unregistered() };
+        for _ in 0..2 {
+            lost.manifests.refresh_all().await?;
+            lost.look().await?;
+        }
+        Ok("of all, an hour later")
+    }
+
+    pub async fn deliver_late(&mut self) -> usize {
+        let late = self.bucket.take_late();
+        let count = late.len();
+        for put in late {
+            self.bucket.deliver(put).await;
+        }
+        count
+    }
+
+    pub async fn close(&mut self) {
+        for node in self.nodes.iter_mut().filter(|node| node.runs) {
+            node.store.goes_on.send_replace(true);
+            node.ingester.close().await; // ends its threads
+        }
+    }
+}
+
+/// As `src/adoption.rs` does it once it is due, but for the rule that is broken.
+async fn adopt(node: &Node, record: &Record, plant: Option<Plant>) -> Result<String> {
+    let (objects, writer) = (node.store.clone(), record.incarnation);
+    let reader = LogReader::new(Arc::new(objects.clone()), Telemetry::unregistered());
+    let newest =
+        async || -> Result<u64> { Ok(reader.numbers_after(&writer, 0).await?.last().copied().unwrap_or_default()) };
+    let sealed = match plant {
+        Some(Plant::NoSeal) => Seal::Sealed { last: newest().await? },
+        Some(Plant::SealBelievedWithoutASecondListing) => {
+            let last = newest().await?;
+            let key = paths::log_object(&writer, last + 1);
+            // the bytes do not matter: the log's own writer takes anything that is not its own for the end
+            match objects.put_opts(&key, "a seal".into(), PutMode::Create.into()).await {
+                Ok(_) => Seal::Sealed { last },
+                Err(_) => Seal::Lives,
+            }
+        }
+        _ => bucket_log::seal(&objects, &reader, &writer).await?,
+    };
+    let Seal::Sealed { last } = sealed else { return Ok("it lives".to_owned()) };
+    let adopter = node.adopter.clone();
+    let adopted = match plant {
+        Some(Plant::SealWithoutReplay) => Ok(()),
+        Some(Plant::AdoptionWithoutItsCondition) => adopter.unconditional().adopt(record.writer(), &reader, last).await,
+        _ => adopter.adopt(record.writer(), &reader, last).await,
+    };
+    match adopted {
+        Ok(()) => {
+            let mark = Retired::new(node.manifests.sequences());
+            node.members.retire(&writer, &mark).await?;
+            Ok(format!("adopted through {last}"))
+        }
+        Err(error) => {
+            ensure!(error.kind() == model::ErrorKind::Unavailable || plant.is_some(), error);
+            Ok(format!("not adopted: {error}"))
+        }
+    }
+}
