@@ -149,7 +149,7 @@ async fn a_flush_of_the_writer_beyond_a_watermark_that_others_raised_is_refused(
     let error = fixture.flush_as_writer(&fixture.of_writer(), 1, 3).await.unwrap_err();
     assert!(matches!(error, StorageError::WatermarkMoved { .. }), "{error}");
     fixture.adopt(3).await.unwrap();
-    assert_eq!(stored(&*fixture.manifest().await), fixture.spans.iter().sum());
+    assert_eq!(stored(&*fixture.manifest().await), fixture.spans.iter().sum::<u64>());
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Result, ensure};
 use async_trait::async_trait;
-use ingester::{Adopter, Ingester, Readiness};
+use ingester::{Adopter, Ingester};
 use model::TenantId;
 use mosso::adoption::{Adoption, Own};
 use object_store::{ObjectStore, ObjectStoreExt, PutMode};

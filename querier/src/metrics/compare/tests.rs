@@ -74,7 +74,7 @@ fn an_exemplar_shows_the_same_attributes_each_time() {
     let shown = || {
         let partial = measure(&table, &SelectedSpans::All, Cancellation::default()).unwrap();
         let candidates = partial.into_parts().1.into_series(Side::BOTH.len()).into_iter().flatten();
-        candidates.map(|candidate| candidate.into_exemplar().labels).collect::<Vec<_>>()
+        candidates.map(|candidate| candidate.labels).collect::<Vec<_>>()
     };
     let first = shown();
     assert_eq!(first.iter().map(Vec::len).collect::<Vec<_>>(), [128], "of one trace there is one");

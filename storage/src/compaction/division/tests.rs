@@ -25,7 +25,7 @@ fn row_groups(tables: &[SpanTable], row_group_rows: u64, deleted: &[TraceId]) ->
         .iter()
         .map(|table| {
             let traces = table.traces().unwrap();
-            Input { traces, by_id: ById::of(&traces), row_groups: vec![0..traces.len()] }
+            Input { traces, by_id: ById::of(&traces), row_groups: std::iter::once(0..traces.len()).collect() }
         })
         .collect();
     let group = Group::Window(START / HOUR);
