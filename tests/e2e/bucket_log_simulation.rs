@@ -169,7 +169,13 @@ impl Run {
             }
             46..54 => format!("node {node}: flush, {}", world.flush(node).await),
             54..58 => {
-                format!("node {node}: flush, and dies with its commit under way, {}", world.die_in_flush(node).await)
+                let told = world.die_in_flush(node).await;
+                // its commit may arrive while another reads its log
+                let adopted = match world.random.random_bool(0.5) {
+                    true => world.adopt_at_once(node).await?,
+                    false => "is left alone".to_owned(),
+                };
+                format!("node {node}: flush, and dies with its commit under way, {told}; {adopted}")
             }
             58..63 => format!("node {node}: {}", world.kill(node).await),
             63..70 => format!("node {node}: {}", world.suspend(node, &mut self.model).await?),

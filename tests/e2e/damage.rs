@@ -129,7 +129,7 @@ async fn a_damaged_manifest_or_log_entry_stops_nothing_else() -> Result<()> {
     assert!(send(&good, 5).await?);
     post(&server.target(), &format!("{}/flush", server.api)).await?;
     assert_eq!(server.log_lines(&["manifest cannot be read", "bad/manifest/"]).len(), 1);
-    assert_eq!(server.log_lines(&["the write-ahead log is damaged here", "offset=88"]).len(), 1);
+    assert_eq!(server.log_lines(&["the write-ahead log is damaged at this offset", "offset=88"]).len(), 1);
     let body = server.target().get("/metrics").await?.body;
     let metrics = String::from_utf8_lossy(&body);
     for series in [r#"mosso_storage_damaged_total{file="manifest"} 1"#, r#"mosso_storage_damaged_total{file="log"} 1"#]

@@ -277,12 +277,12 @@ async fn what_a_query_costs_is_counted_wherever_it_was_spent() {
     assert_eq!(spent(spread(&sources, Vec::new()).0).await, alone);
     // of blocks that nothing is known of
     let sources = hundred_blocks().await;
-    let config = Config { max_bytes_per_query: 10_000, ..Config::default() };
+    let config = Config { max_bytes_per_query: 2_000, ..Config::default() };
     let asker = querier_with(config, sources.clone());
     let others = InProcess::new(vec![querier(Vec::new())], &sources, Vec::new());
     asker.spread_over(others, SpreadPolicy { least_bytes: 0, newest_here: 0 });
-    let error = asker.metrics(&TenantId::single(), metrics("{ } | rate()")).await.unwrap_err();
-    assert!(error.to_string().contains("more than the 10000 that a query may read"), "{error}");
+    let error = asker.metrics(&TenantId::single(), metrics("{ } | avg_over_time(duration) by (name)")).await.unwrap_err();
+    assert!(error.to_string().contains("more than the 2000 that a query may read"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

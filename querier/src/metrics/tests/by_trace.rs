@@ -40,7 +40,7 @@ const COUNTED: [&str; 9] = [
     "{ !(status = error) || resource.service.name != `back` } | rate()",
     "{ resource.service.name = `front` || status = error } | rate() by (rootName, resource.service.name)",
     "{ rootServiceName = `front` } | count_over_time() by (rootServiceName)",
-    "{ traceDuration > 20ms } | rate()",
+    "{ traceDuration > 10ms } | rate()",
     "{ status = error } | select(span.lane) | count_over_time()",
 ];
 
