@@ -116,10 +116,10 @@ pub(crate) fn spread(sources: &[Arc<dyn Source>], faults: Vec<Fault>) -> (Querie
     (asker, others)
 }
 
-const BLOCKS: u64 = 100;
+const BLOCKS: u64 = 20;
 
 /// Blocks of four traces each, and a live one; every tenth trace goes on in the next block.
-async fn hundred_blocks() -> Vec<Arc<dyn Source>> {
+async fn many_blocks() -> Vec<Arc<dyn Source>> {
     let mut sources: Vec<Arc<dyn Source>> = Vec::new();
     for block in 0..=BLOCKS {
         let mut services = Vec::new();
@@ -230,7 +230,7 @@ async fn answers(querier: &Querier) -> Vec<(String, String)> {
             pages
         };
         all.push((format!("pages of {query}"), format!("{:?}", pages.await)));
-        let range = TimeRange::new(START + 30_000 * MS, START + 45_000 * MS);
+        let range = TimeRange::new(START + 8_000 * MS, START + 14_000 * MS);
         let answer = querier.search(&tenant, SearchRequest { range, ..search(query, 500) }, None).await.unwrap();
         all.push((format!("{query} in a range"), format!("{:?}", answer.traces)));
     }
@@ -252,7 +252,7 @@ async fn answers(querier: &Querier) -> Vec<(String, String)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn several_processes_answer_as_one_whatever_becomes_of_them() {
     use Fault::{AnswerLost, Garbled, Gone, None};
-    let sources = hundred_blocks().await;
+    let sources = many_blocks().await;
     let expected = answers(&querier(sources.clone())).await;
     let faulty = |number: usize| [None, Gone, AnswerLost, None, Garbled, Gone, Gone][number * 5 % 7];
     for faults in [vec![], (0..2000).map(faulty).collect(), vec![Gone; 2000]] {
@@ -267,7 +267,7 @@ async fn several_processes_answer_as_one_whatever_becomes_of_them() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_query_costs_is_counted_wherever_it_was_spent() {
-    let sources = hundred_blocks().await;
+    let sources = many_blocks().await;
     let spent = async |querier: Querier| {
         let answer = querier.metrics(&TenantId::single(), metrics("{ } | rate()")).await.unwrap();
         let spent = answer.metrics;
@@ -276,18 +276,19 @@ async fn what_a_query_costs_is_counted_wherever_it_was_spent() {
     let alone = spent(querier(sources.clone())).await;
     assert_eq!(spent(spread(&sources, Vec::new()).0).await, alone);
     // of blocks that nothing is known of
-    let sources = hundred_blocks().await;
-    let config = Config { max_bytes_per_query: 2_000, ..Config::default() };
+    let sources = many_blocks().await;
+    let config = Config { max_bytes_per_query: 500, ..Config::default() };
     let asker = querier_with(config, sources.clone());
     let others = InProcess::new(vec![querier(Vec::new())], &sources, Vec::new());
     asker.spread_over(others, SpreadPolicy { least_bytes: 0, newest_here: 0 });
-    let error = asker.metrics(&TenantId::single(), metrics("{ } | avg_over_time(duration) by (name)")).await.unwrap_err();
-    assert!(error.to_string().contains("more than the 2000 that a query may read"), "{error}");
+    let error =
+        asker.metrics(&TenantId::single(), metrics("{ } | avg_over_time(duration) by (name)")).await.unwrap_err();
+    assert!(error.to_string().contains("more than the 500 that a query may read"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_small_query_and_one_of_a_process_that_is_alone_ask_nobody() {
-    let sources = hundred_blocks().await;
+    let sources = many_blocks().await;
     let asker = querier(sources.clone());
     let others = InProcess::new(vec![querier(Vec::new())], &sources, Vec::new());
     asker.spread_over(others.clone(), SpreadPolicy::default());
@@ -297,7 +298,7 @@ async fn a_small_query_and_one_of_a_process_that_is_alone_ask_nobody() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_says_nothing_is_waited_for_so_long_and_no_longer() {
-    let sources = hundred_blocks().await;
+    let sources = many_blocks().await;
     let expected = querier(sources.clone()).metrics(&TenantId::single(), metrics("{ } | rate()")).await.unwrap();
     let (asker, others) = spread(&sources, vec![Fault::Silent]);
     let started = std::time::Instant::now();

@@ -255,6 +255,7 @@ async fn row_groups_whose_traces_are_nowhere_else_go_over_as_they_are() {
 
     // some of the traces again, as copies
     publish_shop(&bucket, 1, LONG_AGO + 60_000_000_000).await;
+    let mut compactor = bucket.compactor().await;
     let job = Job { group: Group::Window(LONG_AGO / HOUR_NANOS), inputs: bucket.blocks().await };
     let outcome = compactor.run_job(&bucket.tenant, &job, PublishDeadline::from_now(), &bucket.running).await;
     assert_eq!(outcome, Outcome::Committed);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use model::limits::TenantLimits;
+use model::limits::{LimitTable, Limits, TenantLimits};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prometheus_client::registry::Registry;
 use prost::Message;
@@ -118,6 +118,8 @@ async fn done_by(processes: usize) -> Done {
         first.commit(&tenant, |_| Some(change.clone())).await.unwrap();
     }
     let ids: Vec<NodeId> = (1..=processes).map(|number| NodeId(Uuid::from_u128(number as u128))).collect();
+    let limits = Limits { block_retention: Duration::from_secs(24 * 3_600), ..Limits::default() };
+    let limits = Arc::new(TenantLimits::new(LimitTable { others: limits, ..LimitTable::default() }));
     let mut all = Vec::new();
     for id in &ids {
         let share = UpkeepShare::all();
@@ -134,8 +136,7 @@ async fn done_by(processes: usize) -> Done {
         all.push(Process {
             compactor: Compactor::new(of_store.0.clone(), of_store.1.clone(), cpu.clone(), &merging, telemetry.clone())
                 .sharing(share.clone()),
-            retention: Retention::new(manifests.clone(), Arc::new(TenantLimits::default()), telemetry.clone())
-                .sharing(share.clone()),
+            retention: Retention::new(manifests.clone(), limits.clone(), telemetry.clone()).sharing(share.clone()),
             collector: Collector::new(of_store.0.clone(), of_store.1.clone(), grace, telemetry.clone())
                 .sharing(share.clone()),
             trace_mapper: TraceMapper::new(of_store.0.clone(), of_store.1, cpu, cache, telemetry.clone())
@@ -161,13 +162,17 @@ async fn done_by(processes: usize) -> Done {
 }
 
 #[tokio::test]
-async fn three_processes_list_and_merge_no_more_than_one() {
+async fn three_processes_merge_what_one_does_and_ask_little_more() {
     let (one, three) = (done_by(1).await, done_by(3).await);
     assert_eq!(one.merged_blocks, TENANTS.len() as u64 * WINDOWS * BLOCKS_OF_A_WINDOW);
     assert!(one.listings > 0 && one.gets > 0 && one.puts > 0, "{one:?}");
     assert_eq!(three.merged_blocks, one.merged_blocks);
+    // a little more: each takes over what the others committed of a tenant that it has windows of
+    let is_little_more = |three: u64, one: u64| three <= one + one / 4;
     assert!(
-        three.listings <= one.listings && three.gets <= one.gets && three.puts <= one.puts,
+        is_little_more(three.listings, one.listings)
+            && is_little_more(three.gets, one.gets)
+            && is_little_more(three.puts, one.puts),
         "{three:?}, not {one:?}"
     );
     assert_eq!((one.conflicts, three.conflicts), (0, 0));
