@@ -137,8 +137,7 @@ impl SeriesAggregator {
         }
         if limits.max_exemplars > 0 {
             partial.add_exemplars(rows, &batch, intervals, &groups.codes, &series_of_code, values.as_ref());
-            let series_count = partial.set.len();
-            partial.exemplars.label(series_count, |rows| shown::values_of(table, &limits.exemplar_labels, rows))?;
+            partial.exemplars.label(|rows| shown::values_of(table, &limits.exemplar_labels, rows))?;
         }
         Ok(partial)
     }

@@ -88,26 +88,16 @@ impl Exemplars {
         // with many series, most parts have nothing for most of them
         if most > 1 || kept.first().is_none_or(|first| lowest <= first.drawn) {
             kept.extend(candidates);
+            keep_spread(kept);
         }
-        // to choose costs more than to hold: done once for many parts, where more than one is kept
-        if most == 1 || kept.len() > ROOM * most {
-            keep_spread(kept, most);
-        }
-    }
-
-    /// Leaves of each series only as many as it holds.
-    fn settle(&mut self, series_count: usize) {
-        let most = self.most_held(series_count);
-        self.by_series.iter_mut().for_each(|candidates| keep_spread(candidates, most));
+        kept.truncate(most);
     }
 
     /// Gives the candidates of a batch whose spans were read their labels, which `labels` looks up for their rows.
     pub fn label(
         &mut self,
-        series_count: usize,
         labels: impl FnOnce(&mut dyn Iterator<Item = usize>) -> Result<Vec<Vec<(String, Value)>>, Error>,
     ) -> Result<(), Error> {
-        self.settle(series_count);
         let is_read = |candidate: &&Candidate| candidate.unread.is_none();
         let labels =
             labels(&mut self.by_series.iter().flatten().filter(is_read).map(|candidate| candidate.row as usize))?;
@@ -144,8 +134,7 @@ impl Exemplars {
     }
 
     /// The exemplars of each series, by time. What one has less than its equal share, the others have more.
-    pub fn into_series(mut self, series_count: usize) -> Vec<Vec<Candidate>> {
-        self.settle(series_count);
+    pub fn into_series(self, series_count: usize) -> Vec<Vec<Candidate>> {
         let mut by_series = self.by_series;
         by_series.resize(series_count, Vec::new());
         let mut fewest_first: Vec<&mut Vec<Candidate>> =
@@ -162,15 +151,11 @@ impl Exemplars {
     }
 }
 
-/// So many times what a series holds is held before some are chosen.
-const ROOM: usize = 4;
-
 /// About how long a text in a label is.
 const TEXT_BYTES: usize = 32;
 
-/// Leaves at most so many candidates, one of each trace: those with the smallest draws of their intervals, of each interval
-/// the first, then the second, and so on.
-fn keep_spread(candidates: &mut Vec<Candidate>, most: usize) {
+/// Leaves one candidate of each trace, and puts first those with the smallest draws of their intervals.
+fn keep_spread(candidates: &mut Vec<Candidate>) {
     candidates.sort_by_key(|candidate| (candidate.drawn, candidate.start_nanos));
     candidates.dedup_by_key(|candidate| candidate.trace_id);
     let mut taken: HashMap<u32, u32> = HashMap::new();
@@ -181,7 +166,7 @@ fn keep_spread(candidates: &mut Vec<Candidate>, most: usize) {
         *rank += 1;
     }
     ranked.sort_by_key(|(rank, candidate)| (*rank, candidate.drawn));
-    candidates.extend(ranked.into_iter().map(|(_, candidate)| candidate).take(most));
+    candidates.extend(ranked.into_iter().map(|(_, candidate)| candidate));
 }
 
 #[cfg(test)]

@@ -57,9 +57,7 @@ pub(super) fn of_batch(
         };
         exemplars.add(slot as u32 % 2, lowest.rows().map(candidate).collect(), Side::BOTH.len());
     }
-    exemplars.label(Side::BOTH.len(), |rows| {
-        labels_of(evaluation, table, &rows.map(|row| row as u32).collect::<Vec<_>>(), limits)
-    })?;
+    exemplars.label(|rows| labels_of(evaluation, table, &rows.map(|row| row as u32).collect::<Vec<_>>(), limits))?;
     Ok(exemplars)
 }
 
