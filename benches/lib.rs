@@ -4,10 +4,12 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{BlockId, TenantId};
+use model::{BlockId, TenantId, TimeRange};
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use prost::Message;
+use querier::request::{MetricsRequest, SearchFilter, SearchRequest};
+use querier::{Intervals, Querier};
 use spans::testing::shop_request;
 use spans::{SpanTable, TableBuilder};
 use storage::block::{BlockCache, BlockSource, EncodedBlock, encode};
@@ -64,4 +66,23 @@ pub fn process_cpu() -> Duration {
     // behind the name in brackets, which may hold anything, user and system time are the 12th and 13th field
     let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
     Duration::from_millis(fields.filter_map(|ticks| ticks.parse::<u64>().ok()).sum::<u64>() * 10)
+}
+
+/// How many of the newest twenty traces a search finds.
+pub async fn search(querier: &Querier, query: &str) -> usize {
+    let request = SearchRequest {
+        filter: SearchFilter::TraceQl(query.to_owned()),
+        range: TimeRange::ALL,
+        limit: 20,
+        spans_per_span_set: 3,
+        after: None,
+    };
+    querier.search(&TenantId::single(), request, None).await.expect("a query that is evaluated").traces.len()
+}
+
+/// How many series a metrics query has, with a dashboard's exemplars.
+pub async fn metrics(querier: &Querier, query: &str, intervals: Intervals) -> usize {
+    let query = traceql::parse_metrics(query).expect("a query of the language");
+    let request = MetricsRequest { query, intervals, max_exemplars: 100, max_series: None };
+    querier.metrics(&TenantId::single(), request).await.expect("a query that is evaluated").series.len()
 }

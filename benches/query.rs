@@ -4,11 +4,10 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
-use benches::{START_NANOS, block, process_cpu, requests, table, tokio_runtime};
+use benches::{START_NANOS, block, process_cpu, requests, search, table, tokio_runtime};
 use criterion::{Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
-use model::{TenantId, TimeRange};
+use model::TimeRange;
 use prometheus_client::registry::Registry;
-use querier::request::{MetricsRequest, SearchFilter, SearchRequest};
 use querier::{Config, Intervals, Querier};
 use storage::view::TenantView;
 use storage::{CpuPool, Source, Telemetry};
@@ -137,27 +136,10 @@ fn bench(
     group.finish();
 }
 
-async fn search(querier: &Querier, query: &str) -> usize {
-    let request = SearchRequest {
-        filter: SearchFilter::TraceQl(query.to_owned()),
-        range: TimeRange::ALL,
-        limit: 20,
-        spans_per_span_set: 3,
-        after: None,
-    };
-    querier.search(&TenantId::single(), request, None).await.expect("a query that is evaluated").traces.len()
-}
-
 async fn metrics(querier: &Querier, query: &str) -> usize {
     let second = NonZeroU64::new(1_000_000_000).expect("not zero");
     let range = TimeRange::new(START_NANOS, START_NANOS + SECONDS * second.get());
-    let request = MetricsRequest {
-        query: traceql::parse_metrics(query).expect("a query of the language"),
-        intervals: Intervals::of_range(range, second),
-        max_exemplars: 100,
-        max_series: None,
-    };
-    querier.metrics(&TenantId::single(), request).await.expect("a query that is evaluated").series.len()
+    benches::metrics(querier, query, Intervals::of_range(range, second)).await
 }
 
 criterion_group!(query, queries);

@@ -7,10 +7,9 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use benches::{START_NANOS, block, process_cpu, requests, table, tokio_runtime};
-use model::{TenantId, TimeRange};
+use benches::{START_NANOS, block, process_cpu, requests, search, table, tokio_runtime};
+use model::TimeRange;
 use prometheus_client::registry::Registry;
-use querier::request::{MetricsRequest, SearchFilter, SearchRequest};
 use querier::{Config, Intervals, Querier};
 use storage::view::TenantView;
 use storage::{CpuPool, Source, Telemetry};
@@ -93,25 +92,8 @@ fn middle(ask: impl Fn() -> usize) -> (Duration, Duration) {
     (times[ROUNDS / 2], (process_cpu() - cpu) / ROUNDS as u32)
 }
 
-async fn search(querier: &Querier, query: &str) -> usize {
-    let request = SearchRequest {
-        filter: SearchFilter::TraceQl(query.to_owned()),
-        range: TimeRange::ALL,
-        limit: 20,
-        spans_per_span_set: 3,
-        after: None,
-    };
-    querier.search(&TenantId::single(), request, None).await.expect("a query that is evaluated").traces.len()
-}
-
 async fn metrics(querier: &Querier, query: &str) -> usize {
     let step = NonZeroU64::new(SECONDS * 1_000_000_000 / INTERVALS).expect("not zero");
     let range = TimeRange::new(START_NANOS, START_NANOS + SECONDS * 1_000_000_000);
-    let request = MetricsRequest {
-        query: traceql::parse_metrics(query).expect("a query of the language"),
-        intervals: Intervals::of_range(range, step),
-        max_exemplars: 100,
-        max_series: None,
-    };
-    querier.metrics(&TenantId::single(), request).await.expect("a query that is evaluated").series.len()
+    benches::metrics(querier, query, Intervals::of_range(range, step)).await
 }

@@ -22,17 +22,10 @@ from server import BINARY, Mosso
 TOKEN = {"authorization": "Bearer collector-token"}
 
 
-@pytest.fixture
-def secured(tmp_path: Path, monkeypatch):
-    """A mosso whose receivers ask for certificates and tokens, with what a sender needs."""
-    # they would go before what an exporter is told to trust
-    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
-        monkeypatch.delenv(name, raising=False)
-    servers, clients = Authority(tmp_path, "servers"), Authority(tmp_path, "clients")
-    pair, own = servers.pair("mosso"), clients.pair("sender")
+def secured_mosso(tmp_path: Path, tls: dict) -> Mosso:
+    """Not yet started: its OTLP receivers speak TLS and ask for a token."""
     (tmp_path / "token").write_text("collector-token\n")
     mosso = Mosso(tmp_path)
-    tls = {"cert_file": pair.certificate, "key_file": pair.key, "client_ca_file": clients.certificate}
     protocols = {
         "grpc": {"endpoint": mosso.addresses.otlp_grpc, "tls": tls},
         "http": {"endpoint": mosso.addresses.otlp_http, "tls": tls},
@@ -44,6 +37,19 @@ def secured(tmp_path: Path, monkeypatch):
             "credentials": [{"bearer_token_file": str(tmp_path / "token"), "write": ["*"]}],
         },
     }
+    return mosso
+
+
+@pytest.fixture
+def secured(tmp_path: Path, monkeypatch):
+    """A mosso whose receivers ask for certificates and tokens, with what a sender needs."""
+    # they would go before what an exporter is told to trust
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    servers, clients = Authority(tmp_path, "servers"), Authority(tmp_path, "clients")
+    pair, own = servers.pair("mosso"), clients.pair("sender")
+    tls = {"cert_file": pair.certificate, "key_file": pair.key, "client_ca_file": clients.certificate}
+    mosso = secured_mosso(tmp_path, tls)
     with mosso:
         yield mosso, servers.certificate, own
 
@@ -120,20 +126,7 @@ def test_a_collector_exports_over_mutual_tls_with_a_token(secured, background, t
 def test_the_terminal_sends_over_tls_with_a_token(tmp_path):
     servers = Authority(tmp_path, "servers")
     pair = servers.pair("mosso")
-    (tmp_path / "token").write_text("collector-token\n")
-    mosso = Mosso(tmp_path)
-    tls = {"cert_file": pair.certificate, "key_file": pair.key}
-    protocols = {
-        "grpc": {"endpoint": mosso.addresses.otlp_grpc, "tls": tls},
-        "http": {"endpoint": mosso.addresses.otlp_http, "tls": tls},
-    }
-    mosso.sections = {
-        "distributor": {"receivers": {"otlp": {"protocols": protocols}}},
-        "authentication": {
-            "listeners": ["otlp_grpc", "otlp_http"],
-            "credentials": [{"bearer_token_file": str(tmp_path / "token"), "write": ["*"]}],
-        },
-    }
+    mosso = secured_mosso(tmp_path, {"cert_file": pair.certificate, "key_file": pair.key})
 
     def demo(seed: int, address: str, protocol: str, *flags: str) -> subprocess.CompletedProcess:
         command = ["demo", "--past=10s", "--for=0s", f"--seed={seed}", f"--protocol={protocol}"]

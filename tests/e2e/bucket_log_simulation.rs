@@ -22,7 +22,7 @@ use querier::{Intervals, Querier};
 use rand::RngExt;
 
 use self::nodes::World;
-use crate::cluster_simulation::{NO_LIMIT, TRACES, answered, counted, pass, trace_id};
+use crate::cluster_simulation::{NO_LIMIT, TRACES, answered, counted, each_once, pass, trace_id};
 
 const SEEDS: &str = "MOSSO_BUCKET_LOG_SEEDS";
 const DEFAULT_SEEDS: u64 = 6;
@@ -82,10 +82,7 @@ impl Model {
         lacks: bool,
         is_asked: impl Fn(u64) -> bool,
     ) -> Result<()> {
-        for (span, _) in self.certain.iter().filter(|(_, trace)| is_asked(**trace)) {
-            let times = found.get(span).copied().unwrap_or_default();
-            ensure!(times == 1 || times == 0 && lacks, "{asked}: span {span} was found {times} times");
-        }
+        each_once(&self.certain, asked, found, lacks, is_asked)?;
         let seen: BTreeSet<u64> = found.keys().copied().filter(|span| self.uncertain.contains_key(span)).collect();
         for span in seen {
             ensure!(found[&span] == 1, "{asked}: span {span} was found {} times", found[&span]);

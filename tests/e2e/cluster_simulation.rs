@@ -436,12 +436,23 @@ impl World {
         lacks: bool,
         is_asked: impl Fn(u64) -> bool,
     ) -> Result<()> {
-        for (span, _) in self.acknowledged.iter().filter(|(_, trace)| is_asked(**trace)) {
-            let times = found.get(span).copied().unwrap_or_default();
-            ensure!(times == 1 || times == 0 && lacks, "{asked}: span {span} was found {times} times");
-        }
-        Ok(())
+        each_once(&self.acknowledged, asked, found, lacks, is_asked)
     }
+}
+
+/// Every certain span of the traces that were asked for is found once, or not at all by an answer that lacks something.
+pub fn each_once(
+    certain: &BTreeMap<u64, u64>,
+    asked: &str,
+    found: &BTreeMap<u64, usize>,
+    lacks: bool,
+    is_asked: impl Fn(u64) -> bool,
+) -> Result<()> {
+    for (span, _) in certain.iter().filter(|(_, trace)| is_asked(**trace)) {
+        let times = found.get(span).copied().unwrap_or_default();
+        ensure!(times == 1 || times == 0 && lacks, "{asked}: span {span} was found {times} times");
+    }
+    Ok(())
 }
 
 /// `None` when there is no answer for a reason that passes.
