@@ -23,8 +23,7 @@ simulate seeds="1000":
 
 # The real binary against real clients; installs its tools under target/.
 e2e *arguments:
-    cargo build --locked --bin mosso
-    cargo build --locked --package conformance
+    cargo build --locked --package mosso --package conformance
     python3 e2e/run.py --mosso "${CARGO_TARGET_DIR:-target}/debug/mosso" {{ arguments }}
 
 # Measure the hot paths; benches/README.md says what each figure means.

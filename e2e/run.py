@@ -5,8 +5,8 @@
 
 Owns the tools that the tests stand on and installs them under target/: a Python environment, Node packages, kubectl, Helm,
 an OpenTelemetry Collector, a stand-in for Kafka, Prometheus (Debian's and a newer one), ShellCheck and actionlint; Chromium comes from the system's packages. What cannot be
-installed fails the run; nothing is skipped. It builds neither mosso nor the conformance suite: `cargo build` and
-`cargo build -p conformance`, both in one profile, come first. Standard library only, because it runs before anything is
+installed fails the run; nothing is skipped. It builds neither mosso nor the conformance suite:
+`cargo build -p mosso -p conformance` comes first. Standard library only, because it runs before anything is
 there.
 """
 
@@ -71,14 +71,14 @@ def parse_arguments() -> tuple[argparse.Namespace, list[str]]:
 def newest_mosso() -> Path:
     built = [path for profile in ("release", "debug") if (path := TARGET / profile / "mosso").is_file()]
     if not built:
-        sys.exit(f"no mosso binary under {TARGET}: run `cargo build` first, or give --mosso PATH")
+        sys.exit(f"no mosso binary under {TARGET}: run `cargo build -p mosso -p conformance` first, or give --mosso PATH")
     return max(built, key=lambda path: path.stat().st_mtime)
 
 
 def conformance_beside(mosso: Path) -> Path:
     conformance = mosso.resolve().with_name("conformance")
     if not conformance.is_file():
-        sys.exit(f"no conformance binary beside {mosso}: run `cargo build -p conformance` in the same profile first")
+        sys.exit(f"no conformance binary beside {mosso}: run `cargo build -p mosso -p conformance` first")
     return conformance
 
 
