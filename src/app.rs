@@ -29,7 +29,7 @@ use self::cluster::Cluster;
 use self::store::Store;
 use self::upkeep::Upkeep;
 use self::way_in::WayIn;
-use crate::config::Config;
+use crate::config::{Config, PeerParts};
 use crate::deletion::Deletions;
 use crate::reload::{LimitReloader, ListenerReloader};
 use crate::tasks::Tasks;
@@ -74,7 +74,7 @@ impl App {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(Process));
         let pools = [CpuPool::of_all_cores(), CpuPool::in_background()];
-        let Planned { config, memory, peer_table_bytes } = planned(config, &pools[0], &mut registry);
+        let Planned { config, memory, peer_parts } = planned(config, &pools[0], &mut registry);
         let parts = &memory.parts;
         let servers = Servers::bind(&config.api()).await?;
         let lock = config.has_folder().then(|| DataDirLock::acquire(&config.folders())).transpose()?;
@@ -90,13 +90,14 @@ impl App {
         let limits = Arc::new(TenantLimits::new(config.tenant_limits()?));
         let WayIn { ingester, ingester_storage, generator, counted, generating, senders } =
             WayIn::open(&config, parts, &store, lineage, cluster.as_ref(), limits.clone(), &mut registry).await?;
-        let views = way_out::views(&config, &store, cluster.as_ref(), ingester.as_ref(), peer_table_bytes)?;
+        let views = way_out::views(&config, &store, cluster.as_ref(), ingester.as_ref(), peer_parts.fetched_tables)?;
         let querier = way_out::querier(&config, parts, &store, views, limits.clone(), &mut registry);
         if let Some(cluster) = &mut cluster {
             cluster.spread(&querier, &config);
             let Store { objects, cpu, cache, .. } = store.clone();
             let worker = Worker { querier: querier.clone(), objects, cpu, cache };
-            cluster.serve(ingester.as_ref(), counted.then(|| generator.clone()), worker);
+            let holder = ingester.as_ref().map(|ingester| cluster.holder(ingester, peer_parts.listed_tables));
+            cluster.serve(holder, counted.then(|| generator.clone()), worker);
         }
 
         let share = UpkeepShare::all();
@@ -238,17 +239,16 @@ impl App {
 struct Planned {
     config: Config,
     memory: MemoryBudget,
-    /// For live spans of other processes.
-    peer_table_bytes: u64,
+    peer_parts: PeerParts,
 }
 
 fn planned(config: &Config, cpu: &CpuPool, registry: &mut Registry) -> Planned {
     let mut memory = config.memory_budget(cpu.threads());
-    let peer_table_bytes = config.take_for_peers(&mut memory.parts);
+    let peer_parts = config.take_for_peers(&mut memory.parts);
     memory.log();
     config.warn_of_memory(&memory.parts);
     memory.register(registry);
-    Planned { config: config.clone().with_parts(&memory.parts), memory, peer_table_bytes }
+    Planned { config: config.clone().with_parts(&memory.parts), memory, peer_parts }
 }
 
 /// `None` where tenants may set nothing for themselves.

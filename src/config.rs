@@ -60,7 +60,7 @@ pub use deletion::Deletion;
 pub use distributor::Distributor;
 pub use generator::{GeneratorLimits, MetricsGenerator};
 pub use ingester::IngesterSection;
-pub use memory::Memory;
+pub use memory::{Memory, PeerParts};
 pub use moved::our_name;
 pub use overrides::{Generated, Overrides};
 pub use querier::QuerierSection;

@@ -31,8 +31,9 @@ pub(crate) use gauge::LiveSpansGauge;
 
 /// Rows become a chunk, sorted once, when so many have come together: what a query sorts anew at the most.
 const CHUNK_SPANS: usize = 16_384;
-/// … or when they hold so much memory.
-const CHUNK_BYTES: usize = 24 << 20;
+/// … or when they hold so much memory: some chunks find room in the smallest cache of another process
+/// (`cluster.enabled`).
+const CHUNK_BYTES: usize = 8 << 20;
 /// Cuts that are remembered: more than there are in the time for which anybody uses a manifest.
 const REMEMBERED_CUTS: usize = 10_000;
 /// Rows become a chunk at this number when another process asks for them: it keeps chunks, and takes the others anew with

@@ -1,5 +1,7 @@
 //! The writer's side: which of its live rows somebody with a certain manifest does not have.
 
+mod listed;
+
 use std::sync::Arc;
 
 use model::{TenantId, TraceId};
@@ -9,6 +11,7 @@ use storage::source::Source;
 use storage::view::{LiveRows, LiveTable, Reach, TableId};
 use storage::{Error, manifest};
 
+use self::listed::ListedTables;
 use crate::question::{Answer, Listed, PeerError, Question, Rows};
 
 /// Answers for the live rows of this process. Its methods are CPU work.
@@ -16,11 +19,13 @@ use crate::question::{Answer, Listed, PeerError, Question, Rows};
 pub struct Holder {
     live: Arc<dyn LiveRows>,
     manifests: Arc<manifest::Store>,
+    listed: Arc<ListedTables>,
 }
 
 impl Holder {
-    pub fn new(live: Arc<dyn LiveRows>, manifests: Arc<manifest::Store>) -> Self {
-        Self { live, manifests }
+    /// Tables that others were told of are kept for a while, within `listed_bytes`, when they are not live any more.
+    pub fn new(live: Arc<dyn LiveRows>, manifests: Arc<manifest::Store>, listed_bytes: u64) -> Self {
+        Self { live, manifests, listed: Arc::new(ListedTables::within(listed_bytes)) }
     }
 
     /// # Errors
@@ -40,14 +45,26 @@ impl Holder {
         let beyond = tables.into_iter().filter(|table| table.is_beyond(question.watermark));
         let listed = match question.reach {
             Reach::Everything | Reach::Held => {
-                beyond.map(|table| Ok(Some(listed(&table)))).collect::<Result<Vec<_>, _>>()
+                beyond.map(|table| Ok(Some(self.list(&question.tenant, &table)))).collect::<Result<Vec<_>, _>>()
             }
             Reach::Trace(id) => beyond.map(|table| of_trace(&table.source, &id)).collect(),
         };
         Ok(Answer::Rows(listed.map_err(refused)?.into_iter().flatten().collect()))
     }
 
-    /// The rows of a table that an answer listed, while they are live.
+    fn list(&self, tenant: &TenantId, table: &LiveTable) -> Listed {
+        let source = &table.source;
+        let rows = match table.id {
+            Some(id) => {
+                self.listed.keep(tenant, id, source);
+                Rows::Kept(id)
+            }
+            None => Rows::Given(source.table()),
+        };
+        Listed { block_id: source.block_id(), time_range: source.time_range(), span_count: source.span_count(), rows }
+    }
+
+    /// The rows of a table that an answer listed, while they are live and a while longer.
     ///
     /// # Errors
     /// Those of [`answer`](Self::answer).
@@ -58,6 +75,9 @@ impl Holder {
         id: TableId,
     ) -> Result<Option<spans::SpanTable>, PeerError> {
         self.check(incarnation)?;
+        if let Some(rows) = self.listed.find(tenant, id) {
+            return Ok(Some(rows.table()));
+        }
         let tables = self.live.tables(tenant).map_err(refused)?;
         Ok(tables.into_iter().find(|table| table.id == Some(id)).map(|table| table.source.table()))
     }
@@ -69,12 +89,6 @@ impl Holder {
             () => Ok(()),
         }
     }
-}
-
-fn listed(table: &LiveTable) -> Listed {
-    let source = &table.source;
-    let rows = table.id.map_or_else(|| Rows::Given(source.table()), Rows::Kept);
-    Listed { block_id: source.block_id(), time_range: source.time_range(), span_count: source.span_count(), rows }
 }
 
 /// The spans of one trace: few, whatever the table.

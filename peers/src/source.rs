@@ -1,11 +1,13 @@
 //! Live rows of another process as a source: fetched as a table when the first column is asked for, and kept while there is
 //! room. All evaluation is as for rows of this process.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::{Range, RangeInclusive};
+use std::ptr::NonNull;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch};
+use arrow::array::{ArrayData, ArrayRef, RecordBatch};
+use arrow::buffer::NullBuffer;
 use async_trait::async_trait;
 use model::{BlockId, Scope, TenantId, TimeRange, TraceId};
 use storage::cache::{ByteCache, Capacity};
@@ -79,10 +81,24 @@ impl TableCache {
     }
 }
 
+/// What the columns of a table take. Those that came from another process lie in the one buffer of its answer: that is counted
+/// once, where Arrow's own functions count it for each column.
 pub(crate) fn memory_bytes(source: &MemorySource) -> usize {
     let table = source.table();
     let batches = [&table.spans, &table.traces, &table.resources, &table.scopes];
-    batches.into_iter().map(RecordBatch::get_array_memory_size).sum()
+    let mut allocations = HashMap::new();
+    for column in batches.into_iter().flat_map(RecordBatch::columns) {
+        add_allocations(&column.to_data(), &mut allocations);
+    }
+    allocations.values().sum()
+}
+
+/// Adds where the buffers of an array were allocated, and with how many bytes.
+fn add_allocations(array: &ArrayData, allocations: &mut HashMap<NonNull<u8>, usize>) {
+    for buffer in array.buffers().iter().chain(array.nulls().map(NullBuffer::buffer)) {
+        allocations.insert(buffer.data_ptr(), buffer.capacity());
+    }
+    array.child_data().iter().for_each(|child| add_allocations(child, allocations));
 }
 
 /// Rows of a writer that it lists and keeps.

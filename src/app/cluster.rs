@@ -173,12 +173,17 @@ impl Cluster {
         querier.spread_over(Arc::new(workers), SpreadPolicy { least_bytes, ..SpreadPolicy::default() });
     }
 
+    /// What others are told of the live rows of an ingester. Rows that they were told of are kept within `listed_bytes`.
+    pub fn holder(&self, ingester: &Ingester, listed_bytes: u64) -> Holder {
+        Holder::new(Arc::new(ingester.clone()), self.manifests.clone(), listed_bytes)
+    }
+
     /// Answers others from now on: for the live rows of an ingester, for what a generator waits for, and with work on blocks.
-    pub fn serve(&mut self, ingester: Option<&Ingester>, generator: Option<Arc<Generator>>, worker: Worker) {
+    pub fn serve(&mut self, holder: Option<Holder>, generator: Option<Arc<Generator>>, worker: Worker) {
         let Some(listener) = self.listener.take() else { return };
         let mut server = peers::Server::new(self.node.id, worker.cpu.clone());
-        if let Some(ingester) = ingester {
-            server = server.with_holder(Holder::new(Arc::new(ingester.clone()), self.manifests.clone()));
+        if let Some(holder) = holder {
+            server = server.with_holder(holder);
         }
         if let Some(generator) = generator {
             server = server.with_halves(Arc::new(move |question: &[u8]| generator.answer(question)));

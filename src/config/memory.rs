@@ -17,6 +17,15 @@ pub struct Memory {
     pub budget_bytes: u64,
 }
 
+/// Bytes of a process of a cluster for what processes have of each other.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PeerParts {
+    /// Live spans of others that were fetched.
+    pub fetched_tables: u64,
+    /// Live spans of this process that others were told of, until they have fetched them.
+    pub listed_tables: u64,
+}
+
 impl Memory {
     pub(super) fn validate(&self) -> Result<()> {
         if (1..LEAST_BUDGET_BYTES).contains(&self.budget_bytes) {
@@ -56,17 +65,17 @@ impl Config {
     }
 
     /// Takes from the parts what is for live spans of other processes: what this one does not need for its own, or else half
-    /// of what blocks have.
-    pub fn take_for_peers(&self, parts: &mut Parts) -> u64 {
+    /// of what blocks have. And of those of this process what others were told of.
+    pub fn take_for_peers(&self, parts: &mut Parts) -> PeerParts {
         if !self.cluster.enabled {
-            return 0;
+            return PeerParts::default();
         }
         if !self.target().takes_spans() {
-            return parts.live_rows + parts.log_queue;
+            return PeerParts { fetched_tables: parts.live_rows + parts.log_queue, listed_tables: 0 };
         }
-        let bytes = parts.block_cache / 2;
-        parts.block_cache -= bytes;
-        bytes
+        let taken = PeerParts { fetched_tables: parts.block_cache / 2, listed_tables: parts.take_live_copy() };
+        parts.block_cache -= taken.fetched_tables;
+        taken
     }
 
     /// Says what is set and has no room in the budget.
@@ -136,6 +145,27 @@ storage: {trace: {block_cache: {max_bytes: 7, max_page_bytes: 8}}}
         assert_eq!((querier.max_concurrent_reads, parts.row_groups), (20, 160 * MIB));
         assert_eq!((querier.metrics_cache_max_bytes, parts.metrics_cache), (0, 0));
         assert_eq!((parts.block_cache, parts.page_cache, parts.live_rows, parts.log_queue), (7, 8, 3000, 2000));
+    }
+
+    #[test]
+    fn a_writer_of_a_cluster_has_room_for_the_rows_of_a_cut_that_others_were_told_of() {
+        let (config, alone) = planned("memory: {budget_bytes: 322122540}");
+        assert_eq!(config.take_for_peers(&mut alone.clone()), PeerParts::default());
+        for target in ["all", "writer"] {
+            let yaml = format!(
+                "
+target: {target}
+memory: {{budget_bytes: 322122540}}
+storage: {{trace: {{local: {{path: /shared}}}}}}
+cluster: {{enabled: true, listen_address: '127.0.0.1:4319'}}
+"
+            );
+            let (config, mut parts) = planned(&yaml);
+            let taken = config.take_for_peers(&mut parts);
+            assert!(taken.listed_tables >= parts.live_block_bytes() as u64, "{taken:?} {parts:?}");
+            assert_eq!(taken.listed_tables + parts.live_rows, alone.live_rows);
+            assert_eq!(taken.fetched_tables + parts.block_cache, alone.block_cache);
+        }
     }
 
     #[test]

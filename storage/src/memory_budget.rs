@@ -230,6 +230,13 @@ impl Parts {
         to_usize(self.live_rows / LIVE_COPIES)
     }
 
+    /// Takes from live rows what the rows of one cut may have, for one copy more of them.
+    pub fn take_live_copy(&mut self) -> u64 {
+        let copy = self.live_rows.div_ceil(LIVE_COPIES + 1);
+        self.live_rows -= copy;
+        copy
+    }
+
     /// With so many row groups at a time.
     #[must_use]
     pub fn with_concurrent_row_groups(self, count: usize) -> Self {

@@ -51,6 +51,7 @@ const DEFAULT_SEEDS: u64 = 6;
 /// Every plant is caught by one of so many seeds.
 const SEEDS_OF_A_PLANT: u64 = 12;
 const STEPS: usize = 40;
+const LISTED_BYTES: u64 = 1 << 20;
 pub const TRACES: u64 = 6;
 pub const NO_LIMIT: usize = 10_000;
 
@@ -314,7 +315,7 @@ impl World {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         let live: Arc<dyn LiveRows> = Arc::new(ingester.clone());
-        let holder = Holder::new(live.clone(), manifests.clone());
+        let holder = Holder::new(live.clone(), manifests.clone(), LISTED_BYTES);
         let telemetry = Telemetry::unregistered();
         let tables = TableCache::new(64 << 20, &telemetry);
         let reader = LogReader::new(objects.clone(), telemetry.clone());

@@ -23,6 +23,7 @@ use crate::question::Rows;
 use crate::server::Server;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
+const LISTED_BYTES: u64 = 1 << 20;
 
 /// Live rows of one tenant in two tables, of which one grows.
 struct Log {
@@ -71,8 +72,11 @@ fn writer() -> Writer {
 async fn rows_come_over_the_wire_in_messages_of_a_bounded_size() {
     let log = Arc::new(Log { writer: writer(), tables: [source(4_000), source(20)] });
     let store = manifest::Store::open(Arc::new(InMemory::new()), storage::Telemetry::unregistered()).await.unwrap();
-    let server =
-        Server::new(NodeId::generate(), CpuPool::new(1)).with_holder(Holder::new(log.clone(), Arc::new(store)));
+    let server = Server::new(NodeId::generate(), CpuPool::new(1)).with_holder(Holder::new(
+        log.clone(),
+        Arc::new(store),
+        LISTED_BYTES,
+    ));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (record, stop) = (record(listener.local_addr().unwrap(), log.writer), CancellationToken::new());
     let serving = tokio::spawn(server.serve(listener, stop.clone()));

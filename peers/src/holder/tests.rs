@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use super::*;
 
+const LISTED_BYTES: u64 = 1 << 20;
 const SEGMENT: SegmentSequence = SegmentSequence(3);
 
 /// One head of live rows, which stay until they are taken out.
@@ -70,7 +71,7 @@ impl Cluster {
         let log = Arc::new(Log { lineage, block, cut: CutPosition::default(), source, is_whole, only_cut });
         let manifests = Store::open(Arc::new(InMemory::new()), Telemetry::unregistered()).await.unwrap();
         let manifests = Arc::new(manifests);
-        let holder = Holder::new(log.clone(), manifests.clone());
+        let holder = Holder::new(log.clone(), manifests.clone(), LISTED_BYTES);
         Self { log, manifests, holder }
     }
 
@@ -128,7 +129,7 @@ async fn rows_are_told_until_a_manifest_has_them_and_not_again_when_their_block_
 }
 
 #[tokio::test]
-async fn a_trace_is_sent_alone_and_a_table_as_long_as_it_is_live() {
+async fn a_trace_is_sent_alone_and_a_table_whole() {
     let cluster = Cluster::new(true).await;
     let table = cluster.table();
     let id = table.traces().unwrap().id(2);
@@ -143,8 +144,23 @@ async fn a_trace_is_sent_alone_and_a_table_as_long_as_it_is_live() {
     let incarnation = cluster.log.writer().incarnation;
     let fetch = |id| cluster.holder.table(&incarnation, &TenantId::single(), TableId(id)).unwrap();
     assert_eq!((fetch(5).map(|table| table.span_count()), fetch(6).is_none()), (Some(table.span_count()), true));
-    *cluster.log.source.lock().unwrap() = None;
-    assert!(fetch(5).is_none());
+}
+
+#[tokio::test]
+async fn a_table_that_was_told_of_can_be_fetched_when_it_is_in_a_block_already() {
+    for (listed_bytes, told_first, is_kept) in
+        [(LISTED_BYTES, true, true), (LISTED_BYTES, false, false), (1, true, false)]
+    {
+        let cluster = Cluster::new(true).await;
+        let holder = Holder::new(cluster.log.clone(), cluster.manifests.clone(), listed_bytes);
+        let (question, spans) = (cluster.question(&Manifest::default()), cluster.table().span_count());
+        if told_first {
+            assert!(matches!(holder.answer(&question).unwrap(), Answer::Rows(listed) if listed.len() == 1));
+        }
+        *cluster.log.source.lock().unwrap() = None;
+        let fetched = holder.table(&question.incarnation, &question.tenant, TableId(5)).unwrap();
+        assert_eq!(fetched.map(|table| table.span_count()), is_kept.then_some(spans), "within {listed_bytes} bytes");
+    }
 }
 
 #[tokio::test]

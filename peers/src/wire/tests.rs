@@ -3,8 +3,10 @@
 use prost::Message;
 use spans::testing::shop_request;
 use spans::{SpanTable, TableBuilder};
+use storage::memory::MemorySource;
 
 use super::*;
+use crate::source::memory_bytes;
 
 fn table() -> SpanTable {
     let mut builder = TableBuilder::default();
@@ -26,6 +28,14 @@ fn tables_come_back_whole_and_sliced() {
         assert_eq!(back.spans, table.spans);
         assert_eq!((back.traces, back.resources, back.scopes), (table.traces, table.resources, table.scopes));
     }
+}
+
+#[test]
+fn a_table_of_another_process_takes_the_memory_of_its_answer_once() {
+    let sent = encode(&table()).unwrap();
+    let received = MemorySource::new(BlockId::generate(), decode(&sent).unwrap()).unwrap();
+    let bytes = memory_bytes(&received);
+    assert!((sent.len() / 2..=sent.len() * 3 / 2).contains(&bytes), "{bytes} in memory, {} received", sent.len());
 }
 
 #[test]
