@@ -28,14 +28,28 @@ TARGET = Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target")).resolve
 
 def main() -> int:
     arguments, pytest_arguments = parse_arguments()
+    python, tools = install()
+    if arguments.install:
+        return 0
     mosso = arguments.mosso or newest_mosso()
-    python = install_python(TARGET / "e2e-venv", E2E / "requirements.txt")
-    retired = install_python(TARGET / "e2e-retired-venv", E2E / "requirements-retired.txt")
-    node = install_node(TARGET / "e2e-node")
     environment = dict(
         os.environ,
         MOSSO_BIN=str(mosso.resolve()),
         E2E_CONFORMANCE=str(conformance_beside(mosso)),
+        E2E_SCREENSHOTS=str(TARGET / "e2e-screenshots"),
+        PYTHONDONTWRITEBYTECODE="1",
+        **tools,
+    )
+    say(f"testing {mosso}")
+    return subprocess.run([str(python), "-m", "pytest", *pytest_arguments], env=environment, cwd=E2E).returncode
+
+
+def install() -> tuple[Path, dict[str, str]]:
+    """The Python that tests run with, and by which variables they find everything else."""
+    python = install_python(TARGET / "e2e-venv", E2E / "requirements.txt")
+    retired = install_python(TARGET / "e2e-retired-venv", E2E / "requirements-retired.txt")
+    node = install_node(TARGET / "e2e-node")
+    return python, dict(
         E2E_NODE=str(node),
         E2E_RETIRED_PYTHON=str(retired),
         E2E_KUBECTL=str(unpack_from_layer(node, "kubectl")),
@@ -50,11 +64,7 @@ def main() -> int:
         E2E_UI=str(install_ui(TARGET / "e2e-ui")),
         E2E_PERSES=str(bundle_perses(TARGET / "e2e-perses")),
         E2E_CHROMIUM=install_chromium(),
-        E2E_SCREENSHOTS=str(TARGET / "e2e-screenshots"),
-        PYTHONDONTWRITEBYTECODE="1",
     )
-    say(f"testing {mosso}")
-    return subprocess.run([str(python), "-m", "pytest", *pytest_arguments], env=environment, cwd=E2E).returncode
 
 
 def parse_arguments() -> tuple[argparse.Namespace, list[str]]:
@@ -62,6 +72,7 @@ def parse_arguments() -> tuple[argparse.Namespace, list[str]]:
         description="Run mosso's end-to-end tests.", epilog="Other arguments go to pytest."
     )
     parser.add_argument("--mosso", type=Path, help="the binary to test (default: the newest one under target/)")
+    parser.add_argument("--install", action="store_true", help="install what the tests need, and run none")
     arguments, rest = parser.parse_known_args()
     if arguments.mosso and not arguments.mosso.is_file():
         parser.error(f"no such file: {arguments.mosso}")
