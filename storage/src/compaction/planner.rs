@@ -1,8 +1,8 @@
 //! Which blocks are to be merged. Pure.
 //!
 //! Blocks are grouped by the window in which their newest span ended, and by the one in which they were written: for most
-//! it is the same. In a group, blocks of similar size are merged. While a group still gets new blocks, it takes eight to
-//! make a job, of which none is more than twice as large as the smaller ones on average: a span is rewritten when its
+//! it is the same. In a group, blocks of similar size are merged. While a group still gets new blocks, of spans of this hour
+//! or of last week that are sent now, it takes eight to make a job, of which none is more than twice as large as the smaller ones on average: a span is rewritten when its
 //! block becomes about eight times as large. Afterwards two are enough, and an input may be twice as large as the smaller
 //! ones together: a span is rewritten only when its block grows by half or more.
 
@@ -19,6 +19,8 @@ const MAX_SPANS: u64 = u32::MAX as u64;
 /// Blocks that make a job in a window that still gets new ones.
 const LEAST_IN_OPEN_WINDOW: usize = 8;
 const LEAST_IN_CLOSED_WINDOW: usize = 2;
+/// A window of the past gets no more blocks when none came in one of so many parts of its length: a minute of an hour.
+const QUIET_FRACTION: u64 = 60;
 
 /// What a job may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,7 +128,11 @@ pub fn plan(blocks: &[BlockEntry], now_nanos: u64, limits: &Limits) -> Vec<Job> 
     for ((group, _), mut blocks) in groups {
         blocks.sort_by_key(|block| (block.bytes(), block.id));
         let is_open = match group {
-            Group::Window(window) => window.saturating_add(2).saturating_mul(limits.window_nanos) > now_nanos,
+            Group::Window(window) => {
+                let newest = blocks.iter().map(|block| block.written_nanos).max().unwrap_or_default();
+                window.saturating_add(2).saturating_mul(limits.window_nanos) > now_nanos
+                    || newest.saturating_add(limits.window_nanos / QUIET_FRACTION) > now_nanos
+            }
             Group::Ahead | Group::Apart => false,
         };
         let least = if is_open { LEAST_IN_OPEN_WINDOW } else { LEAST_IN_CLOSED_WINDOW };
@@ -211,6 +217,18 @@ mod tests {
         assert_eq!(jobs(&of_window(20, &[5, 4, 5, 6, 7, 5, 4])), []);
         assert_eq!(jobs(&of_window(20, &[5, 4, 5, 6, 7, 5, 4, 8])), [window(20, &[4, 4, 5, 5, 5, 6, 7, 8])]);
         assert_eq!(jobs(&of_window(19, &[5, 4])), [], "spans of the hour before are still coming");
+    }
+
+    #[test]
+    fn a_window_of_the_past_whose_spans_are_sent_now_waits_as_well() {
+        let sent = |sizes: &[u64], written_nanos| {
+            let blocks = of_window(10, sizes).into_iter();
+            blocks.map(|block| BlockEntry { written_nanos, ..block }).collect::<Vec<_>>()
+        };
+        let window = |sizes: &[u64]| (Group::Window(10), sizes.to_vec());
+        assert_eq!(jobs(&sent(&[5, 4], NOW)), []);
+        assert_eq!(jobs(&sent(&[5, 4, 5, 6, 7, 5, 4, 8], NOW)), [window(&[4, 4, 5, 5, 5, 6, 7, 8])]);
+        assert_eq!(jobs(&sent(&[5, 4], NOW - HOUR / QUIET_FRACTION)), [window(&[4, 5])]);
     }
 
     #[test]

@@ -30,7 +30,7 @@ use crate::testing::whole_table;
 
 const HOUR_NANOS: u64 = 3_600_000_000_000;
 /// When all blocks were written.
-const WRITTEN: u64 = 1_800_000_000_000_000_000;
+const WRITTEN: u64 = 1_764_000_000_000_000_000;
 /// Decodes and writes a few spans at a time.
 const TINY_BUDGET: usize = 16 << 10;
 

@@ -100,6 +100,8 @@ async fn done_by(processes: usize) -> Done {
     let config = TraceConfig { backend: Backend::Memory, ..TraceConfig::default() };
     let objects = objects::open(&config, &DataDir::new("unused"), &telemetry).unwrap();
     let first = Store::open(objects.clone(), telemetry.clone()).await.unwrap();
+    // so late that nothing expires, so early that no more are waited for
+    let written_nanos = crate::clock::unix_nanos() - HOUR_NANOS / 2;
     for tenant in TENANTS {
         let tenant = TenantId::parse(tenant).unwrap();
         let mut add = Vec::new();
@@ -111,8 +113,7 @@ async fn done_by(processes: usize) -> Done {
             let table = builder.snapshot().unwrap();
             let block = encode(model::BlockId::generate(), &tenant, &table, Some(Arc::default())).unwrap();
             block.put(&tenant, objects.as_ref()).await.unwrap();
-            // so late that nothing expires
-            add.push(BlockEntry { written_nanos: crate::clock::unix_nanos(), ..block.entry() });
+            add.push(BlockEntry { written_nanos, ..block.entry() });
         }
         let change = Change { add, ..Change::default() };
         first.commit(&tenant, |_| Some(change.clone())).await.unwrap();

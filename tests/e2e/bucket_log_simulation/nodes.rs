@@ -440,7 +440,9 @@ impl World {
         let is_delivering = self.random.random_bool(0.5);
         let node = &self.nodes[by];
         node.store.delivers_while_reading.store(is_delivering, Ordering::SeqCst);
-        if self.random.random_bool(0.3) {
+        // only then is one listing not enough
+        let is_stale = self.random.random_bool(0.3) || self.plant == Some(Plant::SealBelievedWithoutASecondListing);
+        if is_stale {
             // it listed when there was nothing, and slept since
             *node.store.stale_listing.lock().expect("no test panics with it") = Some(Vec::new());
         }
