@@ -6,8 +6,10 @@ shop, and Prometheus. `programs/kubectl.py` stands in for a cluster's kubectl, s
 
 import json
 import os
+import re
 import subprocess
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -275,3 +277,25 @@ def is_whole(spans: list[Span]) -> bool:
     """One root, and every other span's parent among the spans."""
     ids = {span.id for span in spans}
     return [span.parent in ids for span in spans].count(False) == 1
+
+
+def test_the_runbook_has_only_commands_that_kubectl_takes(tmp_path):
+    blocks = re.findall(r"```sh\n(.*?)```", (REPOSITORY / "docs" / "runbook.md").read_text(), re.DOTALL)
+    # Everything else of the blocks does nothing here.
+    silent = "".join(f"{name}() {{ :; }}\n" for name in ("curl", "aws", "k8s/install.sh", "k8s/test.sh"))
+    calls = tmp_path / "calls"
+    calls.mkdir()
+    note = f'kubectl() {{ printf "%s\\0" "$@" > $(mktemp --tmpdir={calls}); }}\n'
+    script = silent + note + "\n".join(blocks).replace("&", "") + "\ntrue\n"
+    subprocess.run(["bash", "-c", script], check=True, stdin=subprocess.DEVNULL, capture_output=True)
+    commands = sorted({tuple(path.read_text().split("\0")[:-1]) for path in calls.iterdir()})
+    assert len(commands) >= 30
+    assert any(command[-1] == "--replicas=0" for command in commands)
+    nowhere = [os.environ["E2E_KUBECTL"], "--server=http://127.0.0.1:1", "--request-timeout=5s"]
+
+    def refusal(command: tuple[str, ...]) -> str | None:
+        ended = subprocess.run([*nowhere, *command], capture_output=True, text=True)
+        return None if "refused" in ended.stderr else f"{' '.join(command)}: {ended.stdout}{ended.stderr}"
+
+    with ThreadPoolExecutor(4) as threads:
+        assert not list(filter(None, threads.map(refusal, commands)))
