@@ -29,9 +29,11 @@ def process(folder: Path, store: stores.Store, name: str, **sections) -> Mosso:
 @contextmanager
 def started(*processes: Mosso):
     """All of them, started at once: each waits some seconds until the others know it."""
-    with ExitStack() as stack, ThreadPoolExecutor(len(processes)) as threads:
-        for mosso in threads.map(Mosso.start, processes):
+    with ExitStack() as stack:
+        for mosso in processes:
             stack.push(mosso.__exit__)
+        with ThreadPoolExecutor(len(processes)) as threads:
+            list(threads.map(Mosso.start, processes))
         yield processes
 
 
