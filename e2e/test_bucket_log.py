@@ -5,20 +5,13 @@ import re
 import signal
 import time
 
-import pytest
 import requests
 
-import stores
 from api import Api, await_that
 from cluster import ADOPTION_SECONDS, assert_all_there, process, says
 from load import SPANS_PER_TRACE, Load
 from server import Mosso
 from test_object_stores import metric, send
-
-@pytest.fixture
-def bucket(tmp_path):
-    with stores.SeaweedFs(tmp_path / "store") as running:
-        yield running
 
 
 def test_a_writer_that_is_killed_under_load_is_missed_by_nobody(bucket, tmp_path):

@@ -4,11 +4,9 @@ import json
 import random
 import time
 
-import pytest
 import requests
 
 import server
-import stores
 from api import Api, await_that
 from cluster import assert_all_there, process, started
 from load import SPANS_PER_TRACE, export_request
@@ -21,12 +19,6 @@ from test_operator import Cluster, well
 WRITERS = ["127.0.0.1", "127.0.0.2"]
 REQUESTS = 50
 RETENTION = {"compaction": {"block_retention": "168h"}}
-
-
-@pytest.fixture
-def bucket(tmp_path):
-    with stores.SeaweedFs(tmp_path / "store") as running:
-        yield running
 
 
 def test_collectors_send_each_trace_to_one_writer_and_lose_none_when_it_dies(bucket, tmp_path, background):
