@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import stores
 from api import Api
 from server import Mosso
 
@@ -21,6 +22,13 @@ def mosso(tmp_path: Path):
 @pytest.fixture
 def api(mosso: Mosso) -> Api:
     return Api(mosso.http)
+
+
+@pytest.fixture
+def bucket(tmp_path: Path):
+    """A bucket that keeps its data over a restart of its server."""
+    with stores.SeaweedFs(tmp_path / "store") as running:
+        yield running
 
 
 @pytest.fixture

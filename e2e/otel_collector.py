@@ -1,4 +1,4 @@
-"""A real OpenTelemetry Collector in front of mosso, with the very configuration of k8s/base; only its addresses are changed."""
+"""A real OpenTelemetry Collector in front of mosso, with the very configuration of k8s; only its addresses are changed."""
 
 import os
 from pathlib import Path
@@ -10,19 +10,30 @@ from api import await_that
 from load import GrpcSender, HttpSender
 from ports import free_port
 
-CONFIG = Path(__file__).parents[1] / "k8s" / "base" / "collector.yaml"
+K8S = Path(__file__).parents[1] / "k8s"
+CONFIG = K8S / "base" / "collector.yaml"
+CONFIG_OF_CLUSTER = K8S / "overlays" / "cluster" / "collector.yaml"
 
 
 class OtelCollector:
-    def __init__(self, background, folder: Path, mosso):
-        """Starts it with the test's `background` and returns once it is healthy."""
+    def __init__(self, background, folder: Path, mosso=None, writers_port: int | None = None):
+        """Starts it with the test's `background` and returns once it is healthy.
+
+        In front of one mosso, or of the writers of a cluster: those at `writers_port` of the addresses that the file `hosts`
+        of the folder has for their name.
+        """
         self.otlp_grpc, http, self.metrics, health = (f"127.0.0.1:{free_port()}" for _ in range(4))
         self.otlp_http = f"http://{http}"
         host, port = self.metrics.split(":")
+        if mosso:
+            exporters, config = {"otlp_grpc/mosso": {"endpoint": mosso.otlp_grpc}}, CONFIG
+        else:
+            resolver = {"dns": {"port": str(writers_port), "interval": "1s"}}
+            exporters, config = {"load_balancing/mosso": {"resolver": resolver}}, CONFIG_OF_CLUSTER
         here = {
             "extensions": {"health_check": {"endpoint": health}},
             "receivers": {"otlp": {"protocols": {"grpc": {"endpoint": self.otlp_grpc}, "http": {"endpoint": http}}}},
-            "exporters": {"otlp_grpc/mosso": {"endpoint": mosso.otlp_grpc}},
+            "exporters": exporters,
             "service": {
                 "telemetry": {
                     "metrics": {"readers": [{"pull": {"exporter": {"prometheus": {"host": host, "port": int(port)}}}}]}
@@ -31,7 +42,7 @@ class OtelCollector:
         }
         addresses = folder / f"collector-{port}.yaml"
         addresses.write_text(yaml.safe_dump(here))
-        background(os.environ["E2E_COLLECTOR"], f"--config={CONFIG}", f"--config={addresses}")
+        background(os.environ["E2E_COLLECTOR"], f"--config={config}", f"--config={addresses}")
         await_that("the collector is healthy", lambda: answers(f"http://{health}/"))
 
     def senders(self) -> list:

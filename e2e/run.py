@@ -54,7 +54,8 @@ def install() -> tuple[Path, dict[str, str]]:
         E2E_RETIRED_PYTHON=str(retired),
         E2E_KUBECTL=str(unpack_from_layer(node, "kubectl")),
         E2E_HELM=str(unpack_from_layer(node, "helm")),
-        E2E_COLLECTOR=str(build_go("otelcol", E2E / "collector", python)),
+        # names are looked up in the file `hosts` of the folder in which it runs, if there is one
+        E2E_COLLECTOR=str(build_go("otelcol", E2E / "collector", python, linker="-X net.hostsFilePath=hosts")),
         E2E_KAFKA=str(build_go("kafka", E2E / "kafka", python)),
         E2E_ACTIONLINT=str(build_go("actionlint", E2E / "actionlint", python)),
         E2E_PROMETHEUS_3=str(
@@ -187,12 +188,15 @@ def unpack_debian(folder: Path, *packages: str) -> Path:
     return folder / "usr" / "bin"
 
 
-def build_go(name: str, source: Path, python: Path, package: str = ".") -> Path:
-    """A Go program of this folder, or one that its go.mod names, built with the Go toolchain of the Python environment."""
+def build_go(name: str, source: Path, python: Path, package: str = ".", linker: str = "") -> Path:
+    """A Go program of this folder, or one that its go.mod names, built with the Go toolchain of the Python environment.
+
+    `linker` are flags of the linker beside the usual ones.
+    """
     folder = TARGET / f"e2e-{source.name}"
     program = folder / name
     files = [source / file for file in ("main.go", "go.mod", "go.sum")]
-    with Stamp(folder, *(file.read_bytes() for file in files if file.exists())) as stamp:
+    with Stamp(folder, *(file.read_bytes() for file in files if file.exists()), linker.encode()) as stamp:
         if stamp.stale:
             say(f"building {name} into {folder} (the collector and Prometheus take a few minutes)")
             go_environment = dict(
@@ -200,8 +204,8 @@ def build_go(name: str, source: Path, python: Path, package: str = ".") -> Path:
             )
             go = python.parent / "go"
             # Prometheus without what finds targets in clouds: a tenth of its modules
-            build = [str(go), "build", "-trimpath", "-tags=remove_all_sd", "-ldflags=-s -w", "-o", str(program), package]
-            run(build, source, go_environment)
+            build = [str(go), "build", "-trimpath", "-tags=remove_all_sd", f"-ldflags=-s -w {linker}".rstrip()]
+            run([*build, "-o", str(program), package], source, go_environment)
     return program
 
 

@@ -167,6 +167,9 @@ class SeaweedFs(S3Store):
             "volume.max": 50,
             "s3.config": config,
             "s3.port": self.port,
+            # catalogs at ports of their own, which two stores cannot share
+            "s3.port.iceberg": 0,
+            "s3.port.lance": 0,
             **self.ports,
         }
         weed = str(Path(sys.executable).parent / "weed")

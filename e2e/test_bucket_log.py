@@ -5,36 +5,18 @@ import re
 import signal
 import time
 
-import pytest
 import requests
 
-import stores
 from api import Api, await_that
-from load import SPANS_PER_TRACE, TRACES_PER_REQUEST, Load
-from ports import free_port
+from cluster import ADOPTION_SECONDS, assert_all_there, process, says
+from load import SPANS_PER_TRACE, Load
 from server import Mosso
 from test_object_stores import metric, send
-
-# Within this time a writer that is gone is noticed (15 s without a word), sealed and adopted.
-ADOPTION_SECONDS = 90
-
-
-@pytest.fixture
-def bucket(tmp_path):
-    with stores.SeaweedFs(tmp_path / "store") as running:
-        yield running
-
-
-def writer(tmp_path, bucket, name: str) -> Mosso:
-    folder = tmp_path / name
-    folder.mkdir()
-    cluster = {"enabled": True, "listen_address": f"127.0.0.1:{free_port()}", "log": "bucket", "log_linger": "50ms"}
-    return Mosso(folder, storage=bucket.section(), cluster=cluster)
 
 
 def test_a_writer_that_is_killed_under_load_is_missed_by_nobody(bucket, tmp_path):
     rng = random.Random(time.time_ns())
-    killed, *others = (writer(tmp_path, bucket, name) for name in ("killed", "left", "right"))
+    killed, *others = (process(tmp_path, bucket, name) for name in ("killed", "left", "right"))
     with others[0], others[1]:
         killed.start()
         loads = {mosso: Load.against(mosso, mosso.folder.name, 1).start() for mosso in (killed, *others)}
@@ -60,7 +42,7 @@ def test_a_writer_that_is_killed_under_load_is_missed_by_nobody(bucket, tmp_path
 
 def test_a_writer_that_slept_begins_anew_and_what_it_had_is_there_once(bucket, tmp_path):
     rng = random.Random(time.time_ns())
-    asleep, awake = writer(tmp_path, bucket, "asleep"), writer(tmp_path, bucket, "awake")
+    asleep, awake = process(tmp_path, bucket, "asleep"), process(tmp_path, bucket, "awake")
     with asleep, awake:
         sent = send(asleep, "before", 20)
         asleep.process.send_signal(signal.SIGSTOP)
@@ -78,32 +60,9 @@ def test_a_writer_that_slept_begins_anew_and_what_it_had_is_there_once(bucket, t
             assert_all_there(mosso, "after", more, rng)
 
 
-def assert_all_there(mosso: Mosso, run: str, acknowledged: list[str], rng: random.Random) -> None:
-    """Every acknowledged trace once, by search and (some) by id, in an answer that says that it is whole."""
-    query, now = f'{{ span.load.run = "{run}" }}', int(time.time())
-    asked = {"q": query, "limit": 100_000, "spss": 100, "start": now - 3600, "end": now + 60}
-    answer = requests.get(f"{mosso.http}/api/search", params=asked, timeout=60)
-    assert answer.status_code == 200, answer.text[:500]
-    assert "x-mosso-partial" not in answer.headers, answer.headers["x-mosso-partial"]
-    found = [(trace["traceID"].zfill(32), trace["spanSets"][0]["matched"]) for trace in answer.json()["traces"]]
-    assert len(found) == len({trace_id for trace_id, _ in found}), "a trace is there twice"
-    spans = dict(found)
-    missing = [trace_id for trace_id in acknowledged if spans.get(trace_id) != SPANS_PER_TRACE]
-    where = f"at {mosso.folder.name}, as {missing[:3]}"
-    assert not missing, f"{len(missing)} of {len(acknowledged)} traces are not whole {where}"
-    # what was not acknowledged may be there, too, from the last requests of four senders
-    assert len(found) <= len(acknowledged) + 4 * TRACES_PER_REQUEST
-    for trace_id in rng.sample(acknowledged, min(20, len(acknowledged))):
-        assert len(Api(mosso.http).trace(trace_id)) == SPANS_PER_TRACE, trace_id
-
-
 def asks_one_other(mosso: Mosso) -> bool:
     Api(mosso.http).search("{ }", limit=1)
     return metric(mosso, "mosso_cluster_writers") == 2
-
-
-def says(mosso: Mosso, text: str) -> bool:
-    return text in mosso.log.read_text(errors="replace")
 
 
 def is_ready(mosso: Mosso) -> bool:

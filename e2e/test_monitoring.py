@@ -67,7 +67,7 @@ def test_dashboards_and_the_prometheus_rule_are_as_their_program_writes_them():
 
 
 def test_dashboards_have_their_own_names_and_panels_that_do_not_overlap():
-    assert [path.stem for path in DASHBOARDS] == ["compaction", "reads", "resources", "tenants", "writes"]
+    assert [path.stem for path in DASHBOARDS] == ["cluster", "compaction", "reads", "resources", "tenants", "writes"]
     assert len({dashboard(path)["uid"] for path in DASHBOARDS}) == len(DASHBOARDS)
     for path in DASHBOARDS:
         board = dashboard(path)
@@ -94,15 +94,18 @@ def test_every_panel_has_data_and_no_alert_fires_under_traffic(tmp_path, backgro
             assert prometheus.query('ALERTS{alertstate="firing"}') == []
 
 
-def test_alerts_name_series_that_mosso_exports():
-    """What is misspelt there would never fire. The series that appear only with a fault are sought in the sources."""
+def test_alerts_and_the_dashboard_of_a_cluster_name_series_that_mosso_exports():
+    """What is misspelt there would never fire, or be 0. The series that appear only with a fault are sought in the sources."""
     sources = [
         *REPOSITORY.glob("*/src/**/telemetry.rs"),
         *REPOSITORY.glob("*/src/telemetry/*.rs"),
         *REPOSITORY.glob("src/telemetry/*.rs"),
     ]
     registered = "\n".join(path.read_text() for path in sources)
-    named = {name for alert in alerts() for name in re.findall(r"\b(?:mosso|tempo|tempodb|process)_\w+", alert["expr"])}
+    of_cluster = dashboard(MONITORING / "dashboards" / "cluster.json")["panels"]
+    queries = [target["expr"] for panel in of_cluster for target in panel["targets"]]
+    queries += [alert["expr"] for alert in alerts()]
+    named = {name for query in queries for name in re.findall(r"\b(?:mosso|tempo|tempodb|process)_\w+", query)}
     assert len(named) > 15
     for name in named:
         assert f'"{re.sub("_(total|count|bucket)$", "", name)}"' in registered, f"nothing registers {name}"

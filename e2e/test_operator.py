@@ -6,8 +6,10 @@ shop, and Prometheus. `programs/kubectl.py` stands in for a cluster's kubectl, s
 
 import json
 import os
+import re
 import subprocess
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,12 @@ K8S = REPOSITORY / "k8s"
 PROGRAMS = Path(__file__).parent / "programs"
 SCRIPTS = sorted(K8S.glob("*.sh"))
 MEMORY_BYTES = 512 << 20
+# What runs mosso in each overlay.
+WORKLOADS = {
+    "single": ["mosso"],
+    "s3": ["mosso"],
+    "cluster": ["mosso-compactor", "mosso-querier", "mosso-writer"],
+}
 # As Grafana's boards and other tools know them.
 METRICS = [
     "tempo_distributor_spans_received_total",
@@ -106,14 +114,14 @@ def test_scripts_have_nothing_to_be_linted():
     assert ended.returncode == 0, ended.stdout
 
 
-@pytest.mark.parametrize("overlay", ["single", "s3"])
+@pytest.mark.parametrize("overlay", ["single", "s3", "cluster"])
 def test_install_looks_first_and_waits_until_all_is_ready(overlay, tmp_path):
     cluster = Cluster(tmp_path)
     checked = well(cluster.run("install.sh", overlay, "--monitoring"))
-    assert ("the Secret mosso-s3 exists" in checked) == (overlay == "s3")
+    assert ("the Secret mosso-s3 exists" in checked) == (overlay != "single")
     assert ("the storage class standard exists" in checked) == (overlay == "single")
-    assert checked[-4:] == [
-        "mosso is ready",
+    assert checked[-len(WORKLOADS[overlay]) - 3 :] == [
+        *(f"{workload} is ready" for workload in WORKLOADS[overlay]),
         "the collectors are ready",
         "the Prometheus operator is installed",
         "monitors, alerts and dashboards are applied",
@@ -126,7 +134,8 @@ def test_install_looks_first_and_waits_until_all_is_ready(overlay, tmp_path):
     ("overlay", "missing", "mend"),
     [
         ("single", "standard", "Name one of `kubectl get storageclass`"),
-        ("s3", "mosso-s3", "Make it first: the command stands in"),
+        ("s3", "mosso-s3", "overlays/s3/credentials.yaml."),
+        ("cluster", "mosso-s3", "overlays/cluster/pod.yaml."),
     ],
 )
 def test_install_stops_before_it_changes_anything_when_something_is_missing(overlay, missing, mend, tmp_path):
@@ -155,6 +164,13 @@ def test_validate_names_what_is_not_in_order(tmp_path):
     ended = Cluster(tmp_path, missing=["data-mosso-0"]).run("validate.sh")
     assert ended.returncode == 1
     assert "FAIL  mosso has its volume" in ended.stdout and "describe pvc data-mosso-0" in ended.stdout
+
+
+def test_validate_knows_what_a_cluster_has(tmp_path):
+    ended = Cluster(tmp_path, missing=["hpa/mosso-writer"]).run("validate.sh", "cluster")
+    assert ended.returncode == 1 and "has its volume" not in ended.stdout
+    assert "ok    mosso-querier is scaled by its load" in ended.stdout
+    assert "FAIL  mosso-writer is scaled by its load" in ended.stdout and "metrics-server" in ended.stdout
 
 
 def test_test_fails_when_a_trace_does_not_arrive(tmp_path, background):
@@ -261,3 +277,25 @@ def is_whole(spans: list[Span]) -> bool:
     """One root, and every other span's parent among the spans."""
     ids = {span.id for span in spans}
     return [span.parent in ids for span in spans].count(False) == 1
+
+
+def test_the_runbook_has_only_commands_that_kubectl_takes(tmp_path):
+    blocks = re.findall(r"```sh\n(.*?)```", (REPOSITORY / "docs" / "runbook.md").read_text(), re.DOTALL)
+    # Everything else of the blocks does nothing here.
+    silent = "".join(f"{name}() {{ :; }}\n" for name in ("curl", "aws", "k8s/install.sh", "k8s/test.sh"))
+    calls = tmp_path / "calls"
+    calls.mkdir()
+    note = f'kubectl() {{ printf "%s\\0" "$@" > $(mktemp --tmpdir={calls}); }}\n'
+    script = silent + note + "\n".join(blocks).replace("&", "") + "\ntrue\n"
+    subprocess.run(["bash", "-c", script], check=True, stdin=subprocess.DEVNULL, capture_output=True)
+    commands = sorted({tuple(path.read_text().split("\0")[:-1]) for path in calls.iterdir()})
+    assert len(commands) >= 30
+    assert any(command[-1] == "--replicas=0" for command in commands)
+    nowhere = [os.environ["E2E_KUBECTL"], "--server=http://127.0.0.1:1", "--request-timeout=5s"]
+
+    def refusal(command: tuple[str, ...]) -> str | None:
+        ended = subprocess.run([*nowhere, *command], capture_output=True, text=True)
+        return None if "refused" in ended.stderr else f"{' '.join(command)}: {ended.stdout}{ended.stderr}"
+
+    with ThreadPoolExecutor(4) as threads:
+        assert not list(filter(None, threads.map(refusal, commands)))

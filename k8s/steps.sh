@@ -17,6 +17,27 @@ leave() {
 }
 trap leave EXIT
 
+# choose NAME: leaves the folder of that overlay in $overlay; another name is a folder by itself.
+choose() {
+    # shellcheck disable=SC2154 # `here` is of the script that sources this
+    case $1 in
+        single | s3 | cluster) overlay=$here/overlays/$1 ;;
+        *) overlay=$1 ;;
+    esac
+}
+
+# workloads: what runs mosso, of the overlay that was rendered into $scratch/rendered: kind/name, a line each.
+workloads() {
+    awk '/^---/ { kind = "" }
+        /^kind: (Deployment|StatefulSet)$/ { kind = tolower($2) }
+        kind != "" && /^  name: mosso/ { print kind "/" $2; kind = "" }' "$scratch/rendered"
+}
+
+# render: the overlay's objects, into $scratch/rendered.
+render() {
+    "$kubectl" kustomize "$overlay" >"$scratch/rendered"
+}
+
 # kube ARGUMENTS...: kubectl in the namespace.
 kube() {
     "$kubectl" --namespace "$namespace" "$@"

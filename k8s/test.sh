@@ -2,7 +2,7 @@
 # Sends traces through the collectors and looks whether mosso has them: by id, service, operation and tag, and still after a
 # restart. Restarts mosso once, so it is for a time when that may be; nothing is lost by it.
 #
-#   k8s/test.sh [--without-restart]
+#   k8s/test.sh [single | s3 | cluster | FOLDER] [--without-restart]
 #
 # PATIENCE says for how many seconds it looks for a trace, 30 by default.
 set -euo pipefail
@@ -13,14 +13,17 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 patience=${PATIENCE:-30}
 restart=yes
-case ${1:-} in
-    '') ;;
-    --without-restart) restart= ;;
-    *)
-        sed -n '2,7s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
-        exit 2
-        ;;
-esac
+choose single
+for argument in "$@"; do
+    case $argument in
+        --without-restart) restart= ;;
+        -*)
+            sed -n '2,7s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
+            exit 2
+            ;;
+        *) choose "$argument" ;;
+    esac
+done
 
 hex() { od -An -N "$1" -tx1 /dev/urandom | tr -d ' \n'; }
 
@@ -77,19 +80,33 @@ check 'its service is among the values of service.name' "$slow" \
     answers "http://$mosso/api/v2/search/tag/resource.service.name/values" "\"$service\""
 check 'blocks are kept for 7 days' 'Set compactor.compaction.block_retention in mosso.yaml, and install again.' \
     answers "http://$mosso/status/config" 'block_retention: 168h0m0s'
-for metric in tempo_distributor_spans_received_total tempo_ingester_blocks_flushed_total \
-    tempo_query_frontend_queries_total tempo_querier_spans_per_query_count \
-    tempodb_blocklist_length mosso_ingester_log_bytes process_resident_memory_bytes; do
-    check "/metrics has $metric" 'Another program answers, or another version.' answers "http://$mosso/metrics" "$metric"
-done
+check 'the overlay can be rendered' 'Mend the file that is named.' render
+mapfile -t all < <(workloads)
+asked=(tempo_query_frontend_queries_total tempo_querier_spans_per_query_count tempodb_blocklist_length process_resident_memory_bytes)
+sent=(tempo_ingester_blocks_flushed_total mosso_ingester_live_spans)
+writer=$mosso
+if [[ ${all[*]} == *mosso-writer* ]]; then
+    check 'a writer is reached' 'Run k8s/validate.sh first.' forward mosso-writer 3200
+    writer=$forwarded
+else
+    sent+=(tempo_distributor_spans_received_total mosso_ingester_log_bytes)
+fi
+has_metric() {
+    check "/metrics has $2" 'Another program answers, or another version.' answers "http://$1/metrics" "$2"
+}
+for metric in "${asked[@]}"; do has_metric "$mosso" "$metric"; done
+for metric in "${sent[@]}"; do has_metric "$writer" "$metric"; done
 
 if [[ -n $restart ]]; then
-    check 'mosso is told to restart' 'You need the right to patch StatefulSets.' kube rollout restart statefulset/mosso
+    check 'mosso is told to restart' 'You need the right to patch StatefulSets and Deployments.' kube rollout restart "${all[@]}"
     check "a collector takes trace $second meanwhile" 'Look at the logs of the collectors.' send "$second" "$(hex 8)"
-    check 'mosso is back' "Look at: kubectl -n $namespace describe pod mosso-0, and its logs." \
-        kube rollout status statefulset/mosso "--timeout=${TIMEOUT:-10m}"
+    for workload in "${all[@]}"; do
+        check "${workload#*/} is back" \
+            "Look at: kubectl -n $namespace describe pod -l app.kubernetes.io/name=mosso, and the logs of the pods." \
+            kube rollout status "$workload" "--timeout=${TIMEOUT:-10m}"
+    done
     check 'mosso is reached and ready' 'Run k8s/validate.sh.' reach_mosso
-    check 'what was sent before is still found' 'The volume was lost: look at kubectl get pvc.' eventually "$patience" found "$first"
+    check 'what was sent before is still found' 'Look at the volume (kubectl get pvc), or at the bucket.' eventually "$patience" found "$first"
     check 'what was sent meanwhile is found' "$slow" eventually "$((2 * patience))" found "$second"
 fi
 printf 'All is well.\n'

@@ -355,7 +355,63 @@ COMPACTION = [
     ),
 ]
 
-DASHBOARDS = {"reads": READS, "writes": WRITES, "resources": RESOURCES, "tenants": TENANTS, "compaction": COMPACTION}
+# Of several processes over one bucket. Each panel has 0 where there is one alone.
+CLUSTER = [
+    panel(
+        "Writers that queries ask",
+        "short",
+        (or_zero(f"max by (instance) ({now('mosso_cluster_writers')})"), "{{instance}}"),
+    ),
+    panel(
+        "Queries that lacked live spans",
+        "short",
+        (or_zero(f"sum by (instance) ({rate('mosso_peer_partial_views_total')})"), "{{instance}}"),
+        about="Their answers say that they are partial, and whose spans are missing.",
+    ),
+    panel(
+        "Calls to other processes",
+        "reqps",
+        (or_zero(f"sum by (method, outcome) ({rate('mosso_peer_requests_total')})"), "{{method}} {{outcome}}"),
+    ),
+    panel(
+        "Logs of silent writers that were read",
+        "short",
+        (or_zero(f"sum by (instance) ({rate('mosso_peer_read_logs_total')})"), "{{instance}}"),
+        about="From the bucket, because the writer did not answer; ends some 20 seconds after it died.",
+    ),
+    panel(
+        "Parts of queries given to others",
+        "short",
+        (or_zero(f"sum by (outcome) ({rate('mosso_query_jobs_total')})"), "{{outcome}}"),
+        (or_zero(f"sum by (instance) ({rate('mosso_query_jobs_done_for_others_total')})"), "done by {{instance}}"),
+    ),
+    panel(
+        "Bytes from other processes",
+        "Bps",
+        (or_zero(f"sum by (instance) ({rate('mosso_peer_received_bytes_total')})"), "{{instance}}"),
+    ),
+    panel(
+        "Log on the bucket: requests",
+        "reqps",
+        (or_zero(f"sum by (operation) ({rate('mosso_bucket_log_requests_total')})"), "{{operation}}"),
+    ),
+    panel(
+        "Log on the bucket: bytes",
+        "Bps",
+        (or_zero(f"sum by (job) ({rate('mosso_bucket_log_raw_bytes_total')})"), "taken"),
+        (or_zero(f"sum by (job) ({rate('mosso_bucket_log_stored_bytes_total')})"), "stored"),
+        (or_zero(f"sum by (job) ({rate('mosso_bucket_log_read_bytes_total')})"), "read from others"),
+    ),
+]
+
+DASHBOARDS = {
+    "reads": READS,
+    "writes": WRITES,
+    "resources": RESOURCES,
+    "tenants": TENANTS,
+    "compaction": COMPACTION,
+    "cluster": CLUSTER,
+}
 
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 

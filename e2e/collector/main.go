@@ -1,5 +1,5 @@
-// An OpenTelemetry Collector of exactly the parts that k8s/base configures, and the exporter for Zipkin, built from the
-// collector's own modules. The end-to-end tests run it with the configuration of the cluster's ConfigMap.
+// An OpenTelemetry Collector of exactly the parts that k8s configures, and the exporter for Zipkin, built from the
+// collector's own modules. The end-to-end tests run it with the configurations of the ConfigMaps.
 //
 // It owns the list of parts and nothing else: the collector is upstream's.
 package main
@@ -7,6 +7,7 @@ package main
 import (
 	"log"
 
+	"github.com/open-telemetry/opentelemetry-collector-contrib/exporter/loadbalancingexporter"
 	"github.com/open-telemetry/opentelemetry-collector-contrib/exporter/zipkinexporter"
 	"github.com/open-telemetry/opentelemetry-collector-contrib/extension/healthcheckextension"
 	"go.opentelemetry.io/collector/component"
@@ -27,7 +28,7 @@ import (
 
 func main() {
 	settings := otelcol.CollectorSettings{
-		BuildInfo: component.BuildInfo{Command: "otelcol", Description: "the collector of k8s/base", Version: "0.162.0"},
+		BuildInfo: component.BuildInfo{Command: "otelcol", Description: "the collector of k8s", Version: "0.162.0"},
 		Factories: factories,
 		ConfigProviderSettings: otelcol.ConfigProviderSettings{
 			ResolverSettings: confmap.ResolverSettings{
@@ -52,7 +53,7 @@ func factories() (otelcol.Factories, error) {
 		return parts, err
 	}
 	if parts.Exporters, err = otelcol.MakeFactoryMap[exporter.Factory](
-		otlpexporter.NewFactory(), zipkinexporter.NewFactory(),
+		otlpexporter.NewFactory(), loadbalancingexporter.NewFactory(), zipkinexporter.NewFactory(),
 	); err != nil {
 		return parts, err
 	}

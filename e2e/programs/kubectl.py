@@ -31,7 +31,7 @@ def main(arguments: list[str]) -> int:
             return subprocess.run([os.environ["E2E_KUBECTL"], "kustomize", folder]).returncode
         case ["port-forward", *_, service, port]:
             return forward(service.removeprefix("service/"), port.removeprefix(":"))
-        case ["rollout", "restart", _]:
+        case ["rollout", "restart", *_]:
             (FOLDER / "restart").touch()
         case ["rollout", "status", *_]:
             return wait_for_restart()

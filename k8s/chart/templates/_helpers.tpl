@@ -60,7 +60,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
 {{- $_ := set $receivers "zipkin" (merge (default dict $receivers.zipkin) (dict "tls" $asking)) -}}
 {{- end -}}
 {{- end -}}
-{{- set $config "server" $server | toYaml -}}
+{{- $config = set $config "server" $server -}}
+{{- if .Values.cluster.enabled -}}
+{{- $cluster := dict "enabled" true "log" "bucket" "listen_address" (printf "0.0.0.0:%v" .Values.cluster.port) -}}
+{{- $config = set $config "cluster" (merge (default dict $config.cluster) $cluster) -}}
+{{- end -}}
+{{- toYaml $config -}}
 {{- end -}}
 
 {{/* The ports that a Tempo of these receivers opens: name, number, protocol. */}}
