@@ -180,13 +180,7 @@ impl Config {
             self.overrides.defaults.metrics_generator.processors.iter().any(|name| name == LOCAL_BLOCKS);
         let local_blocks = has_local_blocks
             .then(|| "the processor local-blocks is read over: metrics queries read live spans without it".to_owned());
-        let targets = self.metrics_generator.storage.remote_write.iter().enumerate();
-        let read_over = targets.flat_map(|(at, target)| {
-            let key = format!("metrics_generator.storage.remote_write[{at}]");
-            let ignored = |(name, reason)| format!("{key}.{name} does not apply here and is ignored: {reason}");
-            target.read_over().map(ignored).collect::<Vec<_>>()
-        });
-        missing.chain(target).chain(packets).chain(local_blocks).chain(read_over).collect()
+        missing.chain(target).chain(packets).chain(local_blocks).collect()
     }
 
     /// Tempo's keys in this file that change nothing here.

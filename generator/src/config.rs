@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use model::TenantId;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use storage::config::GoDuration;
@@ -71,6 +72,8 @@ pub struct TenantConfig {
     pub trace_id_label_name: String,
     /// Labels of every series but those of target info and host info.
     pub external_labels: BTreeMap<String, String>,
+    /// One more of them, which names the tenant; none while empty.
+    pub tenant_label: String,
     /// Series are counted and shown, and not sent.
     pub disable_collection: bool,
 }
@@ -88,12 +91,22 @@ impl Default for TenantConfig {
             slack: DEFAULT_WAIT,
             trace_id_label_name: "traceID".to_owned(),
             external_labels: BTreeMap::new(),
+            tenant_label: String::new(),
             disable_collection: false,
         }
     }
 }
 
 impl TenantConfig {
+    /// The same for one tenant, with the label that names it.
+    pub(crate) fn of_tenant(&self, tenant: &TenantId) -> Self {
+        let mut config = self.clone();
+        if !self.tenant_label.is_empty() {
+            config.external_labels.insert(self.tenant_label.clone(), tenant.to_string());
+        }
+        config
+    }
+
     pub fn has(&self, any_of: &[Processor]) -> bool {
         self.processors.iter().any(|processor| any_of.contains(processor))
     }

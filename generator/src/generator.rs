@@ -352,7 +352,14 @@ impl Tenant {
         let mut registry = Registry::new(config.limits.clone(), memory.series.clone());
         let processors = Processors::new(config, memory, &mut registry)?;
         let hash = u64::from(crc32fast::hash(id.as_str().as_bytes())) << 32 | id.as_str().len() as u64;
-        Ok(Self { config: config.clone(), registry, processors, hash, counted: CountedCalls::default(), telemetry })
+        Ok(Self {
+            config: config.of_tenant(id),
+            registry,
+            processors,
+            hash,
+            counted: CountedCalls::default(),
+            telemetry,
+        })
     }
 
     fn take(

@@ -560,10 +560,10 @@ metrics_generator:
         metadata_config: {send: false}
 ";
     let config = Config::parse(yaml).unwrap();
-    let [queue, metadata] = config.warnings().try_into().unwrap();
-    let key = "metrics_generator.storage.remote_write[1]";
-    assert!(queue.starts_with(&format!("{key}.queue_config does not apply here and is ignored: ")), "{queue}");
-    assert!(metadata.starts_with(&format!("{key}.metadata_config does not apply here and is ignored: ")), "{metadata}");
+    let sections = ["queue_config", "metadata_config"];
+    let keys = sections.map(|section| format!("metrics_generator.storage.remote_write.1.{section}"));
+    assert_eq!(config.not_applicable(), keys);
+    assert!(config.warnings().iter().all(|warning| warning.contains("max_queue_bytes")), "{:?}", config.warnings());
 }
 
 /// As the examples of Tempo 2.6 to 2.10 have them.

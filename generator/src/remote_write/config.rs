@@ -61,13 +61,11 @@ pub struct TargetConfig {
 
 /// A section of Prometheus's that changes nothing here, whatever it says.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct ReadOver {
-    is_there: bool,
-}
+pub struct ReadOver;
 
 impl<'de> Deserialize<'de> for ReadOver {
     fn deserialize<D: Deserializer<'de>>(section: D) -> Result<Self, D::Error> {
-        IgnoredAny::deserialize(section).map(|_| Self { is_there: true })
+        IgnoredAny::deserialize(section).map(|_| Self)
     }
 }
 
@@ -139,15 +137,6 @@ impl RemoteWriteConfig {
 }
 
 impl TargetConfig {
-    /// Keys that are there and change nothing, each with why.
-    pub fn read_over(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
-        let queue = "a queue on disk has one bound, max_queue_bytes, and requests are sent one after the other";
-        let metadata = "version 2 sends what a series is with the series, version 1 does not send it";
-        let sections =
-            [("queue_config", self.queue_config, queue), ("metadata_config", self.metadata_config, metadata)];
-        sections.into_iter().filter(|(_, section, _)| section.is_there).map(|(key, _, reason)| (key, reason))
-    }
-
     pub(super) fn form(&self) -> Form {
         Form {
             protocol: self.protobuf_message,

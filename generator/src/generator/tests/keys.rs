@@ -118,6 +118,18 @@ fn labels_of_the_process_stand_on_all_series_but_those_of_hosts_and_targets() {
 }
 
 #[test]
+fn series_name_their_tenant_where_that_is_asked_for() {
+    let mut config = config(&["span-metrics-count"]);
+    config.tenant_label = "tenant".to_owned();
+    let (shown, tenants) = (Shown::new(config), ["blue", "green"].map(|name| TenantId::parse(name).unwrap()));
+    for tenant in &tenants {
+        shown.generator.take(tenant, &table(&[server("shop", 1, 0, 5)]), NOW).unwrap();
+        let text = shown.generator.exposition(tenant, Format::Text);
+        assert!(text.contains(&format!("tenant=\"{tenant}\"")), "{text}");
+    }
+}
+
+#[test]
 fn long_names_and_values_are_cut_off() {
     let change = |config: &mut TenantConfig| {
         config.span_metrics.dimensions = names(&["http.request.method"]);
