@@ -62,10 +62,23 @@ pub fn tokio_runtime() -> tokio::runtime::Runtime {
 
 /// CPU time that this process has used so far, to a hundredth of a second; zero where the system does not say.
 pub fn process_cpu() -> Duration {
+    user_and_system_cpu().into_iter().sum()
+}
+
+/// The same without what the system did for it.
+pub fn user_cpu() -> Duration {
+    let [user, _] = user_and_system_cpu();
+    user
+}
+
+fn user_and_system_cpu() -> [Duration; 2] {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     // behind the name in brackets, which may hold anything, user and system time are the 12th and 13th field
-    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
-    Duration::from_millis(fields.filter_map(|ticks| ticks.parse::<u64>().ok()).sum::<u64>() * 10)
+    let mut fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11);
+    [(); 2].map(|()| {
+        let ticks = fields.next().and_then(|ticks| ticks.parse::<u64>().ok()).unwrap_or_default();
+        Duration::from_millis(10 * ticks)
+    })
 }
 
 /// How many of the newest twenty traces a search finds.

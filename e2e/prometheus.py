@@ -49,11 +49,14 @@ class Prometheus:
         out_of_order: str | None = None,
         version_3: bool = False,
         options: tuple[str, ...] = (),
+        client: requests.Session | None = None,
     ):
         """Starts it with the test's `background` and returns once every one of the `targets` is scraped. Samples may be as old
-        as `out_of_order` says. It is Debian's, or one of version 3, which receives remote write 2.0 and keeps start times."""
-        address = f"127.0.0.1:{port or free_port()}"
-        self.url = f"http://{address}"
+        as `out_of_order` says. It is Debian's, or one of version 3, which receives remote write 2.0 and keeps start times. A
+        `client` is needed where `options` have it speak TLS."""
+        self.client, port = client or requests.Session(), port or free_port()
+        address = f"127.0.0.1:{port}"
+        self.url = f"https://localhost:{port}" if client else f"http://{address}"
         program, features = str(Path(os.environ["E2E_DEBIAN"]) / "prometheus"), "native-histograms"
         if version_3:
             features = "st-storage,use-start-timestamps,promql-experimental-functions"
@@ -73,7 +76,7 @@ class Prometheus:
     def query(self, expression: str, at: float | None = None) -> list[tuple[dict, float]]:
         """The labels and values of an instant query, of now unless it says when."""
         parameters = {"query": expression} | ({"time": at} if at else {})
-        answer = requests.get(f"{self.url}/api/v1/query", parameters, timeout=20)
+        answer = self.client.get(f"{self.url}/api/v1/query", parameters, timeout=20)
         assert answer.status_code == 200, f"{expression}: {answer.text}"
         return [(series["metric"], float(series["value"][1])) for series in answer.json()["data"]["result"]]
 
@@ -84,11 +87,11 @@ class Prometheus:
     def exemplars(self, expression: str) -> list[dict]:
         """The exemplars of the last ten minutes."""
         parameters = {"query": expression, "start": time.time() - 600, "end": time.time() + 60}
-        answer = requests.get(f"{self.url}/api/v1/query_exemplars", parameters, timeout=20)
+        answer = self.client.get(f"{self.url}/api/v1/query_exemplars", parameters, timeout=20)
         return [exemplar for series in answer.json()["data"] for exemplar in series["exemplars"]]
 
     def _ready(self) -> bool:
         try:
-            return requests.get(f"{self.url}/-/ready", timeout=5).status_code == 200
+            return self.client.get(f"{self.url}/-/ready", timeout=5).status_code == 200
         except requests.ConnectionError:
             return False

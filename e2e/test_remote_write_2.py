@@ -1,5 +1,7 @@
 """Remote write 2.0 into a real Prometheus that receives it, and into two that do not."""
 
+import time
+
 import pytest
 import requests
 
@@ -28,8 +30,8 @@ def samples(mosso: Mosso, outcome: str) -> float:
     return sum(float(line.rsplit(" ", 1)[1]) for line in counters)
 
 
-def test_prometheus_3_takes_counters_histograms_and_exemplars_over_a_restart(tmp_path, background):
-    shop, port = Shop(seed=5), free_port()
+def test_prometheus_3_takes_counters_histograms_exemplars_and_start_times_over_a_restart(tmp_path, background):
+    shop, port, began = Shop(seed=5), free_port(), time.time()
     prometheus = Prometheus(background, tmp_path, {}, port, version_3=True)
     mosso = Mosso(tmp_path, **in_version_2(port)).start()
     shop.send(mosso, TRACES)
@@ -48,10 +50,19 @@ def test_prometheus_3_takes_counters_histograms_and_exemplars_over_a_restart(tmp
     exemplars = prometheus.exemplars("traces_spanmetrics_latency_bucket")
     assert exemplars and Api(mosso.http).trace(exemplars[0]["labels"]["traceID"].zfill(32))
 
+    # counters and native histograms say since when they count, and say the same after a restart
+    def starts(name: str, *labels: str) -> dict[tuple, float]:
+        return prometheus.values(f"start_timestamp({name})", *labels)
+
+    counters, histograms = starts(REQUESTS, *EDGE_LABELS), starts("traces_spanmetrics_latency", *CALL_LABELS)
+    assert set(counters) == set(shop.edges) and set(histograms) == set(shop.calls)
+    assert all(began <= start < time.time() for start in [*counters.values(), *histograms.values()])
     mosso.kill()
     mosso.start()
     shop.send(mosso, TRACES // 2)
     await_that("the rest is there", lambda: prometheus.values(REQUESTS, *EDGE_LABELS) == dict(shop.edges))
+    assert starts(REQUESTS, *EDGE_LABELS) == counters
+    assert starts("traces_spanmetrics_latency", *CALL_LABELS) == histograms
     assert set(prometheus.values(f"resets({REQUESTS}[10m])", *EDGE_LABELS).values()) == {0.0}
     assert samples(mosso, "dropped") == 0
     mosso.stop()

@@ -7,10 +7,12 @@ import json
 import os
 import pty
 import re
+import shutil
 import struct
 import subprocess
 import termios
 import time
+import uuid
 from pathlib import Path
 
 import pytest
@@ -307,6 +309,27 @@ def test_a_tempos_blocks_are_imported_once_and_what_is_there_is_not_sent_again(t
         (tmp_path / "empty").mkdir()
         nothing = terminal.run("import", f"tempo://{tmp_path / 'empty'}", code=2).stderr
         assert "there are no blocks of a Tempo" in nothing
+
+
+def test_a_tempos_block_of_an_unknown_encoding_is_left_out_and_named(tmp_path):
+    fixture = Path(__file__).resolve().parent.parent / "terminal" / "fixtures" / "tempo" / "vparquet5" / "single-tenant"
+    (block,) = fixture.iterdir()
+    meta = json.loads((block / "meta.json").read_text())
+    blocks = tmp_path / "blocks"
+    shutil.copytree(block, blocks / "single-tenant" / block.name)
+    for tenant, encoding, traces in (("single-tenant", "v2", 7), ("team", "vParquet9", 5)):
+        folder = blocks / tenant / str(uuid.uuid4())
+        folder.mkdir(parents=True)
+        other = meta | {"format": encoding, "blockID": folder.name, "totalObjects": traces}
+        (folder / "meta.json").write_text(json.dumps(other))
+    with Mosso(tmp_path) as mosso:
+        terminal = Terminal(mosso, tmp_path)
+        said = terminal.run("import", f"tempo://{blocks}", code=1).stderr
+        lines = said.strip().splitlines()
+        assert len(lines) == 3 and all("is left out" in line for line in lines[:2]), said
+        assert lines[0].startswith("single-tenant: block ") and lines[1].startswith("team: block "), said
+        assert "left out: 2 blocks with 12 traces" in lines[2] and "(v2, vParquet9)" in lines[2], said
+        assert not lines[2].startswith("0 spans sent"), said
 
 
 def test_a_shell_can_complete_and_man_can_show(shop, tmp_path):

@@ -156,10 +156,8 @@ impl Counting {
 
     /// Counts what the others have found.
     fn hear(&self, asked: &Asked) {
-        asked.answers.iter().for_each(|answer| self.generator.take_answer(answer, now_nanos()));
-        if asked.by_all {
-            self.generator.told(&asked.questions);
-        }
+        let Asked { questions, answers, by_all } = asked;
+        self.generator.take_answers(questions, answers, *by_all, now_nanos());
     }
 
     fn take(&self, spans: &LiveSpans) {

@@ -77,7 +77,7 @@ impl UserOverrides {
     fn read(&self, tenant: &TenantId, json: &[u8]) -> Result<(Value, TenantConfig), OverridesError> {
         let settings: Value = serde_json::from_slice(json).map_err(invalid)?;
         keys::check(&settings).map_err(OverridesError::Invalid)?;
-        let config = self.config.generator_of_tenant(tenant, &self.merged(tenant, &settings)?).map_err(invalid)?;
+        let config = self.config.generator_with(&self.merged(tenant, &settings)?).map_err(invalid)?;
         let check = generator::Config { default: config.clone(), ..generator::Config::default() };
         check.check().map_err(invalid)?;
         Ok((settings, config))

@@ -1,7 +1,7 @@
 //! What the generator knows, on disk, with how far in the log it has counted: a restart goes on from there.
 //!
 //! ```text
-//! <folder>/state            magic "MGS1", CRC-32 of the rest, a protobuf `State` (message.rs)
+//! <folder>/state            magic "MGS1", CRC-32 of the rest, a protobuf `State` (state.rs)
 //! <folder>/recent-<number>  magic "MGR1", CRC-32 of the rest, hashes of spans that were counted, 8 bytes each
 //! ```
 //!
@@ -11,8 +11,6 @@
 //! it leaves requests to be made again: `state` says which number the first of them has.
 //!
 //! Time in which no process runs does not count: what waits, or gets old, is as old after a restart as it was before.
-
-mod message;
 
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -25,12 +23,8 @@ use storage::wal::{Files, Position};
 
 use crate::copies::Generations;
 use crate::error::Error;
-use crate::generator::{Collection, Generator};
-
-pub(crate) use message::{
-    DrainNodeState, FamilyState, GraphState, HalfState, NativeState, Numbered, Numbering, RecentState, SeriesState,
-    State, TenantState,
-};
+use crate::generator::Generator;
+use crate::state::{Checkpoint, Collection, QueueState, RecentState, State};
 
 const STATE_MAGIC: &[u8; 4] = b"MGS1";
 const RECENT_MAGIC: &[u8; 4] = b"MGR1";
@@ -50,17 +44,6 @@ struct Progress {
     next_number: u64,
     /// Files of hashes that may lie in the folder.
     on_disk: BTreeSet<u64>,
-}
-
-/// What an earlier process saved.
-pub struct Checkpoint {
-    pub position: Position,
-    /// The collection that was to be made of it.
-    pub collection: Collection,
-    /// By target, the number of the first request of that collection.
-    pub queues: Vec<(String, u64)>,
-    pub(crate) state: State,
-    pub(crate) recent: Generations,
 }
 
 impl Checkpoints {
@@ -164,7 +147,7 @@ impl Checkpoints {
             generations.map(|[previous, current]| RecentState { since_millis, previous, current })
         })?;
         let named: BTreeSet<u64> = recent.previous.iter().chain(&recent.current).copied().collect();
-        let queue = |(target, next_number)| message::QueueState { target, next_number };
+        let queue = |(target, next_number)| QueueState { target, next_number };
         let state = State {
             segment: position.segment.0,
             offset: position.offset,
@@ -178,6 +161,7 @@ impl Checkpoints {
         let path = self.state_path();
         self.files.replace(&path, &close(STATE_MAGIC, &state.encode_to_vec())).map_err(Error::io("write", &path))?;
         progress.saved = saved;
+        generator.stored();
         // what cannot be deleted now is deleted the next time
         progress.on_disk.retain(|number| named.contains(number) || !self.delete(*number));
         Ok(())

@@ -4,50 +4,18 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use model::TenantId;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use storage::config::GoDuration;
 
+use crate::buckets::Buckets;
 use crate::filter::FilterPolicy;
+use crate::limits::Limits;
 use crate::registry::{HistogramKind, Kind, NativeBuckets};
 
 /// Halves of a call and spans that come late are counted up to this: a whole trace has come together by then.
 pub const DEFAULT_WAIT: Duration = Duration::from_secs(10 * 60);
-
-/// Upper bounds of a histogram's buckets in seconds: finite, ascending, without `+Inf`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(try_from = "Vec<f64>")]
-#[schemars(with = "Vec<f64>")]
-pub struct Buckets(Vec<f64>);
-
-/// No bound is NaN.
-impl Eq for Buckets {}
-
-/// Bounds that make no histogram.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("histogram buckets must be finite and ascending, without duplicates")]
-pub struct BucketsError;
-
-impl TryFrom<Vec<f64>> for Buckets {
-    type Error = BucketsError;
-
-    fn try_from(bounds: Vec<f64>) -> Result<Self, BucketsError> {
-        let ascending = bounds.windows(2).all(|pair| pair[0] < pair[1]);
-        let usable = ascending && bounds.iter().all(|bound| bound.is_finite());
-        if usable { Ok(Self(bounds)) } else { Err(BucketsError) }
-    }
-}
-
-impl Buckets {
-    /// `count` bounds, each twice the one before.
-    pub fn doubling(first: f64, count: i32) -> Self {
-        Self((0..count).map(|power| first * f64::powi(2.0, power)).collect())
-    }
-
-    pub fn bounds(&self) -> &[f64] {
-        &self.0
-    }
-}
 
 /// The parts that can be switched on; Tempo's names are those of [`Processor::parse`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -104,6 +72,8 @@ pub struct TenantConfig {
     pub trace_id_label_name: String,
     /// Labels of every series but those of target info and host info.
     pub external_labels: BTreeMap<String, String>,
+    /// One more of them, which names the tenant; none while empty.
+    pub tenant_label: String,
     /// Series are counted and shown, and not sent.
     pub disable_collection: bool,
 }
@@ -121,12 +91,22 @@ impl Default for TenantConfig {
             slack: DEFAULT_WAIT,
             trace_id_label_name: "traceID".to_owned(),
             external_labels: BTreeMap::new(),
+            tenant_label: String::new(),
             disable_collection: false,
         }
     }
 }
 
 impl TenantConfig {
+    /// The same for one tenant, with the label that names it.
+    pub(crate) fn of_tenant(&self, tenant: &TenantId) -> Self {
+        let mut config = self.clone();
+        if !self.tenant_label.is_empty() {
+            config.external_labels.insert(self.tenant_label.clone(), tenant.to_string());
+        }
+        config
+    }
+
     pub fn has(&self, any_of: &[Processor]) -> bool {
         self.processors.iter().any(|processor| any_of.contains(processor))
     }
@@ -163,32 +143,6 @@ impl Default for Histograms {
 impl Histograms {
     pub(crate) fn kind(self, classic: &Buckets) -> Kind {
         Kind::Histogram(HistogramKind { classic: self.classic.then(|| classic.clone()), native: self.native })
-    }
-}
-
-/// What keeps series few and memory small. Zero: no limit, as in Tempo.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
-    /// Series of all names together; a histogram counts as its buckets, sum and count do.
-    pub max_active_series: usize,
-    /// Distinct values of one label.
-    pub max_cardinality_per_label: usize,
-    /// Longer names and values are cut off.
-    pub max_label_name_bytes: usize,
-    pub max_label_value_bytes: usize,
-    /// A series that has not changed for so long is forgotten.
-    pub stale_duration: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            max_active_series: 0,
-            max_cardinality_per_label: 0,
-            max_label_name_bytes: 1024,
-            max_label_value_bytes: 2048,
-            stale_duration: Duration::from_secs(15 * 60),
-        }
     }
 }
 

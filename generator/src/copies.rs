@@ -65,15 +65,21 @@ impl RecentSpans {
         start_nanos: u64,
     ) -> bool {
         let hash = hash(tenant, trace_id, span_id, kind, start_nanos);
-        if self.previous.hashes.contains(&hash) || self.current.hashes.contains(&hash) {
+        if self.previous.hashes.contains(&hash) {
             return false;
         }
         if self.current.hashes.len() >= self.most {
+            if self.current.hashes.contains(&hash) {
+                return false;
+            }
             self.forgotten += self.previous.hashes.len() as u64;
             self.turn();
         }
-        self.current.unsaved.push(hash);
-        self.current.hashes.insert(hash)
+        let is_new = self.current.hashes.insert(hash);
+        if is_new {
+            self.current.unsaved.push(hash);
+        }
+        is_new
     }
 
     /// Forgets what is older than two periods.

@@ -12,8 +12,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::checkpoint::{DrainNodeState, Numbered, Numbering};
 use crate::memory::Account;
+use crate::state::{DrainNodeState, Numbered, Numbering};
 
 const PARAMETER: &str = "<_>";
 /// Different tokens below a node; with more, they are values of a parameter.

@@ -11,7 +11,6 @@ use std::time::Duration;
 use model::TenantId;
 use spans::SpanTable;
 
-use crate::checkpoint::{Checkpoint, Numbered, Numbering, State, TenantState};
 use crate::columns::Spans;
 use crate::config::TenantConfig;
 use crate::copies::RecentSpans;
@@ -23,6 +22,7 @@ use crate::remote_write::{Form, Request, RequestWriter, SeriesOptions};
 use crate::selection::Selection;
 use crate::service_graph::ServiceGraphProcessor;
 use crate::span_metrics::{HostInfoProcessor, SpanMetricsProcessor};
+use crate::state::{Checkpoint, Collection, Numbered, Numbering, State, TenantState};
 use crate::telemetry::{Telemetry, TenantTelemetry};
 
 use self::elsewhere::CountedCalls;
@@ -98,14 +98,6 @@ pub struct Generator {
     is_caught_up: AtomicBool,
 }
 
-/// When series are collected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Collection {
-    pub now_millis: i64,
-    /// A series of which no collection told before was zero then.
-    pub zero_millis: i64,
-}
-
 pub(crate) struct Processors {
     pub span_metrics: Option<SpanMetricsProcessor>,
     pub service_graph: Option<ServiceGraphProcessor>,
@@ -161,7 +153,7 @@ impl Generator {
         let shift_millis = millis(now_nanos).saturating_sub(saved_millis).max(0);
         let since_millis = recent_state.map_or(saved_millis, |recent| recent.since_millis);
         lock(&self.recent).restore(checkpoint.recent, since_millis.saturating_add(shift_millis));
-        for TenantState { id, texts, label_sets, families, graph, names } in tenants {
+        for TenantState { id, texts, label_sets, families, graph, names, counted } in tenants {
             let Ok(id) = TenantId::parse(&id) else { continue };
             let Some(tenant) = self.tenant(&id)? else { continue };
             let (mut tenant, numbered) = (lock(&tenant), Numbered::new(texts, &label_sets));
@@ -172,6 +164,7 @@ impl Generator {
             if let Some(processor) = &mut tenant.processors.span_metrics {
                 processor.names_mut().restore(names, &numbered);
             }
+            tenant.counted = CountedCalls::restore(&counted);
         }
         let saved_nanos = u64::try_from(saved_millis).unwrap_or_default().saturating_mul(1_000_000);
         self.resumed_nanos.store(saved_nanos, Ordering::Relaxed);
@@ -201,6 +194,15 @@ impl Generator {
 
     pub(crate) fn save_tenants(&self) -> Vec<TenantState> {
         self.all().into_iter().map(|(id, tenant)| lock(&tenant).save(&id)).collect()
+    }
+
+    /// The checkpoint that [`save_tenants`](Self::save_tenants) made last is stored.
+    pub(crate) fn stored(&self) {
+        for (_, tenant) in self.all() {
+            let Tenant { counted, processors, .. } = &mut *lock(&tenant);
+            counted.stored();
+            processors.service_graph.iter_mut().for_each(ServiceGraphProcessor::stored);
+        }
     }
 
     pub fn config(&self) -> &Config {
@@ -350,7 +352,14 @@ impl Tenant {
         let mut registry = Registry::new(config.limits.clone(), memory.series.clone());
         let processors = Processors::new(config, memory, &mut registry)?;
         let hash = u64::from(crc32fast::hash(id.as_str().as_bytes())) << 32 | id.as_str().len() as u64;
-        Ok(Self { config: config.clone(), registry, processors, hash, counted: CountedCalls::default(), telemetry })
+        Ok(Self {
+            config: config.of_tenant(id),
+            registry,
+            processors,
+            hash,
+            counted: CountedCalls::default(),
+            telemetry,
+        })
     }
 
     fn take(
@@ -393,14 +402,15 @@ impl Tenant {
         has_changed
     }
 
-    fn save(&self, id: &TenantId) -> TenantState {
+    fn save(&mut self, id: &TenantId) -> TenantState {
         let mut numbering = Numbering::default();
         let families = self.registry.save(&mut numbering);
-        let graph = self.processors.service_graph.as_ref().map(|processor| processor.save(&mut numbering));
+        let graph = self.processors.service_graph.as_mut().map(|processor| processor.save(&mut numbering));
         let span_metrics = self.processors.span_metrics.as_ref();
         let names = span_metrics.map(|processor| processor.names().save(&mut numbering)).unwrap_or_default();
         let (texts, label_sets) = numbering.finish();
-        TenantState { id: id.to_string(), texts, label_sets, families, graph, names }
+        let counted = self.counted.save();
+        TenantState { id: id.to_string(), texts, label_sets, families, graph, names, counted }
     }
 
     /// Shows what happened among the counters of the process.

@@ -34,7 +34,7 @@ impl History {
     pub fn new(tenant: TenantId, config: &TenantConfig) -> Result<Self, Error> {
         // all halves of a trace are in its table, so none has to go before it was looked for
         let service_graphs = ServiceGraphs { max_items: usize::MAX, ..config.service_graphs.clone() };
-        let config = TenantConfig { service_graphs, ..config.clone() };
+        let config = TenantConfig { service_graphs, ..config.of_tenant(&tenant) };
         let memory = Memory::unlimited();
         let mut registry = Registry::new(config.limits.clone(), memory.series.clone());
         let processors = Processors::new(&config, &memory, &mut registry)?;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::config::Limits;
+use crate::limits::Limits;
 
 /// Labels of a series, by name, without empty values. Cheap to clone.
 pub type LabelSet = Arc<[(Arc<str>, Arc<str>)]>;

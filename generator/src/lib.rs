@@ -20,6 +20,7 @@ mod checkpoint;
 mod config;
 mod generator;
 mod history;
+mod state;
 
 mod copies;
 mod memory;
@@ -32,9 +33,11 @@ mod multiplier;
 mod service_graph;
 mod span_metrics;
 
+mod buckets;
 mod durations;
 mod exposition;
 mod labels;
+mod limits;
 mod registry;
 
 pub mod remote_write;
@@ -47,17 +50,20 @@ mod telemetry;
 #[cfg(test)]
 mod testing;
 
-pub use checkpoint::{Checkpoint, Checkpoints};
+pub use buckets::{Buckets, BucketsError};
+pub use checkpoint::Checkpoints;
 pub use config::{
-    Buckets, BucketsError, DEFAULT_WAIT, DimensionMapping, Histograms, HostInfo, IntrinsicDimensions, Limits,
-    NameFolding, Processor, ServiceGraphs, SpanMetrics, TenantConfig,
+    DEFAULT_WAIT, DimensionMapping, Histograms, HostInfo, IntrinsicDimensions, NameFolding, Processor, ServiceGraphs,
+    SpanMetrics, TenantConfig,
 };
 pub use durations::Durations;
 pub use error::Error;
 pub use exposition::Format;
 pub use filter::{FilterPolicy, MatchType, PolicyAttribute, PolicyMatch, PolicyValue};
-pub use generator::{Collection, Config, Generator};
+pub use generator::{Config, Generator};
 pub use history::History;
+pub use limits::Limits;
 pub use memory::DEFAULT_MEMORY_BYTES;
 pub use registry::NativeBuckets;
 pub use service_graph::{Connection, ConnectionStats, Node, NodeKind, ServiceMap, ServiceMapper};
+pub use state::{Checkpoint, Collection};

@@ -7,8 +7,9 @@ mod saved;
 
 use hashbrown::{HashMap, HashSet};
 
-use crate::config::{Buckets, Limits};
+use crate::buckets::Buckets;
 use crate::labels::{LabelSet, overflow};
+use crate::limits::Limits;
 use crate::memory::Account;
 
 pub use native::NativeBuckets;

@@ -24,7 +24,7 @@ use prometheus_client::registry::Registry;
 use crate::error::Error;
 use crate::telemetry::RemoteWriteTelemetry;
 
-pub use config::{Authorization, BasicAuth, Protocol, RemoteWriteConfig, TargetConfig, TlsConfig};
+pub use config::{Authorization, BasicAuth, Protocol, ReadOver, RemoteWriteConfig, TargetConfig, TlsConfig};
 pub use direct::{DirectSender, NotSent};
 pub(crate) use message::{RequestWriter, SeriesOptions};
 use queue::Queue;
@@ -35,6 +35,7 @@ pub use sender::Sender;
 pub struct Form {
     pub protocol: Protocol,
     pub has_exemplars: bool,
+    pub has_native_histograms: bool,
 }
 
 /// A request for one tenant, compressed.
@@ -75,8 +76,7 @@ impl RemoteWrite {
             let queue = Queue::open(&folder.join(&name), config.max_queue_bytes, telemetry.clone())?;
             let queue = Arc::new(queue);
             senders.push(Sender::new(target, name.clone(), config, queue.clone(), telemetry)?);
-            let form = Form { protocol: target.protobuf_message, has_exemplars: target.send_exemplars };
-            targets.push(Target { name, form, queue });
+            targets.push(Target { name, form: target.form(), queue });
         }
         Ok((Self { targets }, senders))
     }

@@ -12,17 +12,18 @@ mod map;
 mod pending;
 
 use std::ops::Range;
+use std::sync::Arc;
 
-use crate::checkpoint::{GraphState, Numbered, Numbering};
 use crate::columns::Spans;
 use crate::config::{ServiceGraphs, TenantConfig};
 use crate::error::Error;
-use crate::filter::Filter;
+use crate::filter::{Filter, TableFilter};
 use crate::interner::Interner;
 use crate::memory::Memory;
 use crate::names::{CLIENT, PRODUCER};
 use crate::registry::Registry;
 use crate::selection::Selection;
+use crate::state::{GraphState, Numbered, Numbering};
 
 use self::edge::{Edges, Ends};
 use self::half::{Half, HalfReader, Keys, Side};
@@ -49,11 +50,16 @@ pub(crate) struct ServiceGraphProcessor {
     edges: Edges,
 }
 
-/// Which spans make a call, whatever is done with it.
-struct Pairing {
+/// What the settings say, made ready once.
+struct Rules {
     config: ServiceGraphs,
     filter: Filter,
     keys: Keys,
+}
+
+/// Which spans make a call, whatever is done with it.
+struct Pairing {
+    rules: Arc<Rules>,
     graph: Graph,
     /// Those of halves.
     texts: Interner,
@@ -129,7 +135,8 @@ impl ServiceGraphProcessor {
     /// [`Error::Config`]
     pub(crate) fn new(config: &TenantConfig, memory: &Memory, registry: &mut Registry) -> Result<Option<Self>, Error> {
         let Some(edges) = Edges::register(config, registry) else { return Ok(None) };
-        Ok(Some(Self { pairing: Pairing::new(&config.service_graphs, memory)?, edges }))
+        let rules = Arc::new(Rules::new(&config.service_graphs)?);
+        Ok(Some(Self { pairing: Pairing::new(rules, memory), edges }))
     }
 
     /// Counts the edges of the selected spans, and has halves wait.
@@ -159,20 +166,21 @@ impl ServiceGraphProcessor {
         has_expired
     }
 
-    pub(crate) fn save(&self, numbering: &mut Numbering) -> GraphState {
-        let Pairing { config, graph, texts, .. } = &self.pairing;
-        let halves = graph.pending.save(config.dimensions.len(), texts, numbering);
-        GraphState { dimensions: config.dimensions.clone(), halves }
+    pub(crate) fn save(&mut self, numbering: &mut Numbering) -> GraphState {
+        let Pairing { rules, graph, texts, .. } = &mut self.pairing;
+        graph.pending.saving();
+        let dimensions = rules.config.dimensions.clone();
+        GraphState { halves: graph.pending.save(dimensions.len(), texts, numbering), dimensions }
     }
 
     /// Has halves wait that waited when they were saved. Values of other dimensions than those of now are forgotten.
     pub(crate) fn restore(&mut self, saved: GraphState, numbered: &Numbered, shift_millis: i64) {
         let GraphState { dimensions, mut halves } = saved;
-        let Pairing { config, graph, texts, .. } = &mut self.pairing;
-        if dimensions != config.dimensions {
+        let Pairing { rules, graph, texts, .. } = &mut self.pairing;
+        if dimensions != rules.config.dimensions {
             halves.iter_mut().for_each(|half| half.dimensions.clear());
         }
-        graph.pending.restore(halves, config.dimensions.len(), texts, numbered, shift_millis);
+        graph.pending.restore(halves, rules.config.dimensions.len(), texts, numbered, shift_millis);
     }
 
     pub(crate) fn take_counts(&mut self) -> GraphCounts {
@@ -185,24 +193,33 @@ impl ServiceGraphProcessor {
     }
 }
 
+impl Rules {
+    /// # Errors
+    /// [`Error::Config`]
+    fn new(config: &ServiceGraphs) -> Result<Self, Error> {
+        Ok(Self { filter: Filter::new(&config.filter_policies)?, keys: Keys::new(config)?, config: config.clone() })
+    }
+}
+
 impl Pairing {
-    fn new(config: &ServiceGraphs, memory: &Memory) -> Result<Self, Error> {
+    fn new(rules: Arc<Rules>, memory: &Memory) -> Self {
+        let config = &rules.config;
         let wait_millis = i64::try_from(config.wait.get().as_millis()).unwrap_or(i64::MAX);
         let pending = Pending::new(wait_millis, config.max_items, memory.halves.clone(), config.dimensions.len());
-        Ok(Self {
-            filter: Filter::new(&config.filter_policies)?,
-            keys: Keys::new(config)?,
+        Self {
             graph: Graph { pending, counts: GraphCounts::default() },
             texts: Interner::default(),
             most_texts: LEAST_TEXTS,
             clients: Vec::new(),
-            config: config.clone(),
-        })
+            rules,
+        }
     }
 
     fn take(&mut self, spans: &Spans<'_>, selection: &Selection, to: &mut To<'_, impl TakeEdges>) {
         self.forget_texts(to);
-        let Self { config, filter, keys, graph, texts, clients, .. } = self;
+        let Self { rules, graph, texts, clients, .. } = self;
+        let Rules { config, filter, keys } = &**rules;
+        let mut filter = TableFilter::new(filter, spans);
         let mut reader = HalfReader::new(spans, keys, config, texts);
         for (trace, rows) in selection.traces() {
             let trace_id = spans.traces.id(trace).0;
@@ -236,7 +253,7 @@ impl Pairing {
             return;
         }
         let all = std::mem::take(&mut self.texts);
-        self.graph.pending.move_texts(&all, &mut self.texts, self.config.dimensions.len());
+        self.graph.pending.move_texts(&all, &mut self.texts, self.rules.config.dimensions.len());
         self.most_texts = LEAST_TEXTS.max(2 * self.texts.len());
         to.edges.forget_texts();
     }

@@ -9,13 +9,15 @@ mod groups;
 mod names;
 mod totals;
 
+use std::sync::Arc;
+
 use hashbrown::HashMap;
 use spans::SpanTable;
 
 use crate::columns::{Attributes, MOST_WANTED_KEYS, Spans, Value, place_of};
 use crate::config::{DimensionMapping, Processor, SpanMetrics, TenantConfig};
 use crate::error::Error;
-use crate::filter::Filter;
+use crate::filter::{Filter, TableFilter};
 use crate::interner::{Interner, ListId, TextId};
 use crate::labels::{LabelBuilder, LabelSet, label_name_beside};
 use crate::memory::Memory;
@@ -34,7 +36,7 @@ const INTRINSIC: [&str; 7] = ["service", "span_name", "span_kind", "status_code"
 pub(crate) struct SpanMetricsProcessor {
     config: SpanMetrics,
     names: Names,
-    filter: Filter,
+    filter: Arc<Filter>,
     /// Attributes that are looked for.
     keys: Vec<String>,
     /// Those that say something of a resource: `keys`, and who it is.
@@ -119,7 +121,7 @@ impl SpanMetricsProcessor {
                 .then(|| registry.info_family("traces_target_info", "Attributes of resources that send spans")),
             has_classic: histograms.classic,
             has_native: latency && histograms.native.is_some(),
-            filter: Filter::new(&config.filter_policies)?,
+            filter: Arc::new(Filter::new(&config.filter_policies)?),
             dimensions,
             mappings,
             keys,
@@ -155,6 +157,8 @@ impl SpanMetricsProcessor {
         let (multiplier_key, of_trace_state) = (span_multiplier_key.clone(), *enable_tracestate_span_multiplier);
         let multiplier = Multiplier { key: &multiplier_key, of_trace_state };
         let (keys, intrinsic) = (self.keys.clone(), self.config.intrinsic_dimensions.clone());
+        let filter = self.filter.clone();
+        let mut filter = TableFilter::new(&filter, spans);
         let mut groups = Groups::new(spans, &intrinsic, &self.keys_of_resources, &keys);
         let bounds = if self.has_classic { self.config.histogram_buckets.bounds().to_vec() } else { Vec::new() };
         let mut totals = Totals::new(&bounds);
@@ -163,7 +167,7 @@ impl SpanMetricsProcessor {
         self.known.keep(registry);
         for (trace, rows) in selection.traces() {
             for row in rows {
-                if !self.filter.takes(spans, row) {
+                if !filter.takes(spans, row) {
                     counts.filtered += 1;
                     continue;
                 }

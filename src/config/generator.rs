@@ -296,17 +296,13 @@ fn set<T: Clone>(place: &mut T, value: Option<&T>) {
 pub(super) const LOCAL_BLOCKS: &str = "local-blocks";
 
 impl MetricsGenerator {
-    /// What is generated for a tenant.
+    /// What is generated for a tenant with these limits.
     ///
     /// # Errors
     /// When a processor is not known.
-    pub(super) fn of_tenant(&self, tenant: &str, limits: &GeneratorLimits) -> Result<TenantConfig> {
+    pub(super) fn with_limits(&self, limits: &GeneratorLimits) -> Result<TenantConfig> {
         let processors = limits.processors.iter().filter(|name| *name != LOCAL_BLOCKS);
         let processors = processors.map(|name| Processor::parse(name).map_err(Error::msg));
-        let mut external_labels = self.registry.external_labels.clone();
-        if !self.registry.inject_tenant_id_as.is_empty() {
-            external_labels.insert(self.registry.inject_tenant_id_as.clone(), tenant.to_owned());
-        }
         let defaults = TenantConfig::default();
         let mut config = TenantConfig {
             processors: processors.collect::<Result<_>>()?,
@@ -327,7 +323,8 @@ impl MetricsGenerator {
                 slack => slack,
             },
             trace_id_label_name: limits.trace_id_label_name.clone().unwrap_or(defaults.trace_id_label_name),
-            external_labels,
+            external_labels: self.registry.external_labels.clone(),
+            tenant_label: self.registry.inject_tenant_id_as.clone(),
             disable_collection: limits.disable_collection,
         };
         limits.processor.apply(&mut config);
@@ -415,7 +412,7 @@ overrides: {{per_tenant_override_config: {}}}
         assert!(of.span_metrics.enable_target_info && !of.span_metrics.intrinsic_dimensions.span_kind);
         assert_eq!((of.limits.max_active_series, of.service_graphs.wait.as_secs(), of.slack.as_secs()), (7, 10, 600));
         let labels: Vec<_> = of.external_labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        assert_eq!(labels, ["cluster=eu", "tenant=team-a"]);
+        assert_eq!((labels, of.tenant_label.as_str()), (vec!["cluster=eu".to_owned()], "tenant"));
     }
 
     #[test]

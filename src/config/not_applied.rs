@@ -35,6 +35,11 @@ const REASONS: &[(&str, &str)] = &[
     ("memory", "`memory.budget_bytes` says what the process may take"),
     ("metrics_generator", "the generator is a part of the process, without a ring, Kafka or blocks of its own"),
     ("metrics_generator.storage", "series wait in files of a form of their own until they are sent"),
+    (
+        "metrics_generator.storage.remote_write",
+        "a target has one queue, within `metrics_generator.storage.max_queue_bytes`, and gets its requests one after the other; \
+         what a series is goes with it in version 2",
+    ),
     ("metrics_generator_client", "the parts of a process call each other directly"),
     ("overrides", "this limit is not kept"),
     (

@@ -284,9 +284,9 @@ impl Overrides {
     pub(super) fn generator(&self, section: &MetricsGenerator, expand_env: bool) -> Result<Generated> {
         let mut tenant_headers = HashMap::new();
         let mut default_headers = self.defaults.metrics_generator.remote_write_headers.clone();
-        let of = |name: &str, limits: &Limits| section.of_tenant(name, &limits.metrics_generator);
+        let of = |limits: &Limits| section.with_limits(&limits.metrics_generator);
         let mut config = generator::Config {
-            default: of(TenantId::single().as_str(), &self.defaults)?,
+            default: of(&self.defaults)?,
             per_tenant: HashMap::new(),
             collection_interval: section.registry.collection_interval.get(),
             memory_bytes: generator::DEFAULT_MEMORY_BYTES,
@@ -295,7 +295,7 @@ impl Overrides {
             let file = read(path, expand_env)?;
             for (name, limits) in file.value.overrides {
                 let headers = limits.metrics_generator.remote_write_headers.clone();
-                let tenant_config = of(&name, &limits).with_context(|| path.display().to_string())?;
+                let tenant_config = of(&limits).with_context(|| path.display().to_string())?;
                 if name == ANY_TENANT {
                     (config.default, default_headers) = (tenant_config, headers);
                 } else {

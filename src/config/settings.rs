@@ -146,12 +146,8 @@ impl Config {
     ///
     /// # Errors
     /// When they cannot be used.
-    pub fn generator_of_tenant(
-        &self,
-        tenant: &TenantId,
-        limits: &GeneratorLimits,
-    ) -> Result<::generator::TenantConfig> {
-        self.metrics_generator.of_tenant(tenant.as_str(), limits)
+    pub fn generator_with(&self, limits: &GeneratorLimits) -> Result<::generator::TenantConfig> {
+        self.metrics_generator.with_limits(limits)
     }
 
     /// Where series wait until they are sent.

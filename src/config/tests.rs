@@ -546,6 +546,26 @@ fn a_flag_under_tempo_s_name_goes_before_the_file_under_ours() {
     assert_eq!(config.compactor.compaction.block_retention.as_secs(), 48 * 3600);
 }
 
+/// As a Prometheus's `remote_write` may have them.
+#[test]
+fn sections_of_a_target_that_change_nothing_are_named() {
+    let yaml = "
+metrics_generator:
+  storage:
+    remote_write:
+      - url: http://one/api/v1/write
+        send_native_histograms: true
+      - url: http://two/api/v1/write
+        queue_config: {max_shards: 3, batch_send_deadline: 5s, retry_on_http_429: true}
+        metadata_config: {send: false}
+";
+    let config = Config::parse(yaml).unwrap();
+    let sections = ["queue_config", "metadata_config"];
+    let keys = sections.map(|section| format!("metrics_generator.storage.remote_write.1.{section}"));
+    assert_eq!(config.not_applicable(), keys);
+    assert!(config.warnings().iter().all(|warning| warning.contains("max_queue_bytes")), "{:?}", config.warnings());
+}
+
 /// As the examples of Tempo 2.6 to 2.10 have them.
 #[test]
 fn keys_of_examples_that_no_page_of_tempo_lists_are_read_over() {

@@ -21,7 +21,8 @@ use crate::error::Error;
 use crate::{Telemetry, objects};
 
 pub use block::TempoBlock;
-pub use meta::{DedicatedColumn, DedicatedScope, DedicatedType, Format, TempoBlockMeta};
+use meta::Described;
+pub use meta::{DedicatedColumn, DedicatedScope, DedicatedType, Format, TempoBlockMeta, UnknownBlock};
 
 const META: &str = "meta.json";
 const DATA: &str = "data.parquet";
@@ -31,6 +32,20 @@ const METAS_AT_A_TIME: usize = 16;
 /// The bucket or folder of a Tempo.
 pub struct TempoStore {
     objects: Arc<dyn ObjectStore>,
+}
+
+/// The blocks of a tenant, by the time of their first span.
+#[derive(Default)]
+pub struct TempoBlocks {
+    pub readable: Vec<TempoBlock>,
+    /// Of a schema that is not known here.
+    pub unknown: Vec<UnknownBlock>,
+}
+
+/// What lies in a block's folder.
+enum Found {
+    Readable(TempoBlock),
+    Unknown(UnknownBlock),
 }
 
 impl TempoStore {
@@ -51,30 +66,43 @@ impl TempoStore {
         self.folders(&Path::default()).await
     }
 
-    /// The blocks of a tenant that are not compacted into others, by the time of their first span. A folder without a meta
-    /// is one that is being written or deleted.
+    /// The blocks of a tenant that are not compacted into others. A folder without a meta is one that is being written or
+    /// deleted.
     ///
     /// # Errors
     /// [`Error::Objects`] when the store cannot be read, [`Error::BlockDamaged`] for a meta that is none of Tempo's.
-    pub async fn blocks(&self, tenant: &str) -> Result<Vec<TempoBlock>, Error> {
+    pub async fn blocks(&self, tenant: &str) -> Result<TempoBlocks, Error> {
         let tenant_folder = Path::from(tenant);
         let metas =
             self.folders(&tenant_folder).await?.into_iter().map(|id| self.block(tenant_folder.clone().join(id)));
-        let metas = futures::stream::iter(metas).buffered(METAS_AT_A_TIME);
-        let mut blocks: Vec<_> = metas.try_filter_map(async |block| Ok(block)).try_collect().await?;
-        blocks.sort_by_key(|block| (block.meta.start_seconds, block.meta.block_id));
+        let mut metas = futures::stream::iter(metas).buffered(METAS_AT_A_TIME);
+        let mut blocks = TempoBlocks::default();
+        while let Some(found) = metas.try_next().await? {
+            match found {
+                Some(Found::Readable(block)) => blocks.readable.push(block),
+                Some(Found::Unknown(block)) => blocks.unknown.push(block),
+                None => {}
+            }
+        }
+        blocks.readable.sort_by_key(|block| (block.meta.start_seconds, block.meta.block_id));
+        blocks.unknown.sort_by_key(|block| (block.start_seconds, block.block_id));
         Ok(blocks)
     }
 
-    async fn block(&self, folder: Path) -> Result<Option<TempoBlock>, Error> {
+    async fn block(&self, folder: Path) -> Result<Option<Found>, Error> {
         let path = folder.clone().join(META);
         let read = async { self.objects.get(&path).await?.bytes().await };
         let text = match read.await {
             Err(object_store::Error::NotFound { .. }) => return Ok(None),
             text => text.map_err(Error::objects("read", &path))?,
         };
-        let meta = TempoBlockMeta::parse(&text).map_err(|reason| Error::block_damaged(path.as_ref(), reason))?;
-        Ok(Some(TempoBlock { objects: self.objects.clone(), data: folder.join(DATA), meta }))
+        let described = Described::parse(&text).map_err(|reason| Error::block_damaged(path.as_ref(), reason))?;
+        Ok(Some(match described {
+            Described::Known(meta) => {
+                Found::Readable(TempoBlock { objects: self.objects.clone(), data: folder.join(DATA), meta })
+            }
+            Described::Unknown(block) => Found::Unknown(block),
+        }))
     }
 
     /// The names of the folders right below one.

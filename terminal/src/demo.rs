@@ -1,13 +1,12 @@
 //! `mosso demo`: the traffic of a small shop → an OTLP endpoint.
 //!
 //! ```text
-//! shop.rs        the services: what each operation does and calls        assistant.rs   the one that asks a model
-//! visit.rs       one visitor's request → the spans of its trace
+//! shop.rs        the services: what each operation does and calls
+//! visit.rs       one visitor's request → the spans of its trace     visit/assistant.rs   where a model is asked
 //! random.rs      numbers from a seed
 //! run()          a clock: traces of the time that has passed, then one after the other as time goes on
 //! ```
 
-mod assistant;
 mod random;
 mod shop;
 mod visit;

@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::args::{Range, Server, Times};
 use crate::client::{Client, FoundSpan, FoundTrace, Search};
 use crate::error::Error;
-use crate::query;
+use crate::results::{series_table, trace_table};
 use crate::screen::{Form, Output, Screen, Style, harmless, print};
 use crate::table::{Cell, Column, Table};
 use crate::time::{nanos, now_nanos, parse_duration};
@@ -142,7 +142,7 @@ pub(crate) async fn traces(client: &Client, screen: &Screen, query: &str, range:
         if !traces.is_empty() {
             let text = match screen.form {
                 Form::Json => traces.iter().map(trace_document).collect(),
-                Form::People | Form::Tsv => query::trace_table(&traces).show(screen, !has_heading),
+                Form::People | Form::Tsv => trace_table(&traces).show(screen, !has_heading),
             };
             print(&text)?;
             has_heading = true;
@@ -161,17 +161,23 @@ fn trace_document(trace: &FoundTrace) -> String {
 }
 
 /// Curves that are drawn again as time goes on; for programs, samples that are new.
-pub(crate) async fn metrics(client: &Client, screen: &Screen, arguments: &query::Arguments) -> Result<(), Error> {
+pub(crate) async fn metrics(
+    client: &Client,
+    screen: &Screen,
+    query: &str,
+    range: &Range,
+    step: Option<Duration>,
+) -> Result<(), Error> {
     /// To the upper left corner, and erase what is below.
     const CLEAR: &str = "\x1b[H\x1b[2J";
     let mut told = 0;
     loop {
-        let times = arguments.times()?;
-        let (body, answer) = client.metrics(arguments.query(), times, arguments.step()).await?;
+        let (body, answer) = client.metrics(query, range.times()?, step).await?;
         match screen.form {
             Form::People => {
-                let curves = query::series_table(&answer).show(screen, true);
-                print(&format!("{CLEAR}{}\n{curves}", arguments.headline(screen)))?;
+                let curves = series_table(&answer).show(screen, true);
+                let headline = screen.paint(Style::Heading, &figures::cut(query, screen.width));
+                print(&format!("{CLEAR}{headline}\n{curves}"))?;
             }
             Form::Json => print(&format!("{}\n", String::from_utf8_lossy(&body).trim_end()))?,
             Form::Tsv => {

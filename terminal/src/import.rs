@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! input.rs     what there is to import
-//! read.rs      a file → records: which format, decompressed         (a thread)
+//! read.rs      a file → records (record.rs): which format, decompressed   (a thread)
 //!    values.rs      values of JSON: OTLP, jaeger.rs, zipkin.rs
 //!    framed.rs      OTLP protobuf
 //! tempo.rs     a bucket → blocks → records
@@ -14,11 +14,13 @@ mod framed;
 mod input;
 mod jaeger;
 mod read;
+mod record;
 mod state;
 mod tempo;
 mod values;
 mod zipkin;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -32,9 +34,9 @@ use storage::config::TraceConfig;
 use tokio::sync::mpsc;
 
 use self::input::Input;
-use self::read::Record;
+use self::record::{Place, Record};
 use self::state::State;
-use self::tempo::Location;
+use self::tempo::{LeftOut, Location};
 use crate::args::Range;
 use crate::error::Error;
 use crate::figures;
@@ -46,6 +48,8 @@ use crate::progress::Progress;
 const UNDER_WAY: usize = 4;
 /// How often it is written down how far all is sent.
 const STATE_PERIOD: Duration = Duration::from_secs(1);
+/// What a Tempo's blocks have to be.
+const READABLE: &str = "vParquet3, vParquet4 and vParquet5 can be read";
 /// The tenant of a Tempo that has no tenants, and of a mosso.
 const SINGLE_TENANT: &str = "single-tenant";
 
@@ -74,11 +78,12 @@ pub struct Arguments {
 const DEFAULT_STATE: &str = ".mosso-import.json";
 
 /// What has been done so far.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Totals {
     spans: u64,
     rejected_spans: u64,
     last_rejection: String,
+    left_out: Vec<LeftOut>,
 }
 
 /// `store` are the settings of the configuration that the command line names.
@@ -89,7 +94,10 @@ pub(crate) async fn run(arguments: &Arguments, store: &TraceConfig) -> Result<Ex
     let (mut totals, mut progress, started) = (Totals::default(), Progress::new(), Instant::now());
     let stop = stop_at_interrupt();
     let mut tenant = None;
-    for input in inputs(arguments, store).await? {
+    let (inputs, left_out) = inputs(arguments, store).await?;
+    left_out.iter().for_each(|block| progress.say(&block.to_string()));
+    totals.left_out = left_out;
+    for input in inputs {
         if input.tenant != tenant {
             tenant.clone_from(&input.tenant);
             sender = Sender::new(&arguments.endpoint_of(tenant.as_deref()))?;
@@ -110,7 +118,7 @@ pub(crate) async fn run(arguments: &Arguments, store: &TraceConfig) -> Result<Ex
         state.remove()?;
     }
     progress.say(&summary(&totals, started));
-    Ok(if totals.rejected_spans == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if totals.is_all() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 impl Arguments {
@@ -124,14 +132,18 @@ impl Arguments {
     }
 }
 
-/// All that is to be imported, in the order of the command line.
-async fn inputs(arguments: &Arguments, store: &TraceConfig) -> Result<Vec<Input>, Error> {
+/// All that is to be imported, in the order of the command line, and what cannot be.
+async fn inputs(arguments: &Arguments, store: &TraceConfig) -> Result<(Vec<Input>, Vec<LeftOut>), Error> {
     let times = arguments.range.times_if_said()?;
     let tenant = arguments.source_tenant.as_deref();
-    let mut inputs = Vec::new();
+    let (mut inputs, mut left_out) = (Vec::new(), Vec::new());
     for source in &arguments.sources {
         match source.to_str().and_then(|url| Location::parse(url, store)) {
-            Some(location) => inputs.extend(location.map_err(Error::Usage)?.find(tenant, times).await?),
+            Some(location) => {
+                let (blocks, unknown) = location.map_err(Error::Usage)?.find(tenant, times).await?;
+                inputs.extend(Input::blocks(blocks));
+                left_out.extend(unknown);
+            }
             None if times.is_some() || tenant.is_some() => {
                 let choose = "--since, --from, --to and --source-tenant choose among a Tempo's blocks";
                 return Err(Error::Usage(format!("{}: a file is imported whole; {choose}", source.display())));
@@ -139,7 +151,7 @@ async fn inputs(arguments: &Arguments, store: &TraceConfig) -> Result<Vec<Input>
             None => inputs.push(Input::file(source)?),
         }
     }
-    Ok(inputs)
+    Ok((inputs, left_out))
 }
 
 /// Ctrl-C ends it after what is under way.
@@ -156,14 +168,22 @@ fn stop_at_interrupt() -> Arc<AtomicBool> {
 
 fn summary(totals: &Totals, started: Instant) -> String {
     let (spans, seconds) = (figures::count(totals.spans), started.elapsed().as_secs_f64());
-    match totals.rejected_spans {
-        0 => format!("{spans} spans sent in {seconds:.1} s"),
-        rejected => format!(
-            "{spans} spans sent in {seconds:.1} s, {} of them not taken: {}",
-            figures::count(rejected),
-            totals.last_rejection
-        ),
+    let mut text = format!("{spans} spans sent in {seconds:.1} s");
+    if totals.rejected_spans > 0 {
+        let rejected = figures::count(totals.rejected_spans);
+        text += &format!(", {rejected} of them not taken: {}", totals.last_rejection);
     }
+    if !totals.left_out.is_empty() {
+        let (blocks, traces) = (totals.left_out.len() as u64, totals.left_out.iter().map(LeftOut::traces).sum());
+        let encodings: BTreeSet<&str> = totals.left_out.iter().map(LeftOut::encoding).collect();
+        text += &format!(
+            "; left out: {} blocks with {} traces, of encodings that are not known ({}); {READABLE}",
+            figures::count(blocks),
+            figures::count(traces),
+            encodings.into_iter().collect::<Vec<_>>().join(", "),
+        );
+    }
+    text
 }
 
 /// A request on its way, and where in the file it ends.
@@ -171,7 +191,7 @@ struct Sent {
     taken: Taken,
     spans: u64,
     /// `None` in the middle of a record.
-    place: Option<read::Place>,
+    place: Option<Place>,
 }
 
 async fn import(
@@ -224,7 +244,7 @@ fn under_way(
         .buffered(UNDER_WAY)
 }
 
-type Piece = Result<(ExportTraceServiceRequest, Option<read::Place>), Error>;
+type Piece = Result<(ExportTraceServiceRequest, Option<Place>), Error>;
 
 /// The last request of a record says where the file goes on.
 fn pieces(record: Result<Record, Error>) -> Vec<Piece> {
@@ -249,6 +269,11 @@ fn line(input: &Input, offset: u64, spans: u64) -> String {
 }
 
 impl Totals {
+    /// Whether all that there was has been taken.
+    fn is_all(&self) -> bool {
+        self.rejected_spans == 0 && self.left_out.is_empty()
+    }
+
     fn add(&mut self, taken: &Taken, spans: u64) {
         self.spans += spans;
         self.rejected_spans += taken.rejected_spans;

@@ -7,7 +7,7 @@
 //! args.rs     which server, which time              client.rs   Tempo's HTTP API → answers
 //! screen.rs   a terminal or a program reads         table.rs, spark.rs, figures.rs   what is shown to people
 //!
-//! query.rs    search and metrics       follow.rs   again and again: `--follow`, `tail`
+//! query.rs    search and metrics       follow.rs   again and again: `--follow`, `tail`       results.rs   their tables
 //! show.rs     one trace: trace.rs (the tree), waterfall.rs
 //! services.rs, tags.rs
 //!
@@ -29,6 +29,7 @@ mod table;
 
 mod follow;
 mod query;
+mod results;
 mod services;
 mod show;
 mod tags;

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::args::{Range, Server, Times};
 use crate::client::{Client, MetricsAnswer};
 use crate::error::Error;
-use crate::query::on;
+use crate::results::on;
 use crate::screen::{Form, Output, Screen, Style, print};
 use crate::spark::sparkline;
 use crate::table::{Cell, Column, Table};

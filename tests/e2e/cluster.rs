@@ -299,6 +299,9 @@ async fn a_call_whose_halves_two_writers_received_is_counted_once() -> Result<()
         anyhow::ensure!(Instant::now() < deadline, "{:?} {:?}", scraped(&a).await?, scraped(&b).await?);
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+    // nothing waits any more, so nothing will be counted as something else
+    a.wait_for_metrics(|text| metric(text, WAITING) == 0.0).await?;
+    b.wait_for_metrics(|text| metric(text, WAITING) == 0.0).await?;
     assert_eq!(counted([&a, &b], REQUESTS).await?, CALLS_SENT as f64);
     for series in CALLS {
         assert_eq!(counted([&a, &b], series).await?, CALLS_SENT as f64, "{series}");
@@ -313,3 +316,5 @@ async fn a_call_whose_halves_two_writers_received_is_counted_once() -> Result<()
     }
     Ok(())
 }
+
+const WAITING: &str = "mosso_metrics_generator_waiting_halves";

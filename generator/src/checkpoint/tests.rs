@@ -4,9 +4,10 @@ use model::TenantId;
 use storage::testing::{Disk, Fault};
 
 use super::*;
-use crate::config::{Limits, Processor, TenantConfig};
+use crate::config::{Processor, TenantConfig};
 use crate::exposition::Format;
 use crate::generator::Config;
+use crate::limits::Limits;
 use crate::testing::{START_NANOS, client, consumer, producer, server, table};
 
 const SECOND: u64 = 1_000_000_000;

@@ -1,4 +1,5 @@
 mod counting;
+mod keys;
 
 use std::time::Duration;
 
@@ -6,7 +7,8 @@ use model::TenantId;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 
 use super::*;
-use crate::config::{DimensionMapping, Limits, NameFolding, Processor};
+use crate::config::{DimensionMapping, NameFolding, Processor};
+use crate::limits::Limits;
 use crate::testing::{START_NANOS, Sent, client, consumer, producer, server, table};
 
 const NOW: u64 = START_NANOS + 1_000_000_000;

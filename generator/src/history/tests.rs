@@ -50,7 +50,7 @@ fn a_span_and_a_call_count_in_the_step_in_which_they_end() {
 
 #[test]
 fn the_same_steps_make_the_same_requests() {
-    let forms = [Form { protocol: Protocol::V1, has_exemplars: true }];
+    let forms = [Form { protocol: Protocol::V1, has_exemplars: true, has_native_histograms: true }];
     let requests = || {
         let (mut history, table) = (history(), table(&trace()));
         let collect = |step: Range<u64>| {
@@ -67,7 +67,7 @@ fn series_that_stay_the_same_are_forgotten() {
     let (mut history, table) = (history(), table(&trace()));
     history.take(&table, &second(0)).unwrap();
     let samples = |history: &mut History, number| {
-        let forms = [Form { protocol: Protocol::V1, has_exemplars: false }];
+        let forms = [Form { protocol: Protocol::V1, has_exemplars: false, has_native_histograms: true }];
         history.collect(&forms, "backfill", &second(number)).iter().map(|request| request.samples).sum::<u64>()
     };
     assert!(samples(&mut history, 0) > samples(&mut history, 1), "the first time each began at zero");

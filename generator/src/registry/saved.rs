@@ -1,8 +1,8 @@
 //! Series in a checkpoint.
 
 use super::{Family, Histogram, Kind, NativeHistogram, Registry, Series, SeriesValue, overflow};
-use crate::checkpoint::{FamilyState, NativeState, Numbered, Numbering, SeriesState};
 use crate::memory::Account;
+use crate::state::{FamilyState, NativeState, Numbered, Numbering, SeriesState};
 
 impl Registry {
     pub(crate) fn save(&self, numbering: &mut Numbering) -> Vec<FamilyState> {

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer, Serialize};
 use storage::config::{GoDuration, Secret};
 
+use super::Form;
 use crate::error::Error;
 
 /// Targets, and how much waits for them.
@@ -43,16 +45,28 @@ pub struct TargetConfig {
     pub bearer_token_file: Option<PathBuf>,
     pub tls_config: TlsConfig,
     pub send_exemplars: bool,
+    /// Whether native histograms are sent where `generate_native_histograms` of the overrides asks for them; yes, where nothing
+    /// is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub send_native_histograms: Option<bool>,
     /// Which version of remote write the target gets: 1.0 whatever this says, if it turns out not to read 2.0.
     pub protobuf_message: Protocol,
-    /// Prometheus's, read over: a queue has one bound, and requests are sent one after the other.
     #[serde(skip_serializing)]
     #[schemars(skip)]
-    pub queue_config: BTreeMap<String, String>,
-    /// Prometheus's, read over: version 2 sends what a series is with the series, version 1 does not.
+    pub queue_config: ReadOver,
     #[serde(skip_serializing)]
     #[schemars(skip)]
-    pub metadata_config: BTreeMap<String, String>,
+    pub metadata_config: ReadOver,
+}
+
+/// A section of Prometheus's that changes nothing here, whatever it says.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ReadOver;
+
+impl<'de> Deserialize<'de> for ReadOver {
+    fn deserialize<D: Deserializer<'de>>(section: D) -> Result<Self, D::Error> {
+        IgnoredAny::deserialize(section).map(|_| Self)
+    }
 }
 
 /// Versions of remote write, by the names of their messages.
@@ -123,6 +137,14 @@ impl RemoteWriteConfig {
 }
 
 impl TargetConfig {
+    pub(super) fn form(&self) -> Form {
+        Form {
+            protocol: self.protobuf_message,
+            has_exemplars: self.send_exemplars,
+            has_native_histograms: self.send_native_histograms.unwrap_or(true),
+        }
+    }
+
     pub(super) fn url(&self) -> Result<reqwest::Url, String> {
         let url = reqwest::Url::parse(&self.url).map_err(|error| format!("url {:?}: {error}", self.url))?;
         match url.scheme() {

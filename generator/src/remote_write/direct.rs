@@ -29,8 +29,7 @@ impl DirectSender {
     /// [`Error::Config`] when a target's settings cannot be used.
     pub fn new(config: &RemoteWriteConfig) -> Result<Self, Error> {
         let target = |(index, target): (usize, &super::TargetConfig)| {
-            let form = Form { protocol: target.protobuf_message, has_exemplars: target.send_exemplars };
-            Ok((target.name(index), form, Endpoint::new(target, config)?))
+            Ok((target.name(index), target.form(), Endpoint::new(target, config)?))
         };
         Ok(Self { targets: config.targets.iter().enumerate().map(target).collect::<Result<_, Error>>()? })
     }

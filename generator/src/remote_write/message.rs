@@ -79,7 +79,7 @@ impl<'a> RequestWriter<'a> {
                     self.sample(family, series, ("_sum", None), histogram.sum, None);
                     self.sample(family, series, ("_count", None), count, None);
                 }
-                if let Some(native) = &histogram.native {
+                if let Some(native) = histogram.native.as_ref().filter(|_| self.form.has_native_histograms) {
                     let exemplar = histogram.exemplars.iter().rev().find_map(|exemplar| *exemplar);
                     self.native(family, series, native, histogram.sum, exemplar);
                 }

@@ -216,7 +216,7 @@ mod tests {
     }
 
     fn request(body: &[u8]) -> Request {
-        let form = Form { protocol: Protocol::V1, has_exemplars: false };
+        let form = Form { protocol: Protocol::V1, has_exemplars: false, has_native_histograms: true };
         Request { tenant: TenantId::single(), form, samples: 3, body: body.to_vec() }
     }
 

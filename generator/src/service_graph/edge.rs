@@ -2,9 +2,10 @@
 
 use hashbrown::HashMap;
 
-use crate::config::{Limits, Processor, ServiceGraphs, TenantConfig};
+use crate::config::{Processor, ServiceGraphs, TenantConfig};
 use crate::interner::{Interner, ListId, TextId};
 use crate::labels::{LabelBuilder, LabelSet, label_name};
+use crate::limits::Limits;
 use crate::names::{CONSUMER, PRODUCER};
 use crate::registry::{FamilyId, Kind, Registry, SeriesId};
 

@@ -1,16 +1,20 @@
 //! Calls of which another process received the client half.
 //!
-//! Who has the server half asks for the client half, counts the call, and tells the others so once that will survive a crash.
-//! An answer changes nothing but that its half is counted no more as one without a server, so each message may be lost or come
-//! twice, and either process may go on from an earlier checkpoint: whoever counts a call gives up the server half of it in the same
-//! checkpoint.
+//! Who has the server half asks for the client half, counts the call, and tells the others so. Each says only what would be
+//! true after a crash as well:
+//!
+//! - A half is handed out when a checkpoint knows that it is counted no more where it was received.
+//! - The others are told of a call when a checkpoint has counted it, without its server half and with the call among those to
+//!   tell of. They are told again until a checkpoint of each of them knows that nothing waits for it.
+//!
+//! So each message may be lost or come twice, and either process may go on from its last checkpoint.
 
 use super::half::Half;
 use super::pending::CallId;
 use super::{OfTrace, Pairing, ServiceGraphProcessor, To, ToSeries};
-use crate::checkpoint::{GraphState, Numbered, Numbering};
 use crate::names::CLIENT;
 use crate::registry::Registry;
+use crate::state::{GraphState, Numbered, Numbering};
 
 impl ServiceGraphProcessor {
     /// Calls of which the client half may lie elsewhere.
@@ -20,15 +24,25 @@ impl ServiceGraphProcessor {
 
     /// The client halves of these calls, as far as they are here.
     pub(crate) fn hand_out(&mut self, calls: impl Iterator<Item = CallId>, numbering: &mut Numbering) -> GraphState {
-        let Pairing { config, graph, texts, .. } = &mut self.pairing;
-        let dimensions = config.dimensions.len();
-        let halves = calls.filter_map(|call| graph.pending.hand_out(call, dimensions, texts, numbering)).collect();
-        GraphState { dimensions: config.dimensions.clone(), halves }
+        let Pairing { rules, graph, texts, .. } = &mut self.pairing;
+        let dimensions = rules.config.dimensions.clone();
+        let hand_out = |call| graph.pending.hand_out(call, dimensions.len(), texts, numbering);
+        GraphState { halves: calls.filter_map(hand_out).collect(), dimensions }
     }
 
-    /// These calls were counted elsewhere.
-    pub(crate) fn counted_elsewhere(&mut self, calls: impl Iterator<Item = CallId>) {
-        calls.for_each(|call| self.pairing.graph.pending.counted_elsewhere(call));
+    /// These calls were counted elsewhere. Returns those for which something might wait again after a crash.
+    pub(crate) fn counted_elsewhere(&mut self, calls: impl Iterator<Item = CallId>) -> Vec<CallId> {
+        calls.filter(|call| !self.pairing.graph.pending.counted_elsewhere(*call)).collect()
+    }
+
+    /// Whether others have said what no checkpoint knows.
+    pub(crate) fn has_unstored(&self) -> bool {
+        self.pairing.graph.pending.has_unstored()
+    }
+
+    /// The last checkpoint that was made is stored.
+    pub(crate) fn stored(&mut self) {
+        self.pairing.graph.pending.stored();
     }
 
     /// Counts the calls whose client halves were found elsewhere; says which.
@@ -41,13 +55,14 @@ impl ServiceGraphProcessor {
     ) -> Vec<CallId> {
         let edges = &mut ToSeries { edges: &mut self.edges, registry, now_millis };
         let mut to = To { edges, now_millis };
-        let Pairing { config, graph, texts, .. } = &mut self.pairing;
-        let (mut counted, has_same_dimensions) = (Vec::new(), found.dimensions == config.dimensions);
+        let Pairing { rules, graph, texts, .. } = &mut self.pairing;
+        let dimensions = &rules.config.dimensions;
+        let (mut counted, has_same_dimensions) = (Vec::new(), found.dimensions == *dimensions);
         for mut state in found.halves {
             if !has_same_dimensions {
                 state.dimensions.clear();
             }
-            let taken = graph.pending.take_in(state, config.dimensions.len(), texts, numbered);
+            let taken = graph.pending.take_in(state, dimensions.len(), texts, numbered);
             let Some((call, client, servers)) = taken else { continue };
             OfTrace { trace_id: call.trace_id, graph, texts, to: &mut to }.pair(&client, &servers);
             counted.push(call);

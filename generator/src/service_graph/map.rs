@@ -4,7 +4,7 @@
 //! tables of whole traces ─▶ ServiceMapper::map ─▶ ServiceMap, merged ─▶ connections, nodes
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use spans::schema::column;
 use storage::source::Projection;
 
 use super::edge::{EdgeKey, Ends, USER};
-use super::{EndingWithin, Pairing, TakeEdges};
+use super::{EndingWithin, Pairing, Rules, TakeEdges};
 use crate::columns::Spans;
 use crate::config::ServiceGraphs;
 use crate::durations::Durations;
@@ -24,7 +24,7 @@ use crate::memory::Memory;
 
 /// Finds the calls that end in a range.
 pub struct ServiceMapper {
-    config: ServiceGraphs,
+    rules: Arc<Rules>,
     range_nanos: Range<u64>,
     columns: Projection,
 }
@@ -84,8 +84,8 @@ impl ServiceMapper {
     pub fn new(config: &ServiceGraphs, range_nanos: Range<u64>) -> Result<Self, Error> {
         // all halves of a trace are in its table, so none has to go before it was looked for
         let config = ServiceGraphs { max_items: usize::MAX, ..config.clone() };
-        let columns = columns_of(&config, Pairing::new(&config, &Memory::unlimited())?.keys.attributes());
-        Ok(Self { config, range_nanos, columns })
+        let rules = Arc::new(Rules::new(&config)?);
+        Ok(Self { columns: columns_of(&rules), rules, range_nanos })
     }
 
     /// The columns of spans that [`map`](Self::map) reads.
@@ -102,14 +102,15 @@ impl ServiceMapper {
         let spans = Spans::of(&table)?;
         let wanted = Wanted { is_wanted, places: HashMap::new(), connections: Vec::new() };
         let mut ending = EndingWithin { edges: wanted, range_nanos: &self.range_nanos };
-        Pairing::new(&self.config, &Memory::unlimited())?.take_whole(&spans, &mut ending);
+        Pairing::new(self.rules.clone(), &Memory::unlimited()).take_whole(&spans, &mut ending);
         Ok(ServiceMap::of(ending.edges.connections))
     }
 }
 
-fn columns_of(config: &ServiceGraphs, attributes: &[String]) -> Projection {
+/// Only what the settings make use of.
+fn columns_of(Rules { config, filter, keys }: &Rules) -> Projection {
     use column::*;
-    let mut columns = vec![
+    let mut columns = BTreeSet::from([
         SPAN_ID,
         PARENT_OFFSET,
         PARENT_SPAN_ID,
@@ -117,15 +118,13 @@ fn columns_of(config: &ServiceGraphs, attributes: &[String]) -> Projection {
         DURATION_NANOS,
         KIND,
         STATUS_CODE,
-        TRACE_STATE,
         RESOURCE,
-    ];
-    if !config.filter_policies.is_empty() {
-        columns.extend([NAME, ATTRIBUTES]);
-    }
+    ]);
+    columns.extend(filter.has_names().then_some(NAME));
+    columns.extend(config.enable_tracestate_span_multiplier.then_some(TRACE_STATE));
     let multiplier = Some(&config.span_multiplier_key).filter(|key| !key.is_empty());
-    let attributes = attributes.iter().chain(multiplier).cloned().collect();
-    Projection { columns: columns.into_iter().collect(), attributes }
+    let attributes = keys.attributes().iter().chain(multiplier).chain(filter.attributes()).cloned().collect();
+    Projection { columns, attributes }
 }
 
 /// Adds up those edges of which one end is wanted.

@@ -2,11 +2,13 @@
 
 mod elsewhere;
 mod saved;
+mod unstored;
 
 use std::collections::VecDeque;
 
 use hashbrown::HashMap;
 
+use self::unstored::Unstored;
 use super::half::{Half, Side};
 use crate::interner::{Interner, TextId};
 use crate::memory::Account;
@@ -53,6 +55,7 @@ pub(super) struct Pending {
     next_number: u64,
     memory: Account,
     half_bytes: usize,
+    unstored: Unstored,
 }
 
 /// What a half takes beside the values of its dimensions, its deadline included.
@@ -66,9 +69,9 @@ impl Drop for Pending {
 
 impl Pending {
     pub(super) fn new(wait_millis: i64, most: usize, memory: Account, dimensions: usize) -> Self {
-        let (clients, servers, deadlines) = Default::default();
+        let (clients, servers, deadlines, unstored) = Default::default();
         let half_bytes = HALF_BYTES + dimensions * size_of::<Option<TextId>>();
-        Self { wait_millis, most, clients, servers, len: 0, deadlines, next_number: 0, memory, half_bytes }
+        Self { wait_millis, most, clients, servers, len: 0, deadlines, next_number: 0, memory, half_bytes, unstored }
     }
 
     /// So many halves wait no more.

@@ -4,11 +4,11 @@ use std::hash::{BuildHasher, RandomState};
 
 use hashbrown::HashSet;
 
-use crate::checkpoint::{DrainNodeState, Numbered, Numbering};
 use crate::config::{NameFolding, TenantConfig};
 use crate::drain::Drain;
 use crate::labels::LabelSet;
 use crate::memory::Memory;
+use crate::state::{DrainNodeState, Numbered, Numbering};
 
 /// Sets of labels that are told apart for the estimate; with more, it says so many.
 const MOST_LABEL_SETS: usize = 100_000;

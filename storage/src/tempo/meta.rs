@@ -18,6 +18,24 @@ pub struct TempoBlockMeta {
     pub dedicated_columns: Vec<DedicatedColumn>,
 }
 
+/// What the meta of a block of another schema says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownBlock {
+    pub block_id: Uuid,
+    /// In Tempo's word, or in JSON where it is none.
+    pub format: String,
+    pub start_seconds: u64,
+    pub end_seconds: u64,
+    pub traces: u64,
+}
+
+/// A block, as far as its schema is known.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Described {
+    Known(TempoBlockMeta),
+    Unknown(UnknownBlock),
+}
+
 /// The schemas that are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub enum Format {
@@ -65,24 +83,31 @@ struct Document {
     start_time: String,
     end_time: String,
     total_objects: u64,
-    dedicated_columns: Option<Vec<DedicatedColumn>>,
+    /// Read where the schema is known: another may say it otherwise.
+    dedicated_columns: Option<serde_json::Value>,
 }
 
-impl TempoBlockMeta {
-    /// Reads it; an error says what is wrong.
+impl Described {
+    /// Reads a meta; an error says what is wrong.
     pub(super) fn parse(text: &[u8]) -> Result<Self, String> {
         let document: Document = serde_json::from_slice(text).map_err(|error| format!("it is no meta: {error}"))?;
-        let format = Format::deserialize(&document.format).map_err(|_| {
-            format!("its format is {}; vParquet3, vParquet4 and vParquet5 can be read", document.format)
-        })?;
-        Ok(Self {
-            format,
-            block_id: document.block_id,
-            start_seconds: unix_seconds(&document.start_time)?,
-            end_seconds: unix_seconds(&document.end_time)?,
-            traces: document.total_objects,
-            dedicated_columns: document.dedicated_columns.unwrap_or_default(),
-        })
+        let Document { format, block_id, total_objects: traces, .. } = document;
+        let (start_seconds, end_seconds) = (unix_seconds(&document.start_time)?, unix_seconds(&document.end_time)?);
+        let Ok(known) = Format::deserialize(&format) else {
+            let format = format.as_str().map_or_else(|| format.to_string(), str::to_owned);
+            return Ok(Self::Unknown(UnknownBlock { block_id, format, start_seconds, end_seconds, traces }));
+        };
+        let dedicated_columns = document.dedicated_columns.map(Vec::<DedicatedColumn>::deserialize).transpose();
+        Ok(Self::Known(TempoBlockMeta {
+            format: known,
+            block_id,
+            start_seconds,
+            end_seconds,
+            traces,
+            dedicated_columns: dedicated_columns
+                .map_err(|error| format!("dedicatedColumns: {error}"))?
+                .unwrap_or_default(),
+        }))
     }
 }
 
@@ -116,15 +141,22 @@ mod tests {
         "startTime":"2022-07-04T11:11:09Z","endTime":"2022-07-04T11:11:35Z","totalObjects":134,"size":1,
         "dedicatedColumns":[{"s":"resource","n":"ip"},{"n":"retries","t":"int","o":["array"]}]}"#;
 
+    fn known(text: &str) -> TempoBlockMeta {
+        match Described::parse(text.as_bytes()) {
+            Ok(Described::Known(meta)) => meta,
+            other => panic!("{other:?}"),
+        }
+    }
+
     #[test]
     fn scopes_and_types_that_are_not_said_are_spans_and_strings() {
-        let meta = TempoBlockMeta::parse(META.as_bytes()).unwrap();
+        let meta = known(META);
         let column = |scope, kind, name: &str| DedicatedColumn { name: name.to_owned(), scope, kind };
         assert_eq!((meta.format, meta.traces, meta.end_seconds - meta.start_seconds), (Format::VParquet4, 134, 26));
         let resource = column(DedicatedScope::Resource, DedicatedType::String, "ip");
         assert_eq!(meta.dedicated_columns, [resource, column(DedicatedScope::Span, DedicatedType::Int, "retries")]);
         let bare = META.replace("dedicatedColumns", "other");
-        assert!(TempoBlockMeta::parse(bare.as_bytes()).unwrap().dedicated_columns.is_empty());
+        assert!(known(&bare).dedicated_columns.is_empty());
     }
 
     #[test]
@@ -141,9 +173,12 @@ mod tests {
     }
 
     #[test]
-    fn another_format_is_named_with_those_that_can_be_read() {
-        let problem = TempoBlockMeta::parse(META.replace("vParquet4", "v2").as_bytes()).unwrap_err();
-        assert_eq!(problem, r#"its format is "v2"; vParquet3, vParquet4 and vParquet5 can be read"#);
-        assert!(TempoBlockMeta::parse(b"{}").unwrap_err().starts_with("it is no meta: "));
+    fn a_block_of_another_format_says_what_it_is() {
+        for (written, format) in [(r#""v2""#, "v2"), (r#""vParquet9""#, "vParquet9"), ("7", "7")] {
+            let text = META.replace(r#""vParquet4""#, written).replace(r#"{"s":"resource","n":"ip"}"#, "[1]");
+            let Ok(Described::Unknown(block)) = Described::parse(text.as_bytes()) else { panic!("{written}") };
+            assert_eq!((block.format.as_str(), block.traces, block.block_id), (format, 134, known(META).block_id));
+        }
+        assert!(Described::parse(b"{}").unwrap_err().starts_with("it is no meta: "));
     }
 }

@@ -1,5 +1,7 @@
 //! One visitor's request → the spans of its trace, and of the traces that follow from it.
 
+mod assistant;
+
 use std::collections::BTreeMap;
 
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
@@ -9,7 +11,6 @@ use opentelemetry_proto::tonic::trace::v1::span::{Event, Link, SpanKind};
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
 
-use super::assistant;
 use super::random::Random;
 use super::shop::{self, Operation};
 

@@ -7,7 +7,7 @@ use std::io::{self, Read};
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, TracesData};
 use prost::Message;
 
-use super::read::{Place, Record, Records, Source};
+use super::record::{Place, Record, Records, Source};
 use super::values;
 use crate::error::Error;
 

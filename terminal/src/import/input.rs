@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::read::{self, Place, Record};
+use super::read;
+use super::record::{Place, Record};
 use super::tempo::Block;
 use crate::error::Error;
 
@@ -43,6 +44,23 @@ impl Input {
             tenant: None,
             extent: (!is_compressed).then_some(Extent { before: 0, total: bytes }),
         })
+    }
+
+    /// Blocks one after the other, of which the progress is one.
+    pub(super) fn blocks(blocks: Vec<Block>) -> Vec<Self> {
+        let (count, total) = (blocks.len(), blocks.iter().map(Block::traces).sum());
+        let mut before = 0;
+        let input = |(number, block): (usize, Block)| {
+            let extent = Extent { before, total };
+            before += block.traces();
+            Self {
+                name: format!("{}: block {} of {count}", block.tenant, number + 1),
+                tenant: Some(block.tenant.clone()),
+                extent: Some(extent),
+                source: Source::Block(Box::new(block)),
+            }
+        };
+        blocks.into_iter().enumerate().map(input).collect()
     }
 
     /// Under which name it stands in the state: the same file has one, wherever the command runs.

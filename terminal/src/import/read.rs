@@ -2,12 +2,11 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use flate2::read::MultiGzDecoder;
-use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
-use serde::{Deserialize, Serialize};
 
+use super::record::{Place, Records, Source};
 use super::{framed, values};
 use crate::error::Error;
 
@@ -16,38 +15,6 @@ const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 const BUFFER_BYTES: usize = 1 << 20;
 /// The first byte of a `TracesData`: its first field, a message.
 const PROTOBUF_FIELD: u8 = 0x0a;
-
-/// Spans that were read together.
-#[derive(Debug)]
-pub(super) struct Record {
-    pub resource_spans: Vec<ResourceSpans>,
-    /// Where reading goes on after it.
-    pub next: Place,
-}
-
-/// Where reading goes on, in what the file holds when decompressed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Place {
-    /// The beginning of a value or frame.
-    pub offset: u64,
-    /// Parts of it that are done, where one value holds many traces.
-    pub parts: u64,
-}
-
-pub(super) type Records = Box<dyn Iterator<Item = Result<Record, Error>> + Send>;
-
-/// A source of bytes from some place of a file on, and what is needed to name a place in it.
-pub(super) struct Source {
-    pub bytes: Box<dyn BufRead + Send>,
-    pub path: PathBuf,
-    pub start: Place,
-}
-
-impl Source {
-    pub(super) fn content_error(&self, offset: u64, reason: impl Into<String>) -> Error {
-        Error::Content { path: self.path.clone(), offset, reason: reason.into() }
-    }
-}
 
 /// The records of a file from a place on. After an error there are no more.
 pub(super) fn records(path: &Path, start: Place) -> Records {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::read::Place;
+use super::record::Place;
 use crate::error::Error;
 
 pub(super) struct State {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Location     tempo://… and the settings of the store → which store
-//! find()       tenants, blocks within the range → inputs
+//! find()       tenants → blocks within the range
 //! Block        rows of a block → records; its place is a row
 //! traces.rs    rows → resource spans         attributes.rs   lists and columns → attributes
 //! columns.rs   nested columns, by name
@@ -15,13 +15,14 @@ mod traces;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
+
 use futures::{StreamExt, TryStreamExt};
 use storage::config::{Backend, TraceConfig};
-use storage::tempo::{TempoBlock, TempoStore};
+use storage::tempo::{TempoBlock, TempoBlocks, TempoStore, UnknownBlock};
 use tokio::sync::mpsc;
 
-use super::input::{Extent, Input, Source};
-use super::read::{Place, Record};
+use super::record::{Place, Record};
 use crate::args::Times;
 use crate::error::Error;
 
@@ -69,57 +70,75 @@ impl Location {
         Some(Ok(Self { settings, url: url.to_owned() }))
     }
 
-    /// Blocks that may hold spans of the range, tenant by tenant, the oldest first.
+    /// Blocks that may hold spans of the range, tenant by tenant, the oldest first; and those that cannot be read.
     ///
     /// # Errors
     /// When the store cannot be read, or has nothing of a tenant that is named.
-    pub(super) async fn find(&self, tenant: Option<&str>, times: Option<Times>) -> Result<Vec<Input>, Error> {
+    pub(super) async fn find(
+        &self,
+        tenant: Option<&str>,
+        times: Option<Times>,
+    ) -> Result<(Vec<Block>, Vec<LeftOut>), Error> {
         let failed = |source| Error::Storage { what: self.url.clone(), source: Box::new(source) };
         let store = TempoStore::open(&self.settings).map_err(failed)?;
         let tenants = match tenant {
             Some(tenant) => vec![tenant.to_owned()],
             None => store.tenants().await.map_err(failed)?,
         };
-        let mut blocks = Vec::new();
+        let (mut blocks, mut left_out) = (Vec::new(), Vec::new());
+        let is_within =
+            |start_seconds, end_seconds| times.is_none_or(|times| overlaps(start_seconds, end_seconds, times));
         for tenant in tenants {
-            let found = store.blocks(&tenant).await.map_err(failed)?;
-            let within = found.into_iter().filter(|block| times.is_none_or(|times| overlaps(block, times)));
-            blocks.extend(within.map(|block| (tenant.clone(), block)));
+            let TempoBlocks { readable, unknown } = store.blocks(&tenant).await.map_err(failed)?;
+            let readable =
+                readable.into_iter().filter(|block| is_within(block.meta.start_seconds, block.meta.end_seconds));
+            let block = |block| Block { tenant: tenant.clone(), block, times, url: self.url.clone() };
+            blocks.extend(readable.map(block));
+            let unknown = unknown.into_iter().filter(|block| is_within(block.start_seconds, block.end_seconds));
+            left_out.extend(unknown.map(|block| LeftOut { tenant: tenant.clone(), block }));
         }
-        if blocks.is_empty() {
+        if blocks.is_empty() && left_out.is_empty() {
             let of = tenant.map(|tenant| format!(" of tenant {tenant}")).unwrap_or_default();
             let in_range = if times.is_some() { " in this range" } else { "" };
             return Err(Error::Usage(format!("{}: there are no blocks of a Tempo{of}{in_range}", self.url)));
         }
-        Ok(self.inputs(blocks, times))
-    }
-
-    fn inputs(&self, blocks: Vec<(String, TempoBlock)>, times: Option<Times>) -> Vec<Input> {
-        let (count, total) = (blocks.len(), blocks.iter().map(|(_, block)| block.meta.traces).sum());
-        let mut before = 0;
-        let input = |(number, (tenant, block)): (usize, (String, TempoBlock))| {
-            let extent = Extent { before, total };
-            before += block.meta.traces;
-            Input {
-                name: format!("{tenant}: block {} of {count}", number + 1),
-                tenant: Some(tenant),
-                extent: Some(extent),
-                source: Source::Block(Box::new(Block { block, times, url: self.url.clone() })),
-            }
-        };
-        blocks.into_iter().enumerate().map(input).collect()
+        Ok((blocks, left_out))
     }
 }
 
 /// Tempo says in seconds when a block's spans lie.
-fn overlaps(block: &TempoBlock, times: Times) -> bool {
-    let end_nanos = (block.meta.end_seconds + 1).saturating_mul(SECOND);
-    block.meta.start_seconds.saturating_mul(SECOND) < times.end_nanos && end_nanos > times.start_nanos
+fn overlaps(start_seconds: u64, end_seconds: u64, times: Times) -> bool {
+    let end_nanos = (end_seconds + 1).saturating_mul(SECOND);
+    start_seconds.saturating_mul(SECOND) < times.end_nanos && end_nanos > times.start_nanos
+}
+
+/// A block that cannot be read, because its encoding is not known.
+pub(super) struct LeftOut {
+    tenant: String,
+    block: UnknownBlock,
+}
+
+impl LeftOut {
+    pub(super) fn encoding(&self) -> &str {
+        &self.block.format
+    }
+
+    pub(super) fn traces(&self) -> u64 {
+        self.block.traces
+    }
+}
+
+impl fmt::Display for LeftOut {
+    fn fmt(&self, text: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { tenant, block: UnknownBlock { block_id, format, traces, .. } } = self;
+        write!(text, "{tenant}: block {block_id} is left out, {traces} traces: its encoding {format} is not known")
+    }
 }
 
 /// A block of which the traces within a range are imported.
 #[derive(Clone)]
 pub(super) struct Block {
+    pub tenant: String,
     block: TempoBlock,
     times: Option<Times>,
     url: String,

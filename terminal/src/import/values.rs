@@ -4,7 +4,7 @@ use serde_json::{Deserializer, Value};
 
 use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 
-use super::read::{Place, Record, Records, Source};
+use super::record::{Place, Record, Records, Source};
 use super::{jaeger, zipkin};
 use crate::error::Error;
 use crate::otlp::json;

@@ -4,7 +4,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
-use crate::config::Limits;
+use crate::limits::Limits;
 use crate::memory::Account;
 use crate::registry::{Kind, Registry};
 use crate::remote_write::message::{RequestWriter, SeriesOptions};
@@ -57,7 +57,7 @@ fn request(protocol: Protocol) -> Vec<u8> {
     registry.add(series, 3.0, 500);
     let options =
         SeriesOptions { external_labels: &BTreeMap::new(), trace_id_label: "", now_millis: 900, zero_millis: 400 };
-    let form = Form { protocol, has_exemplars: false };
+    let form = Form { protocol, has_exemplars: false, has_native_histograms: true };
     RequestWriter::new(TenantId::single(), form, options).write(&registry).remove(0).body
 }
 

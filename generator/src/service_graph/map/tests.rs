@@ -77,6 +77,26 @@ fn the_map_of_stored_spans_says_what_their_series_say() {
 }
 
 #[test]
+fn only_columns_that_the_settings_make_use_of_are_read() {
+    let columns = |config: &ServiceGraphs| ServiceMapper::new(config, 0..1).unwrap().columns().clone();
+    let plain = columns(&ServiceGraphs::default());
+    assert!([column::NAME, column::TRACE_STATE, column::ATTRIBUTES].iter().all(|name| !plain.columns.contains(name)));
+    let policies = r#"[{"exclude": {"match_type": "strict", "attributes": [
+        {"key": "name", "value": "ping"}, {"key": "span.http.route", "value": "/"}, {"key": "resource.a", "value": "b"}]}}]"#;
+    let filtering = ServiceGraphs {
+        filter_policies: serde_json::from_str(policies).unwrap(),
+        enable_tracestate_span_multiplier: true,
+        ..ServiceGraphs::default()
+    };
+    let more = columns(&filtering);
+    assert_eq!(
+        more.columns.difference(&plain.columns).copied().collect::<Vec<_>>(),
+        [column::NAME, column::TRACE_STATE]
+    );
+    assert_eq!(more.attributes.difference(&plain.attributes).collect::<Vec<_>>(), ["http.route"]);
+}
+
+#[test]
 fn nodes_sum_up_what_was_asked_of_them() {
     let nodes = mapped(&calls()).nodes();
     let shown: Vec<_> = nodes.iter().map(|node| (&*node.name, node.kind, node.requests, node.failed)).collect();

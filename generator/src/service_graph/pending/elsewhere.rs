@@ -2,18 +2,33 @@
 
 use super::saved::{restore, save};
 use super::{CallId, Half, Pending, Side, Waiting};
-use crate::checkpoint::{HalfState, Numbered, Numbering};
 use crate::interner::Interner;
 use crate::names::PRODUCER;
+use crate::state::{HalfState, Numbered, Numbering};
 
 impl Pending {
+    /// A checkpoint is made of all that waits.
+    pub(in crate::service_graph) fn saving(&mut self) {
+        self.unstored.saving();
+    }
+
+    pub(in crate::service_graph) fn has_unstored(&self) -> bool {
+        self.unstored.is_new()
+    }
+
+    /// The last checkpoint that was made is stored.
+    pub(in crate::service_graph) fn stored(&mut self) {
+        self.unstored.stored();
+    }
+
     /// The calls whose server half waits for its client half.
     pub(in crate::service_graph) fn unanswered(&self) -> impl Iterator<Item = CallId> {
         self.servers.keys().copied()
     }
 
-    /// The client half of a call that another process has the server half of. It goes on waiting, until it is heard that it
-    /// was counted there; here it is counted no more.
+    /// The client half of a call that another process has the server half of. Once asked for, it is counted here no more, and
+    /// waits until it is heard that it was counted there. It is handed out when that is stored: after a crash it would
+    /// otherwise be counted in both places.
     pub(in crate::service_graph) fn hand_out(
         &mut self,
         call: CallId,
@@ -22,16 +37,25 @@ impl Pending {
         numbering: &mut Numbering,
     ) -> Option<HalfState> {
         let waiting = self.clients.get_mut(&call)?;
-        waiting.was_paired = true;
-        Some(save(call, waiting, dimensions, texts, numbering))
+        if !waiting.was_paired {
+            waiting.was_paired = self.unstored.add(call);
+            return None;
+        }
+        (!self.unstored.has(&call)).then(|| save(call, waiting, dimensions, texts, numbering))
     }
 
-    /// A call was counted elsewhere. A message may have more receivers.
-    pub(in crate::service_graph) fn counted_elsewhere(&mut self, call: CallId) {
+    /// A call was counted elsewhere. A message may have more receivers. Returns whether nothing will wait for it after a crash
+    /// either.
+    pub(in crate::service_graph) fn counted_elsewhere(&mut self, call: CallId) -> bool {
         let is_done = |waiting: &Waiting| waiting.half.kind != PRODUCER;
-        if self.clients.get(&call).is_some_and(is_done) && self.clients.remove(&call).is_some() {
+        if self.clients.get(&call).is_some_and(is_done) {
+            if !self.unstored.add(call) {
+                return false;
+            }
+            self.clients.remove(&call);
             self.gone(1);
         }
+        !self.unstored.has(&call)
     }
 
     /// A client half that another process handed out, and the halves that waited for it; none when nothing does any more.

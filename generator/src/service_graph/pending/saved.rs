@@ -2,8 +2,8 @@
 
 use super::super::half::SpanAt;
 use super::{CallId, Deadline, Half, Pending, Side, Waiting};
-use crate::checkpoint::{HalfState, Numbered, Numbering};
 use crate::interner::{Interner, TextId};
+use crate::state::{HalfState, Numbered, Numbering};
 
 impl Pending {
     /// All that wait, in the order in which they began to.

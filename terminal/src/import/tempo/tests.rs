@@ -29,13 +29,6 @@ fn location(format: &str) -> Location {
     Location::parse(&format!("tempo://{}", folder.display()), &TraceConfig::default()).unwrap().unwrap()
 }
 
-fn block(input: &Input) -> &Block {
-    match &input.source {
-        Source::Block(block) => block,
-        Source::File(path) => panic!("a file: {}", path.display()),
-    }
-}
-
 /// What a block gives from a row on.
 async fn read(block: &Block, row: u64) -> Vec<Record> {
     let (records, mut received) = mpsc::channel(1000);
@@ -50,8 +43,8 @@ async fn read(block: &Block, row: u64) -> Vec<Record> {
 /// All that a store has.
 async fn read_all(location: &Location, times: Option<Times>) -> Vec<ResourceSpans> {
     let mut spans = Vec::new();
-    for input in location.find(None, times).await.unwrap() {
-        spans.extend(read(block(&input), 0).await.into_iter().flat_map(|record| record.resource_spans));
+    for block in location.find(None, times).await.unwrap().0 {
+        spans.extend(read(&block, 0).await.into_iter().flat_map(|record| record.resource_spans));
     }
     spans
 }
@@ -102,8 +95,8 @@ async fn spans_are_those_that_tempo_was_sent() {
 #[tokio::test]
 async fn reading_goes_on_at_any_row() {
     for format in FORMATS {
-        let inputs = location(format).find(None, None).await.unwrap();
-        let block = block(&inputs[0]);
+        let (blocks, _) = location(format).find(None, None).await.unwrap();
+        let block = &blocks[0];
         let ids = async |row| {
             let records = read(block, row).await;
             let spans = records.iter().flat_map(|record| &record.resource_spans).flat_map(|spans| &spans.scope_spans);
@@ -135,10 +128,7 @@ async fn a_range_and_a_tenant_choose() {
         let before = Times { start_nanos: first - 3600 * SECOND, end_nanos: first - 1800 * SECOND };
         let nothing = location.find(None, Some(before)).await.err().unwrap().to_string();
         assert!(nothing.ends_with("there are no blocks of a Tempo in this range"), "{nothing}");
-        assert_eq!(
-            location.find(Some("single-tenant"), None).await.unwrap()[0].tenant.as_deref(),
-            Some("single-tenant")
-        );
+        assert_eq!(location.find(Some("single-tenant"), None).await.unwrap().0[0].tenant, "single-tenant");
         let nobody = location.find(Some("nobody"), None).await.err().unwrap().to_string();
         assert!(nobody.ends_with("there are no blocks of a Tempo of tenant nobody"), "{nobody}");
     }
@@ -147,8 +137,8 @@ async fn a_range_and_a_tenant_choose() {
 #[tokio::test]
 async fn a_damaged_block_is_named() {
     let folder = tempfile::tempdir().unwrap();
-    let input = location(FORMATS[0]).find(None, None).await.unwrap().remove(0);
-    let key = block(&input).block.key().to_owned();
+    let block = location(FORMATS[0]).find(None, None).await.unwrap().0.remove(0);
+    let key = block.block.key().to_owned();
     let (whole, torn) = (fixtures().join(FORMATS[0]).join(&key), folder.path().join(&key));
     std::fs::create_dir_all(torn.parent().unwrap()).unwrap();
     std::fs::copy(whole.with_file_name("meta.json"), torn.with_file_name("meta.json")).unwrap();
@@ -156,11 +146,44 @@ async fn a_damaged_block_is_named() {
     std::fs::write(&torn, &bytes[..bytes.len() / 2]).unwrap();
     let settings =
         TraceConfig { local: FolderConfig { path: Some(folder.path().to_owned()) }, ..TraceConfig::default() };
-    let input = Location::parse("tempo://", &settings).unwrap().unwrap().find(None, None).await.unwrap().remove(0);
+    let block = Location::parse("tempo://", &settings).unwrap().unwrap().find(None, None).await.unwrap().0.remove(0);
     let (records, mut received) = mpsc::channel(1);
-    block(&input).clone().read(Place::default(), records).await;
+    block.read(Place::default(), records).await;
     let problem = received.recv().await.unwrap().err().unwrap().to_string();
     assert!(problem.starts_with(&format!("tempo://: {key} is damaged: ")), "{problem}");
+}
+
+/// A folder with the blocks of one fixture, each also as one of an encoding that nobody knows.
+fn with_unknown_blocks(folder: &std::path::Path) -> Location {
+    let source = fixtures().join(FORMATS[0]).join("single-tenant");
+    for entry in std::fs::read_dir(source).unwrap() {
+        let block = entry.unwrap().path();
+        let (known, unknown) = (folder.join("single-tenant").join(block.file_name().unwrap()), folder.join("other/x"));
+        for copy in [&known, &unknown] {
+            std::fs::create_dir_all(copy).unwrap();
+        }
+        for name in ["meta.json", "data.parquet"] {
+            std::fs::copy(block.join(name), known.join(name)).unwrap();
+        }
+        let meta = std::fs::read_to_string(block.join("meta.json")).unwrap();
+        std::fs::write(unknown.join("meta.json"), meta.replace("vParquet4", "vParquet9")).unwrap();
+    }
+    Location::parse(&format!("tempo://{}", folder.display()), &TraceConfig::default()).unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn a_block_of_an_unknown_encoding_is_named_and_the_others_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let location = with_unknown_blocks(folder.path());
+    let (blocks, left_out) = location.find(None, None).await.unwrap();
+    let (traces, id) = (blocks[0].traces(), blocks[0].block.meta.block_id);
+    let said: Vec<String> = left_out.iter().map(ToString::to_string).collect();
+    let expected = format!("other: block {id} is left out, {traces} traces: its encoding vParquet9 is not known");
+    assert_eq!((blocks.len(), said), (1, vec![expected]));
+    // what lies outside the range is no loss, and a tenant that has nothing else is no mistake
+    let long_ago = Some(Times { start_nanos: 1, end_nanos: 2 });
+    assert!(location.find(None, long_ago).await.is_err());
+    assert_eq!(location.find(Some("other"), None).await.unwrap().1.len(), 1);
 }
 
 #[test]

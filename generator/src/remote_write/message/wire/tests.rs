@@ -4,7 +4,8 @@ use model::TenantId;
 
 use super::super::{RequestWriter, SeriesOptions};
 use super::*;
-use crate::config::{Buckets, Limits};
+use crate::buckets::Buckets;
+use crate::limits::Limits;
 use crate::memory::Account;
 use crate::registry::{HistogramKind, Kind, NativeBuckets, Registry};
 use crate::remote_write::Form;
@@ -47,7 +48,10 @@ fn native_counts_are_whole_numbers_told_by_their_distance_or_fractions_as_they_a
 
 /// The series of a registry as a target of this version gets them.
 fn body(registry: &Registry, protocol: Protocol, now_millis: i64) -> Vec<u8> {
-    let form = Form { protocol, has_exemplars: true };
+    body_of_form(registry, Form { protocol, has_exemplars: true, has_native_histograms: true }, now_millis)
+}
+
+fn body_of_form(registry: &Registry, form: Form, now_millis: i64) -> Vec<u8> {
     let external_labels = &BTreeMap::from([("cluster".to_owned(), "one".to_owned())]);
     let options =
         SeriesOptions { external_labels, trace_id_label: "traceID", now_millis, zero_millis: now_millis - 500 };
@@ -97,6 +101,15 @@ fn a_native_histogram_is_one_series_that_was_empty_before_in_both_versions() {
         assert_eq!(told, [(400, Some(0), 0.0), (900, Some(1), 0.25)]);
     }
     assert_eq!(v2.metadata, Some(MetadataV2 { kind: MetricType::Histogram as i32 }));
+}
+
+#[test]
+fn a_target_without_native_histograms_gets_the_rest() {
+    let form = Form { protocol: Protocol::V2, has_exemplars: true, has_native_histograms: false };
+    let (some, all) =
+        (decode_v2(&body_of_form(&registry(), form, 900)), decode_v2(&body(&registry(), Protocol::V2, 900)));
+    assert_eq!(some.len() + 1, all.len());
+    assert!(some.iter().all(|series| series.histograms.is_empty() && !series.samples.is_empty()));
 }
 
 #[test]

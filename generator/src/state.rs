@@ -1,11 +1,33 @@
-//! A checkpoint as protobuf. Texts and sets of labels stand once in each tenant and are referred to by number.
+//! What the generator knows, as a checkpoint has it: protobuf in which texts and sets of labels stand once in each tenant and
+//! are referred to by number.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use prost::Message;
+use storage::wal::Position;
 
+use crate::copies::Generations;
 use crate::labels::LabelSet;
+
+/// What an earlier process saved.
+pub struct Checkpoint {
+    pub position: Position,
+    /// The collection that was to be made of it.
+    pub collection: Collection,
+    /// By target, the number of the first request of that collection.
+    pub queues: Vec<(String, u64)>,
+    pub(crate) state: State,
+    pub(crate) recent: Generations,
+}
+
+/// When series are collected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Collection {
+    pub now_millis: i64,
+    /// A series of which no collection told before was zero then.
+    pub zero_millis: i64,
+}
 
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct State {
@@ -52,6 +74,9 @@ pub(crate) struct TenantState {
     /// A tree of names, every node before those below it.
     #[prost(message, repeated, tag = "6")]
     pub names: Vec<DrainNodeState>,
+    /// Calls that were counted with halves of other processes, which are to be told of them (`generator/elsewhere.rs`).
+    #[prost(bytes = "vec", tag = "7")]
+    pub counted: Vec<u8>,
 }
 
 #[derive(Clone, PartialEq, Message)]

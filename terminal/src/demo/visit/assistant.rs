@@ -4,8 +4,7 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use serde_json::json;
 
-use super::shop;
-use super::visit::{Served, Visit, double, event, exception, int, text};
+use super::{Served, Visit, double, event, exception, failed, int, shop, text};
 
 const SERVICE: &str = "assistant";
 const MODELS: [&str; 3] = ["small-chat-1", "large-chat-2", "large-chat-2"];
@@ -51,7 +50,7 @@ pub(super) fn answer(visit: &mut Visit<'_>, parent: &[u8], start: u64) -> Served
     };
     let (end, has_failed) = (last.end + visit.random.work(1.0), last.has_failed);
     if has_failed {
-        agent.status = super::visit::failed("the model did not answer");
+        agent.status = failed("the model did not answer");
     }
     visit.finish(SERVICE, agent, end);
     Served { end, ..last }
