@@ -169,6 +169,10 @@ pub struct QueryConfig {
     pub multi_tenant_queries_enabled: bool,
     /// Longest TraceQL text, in bytes.
     pub max_query_bytes: usize,
+    /// Whether a client may ask for similar spans of a trace as one (`span_pruning`).
+    pub span_pruning_enabled: bool,
+    /// Whether it gets them so when it does not say.
+    pub span_pruning_by_default: bool,
     /// Whether language models may ask, at `/api/mcp`. Off, as in Tempo: who asks may hand what spans hold to others.
     pub mcp_enabled: bool,
 }
@@ -241,6 +245,8 @@ impl Default for QueryConfig {
             max_outstanding_per_tenant: 2_000,
             multi_tenant_queries_enabled: true,
             max_query_bytes: traceql::MAX_QUERY_BYTES,
+            span_pruning_enabled: false,
+            span_pruning_by_default: false,
             mcp_enabled: false,
         }
     }

@@ -8,6 +8,7 @@ use traceql::{Static, format_go_duration};
 
 use crate::intervals::Intervals;
 use crate::request::PageToken;
+pub use crate::trace_by_id::Pruned;
 
 /// What answering cost.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -54,6 +55,7 @@ pub struct TraceAnswer {
     pub partial: Option<TracePartial>,
     /// Whether spans were left out because they are not of the subset that was asked for.
     pub is_filtered: bool,
+    pub pruned: Pruned,
     /// Whose live spans are missing, if so.
     pub lack: Option<String>,
 }

@@ -35,7 +35,7 @@ use self::part::UnderWay;
 
 /// Of jobs and their answers. A node of another version is given none: a query is answered by one version, while processes
 /// of two run beside each other.
-pub const JOB_VERSION: u32 = 1;
+pub const JOB_VERSION: u32 = 2;
 
 /// The other processes that look at blocks for queries of this one.
 #[async_trait]

@@ -33,6 +33,7 @@ mod split;
 mod timeline;
 mod unread;
 mod values;
+mod weights;
 
 use std::sync::{Arc, Mutex};
 

@@ -23,7 +23,9 @@ use crate::jobs::{JobSources, Jobs, SpreadPolicy, Workers, unreadable};
 use crate::lock::locked;
 use crate::metrics::{PartialCache, partial_cache};
 use crate::query_log::{QueryGuard, QueryLog};
-use crate::request::{MetricsRequest, SearchRequest, SpanSubset, SummaryRequest, TagNamesRequest, TagValuesRequest};
+use crate::request::{
+    MetricsRequest, SearchRequest, SpanPruning, SpanSubset, SummaryRequest, TagNamesRequest, TagValuesRequest,
+};
 use crate::summary::{self, Summarize};
 use crate::tags::{ValuesCache, values_cache};
 use crate::telemetry::Telemetry;
@@ -122,24 +124,26 @@ impl Querier {
         let tenants = &tenants.into();
         let answer = async |budget: Arc<Budget>| {
             let sources = self.sources(&budget, tenants, Reach::Trace(id)).await?;
-            trace_by_id::trace_by_id(&self.inner.engine, budget, sources, id, range, None).await
+            trace_by_id::trace_by_id(&self.inner.engine, budget, sources, id, range, None, None).await
         };
         self.ask(QueryLog::trace(tenants, id, range, None), answer).await
     }
 
-    /// The spans of a trace that are of a subset.
+    /// The spans of a trace that are of a subset, similar ones as one if that is asked for.
     pub async fn spans_of_trace(
         &self,
         tenants: impl Into<Tenants>,
         id: TraceId,
         range: Option<TimeRange>,
-        subset: SpanSubset,
+        subset: Option<SpanSubset>,
+        pruning: Option<SpanPruning>,
     ) -> Result<TraceAnswer, Error> {
         let tenants = &tenants.into();
-        let question = QueryLog::trace(tenants, id, range, Some(&subset));
+        let question = QueryLog::trace(tenants, id, range, subset.as_ref());
         let answer = async |budget: Arc<Budget>| {
             let sources = self.sources(&budget, tenants, Reach::Trace(id)).await?;
-            trace_by_id::trace_by_id(&self.inner.engine, budget, sources, id, range, Some(&subset)).await
+            let (subset, pruning) = (subset.as_ref(), pruning.clone());
+            trace_by_id::trace_by_id(&self.inner.engine, budget, sources, id, range, subset, pruning).await
         };
         self.ask(question, answer).await
     }

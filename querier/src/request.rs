@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use model::{TimeRange, TraceId};
+use regex::Regex;
 use traceql::{FieldExpr, MetricsExpr};
 
 use crate::intervals::Intervals;
@@ -18,6 +19,85 @@ pub struct SpanSubset {
     pub ancestors: Hops,
     /// How far down from a span that matches.
     pub descendants: Hops,
+}
+
+/// Which spans of a trace are shown as one.
+#[derive(Debug, Clone)]
+pub struct SpanPruning {
+    /// Whole keys of attributes.
+    group_by: Vec<Regex>,
+    /// Fewest leaves that become one.
+    pub(crate) min_spans: usize,
+    /// How many levels above leaves become one, too; `None` for any number.
+    pub(crate) max_parent_depth: Option<usize>,
+}
+
+/// A rule for pruning that cannot be. The texts are those of the collector's processor.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PruningError {
+    #[error("min_spans_to_aggregate must be at least 2")]
+    MinSpans,
+    #[error("max_parent_depth must be -1 (unlimited) or >= 0")]
+    MaxParentDepth,
+    #[error("invalid glob pattern at group_by_attributes[{at}]: {pattern:?}")]
+    Pattern { at: usize, pattern: String },
+}
+
+impl SpanPruning {
+    /// `group_by` are patterns of attribute keys, in which `*`, `?`, `[a-z]` and `{a,b}` stand for other text.
+    ///
+    /// # Errors
+    /// [`PruningError`] for numbers out of range and patterns that cannot be read.
+    pub fn new<'a>(
+        group_by: impl Iterator<Item = &'a str>,
+        min_spans: i64,
+        max_parent_depth: i64,
+    ) -> Result<Self, PruningError> {
+        let min_spans = usize::try_from(min_spans).ok().filter(|min| *min >= 2).ok_or(PruningError::MinSpans)?;
+        let max_parent_depth = match (max_parent_depth, usize::try_from(max_parent_depth)) {
+            (_, Ok(depth)) => Some(depth),
+            (-1, _) => None,
+            _ => return Err(PruningError::MaxParentDepth),
+        };
+        let pattern = |(at, pattern): (usize, &str)| {
+            glob(pattern).ok_or_else(|| PruningError::Pattern { at, pattern: pattern.to_owned() })
+        };
+        let group_by = group_by.enumerate().map(pattern).collect::<Result<_, _>>()?;
+        Ok(Self { group_by, min_spans, max_parent_depth })
+    }
+
+    pub(crate) fn is_grouped_by(&self, key: &str) -> bool {
+        self.group_by.iter().any(|pattern| pattern.is_match(key))
+    }
+}
+
+/// The regular expression that means the same as a glob.
+fn glob(pattern: &str) -> Option<Regex> {
+    let (mut expression, mut depth) = ("(?s)^".to_owned(), 0_usize);
+    let mut characters = pattern.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '*' => expression.push_str(".*"),
+            '?' => expression.push('.'),
+            '[' => {
+                let inside: String = characters.by_ref().take_while(|inside| *inside != ']').collect();
+                let (not, inside) = inside.strip_prefix('!').map_or(("", inside.as_str()), |inside| ("^", inside));
+                expression.push_str(&format!("[{not}{}]", inside.replace('\\', "\\\\").replace('[', "\\[")));
+            }
+            '{' => {
+                depth += 1;
+                expression.push_str("(?:");
+            }
+            '}' => {
+                depth = depth.checked_sub(1)?;
+                expression.push(')');
+            }
+            ',' if depth > 0 => expression.push('|'),
+            '\\' => expression.push_str(&regex::escape(characters.next()?.encode_utf8(&mut [0; 4]))),
+            other => expression.push_str(&regex::escape(other.encode_utf8(&mut [0; 4]))),
+        }
+    }
+    Regex::new(&(expression + "$")).ok()
 }
 
 /// How many steps from parent to child, or back.
@@ -167,6 +247,37 @@ mod tests {
         #[test]
         fn no_text_panics(text in "\\PC*|[0-9a-f+é]{46,49}") {
             let _ = text.parse::<PageToken>();
+        }
+    }
+
+    #[test]
+    fn attributes_are_named_by_globs() {
+        let is_grouped =
+            |pattern: &str, key: &str| SpanPruning::new([pattern].into_iter(), 2, 0).unwrap().is_grouped_by(key);
+        for (pattern, key, expected) in [
+            ("db.*", "db.name", true),
+            ("db.*", "db", false),
+            ("db.*", "a.db.name", false),
+            ("db.operation", "db.operation", true),
+            ("db.operation", "dbxoperation", false),
+            ("*", "any", true),
+            ("a?c", "abc", true),
+            ("[a-c]x", "bx", true),
+            ("[!a-c]x", "bx", false),
+            ("{db,http}.name", "http.name", true),
+            ("a\\*", "a*", true),
+            ("a\\*", "ab", false),
+        ] {
+            assert_eq!(is_grouped(pattern, key), expected, "{pattern} {key}");
+        }
+        for (pattern, min, depth, text) in [
+            ("a", 1, 0, "min_spans_to_aggregate must be at least 2"),
+            ("a", 2, -2, "max_parent_depth must be -1 (unlimited) or >= 0"),
+            ("a[", 2, 0, "invalid glob pattern at group_by_attributes[0]: \"a[\""),
+            ("{a", 2, 0, "invalid glob pattern at group_by_attributes[0]: \"{a\""),
+            ("a}", 2, 0, "invalid glob pattern at group_by_attributes[0]: \"a}\""),
+        ] {
+            assert_eq!(SpanPruning::new([pattern].into_iter(), min, depth).unwrap_err().to_string(), text);
         }
     }
 

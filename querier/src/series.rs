@@ -51,8 +51,8 @@ pub(crate) struct SeriesSet {
     by_key: Option<KeyIndex>,
     /// Numbers of the first series, then of the second, ...; of an average the sums.
     cells: Vec<f64>,
-    /// Of an average: how many values each cell has.
-    counts: Vec<u64>,
+    /// Of an average: how many values each cell has, or for how many they stand.
+    counts: Vec<f64>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -118,7 +118,7 @@ impl SeriesSet {
         let number = self.push_key(key)?;
         self.cells.resize(self.keys.len() * self.held.len(), self.fold.nothing());
         if self.fold == Fold::Average {
-            self.counts.resize(self.cells.len(), 0);
+            self.counts.resize(self.cells.len(), 0.0);
         }
         Ok(number)
     }
@@ -127,7 +127,7 @@ impl SeriesSet {
     ///
     /// # Errors
     /// [`Error::TooManySamples`] when there is no room for another series.
-    pub fn push(&mut self, key: SeriesKey, cells: impl Iterator<Item = (f64, u64)>) -> Result<u32, Error> {
+    pub fn push(&mut self, key: SeriesKey, cells: impl Iterator<Item = (f64, f64)>) -> Result<u32, Error> {
         let number = self.push_key(key)?;
         for (cell, count) in cells {
             self.cells.push(cell);
@@ -182,7 +182,7 @@ impl SeriesSet {
         };
         self.cells = widened(&self.cells, self.keys.len(), &self.held, &all, self.fold.nothing());
         if self.fold == Fold::Average {
-            self.counts = widened(&self.counts, self.keys.len(), &self.held, &all, 0);
+            self.counts = widened(&self.counts, self.keys.len(), &self.held, &all, 0.0);
         }
         self.held = all;
     }
@@ -198,7 +198,7 @@ impl SeriesSet {
     pub fn into_series(mut self) -> impl Iterator<Item = (SeriesKey, Vec<f64>)> {
         if self.fold == Fold::Average {
             let counted = self.cells.iter_mut().zip(&self.counts);
-            counted.for_each(|(sum, &count)| *sum = if count == 0 { f64::NAN } else { *sum / count as f64 });
+            counted.for_each(|(sum, &count)| *sum = if count == 0.0 { f64::NAN } else { *sum / count });
         }
         let cells = widened(&self.cells, self.keys.len(), &self.held, &(0..self.intervals), self.nothing_at_end());
         let width = self.intervals;
@@ -263,7 +263,7 @@ mod tests {
         let interval = *interval as usize;
         let mut set = SeriesSet::within(fold, INTERVALS, interval..interval + 1, 1000);
         let value = if fold == Fold::Count { 1.0 } else { f64::from(*value) };
-        set.push(key(*series), [(value, 1)].into_iter()).unwrap();
+        set.push(key(*series), [(value, 1.0)].into_iter()).unwrap();
         set
     }
 

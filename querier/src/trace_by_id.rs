@@ -1,6 +1,8 @@
-//! The read path of `/api/traces/{id}`: find the parts, read them whole, put them together, choose (`subset`), encode.
+//! The read path of `/api/traces/{id}`: find the parts, read them whole, put them together, choose (`subset`), encode, put similar
+//! spans together (`pruning`).
 
 mod fit;
+mod pruning;
 mod subset;
 
 use std::sync::Arc;
@@ -13,6 +15,7 @@ use storage::CpuPool;
 use storage::source::{Projection, Source};
 
 use self::fit::fit;
+pub use self::pruning::Pruned;
 use self::subset::Chooser;
 use crate::answer::{TraceAnswer, TracePartial};
 use crate::engine::budget::{Budget, Held};
@@ -21,7 +24,7 @@ use crate::engine::merge::{part_shared_ids, sort_by_start};
 use crate::engine::scan::OpenSource;
 use crate::engine::{Engine, parts, plan, table_bytes};
 use crate::error::Error;
-use crate::request::SpanSubset;
+use crate::request::{SpanPruning, SpanSubset};
 
 /// All spans of a trace or those of a subset; of more than fit into an answer, the first. A source that cannot be read makes the answer partial, if
 /// others can.
@@ -35,6 +38,7 @@ pub(crate) async fn trace_by_id(
     id: TraceId,
     range: Option<TimeRange>,
     subset: Option<&SpanSubset>,
+    pruning: Option<SpanPruning>,
 ) -> Result<TraceAnswer, Error> {
     let chooser = subset.map(Chooser::compile).transpose()?;
     let range = range.unwrap_or(TimeRange::ALL);
@@ -74,7 +78,17 @@ pub(crate) async fn trace_by_id(
     if fit(&mut resource_spans, max_bytes) {
         partial = Some(TracePartial::TooLarge { max_bytes });
     }
-    Ok(TraceAnswer { resource_spans, metrics: budget.spent(), partial, is_filtered, lack: None })
+    let mut pruned = Pruned::No;
+    if let Some(pruning) = pruning {
+        (resource_spans, pruned) = engine
+            .cpu
+            .run(move || {
+                let pruned = pruning::prune(&mut resource_spans, &pruning);
+                (resource_spans, pruned)
+            })
+            .await?;
+    }
+    Ok(TraceAnswer { resource_spans, metrics: budget.spent(), partial, is_filtered, pruned, lack: None })
 }
 
 fn may_be_left_out(error: &Error) -> bool {

@@ -132,6 +132,11 @@ impl Slo {
 pub struct FrontendTraceById {
     /// Traces by id that take less are counted as within the objective; 0 for none.
     pub duration_slo: GoDuration,
+    /// Whether a client may ask for similar spans of a trace as one, with `span_pruning` (experimental in Tempo 3.1). Off, as
+    /// in Tempo.
+    pub span_pruning_enabled: bool,
+    /// Whether it gets them so when it does not say.
+    pub span_pruning_enabled_by_default: bool,
 }
 
 /// `query_frontend.mcp_server`: whether language models may ask.

@@ -89,6 +89,8 @@ impl Config {
                 max_outstanding_per_tenant: self.query_frontend.max_outstanding_per_tenant,
                 multi_tenant_queries_enabled: self.query_frontend.multi_tenant_queries_enabled,
                 max_query_bytes: self.query_frontend.max_query_expression_size_bytes,
+                span_pruning_enabled: self.query_frontend.trace_by_id.span_pruning_enabled,
+                span_pruning_by_default: self.query_frontend.trace_by_id.span_pruning_enabled_by_default,
                 mcp_enabled: self.query_frontend.mcp_server.enabled,
                 ..defaults.query
             },

@@ -27,5 +27,6 @@ mod start;
 mod stored;
 mod tools;
 mod trace_diff;
+mod trace_pruned;
 mod traffic;
 mod user_overrides;

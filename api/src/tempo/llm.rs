@@ -12,7 +12,10 @@ use serde_json::{Map, Value};
 use super::plain::{self, hex};
 use super::proto::{MetadataMetrics, PartialStatus, SearchTagValuesV2Response, TraceByIdResponse};
 
+/// What clients ask for.
 pub(super) const MEDIA_TYPE: &str = "application/vnd.grafana.llm";
+/// What they are told that they got.
+pub(super) const CONTENT_TYPE: &str = "application/vnd.grafana.llm+json";
 
 /// An answer that has this form.
 pub(super) trait ToLlm {

@@ -72,8 +72,8 @@ impl Asked {
             query: params.get("q").or_else(|| params.get("query")).unwrap_or_default().to_owned(),
             range: range::of_metrics(params, now_nanos)?,
             step_nanos: params.get("step").map(parse_step).transpose()?,
-            exemplars: params.uint32("exemplars")?.unwrap_or(0),
-            max_series: params.uint32("maxSeries")?.unwrap_or(0),
+            exemplars: params.uint32_or_zero("exemplars"),
+            max_series: params.uint32_or_zero("maxSeries"),
         })
     }
 
@@ -265,6 +265,7 @@ mod tests {
             ),
             ("q=%7B%7D|rate()&start=100&end=100&step=0.5", "end must be greater than start"),
             ("query=%7B%7D|rate()&start=100&end=101&step=0.5", ""),
+            ("q=%7B%7D|rate()&start=100&end=101&exemplars=x&maxSeries=-1", ""),
             ("q=100*(%7B%7D|rate())/(%7B%7D|rate())&start=100&end=101", ""),
             (
                 "q=(%7B%7D|rate())*2s",

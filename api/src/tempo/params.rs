@@ -44,6 +44,11 @@ impl Params {
         self.parsed(name, parse_uint32)
     }
 
+    /// An unsigned number of 32 bits; what cannot be read counts as 0, where Tempo passes over it.
+    pub(super) fn uint32_or_zero(&self, name: &str) -> u32 {
+        self.get(name).and_then(|text| parse_uint32(text).ok()).unwrap_or_default()
+    }
+
     /// A signed number: unix seconds in trace by id.
     pub(super) fn int(&self, name: &str) -> Result<Option<i64>, QueryError> {
         self.parsed(name, parse_int)

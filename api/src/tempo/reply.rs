@@ -70,7 +70,7 @@ impl Reply {
     /// As [`of`](Self::of), of an answer that has the form for language models.
     pub(super) fn with_llm(message: &(impl ToJson + ToLlm + prost::Message), format: Format) -> Self {
         match format {
-            Format::Llm => Self::new(StatusCode::OK, Some(llm::MEDIA_TYPE), message.llm()),
+            Format::Llm => Self::new(StatusCode::OK, Some(llm::CONTENT_TYPE), message.llm()),
             Format::Json | Format::Protobuf => Self::of(message, format),
         }
     }

@@ -98,9 +98,7 @@ impl Asked {
     fn of_url(params: &Params) -> Result<Self, QueryError> {
         let query = params.get("q").map(str::to_owned);
         let tags = match (&query, params.get("tags")) {
-            (Some(_), Some(_)) => {
-                return Err(QueryError::bad_request("invalid request: can't specify tags and q in the same query"));
-            }
+            (Some(_), Some(_)) => return Err(tags_beside_query()),
             (None, Some(tags)) => logfmt::parse_tags(tags)
                 .map_err(|problem| QueryError::bad_request(format!("invalid tags: {problem}")))?,
             (Some(_), None) => Vec::new(),
@@ -131,6 +129,9 @@ impl Asked {
 
     fn filter(self, config: &QueryConfig) -> Result<SearchFilter, QueryError> {
         let Self { query, tags, min_duration, max_duration, .. } = self;
+        if query.is_some() && !tags.is_empty() {
+            return Err(tags_beside_query());
+        }
         if min_duration.zip(max_duration).is_some_and(|(min, max)| max < min) {
             return Err(QueryError::bad_request("invalid maxDuration: must be greater than minDuration"));
         }
@@ -138,6 +139,10 @@ impl Asked {
         check_length(&query, config.max_query_bytes)?;
         Ok(SearchFilter::TraceQl(query))
     }
+}
+
+fn tags_beside_query() -> QueryError {
+    QueryError::bad_request("invalid request: can't specify tags and q in the same query")
 }
 
 /// What the language refuses is worded in this endpoint's own way.

@@ -61,7 +61,7 @@ impl NamesAsked {
             scope: params.get("scope").unwrap_or_default().to_owned(),
             query: params.get("q").map(str::to_owned),
             bounds: Bounds::of_tags(params)?,
-            limit: params.uint32("limit")?.unwrap_or(0),
+            limit: params.uint32_or_zero("limit"),
         })
     }
 
@@ -155,6 +155,9 @@ impl ValuesAsked {
         if self.tag == OLD_TRACE_DURATION {
             return Ok((SearchTagValuesV2Response::default(), None));
         }
+        if self.tag.is_empty() {
+            return Err(no_tag_name());
+        }
         let field = traceql::parse_field(&self.tag)
             .map_err(|error| QueryError::bad_request(format!("please provide a valid tagName: {error}")))?;
         let values = self.find(Tag::Field(field), asker).await?;
@@ -165,6 +168,9 @@ impl ValuesAsked {
     }
 
     async fn find(self, tag: Tag, asker: Asker<'_>) -> Result<TagValues, QueryError> {
+        if self.tag.is_empty() {
+            return Err(no_tag_name());
+        }
         let config = &asker.edge.query_config(asker.tenants);
         let query = checked_query(self.query, config)?;
         let range = range::of_tags(self.bounds, config, asker.now_nanos)?;
@@ -172,6 +178,11 @@ impl ValuesAsked {
         let request = TagValuesRequest { tag, range, query, limit: limit(self.limit), max_stale_sources };
         Ok(asker.edge.querier.tag_values(asker.tenants, request).await?)
     }
+}
+
+/// Only a message can lack it: a path without a name is another path.
+fn no_tag_name() -> QueryError {
+    QueryError::bad_request("please provide a non-empty tagName")
 }
 
 fn checked_query(query: Option<String>, config: &QueryConfig) -> Result<Option<String>, QueryError> {

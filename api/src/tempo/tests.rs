@@ -23,7 +23,7 @@ async fn an_empty_store_answers_with_empty_lists() {
     for (path, body) in [
         ("/api/search?q=%7B%7D", r#"{"traces":[],"#),
         ("/api/search", r#"{"traces":[],"#),
-        ("/api/search/tags?scope=span", r#"{"tagNames":[],"#),
+        ("/api/search/tags?scope=span&limit=x", r#"{"tagNames":[],"#),
         ("/api/v2/search/tags?scope=span", r#"{"scopes":[],"#),
         ("/api/search/tag/fruit/values", r#"{"tagValues":[],"#),
         ("/api/v2/search/tag/span.fruit/values", r#"{"tagValues":[],"#),
@@ -42,6 +42,8 @@ async fn an_empty_store_answers_with_empty_lists() {
 async fn an_unknown_trace_is_empty_in_every_version_and_form() {
     let answer = get("/api/traces/1").await;
     assert_eq!((answer.status, answer.content_type(), answer.text()), (404, "", ""));
+    let llm = send(Config::default(), "GET", "/api/v2/traces/1", &[("accept", "application/vnd.grafana.llm")]).await;
+    assert_eq!((llm.status, llm.content_type(), llm.text()), (200, "application/vnd.grafana.llm+json", "{}"));
     let protobuf = [("accept", "application/protobuf")];
     let answer = send(Config::default(), "GET", "/api/v2/traces/1", &protobuf).await;
     assert_eq!((answer.status, answer.content_type()), (200, "application/protobuf"));

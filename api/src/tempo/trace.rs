@@ -1,13 +1,14 @@
 //! `/api/traces/{id}` and `/api/v2/traces/{id}`: the spans of one trace.
 
 mod filter;
+mod pruning;
 
 use axum::http::StatusCode;
 use model::TraceId;
 use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 use percent_encoding::percent_decode_str;
-use querier::answer::{TraceAnswer, TracePartial};
-use querier::request::SpanSubset;
+use querier::answer::{Pruned, TraceAnswer, TracePartial};
+use querier::request::{SpanPruning, SpanSubset};
 
 use super::Call;
 use super::params::range;
@@ -19,7 +20,7 @@ const MODES: [&str; 4] = ["all", "ingesters", "blocks", "external"];
 
 /// A trace that is not there is 404 with nothing in it, and one that is too large is 422.
 pub(super) async fn v1(call: Call) -> Result<Reply, QueryError> {
-    let answer = find(&call, None).await?;
+    let answer = find(&call, None, None).await?;
     if let Some(TracePartial::TooLarge { max_bytes }) = answer.partial {
         let text = format!(
             "trace {} is too large for this endpoint, which gives all of a trace or nothing; ask /api/v2/traces for its first \
@@ -36,10 +37,11 @@ pub(super) async fn v1(call: Call) -> Result<Reply, QueryError> {
 }
 
 /// A trace that is not there is an empty trace. One that is too large, of which blocks could not be read, or of which `q`
-/// leaves out spans, is partial.
+/// leaves out spans, or that has similar spans as one, is partial.
 pub(super) async fn v2(call: Call) -> Result<Reply, QueryError> {
     let subset = filter::subset(&call.params, &call.config())?;
-    let answer = find(&call, subset).await?;
+    let pruning = pruning::pruning(&call.params, &call.config())?;
+    let answer = find(&call, subset, pruning).await?;
     let (status, message) = partial(&answer);
     let response = TraceByIdResponse {
         trace: complete(answer.resource_spans),
@@ -57,21 +59,37 @@ fn partial(answer: &TraceAnswer) -> (PartialStatus, String) {
     if answer.is_filtered {
         reasons.push("Trace filtered, only a subset of spans matching the filter is returned".to_owned());
     }
+    reasons.extend(pruned(answer.pruned).map(str::to_owned));
     let status = if reasons.is_empty() { PartialStatus::Complete } else { PartialStatus::Partial };
     (status, reasons.join("; "))
 }
 
-async fn find(call: &Call, subset: Option<SpanSubset>) -> Result<TraceAnswer, QueryError> {
+/// The texts begin as Tempo's do.
+fn pruned(pruned: Pruned) -> Option<&'static str> {
+    match pruned {
+        Pruned::No => None,
+        Pruned::BeforeItCame => {
+            Some("Trace was already pruned before it reached this server; this is the complete trace that is stored")
+        }
+        Pruned::Now => Some(
+            "Trace was pruned while serving this request; the original spans remain in storage and can be retrieved by \
+             querying again with span pruning disabled",
+        ),
+    }
+}
+
+async fn find(
+    call: &Call,
+    subset: Option<SpanSubset>,
+    pruning: Option<SpanPruning>,
+) -> Result<TraceAnswer, QueryError> {
     let trace_id = trace_id(call.uri.path())?;
     let range = range::of_trace(&call.params)?;
     if let Some(mode) = call.params.get("mode").filter(|mode| !MODES.contains(mode)) {
         return Err(QueryError::bad_request(format!("invalid value for mode {mode}")));
     }
     let querier = &call.edge.querier;
-    Ok(match subset {
-        Some(subset) => querier.spans_of_trace(&call.tenants, trace_id, range, subset).await?,
-        None => querier.trace_by_id(&call.tenants, trace_id, range).await?,
-    })
+    Ok(querier.spans_of_trace(&call.tenants, trace_id, range, subset, pruning).await?)
 }
 
 /// The id that ends the path. A slash in it, encoded or not, makes the path one that does not exist.

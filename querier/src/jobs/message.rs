@@ -254,8 +254,8 @@ pub struct PartialSeries {
     #[prost(double, repeated, tag = "5")]
     pub cells: Vec<f64>,
     /// Of an average: how many values each cell has.
-    #[prost(uint64, repeated, tag = "6")]
-    pub counts: Vec<u64>,
+    #[prost(double, repeated, tag = "6")]
+    pub counts: Vec<f64>,
     /// By series; none behind the last that has any.
     #[prost(message, repeated, tag = "7")]
     pub exemplars: Vec<Candidates>,
@@ -370,6 +370,6 @@ pub struct ComparedValue {
 pub struct SlotCounts {
     #[prost(uint32, repeated, tag = "1")]
     pub slots: Vec<u32>,
-    #[prost(uint64, repeated, tag = "2")]
-    pub spans: Vec<u64>,
+    #[prost(double, repeated, tag = "2")]
+    pub spans: Vec<f64>,
 }

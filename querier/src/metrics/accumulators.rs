@@ -14,6 +14,8 @@ pub(super) struct Accumulators {
     numbers: Vec<f64>,
     /// Of a count and of an average: how many values there are.
     counts: Vec<u32>,
+    /// The same where spans stand for several.
+    weights: Vec<f64>,
     /// By code: whether any span has it.
     occurs: Vec<bool>,
 }
@@ -35,6 +37,7 @@ impl Accumulators {
             code_count: codes.count(),
             numbers: if fold == Fold::Count { Vec::new() } else { vec![fold.nothing(); cell_count] },
             counts: if counts { vec![0; cell_count] } else { Vec::new() },
+            weights: Vec::new(),
             occurs: vec![false; codes.count()],
         };
         match codes.codes() {
@@ -56,7 +59,41 @@ impl Accumulators {
                 occurs[code] = true;
             });
         }
-        Self { fold: Fold::Count, code_count: codes.count(), numbers: Vec::new(), counts, occurs }
+        let (numbers, weights) = Default::default();
+        Self { fold: Fold::Count, code_count: codes.count(), numbers, counts, weights, occurs }
+    }
+
+    /// Adds up spans each of which stands for several; weights, and `values` as in [`of`](Self::of), by row. The least and
+    /// the greatest value are what they are.
+    pub fn of_weighted(
+        fold: Fold,
+        timeline: &Timeline<'_>,
+        selected: &SelectedSpans,
+        codes: &GroupCodes,
+        values: &[f64],
+        weights: &[f64],
+    ) -> Self {
+        let (code_count, cell_count) = (codes.count(), timeline.intervals.len() * codes.count());
+        let mut numbers = vec![fold.nothing(); cell_count];
+        let mut weights_of_cells = if fold == Fold::Average { vec![0.0; cell_count] } else { Vec::new() };
+        let mut occurs = vec![false; code_count];
+        for run in timeline.runs() {
+            selected.for_each(run.rows.clone(), |row| {
+                let code = codes.code(row) as usize;
+                let (cell, weight) = (run.interval * code_count + code, weights[row]);
+                let number = match fold {
+                    Fold::Count => weight,
+                    Fold::Sum | Fold::Average => values[row] * weight,
+                    Fold::Min | Fold::Max => values[row],
+                };
+                join(fold, &mut numbers[cell], number);
+                if let Some(of_cell) = weights_of_cells.get_mut(cell) {
+                    *of_cell += weight;
+                }
+                occurs[code] = true;
+            });
+        }
+        Self { fold, code_count, numbers, counts: Vec::new(), weights: weights_of_cells, occurs }
     }
 
     /// Counts spans of one code, a run at a time.
@@ -110,12 +147,13 @@ impl Accumulators {
     }
 
     /// The number of each interval and, of an average, the count.
-    pub fn cells(&self, code: u32) -> impl Iterator<Item = (f64, u64)> {
+    pub fn cells(&self, code: u32) -> impl Iterator<Item = (f64, f64)> {
         let intervals = self.counts.len().max(self.numbers.len()) / self.code_count;
         (0..intervals).map(move |interval| {
             let at = interval * self.code_count + code as usize;
-            let count = self.counts.get(at).copied().unwrap_or_default();
-            (self.numbers.get(at).copied().unwrap_or(f64::from(count)), u64::from(count))
+            let count = self.counts.get(at).map(|&count| f64::from(count));
+            let count = count.or_else(|| self.weights.get(at).copied()).unwrap_or_default();
+            (self.numbers.get(at).copied().unwrap_or(count), count)
         })
     }
 }

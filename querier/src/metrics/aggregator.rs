@@ -27,6 +27,7 @@ use super::measured::MeasuredRows;
 use super::partial_series::PartialSeries;
 use super::timeline::{TIME_COLUMNS, Timeline, primitive};
 use super::values::{BUCKET_COUNT, Form, Values, with_bucket};
+use super::weights;
 use crate::answer::Series;
 use crate::engine::selection::SelectedSpans;
 use crate::error::Error;
@@ -46,6 +47,8 @@ pub(crate) struct SeriesAggregator {
     by: Vec<AggregatedField>,
     finish: Finish,
     field_use: FieldUse,
+    /// Whether spans count for those that were not sampled.
+    is_extrapolated: bool,
 }
 
 /// A field with its text.
@@ -57,11 +60,17 @@ pub(crate) struct AggregatedField {
 }
 
 impl SeriesAggregator {
-    pub fn compile(fold: Fold, value: Option<&Field>, by: &[Field], finish: Finish) -> Result<Self, Error> {
+    pub fn compile(
+        fold: Fold,
+        value: Option<&Field>,
+        by: &[Field],
+        finish: Finish,
+        is_extrapolated: bool,
+    ) -> Result<Self, Error> {
         let field_use = FieldUse::of(by.iter().chain(value));
         let value = value.map(AggregatedField::compile).transpose()?;
         let by = by.iter().map(AggregatedField::compile).collect::<Result<_, Error>>()?;
-        Ok(Self { fold, value, by, finish, field_use })
+        Ok(Self { fold, value, by, finish, field_use, is_extrapolated })
     }
 
     pub fn field_use(&self) -> &FieldUse {
@@ -71,11 +80,18 @@ impl SeriesAggregator {
     pub fn projection(&self) -> Projection {
         let mut projection = self.field_use.projection();
         projection.columns.extend(TIME_COLUMNS);
+        if self.is_extrapolated {
+            projection.columns.insert(column::TRACE_STATE);
+        }
         projection
     }
 
     pub fn is_order_free(&self) -> bool {
-        matches!(self.fold, Fold::Count | Fold::Min | Fold::Max)
+        match self.fold {
+            Fold::Min | Fold::Max => true,
+            Fold::Count => !self.is_extrapolated,
+            Fold::Sum | Fold::Average => false,
+        }
     }
 
     pub fn fold(&self) -> Fold {
@@ -91,7 +107,7 @@ impl SeriesAggregator {
 
     /// Whether spans are counted, whatever is in them, by these fields.
     pub fn counts_by(&self) -> Option<impl Iterator<Item = &Field>> {
-        let is_count = self.fold == Fold::Count && self.value.is_none();
+        let is_count = self.fold == Fold::Count && self.value.is_none() && !self.is_extrapolated;
         is_count.then(|| self.by.iter().map(|field| &field.field))
     }
 
@@ -126,9 +142,14 @@ impl SeriesAggregator {
             partial.set.check_room(groups.codes.count())?;
         }
         let numbers = values.as_ref().map_or(&[][..], |values| &values.numbers);
+        let (timeline, selected, codes) = (&batch.timeline, &batch.selected, &groups.codes);
         let accumulators = match rows.spans_of_rows {
-            None => Accumulators::of(self.fold, &batch.timeline, &batch.selected, &groups.codes, numbers),
-            Some(spans) => Accumulators::of_counts(&batch.timeline, &batch.selected, &groups.codes, spans),
+            Some(spans) => Accumulators::of_counts(timeline, selected, codes, spans),
+            None if self.is_extrapolated => {
+                let weights = weights::of_rows(table)?;
+                Accumulators::of_weighted(self.fold, timeline, selected, codes, numbers, &weights)
+            }
+            None => Accumulators::of(self.fold, timeline, selected, codes, numbers),
         };
         let mut series_of_code = vec![NO_SERIES; groups.codes.count()];
         for code in accumulators.occurring() {

@@ -10,8 +10,6 @@ mod counted;
 mod exemplars;
 mod partial;
 
-use std::cmp::Reverse;
-
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::UInt32Type;
 use model::{Intrinsic, Scope};
@@ -25,6 +23,7 @@ use self::exemplars::Handout;
 pub(crate) use self::partial::PartialComparison;
 use self::partial::{PartialField, Side, SlotCounts};
 use super::timeline::{StartOffsets, TIME_COLUMNS, Timeline, primitive};
+use super::weights;
 use crate::answer::{Series, Value};
 use crate::cancellation::is_waited_for;
 use crate::engine::selection::SelectedSpans;
@@ -53,16 +52,29 @@ pub(crate) struct ComparisonAggregator {
     top: usize,
     /// The selection's spans start after the first and up to the second, in unix nanoseconds.
     window: Option<(u64, u64)>,
+    /// Whether spans count for those that were not sampled.
+    is_extrapolated: bool,
 }
 
 impl ComparisonAggregator {
-    pub fn compile(selection: &FieldExpr, top: i64, window: Option<(i64, i64)>) -> Result<Self, Error> {
+    pub fn compile(
+        selection: &FieldExpr,
+        top: i64,
+        window: Option<(i64, i64)>,
+        is_extrapolated: bool,
+    ) -> Result<Self, Error> {
         let nanos = |nanos: i64| u64::try_from(nanos).unwrap_or_default();
         Ok(Self {
             selection: Filter::compile(selection)?,
             top: usize::try_from(top).unwrap_or(usize::MAX),
             window: window.map(|(start, end)| (nanos(start), nanos(end))),
+            is_extrapolated,
         })
+    }
+
+    /// Whether parts may be merged in any order and give the same to the last digit.
+    pub fn is_order_free(&self) -> bool {
+        !self.is_extrapolated
     }
 
     pub fn needs_whole_runs(&self) -> bool {
@@ -75,6 +87,9 @@ impl ComparisonAggregator {
         projection.columns.extend(TIME_COLUMNS);
         projection.columns.extend([column::RESOURCE, column::SCOPE, column::ATTRIBUTES]);
         projection.columns.extend([column::NAME, column::STATUS_CODE, column::STATUS_MESSAGE, column::KIND]);
+        if self.is_extrapolated {
+            projection.columns.insert(column::TRACE_STATE);
+        }
         projection
     }
 
@@ -132,6 +147,7 @@ impl ComparisonAggregator {
     ) -> Result<Vec<Counted>, Error> {
         let in_time = &spans.mask(table.span_count()) & &timeline.mask();
         let selection = evaluation.select_among(&self.selection, &in_time)?;
+        let weights = if self.is_extrapolated { weights::of_rows(table)? } else { Vec::new() };
         let mut counted = Vec::with_capacity(in_time.count_set_bits());
         for run in timeline.runs() {
             spans.for_each(run.rows.clone(), |row| {
@@ -140,7 +156,8 @@ impl ComparisonAggregator {
                         timeline.start_nanos(row).is_some_and(|nanos| start < nanos && nanos <= end)
                     });
                 let side = if is_selected { Side::Selection } else { Side::Baseline };
-                counted.push(Counted { row: row as u32, slot: side.slot(run.interval), spans: 1 });
+                let spans = weights.get(row).copied().unwrap_or(1.0);
+                counted.push(Counted { row: row as u32, slot: side.slot(run.interval), spans });
             });
         }
         Ok(counted)
@@ -166,7 +183,7 @@ impl ComparisonAggregator {
                     values: counts.numbers(side, intervals),
                     exemplars: Vec::new(),
                 };
-                if of_field.totals.total(side) == 0 {
+                if of_field.totals.total(side) == 0.0 {
                     continue;
                 }
                 for (value, counts) in most_frequent(&of_field, side, self.top) {
@@ -185,17 +202,18 @@ impl ComparisonAggregator {
 /// The values that most spans of a side have; of equally frequent ones those whose texts come first.
 fn most_frequent(field: &PartialField, side: Side, most: usize) -> Vec<(&Key, &SlotCounts)> {
     let values = field.values.iter().flatten().map(|(key, counts)| (counts.total(side), key, counts));
-    let mut values: Vec<_> = values.filter(|(total, ..)| *total > 0).collect();
+    let mut values: Vec<_> = values.filter(|(total, ..)| *total > 0.0).collect();
     if most == 0 {
         return Vec::new();
     }
     if most < values.len() {
         // texts are only made of values that may be among them
-        values.select_nth_unstable_by_key(most - 1, |(total, ..)| Reverse(*total));
+        values.select_nth_unstable_by(most - 1, |(total, ..), (other, ..)| other.total_cmp(total));
         let least = values[most - 1].0;
         values.retain(|(total, ..)| *total >= least);
     }
-    values.sort_by_cached_key(|(total, key, _)| (Reverse(*total), format!("{key:?}")));
+    values.sort_by_cached_key(|(_, key, _)| format!("{key:?}"));
+    values.sort_by(|(total, ..), (other, ..)| other.total_cmp(total));
     values.into_iter().take(most).map(|(_, key, counts)| (key, counts)).collect()
 }
 

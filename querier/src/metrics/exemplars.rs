@@ -99,6 +99,10 @@ impl Exemplars {
         labels: impl FnOnce(&mut dyn Iterator<Item = usize>) -> Result<Vec<Vec<(String, Value)>>, Error>,
     ) -> Result<(), Error> {
         let is_read = |candidate: &&Candidate| candidate.unread.is_none();
+        // what is only counted has no columns to show
+        if !self.by_series.iter().flatten().any(|candidate| is_read(&candidate)) {
+            return Ok(());
+        }
         let labels =
             labels(&mut self.by_series.iter().flatten().filter(is_read).map(|candidate| candidate.row as usize))?;
         let candidates = self.by_series.iter_mut().flatten().filter(|candidate| is_read(&&**candidate));

@@ -115,8 +115,9 @@ impl Labels<'_> {
             }
             let intervals = by_bucket.values().next().map_or(0, Vec::len);
             let at = |share: f64, interval: usize| {
+                // of spans that stand for others only whole ones count, as in Tempo
                 let counts: Vec<(u8, f64)> =
-                    by_bucket.iter().map(|(bucket, counts)| (*bucket, counts[interval])).collect();
+                    by_bucket.iter().map(|(bucket, counts)| (*bucket, counts[interval].floor())).collect();
                 quantile(&counts, share) / self.bucket_unit
             };
             let mut series: Vec<Series> = quantiles

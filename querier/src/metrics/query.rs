@@ -12,6 +12,7 @@ use super::compare::{ComparisonAggregator, PartialComparison};
 use super::finish::UnreadSpan;
 use super::limits::Limits;
 use super::measured::MeasuredRows;
+use super::weights;
 use crate::answer::Series;
 use crate::engine::matcher::Matcher;
 use crate::error::Error;
@@ -52,8 +53,9 @@ impl MetricsQuery {
     /// [`Error::Query`] for a query without a metrics part.
     pub fn of(query: &Query) -> Result<Self, Error> {
         let metrics = query.require_metrics()?;
+        let is_extrapolated = weights::is_extrapolated(query);
         let series = |fold, value: Option<&Field>, finish| {
-            SeriesAggregator::compile(fold, value, &metrics.by, finish).map(Aggregator::Series)
+            SeriesAggregator::compile(fold, value, &metrics.by, finish, is_extrapolated).map(Aggregator::Series)
         };
         let named = |name| Finish::Named(name);
         let aggregator = match &metrics.function {
@@ -68,7 +70,7 @@ impl MetricsQuery {
                 series(Fold::Count, Some(field), Finish::Quantiles(quantiles.clone()))?
             }
             MetricsFunction::Compare { selection, top, window } => {
-                Aggregator::Compare(ComparisonAggregator::compile(selection, *top, *window)?)
+                Aggregator::Compare(ComparisonAggregator::compile(selection, *top, *window, is_extrapolated)?)
             }
         };
         let matcher = Arc::new(Matcher::of(query)?);
@@ -126,7 +128,7 @@ impl Aggregator {
     pub fn is_order_free(&self) -> bool {
         match self {
             Self::Series(aggregator) => aggregator.is_order_free(),
-            Self::Compare(_) => true,
+            Self::Compare(aggregator) => aggregator.is_order_free(),
         }
     }
 

@@ -122,6 +122,58 @@ async fn spans_count_in_the_interval_that_they_start_in() {
     }
 }
 
+/// Sampled spans: one in two, one in four, one of which nothing is said, and one of a share that is no whole number.
+fn sampled() -> Vec<Arc<dyn Source>> {
+    let of = |id, trace_state: &str, millis, lane: &str, n| {
+        let span = Span { trace_state: trace_state.to_owned(), ..span(id, u64::from(id), 0, "op", SECOND, millis) };
+        with(span, &[("lane", text(lane)), ("n", int(n))])
+    };
+    vec![
+        source(vec![service("s", vec![of(1, "ot=th:8", 1000, "a", 10), of(2, "x=y, ot=th:c", 4000, "b", 4)])]),
+        source(vec![service("s", vec![of(3, "", 1000, "a", 1), of(4, "ot=th:4", 2000, "b", 3)])]),
+    ]
+}
+
+#[tokio::test]
+async fn spans_count_for_those_that_were_not_sampled_if_that_is_asked_for() {
+    let sources = sampled();
+    for (query, expected) in [
+        ("{ } | count_over_time()", vec!["__name__=count_over_time: 0 8.333333333333332 0"]),
+        ("{ span.lane = `a` } | rate()", vec!["__name__=rate: 0 0.3 0"]),
+        ("{ } | count_over_time() by (span.lane)", vec!["span.lane=a: 0 3 0", "span.lane=b: 0 5.333333333333333 0"]),
+        (
+            "{ status != error } | count_over_time() by (resource.service.name)",
+            vec!["resource.service.name=s: 0 8.333333333333332 0"],
+        ),
+        ("{ } | sum_over_time(span.n)", vec!["__name__=sum_over_time: - 41 -"]),
+        ("{ span.lane = `a` } | avg_over_time(span.n)", vec!["__name__=avg_over_time: - 7 -"]),
+        ("{ } | max_over_time(span.n)", vec!["__name__=max_over_time: - 10 -"]),
+        ("{ } | min_over_time(span.n)", vec!["__name__=min_over_time: - 1 -"]),
+        (
+            "{ } | histogram_over_time(duration)",
+            vec![
+                "__bucket=1.073741824: 0 3 0",
+                "__bucket=2.147483648: 0 1.3333333333333333 0",
+                "__bucket=4.294967296: 0 4 0",
+            ],
+        ),
+        ("{ span.lane = `a` } | quantile_over_time(duration, 1)", vec!["p=1: 0 1.073741824 0"]),
+        // one and a third count as one
+        ("{ span.n = 3 } | quantile_over_time(duration, 1)", vec!["p=1: 0 2.147483648 0"]),
+        ("({ span.lane = `a` } | count_over_time()) * 3", vec!["__name__=count_over_time: 0 9 0"]),
+    ] {
+        let query = format!("{query} with (extrapolate=true)");
+        assert_eq!(series(&sources, &query).await, expected, "{query}");
+    }
+    for hints in ["", " with (extrapolate=false)", " with (extrapolate=1)", " with (extrapolate=`true`)"] {
+        let query = format!("{{ }} | count_over_time(){hints}");
+        assert_eq!(series(&sources, &query).await, ["__name__=count_over_time: 0 4 0"], "{query}");
+    }
+    let compared = series(&sources, "{ } | compare({ span.lane = `a` }) with (extrapolate=true)").await;
+    assert!(compared.contains(&"__meta_type=selection,name=op: 0 3 0".to_owned()), "{compared:?}");
+    assert!(compared.contains(&"__meta_type=baseline,name=op: 0 5.333333333333333 0".to_owned()), "{compared:?}");
+}
+
 #[tokio::test]
 async fn groups_are_named_by_what_their_spans_have() {
     let sources = example();

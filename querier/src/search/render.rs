@@ -1,6 +1,7 @@
 //! What the answer says of a trace, and of its spans that match. Which of their values it shows, [`crate::shown`] decides.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, ListArray, RecordBatch, StructArray, UInt32Array};
 use arrow::datatypes::UInt32Type;
@@ -35,8 +36,11 @@ pub(crate) fn traces(table: &SpanTable, wanted: &[ToShow], shown: Option<&Shown>
         let mut found = headers.get(wanted.trace, true)?;
         let span_set = |set: &HitSet| {
             let spans = set.rows.iter().map(|&row| spans.get(row, found.start_nanos)).collect::<Result<_, Error>>()?;
-            let attributes =
-                set.attributes.iter().filter_map(|(key, value)| Some((key.to_string(), group_value(value)?)));
+            let attribute = |(key, value): &(Arc<str>, Cell)| {
+                let value = group_value(value).or_else(|| has_texts(&wanted.sets, key).then(no_value))?;
+                Some((key.to_string(), value))
+            };
+            let attributes = set.attributes.iter().filter_map(attribute);
             Ok(SpanSet { matched: set.matched, spans, attributes: attributes.collect() })
         };
         found.span_sets = wanted.sets.iter().map(span_set).collect::<Result<_, Error>>()?;
@@ -107,8 +111,19 @@ fn text_of(column: &Column, row: usize) -> Option<String> {
     }
 }
 
-/// What a group has in common, or what was aggregated. Spans without a value are a group too, of which nothing is said: a
-/// text that stands for it would be of another type than the values of the other groups, and clients fail on such a mix.
+/// Whether the value of some group is shown as a text.
+fn has_texts(sets: &[HitSet], key: &str) -> bool {
+    let values = sets.iter().flat_map(|set| &set.attributes).filter(|(of_set, _)| **of_set == *key);
+    values.filter_map(|(_, value)| group_value(value)).any(|value| matches!(value, Value::String(_)))
+}
+
+/// Stands for the value of a group of spans without one, as in Tempo.
+fn no_value() -> Value {
+    Value::String("nil".to_owned())
+}
+
+/// What a group has in common, or what was aggregated. Spans without a value are a group too. Among texts `nil` stands for
+/// their value; among numbers nothing does: clients fail on such a mix.
 fn group_value(value: &Cell) -> Option<Value> {
     match value {
         Cell::Missing | Cell::Opaque => None,

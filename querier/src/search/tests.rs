@@ -195,6 +195,14 @@ async fn groups_are_span_sets_of_their_own() {
     let query = "{ } | by(resource.service.name) | max(duration) > 1ms | select(name)";
     assert_eq!(sets(&one_source, query).await, expected);
     assert_eq!(sets(&one_source, "{ duration < 100ms } | by(span.none) | count() > 1").await, ["count()=2 2  "]);
+    // spans without a value: nil among texts, nothing among numbers, which clients cannot mix with texts
+    let with_value = |value| Span { attributes: attributes(&[("x", value)]), ..span(7, 1, 0, "op", 0, 1) };
+    for (value, expected) in
+        [(text("a"), ["by(span.x)=a 1 ", "by(span.x)=nil 1 "]), (int(3), ["1 ", "by(span.x)=3 1 "])]
+    {
+        let spans = vec![with_value(value), span(7, 2, 0, "op", 0, 1)];
+        assert_eq!(sets(&[source(vec![service("s", spans)])], "{ } | by(span.x)").await, expected);
+    }
     // the language knows no nil for a service name: spans without one are together with those whose name is empty
     let unnamed = [source(vec![
         resource(&[], "", vec![span(7, 1, 0, "bare", 0, 100)]),
@@ -383,7 +391,10 @@ async fn spans_show_what_made_them_match() {
         ("other", text("shown")),
         ("parity", text("odd")),
     ]);
-    spans[0].events = vec![event("e1", START, &[("k", text("1"))]), event("e2", START + 5 * MS, &[("k", text("2"))])];
+    spans[0].events = vec![
+        event("e1", START, &[("k", text("1"))]),
+        event("e2", START + 5 * MS, &[("k", text("2")), ("l", text("3"))]),
+    ];
     let sources = [source(vec![service("s", spans)])];
     let shown = async |query: &str| {
         let traces = search(&sources, query).await;
@@ -416,6 +427,8 @@ async fn spans_show_what_made_them_match() {
         ("{ (span.n = 1) = (span.parity = `even`) && span.other = `shown` }", "other=shown"),
         ("{ event:name =~ `e.` }", "event:name=e2"),
         ("{ event.k = `1` }", "k=1"),
+        ("{ event.l = nil && span.n = 3 }", "l=nil n=3"),
+        ("{ event.k = nil || span.n = 3 }", "n=3"),
         ("{ event:timeSinceStart > 1ms }", "event:timeSinceStart=4ms"),
         ("{ status = unset && duration = 1ms && rootName = `op` && span.n != nil }", "n=3 status=unset"),
         ("{ nestedSetParent = -1 && span.n = 3 }", "n=3 nestedSetParent=-1"),

@@ -85,10 +85,11 @@ impl<'a> ShownSpans<'a> {
             Some(Home::Traces) => one(self.dimension_row(column::TRACE, row)?),
             _ => one(row),
         };
-        let mut is_missing = true;
+        // of events and links one without it is enough
+        let mut is_missing = false;
         for item in items.rev() {
+            is_missing |= column.cells(item).all(|cell| cell == Cell::Missing);
             for cell in column.cells(item) {
-                is_missing &= cell == Cell::Missing;
                 if let Some(value) = self.qualifying(shown, cell) {
                     return Ok(Some(value));
                 }

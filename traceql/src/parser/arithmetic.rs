@@ -54,6 +54,15 @@ impl Parser {
         Ok(if stages.is_empty() { expr } else { MetricsExpr::Staged { series: Box::new(expr), stages } })
     }
 
+    /// Numbers computed among themselves.
+    pub(super) fn computed_number(&mut self) -> Result<Static, Error> {
+        let position = self.position();
+        match self.operation(0)? {
+            Operand::Number(number, _) => Ok(number),
+            Operand::Series(_) => Err(Error::syntax(position, "a metrics query cannot be compared with another")),
+        }
+    }
+
     /// Operands and operators that bind at least as strongly as `weakest`.
     fn operation(&mut self, weakest: u8) -> Result<Operand, Error> {
         let mut left = self.series_operand()?;
@@ -189,6 +198,8 @@ mod tests {
                 "(({ true } | rate()) / 2) > 5 | topk(2) with (exemplars=false)",
             ),
             ("{ } | rate() with (exemplars=1)", "{ true } | rate() with (exemplars=1)"),
+            ("{ } | rate() > 0.5 + 1 * 2 | topk(2)", "{ true } | rate() > 2.5 | topk(2)"),
+            ("({ } | rate()) * 2 > -(1 - 3) < 9", "(({ true } | rate()) * 2) > 2 < 9"),
             ("({ } | rate())", "{ true } | rate()"),
         ] {
             assert_eq!(printed(text), expected, "{text}");
@@ -214,6 +225,11 @@ mod tests {
             ("({ } | rate()) * (1 / 0)", "parse error at line 1, col 19: division by zero"),
             ("({ } | rate()) / ({ } | compare({ }))", "`compare()` cannot be used with second stage functions"),
             ("({ } | rate()) * 2 | topk(0)", "limit must be greater than 0"),
+            ("{ } | rate() > 1s + 1s", "parse error at line 0, col 16: duration cannot be used in scalar arithmetic"),
+            (
+                "({ } | rate()) > ({ } | rate())",
+                "parse error at line 1, col 18: a metrics query cannot be compared with another",
+            ),
             ("({ } | rate()) ^ 2", "parse error at line 1, col 16: syntax error: unexpected ^, expecting with"),
             ("({ } | rate()) +", "parse error at line 1, col 17: syntax error: unexpected $end"),
             ("-({ } | rate())", "parse error at line 1, col 2: a metrics query cannot be negated; write 0 - (...)"),

@@ -5,6 +5,7 @@ use super::{Parser, comparison};
 use crate::ast::{DEFAULT_COMPARE_TOP, Field, Metrics, MetricsFunction, SecondStage};
 use crate::error::Error;
 use crate::lexer::Token;
+use crate::value::Static;
 
 /// Whether a word begins the metrics part of a query.
 pub(super) fn is_function(word: &str) -> bool {
@@ -117,11 +118,21 @@ impl Parser {
         }
         let Some(op) = self.symbol().and_then(comparison) else { return Ok(None) };
         self.advance();
-        match self.signed_number() {
-            Some(threshold) => Ok(Some(SecondStage::Compare { op, threshold })),
-            None if self.take("-") => Err(self.unexpected(&["INTEGER", "FLOAT", "DURATION"])),
-            None => Err(self.unexpected(&["INTEGER", "FLOAT", "DURATION", "-"])),
+        let threshold = self.threshold()?;
+        Ok(Some(SecondStage::Compare { op, threshold }))
+    }
+
+    /// A number, or numbers computed among themselves.
+    fn threshold(&mut self) -> Result<Static, Error> {
+        let is_signed = self.at("-");
+        let first = self.tokens.get(self.at + usize::from(is_signed)).map(|(token, _)| token);
+        if let Some(Token::Integer(_) | Token::Float(_) | Token::Duration(_) | Token::Symbol("(")) = first {
+            return self.computed_number();
         }
+        if self.take("-") {
+            return Err(self.unexpected(&["INTEGER", "FLOAT", "DURATION"]));
+        }
+        Err(self.unexpected(&["INTEGER", "FLOAT", "DURATION", "-"]))
     }
 
     fn integer(&mut self) -> Result<i64, Error> {

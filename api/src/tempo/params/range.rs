@@ -41,11 +41,13 @@ impl Bounds {
         Ok(Self { since_nanos: since(params)?, ..Self::of_seconds(start, end) })
     }
 
-    /// Of tags and values: times in any form.
+    /// Of tags and values: times in any form. Both 0 are as if neither was given.
     pub(in crate::tempo) fn of_tags(params: &Params) -> Result<Self, QueryError> {
         let in_date_range = |problem| QueryError::bad_request(format!("error parsing date range: {problem}"));
         let start_nanos = time(params, "start").map_err(in_date_range)?;
         let end_nanos = time(params, "end").map_err(in_date_range)?;
+        let are_given = (start_nanos, end_nanos) != (Some(0), Some(0));
+        let [start_nanos, end_nanos] = [start_nanos, end_nanos].map(|bound| bound.filter(|_| are_given));
         Ok(Self { since_nanos: since(params)?, start_nanos, end_nanos })
     }
 
@@ -231,6 +233,7 @@ mod tests {
     #[test]
     fn tags_and_values_look_back_an_hour_by_default() {
         assert_eq!(read(tags, ""), Ok((1_699_996_400, 1_700_000_000)));
+        assert_eq!(read(tags, "start=0&end=0"), Ok((1_699_996_400, 1_700_000_000)));
     }
 
     #[test]

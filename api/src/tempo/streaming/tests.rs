@@ -96,6 +96,12 @@ async fn errors_are_a_status_in_the_words_of_the_http_api() {
             "3",
             "limit 300000 exceeds max limit 262144",
         ),
+        (
+            Config::default(),
+            SearchRequest { tags: [("fruit".to_owned(), "pear".to_owned())].into(), ..searched("{ }") },
+            "3",
+            "invalid request: can't specify tags and q in the same query",
+        ),
         (multitenant, searched("{ }"), "2", "no org id"),
         (full, searched("{ }"), "8", "too many outstanding requests"),
     ] {
@@ -103,6 +109,16 @@ async fn errors_are_a_status_in_the_words_of_the_http_api() {
         let told = percent_encoding::percent_decode_str(answer.header("grpc-message")).decode_utf8_lossy();
         assert!(answer.header("grpc-status") == code && told.starts_with(text), "{text}: {told}");
         assert!(answer.body.is_empty(), "an error is no message");
+    }
+}
+
+#[tokio::test]
+async fn values_are_of_a_tag_that_is_named() {
+    let test_edge = edge(Config::default()).await;
+    for path in [SEARCH_TAG_VALUES, SEARCH_TAG_VALUES_V2] {
+        let answer = call(&test_edge, path, &[], SearchTagValuesRequest::default()).await;
+        let told = percent_encoding::percent_decode_str(answer.header("grpc-message")).decode_utf8_lossy();
+        assert_eq!((answer.header("grpc-status"), &*told), ("3", "please provide a non-empty tagName"), "{path}");
     }
 }
 

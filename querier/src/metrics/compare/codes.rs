@@ -54,7 +54,7 @@ impl<'a> Codes<'a> {
     }
 
     /// Counts by [number][slot].
-    pub fn count_cells(&self, counted: &[Counted], slot_count: usize) -> Vec<u32> {
+    pub fn count_cells(&self, counted: &[Counted], slot_count: usize) -> Vec<f64> {
         let count = self.count();
         match self {
             Self::Texts { keys, nulls: None, .. } => {
@@ -107,7 +107,7 @@ fn of_range<T: ArrowPrimitiveType<Native: Into<i64>>>(
     counted: &[Counted],
     slot_count: usize,
     count: usize,
-) -> Vec<u32> {
+) -> Vec<f64> {
     let values = array.values();
     let number = |row: usize| {
         let value: i64 = values[row].into();

@@ -6,11 +6,12 @@ use hashbrown::HashMap;
 use crate::mask;
 
 /// Spans of one slot that belong to one row of a table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Counted {
     pub row: u32,
     pub slot: u32,
-    pub spans: u32,
+    /// How many, or for how many they stand.
+    pub spans: f64,
 }
 
 /// The rows that have something that is counted.
@@ -34,8 +35,8 @@ pub(super) fn by_code(
     slot_count: usize,
     code_count: usize,
     code: impl Fn(usize) -> Option<usize>,
-) -> Vec<u32> {
-    let mut cells = vec![0_u32; code_count * slot_count];
+) -> Vec<f64> {
+    let mut cells = vec![0.0; code_count * slot_count];
     for Counted { row, slot, spans } in counted {
         if let Some(code) = code(*row as usize) {
             cells[code * slot_count + *slot as usize] += spans;
@@ -55,20 +56,20 @@ pub(super) fn by_number(
         return Vec::new();
     }
     let cell = |counted: &Counted| number(counted.row) as usize * slot_count + counted.slot as usize;
-    let summed = |(cell, spans): (usize, u32)| Counted {
+    let summed = |(cell, spans): (usize, f64)| Counted {
         row: (cell / slot_count) as u32,
         slot: (cell % slot_count) as u32,
         spans,
     };
     if are_few(counted, slot_count, number_count) {
-        let mut cells = vec![0_u32; number_count * slot_count];
+        let mut cells = vec![0.0; number_count * slot_count];
         counted.iter().for_each(|counted| cells[cell(counted)] += counted.spans);
-        return cells.into_iter().enumerate().filter(|(_, spans)| *spans > 0).map(summed).collect();
+        return cells.into_iter().enumerate().filter(|(_, spans)| *spans > 0.0).map(summed).collect();
     }
-    let mut cells: HashMap<usize, u32> = HashMap::new();
+    let mut cells: HashMap<usize, f64> = HashMap::new();
     counted.iter().for_each(|counted| *cells.entry(cell(counted)).or_default() += counted.spans);
-    let mut cells: Vec<(usize, u32)> = cells.into_iter().collect();
-    cells.sort_unstable();
+    let mut cells: Vec<(usize, f64)> = cells.into_iter().collect();
+    cells.sort_unstable_by_key(|(cell, _)| *cell);
     cells.into_iter().map(summed).collect()
 }
 
@@ -89,12 +90,12 @@ mod tests {
 
     #[test]
     fn what_has_one_number_and_slot_is_put_together() {
-        let one = |row, slot| Counted { row, slot, spans: 1 };
+        let one = |row, slot| Counted { row, slot, spans: 1.0 };
         let counted = [one(0, 1), one(1, 0), one(2, 1), one(0, 1)];
         for (numbers, slot_count) in [([7, 8, 7], 2), ([7, 8_000_000, 7], 2), ([7, 8, 7], 1 << 20)] {
             let found = by_number(&counted, slot_count, numbers[1] as usize + 1, |row| numbers[row as usize]);
             let [first, second] = [numbers[0], numbers[1]];
-            let expected = [Counted { row: first, slot: 1, spans: 3 }, Counted { row: second, slot: 0, spans: 1 }];
+            let expected = [Counted { row: first, slot: 1, spans: 3.0 }, Counted { row: second, slot: 0, spans: 1.0 }];
             assert_eq!(found, expected);
         }
         assert_eq!(by_number(&[], 2, 9, |row| row), []);

@@ -85,7 +85,7 @@ fn labels_of(
             }
         }
     };
-    let numbered = |(slot, row)| Counted { row, slot, spans: 1 };
+    let numbered = |(slot, row)| Counted { row, slot, spans: 1.0 };
     let of_spans: Vec<Counted> = (0..).zip(rows.iter().copied()).map(numbered).collect();
     let by_dimension = |name: &str| -> Result<Vec<Counted>, Error> {
         let referred = primitive::<UInt32Type>(&table.spans, name)?.values();

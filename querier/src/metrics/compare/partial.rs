@@ -71,10 +71,10 @@ pub(super) struct PartialField {
 
 /// Spans by slot, ascending: most values have spans in few slots.
 #[derive(Debug, Clone, Default)]
-pub(super) struct SlotCounts(Vec<(u32, u64)>);
+pub(super) struct SlotCounts(Vec<(u32, f64)>);
 
 impl SlotCounts {
-    fn add(&mut self, slot: u32, spans: u64) {
+    fn add(&mut self, slot: u32, spans: f64) {
         match self.0.binary_search_by_key(&slot, |(slot, _)| *slot) {
             Ok(at) => self.0[at].1 += spans,
             Err(at) => self.0.insert(at, (slot, spans)),
@@ -89,19 +89,19 @@ impl SlotCounts {
         }
     }
 
-    fn of_side(&self, side: Side) -> impl Iterator<Item = (usize, u64)> {
+    fn of_side(&self, side: Side) -> impl Iterator<Item = (usize, f64)> {
         let of_side = self.0.iter().filter(move |(slot, _)| slot % 2 == side as u32);
         of_side.map(|(slot, spans)| (*slot as usize / 2, *spans))
     }
 
-    pub fn total(&self, side: Side) -> u64 {
+    pub fn total(&self, side: Side) -> f64 {
         self.of_side(side).map(|(_, spans)| spans).sum()
     }
 
     /// The spans of each interval.
     pub fn numbers(&self, side: Side, intervals: usize) -> Vec<f64> {
         let mut numbers = vec![0.0; intervals];
-        self.of_side(side).for_each(|(interval, spans)| numbers[interval] = spans as f64);
+        self.of_side(side).for_each(|(interval, spans)| numbers[interval] = spans);
         numbers
     }
 }
@@ -127,8 +127,8 @@ impl PartialField {
         for codes in &parts {
             let cells = codes.count_cells(counted, slots.len());
             for (code, of_code) in cells.chunks(slots.len().max(1)).enumerate() {
-                let counts = (slots.start..).zip(of_code).filter(|(_, spans)| **spans > 0);
-                let counts: Vec<(u32, u64)> = counts.map(|(slot, &spans)| (slot, u64::from(spans))).collect();
+                let counts = (slots.start..).zip(of_code).filter(|(_, spans)| **spans > 0.0);
+                let counts: Vec<(u32, f64)> = counts.map(|(slot, &spans)| (slot, spans)).collect();
                 let Some(key) = (!counts.is_empty()).then(|| codes.key(code)).flatten() else { continue };
                 counts.iter().for_each(|&(slot, spans)| partial.totals.add(slot, spans));
                 if let Some(values) = &mut partial.values {
@@ -149,7 +149,7 @@ impl PartialField {
         let mut value: Option<(u32, Key, SlotCounts)> = None;
         for Counted { row: number, slot, spans } in by_number(counted, slots.len(), groups.values.len(), group) {
             let Cell::One(of_group) = &groups.values[number as usize] else { continue };
-            let (slot, spans) = (slot + slots.start, u64::from(spans));
+            let slot = slot + slots.start;
             partial.totals.add(slot, spans);
             match &mut value {
                 Some((last, _, counts)) if *last == number => counts.add(slot, spans),

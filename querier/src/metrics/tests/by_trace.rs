@@ -32,7 +32,7 @@ fn spans() -> Vec<ResourceSpans> {
     (0..4).map(of_service).collect()
 }
 
-const COUNTED: [&str; 9] = [
+const COUNTED: [&str; 10] = [
     "{ } | rate()",
     "{ } | count_over_time() by (resource.service.name)",
     "{ status = error } | rate() by (resource.service.name)",
@@ -42,6 +42,7 @@ const COUNTED: [&str; 9] = [
     "{ rootServiceName = `front` } | count_over_time() by (rootServiceName)",
     "{ traceDuration > 10ms } | rate()",
     "{ status = error } | select(span.lane) | count_over_time()",
+    "{ status = error } | select(name, kind, statusMessage, span:parentID, event:name) | rate()",
 ];
 
 const READ: [&str; 7] = [

@@ -61,9 +61,16 @@ fn entry(trace: &Trace, sets: Vec<Set>) -> Entry {
         stats.span_count += 1;
         stats.error_count += u32::from(sent.span.status.as_ref().is_some_and(|status| status.code == 2));
     }
+    // a group without a value says nil where others have a text
+    let all: Vec<(String, Option<Value>)> =
+        sets.iter().flat_map(|set| set.attributes.iter().cloned()).map(|(key, value)| (key, shown(value))).collect();
+    let has_texts = |key: &str| all.iter().any(|(of, value)| of == key && matches!(value, Some(Value::String(_))));
     let set = |set: Set| {
         let ids = set.spans.iter().map(|&span| id_of(&trace.spans[span])).collect();
-        let texts = set.attributes.into_iter().filter_map(|(key, value)| Some(attribute_text(&key, &shown(value)?)));
+        let texts = set.attributes.into_iter().filter_map(|(key, value)| {
+            let value = shown(value).or_else(|| has_texts(&key).then(|| Value::String("nil".to_owned())))?;
+            Some(attribute_text(&key, &value))
+        });
         (ids, texts.collect())
     };
     let root = trace.root();
