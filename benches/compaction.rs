@@ -43,6 +43,7 @@ fn compaction(criterion: &mut Criterion) {
             let config = Config {
                 cycle: Duration::from_secs(1),
                 window: Duration::from_secs(3600),
+                quiet: Duration::ZERO,
                 max_traces: u64::MAX,
                 max_block_bytes: u64::MAX,
             };

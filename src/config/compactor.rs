@@ -16,7 +16,8 @@ pub struct Compactor {
 pub struct Compaction {
     /// How long spans are kept after their end, or after they were written if that is later. 7 days.
     pub block_retention: GoDuration,
-    /// Blocks whose newest spans ended in the same window are merged. 1 hour (Tempo's default).
+    /// Blocks whose newest spans ended in the same window are merged. 1 hour (Tempo's default). While a window gets new blocks,
+    /// in one of the past until a sixtieth of its length goes by without, eight are merged at a time.
     pub compaction_window: GoDuration,
     /// How often blocks to be merged are looked for. 5 seconds: to look costs nothing while there are none.
     pub compaction_cycle: GoDuration,

@@ -16,6 +16,9 @@ use super::overrides::OfAll;
 use super::tls::ServerTls;
 use super::{Config, Generated, GeneratorLimits, QueryFrontend, Server};
 
+/// A window of the past is being filled while blocks come in one of so many parts of its length: a minute of an hour.
+const QUIET_FRACTION: u32 = 60;
+
 impl Config {
     /// Settings of the edge.
     pub fn api(&self) -> api::Config {
@@ -104,6 +107,7 @@ impl Config {
         storage::compaction::Config {
             cycle: compaction.compaction_cycle.get(),
             window: compaction.compaction_window.get(),
+            quiet: compaction.compaction_window.get() / QUIET_FRACTION,
             max_traces: compaction.max_compaction_objects,
             max_block_bytes: compaction.max_block_bytes,
         }

@@ -19,13 +19,13 @@ const MAX_SPANS: u64 = u32::MAX as u64;
 /// Blocks that make a job in a window that still gets new ones.
 const LEAST_IN_OPEN_WINDOW: usize = 8;
 const LEAST_IN_CLOSED_WINDOW: usize = 2;
-/// A window of the past gets no more blocks when none came in one of so many parts of its length: a minute of an hour.
-const QUIET_FRACTION: u64 = 60;
 
 /// What a job may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     pub window_nanos: u64,
+    /// A window of the past gets no more blocks when none came for so long.
+    pub quiet_nanos: u64,
     pub max_inputs: usize,
     /// Of all inputs together.
     pub max_traces: u64,
@@ -131,7 +131,7 @@ pub fn plan(blocks: &[BlockEntry], now_nanos: u64, limits: &Limits) -> Vec<Job> 
             Group::Window(window) => {
                 let newest = blocks.iter().map(|block| block.written_nanos).max().unwrap_or_default();
                 window.saturating_add(2).saturating_mul(limits.window_nanos) > now_nanos
-                    || newest.saturating_add(limits.window_nanos / QUIET_FRACTION) > now_nanos
+                    || newest.saturating_add(limits.quiet_nanos) > now_nanos
             }
             Group::Ahead | Group::Apart => false,
         };
@@ -177,8 +177,14 @@ mod tests {
     use crate::manifest::BlockFiles;
 
     const HOUR: u64 = 3600;
-    const LIMITS: Limits =
-        Limits { window_nanos: HOUR, max_inputs: 10, max_traces: 1_000, max_spans: 1_000, max_bytes: 1_000 };
+    const LIMITS: Limits = Limits {
+        window_nanos: HOUR,
+        quiet_nanos: 60,
+        max_inputs: 10,
+        max_traces: 1_000,
+        max_spans: 1_000,
+        max_bytes: 1_000,
+    };
     /// Window 10 is closed, window 20 is open.
     const NOW: u64 = 20 * HOUR + 100;
 
@@ -228,7 +234,7 @@ mod tests {
         let window = |sizes: &[u64]| (Group::Window(10), sizes.to_vec());
         assert_eq!(jobs(&sent(&[5, 4], NOW)), []);
         assert_eq!(jobs(&sent(&[5, 4, 5, 6, 7, 5, 4, 8], NOW)), [window(&[4, 4, 5, 5, 5, 6, 7, 8])]);
-        assert_eq!(jobs(&sent(&[5, 4], NOW - HOUR / QUIET_FRACTION)), [window(&[4, 5])]);
+        assert_eq!(jobs(&sent(&[5, 4], NOW - LIMITS.quiet_nanos)), [window(&[4, 5])]);
     }
 
     #[test]

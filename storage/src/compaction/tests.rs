@@ -58,6 +58,7 @@ impl Bucket {
         let config = Config {
             cycle: Duration::from_secs(5),
             window: Duration::from_secs(3600),
+            quiet: Duration::ZERO,
             max_traces: 1 << 20,
             max_block_bytes: 1 << 30,
         };

@@ -43,6 +43,8 @@ pub struct Config {
     pub cycle: Duration,
     /// Blocks whose newest spans ended in the same window are merged. Not 0.
     pub window: Duration,
+    /// A window of the past is being filled while blocks come in such a time: then it is merged as one of the present.
+    pub quiet: Duration,
     /// Most traces of a new block.
     pub max_traces: u64,
     /// Most bytes of a new block.
@@ -82,6 +84,7 @@ impl Compactor {
     ) -> Self {
         let limits = Limits {
             window_nanos: u64::try_from(config.window.as_nanos()).unwrap_or(u64::MAX).max(1),
+            quiet_nanos: u64::try_from(config.quiet.as_nanos()).unwrap_or(u64::MAX),
             max_inputs: MAX_INPUTS,
             max_traces: config.max_traces.min(BUDGET_BYTES as u64 / TRACE_BYTES),
             max_spans: BUDGET_BYTES as u64 / SPAN_OF_BLOCK_BYTES,

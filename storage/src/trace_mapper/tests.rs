@@ -336,6 +336,7 @@ async fn maps_follow_compaction() {
     let config = compaction::Config {
         cycle: Duration::from_secs(1),
         window: Duration::from_secs(3600),
+        quiet: Duration::ZERO,
         max_traces: u64::MAX,
         max_block_bytes: u64::MAX,
     };

@@ -100,8 +100,8 @@ async fn done_by(processes: usize) -> Done {
     let config = TraceConfig { backend: Backend::Memory, ..TraceConfig::default() };
     let objects = objects::open(&config, &DataDir::new("unused"), &telemetry).unwrap();
     let first = Store::open(objects.clone(), telemetry.clone()).await.unwrap();
-    // so late that nothing expires, so early that no more are waited for
-    let written_nanos = crate::clock::unix_nanos() - HOUR_NANOS / 2;
+    // so late that nothing expires
+    let written_nanos = crate::clock::unix_nanos();
     for tenant in TENANTS {
         let tenant = TenantId::parse(tenant).unwrap();
         let mut add = Vec::new();
@@ -130,6 +130,7 @@ async fn done_by(processes: usize) -> Done {
         let merging = compaction::Config {
             cycle: Duration::from_secs(5),
             window: Duration::from_secs(3_600),
+            quiet: Duration::ZERO,
             max_traces: 1_000,
             max_block_bytes: 1 << 30,
         };

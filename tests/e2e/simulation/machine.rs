@@ -164,6 +164,7 @@ impl Machine {
         let config = compaction::Config {
             cycle: Duration::from_secs(30),
             window: Duration::from_secs(3600),
+            quiet: Duration::ZERO,
             max_traces: 1_000,
             max_block_bytes: 1 << 30,
         };

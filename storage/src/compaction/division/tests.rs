@@ -7,8 +7,14 @@ use spans::{SpanTable, TableBuilder};
 use super::*;
 
 const HOUR: u64 = 3_600_000_000_000;
-const LIMITS: Limits =
-    Limits { window_nanos: HOUR, max_inputs: 100, max_traces: 1 << 20, max_spans: 1 << 30, max_bytes: 1 << 30 };
+const LIMITS: Limits = Limits {
+    window_nanos: HOUR,
+    quiet_nanos: 0,
+    max_inputs: 100,
+    max_traces: 1 << 20,
+    max_spans: 1 << 30,
+    max_bytes: 1 << 30,
+};
 /// A window begins.
 const START: u64 = 490_000 * HOUR;
 
