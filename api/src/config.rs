@@ -173,6 +173,8 @@ pub struct QueryConfig {
     pub span_pruning_enabled: bool,
     /// Whether it gets them so when it does not say.
     pub span_pruning_by_default: bool,
+    /// Whether ids of found traces have all of their 32 digits.
+    pub left_pad_trace_ids: bool,
     /// Whether language models may ask, at `/api/mcp`. Off, as in Tempo: who asks may hand what spans hold to others.
     pub mcp_enabled: bool,
 }
@@ -247,6 +249,7 @@ impl Default for QueryConfig {
             max_query_bytes: traceql::MAX_QUERY_BYTES,
             span_pruning_enabled: false,
             span_pruning_by_default: false,
+            left_pad_trace_ids: false,
             mcp_enabled: false,
         }
     }
@@ -297,6 +300,7 @@ impl QueryConfig {
         Self {
             max_search_range_seconds: seconds(limits.max_search_range, self.max_search_range_seconds),
             max_metrics_range_seconds: seconds(limits.max_metrics_range, self.max_metrics_range_seconds),
+            left_pad_trace_ids: limits.left_pad_trace_ids,
             ..self.clone()
         }
     }

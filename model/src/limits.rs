@@ -39,6 +39,8 @@ pub struct Limits {
     pub max_bytes_per_query: u64,
     /// Queries in work at a time; 0 for that of all tenants.
     pub max_outstanding_queries: u64,
+    /// Whether ids of found traces have all of their 32 digits. Without, zeros in front are left out.
+    pub left_pad_trace_ids: bool,
     /// How long spans are kept.
     pub block_retention: Duration,
 }
@@ -59,6 +61,7 @@ impl Default for Limits {
             max_condition_groups: MAX_CONDITION_GROUPS,
             max_bytes_per_query: 0,
             max_outstanding_queries: 0,
+            left_pad_trace_ids: false,
             block_retention: Duration::ZERO,
         }
     }
@@ -74,6 +77,7 @@ impl Limits {
             max_blocks_per_tag_answer: lesser(self.max_blocks_per_tag_answer, other.max_blocks_per_tag_answer),
             max_condition_groups: lesser(self.max_condition_groups, other.max_condition_groups),
             max_bytes_per_query: lesser(self.max_bytes_per_query, other.max_bytes_per_query),
+            left_pad_trace_ids: self.left_pad_trace_ids || other.left_pad_trace_ids,
             ..self
         }
     }

@@ -131,6 +131,8 @@ pub struct ReadLimits {
     pub max_bytes_per_query: u64,
     /// Queries in work at a time; more are refused. 0 for `query_frontend.max_outstanding_per_tenant`. Of mosso alone.
     pub max_outstanding_queries: u64,
+    /// Whether ids of found traces have all of their 32 digits. Without, zeros in front are left out.
+    pub left_pad_trace_ids: bool,
 }
 
 impl Default for ReadLimits {
@@ -143,6 +145,7 @@ impl Default for ReadLimits {
             max_condition_groups_per_tag_query: limits::MAX_CONDITION_GROUPS,
             max_bytes_per_query: 0,
             max_outstanding_queries: 0,
+            left_pad_trace_ids: false,
         }
     }
 }
@@ -219,6 +222,7 @@ impl Limits {
             max_condition_groups: read.max_condition_groups_per_tag_query,
             max_bytes_per_query: read.max_bytes_per_query,
             max_outstanding_queries: read.max_outstanding_queries,
+            left_pad_trace_ids: read.left_pad_trace_ids,
             block_retention: if own_retention.is_zero() { of_all.block_retention } else { own_retention },
         }
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use model::TraceId;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue};
 use querier::answer::{self, FoundSpan, FoundTrace, QueryMetrics, SearchAnswer, Value};
@@ -36,11 +37,11 @@ pub(super) async fn search(call: Call) -> Result<Reply, QueryError> {
     let after = cursor(&call.params)?;
     let asked = Asked::of_url(&call.params)?.check(&call.config(), call.now_nanos)?;
     let request = SearchRequest { after, ..asked };
-    let (is_traceql, limit) = (is_traceql(&request), request.limit);
+    let (form, limit) = (AnswerForm::of(&request, &call.config()), request.limit);
     let mut answer = ask(call.asker(), request, None).await?;
     let lack = answer.lack.take();
     let next = answer.traces.last().filter(|_| answer.traces.len() >= limit).map(FoundTrace::cursor);
-    let reply = Reply::of(&response(answer, is_traceql), call.format);
+    let reply = Reply::of(&response(answer, form), call.format);
     Ok(reply.with_next_cursor(next.map(|next| next.to_string())).with_lack(lack))
 }
 
@@ -62,10 +63,10 @@ fn cursor(params: &Params) -> Result<Option<PageToken>, QueryError> {
 pub(super) async fn answer(
     asker: Asker<'_>,
     request: SearchRequest,
+    form: AnswerForm,
     certain: Option<&watch::Sender<SearchAnswer>>,
 ) -> Result<SearchResponse, QueryError> {
-    let is_traceql = is_traceql(&request);
-    Ok(response(ask(asker, request, certain).await?, is_traceql))
+    Ok(response(ask(asker, request, certain).await?, form))
 }
 
 async fn ask(
@@ -76,8 +77,23 @@ async fn ask(
     asker.edge.querier.search(asker.tenants, request, certain).await.map_err(refused)
 }
 
-pub(super) fn is_traceql(request: &SearchRequest) -> bool {
-    matches!(request.filter, SearchFilter::TraceQl(_))
+/// How an answer is worded.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct AnswerForm {
+    /// Not of tags.
+    is_traceql: bool,
+    left_pad_trace_ids: bool,
+}
+
+impl AnswerForm {
+    pub fn of(request: &SearchRequest, config: &QueryConfig) -> Self {
+        let is_traceql = matches!(request.filter, SearchFilter::TraceQl(_));
+        Self { is_traceql, left_pad_trace_ids: config.left_pad_trace_ids }
+    }
+
+    fn trace_id(self, id: &TraceId) -> String {
+        if self.left_pad_trace_ids { id.to_string() } else { id.short_hex() }
+    }
 }
 
 /// A search as a client words it. Nothing is checked yet, but that it can be read.
@@ -191,12 +207,12 @@ fn spans_per_span_set(asked: Option<u32>, config: &QueryConfig) -> Result<usize,
 }
 
 /// An answer, or what is certain of one, as a message.
-pub(super) fn response(answer: SearchAnswer, is_traceql: bool) -> SearchResponse {
+pub(super) fn response(answer: SearchAnswer, form: AnswerForm) -> SearchResponse {
     let mut metrics = metrics(&answer.metrics);
-    if is_traceql {
+    if form.is_traceql {
         metrics.inspected_traces = 0; // Tempo says so for tag searches only
     }
-    SearchResponse { traces: answer.traces.into_iter().map(found_trace).collect(), metrics }
+    SearchResponse { traces: answer.traces.into_iter().map(|trace| found_trace(trace, form)).collect(), metrics }
 }
 
 pub(super) fn metrics(metrics: &QueryMetrics) -> SearchMetrics {
@@ -217,12 +233,12 @@ pub(super) fn saturated(number: u64) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 
-fn found_trace(trace: FoundTrace) -> TraceSearchMetadata {
+fn found_trace(trace: FoundTrace, form: AnswerForm) -> TraceSearchMetadata {
     let span_sets: Vec<SpanSet> = trace.span_sets.into_iter().map(span_set).collect();
     let stats =
         |stats: answer::ServiceStats| ServiceStats { span_count: stats.span_count, error_count: stats.error_count };
     TraceSearchMetadata {
-        trace_id: trace.trace_id.short_hex(),
+        trace_id: form.trace_id(&trace.trace_id),
         root_service_name: trace.root_service.unwrap_or_else(|| "<root span not yet received>".to_owned()),
         root_trace_name: trace.root_name.unwrap_or_default(),
         start_time_unix_nano: trace.start_nanos,
@@ -316,7 +332,7 @@ mod tests {
     fn a_cursor_goes_with_one_range() {
         let read = |query: &str| cursor(&Params::from_query(query)).map_err(|error| error.text);
         let text = "00000000000000050000000000000000000000000000000a";
-        let expected = PageToken { start_nanos: 5, trace_id: model::TraceId::parse("a").unwrap() };
+        let expected = PageToken { start_nanos: 5, trace_id: TraceId::parse("a").unwrap() };
         assert_eq!(read(&format!("cursor={text}&start=1&end=2")), Ok(Some(expected)));
         assert_eq!(read("cursor=&start=1"), Ok(None));
         for (query, problem) in [
@@ -343,7 +359,7 @@ mod tests {
     #[test]
     fn an_answer_becomes_tempos_message() {
         let found = FoundTrace {
-            trace_id: model::TraceId::parse("00f1").unwrap(),
+            trace_id: TraceId::parse("00f1").unwrap(),
             root_service: None,
             root_name: Some("GET".to_owned()),
             start_nanos: 5,
@@ -363,13 +379,16 @@ mod tests {
         };
         let metrics = QueryMetrics { inspected_traces: 3, inspected_spans: 4, ..QueryMetrics::default() };
         let answer = SearchAnswer { traces: vec![found], metrics, lack: None };
-        let message = response(answer.clone(), true);
+        let form = AnswerForm { is_traceql: true, left_pad_trace_ids: false };
+        let message = response(answer.clone(), form);
         let trace = &message.traces[0];
         assert_eq!((trace.trace_id.as_str(), trace.duration_ms), ("f1", 1));
         assert_eq!(trace.root_service_name, "<root span not yet received>");
         assert_eq!(trace.span_set.as_ref(), trace.span_sets.first());
         assert_eq!(trace.span_sets[0].spans[0].span_id, "000000000000000a");
         assert_eq!((message.metrics.inspected_traces, message.metrics.inspected_spans), (0, 4));
-        assert_eq!(response(answer, false).metrics.inspected_traces, 3);
+        assert_eq!(response(answer.clone(), AnswerForm { is_traceql: false, ..form }).metrics.inspected_traces, 3);
+        let padded = response(answer, AnswerForm { left_pad_trace_ids: true, ..form });
+        assert_eq!(padded.traces[0].trace_id, "000000000000000000000000000000f1");
     }
 }

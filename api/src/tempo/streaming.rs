@@ -30,7 +30,7 @@ use self::requests::{
 use super::metrics;
 use super::packets::packets;
 use super::reply::QueryError;
-use super::search::{self, is_traceql};
+use super::search::{self, AnswerForm};
 use super::{Asker, answer, now_nanos};
 use crate::grpc::{Limits, outcome_label, serve_common, server_streaming};
 use crate::{Edge, QueryConfig, request_span};
@@ -132,20 +132,20 @@ where
 
 async fn search(call: Call<SearchRequest>) -> Result<Vec<Bytes>, QueryError> {
     let request = call.message.asked().check(&call.config(), call.now_nanos)?;
-    let is_traceql = is_traceql(&request);
+    let form = AnswerForm::of(&request, &call.config());
     let (sender, certain) = watch::channel(SearchAnswer::default());
     let telling = async {
-        tell(certain, is_traceql, &call.early).await;
+        tell(certain, form, &call.early).await;
         std::future::pending().await
     };
     tokio::select! {
-        answered = search::answer(call.asker(), request, Some(&sender)) => Ok(packets(answered?)),
+        answered = search::answer(call.asker(), request, form, Some(&sender)) => Ok(packets(answered?)),
         never = telling => never,
     }
 }
 
 /// Sends what has become certain since the last message, and how far the search has come. Ends when nobody listens.
-async fn tell(mut certain: watch::Receiver<SearchAnswer>, is_traceql: bool, messages: &mpsc::Sender<Bytes>) {
+async fn tell(mut certain: watch::Receiver<SearchAnswer>, form: AnswerForm, messages: &mpsc::Sender<Bytes>) {
     let mut told = 0;
     while certain.changed().await.is_ok() {
         let news = {
@@ -157,7 +157,7 @@ async fn tell(mut certain: watch::Receiver<SearchAnswer>, is_traceql: bool, mess
             }
         };
         told += news.traces.len();
-        for message in packets(search::response(news, is_traceql)) {
+        for message in packets(search::response(news, form)) {
             if messages.send(message).await.is_err() {
                 return;
             }

@@ -159,7 +159,7 @@ async fn what_is_certain_is_told_once_and_a_slow_reader_holds_up_nobody() {
     };
     let (sender, certain) = watch::channel(SearchAnswer::default());
     let (messages, mut told) = mpsc::channel(1);
-    let telling = tokio::spawn(async move { tell(certain, true, &messages).await });
+    let telling = tokio::spawn(async move { tell(certain, AnswerForm::default(), &messages).await });
     let mut ids = Vec::new();
     // more news than messages fit into the channel: they come together in a later one
     for number in (1..=9).rev() {
