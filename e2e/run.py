@@ -54,7 +54,7 @@ def install() -> tuple[Path, dict[str, str]]:
         E2E_RETIRED_PYTHON=str(retired),
         E2E_KUBECTL=str(unpack_from_layer(node, "kubectl")),
         E2E_HELM=str(unpack_from_layer(node, "helm")),
-        # names are looked up in the file `hosts` of the folder in which it runs, if there is one
+        # names are looked up in the file `hosts` of the folder in which it runs, and not in the system's
         E2E_COLLECTOR=str(build_go("otelcol", E2E / "collector", python, linker="-X net.hostsFilePath=hosts")),
         E2E_KAFKA=str(build_go("kafka", E2E / "kafka", python)),
         E2E_ACTIONLINT=str(build_go("actionlint", E2E / "actionlint", python)),

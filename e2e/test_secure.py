@@ -116,6 +116,7 @@ def test_a_collector_exports_over_mutual_tls_with_a_token(secured, background, t
     }
     file = tmp_path / "collector.yaml"
     file.write_text(yaml.safe_dump(config))
+    (tmp_path / "hosts").write_text("127.0.0.1 localhost\n")  # where this collector looks names up
     background(os.environ["E2E_COLLECTOR"], f"--config={file}")
     sender = GrpcExporter(receiver, insecure=True)
     spans, trace_id = span("collected")
