@@ -35,9 +35,10 @@ const RESERVED: [&str; 11] = [
 /// strictly, and know no such field.
 pub(super) async fn search(call: Call) -> Result<Reply, QueryError> {
     let after = cursor(&call.params)?;
-    let asked = Asked::of_url(&call.params)?.check(&call.config(), call.now_nanos)?;
+    let config = call.config();
+    let asked = Asked::of_url(&call.params)?.check(&config, call.now_nanos)?;
     let request = SearchRequest { after, ..asked };
-    let (form, limit) = (AnswerForm::of(&request, &call.config()), request.limit);
+    let (form, limit) = (AnswerForm::of(&request, &config), request.limit);
     let mut answer = ask(call.asker(), request, None).await?;
     let lack = answer.lack.take();
     let next = answer.traces.last().filter(|_| answer.traces.len() >= limit).map(FoundTrace::cursor);

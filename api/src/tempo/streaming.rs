@@ -131,8 +131,9 @@ where
 }
 
 async fn search(call: Call<SearchRequest>) -> Result<Vec<Bytes>, QueryError> {
-    let request = call.message.asked().check(&call.config(), call.now_nanos)?;
-    let form = AnswerForm::of(&request, &call.config());
+    let config = call.config();
+    let request = call.message.asked().check(&config, call.now_nanos)?;
+    let form = AnswerForm::of(&request, &config);
     let (sender, certain) = watch::channel(SearchAnswer::default());
     let telling = async {
         tell(certain, form, &call.early).await;

@@ -37,9 +37,11 @@ impl ListedTables {
     /// Keeps a table from now on. One that is kept already is the latest now.
     pub fn keep(&self, tenant: &TenantId, id: TableId, rows: &Arc<MemorySource>) {
         let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
-        tables.retain(|kept| !kept.is(tenant, id) && kept.listed_at.elapsed() < KEPT_FOR);
-        let (rows, listed_at, bytes) = (rows.clone(), Instant::now(), memory_bytes(rows) as u64);
-        tables.push_back(Kept { tenant: tenant.clone(), id, rows, listed_at, bytes });
+        let known = tables.iter().position(|kept| kept.is(tenant, id)).and_then(|at| tables.remove(at));
+        tables.retain(|kept| kept.listed_at.elapsed() < KEPT_FOR);
+        // each question lists the same tables: they are measured once
+        let bytes = known.map_or_else(|| memory_bytes(rows) as u64, |kept| kept.bytes);
+        tables.push_back(Kept { tenant: tenant.clone(), id, rows: rows.clone(), listed_at: Instant::now(), bytes });
         let mut bytes: u64 = tables.iter().map(|kept| kept.bytes).sum();
         while bytes > self.most_bytes
             && let Some(oldest) = tables.pop_front()
