@@ -25,7 +25,7 @@ use tonic_prost::ProstCodec;
 use crate::Peers;
 use crate::question::{Answer, PeerError, Question};
 use crate::telemetry::Telemetry;
-use crate::wire::{self, HalvesRequest, LiveAnswer, LiveRequest, Piece, TableAnswer, TableRequest, damaged};
+use crate::wire::{self, HalvesRequest, LiveAnswer, LiveRequest, NOT_WHOLE, Piece, TableAnswer, TableRequest, damaged};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a writer is not asked that did not answer.
@@ -206,7 +206,7 @@ fn unreachable(error: tonic::transport::Error) -> PeerError {
 fn of_status(status: Status) -> PeerError {
     match status.code() {
         Code::FailedPrecondition => PeerError::Elsewhere,
-        Code::Unavailable if status.message() == crate::server::NOT_WHOLE => PeerError::NotWhole,
+        Code::Unavailable if status.message() == NOT_WHOLE => PeerError::NotWhole,
         Code::Aborted => PeerError::OfQuery(status.message().to_owned()),
         Code::Unavailable | Code::Unknown | Code::Cancelled => PeerError::Unreachable(status.message().to_owned()),
         _ => PeerError::Refused(status.message().to_owned()),

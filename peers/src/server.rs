@@ -31,8 +31,8 @@ use crate::AnswerHalves;
 use crate::holder::Holder;
 use crate::question::PeerError;
 use crate::wire::{
-    self, HalvesRequest, HelloAnswer, HelloRequest, LiveAnswer, LiveRequest, PIECE_BYTES, Piece, TableAnswer,
-    TableRequest,
+    self, HalvesRequest, HelloAnswer, HelloRequest, LiveAnswer, LiveRequest, NOT_WHOLE, PIECE_BYTES, Piece,
+    TableAnswer, TableRequest,
 };
 use crate::worker::Worker;
 
@@ -42,9 +42,6 @@ const CALLS_AT_ONCE: usize = 16;
 const CALLS_PER_CONNECTION: u32 = 64;
 /// HTTP/2 pings that find processes that are gone.
 const PING_INTERVAL: Duration = Duration::from_secs(10);
-
-/// What a writer says that is still reading its log.
-pub(crate) const NOT_WHOLE: &str = "the log is being read";
 
 /// Jobs of other processes that are done at once, apart from the calls for live rows: others wait until they are late. Within
 /// the process they take turns with its own queries.

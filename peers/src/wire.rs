@@ -31,6 +31,9 @@ pub(crate) const HALVES: &str = "/mosso.peers.v1.Peers/Halves";
 pub(crate) const JOB: &str = "/mosso.peers.v1.Peers/Job";
 pub(crate) const HELLO: &str = "/mosso.peers.v1.Peers/Hello";
 
+/// What a writer says that is still reading its log.
+pub(crate) const NOT_WHOLE: &str = "the log is being read";
+
 /// The most that one message has of an answer.
 pub(crate) const PIECE_BYTES: usize = 1 << 20;
 /// The most that a message may take: a piece and its frame, or a request.

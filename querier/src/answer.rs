@@ -8,7 +8,6 @@ use traceql::{Static, format_go_duration};
 
 use crate::intervals::Intervals;
 use crate::request::PageToken;
-pub use crate::trace_by_id::Pruned;
 
 /// What answering cost.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -44,6 +43,17 @@ impl QueryMetrics {
             total_jobs: self.total_jobs + other.total_jobs,
         }
     }
+}
+
+/// Whether similar spans are one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Pruned {
+    #[default]
+    No,
+    /// The sender made them so: nothing else was ever stored.
+    BeforeItCame,
+    /// In this answer; the store has them all.
+    Now,
 }
 
 /// A trace by id; `resource_spans` is empty when there is none.

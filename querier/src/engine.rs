@@ -4,6 +4,7 @@
 //! plan ─▶ prune, candidates ─▶ scan ─▶ matcher ─▶ rows        one source, a row group at a time
 //! sources ─▶ split ─▶ parts ─▶ merge                           traces that lie in several of them
 //! budget ─ memory, turns, scans                               what a query spends, and how queries wait for each other
+//! spread ─ deal, part                                         blocks that other processes look at
 //! ```
 
 pub(crate) mod budget;
@@ -20,6 +21,7 @@ pub(crate) mod scans;
 pub(crate) mod selection;
 pub(crate) mod sources;
 pub(crate) mod split_cache;
+pub(crate) mod spread;
 pub(crate) mod table_bytes;
 pub(crate) mod turns;
 
@@ -27,8 +29,8 @@ use storage::CpuPool;
 
 use self::budget::Shares;
 use self::split_cache::SplitCache;
+use self::spread::Spread;
 use crate::config::Config;
-use crate::jobs::Jobs;
 use crate::telemetry::Telemetry;
 
 /// What all queries of a process share.
@@ -39,5 +41,5 @@ pub(crate) struct Engine {
     pub telemetry: Telemetry,
     pub shares: Shares,
     /// What other processes do of the queries of this one.
-    pub jobs: Jobs,
+    pub spread: Spread,
 }

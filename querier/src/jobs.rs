@@ -1,37 +1,25 @@
-//! Blocks of a query that other processes look at, so that a large query has the processors of all.
+//! What other processes are asked to do of a query: the seam, and the messages that cross it.
 //!
-//! ```text
-//! sources of a query ─▶ deal ─┬▶ here: what is live, what others cannot read, this node's share
-//!                             └▶ a job for each other node ─▶ Workers ─▶ what it found, merged by the question
-//!                                       late, failed ─▶ the next node ─▶ here
-//! ```
+//! A job is about single blocks, which never change: it is sent with what the manifest says of them, and no process needs to
+//! have the manifest of another. Whoever asks evaluates traces that lie in several sources, put together; a job leaves these
+//! out.
 //!
-//! A block belongs to the first node in rendezvous order that is not loaded above the others, so that the same node mostly
-//! has it in its caches. Whoever asks evaluates traces that lie in several sources, put together; a job leaves these out.
-//! So a job is about single blocks, which never change: it is sent with what the manifest says of them, and no process needs
-//! to have the manifest of another.
-//!
-//! - [`Workers`]: the other processes. Without any, nothing of this is done or paid;
-//! - `message`: jobs and what they give, as they are sent; `deal`: who gets what; `part`: a job until it is done;
+//! - [`Workers`]: the other processes;
+//! - `message`: jobs and what they give, as they are sent; `values`: what is in them, as queries have it;
+//! - who gets which job, until it is done: `engine/spread.rs`;
 //! - questions make jobs and do them, each beside its own path: `search/elsewhere.rs`, `metrics/elsewhere.rs`.
 
-mod deal;
 pub mod message;
-mod part;
 mod values;
 
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use storage::ids::NodeId;
 
-pub(crate) use deal::Dealt;
-pub(crate) use part::{JobSources, Part};
 pub(crate) use values::{attributes, ids, ids_of, named, trace_id, unreadable};
 
 use self::message::{Job, JobAnswer};
-use self::part::UnderWay;
 
 /// Of jobs and their answers. A node of another version is given none: a query is answered by one version, while processes
 /// of two run beside each other.
@@ -79,35 +67,3 @@ impl Default for SpreadPolicy {
         Self { least_bytes: 32 << 20, newest_here: 4 }
     }
 }
-
-/// What of the queries of this process others do.
-#[derive(Default)]
-pub(crate) struct Jobs {
-    spread: OnceLock<Spread>,
-}
-
-struct Spread {
-    workers: Arc<dyn Workers>,
-    policy: SpreadPolicy,
-    under_way: UnderWay,
-}
-
-impl Jobs {
-    /// From now on others take part. Only the first call counts.
-    pub fn spread_over(&self, workers: Arc<dyn Workers>, policy: SpreadPolicy) {
-        _ = self.spread.set(Spread { workers, policy, under_way: UnderWay::default() });
-    }
-
-    /// Whether nobody else takes part.
-    pub fn is_alone(&self) -> bool {
-        self.spread.get().is_none()
-    }
-
-    /// The newest sources of a search that are looked at before others are asked.
-    pub fn newest_here(&self) -> usize {
-        self.spread.get().map_or(0, |spread| spread.policy.newest_here)
-    }
-}
-
-#[cfg(test)]
-pub(crate) mod tests;

@@ -168,7 +168,7 @@ impl MetricsRun<'_> {
         let split = self.split_traces().await?;
         let mut partial = self.query.aggregator.nothing(&self.intervals, &self.limits);
         self.measure_split(&split, &mut partial).await?;
-        let dealt = self.sources.engine.jobs.deal(self.sources.in_range().collect(), elsewhere::DEALT_TOGETHER).await;
+        let dealt = self.sources.engine.spread.deal(self.sources.in_range().collect(), elsewhere::DEALT_TOGETHER).await;
         match dealt.as_slice() {
             // all that is here, in no more memory than what is under way takes
             [run] if run.parts.is_empty() => {

@@ -17,9 +17,10 @@ use crate::config::Config;
 use crate::engine::Engine;
 use crate::engine::budget::{Budget, Shares};
 use crate::engine::split_cache::split_cache;
+use crate::engine::spread::{JobSources, Spread};
 use crate::error::Error;
 use crate::jobs::message::{Job, JobAnswer};
-use crate::jobs::{JobSources, Jobs, SpreadPolicy, Workers, unreadable};
+use crate::jobs::{SpreadPolicy, Workers, unreadable};
 use crate::lock::locked;
 use crate::metrics::{PartialCache, partial_cache};
 use crate::query_log::{QueryGuard, QueryLog};
@@ -79,13 +80,13 @@ impl Querier {
         let split = split_cache(config.metrics_cache_max_bytes / SPLIT_SHARE, storage);
         let tag_values = values_cache(config.metrics_cache_max_bytes / TAG_VALUES_SHARE, storage);
         let (telemetry, shares) = (Telemetry::new(registry), Shares::new(&config));
-        let engine = Engine { config, cpu, split, telemetry, shares, jobs: Jobs::default() };
+        let engine = Engine { config, cpu, split, telemetry, shares, spread: Spread::default() };
         Self { inner: Arc::new(Inner { engine, partials, tag_values, limits, views }) }
     }
 
     /// From now on large queries are looked at by other processes, too. Only the first call counts.
     pub fn spread_over(&self, workers: Arc<dyn Workers>, policy: SpreadPolicy) {
-        self.inner.engine.jobs.spread_over(workers, policy);
+        self.inner.engine.spread.over(workers, policy);
     }
 
     /// Does a job for another process; `sources` are its blocks. It has the limits of a query of its tenants.

@@ -126,13 +126,13 @@ impl Search<'_> {
         let hits = Mutex::new(Hits::new(keep, ends.chain(newest_split), self.sources.budget.hold(0)?));
         let finding = async {
             let sources: Vec<_> = self.sources.in_range().collect();
-            let newest_here = self.sources.engine.jobs.newest_here().min(sources.len());
+            let newest_here = self.sources.engine.spread.newest_here().min(sources.len());
             let (mut rest, mut asked, mut places) = (sources.as_slice(), FIRST_ASKED, places.as_slice());
             let mut is_here = newest_here > 0;
             while !rest.is_empty() {
                 let (together, later) = rest.split_at(if is_here { newest_here } else { asked.min(rest.len()) });
                 let later_end_nanos = later.first().map_or(0, |(_, source)| source.time_range().end_nanos);
-                if is_here || self.sources.engine.jobs.is_alone() {
+                if is_here || self.sources.engine.spread.is_alone() {
                     places = self.find_here(together, later_end_nanos, places, split, &hits).await?;
                 } else {
                     self.find_anywhere(together, split, &hits).await?;

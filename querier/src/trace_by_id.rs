@@ -15,9 +15,8 @@ use storage::CpuPool;
 use storage::source::{Projection, Source};
 
 use self::fit::fit;
-pub use self::pruning::Pruned;
 use self::subset::Chooser;
-use crate::answer::{TraceAnswer, TracePartial};
+use crate::answer::{Pruned, TraceAnswer, TracePartial};
 use crate::engine::budget::{Budget, Held};
 use crate::engine::concurrent::try_all;
 use crate::engine::merge::{part_shared_ids, sort_by_start};

@@ -21,9 +21,10 @@ use crate::engine::budget::Budget;
 use crate::engine::concurrent::try_all;
 use crate::engine::parts::PartAt;
 use crate::engine::sources::QuerySources;
+use crate::engine::spread::{JobSources, Part};
 use crate::error::Error;
 use crate::jobs::message::{Found, Job, JobAnswer, Place, SearchJob, TagFilter, TagFilters};
-use crate::jobs::{JobSources, Part, ids, ids_of, trace_id, unreadable};
+use crate::jobs::{ids, ids_of, trace_id, unreadable};
 use crate::lock::locked;
 use crate::request::{PageToken, SearchFilter};
 
@@ -37,7 +38,7 @@ impl Search<'_> {
     ) -> Result<(), Error> {
         let (left, needless): (Vec<_>, Vec<_>) =
             sources.iter().copied().partition(|(_, source)| self.may_add(source.as_ref(), hits));
-        let dealt = self.sources.engine.jobs.deal(left, usize::MAX).await;
+        let dealt = self.sources.engine.spread.deal(left, usize::MAX).await;
         let here: Vec<_> = needless.into_iter().chain(dealt.iter().flat_map(|run| run.here.iter().copied())).collect();
         let here = self.find_in_sources(&here, split, hits).boxed();
         let parts = dealt.iter().flat_map(|run| &run.parts);

@@ -13,18 +13,8 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue};
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, Span};
 use prost::Message;
 
+use crate::answer::Pruned;
 use crate::request::SpanPruning;
-
-/// Whether similar spans are one.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Pruned {
-    #[default]
-    No,
-    /// The sender made them so: nothing else was ever stored.
-    BeforeItCame,
-    /// In this answer; the store has them all.
-    Now,
-}
 
 const IS_SUMMARY: &str = "aggregation.is_summary";
 

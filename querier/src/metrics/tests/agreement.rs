@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::engine::matcher::Matcher;
-use crate::jobs::tests::{any_faults, spread};
+use crate::engine::spread::tests::{any_faults, spread};
 use crate::slow::Trace;
 use crate::slow::generate::{LONGEST_MILLIS, any_dealt, any_metrics, asks_for_children};
 use crate::slow::pipeline::Refused;

@@ -8,7 +8,7 @@ use traceql::{Field, FieldExpr, Query, Stage};
 
 use super::*;
 use crate::answer::{FoundSpan, ServiceStats};
-use crate::jobs::tests::{any_faults, spread};
+use crate::engine::spread::tests::{any_faults, spread};
 use crate::slow::generate::{LONGEST_MILLIS, any_dealt, any_search, asks_for_children};
 use crate::slow::pipeline::{self, Refused, Set};
 use crate::slow::rows::{self, Value as SlowValue};

@@ -3,14 +3,19 @@
 use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
+use async_trait::async_trait;
 use model::{BlockId, TenantId, TimeRange, TraceId};
 use proptest::prelude::*;
 use prost::Message;
+use storage::ids::NodeId;
 use storage::index::Limits;
 use storage::source::Source;
 
 use super::*;
+use crate::jobs::JobError;
+use crate::jobs::message::{self, Job, JobAnswer};
 use crate::request::{MetricsRequest, SearchFilter, SearchRequest, TagNamesRequest, TagScope};
 use crate::testing::{
     MS, START, attributes, float, indexed_block, int, querier, querier_with, service, span, status, table,

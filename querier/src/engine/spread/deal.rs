@@ -8,7 +8,7 @@ use storage::rendezvous;
 use storage::source::Source;
 
 use super::part::Part;
-use super::{Jobs, Spread};
+use super::{Others, Spread};
 
 /// Blocks of one job: so few that little is done twice when a node fails, and that several nodes end at one time.
 const JOB_BLOCKS: usize = 16;
@@ -29,23 +29,23 @@ pub(crate) struct Dealt<'s> {
     pub parts: Vec<Part<'s>>,
 }
 
-impl Jobs {
+impl Spread {
     /// Deals sources out, in runs of at most so many that stand beside each other.
     pub async fn deal<'s>(&'s self, sources: Vec<Numbered<'s>>, run: usize) -> Vec<Dealt<'s>> {
         let all_here = |here| vec![Dealt { here, parts: Vec::new() }];
-        let Some(spread) = self.spread.get() else { return all_here(sources) };
+        let Some(others) = self.others.get() else { return all_here(sources) };
         let blocks: Vec<Numbered<'s>> = sources.iter().filter(|(_, source)| is_for_others(source)).copied().collect();
         let bytes: u64 = blocks.iter().map(|(_, source)| source.size_bytes()).sum();
-        if bytes < spread.policy.least_bytes || blocks.is_empty() {
+        if bytes < others.policy.least_bytes || blocks.is_empty() {
             return all_here(sources);
         }
-        let mut nodes = spread.workers.nodes().await;
+        let mut nodes = others.workers.nodes().await;
         if nodes.is_empty() {
             return all_here(sources);
         }
-        let own = spread.workers.own();
+        let own = others.workers.own();
         nodes.push(own);
-        let loads = nodes.iter().map(|node| spread.under_way.bytes(node)).collect();
+        let loads = nodes.iter().map(|node| others.under_way.bytes(node)).collect();
         let sizes: Vec<_> = blocks.iter().map(|(_, source)| (key(source), source.size_bytes())).collect();
         let places = place(&sizes, &nodes, loads);
         let mut places = blocks.iter().zip(places).map(|((number, _), node)| (*number, nodes[node])).peekable();
@@ -58,7 +58,7 @@ impl Jobs {
                     _ => here.push((*number, *source)),
                 }
             }
-            runs.push(Dealt { here, parts: parts(spread, elsewhere, &nodes) });
+            runs.push(Dealt { here, parts: parts(others, elsewhere, &nodes) });
         }
         runs
     }
@@ -90,7 +90,7 @@ fn place(blocks: &[([u8; 16], u64)], nodes: &[NodeId], mut loads: Vec<u64>) -> V
 }
 
 /// What each node gets, cut into jobs.
-fn parts<'s>(spread: &'s Spread, elsewhere: Vec<(NodeId, Numbered<'s>)>, nodes: &[NodeId]) -> Vec<Part<'s>> {
+fn parts<'s>(others: &'s Others, elsewhere: Vec<(NodeId, Numbered<'s>)>, nodes: &[NodeId]) -> Vec<Part<'s>> {
     let mut parts = Vec::new();
     for node in nodes {
         let mut sources: Vec<Numbered<'s>> = Vec::new();
@@ -98,27 +98,27 @@ fn parts<'s>(spread: &'s Spread, elsewhere: Vec<(NodeId, Numbered<'s>)>, nodes: 
         let of_node = elsewhere.iter().filter(|(of, _)| of == node).map(|(_, source)| *source);
         for (number, source) in of_node {
             if sources.len() == JOB_BLOCKS || !sources.is_empty() && bytes + source.size_bytes() > JOB_BYTES {
-                parts.push(part(spread, *node, nodes, std::mem::take(&mut sources)));
+                parts.push(part(others, *node, nodes, std::mem::take(&mut sources)));
                 bytes = 0;
             }
             bytes += source.size_bytes();
             sources.push((number, source));
         }
         if !sources.is_empty() {
-            parts.push(part(spread, *node, nodes, sources));
+            parts.push(part(others, *node, nodes, sources));
         }
     }
     parts
 }
 
 /// A job for a node; if that fails, for the next in the order of its first block.
-fn part<'s>(spread: &'s Spread, node: NodeId, nodes: &[NodeId], sources: Vec<Numbered<'s>>) -> Part<'s> {
-    let own = spread.workers.own();
+fn part<'s>(others: &'s Others, node: NodeId, nodes: &[NodeId], sources: Vec<Numbered<'s>>) -> Part<'s> {
+    let own = others.workers.own();
     let key = sources.first().map_or([0; 16], |(_, source)| key(source));
-    let others = nodes.iter().copied().filter(|other| *other != own);
-    let mut order = rendezvous::ordered(&key, others, |node| node.0);
+    let rest = nodes.iter().copied().filter(|other| *other != own);
+    let mut order = rendezvous::ordered(&key, rest, |node| node.0);
     order.sort_by_key(|other| Reverse(*other == node));
-    Part::new(spread.workers.as_ref(), &spread.under_way, order, sources)
+    Part::new(others.workers.as_ref(), &others.under_way, order, sources)
 }
 
 #[cfg(test)]

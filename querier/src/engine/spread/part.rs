@@ -10,10 +10,10 @@ use storage::source::Source;
 use tracing::debug;
 
 use super::deal::Numbered;
-use super::message::{BlockToRead, Job, JobAnswer};
-use super::{JOB_VERSION, JobError, Workers, values};
 use crate::engine::budget::Budget;
 use crate::error::Error;
+use crate::jobs::message::{BlockToRead, Job, JobAnswer};
+use crate::jobs::{JOB_VERSION, JobError, Workers, ids};
 use crate::lock::locked;
 use crate::telemetry::{JobOutcome, Telemetry};
 
@@ -82,7 +82,7 @@ impl<'s> Part<'s> {
     pub fn job(&self, without: impl Fn(usize, &Arc<dyn Source>) -> Vec<u8>) -> Job {
         let block = |(number, source): &Numbered<'_>| {
             let (tenant, entry) = source.stored()?;
-            let deleted = source.deleted_traces().map(|ids| values::ids(ids.iter())).unwrap_or_default();
+            let deleted = source.deleted_traces().map(|deleted| ids(deleted.iter())).unwrap_or_default();
             let without = without(*number, source);
             Some(BlockToRead { tenant: tenant.to_string(), entry: entry.encode(), deleted, without })
         };
