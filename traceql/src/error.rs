@@ -4,7 +4,7 @@ use std::fmt;
 
 use model::ErrorKind;
 
-use crate::limits::{MAX_COMPILED_BYTES, MAX_QUERY_BYTES};
+use crate::limits::{MAX_COMPILED_BYTES, MAX_QUERY_BYTES, MAX_REPEATS};
 use crate::position::Position;
 
 /// Why a query is refused, or why a value cannot be computed.
@@ -36,6 +36,11 @@ pub enum Error {
          use fewer alternatives or smaller repetitions"
     )]
     RegexTooLarge(usize),
+    #[error(
+        "invalid regex: {0} repeats more than {MAX_REPEATS} times, nested repetitions multiplied; \
+         repeat fewer times, or use `*`"
+    )]
+    RegexRepeats(String),
     #[error("operator not supported for IDs: {0}")]
     IdOperator(String),
     #[error("span filter field expressions must resolve to a boolean: {0}")]

@@ -9,6 +9,7 @@ use std::collections::HashSet;
 
 use regex::{Regex, RegexBuilder};
 
+use self::re2::Refused;
 use crate::error::Error;
 use crate::limits::MAX_COMPILED_BYTES;
 use crate::value::Static;
@@ -36,7 +37,10 @@ pub fn anchored_regex(pattern: &str) -> Result<Pattern, Error> {
         return Ok(Pattern::Set(texts));
     }
     let shown = || Static::String(pattern.to_owned()).to_string();
-    let respelled = re2::respell(pattern).ok_or_else(|| Error::InvalidRegex(shown()))?;
+    let respelled = re2::respell(pattern).map_err(|refused| match refused {
+        Refused::Syntax => Error::InvalidRegex(shown()),
+        Refused::Repeats => Error::RegexRepeats(shown()),
+    })?;
     let compiled = RegexBuilder::new(&format!(r"\A(?s:{respelled})\z")).size_limit(MAX_COMPILED_BYTES).build();
     compiled.map(Pattern::Automaton).map_err(|error| match error {
         regex::Error::CompiledTooBig(_) => Error::RegexTooLarge(pattern.len()),
@@ -118,10 +122,21 @@ mod tests {
 
     #[test]
     fn bad_patterns_are_refused() {
-        for pattern in ["[", "(?<x", "(?!x).*", "a)|(b", "*", r"\", r".{1000}{1000}"] {
+        for pattern in ["[", "(?<x", "(?!x).*", "a)|(b", "*", r"\", r".{10}{10}", "a{2,1}", "a{2001,1}"] {
             let error = anchored_regex(pattern).unwrap_err();
             assert_eq!(error.to_string(), format!("invalid regex: `{pattern}`"));
         }
+    }
+
+    #[test]
+    fn what_repeats_too_often_says_so_and_names_the_limit() {
+        for pattern in ["a{1001}", "a{2,1001}", "a{1001,}", "(a{100}){11}", "((a{10}b){20}c){10}"] {
+            let error = anchored_regex(pattern).unwrap_err().to_string();
+            let wanted =
+                format!("invalid regex: `{pattern}` repeats more than 1000 times, nested repetitions multiplied; ");
+            assert_eq!(error, wanted + "repeat fewer times, or use `*`");
+        }
+        assert!(matches("(a{100}){10}", &"a".repeat(1000)));
     }
 
     proptest! {

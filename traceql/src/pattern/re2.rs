@@ -8,8 +8,16 @@ use std::str::Chars;
 
 use regex::Regex;
 
-/// RE2's limit on one repetition, and on the product of nested ones.
-const MAX_REPEAT: u32 = 1000;
+use crate::limits::MAX_REPEATS;
+
+/// Why a pattern is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// It is not RE2's syntax.
+    Syntax,
+    /// It repeats more than [`MAX_REPEATS`] times.
+    Repeats,
+}
 
 const ASCII_CLASSES: [&str; 14] = [
     "alnum", "alpha", "ascii", "blank", "cntrl", "digit", "graph", "lower", "print", "punct", "space", "upper", "word",
@@ -19,14 +27,17 @@ const ASCII_CLASSES: [&str; 14] = [
 /// Matches no character.
 const NOTHING: &str = r"[^\x{0}-\x{10FFFF}]";
 
-/// The pattern as the `regex` crate wants it; `None` if it is not RE2's syntax.
-pub(super) fn respell(pattern: &str) -> Option<String> {
-    let mut writer =
-        Writer { rest: pattern, out: String::with_capacity(pattern.len() + 16), groups: vec![Group::default()] };
+/// The pattern as the `regex` crate wants it.
+///
+/// # Errors
+/// When RE2 refuses it.
+pub(super) fn respell(pattern: &str) -> Result<String, Refused> {
+    let out = String::with_capacity(pattern.len() + 16);
+    let mut writer = Writer { rest: pattern, out, groups: vec![Group::default()], refused: Refused::Syntax };
     while let Some(character) = writer.rest.chars().next() {
-        writer.part(character)?;
+        writer.part(character).ok_or(writer.refused)?;
     }
-    (writer.groups.len() == 1).then_some(writer.out)
+    if writer.groups.len() == 1 { Ok(writer.out) } else { Err(Refused::Syntax) }
 }
 
 /// Reads what is left of the pattern and writes it anew.
@@ -35,6 +46,8 @@ struct Writer<'p> {
     out: String,
     /// The open groups, innermost last; the first is the pattern itself.
     groups: Vec<Group>,
+    /// What it means that a part cannot be written.
+    refused: Refused,
 }
 
 #[derive(Default)]
@@ -153,19 +166,28 @@ impl<'p> Writer<'p> {
 
     /// `{2}`, `{2,}`, `{2,5}`
     fn counted(&mut self, least: u32, most: Option<u32>, length: usize) -> Option<()> {
-        if least > MAX_REPEAT || most.is_some_and(|most| most > MAX_REPEAT || most < least) {
+        let times = most.unwrap_or(least);
+        if times < least {
+            return None;
+        }
+        if times > MAX_REPEATS {
+            self.refused = Refused::Repeats;
             return None;
         }
         let text = &self.rest[..length];
         self.skip(length);
-        self.repeat(text, most.unwrap_or(least))
+        self.repeat(text, times)
     }
 
     /// Repeats the last atom. Flags between it and the repetition change nothing in RE2: the repetition goes before them.
     fn repeat(&mut self, operator: &str, times: u32) -> Option<()> {
         let Atom { end, repeats, is_repeated } = self.group()?.last?;
         let repeats = repeats.saturating_mul(times.max(1));
-        if is_repeated || repeats > MAX_REPEAT {
+        if is_repeated {
+            return None;
+        }
+        if repeats > MAX_REPEATS {
+            self.refused = Refused::Repeats;
             return None;
         }
         // which of several matches is taken matters to nobody here
