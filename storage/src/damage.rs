@@ -43,7 +43,7 @@ impl Damage {
         };
         match ObjectKey::parse(&Path::parse(key).ok()?)? {
             ObjectKey::BlockFile { file, .. } => Some(Self { file, key: key.clone(), reason }),
-            ObjectKey::TraceMap { .. } | ObjectKey::Manifest { .. } => None,
+            ObjectKey::TraceMap { .. } | ObjectKey::Manifest { .. } | ObjectKey::ManifestPart { .. } => None,
         }
     }
 }

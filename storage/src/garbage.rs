@@ -1,4 +1,4 @@
-//! Blocks and trace maps that no manifest names, and when they go.
+//! Blocks, trace maps and parts of manifests that no manifest names, and when they go.
 //!
 //! Compaction and retention take blocks out of the manifest, larger trace maps the smaller ones; jobs fail and processes
 //! die between two writes. Nobody remembers what they leave. The collector looks at what lies in the store, and deletes the
@@ -27,7 +27,9 @@
 //! last poll. [`least_grace`] adds that up. A process that cannot poll for longer than that finds files missing, and
 //! answers without those blocks, as partial.
 //!
-//! Trace maps are published and deleted by the same rules, although a query that finds one gone loses nothing but time.
+//! Trace maps are published and deleted by the same rules, although a query that finds one gone loses nothing but time. So are
+//! parts of manifests; each is stored for one attempt to commit, which fails once the fence is there. Who reads a manifest reads
+//! its parts at once.
 //!
 //! A tenant without a readable manifest is left alone, and so is every object that is not one of ours. Parts of uploads
 //! that a process left unfinished are not listed by [`object_store`]: a rule of the bucket has to remove them.
@@ -42,7 +44,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 
 use crate::error::Error;
-use crate::ids::TraceMapId;
+use crate::ids::{ManifestPartId, TraceMapId};
 use crate::manifest::Manifest;
 use crate::paths::{self, BlockFile};
 use crate::publish_deadline::MAX_UNPUBLISHED;
@@ -66,6 +68,7 @@ pub fn least_grace(query_time: Duration, poll_period: Duration) -> Duration {
 enum Item {
     Block(BlockId),
     TraceMap(TraceMapId),
+    ManifestPart(ManifestPartId),
 }
 
 impl Item {
@@ -73,6 +76,7 @@ impl Item {
         match self {
             Self::Block(id) => manifest.block(&id).is_some(),
             Self::TraceMap(id) => manifest.trace_map(&id).is_some(),
+            Self::ManifestPart(id) => manifest.parts.iter().any(|part| part.id == id),
         }
     }
 
@@ -80,6 +84,7 @@ impl Item {
         match self {
             Self::Block(id) => delete_block(objects, tenant, &id).await,
             Self::TraceMap(id) => delete_trace_map(objects, tenant, &id).await,
+            Self::ManifestPart(id) => delete(objects, &paths::manifest_part(tenant, &id)).await,
         }
     }
 }

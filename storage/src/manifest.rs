@@ -7,6 +7,8 @@
 //!  "manifest": {"sequence", "blocks", "trace_maps", "tombstones", "last_tombstone", "wal_watermarks", "incarnations"}}
 //! ```
 //!
+//! Of a tenant with many blocks most entries lie in objects that manifests share (`parts`), so that a commit is small.
+//!
 //! The newest counts. A commit reads it, changes it and creates the next one, which succeeds for one of many; the others
 //! read again. Publishing a block, swapping compaction's inputs for its output and dropping expired blocks are each one
 //! commit; so is a new trace map in the place of smaller ones, and a map of which no block is left goes with the last. What
@@ -14,6 +16,7 @@
 //! What other processes commit is taken over by the next commit, or by the [`Poller`].
 
 mod format;
+mod parts;
 mod poll;
 mod store;
 mod tombstone;
@@ -30,6 +33,7 @@ use crate::incarnation::{Incarnation, Lineage, Writer};
 use crate::paths::BlockFile;
 use crate::publish_deadline::PublishDeadline;
 
+pub use parts::Part;
 pub use poll::Poller;
 pub use store::Store;
 pub use tombstone::Tombstone;
@@ -45,7 +49,8 @@ pub struct Manifest {
     pub sequence: u64,
     /// In the order of their ids, so the oldest first.
     pub blocks: Vec<BlockEntry>,
-    /// Which of these blocks may have a trace; a block is in one of them or in none. See [`crate::trace_map`].
+    /// Which of these blocks may have a trace; a block is in one of them or in none. In the order of their ids. See
+    /// [`crate::trace_map`].
     #[serde(default)]
     pub trace_maps: Vec<TraceMapEntry>,
     /// Deleted traces that files may still have, in the order of their numbers. See [`crate::deletion`].
@@ -59,6 +64,9 @@ pub struct Manifest {
     /// Which start of a writer raised its watermark last; not of those that did so before there was this field.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub incarnations: BTreeMap<WriterId, Incarnation>,
+    /// Where entries lie that do not lie in the manifest itself; it has all of them.
+    #[serde(skip)]
+    pub parts: Vec<Arc<Part>>,
     #[serde(flatten)]
     pub unknown: UnknownFields,
 }
@@ -284,6 +292,7 @@ impl Manifest {
         next.trace_maps.retain(|map| !change.remove_trace_maps.contains(&map.id));
         let new_map = change.add_trace_map.as_ref().filter(|map| next.trace_map(&map.id).is_none()).cloned();
         next.trace_maps.extend(new_map);
+        next.trace_maps.sort_by_key(|map| map.id);
         let live: HashSet<BlockId> = next.blocks.iter().map(|block| block.id).collect();
         next.trace_maps.retain(|map| map.blocks.iter().any(|block_id| live.contains(block_id)));
         next.change_tombstones(change);

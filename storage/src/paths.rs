@@ -7,6 +7,7 @@
 //! <tenant>/trace-maps/<trace-map-id>.map                               incarnations   starts of that writer
 //! <tenant>/overrides/<20-digit version>.json
 //! <tenant>/manifest/<20-digit sequence>.json                           wal/<20-digit sequence>.wal
+//! <tenant>/manifest-parts/<part-id>.json
 //! create-if-absent                 see [`crate::objects::probe`]       blocks/     root of the local object store
 //! cluster/writers/<incarnation>.{json,retired}   see [`crate::members`]
 //! cluster/nodes/<node-id>.json     see [`crate::nodes`]
@@ -20,12 +21,14 @@ use std::path::{Path as FilePath, PathBuf};
 use model::{BlockId, TenantId};
 use object_store::path::{Path, PathPart};
 
-use crate::ids::{Incarnation, NodeId, SegmentSequence, TraceMapId};
+use crate::ids::{Incarnation, ManifestPartId, NodeId, SegmentSequence, TraceMapId};
 
 const BLOCKS: &str = "blocks";
 const TRACE_MAPS: &str = "trace-maps";
 const TRACE_MAP_EXTENSION: &str = ".map";
 const MANIFEST: &str = "manifest";
+const MANIFEST_PARTS: &str = "manifest-parts";
+const JSON_EXTENSION: &str = ".json";
 const CLUSTER: &str = "cluster";
 const WRITERS: &str = "writers";
 const NODES: &str = "nodes";
@@ -80,10 +83,11 @@ pub enum ObjectKey {
     BlockFile { tenant: TenantId, block_id: BlockId, file: BlockFile },
     TraceMap { tenant: TenantId, id: TraceMapId },
     Manifest { tenant: TenantId, sequence: u64 },
+    ManifestPart { tenant: TenantId, id: ManifestPartId },
 }
 
 impl ObjectKey {
-    /// The inverse of [`block_file`], [`trace_map`] and [`manifest`]; `None` for a key that is not one of ours.
+    /// The inverse of [`block_file`], [`trace_map`], [`manifest`] and [`manifest_part`]; `None` for a key that is not one of ours.
     pub fn parse(key: &Path) -> Option<Self> {
         let parts: Vec<PathPart<'_>> = key.parts().collect();
         let parts: Vec<&str> = parts.iter().map(AsRef::as_ref).collect();
@@ -100,6 +104,11 @@ impl ObjectKey {
             }
             [tenant, MANIFEST, file] => {
                 Some(Self::Manifest { tenant: parse_tenant(tenant)?, sequence: parse_numbered(file, "json")? })
+            }
+            [tenant, MANIFEST_PARTS, file] => {
+                let name = file.strip_suffix(JSON_EXTENSION)?;
+                let id = name.parse().ok().filter(|id: &ManifestPartId| id.to_string() == name)?;
+                Some(Self::ManifestPart { tenant: parse_tenant(tenant)?, id })
             }
             _ => None,
         }
@@ -151,6 +160,10 @@ pub fn manifest(tenant: &TenantId, sequence: u64) -> Path {
     Path::from_iter([tenant.as_str(), MANIFEST, &numbered(sequence, "json")])
 }
 
+pub fn manifest_part(tenant: &TenantId, id: &ManifestPartId) -> Path {
+    Path::from_iter([tenant.as_str(), MANIFEST_PARTS, &format!("{id}{JSON_EXTENSION}")])
+}
+
 /// What is said of a start of a writer that others ask for its live rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WriterFile {
@@ -165,7 +178,7 @@ impl WriterFile {
 
     fn extension(self) -> &'static str {
         match self {
-            Self::Record => ".json",
+            Self::Record => JSON_EXTENSION,
             Self::Retired => ".retired",
         }
     }
@@ -198,13 +211,13 @@ pub fn nodes() -> Path {
 }
 
 pub fn node(id: &NodeId) -> Path {
-    Path::from_iter([CLUSTER, NODES, &format!("{id}.json")])
+    Path::from_iter([CLUSTER, NODES, &format!("{id}{JSON_EXTENSION}")])
 }
 
 /// The inverse of [`node`].
 pub fn parse_node(key: &Path) -> Option<NodeId> {
     let id = key.prefix_match(&nodes())?.map(|part| part.as_ref().to_owned()).collect::<String>();
-    let id = id.strip_suffix(".json")?;
+    let id = id.strip_suffix(JSON_EXTENSION)?;
     id.parse().ok().map(NodeId).filter(|known| known.to_string() == id)
 }
 
@@ -378,7 +391,11 @@ mod tests {
             prop_assert_eq!(ObjectKey::parse(&key), Some(ObjectKey::TraceMap { tenant: tenant.clone(), id: map_id }));
             let key = manifest(&tenant, sequence);
             prop_assert!(key.prefix_matches(&manifests(&tenant)));
-            prop_assert_eq!(ObjectKey::parse(&key), Some(ObjectKey::Manifest { tenant, sequence }));
+            prop_assert_eq!(ObjectKey::parse(&key), Some(ObjectKey::Manifest { tenant: tenant.clone(), sequence }));
+            let part_id = ManifestPartId(uuid::Uuid::from_u128(id));
+            let part = manifest_part(&tenant, &part_id);
+            prop_assert!(!part.prefix_matches(&manifests(&tenant)));
+            prop_assert_eq!(ObjectKey::parse(&part), Some(ObjectKey::ManifestPart { tenant, id: part_id }));
         }
 
         #[test]

@@ -19,7 +19,7 @@ use crate::paths::{self, ObjectKey};
 use crate::telemetry::Telemetry;
 use crate::upkeep_share::UpkeepShare;
 
-/// Blocks and trace maps that are deleted at once.
+/// Items that are deleted at once.
 const DELETE_CONCURRENCY: usize = 8;
 
 /// Deletes what has no name, of all tenants. Any number may work on one store; what each has seen is lost with it.
@@ -42,7 +42,7 @@ struct TenantWatch {
 /// What lies in the folder of a tenant.
 #[derive(Default)]
 struct Listing {
-    /// Bytes of each block's files, and of each trace map.
+    /// Bytes of each block's files, of each trace map and of each part of a manifest.
     items: BTreeMap<Item, u64>,
     /// Objects that are not ours.
     foreign: usize,
@@ -104,8 +104,9 @@ impl Collector {
         let due = of_tenant.watch.due(self.grace, now);
         let of_blocks: Vec<u64> =
             unnamed.iter().filter(|(item, _)| matches!(item, Item::Block(_))).map(|(_, bytes)| *bytes).collect();
+        let trace_maps = unnamed.keys().filter(|item| matches!(item, Item::TraceMap(_))).count();
         self.telemetry.set_unnamed_blocks(tenant, of_blocks.len(), of_blocks.iter().sum());
-        self.telemetry.garbage.set_unnamed_trace_maps(tenant, unnamed.len() - of_blocks.len());
+        self.telemetry.garbage.set_unnamed_trace_maps(tenant, trace_maps);
         self.telemetry.garbage.set_foreign(tenant, listing.foreign);
         if due.is_empty() { Ok(()) } else { self.delete(tenant, due).await }
     }
@@ -116,16 +117,17 @@ impl Collector {
         let mut outcome = Ok(());
         let deleted = async |item: Item| item.delete(self.objects.as_ref(), tenant).await.map(|()| item);
         let mut results = futures::stream::iter(unnamed).map(deleted).buffer_unordered(DELETE_CONCURRENCY);
-        let (mut blocks, mut trace_maps) = (0, 0);
+        let (mut blocks, mut trace_maps, mut manifest_parts) = (0, 0, 0);
         while let Some(result) = results.next().await {
             match result {
                 Ok(Item::Block(_)) => blocks += 1,
                 Ok(Item::TraceMap(_)) => trace_maps += 1,
+                Ok(Item::ManifestPart(_)) => manifest_parts += 1,
                 Err(error) => outcome = outcome.and(Err(error)),
             }
         }
-        if blocks + trace_maps > 0 {
-            info!(%tenant, blocks, trace_maps, "objects that no manifest names were deleted");
+        if blocks + trace_maps + manifest_parts > 0 {
+            info!(%tenant, blocks, trace_maps, manifest_parts, "objects that no manifest names were deleted");
         }
         self.telemetry.garbage.deleted(blocks);
         outcome
@@ -154,6 +156,7 @@ async fn list(objects: &dyn ObjectStore, tenant: &TenantId) -> Result<Listing, E
         let item = match ObjectKey::parse(&object.location) {
             Some(ObjectKey::BlockFile { block_id, .. }) => Item::Block(block_id),
             Some(ObjectKey::TraceMap { id, .. }) => Item::TraceMap(id),
+            Some(ObjectKey::ManifestPart { id, .. }) => Item::ManifestPart(id),
             Some(ObjectKey::Manifest { .. }) => return Ok(listing), // commits delete the old ones
             None => {
                 listing.foreign += 1;

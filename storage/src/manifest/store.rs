@@ -18,10 +18,10 @@ use tokio::time::Instant;
 use tracing::{debug, error};
 use uuid::Uuid;
 
-use super::{Change, Manifest, Refused, format};
+use super::{Change, Manifest, Part, Refused, format};
 use crate::error::Error;
 use crate::exact;
-use crate::ids::WriterId;
+use crate::ids::{ManifestPartId, WriterId};
 use crate::incarnation::Incarnation;
 use crate::paths::{self, ObjectKey};
 use crate::telemetry::Telemetry;
@@ -39,6 +39,8 @@ const READ_ATTEMPTS: usize = 8;
 const ROLL_AGE: Duration = Duration::from_secs(1);
 /// Tenants that are read at once.
 const READ_CONCURRENCY: usize = 16;
+/// Parts of a manifest that are read or stored at once.
+const PART_CONCURRENCY: usize = 16;
 
 /// The manifests of all tenants.
 #[derive(Debug)]
@@ -238,6 +240,8 @@ impl Store {
         let mut newest = self.load(tenant).await?;
         for attempt in 0..COMMIT_ATTEMPTS {
             let Some(next) = next(&newest, state.unclear)? else { return Ok(newest) };
+            let (next, new_parts) = next.in_parts();
+            self.put_parts(tenant, &new_parts).await?;
             let was_unclear = std::mem::replace(&mut state.unclear, true);
             let created = self.create(tenant, &next).await?;
             state.unclear = was_unclear && !created;
@@ -249,6 +253,16 @@ impl Store {
             newest = self.refresh(tenant).await?;
         }
         Err(Error::CommitContention { tenant: tenant.clone(), attempts: COMMIT_ATTEMPTS })
+    }
+
+    /// Stores parts that the manifest names which is created next, and no other: see [`super::parts`].
+    async fn put_parts(&self, tenant: &TenantId, parts: &[Arc<Part>]) -> Result<(), Error> {
+        let put = async |part: &Arc<Part>| {
+            let key = paths::manifest_part(tenant, &part.id);
+            let stored = self.objects.put(&key, format::encode_part(part).into()).await;
+            stored.map(drop).map_err(Error::objects("store part of a manifest", &key))
+        };
+        futures::stream::iter(parts).map(put).buffer_unordered(PART_CONCURRENCY).try_collect().await
     }
 
     /// Puts a manifest and deletes those that it makes superfluous. False when others were faster.
@@ -279,7 +293,29 @@ impl Store {
     async fn read(&self, tenant: &TenantId, sequence: u64) -> Result<Manifest, Error> {
         let key = paths::manifest(tenant, sequence);
         let bytes = exact::whole(self.objects.as_ref(), &key).await.map_err(Error::objects("read manifest", &key))?;
-        format::decode(&key, sequence, &bytes)
+        let stored = format::decode(&key, sequence, &bytes)?;
+        let known = self.snapshot(tenant);
+        let known = known.iter().flat_map(|manifest| &manifest.parts).map(|part| (part.id, part.clone()));
+        let known: HashMap<ManifestPartId, Arc<Part>> = known.collect();
+        let part = async |id: ManifestPartId| match known.get(&id) {
+            Some(part) => Ok(part.clone()),
+            None => self.read_part(tenant, id).await.map(Arc::new),
+        };
+        let ids: Vec<ManifestPartId> = stored.parts.iter().map(|part| part.id).collect();
+        let parts = futures::stream::iter(ids).map(part).buffered(PART_CONCURRENCY).try_collect().await?;
+        stored.whole(&key, parts)
+    }
+
+    async fn read_part(&self, tenant: &TenantId, id: ManifestPartId) -> Result<Part, Error> {
+        let key = paths::manifest_part(tenant, &id);
+        let bytes = match exact::whole(self.objects.as_ref(), &key).await {
+            // no manifest that is there names what is gone
+            Err(object_store::Error::NotFound { .. }) => {
+                return Err(Error::ManifestDamaged { key: key.to_string(), reason: "it is not there".to_owned() });
+            }
+            result => result.map_err(Error::objects("read part of a manifest", &key))?,
+        };
+        format::decode_part(&key, id, &bytes)
     }
 
     async fn list(&self, tenant: &TenantId) -> Result<BTreeSet<u64>, Error> {

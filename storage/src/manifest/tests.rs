@@ -432,7 +432,7 @@ async fn fields_that_are_not_known_are_passed_on_by_the_next_commit() {
     let map = TraceMapId::generate();
     let block_id = BlockId::generate();
     let content = format!(
-        r#"{{"sequence":1,"blocks":[{{"id":"{block_id}","start_nanos":5,"end_nanos":6,"traces":7,"spans":8,"level":0,"written_nanos":9,"files":{{"spans_bytes":1,"traces_bytes":2,"resources_bytes":3,"scopes_bytes":4,"index_bytes":5,"bloom_bytes":12}},"zone":"a"}}],"trace_maps":[{{"id":"{map}","bytes":3,"blocks":["{block_id}"],"depth":2}}],"wal_watermarks":{{}},"parts":[{{"id":18446744073709551615}}]}}"#
+        r#"{{"sequence":1,"blocks":[{{"id":"{block_id}","start_nanos":5,"end_nanos":6,"traces":7,"spans":8,"level":0,"written_nanos":9,"files":{{"spans_bytes":1,"traces_bytes":2,"resources_bytes":3,"scopes_bytes":4,"index_bytes":5,"bloom_bytes":12}},"zone":"a"}}],"trace_maps":[{{"id":"{map}","bytes":3,"blocks":["{block_id}"],"depth":2}}],"wal_watermarks":{{}},"regions":[{{"id":18446744073709551615}}]}}"#
     );
     let checksum = crc32fast::hash(content.as_bytes());
     let text = format!(r#"{{"version":1,"checksum":{checksum},"manifest":{content}}}"#);
@@ -441,7 +441,7 @@ async fn fields_that_are_not_known_are_passed_on_by_the_next_commit() {
     store.commit(&tenant(), |_| Some(Change { watermark: raised(&writer(), 3), ..add(&block()) })).await.unwrap();
     let written = objects.get(&paths::manifest(&tenant(), 2)).await.unwrap().bytes().await.unwrap();
     let written = serde_json::from_slice::<serde_json::Value>(&written).unwrap()["manifest"].take();
-    assert_eq!(written["parts"][0]["id"], u64::MAX);
+    assert_eq!(written["regions"][0]["id"], u64::MAX);
     assert_eq!((&written["blocks"][0]["zone"], &written["trace_maps"][0]["depth"]), (&"a".into(), &2.into()));
     assert_eq!(written["blocks"][0]["files"]["bloom_bytes"], 12);
     assert_eq!(open(&objects).await.load(&tenant()).await.unwrap().blocks.len(), 2);
@@ -451,8 +451,8 @@ async fn fields_that_are_not_known_are_passed_on_by_the_next_commit() {
 async fn a_manifest_of_a_later_version_is_refused_as_that() {
     let objects = memory();
     open(&objects).await.commit(&tenant(), |_| Some(add(&block()))).await.unwrap();
-    let text = r#"{"version":2,"checksum":0,"manifest":{},"more":1}"#;
+    let text = r#"{"version":3,"checksum":0,"manifest":{},"more":1}"#;
     objects.put(&paths::manifest(&tenant(), 2), text.into()).await.unwrap();
     let error = open(&objects).await.load(&tenant()).await.unwrap_err();
-    assert!(error.to_string().ends_with("2.json has version 2, this program knows version 1"), "{error}");
+    assert!(error.to_string().ends_with("2.json has version 3, this program knows version 2"), "{error}");
 }

@@ -211,6 +211,7 @@ impl Machine {
             let files = |block: &BlockEntry| BlockFile::ALL.map(|file| paths::block_file(&tenant, &block.id, file));
             named.extend(manifest.blocks.iter().flat_map(files));
             named.extend(manifest.trace_maps.iter().map(|map| paths::trace_map(&tenant, &map.id)));
+            named.extend(manifest.parts.iter().map(|part| paths::manifest_part(&tenant, &part.id)));
         }
         let has_name = |key: &ObjectPath| !matches!(ObjectKey::parse(key), None | Some(ObjectKey::Manifest { .. }));
         let stored: Vec<ObjectPath> = self.objects.list(None).map_ok(|object| object.location).try_collect().await?;
