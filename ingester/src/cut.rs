@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::config::Config;
 
 /// What there is to cut, over all tenants.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct LiveSize {
     pub memory_bytes: usize,
     /// When the oldest of the live spans arrived; `None` without live spans.

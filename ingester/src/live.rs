@@ -7,13 +7,16 @@
 //!
 //! Rows are staged while the log is still being synced. No query sees them before [`Live::show`]; from then on they can
 //! be found until the block that holds them can be.
+//!
+//! Each tenant's rows have a lock of their own: decoding a request of one tenant, or making a table of its newest rows for a
+//! query, keeps nobody waiting who is busy with another's.
 
 mod chunk;
 mod closed;
 mod gauge;
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Instant;
 
 use model::TenantId;
@@ -43,7 +46,8 @@ const SHARED_CHUNK_SPANS: usize = 4_096;
 /// The live rows of all tenants.
 #[derive(Default)]
 pub(crate) struct Live {
-    tenants: Mutex<HashMap<TenantId, TenantLive>>,
+    /// Written to where a tenant comes or goes, and read by whoever holds the lock of one: none goes meanwhile.
+    tenants: RwLock<HashMap<TenantId, Mutex<TenantLive>>>,
     closed: Closed,
     /// Where rows were cut, the newest of them.
     cuts: Mutex<BTreeSet<SegmentSequence>>,
@@ -98,35 +102,55 @@ impl CutHead {
     }
 }
 
+fn locked(live: &Mutex<TenantLive>) -> MutexGuard<'_, TenantLive> {
+    // a panic while the lock was held can only have come from a table that could not be built; rows stay usable
+    live.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Live {
     /// Live rows whose closed chunks are kept for [`take_closed`](Self::take_closed).
     pub(crate) fn keeping_closed() -> Self {
         Self { closed: Closed(Some(Mutex::default())), ..Self::default() }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<TenantId, TenantLive>> {
-        // a panic while the lock was held can only have come from a table that could not be built; rows stay usable
-        self.tenants.lock().unwrap_or_else(PoisonError::into_inner)
+    fn tenants(&self) -> RwLockReadGuard<'_, HashMap<TenantId, Mutex<TenantLive>>> {
+        self.tenants.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What `action` makes of the rows of a tenant; `None` for one that has none.
+    fn with<T>(&self, tenant: &TenantId, action: impl FnOnce(&mut TenantLive) -> T) -> Option<T> {
+        Some(action(&mut locked(self.tenants().get(tenant)?)))
+    }
+
+    /// Forgets a tenant if it has no rows.
+    fn remove_if_empty(&self, tenant: &TenantId) {
+        let mut tenants = self.tenants.write().unwrap_or_else(PoisonError::into_inner);
+        if tenants.get(tenant).is_some_and(|live| locked(live).is_empty()) {
+            tenants.remove(tenant);
+        }
     }
 
     /// Adds the spans of a checked request, out of sight of queries.
     pub(crate) fn stage(&self, tenant: &TenantId, request: &[u8]) -> Result<usize, Error> {
-        let mut tenants = self.lock();
-        if !tenants.contains_key(tenant) {
-            tenants.insert(tenant.clone(), TenantLive::default());
+        loop {
+            let append = |live: &mut TenantLive| live.head.get_or_insert_with(Head::new).open.append(request);
+            match self.with(tenant, append) {
+                Some(appended) => return appended.map_err(Error::Table),
+                // it may go again before its rows are there
+                None => drop(
+                    self.tenants.write().unwrap_or_else(PoisonError::into_inner).entry(tenant.clone()).or_default(),
+                ),
+            }
         }
-        let live = tenants.get_mut(tenant).expect("inserted above");
-        let head = live.head.get_or_insert_with(Head::new);
-        head.open.append(request).map_err(Error::Table)
     }
 
     /// Lets queries find the staged rows of a tenant. Returns the chunk that is full now, for the caller to sort.
     pub(crate) fn show(&self, tenant: &TenantId) -> Option<Arc<Chunk>> {
-        let mut tenants = self.lock();
-        let head = tenants.get_mut(tenant)?.head.as_mut()?;
-        let chunk = head.show()?;
-        self.closed.push(tenant, &chunk);
-        Some(chunk)
+        self.with(tenant, |live| {
+            let chunk = live.head.as_mut()?.show()?;
+            self.closed.push(tenant, &chunk);
+            Some(chunk)
+        })?
     }
 
     /// Closes all chunks, where somebody wants them; not those with rows that are staged.
@@ -134,20 +158,19 @@ impl Live {
         if self.closed.0.is_none() {
             return;
         }
-        for (tenant, live) in self.lock().iter_mut() {
-            if let Some(head) = live.head.as_mut()
-                && head.open.mark() == head.shown
-                && let Some(chunk) = head.close_chunk()
-            {
-                self.closed.push(tenant, &chunk);
-            }
+        for (tenant, live) in self.tenants().iter() {
+            self.close(tenant, &mut locked(live), 1);
         }
     }
 
     /// Closes the chunk of a tenant if it has so many spans that it is worth to be kept by others; not while rows are staged.
     pub(crate) fn close_to_share(&self, tenant: &TenantId) {
-        if let Some(head) = self.lock().get_mut(tenant).and_then(|live| live.head.as_mut())
-            && head.open.span_count() >= SHARED_CHUNK_SPANS
+        self.with(tenant, |live| self.close(tenant, live, SHARED_CHUNK_SPANS));
+    }
+
+    fn close(&self, tenant: &TenantId, live: &mut TenantLive, least_spans: usize) {
+        if let Some(head) = live.head.as_mut()
+            && head.open.span_count() >= least_spans
             && head.open.mark() == head.shown
             && let Some(chunk) = head.close_chunk()
         {
@@ -157,7 +180,7 @@ impl Live {
 
     /// Whether there are rows that are in no published block.
     pub(crate) fn is_empty(&self) -> bool {
-        self.lock().is_empty()
+        self.tenants().is_empty()
     }
 
     /// The chunks that were closed since the last call, oldest first.
@@ -168,40 +191,48 @@ impl Live {
 
     /// Takes back the staged rows of a tenant.
     pub(crate) fn discard(&self, tenant: &TenantId) {
-        let mut tenants = self.lock();
-        if let Some(live) = tenants.get_mut(tenant)
-            && let Some(head) = &mut live.head
-        {
-            head.open.truncate(&head.shown);
-            live.head.take_if(|head| head.is_empty());
-            live.is_empty().then(|| tenants.remove(tenant));
-        }
+        self.with(tenant, |live| {
+            if let Some(head) = &mut live.head {
+                head.open.truncate(&head.shown);
+                live.head.take_if(|head| head.is_empty());
+            }
+        });
+        self.remove_if_empty(tenant);
     }
 
     /// Memory of the rows that a cut would take, and since when they are there.
     pub(crate) fn size(&self) -> LiveSize {
-        let tenants = self.lock();
-        let heads = || tenants.values().filter_map(|live| live.head.as_ref());
-        LiveSize { memory_bytes: heads().map(Head::memory_bytes).sum(), oldest: heads().map(|head| head.since).min() }
+        let mut size = LiveSize::default();
+        for live in self.tenants().values() {
+            if let Some(head) = &locked(live).head {
+                size.memory_bytes += head.memory_bytes();
+                size.oldest = Some(size.oldest.map_or(head.since, |oldest| oldest.min(head.since)));
+            }
+        }
+        size
     }
 
     /// Spans of all tenants that are in no published block, copies among them.
     pub(crate) fn received_spans(&self) -> u64 {
-        let tenants = self.lock();
         let of_head = |head: &Head| {
             let closed: usize = head.chunks.iter().map(|chunk| chunk.received_spans).sum();
             (closed + head.open.span_count()) as u64
         };
-        let flushing = tenants.values().flat_map(|live| &live.flushing).map(|head| head.received_spans());
-        flushing.chain(tenants.values().filter_map(|live| live.head.as_ref()).map(of_head)).sum()
+        let of_tenant = |live: &Mutex<TenantLive>| {
+            let live = locked(live);
+            let flushing: u64 = live.flushing.iter().map(|head| head.received_spans()).sum();
+            flushing + live.head.as_ref().map_or(0, of_head)
+        };
+        self.tenants().values().map(of_tenant).sum()
     }
 
     /// Takes all shown rows of all tenants out of the heads; they stay findable until [`published`](Self::published).
     /// To be called when no row is staged, and all of them lie in segments up to `segment`.
     pub(crate) fn cut(&self, segment: SegmentSequence) -> Vec<Arc<CutHead>> {
         self.remember_cut(segment);
-        let (mut tenants, mut cut) = (self.lock(), Vec::new());
-        for (tenant, live) in tenants.iter_mut() {
+        let mut cut = Vec::new();
+        for (tenant, live) in self.tenants().iter() {
+            let mut live = locked(live);
             let Some(mut head) = live.head.take() else { continue };
             if let Some(chunk) = head.close_chunk() {
                 self.closed.push(tenant, &chunk);
@@ -230,29 +261,14 @@ impl Live {
 
     /// The block is in the manifest: its rows are no longer live.
     pub(crate) fn published(&self, published: &Arc<CutHead>) {
-        let mut tenants = self.lock();
-        if let Some(live) = tenants.get_mut(&published.tenant) {
-            live.flushing.retain(|head| !Arc::ptr_eq(head, published));
-            if live.is_empty() {
-                tenants.remove(&published.tenant);
-            }
-        }
+        self.with(&published.tenant, |live| live.flushing.retain(|head| !Arc::ptr_eq(head, published)));
+        self.remove_if_empty(&published.tenant);
     }
 
     /// All live rows of a tenant, oldest first. CPU work of some milliseconds when rows have come since the last call.
     pub(crate) fn tables(&self, tenant: &TenantId) -> Result<Vec<LiveTable>, Error> {
-        let mut chunks: Vec<(CutPosition, Arc<Chunk>)> = Vec::new();
-        let mut open = None;
-        if let Some(live) = self.lock().get_mut(tenant) {
-            let with_cut = |cut: &CutPosition, chunk: &Arc<Chunk>| (cut.clone(), chunk.clone());
-            for head in &live.flushing {
-                chunks.extend(head.chunks.iter().map(|chunk| with_cut(&head.cut, chunk)));
-            }
-            if let Some(head) = &mut live.head {
-                chunks.extend(head.chunks.iter().map(|chunk| with_cut(&head.cut, chunk)));
-                open = head.snapshot()?.map(|source| LiveTable { id: None, cut: head.cut.clone(), source });
-            }
-        }
+        let of_tenant = self.with(tenant, TenantLive::chunks_and_open).transpose()?;
+        let (chunks, open) = of_tenant.unwrap_or_default();
         let table = |(cut, chunk): (CutPosition, Arc<Chunk>)| {
             Ok(LiveTable { id: Some(chunk.id), cut, source: chunk.source()? })
         };
@@ -264,6 +280,20 @@ impl Live {
 }
 
 impl TenantLive {
+    /// What queries see: chunks, and the rows that are in none.
+    fn chunks_and_open(&mut self) -> Result<(Vec<(CutPosition, Arc<Chunk>)>, Option<LiveTable>), Error> {
+        let (mut chunks, mut open) = (Vec::new(), None);
+        let with_cut = |cut: &CutPosition, chunk: &Arc<Chunk>| (cut.clone(), chunk.clone());
+        for head in &self.flushing {
+            chunks.extend(head.chunks.iter().map(|chunk| with_cut(&head.cut, chunk)));
+        }
+        if let Some(head) = &mut self.head {
+            chunks.extend(head.chunks.iter().map(|chunk| with_cut(&head.cut, chunk)));
+            open = head.snapshot()?.map(|source| LiveTable { id: None, cut: head.cut.clone(), source });
+        }
+        Ok((chunks, open))
+    }
+
     fn is_empty(&self) -> bool {
         self.head.is_none() && self.flushing.is_empty()
     }

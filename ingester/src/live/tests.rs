@@ -125,3 +125,48 @@ fn rows_that_others_ask_for_become_a_chunk_when_they_are_many() {
     live.show(&tenant);
     assert_eq!(ids(), [closed[0], None]);
 }
+
+#[test]
+fn a_tenant_waits_for_no_other() {
+    let (busy, free) = (TenantId::parse("busy").unwrap(), TenantId::parse("free").unwrap());
+    let live = Live::default();
+    let mut sent = 0;
+    for tenant in [&busy, &free] {
+        sent = live.stage(tenant, &request(1)).unwrap();
+        live.show(tenant);
+    }
+    // would not return, if it needed what is held here
+    live.with(&busy, |_| {
+        sent += live.stage(&free, &request(2)).unwrap();
+        live.show(&free);
+        live.close_to_share(&free);
+        let found: usize = live.tables(&free).unwrap().iter().map(|table| table.source.span_count()).sum();
+        assert_eq!(found, sent);
+    });
+}
+
+#[test]
+fn no_row_goes_with_a_tenant_that_seems_empty() {
+    let (live, tenant) = (Live::default(), TenantId::single());
+    std::thread::scope(|scope| {
+        let (cut, to_publish) = std::sync::mpsc::channel::<Arc<CutHead>>();
+        let live = &live;
+        // forgets the tenant whenever all of it is published, while new rows come
+        let publishing = scope.spawn(move || {
+            let published = to_publish.iter().map(|head| {
+                live.published(&head);
+                head.received_spans()
+            });
+            published.sum::<u64>()
+        });
+        let mut sent = 0;
+        for seed in 0..200 {
+            sent += live.stage(&tenant, &request(seed)).unwrap() as u64;
+            live.show(&tenant);
+            live.cut(SegmentSequence(1)).into_iter().for_each(|head| cut.send(head).unwrap());
+        }
+        drop(cut);
+        assert_eq!(publishing.join().unwrap(), sent);
+    });
+    assert!(live.is_empty());
+}
