@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use api::{Addresses, Edge, Servers};
+use futures::future::BoxFuture;
 use generator::Generator;
 use ingester::Ingester;
 use model::limits::TenantLimits;
@@ -70,7 +71,11 @@ impl App {
     ///
     /// # Errors
     /// When the data folder cannot be used, an address cannot be bound, or stored data cannot be opened.
-    pub async fn start(config: &Config) -> Result<Self> {
+    pub fn start(config: &Config) -> BoxFuture<'_, Result<Self>> {
+        Box::pin(Self::open(config)) // see `docs/decisions/0035-the-first-build.md`
+    }
+
+    async fn open(config: &Config) -> Result<Self> {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(Process));
         let pools = [CpuPool::of_all_cores(), CpuPool::in_background()];
@@ -214,7 +219,11 @@ impl App {
     ///
     /// # Errors
     /// When serving ended by a panic.
-    pub async fn stop(mut self) -> Result<()> {
+    pub fn stop(self) -> BoxFuture<'static, Result<()>> {
+        Box::pin(self.close())
+    }
+
+    async fn close(mut self) -> Result<()> {
         if let Some(ingester) = &self.ingester {
             ingester.refuse();
         }
@@ -251,7 +260,6 @@ fn planned(config: &Config, cpu: &CpuPool, registry: &mut Registry) -> Planned {
     Planned { config: config.clone().with_parts(&memory.parts), memory, peer_parts }
 }
 
-/// `None` where tenants may set nothing for themselves.
 /// Which starts of a writer this process goes on from, if it takes spans: those of its folder, or none.
 fn lineage(config: &Config, store: &Store) -> Result<Option<Arc<Lineage>>> {
     Ok(match (config.target().takes_spans(), config.has_folder()) {

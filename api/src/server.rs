@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
+use futures::future::BoxFuture;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream};
@@ -93,7 +94,11 @@ impl Servers {
     ///
     /// # Panics
     /// When one of the ports has panicked: a process must not go on with some of its ports.
-    pub async fn serve(mut self, edge: Arc<Edge>, shutdown: CancellationToken) {
+    pub fn serve(self, edge: Arc<Edge>, shutdown: CancellationToken) -> BoxFuture<'static, ()> {
+        Box::pin(self.answer(edge, shutdown)) // see `docs/decisions/0035-the-first-build.md`
+    }
+
+    async fn answer(mut self, edge: Arc<Edge>, shutdown: CancellationToken) {
         let mut ports = JoinSet::new();
         let config = edge.config.clone();
         let mut open = |listener: Listener, socket: Option<TcpListener>, router: Router, cors: &CorsConfig| {

@@ -88,7 +88,11 @@ impl Server {
     }
 
     /// Answers until `shutdown` is cancelled and the calls under way have ended.
-    pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) {
+    pub fn serve(self, listener: TcpListener, shutdown: CancellationToken) -> BoxFuture<'static, ()> {
+        Box::pin(self.listen(listener, shutdown)) // see `docs/decisions/0035-the-first-build.md`
+    }
+
+    async fn listen(self, listener: TcpListener, shutdown: CancellationToken) {
         let address = listener.local_addr().ok();
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
         let server = tonic::transport::Server::builder()

@@ -64,7 +64,7 @@ pub use error::{Error, SummarizeError};
 #[cfg(feature = "testing")]
 pub use metrics::aggregation;
 pub use objectives::{Objective, Objectives};
-pub use querier::Querier;
+pub use querier::{Asked, Querier};
 pub use spans::SpanTable;
 pub use storage::source::Projection;
 pub use summary::Summarize;

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use futures::future::BoxFuture;
 use model::limits::TenantLimits;
 use model::{TenantId, Tenants, TimeRange, TraceId};
 use prometheus_client::registry::Registry;
@@ -38,6 +39,10 @@ const TAG_VALUES_SHARE: u64 = 4;
 
 /// How often a query begins with a new view at the most.
 const MOST_VIEWS: usize = 3;
+
+/// The answer to come. Boxed: as the future of an async function it would be compiled, with all that it calls, by each crate
+/// that waits for it (`docs/decisions/0035-the-first-build.md`).
+pub type Asked<'q, T> = BoxFuture<'q, Result<T, Error>>;
 
 /// Answers questions about stored traces. Cheap to clone.
 ///
@@ -93,7 +98,11 @@ impl Querier {
     ///
     /// # Errors
     /// Those of a query, and [`Error::Damaged`] for what is no job.
-    pub async fn do_job(&self, job: &Job, sources: Vec<Arc<dyn Source>>) -> Result<JobAnswer, Error> {
+    pub fn do_job<'q>(&'q self, job: &'q Job, sources: Vec<Arc<dyn Source>>) -> Asked<'q, JobAnswer> {
+        Box::pin(self.run_job(job, sources))
+    }
+
+    async fn run_job(&self, job: &Job, sources: Vec<Arc<dyn Source>>) -> Result<JobAnswer, Error> {
         let Engine { config, shares, telemetry, .. } = &self.inner.engine;
         let tenants: Vec<&str> = job.blocks.iter().map(|block| block.tenant.as_str()).collect();
         let tenants = Tenants::parse(&tenants.join("|")).map_err(|_| unreadable())?;
@@ -116,37 +125,44 @@ impl Querier {
     }
 
     /// All spans of a trace; none is an empty answer. `range` is a hint where to look.
-    pub async fn trace_by_id(
+    pub fn trace_by_id(
         &self,
         tenants: impl Into<Tenants>,
         id: TraceId,
         range: Option<TimeRange>,
-    ) -> Result<TraceAnswer, Error> {
-        let tenants = &tenants.into();
-        let answer = async |budget: Arc<Budget>| {
-            let sources = self.sources(&budget, tenants, Reach::Trace(id)).await?;
-            trace_by_id::trace_by_id(&self.inner.engine, budget, sources, id, range, None, None).await
-        };
-        self.ask(QueryLog::trace(tenants, id, range, None), answer).await
+    ) -> Asked<'_, TraceAnswer> {
+        self.ask_for_trace(tenants.into(), id, range, None, None)
     }
 
     /// The spans of a trace that are of a subset, similar ones as one if that is asked for.
-    pub async fn spans_of_trace(
+    pub fn spans_of_trace(
         &self,
         tenants: impl Into<Tenants>,
         id: TraceId,
         range: Option<TimeRange>,
         subset: Option<SpanSubset>,
         pruning: Option<SpanPruning>,
-    ) -> Result<TraceAnswer, Error> {
-        let tenants = &tenants.into();
-        let question = QueryLog::trace(tenants, id, range, subset.as_ref());
-        let answer = async |budget: Arc<Budget>| {
-            let sources = self.sources(&budget, tenants, Reach::Trace(id)).await?;
-            let (subset, pruning) = (subset.as_ref(), pruning.clone());
-            trace_by_id::trace_by_id(&self.inner.engine, budget, sources, id, range, subset, pruning).await
-        };
-        self.ask(question, answer).await
+    ) -> Asked<'_, TraceAnswer> {
+        self.ask_for_trace(tenants.into(), id, range, subset, pruning)
+    }
+
+    fn ask_for_trace(
+        &self,
+        tenants: Tenants,
+        id: TraceId,
+        range: Option<TimeRange>,
+        subset: Option<SpanSubset>,
+        pruning: Option<SpanPruning>,
+    ) -> Asked<'_, TraceAnswer> {
+        Box::pin(async move {
+            let question = QueryLog::trace(&tenants, id, range, subset.as_ref());
+            let answer = async |budget: Arc<Budget>| {
+                let sources = self.sources(&budget, &tenants, Reach::Trace(id)).await?;
+                let (subset, pruning) = (subset.as_ref(), pruning.clone());
+                trace_by_id::trace_by_id(&self.inner.engine, budget, sources, id, range, subset, pruning).await
+            };
+            self.ask(question, answer).await
+        })
     }
 
     /// How large a trace is given whole.
@@ -158,35 +174,52 @@ impl Querier {
     ///
     /// While the search runs, `certain` is told twice a second at most which entries are certain and what was read so far.
     /// Its traces only ever grow, and the answer begins with them, unchanged. Telling waits for nobody.
-    pub async fn search(
-        &self,
+    pub fn search<'q>(
+        &'q self,
         tenants: impl Into<Tenants>,
         request: SearchRequest,
-        certain: Option<&watch::Sender<SearchAnswer>>,
-    ) -> Result<SearchAnswer, Error> {
-        let tenants = &tenants.into();
-        let answer = async |budget: Arc<Budget>| {
-            let sources = self.sources(&budget, tenants, Reach::Everything).await?;
-            let found = search::search(&self.inner.engine, budget, sources, &request, certain).await;
-            found.map_err(|error| match error {
-                // what was told would not be the beginning of another answer
-                Error::MustBeginAgain(error) if certain.is_some_and(|certain| !certain.borrow().traces.is_empty()) => {
-                    Error::Storage(error)
-                }
-                error => error,
-            })
-        };
-        self.ask(QueryLog::search(tenants, &request), answer).await
+        certain: Option<&'q watch::Sender<SearchAnswer>>,
+    ) -> Asked<'q, SearchAnswer> {
+        self.ask_search(tenants.into(), request, certain)
+    }
+
+    fn ask_search<'q>(
+        &'q self,
+        tenants: Tenants,
+        request: SearchRequest,
+        certain: Option<&'q watch::Sender<SearchAnswer>>,
+    ) -> Asked<'q, SearchAnswer> {
+        Box::pin(async move {
+            let answer = async |budget: Arc<Budget>| {
+                let sources = self.sources(&budget, &tenants, Reach::Everything).await?;
+                let found = search::search(&self.inner.engine, budget, sources, &request, certain).await;
+                found.map_err(|error| match error {
+                    // what was told would not be the beginning of another answer
+                    Error::MustBeginAgain(error)
+                        if certain.is_some_and(|certain| !certain.borrow().traces.is_empty()) =>
+                    {
+                        Error::Storage(error)
+                    }
+                    error => error,
+                })
+            };
+            self.ask(QueryLog::search(&tenants, &request), answer).await
+        })
     }
 
     /// Numbers over time of the spans that match.
-    pub async fn metrics(&self, tenants: impl Into<Tenants>, request: MetricsRequest) -> Result<MetricsAnswer, Error> {
-        let tenants = &tenants.into();
-        let answer = async |budget: Arc<Budget>| {
-            let sources = self.sources(&budget, tenants, Reach::Everything).await?;
-            metrics::metrics(&self.inner.engine, &self.inner.partials, budget, sources, &request).await
-        };
-        self.ask(QueryLog::metrics(tenants, &request), answer).await
+    pub fn metrics(&self, tenants: impl Into<Tenants>, request: MetricsRequest) -> Asked<'_, MetricsAnswer> {
+        self.ask_metrics(tenants.into(), request)
+    }
+
+    fn ask_metrics(&self, tenants: Tenants, request: MetricsRequest) -> Asked<'_, MetricsAnswer> {
+        Box::pin(async move {
+            let answer = async |budget: Arc<Budget>| {
+                let sources = self.sources(&budget, &tenants, Reach::Everything).await?;
+                metrics::metrics(&self.inner.engine, &self.inner.partials, budget, sources, &request).await
+            };
+            self.ask(QueryLog::metrics(&tenants, &request), answer).await
+        })
     }
 
     /// What `summarize` makes of the traces of a range, each as a whole.
@@ -205,23 +238,33 @@ impl Querier {
     }
 
     /// Names of tags by scope.
-    pub async fn tag_names(&self, tenants: impl Into<Tenants>, request: TagNamesRequest) -> Result<TagNames, Error> {
-        let tenants = &tenants.into();
-        let answer = async |budget: Arc<Budget>| {
-            let sources = self.sources(&budget, tenants, Reach::Everything).await?;
-            tags::tag_names(&self.inner.engine, budget, sources, &request).await
-        };
-        self.ask(QueryLog::tag_names(tenants, &request), answer).await
+    pub fn tag_names(&self, tenants: impl Into<Tenants>, request: TagNamesRequest) -> Asked<'_, TagNames> {
+        self.ask_tag_names(tenants.into(), request)
+    }
+
+    fn ask_tag_names(&self, tenants: Tenants, request: TagNamesRequest) -> Asked<'_, TagNames> {
+        Box::pin(async move {
+            let answer = async |budget: Arc<Budget>| {
+                let sources = self.sources(&budget, &tenants, Reach::Everything).await?;
+                tags::tag_names(&self.inner.engine, budget, sources, &request).await
+            };
+            self.ask(QueryLog::tag_names(&tenants, &request), answer).await
+        })
     }
 
     /// Values of a tag.
-    pub async fn tag_values(&self, tenants: impl Into<Tenants>, request: TagValuesRequest) -> Result<TagValues, Error> {
-        let tenants = &tenants.into();
-        let answer = async |budget: Arc<Budget>| {
-            let sources = self.sources(&budget, tenants, Reach::Everything).await?;
-            tags::tag_values(&self.inner.engine, &self.inner.tag_values, budget, sources, &request).await
-        };
-        self.ask(QueryLog::tag_values(tenants, &request), answer).await
+    pub fn tag_values(&self, tenants: impl Into<Tenants>, request: TagValuesRequest) -> Asked<'_, TagValues> {
+        self.ask_tag_values(tenants.into(), request)
+    }
+
+    fn ask_tag_values(&self, tenants: Tenants, request: TagValuesRequest) -> Asked<'_, TagValues> {
+        Box::pin(async move {
+            let answer = async |budget: Arc<Budget>| {
+                let sources = self.sources(&budget, &tenants, Reach::Everything).await?;
+                tags::tag_values(&self.inner.engine, &self.inner.tag_values, budget, sources, &request).await
+            };
+            self.ask(QueryLog::tag_values(&tenants, &request), answer).await
+        })
     }
 
     async fn sources(&self, budget: &Budget, tenants: &Tenants, reach: Reach) -> Result<Vec<Arc<dyn Source>>, Error> {
