@@ -59,11 +59,6 @@ impl Adopter {
         Self { storage, metrics, max_block_bytes }
     }
 
-    #[cfg(test)]
-    pub(crate) async fn refreshed(&self, tenant: &TenantId) -> Arc<storage::manifest::Manifest> {
-        self.storage.manifests.refresh(tenant).await.unwrap()
-    }
-
     /// Publishes what a writer left in objects up to `last`; its log is sealed behind that. Afterwards it may be retired.
     ///
     /// # Errors

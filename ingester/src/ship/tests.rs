@@ -27,6 +27,7 @@ struct Fixture {
     bucket: FaultyStore,
     disk: Disk,
     writer: Writer,
+    manifests: Arc<manifest::Store>,
     ingester: Ingester,
     adopter: Adopter,
     reader: LogReader,
@@ -40,9 +41,10 @@ impl Fixture {
         let standing = Arc::new(Standing::joining(objects.clone(), writer.incarnation));
         let record = Record::new(writer, "here:1".to_owned(), String::new(), "").with_shipped_log();
         Members::new(objects.clone()).join(&record).await.unwrap();
+        let manifests = Arc::new(manifest::Store::open(objects.clone(), telemetry.clone()).await.unwrap());
         let storage = Storage {
             objects: objects.clone(),
-            manifests: Arc::new(manifest::Store::open(objects.clone(), telemetry.clone()).await.unwrap()),
+            manifests: manifests.clone(),
             cpu: CpuPool::new(1),
             telemetry: telemetry.clone(),
             lineage: Arc::new(Lineage::only(writer)),
@@ -57,7 +59,7 @@ impl Fixture {
         let ingester = Ingester::open(Config::default(), log, storage.clone(), Arc::default(), registry).await.unwrap();
         ingester.ready().await;
         let (adopter, reader) = (ingester.adopter(storage), LogReader::new(objects, telemetry));
-        Self { bucket, disk, writer, ingester, adopter, reader, tenant: TenantId::single() }
+        Self { bucket, disk, writer, manifests, ingester, adopter, reader, tenant: TenantId::single() }
     }
 
     async fn push(&self, seed: u64) -> Result<usize, Error> {
@@ -88,7 +90,7 @@ impl Fixture {
     }
 
     async fn published(&self) -> u64 {
-        let manifest = self.adopter.refreshed(&self.tenant).await;
+        let manifest = self.manifests.refresh(&self.tenant).await.unwrap();
         manifest.blocks.iter().map(|block| block.spans).sum()
     }
 }
