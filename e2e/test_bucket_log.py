@@ -8,7 +8,7 @@ import time
 import requests
 
 from api import Api, await_that
-from cluster import ADOPTION_SECONDS, assert_all_there, process, says
+from cluster import ADOPTION_SECONDS, assert_all_there, process, says, started
 from load import SPANS_PER_TRACE, Load
 from server import Mosso
 from test_object_stores import metric, send
@@ -58,6 +58,39 @@ def test_a_writer_that_slept_begins_anew_and_what_it_had_is_there_once(bucket, t
         for mosso in (asleep, awake):
             assert_all_there(mosso, "before", sent, rng)
             assert_all_there(mosso, "after", more, rng)
+
+
+def test_what_is_on_a_disk_alone_is_missed_until_its_writer_is_back(bucket, tmp_path):
+    rng = random.Random(time.time_ns())
+    on_disk = process(tmp_path, bucket, "on-disk", cluster={"log_ack": "disk", "log_linger": "5s"})
+    other = process(tmp_path, bucket, "other")
+    with started(on_disk, other):
+        shipped = send(on_disk, "shipped", 5)
+        await_that("it is shipped", lambda: metric(on_disk, "mosso_bucket_log_stored_bytes_total") > 0)
+        unshipped = send(on_disk, "unshipped", 5)
+        for mosso in (on_disk, other):
+            assert_all_there(mosso, "unshipped", unshipped, rng)
+        on_disk.kill()
+        lack = partial(other, "unshipped")
+        assert lack and "the last of it is not" in lack, lack
+        await_that("it is adopted", lambda: says(other, "what it had shipped is in blocks"), ADOPTION_SECONDS)
+        assert partial(other, "unshipped"), "nobody knows whether it had more"
+        on_disk.start()
+        await_that("what it left is in blocks", lambda: says(on_disk, "what an earlier start left on the disk is in blocks"))
+        await_that("nothing is missed", lambda: not partial(other, "unshipped"))
+        for mosso in (on_disk, other):
+            assert_all_there(mosso, "shipped", shipped, rng)
+            assert_all_there(mosso, "unshipped", unshipped, rng)
+        logs = lambda: [path for path in (on_disk.data / "wal").iterdir() if path.is_dir()]  # noqa: E731
+        await_that("the folder of the earlier start is gone", lambda: len(logs()) == 1)
+
+
+def partial(mosso: Mosso, run: str) -> str | None:
+    """What a search says that it lacks."""
+    asked = {"q": f'{{ span.load.run = "{run}" }}', "start": int(time.time()) - 3600, "end": int(time.time()) + 60}
+    answer = requests.get(f"{mosso.http}/api/search", params=asked, timeout=60)
+    assert answer.status_code == 200, answer.text[:500]
+    return answer.headers.get("x-mosso-partial")
 
 
 def asks_one_other(mosso: Mosso) -> bool:

@@ -10,8 +10,11 @@
 //! Who does it is decided by rendezvous over the writer that is gone. Two that both think so lose effort and no data. A writer
 //! that lives, and was only not heard, finds its log sealed with its next request, or that it is no member with its next look;
 //! it begins anew under another id.
+//!
+//! A writer that acknowledges on its disk may have more than it shipped. What it shipped is published in the same way, but it is
+//! not retired: that is for the next start on its disk, which publishes the rest.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +26,7 @@ use storage::Error;
 use storage::bucket_log::{self, LogReader, Seal};
 use storage::incarnation::Incarnation;
 use storage::manifest;
-use storage::members::{LogPlace, Members, Record, Retired};
+use storage::members::{Members, Record, Retired};
 use storage::rendezvous;
 use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{info, warn};
@@ -44,6 +47,8 @@ pub struct Adoption {
     pub manifests: Arc<manifest::Store>,
     pub adopter: Adopter,
     silent: HashMap<Incarnation, Silence>,
+    /// Writers of which everything that is on the bucket is in blocks, and that are members still.
+    adopted: HashSet<Incarnation>,
 }
 
 /// A writer that was not heard, and how far its log was.
@@ -69,7 +74,17 @@ impl Adoption {
         manifests: Arc<manifest::Store>,
         adopter: Adopter,
     ) -> Self {
-        Self { own, members, peers, objects, reader, manifests, adopter, silent: HashMap::new() }
+        Self {
+            own,
+            members,
+            peers,
+            objects,
+            reader,
+            manifests,
+            adopter,
+            silent: HashMap::new(),
+            adopted: HashSet::new(),
+        }
     }
 
     /// Looks periodically until this process is found to be retired.
@@ -95,7 +110,9 @@ impl Adoption {
         if !view.has(&self.own) {
             return Ok(Own::IsRetired);
         }
-        let is_other = |record: &&Arc<Record>| record.log == LogPlace::Bucket && record.incarnation != self.own;
+        self.adopted.retain(|writer| view.has(writer));
+        let is_open = |record: &Record| record.is_on_bucket() && !self.adopted.contains(&record.incarnation);
+        let is_other = |record: &&Arc<Record>| is_open(record) && record.incarnation != self.own;
         let others: Vec<Arc<Record>> = view.writers.iter().filter(is_other).cloned().collect();
         let heard = join_all(others.iter().map(|record| self.peers.hear(record))).await;
         let (mut present, mut silent) = (vec![self.own], Vec::new());
@@ -139,7 +156,7 @@ impl Adoption {
         now.saturating_duration_since(silence.since) >= SILENCE
     }
 
-    async fn adopt(&self, record: &Record) -> Result<(), Error> {
+    async fn adopt(&mut self, record: &Record) -> Result<(), Error> {
         let writer = record.incarnation;
         let Seal::Sealed { last } = bucket_log::seal(self.objects.as_ref(), &self.reader, &writer).await? else {
             info!(%writer, "a writer that is not heard writes its log, so it lives");
@@ -147,6 +164,11 @@ impl Adoption {
         };
         info!(%writer, address = record.address, objects = last, "a writer that is gone is adopted: its log is sealed");
         self.adopter.adopt(record.writer(), &self.reader, last).await?;
+        if record.is_shipped {
+            self.adopted.insert(writer);
+            info!(%writer, address = record.address, "a writer that is gone is adopted: what it had shipped is in blocks, the last of it is on its disk");
+            return Ok(());
+        }
         self.members.retire(&writer, &Retired::new(self.manifests.sequences())).await?;
         info!(%writer, "a writer that is gone is adopted: what it had is in blocks");
         Ok(())

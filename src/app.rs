@@ -1,6 +1,7 @@
 //! Wiring: builds the parts, hands them to each other, and stops them in order.
 
 mod cluster;
+mod earlier_logs;
 mod store;
 mod upkeep;
 mod way_in;
@@ -27,6 +28,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use self::cluster::Cluster;
+use self::earlier_logs::EarlierLogs;
 use self::store::Store;
 use self::upkeep::Upkeep;
 use self::way_in::WayIn;
@@ -114,6 +116,10 @@ impl App {
         }
         if let Some((cluster, ingester)) = cluster.as_ref().zip(ingester.as_ref()) {
             upkeep.spawn("retirement of earlier starts", cluster.retire_earlier_starts(ingester));
+            if let Some(storage) = ingester_storage.clone().filter(|_| config.ships_log()) {
+                let earlier = EarlierLogs::new(cluster, &store, ingester.adopter(storage));
+                upkeep.spawn("publisher of earlier logs", earlier.run());
+            }
             let adoption = ingester_storage.and_then(|storage| cluster.adopt_others(ingester, storage));
             adoption.into_iter().for_each(|adoption| upkeep.spawn("adoption of writers that are gone", adoption));
             let collector = cluster.collect_own_log(ingester, &store, config.garbage_grace());
@@ -230,8 +236,9 @@ impl App {
         self.stop_serving.cancel();
         self.stop_compaction.send_replace(true);
         let served = self.serving.all_ended().await;
+        let mut emptied = None;
         if let Some(cluster) = self.cluster {
-            cluster.stop(self.ingester.as_ref()).await;
+            emptied = cluster.stop(self.ingester.as_ref()).await;
         }
         self.upkeep.abort().await;
         self.senders.abort().await;
@@ -239,6 +246,7 @@ impl App {
         if let Some(ingester) = &self.ingester {
             ingester.close().await;
         }
+        emptied.into_iter().for_each(|log| earlier_logs::remove(&log));
         self.generating.all_ended_within(GENERATOR_STOP_TIMEOUT).await;
         served.map_err(anyhow::Error::msg)
     }
@@ -262,10 +270,10 @@ fn planned(config: &Config, cpu: &CpuPool, registry: &mut Registry) -> Planned {
 
 /// Which starts of a writer this process goes on from, if it takes spans: those of its folder, or none.
 fn lineage(config: &Config, store: &Store) -> Result<Option<Arc<Lineage>>> {
-    Ok(match (config.target().takes_spans(), config.has_folder()) {
+    Ok(match (config.target().takes_spans(), config.keeps_log_on_bucket()) {
         (false, _) => None,
-        (true, true) => Some(Arc::new(Lineage::open(&store.dir)?)),
-        (true, false) => Some(Arc::new(Lineage::only(Writer::of_one_start()))),
+        (true, false) => Some(Arc::new(Lineage::open(&store.dir)?)),
+        (true, true) => Some(Arc::new(Lineage::only(Writer::of_one_start()))),
     })
 }
 

@@ -396,6 +396,12 @@ CLUSTER = [
         (or_zero(f"sum by (operation) ({rate('mosso_bucket_log_requests_total')})"), "{{operation}}"),
     ),
     panel(
+        "Log on the bucket: age of the put under way",
+        "s",
+        (f"max by (instance) ({now('mosso_bucket_log_put_age_seconds')})", "{{instance}}"),
+        about="More than 5 s: the writer refuses spans until the store takes it.",
+    ),
+    panel(
         "Log on the bucket: bytes",
         "Bps",
         (or_zero(f"sum by (job) ({rate('mosso_bucket_log_raw_bytes_total')})"), "taken"),

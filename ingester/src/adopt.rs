@@ -11,8 +11,12 @@
 //! its rows for published, which they are. Two that adopt one log are told apart in the same way. No block is begun before the
 //! writer was found to be a member, and none is published long after ([`storage::publish_deadline`]): so nothing is committed in
 //! the name of a writer that is forgotten.
+//!
+//! What a writer acknowledged on its disk and did not ship ([`crate::ship`]) the next start on that disk publishes in the same way,
+//! from there: [`Adopter::adopt_disk`].
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
 use std::sync::Arc;
 
 use futures::{StreamExt, stream};
@@ -23,6 +27,7 @@ use storage::ids::SegmentSequence;
 use storage::incarnation::{Lineage, Writer};
 use storage::members::Standing;
 use storage::paths;
+use storage::wal::{Files, Recovery, Replay, WholeSegment};
 use tokio::sync::mpsc;
 
 use crate::flush::{Flusher, Pending};
@@ -59,6 +64,31 @@ impl Adopter {
     /// # Errors
     /// When something could not be published. What was stays so, and the next attempt goes on from there.
     pub async fn adopt(&self, writer: Writer, reader: &LogReader, last: u64) -> Result<(), StorageError> {
+        let (flusher, mut watermarks) = self.begin(writer).await?;
+        for _ in 0..MOST_PASSES {
+            if self.pass(&flusher, &writer, reader, last, &mut watermarks).await? {
+                return Ok(());
+            }
+        }
+        Err(watermarks.moved(writer))
+    }
+
+    /// Publishes what a start that has ended left on the disk of this process, shipped or not. Afterwards it may be retired.
+    ///
+    /// # Errors
+    /// Those of [`adopt`](Self::adopt).
+    pub async fn adopt_disk(&self, writer: Writer, files: Arc<dyn Files>, dir: &Path) -> Result<(), StorageError> {
+        let (flusher, mut watermarks) = self.begin(writer).await?;
+        for _ in 0..MOST_PASSES {
+            let recovery = Recovery::open(files.clone(), dir)?;
+            if self.pass_over_disk(&flusher, recovery, &mut watermarks).await? {
+                return Ok(());
+            }
+        }
+        Err(watermarks.moved(writer))
+    }
+
+    async fn begin(&self, writer: Writer) -> Result<(Flusher, Watermarks), StorageError> {
         let objects = self.storage.objects.clone();
         let standing = Arc::new(Standing::of(objects, writer.incarnation).await?);
         let flusher = self.flusher(writer, standing);
@@ -71,13 +101,7 @@ impl Adopter {
                 Err(error) => return Err(error),
             }
         }
-        for _ in 0..MOST_PASSES {
-            if self.pass(&flusher, &writer, reader, last, &mut watermarks).await? {
-                return Ok(());
-            }
-        }
-        let tenant = watermarks.0.into_keys().next().unwrap_or_else(TenantId::single);
-        Err(StorageError::WatermarkMoved { tenant, writer_id: writer.id })
+        Ok((flusher, watermarks))
     }
 
     /// Publishes in the name of a writer, rows that are live nowhere else.
@@ -136,6 +160,31 @@ impl Adopter {
         Ok(is_complete & self.publish(flusher, SegmentSequence(last), watermarks).await?)
     }
 
+    /// As [`pass`](Self::pass), over segments.
+    async fn pass_over_disk(
+        &self,
+        flusher: &Flusher,
+        recovery: Recovery,
+        watermarks: &mut Watermarks,
+    ) -> Result<bool, StorageError> {
+        let last = recovery.sizes().last_key_value().map_or(SegmentSequence::NONE, |(sequence, _)| *sequence);
+        let (mut replay, mut is_complete) = (recovery.replay(), true);
+        loop {
+            let (live, known) = (flusher.live.clone(), watermarks.0.clone());
+            let staged = flusher.storage.cpu.run(move || stage_next(replay, &live, &Watermarks(known))).await??;
+            let Some((rest, segment)) = staged else { break };
+            replay = rest;
+            for (offset, reason) in &segment.damage {
+                tracing::error!(segment = %segment.sequence, offset, reason, "the log that an earlier start left is damaged at this offset, the entries behind it are read");
+                self.metrics.replay_failed();
+            }
+            if flusher.live.size().memory_bytes >= self.max_block_bytes {
+                is_complete &= self.publish(flusher, segment.sequence, watermarks).await?;
+            }
+        }
+        Ok(is_complete & self.publish(flusher, last, watermarks).await?)
+    }
+
     /// Publishes the rows so far, all of which lie in objects up to `segment`.
     async fn publish(
         &self,
@@ -172,6 +221,24 @@ impl Watermarks {
     fn of(&self, tenant: &TenantId) -> SegmentSequence {
         self.0.get(tenant).copied().unwrap_or_default()
     }
+
+    fn moved(self, writer: Writer) -> StorageError {
+        let tenant = self.0.into_keys().next().unwrap_or_else(TenantId::single);
+        StorageError::WatermarkMoved { tenant, writer_id: writer.id }
+    }
+}
+
+/// Makes live rows of what the next segment has beyond the watermarks.
+fn stage_next(
+    mut replay: Replay,
+    live: &Live,
+    watermarks: &Watermarks,
+) -> Result<Option<(Replay, WholeSegment)>, StorageError> {
+    let Some(segment) = replay.next_whole()? else { return Ok(None) };
+    let tenants = segment.entries.iter().map(|(tenant, _)| tenant.clone());
+    let wanted: BTreeSet<TenantId> = tenants.filter(|tenant| segment.sequence > watermarks.of(tenant)).collect();
+    stage(live, &segment.entries, &Vec::from_iter(wanted))?;
+    Ok(Some((replay, segment)))
 }
 
 fn stage(live: &Live, entries: &[(TenantId, bytes::Bytes)], wanted: &[TenantId]) -> Result<(), StorageError> {

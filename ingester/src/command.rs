@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use model::{TenantId, TimeRange};
 use storage::ids::SegmentSequence;
-use storage::wal::Position;
+use storage::wal::{Closed, Position};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::error::Error;
@@ -22,6 +22,13 @@ pub(crate) enum LogCommand {
     HoldThrough(SegmentSequence),
     /// Blocks hold all that is in the segments up to this one.
     RemoveThrough(SegmentSequence),
+    /// Close the segment, for all that was acknowledged is to be shipped; answers with the closed segments above this one.
+    Ship {
+        after: SegmentSequence,
+        closed: oneshot::Sender<Closed>,
+    },
+    /// The bucket has more of the log than before.
+    Shipped,
     /// Say how far the log is.
     Mark,
     /// Whoever counts spans has what lies before this place, for good.
@@ -36,8 +43,6 @@ pub(crate) struct Push {
     pub request: Bytes,
     /// From the first start of a span to the last end.
     pub time_range: TimeRange,
-    /// When it came.
-    pub since: tokio::time::Instant,
     pub acknowledge: oneshot::Sender<Result<(), Error>>,
     /// Its share of the queue; given back when the request is done.
     pub _room: OwnedSemaphorePermit,

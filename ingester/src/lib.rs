@@ -13,7 +13,8 @@
 //! as the requests, so what lies in the closed log segments is exactly what the cut rows hold. Tables that are full or some
 //! seconds old are handed to whoever counts spans (`feed.rs`).
 //!
-//! The log lies on a disk, or on the bucket (`log.rs`); what a writer left there that is gone, another adopts (`adopt.rs`).
+//! The log lies on a disk, or on the bucket (`log.rs`), or is shipped from the one to the other (`ship.rs`); what a writer left
+//! there that is gone, another adopts (`adopt.rs`).
 //!
 //! Knows the log, the span table and blocks; knows no protocol.
 
@@ -32,6 +33,7 @@ mod push;
 mod rates;
 mod recover;
 mod screen;
+mod ship;
 mod sort;
 mod state;
 mod stores;

@@ -61,6 +61,12 @@ impl LogWriter {
                     self.published = self.published.max(sequence);
                     self.remove();
                 }
+                LogCommand::Ship { after, closed } => {
+                    if let Some(found) = self.log.close_to_ship(after) {
+                        _ = closed.send(found); // whoever asked may be gone
+                    }
+                }
+                LogCommand::Shipped => self.remove(),
                 LogCommand::Mark => self.mark(),
                 LogCommand::Counted(position) => {
                     self.counted = self.counted.max(Some(position));
@@ -75,10 +81,10 @@ impl LogWriter {
 
     /// Appends `first` and the pushes that wait behind it; returns the command that ended the batch, if one did.
     fn append(&mut self, first: Push) -> Option<LogCommand> {
-        let (mut bytes, since) = (first.request.len(), first.since);
+        let mut bytes = first.request.len();
         let (mut batch, mut held_back) = (vec![first], None);
         while bytes < self.log.max_batch_bytes() && held_back.is_none() {
-            match self.log.next(&mut self.commands, since) {
+            match self.log.next(&mut self.commands) {
                 Some(LogCommand::Push(push)) => {
                     bytes += push.request.len();
                     batch.push(push);

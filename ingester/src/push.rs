@@ -138,11 +138,14 @@ impl Ingester {
         });
 
         let (full_chunks, chunk_receiver) = mpsc::channel(sort::MAX_QUEUED_CHUNKS);
-        state.spawn("sorter", sort::run(cpu, chunk_receiver));
+        state.spawn("sorter", sort::run(cpu.clone(), chunk_receiver));
 
         let apply_commands = apply::spawn(state.clone(), flush_queue.clone(), full_chunks);
         let guard = state.guard("log writer");
-        let (log, recovery) = log.split(state.cancel.clone());
+        let (log, recovery, shipper) = log.split(state.cancel.clone());
+        if let Some(shipper) = shipper {
+            state.spawn("shipper", shipper.run(state.clone(), cpu));
+        }
         log_writer::spawn(log, log_receiver, apply_commands, counted, state.metrics.clone(), guard);
         state.spawn("cutter", cut_by_age(state.clone()));
         if let Some(feed) = &state.feed {
@@ -180,7 +183,7 @@ impl Ingester {
         state.admit(tenant, &limits, bytes, summary.spans, started)?;
         let screened = screen(&state.traces, tenant, &limits, (request, summary.spans), started)?;
         if screened.spans > 0
-            && let Err(error) = self.store(tenant, screened.request.clone(), time_range, started).await
+            && let Err(error) = self.store(tenant, screened.request.clone(), time_range).await
         {
             // nobody pays for what is refused
             state.rates.give_back(tenant, bytes);
@@ -192,31 +195,18 @@ impl Ingester {
         Ok(accepted(&screened, &limits))
     }
 
-    async fn store(
-        &self,
-        tenant: &TenantId,
-        request: Bytes,
-        time_range: TimeRange,
-        started: Instant,
-    ) -> Result<(), Error> {
-        let store = self.log_and_apply(tenant, request, time_range, started);
+    async fn store(&self, tenant: &TenantId, request: Bytes, time_range: TimeRange) -> Result<(), Error> {
+        let store = self.log_and_apply(tenant, request, time_range);
         let stored = tokio::time::timeout(self.state.config.push_timeout, store).await;
         stored.map_err(|_| Error::QueueFull)?
     }
 
     /// Returns when the request is in the log and its spans can be found.
-    async fn log_and_apply(
-        &self,
-        tenant: &TenantId,
-        request: Bytes,
-        time_range: TimeRange,
-        started: Instant,
-    ) -> Result<(), Error> {
+    async fn log_and_apply(&self, tenant: &TenantId, request: Bytes, time_range: TimeRange) -> Result<(), Error> {
         let bytes = u32::try_from(request.len().min(self.state.config.max_queued_bytes)).unwrap_or(u32::MAX);
         let room = self.state.queued_bytes.clone().acquire_many_owned(bytes).await.map_err(|_| Error::Stopped)?;
         let (acknowledge, acknowledged) = oneshot::channel();
-        let since = tokio::time::Instant::from_std(started);
-        let push = Push { tenant: tenant.clone(), request, time_range, since, acknowledge, _room: room };
+        let push = Push { tenant: tenant.clone(), request, time_range, acknowledge, _room: room };
         self.state.log.send(LogCommand::Push(push)).await.map_err(|_| Error::Stopped)?;
         acknowledged.await.map_err(|_| Error::Stopped)?
     }

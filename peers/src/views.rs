@@ -73,6 +73,8 @@ enum Heard {
     Answer(Answer),
     /// It did not answer, and its log has these.
     Logged(Vec<Arc<MemorySource>>),
+    /// It did not answer, and these are what it has shipped of its log.
+    Shipped(Vec<Arc<MemorySource>>, Unheard),
 }
 
 /// Why nothing was.
@@ -87,6 +89,14 @@ struct Silent {
     writers: Vec<Arc<Record>>,
     /// Whether one of them was noticed just now: whoever noticed it before has listed the members again.
     is_news: bool,
+}
+
+impl Silent {
+    fn add(&mut self, view: &mut TenantView, writer: Arc<Record>, unheard: Unheard) {
+        view.missing.push(format!("writer {} at {}: {}", writer.writer, writer.address, unheard.reason));
+        self.is_news |= unheard.is_news;
+        self.writers.push(writer);
+    }
 }
 
 #[async_trait]
@@ -154,6 +164,10 @@ impl ClusterViews {
             match answer {
                 Ok(Heard::Answer(Answer::Gone { manifest })) => gone_to = gone_to.max(Some(manifest)),
                 Ok(Heard::Logged(rows)) => hold(&mut view, rows)?,
+                Ok(Heard::Shipped(rows, unheard)) => {
+                    hold(&mut view, rows)?;
+                    silent.add(&mut view, writer, unheard);
+                }
                 Ok(Heard::Answer(Answer::Rows(listed))) => {
                     match self.add(&mut view, &writer, tenant, reach, listed).await {
                         // the next attempt asks this writer anew, and has what is in blocks by now
@@ -161,11 +175,7 @@ impl ClusterViews {
                         added => added?,
                     }
                 }
-                Err(Unheard { reason, is_news }) => {
-                    view.missing.push(format!("writer {} at {}: {reason}", writer.writer, writer.address));
-                    silent.is_news |= is_news;
-                    silent.writers.push(writer);
-                }
+                Err(unheard) => silent.add(&mut view, writer, unheard),
             }
         }
         if let Some(manifest) = gone_to {
@@ -213,13 +223,19 @@ impl ClusterViews {
             Err(error) => error,
         };
         let is_news = !matches!(error, PeerError::Lately(_));
-        if writer.log == LogPlace::Local {
+        if !writer.is_on_bucket() {
             return Err(Unheard { reason: error.to_string(), is_news });
         }
         match self.logged.beyond(writer, tenant, manifest).await {
             Ok(Beyond::Rows(rows)) => {
                 self.telemetry.read_log();
-                Ok(Heard::Logged(rows))
+                Ok(match writer.log {
+                    LogPlace::Bucket => Heard::Logged(rows),
+                    LogPlace::Local => {
+                        let reason = format!("{error}; what it has shipped of its log is here, the last of it is not");
+                        Heard::Shipped(rows, Unheard { reason, is_news })
+                    }
+                })
             }
             Ok(Beyond::Gone { manifest }) => Ok(Heard::Answer(Answer::Gone { manifest })),
             Err(Error::ViewOutOfDate { .. }) => Ok(Heard::Answer(Answer::Gone { manifest: manifest.sequence + 1 })),

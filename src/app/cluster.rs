@@ -2,6 +2,7 @@
 //! those of others, and says at its end that nobody needs to ask any more.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use storage::members::{Members, Record, Retired, Standing};
 use storage::nodes::{Node, Nodes, Role};
 use storage::upkeep_share::UpkeepShare;
 use storage::view::LiveRows;
+use storage::wal;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -64,6 +66,8 @@ struct Writer {
     lineage: Arc<Lineage>,
     /// If the log is on the bucket.
     standing: Option<Arc<Standing>>,
+    /// Where the log is that is shipped there, if one is.
+    folder: Option<PathBuf>,
 }
 
 impl Cluster {
@@ -98,12 +102,16 @@ impl Cluster {
             store.background.run(move || of_folder.record(named.as_ref())).await??;
             let mut record = Record::new(lineage.writer(), advertised.clone(), zone.clone(), build);
             let standing = config.keeps_log_on_bucket().then(|| {
-                record = record.clone().with_log_on_bucket();
+                record = match config.ships_log() {
+                    true => record.clone().with_shipped_log(),
+                    false => record.clone().with_log_on_bucket(),
+                };
                 Arc::new(Standing::joining(objects.clone(), lineage.writer().incarnation))
             });
             members.join(&record).await.context("say in the store where this process is")?;
             info!(writer = %record.writer, incarnation = %record.incarnation, address = record.address, "joined the cluster");
-            writer = Some(Writer { lineage, standing });
+            let folder = config.ships_log().then(|| store.dir.shipped_log_dir(&lineage.writer().incarnation));
+            writer = Some(Writer { lineage, standing, folder });
         }
         let roles = if listener.is_some() { config.target().roles() } else { &[] };
         let node = Arc::new(Node::new(NodeId::generate(), advertised, zone, build, JOB_VERSION, roles));
@@ -124,11 +132,22 @@ impl Cluster {
         })
     }
 
-    /// The log on the bucket of this start, if it has one.
-    pub fn log(&self, config: &Config, store: &Store) -> Option<OpenedLog> {
-        let standing = self.writer.as_ref()?.standing.clone()?;
+    /// The log on the bucket of this start, if it has one; with a folder for it, if it is shipped there.
+    ///
+    /// # Errors
+    /// When the folder cannot be used.
+    pub fn log(&self, config: &Config, store: &Store) -> Result<Option<OpenedLog>, storage::Error> {
+        let Some(Writer { standing: Some(standing), folder, .. }) = &self.writer else { return Ok(None) };
         let settings = Settings { linger: config.cluster.log_linger.get() };
-        Some(BucketLog::new(store.objects.clone(), standing, settings, &store.telemetry).into())
+        let log = BucketLog::new(store.objects.clone(), standing.clone(), settings, &store.telemetry);
+        let Some(folder) = folder else { return Ok(Some(log.into())) };
+        // nothing to read back: the folder is that of this start alone
+        let (local, _) = wal::Log::open(folder)?;
+        Ok(Some(OpenedLog::shipped(local, log)))
+    }
+
+    pub fn members(&self) -> Arc<Members> {
+        self.members.clone()
     }
 
     /// Where others ask this process.
@@ -269,13 +288,16 @@ impl Cluster {
         LostLogs { objects, manifests, telemetry }.run()
     }
 
-    fn incarnation_on_bucket(&self) -> Option<Incarnation> {
+    /// This start, if it has a log on the bucket.
+    pub fn incarnation_on_bucket(&self) -> Option<Incarnation> {
         Some(self.writer.as_ref()?.standing.as_ref()?.incarnation())
     }
 
     /// Publishes what is live and says that nobody needs to ask this writer any more; no request may be under way. What
-    /// cannot be published stays in the log, and others say that it is missing until the next start.
-    pub async fn stop(mut self, ingester: Option<&Ingester>) {
+    /// cannot be published stays in the log, and others say that it is missing until the next start. Gives the folder of a
+    /// shipped log that is not needed any more, once its ingester is closed.
+    pub async fn stop(mut self, ingester: Option<&Ingester>) -> Option<PathBuf> {
+        let mut emptied = None;
         match tokio::time::timeout(LEAVE_TIMEOUT, self.nodes.remove(&self.node.id)).await {
             Ok(Ok(())) => {}
             outcome => debug!(?outcome, "this process is still in the list of those that work for others"),
@@ -289,7 +311,10 @@ impl Cluster {
                 anyhow::Ok(())
             };
             match retired.await {
-                Ok(()) => info!("all spans are in blocks, the others need not ask this process any more"),
+                Ok(()) => {
+                    emptied = writer.folder.clone();
+                    info!("all spans are in blocks, the others need not ask this process any more");
+                }
                 Err(error) => warn!(
                     %error,
                     "spans stay in the log of this process: on its disk, answers of the others are partial until it starts again; on the bucket, others publish them"
@@ -298,6 +323,7 @@ impl Cluster {
         }
         self.stop_serving.cancel();
         self.serving.all_ended_within(DRAIN_TIMEOUT).await;
+        emptied
     }
 }
 

@@ -43,7 +43,8 @@ impl WayIn {
         limits: Arc<TenantLimits>,
         registry: &mut Registry,
     ) -> Result<Self> {
-        let log = config.has_folder().then(|| Log::open(store.dir.wal_dir())).transpose()?;
+        let keeps_local_log = config.has_folder() && !config.keeps_log_on_bucket();
+        let log = keeps_local_log.then(|| Log::open(store.dir.wal_dir())).transpose()?;
         let (files, folder) = (Arc::new(LocalFiles::default()), config.generator_dir());
         let generated = config.generator()?.within(parts.generator);
         let tenants_may_switch_on = config.overrides.user_configurable_overrides.enabled;
@@ -51,7 +52,10 @@ impl WayIn {
         let cpu = store.background.clone();
         let Generating { generator, feed, counting, senders: all_senders } =
             generating::open(generated, tenants_may_switch_on, &folder, files, opened, cpu, registry)?;
-        let log = log.map(OpenedLog::from).or_else(|| cluster?.log(config, store));
+        let log = match (log, cluster) {
+            (None, Some(cluster)) => cluster.log(config, store)?,
+            (log, _) => log.map(OpenedLog::from),
+        };
         let ingester_storage = lineage.map(|lineage| storage_of(config, store, lineage));
         let ingester = match ingester_storage.clone().zip(log) {
             None => None,

@@ -36,9 +36,13 @@ pub struct Cluster {
     /// the bucket a writer needs no disk, and when it dies others have its spans; each request waits for a put. Its metrics
     /// of spans (`metrics_generator`) need `local`.
     pub log: Log,
-    /// With `log: bucket`: how long the first request of a put waits for others. Longer is cheaper: each writer that takes
-    /// spans puts an object so often.
+    /// With `log: bucket`: how long after one put the next begins at the soonest; what comes meanwhile shares it. Longer is
+    /// cheaper: each writer that takes spans puts an object so often at the most.
     pub log_linger: GoDuration,
+    /// With `log: bucket`: what a request waits for. `bucket`: the put of its spans. `disk`: a sync to the disk of the process,
+    /// some milliseconds; spans are shipped to the bucket afterwards, and are taken while the bucket is away, as long as the
+    /// disk has room. A process that dies has them until it starts again on its disk, and answers are partial until then.
+    pub log_ack: LogAck,
 }
 
 /// `cluster.log`
@@ -48,6 +52,15 @@ pub enum Log {
     #[default]
     Local,
     Bucket,
+}
+
+/// `cluster.log_ack`
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogAck {
+    #[default]
+    Bucket,
+    Disk,
 }
 
 impl Default for Cluster {
@@ -61,6 +74,7 @@ impl Default for Cluster {
             spread_queries_from_bytes: SpreadPolicy::default().least_bytes,
             log: Log::Local,
             log_linger: GoDuration::from_millis(250),
+            log_ack: LogAck::Bucket,
         }
     }
 }
@@ -71,14 +85,19 @@ impl Config {
         Target::of(&self.target).unwrap_or(Target::All)
     }
 
-    /// Whether this process takes spans, and has its log on the bucket: then it needs no folder.
+    /// Whether this process takes spans, and has its log on the bucket: then it is a writer of one start.
     pub fn keeps_log_on_bucket(&self) -> bool {
         self.cluster.log == Log::Bucket && self.target().takes_spans()
     }
 
+    /// Whether it acknowledges what is on its disk, and ships it to that log afterwards.
+    pub fn ships_log(&self) -> bool {
+        self.keeps_log_on_bucket() && self.cluster.log_ack == LogAck::Disk
+    }
+
     /// Whether this process has a folder of its own, with its log.
     pub fn has_folder(&self) -> bool {
-        self.target().takes_spans() && !self.keeps_log_on_bucket()
+        self.target().takes_spans() && (!self.keeps_log_on_bucket() || self.ships_log())
     }
 
     /// Whether metrics are made of spans, or tenants may have it so.
@@ -95,6 +114,9 @@ impl Config {
                 name => unusable("target", &format!("{name:?} is not known; write all, writer, querier or compactor")),
             };
         };
+        if self.cluster.log_ack == LogAck::Disk && self.cluster.log == Log::Local {
+            return unusable("cluster.log_ack", "is about log: bucket; a local log acknowledges what is on the disk");
+        }
         if !self.cluster.enabled {
             if self.cluster.log == Log::Bucket {
                 return unusable(

@@ -378,6 +378,7 @@ fn a_cluster_needs_what_its_processes_share_and_where_they_meet() {
         (&CLUSTER.replace("127.0.0.1:4319", "0.0.0.0:4319"), "cluster.advertise_address: is missing"),
         (&CLUSTER.replace("4319'", "4319', peer_timeout: 0s"), "cluster.peer_timeout: must be longer"),
         ("cluster: {log: bucket}", "cluster.log: on the bucket needs cluster.enabled"),
+        ("cluster: {log_ack: disk}", "cluster.log_ack: is about log: bucket"),
         (&CLUSTER.replace("4319'", "4319', log: bucket, log_linger: 6s"), "cluster.log_linger: must be at most 5s"),
         (
             &format!("{}\n{GENERATED}", CLUSTER.replace("4319'", "4319', log: bucket")),
@@ -392,6 +393,9 @@ fn a_cluster_needs_what_its_processes_share_and_where_they_meet() {
     assert!(Config::default().ingester().joining_time.is_zero());
     let on_bucket = CLUSTER.replace("4319'", "4319', log: bucket");
     assert!(Config::parse(&on_bucket).unwrap().keeps_log_on_bucket());
+    assert!(!Config::parse(&on_bucket).unwrap().has_folder());
+    let shipped = Config::parse(&on_bucket.replace("log: bucket", "log: bucket, log_ack: disk")).unwrap();
+    assert!(shipped.keeps_log_on_bucket() && shipped.ships_log() && shipped.has_folder());
     assert!(!Config::parse(&format!("target: querier\n{on_bucket}")).unwrap().keeps_log_on_bucket());
 }
 

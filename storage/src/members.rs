@@ -25,7 +25,7 @@
 //!
 //! Records are never renewed and never expire: a writer that died may have rows that nobody else has, so answers say that
 //! it is missing until it is back, or until somebody who knows better deletes its record. One whose log is on the bucket
-//! ([`crate::bucket_log`]) is adopted by another, who puts its mark. What is said of a retired writer is
+//! ([`crate::bucket_log`]) is adopted by another, who puts its mark; of one whose log is shipped there, whoever has its disk puts it. What is said of a retired writer is
 //! deleted [`KEPT_RETIRED`] after it was first seen so.
 
 mod record;
@@ -151,6 +151,15 @@ impl Members {
             Err(object_store::Error::AlreadyExists { .. }) => Ok(()), // said before
             result => result.map(drop).map_err(Error::objects("create", &key)),
         }
+    }
+
+    /// Whether that was said.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn is_retired(&self, incarnation: &Incarnation) -> Result<bool, Error> {
+        let key = paths::writer(incarnation, WriterFile::Retired);
+        Ok(self.read(&key, Retired::decode).await?.is_some())
     }
 
     /// A view that counts: the last one, or a new one.

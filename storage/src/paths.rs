@@ -325,6 +325,11 @@ impl DataDir {
         &self.wal
     }
 
+    /// Where the segments of one start lie, of a writer whose log is shipped to the bucket.
+    pub fn shipped_log_dir(&self, writer: &Incarnation) -> PathBuf {
+        self.wal.join(writer.to_string())
+    }
+
     /// The root of the local object store.
     pub fn blocks_dir(&self) -> &FilePath {
         &self.blocks
@@ -334,6 +339,11 @@ impl DataDir {
 /// A segment's file in the log's folder.
 pub fn segment(wal_dir: &FilePath, sequence: SegmentSequence) -> PathBuf {
     wal_dir.join(numbered(sequence.0, "wal"))
+}
+
+/// The inverse of [`DataDir::shipped_log_dir`].
+pub fn parse_shipped_log_dir(path: &FilePath) -> Option<Incarnation> {
+    path.file_name()?.to_str()?.parse().ok().map(Incarnation)
 }
 
 /// The inverse of [`segment`].

@@ -48,11 +48,11 @@ use bytes::Bytes;
 use model::TenantId;
 
 use crate::error::Error;
-use crate::ids::SegmentSequence;
+use crate::ids::{Incarnation, SegmentSequence};
 use crate::paths;
 
 pub use files::{Files, LocalFiles, NewFile, OldFile};
-pub use replay::{Recovery, Replay, ReplayEvent};
+pub use replay::{Closed, Recovery, Replay, ReplayEvent, WholeSegment};
 use segment::{Predecessor, SegmentWriter};
 pub use survey::{LogDamage, Requests, SegmentSurvey, Survey};
 
@@ -71,6 +71,15 @@ impl Position {
     pub fn whole_segments(self) -> SegmentSequence {
         self.segment.previous()
     }
+}
+
+/// The logs in `dir` that are shipped to the bucket, or were: each start of a writer has a folder of its own.
+///
+/// # Errors
+/// When the folder cannot be listed.
+pub fn shipped_logs(files: &dyn Files, dir: &Path) -> Result<Vec<(Incarnation, PathBuf)>, Error> {
+    let found = files.list(dir).map_err(Error::io("list log folder", dir))?;
+    Ok(found.into_iter().filter_map(|path| Some((paths::parse_shipped_log_dir(&path)?, path))).collect())
 }
 
 /// The open log.
@@ -152,6 +161,13 @@ impl Log {
         let closed = self.newest;
         self.start_segment()?;
         Ok(closed)
+    }
+
+    /// The closed segments above `sequence` that are there, for somebody who reads them while this log goes on.
+    pub fn closed_after(&self, sequence: SegmentSequence) -> Closed {
+        let closed = self.sealed.iter().chain(&self.held).filter(|(closed, _)| **closed > sequence);
+        let segments = closed.map(|(closed, bytes)| (*closed, *bytes)).collect();
+        Closed { files: self.files.clone(), dir: self.dir.clone(), segments }
     }
 
     /// Keeps a closed segment from being deleted for as long as this log is open.

@@ -310,8 +310,8 @@ async fn a_request_is_found_and_acknowledged_after_its_sync_and_not_without_it()
         let request = Bytes::from(shop_request(1, 5, 1).encode_to_vec());
         let spans = spans::check(&request).unwrap().spans;
         let room = state.queued_bytes.clone().acquire_owned().await.unwrap();
-        let (time_range, since) = (TimeRange::ALL, tokio::time::Instant::now());
-        let push = Push { tenant: tenant.clone(), request, time_range, since, acknowledge, _room: room };
+        let time_range = TimeRange::ALL;
+        let push = Push { tenant: tenant.clone(), request, time_range, acknowledge, _room: room };
         applier.send(ApplyCommand::Stage(vec![push])).unwrap();
         while state.live.size().memory_bytes == 0 {
             tokio::task::yield_now().await;

@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::{LogEntry, LogObject, LogReader, TRUSTED_FOR};
 use crate::clock::Moment;
+use crate::cpu::CpuPool;
 use crate::error::Error;
 use crate::ids::SegmentSequence;
 use crate::incarnation::Incarnation;
@@ -29,7 +30,7 @@ const STUCK_AFTER: Duration = Duration::from_secs(5);
 /// When a batch ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
-    /// How long the first request of a batch waits for others.
+    /// How long after the beginning of one put the next begins at the soonest.
     pub linger: Duration,
 }
 
@@ -52,6 +53,19 @@ pub struct BucketLog {
     is_stuck: Arc<AtomicBool>,
     /// Sizes of the objects that blocks may not have.
     open: VecDeque<(u64, u64)>,
+}
+
+/// An object on its way.
+struct Encoded {
+    object: Bytes,
+    raw_bytes: usize,
+}
+
+impl Encoded {
+    fn new(writer: Incarnation, number: u64, nonce: Uuid, entries: &[LogEntry]) -> Result<Self, Error> {
+        let raw_bytes = entries.iter().map(|entry| entry.payload.len()).sum();
+        Ok(Self { object: LogObject::encode(writer, number, nonce, entries)?, raw_bytes })
+    }
 }
 
 impl BucketLog {
@@ -103,10 +117,29 @@ impl BucketLog {
     /// None of the entries may be acknowledged then. [`Error::EntryTooLarge`] refuses the batch before anything is stored. After
     /// [`Error::WriterRetired`] and [`Error::LogElsewhere`], and when what is there cannot be read, this log takes nothing more.
     pub async fn append(&mut self, entries: &[LogEntry]) -> Result<SegmentSequence, Error> {
-        let (number, nonce, began) = (self.newest + 1, Uuid::new_v4(), Moment::now());
-        let object = LogObject::encode(self.writer, number, nonce, entries)?;
-        let raw_bytes = entries.iter().map(|entry| entry.payload.len()).sum();
+        let (number, nonce) = (self.newest + 1, Uuid::new_v4());
+        let object = Encoded::new(self.writer, number, nonce, entries)?;
+        self.store(number, nonce, object).await
+    }
+
+    /// As [`append`](Self::append), with the CPU work on a pool.
+    ///
+    /// # Errors
+    /// Those of [`append`](Self::append).
+    pub async fn append_on(
+        &mut self,
+        cpu: &CpuPool,
+        entries: impl FnOnce() -> Vec<LogEntry> + Send + 'static,
+    ) -> Result<SegmentSequence, Error> {
+        let (writer, number, nonce) = (self.writer, self.newest + 1, Uuid::new_v4());
+        let object = cpu.run(move || Encoded::new(writer, number, nonce, &entries())).await??;
+        self.store(number, nonce, object).await
+    }
+
+    async fn store(&mut self, number: u64, nonce: Uuid, encoded: Encoded) -> Result<SegmentSequence, Error> {
+        let (began, Encoded { object, raw_bytes }) = (Moment::now(), encoded);
         self.telemetry.bucket_log.batch(raw_bytes, object.len());
+        let _under_way = self.telemetry.bucket_log.put_began(began);
         let outcome = self.put_until_certain(number, nonce, &object, began).await;
         let outcome = match outcome {
             Ok(()) => self.believe(began).await,
@@ -134,7 +167,7 @@ impl BucketLog {
                     if error.kind() == model::ErrorKind::Unavailable && !matches!(error, Error::WriterRetired) =>
                 {
                     if began.age() >= STUCK_AFTER && !self.is_stuck.swap(true, Ordering::Relaxed) {
-                        error!(number, %error, "the log on the bucket could not be written, requests are refused until it can be");
+                        error!(number, %error, "the log on the bucket cannot be written, will retry");
                     }
                 }
                 Err(error) => return Err(error),
@@ -149,14 +182,27 @@ impl BucketLog {
         let key = paths::log_object(&self.writer, number);
         self.telemetry.bucket_log.requested("put");
         match self.objects.put_opts(&key, object.clone().into(), PutMode::Create.into()).await {
-            Err(object_store::Error::AlreadyExists { .. }) => match self.reader.read(&self.writer, number).await? {
-                None => Ok(false),
-                Some(there) if there.nonce == nonce => Ok(true),
-                Some(there) if there.is_seal => Err(Error::WriterRetired),
-                Some(_) => Err(Error::LogElsewhere { key: key.to_string() }),
-            },
+            Err(object_store::Error::AlreadyExists { .. }) => self.finds(number, Some(nonce)).await,
             result => result.map(|_| true).map_err(Error::objects("create log object", &key)),
         }
+    }
+
+    /// Whether an object is there that was put under this nonce; an error if another is.
+    async fn finds(&self, number: u64, nonce: Option<Uuid>) -> Result<bool, Error> {
+        match self.reader.read(&self.writer, number).await? {
+            None => Ok(false),
+            Some(there) if Some(there.nonce) == nonce => Ok(true),
+            Some(there) if there.is_seal => Err(Error::WriterRetired),
+            Some(_) => Err(Error::LogElsewhere { key: paths::log_object(&self.writer, number).to_string() }),
+        }
+    }
+
+    /// Looks whether anybody else has put the next object, while no append is under way.
+    ///
+    /// # Errors
+    /// [`Error::WriterRetired`] when it is a seal; others when the store does not answer.
+    pub async fn check_open(&self) -> Result<(), Error> {
+        self.finds(self.newest + 1, None).await.map(drop)
     }
 
     /// The object is there; may it be believed that its number was free? See [`super`].

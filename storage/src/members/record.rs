@@ -32,6 +32,10 @@ pub struct Record {
     /// Where what it has acknowledged can be read when it does not answer.
     #[serde(default, skip_serializing_if = "LogPlace::is_local")]
     pub log: LogPlace,
+    /// Whether the bucket has a log on a disk as well, all but what was acknowledged last. A field of its own, so that a
+    /// program that does not know it takes the log for one that only the writer can read.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_shipped: bool,
 }
 
 /// Where the log of a writer is.
@@ -62,13 +66,25 @@ pub struct Retired {
 impl Record {
     pub fn new(writer: Writer, address: String, zone: String, build: &str) -> Self {
         let Writer { id, incarnation } = writer;
-        Self { version: VERSION, incarnation, writer: id, address, zone, build: build.to_owned(), log: LogPlace::Local }
+        let (build, log) = (build.to_owned(), LogPlace::Local);
+        Self { version: VERSION, incarnation, writer: id, address, zone, build, log, is_shipped: false }
     }
 
     /// The same, of a writer whose log is on the bucket.
     #[must_use]
     pub fn with_log_on_bucket(self) -> Self {
         Self { log: LogPlace::Bucket, ..self }
+    }
+
+    /// The same, of a writer that acknowledges what is on its disk, and ships it to the bucket afterwards.
+    #[must_use]
+    pub fn with_shipped_log(self) -> Self {
+        Self { log: LogPlace::Local, is_shipped: true, ..self }
+    }
+
+    /// Whether something of its log is on the bucket.
+    pub fn is_on_bucket(&self) -> bool {
+        self.log == LogPlace::Bucket || self.is_shipped
     }
 
     pub fn writer(&self) -> Writer {

@@ -71,8 +71,50 @@ struct OldSegment {
     stated_bytes: Option<u64>,
 }
 
+/// Closed segments of a log that goes on.
+#[derive(Debug)]
+pub struct Closed {
+    pub(super) files: Arc<dyn Files>,
+    pub(super) dir: PathBuf,
+    /// With the ends of what was synced.
+    pub(super) segments: BTreeMap<SegmentSequence, u64>,
+}
+
+/// What one segment holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WholeSegment {
+    pub sequence: SegmentSequence,
+    pub entries: Vec<(TenantId, Bytes)>,
+    /// Where something cannot be read, and why.
+    pub damage: Vec<(u64, &'static str)>,
+}
+
+impl Closed {
+    pub fn is_empty(&self) -> bool {
+        self.segments.is_empty()
+    }
+
+    /// Reads them, from the oldest on. Nothing is changed.
+    ///
+    /// # Errors
+    /// When a file cannot be opened.
+    pub fn read(self) -> Result<Replay, Error> {
+        let Self { files, dir, segments } = self;
+        let open = |(sequence, bytes): (SegmentSequence, u64)| -> Result<OldSegment, Error> {
+            let segment = OldSegment::open(files.as_ref(), sequence, paths::segment(&dir, sequence))?;
+            Ok(OldSegment { stated_bytes: Some(bytes), ..segment })
+        };
+        let segments = segments.into_iter().map(open).collect::<Result<_, _>>()?;
+        Ok(Recovery { files, segments }.look())
+    }
+}
+
 impl Recovery {
-    pub(super) fn open(files: Arc<dyn Files>, dir: &Path) -> Result<Self, Error> {
+    /// The segments in a folder to which nobody writes any more.
+    ///
+    /// # Errors
+    /// [`Error::SegmentVersion`], and when the folder cannot be read.
+    pub fn open(files: Arc<dyn Files>, dir: &Path) -> Result<Self, Error> {
         let mut segments = Vec::new();
         for path in files.list(dir).map_err(Error::io("list log folder", dir))? {
             if let Some(sequence) = paths::parse_segment(&path) {
@@ -154,6 +196,25 @@ impl Iterator for Replay {
 }
 
 impl Replay {
+    /// What the next segment holds, all of it in memory; `None` at the end.
+    ///
+    /// # Errors
+    /// When the segment cannot be read.
+    pub fn next_whole(&mut self) -> Result<Option<WholeSegment>, Error> {
+        let (mut entries, mut damage) = (Vec::new(), Vec::new());
+        for event in self.by_ref() {
+            match event? {
+                ReplayEvent::Entry { tenant, payload, .. } => entries.push((tenant, payload)),
+                ReplayEvent::Corrupt { offset, reason, .. } => damage.push((offset, reason)),
+                ReplayEvent::TornTail { .. } => {}
+                ReplayEvent::SegmentEnd { segment } => {
+                    return Ok(Some(WholeSegment { sequence: segment, entries, damage }));
+                }
+            }
+        }
+        Ok(None)
+    }
+
     /// Behind the event that came last; `None` between segments.
     pub fn position(&self) -> Option<Position> {
         self.current.as_ref().map(|reader| Position { segment: reader.sequence, offset: reader.offset })

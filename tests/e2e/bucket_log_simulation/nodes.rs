@@ -1,6 +1,7 @@
 //! The nodes of a run, and what befalls them.
 
 use std::collections::BTreeMap;
+use std::path::Path as FilePath;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
@@ -8,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Result, ensure};
 use async_trait::async_trait;
-use ingester::{Adopter, Ingester};
+use ingester::{Adopter, Ingester, OpenedLog};
 use model::TenantId;
 use mosso::adoption::{Adoption, Own};
 use object_store::{ObjectStore, ObjectStoreExt, PutMode};
@@ -23,9 +24,10 @@ use storage::bucket_log::collect::{LostLogs, OwnCollector};
 use storage::bucket_log::{self, BucketLog, LogReader, Seal, Settings};
 use storage::incarnation::{Incarnation, Lineage, Writer};
 use storage::members::{JOINING_TIME, Members, Record, Retired, Standing};
-use storage::testing::{Fault, FaultyStore};
+use storage::testing::{Disk, Fault, FaultyStore, Power};
 use storage::view::{LiveRows, TableId};
-use storage::{CpuPool, Telemetry, manifest, paths};
+use storage::wal::Log;
+use storage::{CpuPool, Error, Telemetry, manifest, paths};
 use tokio::task::JoinHandle;
 
 use super::store::NodeStore;
@@ -39,6 +41,8 @@ const START: Duration = Duration::from_secs(20);
 /// Of a put that another waits for.
 const FEW_TURNS: usize = 30;
 const MOST_NODES: usize = 4;
+/// Where a node keeps the log that it ships.
+const LOG: &str = "/log";
 /// For tables that others were told of, with every other seed; with the others they may be gone when they are fetched.
 const LISTED_BYTES: u64 = 1 << 20;
 
@@ -63,6 +67,14 @@ pub struct Node {
     is_suspended: bool,
     /// False once it was killed or stopped.
     runs: bool,
+    /// Of one that ships its log.
+    disk: Option<Disk>,
+}
+
+/// What a node left on its disk that ships its log.
+struct Left {
+    writer: Writer,
+    disk: Disk,
 }
 
 /// What lies between the nodes: whoever is suspended or dead does not answer.
@@ -105,6 +117,9 @@ pub struct World {
     pub nodes: Vec<Node>,
     pub is_faulty: bool,
     plant: Option<Plant>,
+    /// Whether most nodes acknowledge on a disk, and ship their log.
+    is_shipping: bool,
+    left: Vec<Left>,
     bucket: FaultyStore,
     network: Arc<Network>,
     listed_bytes: u64,
@@ -113,7 +128,7 @@ pub struct World {
 }
 
 impl World {
-    pub fn new(seed: u64, plant: Option<Plant>) -> Self {
+    pub fn new(seed: u64, plant: Option<Plant>, is_shipping: bool) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self {
             random: SmallRng::seed_from_u64(seed),
@@ -122,6 +137,8 @@ impl World {
             nodes: Vec::new(),
             is_faulty: true,
             plant,
+            is_shipping,
+            left: Vec::new(),
             bucket: FaultyStore::default(),
             network: Arc::default(),
             listed_bytes: if seed.is_multiple_of(2) { LISTED_BYTES } else { 0 },
@@ -164,7 +181,12 @@ impl World {
         let manifests = Arc::new(manifest::Store::open(objects.clone(), telemetry.clone()).await?);
         let members = Arc::new(Members::new(objects.clone()));
         let standing = Arc::new(Standing::joining(objects.clone(), writer.incarnation));
-        let record = Record::new(writer, format!("node-{number}"), String::new(), "").with_log_on_bucket();
+        let disk = self.new_disk(&store.power);
+        let record = Record::new(writer, format!("node-{number}"), String::new(), "");
+        let record = match disk.is_some() && self.plant != Some(Plant::UnshippedNotSaid) {
+            true => record.with_shipped_log(),
+            false => record.with_log_on_bucket(),
+        };
         members.join(&record).await?;
         pass(JOINING_TIME).await;
         let cache = BlockCache::new(8 << 20, telemetry.clone());
@@ -178,7 +200,13 @@ impl World {
             cache: cache.clone(),
             trace_reach: Duration::from_secs(3_600),
         };
-        let log = BucketLog::new(objects.clone(), standing, Settings { linger: Duration::ZERO }, &telemetry);
+        // longer than a step takes, for a node that may have more than the bucket
+        let linger = if disk.is_some() && self.random.random_bool(0.5) { PATIENCE } else { Duration::ZERO };
+        let log = BucketLog::new(objects.clone(), standing, Settings { linger }, &telemetry);
+        let log = match disk.clone() {
+            Some(disk) => OpenedLog::shipped(Log::open_on(Arc::new(disk), FilePath::new(LOG))?.0, log),
+            None => log.into(),
+        };
         // time jumps
         let forever = Duration::from_secs(1 << 20);
         let config =
@@ -228,8 +256,46 @@ impl World {
             under_way,
             is_suspended,
             runs,
+            disk,
         });
+        if self.is_shipping && self.random.random_bool(0.7) {
+            self.publish_left(number).await?;
+        }
         Ok(format!("node {number}"))
+    }
+
+    fn new_disk(&mut self, power: &Power) -> Option<Disk> {
+        let ships = self.is_shipping && self.random.random_bool(0.8);
+        ships.then(|| Disk::default().after_crash(power.clone(), &mut self.random))
+    }
+
+    /// As `src/app/earlier_logs.rs` does it on the disks of nodes that are gone, as if they were those of this one.
+    pub async fn publish_left(&mut self, number: usize) -> Result<()> {
+        for left in std::mem::take(&mut self.left) {
+            let node = &self.nodes[number];
+            let published = node.adopter.adopt_disk(left.writer, Arc::new(left.disk.clone()), FilePath::new(LOG)).await;
+            match published {
+                Ok(()) => {
+                    let mark = Retired::new(node.manifests.sequences());
+                    node.members.retire(&left.writer.incarnation, &mark).await?;
+                }
+                Err(Error::WriterRetired) => {}
+                Err(error) => {
+                    ensure!(error.kind() == model::ErrorKind::Unavailable, error);
+                    self.left.push(left);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A process that is gone leaves its disk, after a crash or not.
+    fn leave_disk(&mut self, number: usize) {
+        let node = &mut self.nodes[number];
+        if let Some(disk) = node.disk.take() {
+            let disk = disk.after_crash(Power::default(), &mut self.random);
+            self.left.push(Left { writer: node.record.writer(), disk });
+        }
     }
 
     fn new_push(&mut self, model: &mut Model) -> (u64, Vec<u64>, Vec<u8>) {
@@ -251,7 +317,7 @@ impl World {
         let told = format!("{spans:?}: {}", if is_acknowledged { "acknowledged" } else { "refused" });
         model.pushed(trace, spans, is_acknowledged);
         self.restart_if_retired(node).await?;
-        if outcome.is_err() {
+        if outcome.is_err() || self.nodes[node].store.power.is_cut() {
             self.kill(node).await;
         }
         Ok(told)
@@ -299,15 +365,16 @@ impl World {
         self.kill(node).await
     }
 
-    pub async fn kill(&mut self, node: usize) -> &'static str {
-        if !self.is_awake(node) {
+    pub async fn kill(&mut self, number: usize) -> &'static str {
+        if !self.is_awake(number) {
             return "nobody is there";
         }
-        let node = &mut self.nodes[node];
+        let node = &mut self.nodes[number];
         node.runs = false;
         node.store.power.cut();
         self.network.remove(&node.record.incarnation);
         node.ingester.close().await;
+        self.leave_disk(number);
         "killed"
     }
 
@@ -390,9 +457,11 @@ impl World {
         if node.ingester.publish_all(PATIENCE).await.is_ok() {
             let mark = Retired::new(node.manifests.sequences());
             node.members.retire(&node.record.incarnation, &mark).await?;
+            node.disk = None;
         }
         self.network.remove(&node.record.incarnation);
         node.ingester.close().await;
+        self.leave_disk(number);
         Ok(())
     }
 
@@ -415,6 +484,9 @@ impl World {
                 }
             }
             silence().await;
+            if self.is_shipping {
+                self.restart_who_finds_a_seal().await?;
+            }
         }
         if self.plant.is_none() {
             return Ok("looked".to_owned());
@@ -425,6 +497,17 @@ impl World {
             self.adopt_at_once(node).await?;
         }
         Ok("looked, breaking a rule".to_owned())
+    }
+
+    /// One that has nothing to ship looks for a seal as time passes.
+    async fn restart_who_finds_a_seal(&mut self) -> Result<()> {
+        for _ in 0..FEW_TURNS {
+            tokio::task::yield_now().await;
+        }
+        for number in 0..self.nodes.len() {
+            self.restart_if_retired(number).await?;
+        }
+        Ok(())
     }
 
     /// Another adopts a node that lives, or is suspended or dead, without waiting for anything.
@@ -524,8 +607,10 @@ async fn adopt(node: &Node, record: &Record, plant: Option<Plant>) -> Result<Str
     };
     match adopted {
         Ok(()) => {
-            let mark = Retired::new(node.manifests.sequences());
-            node.members.retire(&writer, &mark).await?;
+            if !record.is_shipped {
+                let mark = Retired::new(node.manifests.sequences());
+                node.members.retire(&writer, &mark).await?;
+            }
             Ok(format!("adopted through {last}"))
         }
         Err(error) => {
