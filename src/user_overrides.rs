@@ -97,7 +97,7 @@ impl UserOverrides {
         let mut merged = serde_json::to_value(&limits).map_err(failed)?;
         let own = keys::applied(settings.get(GENERATOR).unwrap_or(&Value::Null));
         merge_patch(&mut merged, own);
-        let merged: GeneratorLimits = serde_json::from_value(merged).map_err(invalid)?;
+        let merged = Config::read_generator_limits(&merged.to_string()).map_err(invalid)?;
         // secrets are not in the text
         Ok(GeneratorLimits { remote_write_headers: limits.remote_write_headers, ..merged })
     }

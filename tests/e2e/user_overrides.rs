@@ -41,7 +41,11 @@ async fn tenants_set_change_and_delete_what_is_generated_for_them() -> Result<()
     for (wrong, problem) in [
         (json!({"ingestion": {}}), "unknown field"),
         (json!({"metrics_generator": {"processors": ["span"]}}), "is no processor"),
-        (json!({"metrics_generator": {"processors": 5}}), "invalid type"),
+        (json!({"metrics_generator": {"processors": 5}}), "metrics_generator.processors: expected a list"),
+        (
+            json!({"metrics_generator": {"span_name_sanitization": "some"}}),
+            "metrics_generator.span_name_sanitization: unknown value `some`",
+        ),
         (
             json!({"metrics_generator": {"collection_interval": "30s"}}),
             "metrics_generator.collection_interval: all tenants",
