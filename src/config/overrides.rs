@@ -135,6 +135,7 @@ pub struct ReadLimits {
     pub left_pad_trace_ids: bool,
     /// Whether traces are given with similar spans as one when a client does not say, in place of
     /// `query_frontend.trace_by_id.span_pruning_enabled_by_default`. Nothing without `span_pruning_enabled` there.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub span_pruning_enabled: Option<bool>,
 }
 
