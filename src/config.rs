@@ -50,7 +50,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use self::check::Unusable;
-use self::generator::LOCAL_BLOCKS;
 use self::yaml::Parsed;
 
 pub use access::Authentication;
@@ -58,7 +57,7 @@ pub use cluster::Cluster;
 pub use compactor::{Compaction, Compactor};
 pub use deletion::Deletion;
 pub use distributor::Distributor;
-pub use generator::{GeneratorLimits, MetricsGenerator};
+pub use generator::{GeneratorLimits, MetricsGenerator, WITHOUT_LOCAL_BLOCKS};
 pub use ingester::IngesterSection;
 pub use memory::{Memory, PeerParts};
 pub use moved::our_name;
@@ -157,10 +156,10 @@ impl Config {
 
     fn checked(mut parsed: Parsed<Self>, missing_variables: Vec<String>) -> Result<Self, yaml::Error> {
         match parsed.value.check() {
-            Ok(ignored_of_tenants) => {
+            Ok(of_tenants) => {
                 let config = &mut parsed.value;
-                config.not_applicable = [parsed.ignored, ignored_of_tenants].concat();
-                config.remarks = config.remarks(&missing_variables);
+                config.not_applicable = [parsed.ignored, of_tenants.ignored].concat();
+                config.remarks = [config.remarks(&missing_variables), of_tenants.remarks].concat();
                 Ok(parsed.value)
             }
             Err(Unusable { key, reason }) => Err(parsed.error_at(key, format!("{key}: {reason}"))),
@@ -176,10 +175,8 @@ impl Config {
         let packets = (self.multitenancy_enabled && self.distributor.receivers.has_packets()).then(|| {
             "Jaeger's UDP packets cannot name a tenant: with multitenancy_enabled, all of them are dropped".to_owned()
         });
-        let has_local_blocks =
-            self.overrides.defaults.metrics_generator.processors.iter().any(|name| name == LOCAL_BLOCKS);
-        let local_blocks = has_local_blocks
-            .then(|| "the processor local-blocks is read over: metrics queries read live spans without it".to_owned());
+        let local_blocks =
+            self.overrides.defaults.metrics_generator.names_local_blocks().then(|| WITHOUT_LOCAL_BLOCKS.to_owned());
         missing.chain(target).chain(packets).chain(local_blocks).collect()
     }
 

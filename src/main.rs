@@ -44,7 +44,7 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let started = flags::Arguments::split(std::env::args_os())
-        .and_then(|flags::Arguments { flags, others }| run(Arguments::parse_from(others), flags));
+        .and_then(|flags::Arguments { flags, ignored, others }| run(Arguments::parse_from(others), flags, ignored));
     match started {
         Ok(code) => code,
         Err(error) => {
@@ -72,11 +72,11 @@ const MAX_BLOCKING_THREADS: usize = 16;
 /// debug build, half of one in a release build. Pages that are not touched take no memory.
 const STACK_BYTES: usize = 4 << 20;
 
-fn run(arguments: Arguments, flags: Vec<flags::Flag>) -> Result<ExitCode> {
+fn run(arguments: Arguments, flags: Vec<flags::Flag>, ignored_flags: Vec<String>) -> Result<ExitCode> {
     if arguments.health {
         return cli::health::run(&arguments.health_url);
     }
-    let sources = Sources { file: arguments.config_file, expand_env: arguments.expand_env, flags };
+    let sources = Sources { file: arguments.config_file, expand_env: arguments.expand_env, flags, ignored_flags };
     if let Some(command) = arguments.command {
         return cli::run(command, &sources, Arguments::command);
     }

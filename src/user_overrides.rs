@@ -19,7 +19,7 @@ use serde_json::{Map, Value};
 use storage::user_overrides::{ChangeError, UserOverrides as Store, Versioned};
 use tracing::{info, warn};
 
-use crate::config::{Config, GeneratorLimits};
+use crate::config::{Config, GeneratorLimits, WITHOUT_LOCAL_BLOCKS};
 
 /// The version of settings that are not there.
 const NO_VERSION: &str = "0";
@@ -34,6 +34,13 @@ pub struct UserOverrides {
     /// What this process knows, as JSON.
     known: Mutex<BTreeMap<TenantId, Value>>,
     failed_polls: Counter,
+}
+
+/// What a tenant has set, and what follows from it.
+struct Own {
+    settings: Value,
+    config: TenantConfig,
+    names_local_blocks: bool,
 }
 
 impl UserOverrides {
@@ -66,7 +73,7 @@ impl UserOverrides {
         for (tenant, Versioned { text, .. }) in stored {
             let read = self.read(&tenant, text.as_bytes());
             match read {
-                Ok((settings, config)) => self.take(&tenant, settings, config),
+                Ok(own) => self.take(&tenant, own),
                 Err(error) => warn!(%tenant, %error, "settings of a tenant in the store cannot be used"),
             }
         }
@@ -74,13 +81,14 @@ impl UserOverrides {
     }
 
     /// Settings, and what is generated with them.
-    fn read(&self, tenant: &TenantId, json: &[u8]) -> Result<(Value, TenantConfig), OverridesError> {
+    fn read(&self, tenant: &TenantId, json: &[u8]) -> Result<Own, OverridesError> {
         let settings: Value = serde_json::from_slice(json).map_err(invalid)?;
         keys::check(&settings).map_err(OverridesError::Invalid)?;
-        let config = self.config.generator_with(&self.merged(tenant, &settings)?).map_err(invalid)?;
+        let limits = self.merged(tenant, &settings)?;
+        let config = self.config.generator_with(&limits).map_err(invalid)?;
         let check = generator::Config { default: config.clone(), ..generator::Config::default() };
         check.check().map_err(invalid)?;
-        Ok((settings, config))
+        Ok(Own { settings, config, names_local_blocks: limits.names_local_blocks() })
     }
 
     /// What the operator has set, with what the tenant has set in its place.
@@ -89,14 +97,18 @@ impl UserOverrides {
         let mut merged = serde_json::to_value(&limits).map_err(failed)?;
         let own = keys::applied(settings.get(GENERATOR).unwrap_or(&Value::Null));
         merge_patch(&mut merged, own);
-        let merged: GeneratorLimits = serde_json::from_value(merged).map_err(invalid)?;
+        let merged = Config::read_generator_limits(&merged.to_string()).map_err(invalid)?;
         // secrets are not in the text
         Ok(GeneratorLimits { remote_write_headers: limits.remote_write_headers, ..merged })
     }
 
-    fn take(&self, tenant: &TenantId, settings: Value, config: TenantConfig) {
+    fn take(&self, tenant: &TenantId, own: Own) {
+        let Own { settings, config, names_local_blocks } = own;
         if self.known().insert(tenant.clone(), settings.clone()).as_ref() == Some(&settings) {
             return;
+        }
+        if names_local_blocks {
+            warn!(%tenant, "settings of a tenant: {WITHOUT_LOCAL_BLOCKS}");
         }
         match self.generator.set_own(tenant, Some(config)) {
             Ok(()) => info!(%tenant, %settings, "settings of a tenant changed"),
@@ -161,11 +173,11 @@ impl api::UserOverrides for UserOverrides {
         version: &str,
         skip_check: bool,
     ) -> Result<String, OverridesError> {
-        let (settings, config) = self.read(tenant, json)?;
-        keys::check_applied(&settings).map_err(OverridesError::Invalid)?;
+        let own = self.read(tenant, json)?;
+        keys::check_applied(&own.settings).map_err(OverridesError::Invalid)?;
         self.check_conflicts(tenant, skip_check)?;
-        let version = self.store(tenant, &settings, parse_version(version)?).await?;
-        self.take(tenant, settings, config);
+        let version = self.store(tenant, &own.settings, parse_version(version)?).await?;
+        self.take(tenant, own);
         Ok(version)
     }
 
@@ -177,17 +189,17 @@ impl api::UserOverrides for UserOverrides {
             None => (Value::Object(Map::new()), 0),
         };
         merge_patch(&mut settings, patch);
-        let (settings, config) = self.read(tenant, settings.to_string().as_bytes())?;
-        keys::check_applied(&settings).map_err(OverridesError::Invalid)?;
+        let own = self.read(tenant, settings.to_string().as_bytes())?;
+        keys::check_applied(&own.settings).map_err(OverridesError::Invalid)?;
         self.check_conflicts(tenant, skip_check)?;
-        let version = self.store(tenant, &settings, version).await.map_err(|error| match error {
+        let version = self.store(tenant, &own.settings, version).await.map_err(|error| match error {
             OverridesError::Conflict => {
                 OverridesError::Failed("overrides have been modified during request processing, try again".to_owned())
             }
             error => error,
         })?;
-        let json = settings.to_string();
-        self.take(tenant, settings, config);
+        let json = own.settings.to_string();
+        self.take(tenant, own);
         Ok(Settings { json, version })
     }
 

@@ -301,6 +301,7 @@ impl QueryConfig {
             max_search_range_seconds: seconds(limits.max_search_range, self.max_search_range_seconds),
             max_metrics_range_seconds: seconds(limits.max_metrics_range, self.max_metrics_range_seconds),
             left_pad_trace_ids: limits.left_pad_trace_ids,
+            span_pruning_by_default: limits.span_pruning_by_default.unwrap_or(self.span_pruning_by_default),
             ..self.clone()
         }
     }

@@ -31,7 +31,7 @@ pub struct Settings {
 pub enum OverridesError {
     #[error("not found")]
     NotFound,
-    #[error("backend version does not match")]
+    #[error("version does not match")]
     Conflict,
     #[error(
         "tenant has conflicting overrides set in runtime config, contact your system administrator to perform changes \

@@ -209,6 +209,11 @@ impl Generator {
         &self.config
     }
 
+    /// What is generated for a tenant now: what it has set for itself, or else what is configured.
+    pub fn config_of(&self, tenant: &TenantId) -> TenantConfig {
+        lock(&self.own).get(tenant).unwrap_or_else(|| self.config.of(tenant)).clone()
+    }
+
     /// What is generated for a tenant from now on; `None` for what was configured at the start. Its series begin anew, unless
     /// nothing changes.
     ///

@@ -41,6 +41,8 @@ pub struct Limits {
     pub max_outstanding_queries: u64,
     /// Whether ids of found traces have all of their 32 digits. Without, zeros in front are left out.
     pub left_pad_trace_ids: bool,
+    /// Whether traces are given with similar spans as one when the client does not say; `None` for what holds for all tenants.
+    pub span_pruning_by_default: Option<bool>,
     /// How long spans are kept.
     pub block_retention: Duration,
 }
@@ -62,6 +64,7 @@ impl Default for Limits {
             max_bytes_per_query: 0,
             max_outstanding_queries: 0,
             left_pad_trace_ids: false,
+            span_pruning_by_default: None,
             block_retention: Duration::ZERO,
         }
     }
@@ -78,6 +81,7 @@ impl Limits {
             max_condition_groups: lesser(self.max_condition_groups, other.max_condition_groups),
             max_bytes_per_query: lesser(self.max_bytes_per_query, other.max_bytes_per_query),
             left_pad_trace_ids: self.left_pad_trace_ids || other.left_pad_trace_ids,
+            span_pruning_by_default: self.span_pruning_by_default.max(other.span_pruning_by_default),
             ..self
         }
     }

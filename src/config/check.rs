@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::overrides::Loaded;
 use super::receivers::Jaeger;
 use super::{Compaction, Config};
 
@@ -26,23 +27,23 @@ fn longer_than_nothing(key: &'static str, duration: Duration) -> Result<(), Unus
 }
 
 impl Config {
-    /// Checks all values, and the files that they name; gives the keys that the file with the limits of tenants has for
-    /// nothing.
-    pub(super) fn check(&self) -> Result<Vec<String>, Unusable> {
+    /// Checks all values, and the files that they name; gives what the file with the limits of tenants says.
+    pub(super) fn check(&self) -> Result<Loaded, Unusable> {
         self.check_cluster()?;
         let has_block_bytes = self.ingester.max_block_bytes.is_none_or(|bytes| (1..=MAX_BLOCK_BYTES).contains(&bytes));
         ensure(has_block_bytes, "ingester.max_block_bytes", format!("must be between 1 and {MAX_BLOCK_BYTES}"))?;
         self.memory.validate().map_err(|error| Unusable { key: "memory", reason: error.to_string() })?;
         self.check_receivers()?;
         self.check_storage()?;
+        let loaded = self
+            .overrides
+            .load(&self.of_all_tenants(), self.expand_env)
+            .map_err(|error| Unusable { key: "overrides.per_tenant_override_config", reason: format!("{error:#}") })?;
         self.check_generator()?;
         let api = self.secured_api()?;
         let files = api::ListenerFiles::load(&api);
         files.map_err(|error| Unusable { key: section_of(&error), reason: error.to_string() })?;
-        let loaded = self.overrides.load(&self.of_all_tenants(), self.expand_env);
-        loaded
-            .map(|loaded| loaded.ignored)
-            .map_err(|error| Unusable { key: "overrides.per_tenant_override_config", reason: format!("{error:#}") })
+        Ok(loaded)
     }
 
     fn check_receivers(&self) -> Result<(), Unusable> {

@@ -25,7 +25,32 @@ const NAMES: &[(&str, &str)] = &[
     ("auth.enabled", "multitenancy_enabled"),
     ("config.enable-legacy-overrides", "overrides.enable_legacy_overrides"),
     ("querier.frontend-address", "querier.frontend_worker.frontend_address"),
+    ("config.per-user-override-config", "overrides.per_tenant_override_config"),
+    ("config.per-user-override-period", "overrides.per_tenant_override_period"),
+    ("distributor.ingestion-burst-size-bytes", "overrides.defaults.ingestion.burst_size_bytes"),
+    ("distributor.ingestion-rate-limit-bytes", "overrides.defaults.ingestion.rate_limit_bytes"),
+    ("distributor.rate-limit-strategy", "overrides.defaults.ingestion.rate_strategy"),
+    ("ingester.max-bytes-per-trace", "overrides.defaults.global.max_bytes_per_trace"),
+    ("ingester.max-global-traces-per-user", "overrides.defaults.ingestion.max_global_traces_per_user"),
+    ("ingester.max-traces-per-user", "overrides.defaults.ingestion.max_traces_per_user"),
+    (
+        "metrics-generator.native-histogram-bucket-factor",
+        "overrides.defaults.metrics_generator.native_histogram_bucket_factor",
+    ),
+    (
+        "metrics-generator.native-histogram-max-bucket-number",
+        "overrides.defaults.metrics_generator.native_histogram_max_bucket_number",
+    ),
+    ("querier.max-blocks-per-tag-values-query", "overrides.defaults.read.max_blocks_per_tag_values_query"),
+    ("querier.max-bytes-per-tag-values-query", "overrides.defaults.read.max_bytes_per_tag_values_query"),
+    ("querier.max-condition-groups-per-tag-query", "overrides.defaults.read.max_condition_groups_per_tag_query"),
+    ("storage.trace.azure.endpoint", "storage.trace.azure.endpoint_suffix"),
+    ("storage.trace.gcs.bucket", "storage.trace.gcs.bucket_name"),
+    ("reporting.enabled", "usage_report.reporting_enabled"),
 ];
+
+/// Tempo's flags that change nothing here and are not spelled as any key.
+const WITHOUT_KEY: &str = include_str!("tempo_flags.txt");
 
 /// A key and its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,10 +59,12 @@ pub struct Flag {
     pub value: String,
 }
 
-/// The arguments of a command line: those that set keys, and the others as they were, in two dashes.
+/// The arguments of a command line: those that set keys, Tempo's that change nothing here, and the others as they were, in two
+/// dashes.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Arguments {
     pub flags: Vec<Flag>,
+    pub ignored: Vec<String>,
     pub others: Vec<OsString>,
 }
 
@@ -52,7 +79,13 @@ impl Arguments {
         split.others.extend(arguments.next());
         while let Some(argument) = arguments.next() {
             match Named::of(&argument) {
-                Some(named) => split.flags.push(named.with_value(&mut arguments)?),
+                Some(mut named) => {
+                    let value = named.value(&mut arguments)?;
+                    match named.key {
+                        Some(key) => split.flags.push(Flag { key, value }),
+                        None => split.ignored.push(named.name),
+                    }
+                }
                 None => split.others.push(with_two_dashes(argument)),
             }
         }
@@ -60,9 +93,11 @@ impl Arguments {
     }
 }
 
-/// An argument that names a key.
+/// An argument that is a flag of Tempo's, or names a key of ours.
 struct Named {
-    key: String,
+    name: String,
+    /// `None` if it changes nothing here.
+    key: Option<String>,
     is_bool: bool,
     value: Option<String>,
 }
@@ -75,24 +110,37 @@ impl Named {
             Some((name, value)) => (name, Some(value.to_owned())),
             None => (bare, None),
         };
-        let key = key(name)?;
-        let is_bool = kind(&key)? == Kind::Bool;
-        Some(Self { key, is_bool, value })
+        let key = key(name);
+        let is_bool = match &key {
+            Some(key) => kind(key)? == Kind::Bool,
+            None => without_key(name)?,
+        };
+        Some(Self { name: name.to_owned(), key, is_bool, value })
     }
 
     /// The value behind `=`, or for anything but a switch in the next argument.
-    fn with_value(self, arguments: &mut Peekable<impl Iterator<Item = OsString>>) -> Result<Flag> {
-        let value = match self.value {
-            Some(value) => value,
-            None if self.is_bool => "true".to_owned(),
+    fn value(&mut self, arguments: &mut Peekable<impl Iterator<Item = OsString>>) -> Result<String> {
+        match self.value.take() {
+            Some(value) => Ok(value),
+            None if self.is_bool => Ok("true".to_owned()),
             None => {
                 let next = arguments.next_if(|next| Self::of(next).is_none());
-                let next = next.with_context(|| format!("the flag for {} needs a value", self.key))?;
-                next.to_string_lossy().into_owned()
+                let next = next.with_context(|| {
+                    format!("the flag for {} needs a value", self.key.as_ref().unwrap_or(&self.name))
+                })?;
+                Ok(next.to_string_lossy().into_owned())
             }
-        };
-        Ok(Flag { key: self.key, value })
+        }
     }
+}
+
+/// Whether a flag that changes nothing here is a switch; `None` if it is none of Tempo's.
+fn without_key(flag: &str) -> Option<bool> {
+    let mut lines = WITHOUT_KEY.lines().filter(|line| !line.starts_with('#'));
+    lines.find_map(|line| {
+        let (name, kind) = line.split_once(' ').unwrap_or((line, ""));
+        (name == flag).then_some(kind == "bool")
+    })
 }
 
 /// The key that a flag names.
@@ -125,7 +173,8 @@ mod tests {
     #[test]
     fn flags_are_spelled_as_tempo_spells_them() {
         let split = |line: &str| {
-            let Arguments { flags, others } = Arguments::split(line.split_whitespace().map(OsString::from)).unwrap();
+            let Arguments { flags, others, ignored: _ } =
+                Arguments::split(line.split_whitespace().map(OsString::from)).unwrap();
             let flags: Vec<String> = flags.into_iter().map(|Flag { key, value }| format!("{key}={value}")).collect();
             (flags.join(" "), others.join(" ".as_ref()).into_string().unwrap())
         };
@@ -139,6 +188,24 @@ mod tests {
             ("mosso -memberlist.bind-port=7946 -server", "memberlist.bind_port=7946", "mosso --server"),
         ] {
             assert_eq!(split(line), (flags.to_owned(), others.to_owned()), "{line}");
+        }
+    }
+
+    #[test]
+    fn flags_of_tempo_that_change_nothing_here_are_told_from_slips() {
+        let line = "mosso -mem-ballast-size-mbs 1024 -live-store.instance-availability-zone=zone-a -ingest.tls-enabled -targt=all";
+        let split = Arguments::split(line.split_whitespace().map(OsString::from)).unwrap();
+        assert_eq!(
+            split.ignored,
+            ["mem-ballast-size-mbs", "live-store.instance-availability-zone", "ingest.tls-enabled"]
+        );
+        assert_eq!((split.flags, split.others), (Vec::new(), vec!["mosso".into(), "--targt=all".into()]));
+    }
+
+    #[test]
+    fn each_flag_of_tempo_with_another_name_sets_a_key() {
+        for (flag, key) in NAMES {
+            assert!(kind(key).is_some(), "{flag}: {key}");
         }
     }
 

@@ -170,6 +170,11 @@ const BUCKET_FACTOR: f64 = 1.1;
 const MAX_BUCKET_NUMBER: usize = 100;
 
 impl GeneratorLimits {
+    /// Whether the operator, or the tenant, has to be told [`WITHOUT_LOCAL_BLOCKS`].
+    pub fn names_local_blocks(&self) -> bool {
+        self.processors.iter().any(|name| name == LOCAL_BLOCKS)
+    }
+
     fn histograms(&self) -> Histograms {
         let factor = self.native_histogram_bucket_factor.map_or(BUCKET_FACTOR, |BucketFactor(factor)| factor);
         let most = self.native_histogram_max_bucket_number.unwrap_or(MAX_BUCKET_NUMBER);
@@ -293,7 +298,10 @@ fn set<T: Clone>(place: &mut T, value: Option<&T>) {
 }
 
 /// Tempo's processor for metrics queries about what is new, which need none here.
-pub(super) const LOCAL_BLOCKS: &str = "local-blocks";
+const LOCAL_BLOCKS: &str = "local-blocks";
+/// What whoever names it is told.
+pub const WITHOUT_LOCAL_BLOCKS: &str =
+    "the processor local-blocks is read over: metrics queries read live spans without it";
 
 impl MetricsGenerator {
     /// What is generated for a tenant with these limits.

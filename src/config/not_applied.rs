@@ -69,12 +69,16 @@ const REASONS: &[(&str, &str)] = &[
     ("storage.trace.azure.hedge_requests_", "a read that is slow is not asked a second time"),
     ("storage.trace.gcs.hedge_requests_", "a read that is slow is not asked a second time"),
     ("storage.trace.s3.hedge_requests_", "a read that is slow is not asked a second time"),
-    ("storage.trace.cache", "caches are in the memory of the process: `storage.trace.block_cache`"),
+    ("storage.trace.background_cache", CACHES_OF_THE_PROCESS),
+    ("storage.trace.cache", CACHES_OF_THE_PROCESS),
+    ("storage.trace.memcached", CACHES_OF_THE_PROCESS),
+    ("storage.trace.redis", CACHES_OF_THE_PROCESS),
     ("storage.trace.pool", "reading has one pool with a thread for each core"),
     ("stream_over_http_enabled", "HTTP and gRPC always share the port"),
     ("usage_report", "nothing is reported to anybody"),
 ];
 
+const CACHES_OF_THE_PROCESS: &str = "caches are in the memory of the process: `storage.trace.block_cache`";
 const ALWAYS_RELOADED: &str = "clients are held to `client_ca_file`, which is read again whenever it changes";
 
 /// Keys that protect something in Tempo and not here, and why a file that sets one is refused: a process that starts all the

@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use storage::config::{GoDuration, optional_path};
 
-use super::generator::{GeneratorLimits, MetricsGenerator};
+use super::generator::{GeneratorLimits, MetricsGenerator, WITHOUT_LOCAL_BLOCKS};
 use super::sources::Tree;
 use super::yaml::{self, Parsed};
 use super::{moved, tempo_keys};
@@ -133,6 +133,10 @@ pub struct ReadLimits {
     pub max_outstanding_queries: u64,
     /// Whether ids of found traces have all of their 32 digits. Without, zeros in front are left out.
     pub left_pad_trace_ids: bool,
+    /// Whether traces are given with similar spans as one when a client does not say, in place of
+    /// `query_frontend.trace_by_id.span_pruning_enabled_by_default`. Nothing without `span_pruning_enabled` there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub span_pruning_enabled: Option<bool>,
 }
 
 impl Default for ReadLimits {
@@ -146,6 +150,7 @@ impl Default for ReadLimits {
             max_bytes_per_query: 0,
             max_outstanding_queries: 0,
             left_pad_trace_ids: false,
+            span_pruning_enabled: None,
         }
     }
 }
@@ -175,6 +180,8 @@ pub(super) struct Loaded {
     pub table: LimitTable,
     /// Keys of the file that are read over.
     pub ignored: Vec<String>,
+    /// What else the operator should know of the file.
+    pub remarks: Vec<String>,
 }
 
 impl Default for Overrides {
@@ -223,6 +230,7 @@ impl Limits {
             max_bytes_per_query: read.max_bytes_per_query,
             max_outstanding_queries: read.max_outstanding_queries,
             left_pad_trace_ids: read.left_pad_trace_ids,
+            span_pruning_by_default: read.span_pruning_enabled,
             block_retention: if own_retention.is_zero() { of_all.block_retention } else { own_retention },
         }
     }
@@ -250,9 +258,15 @@ impl Overrides {
     /// One that names the file and what is wrong in it.
     pub(super) fn load(&self, of_all: &OfAll, expand_env: bool) -> Result<Loaded> {
         let mut table = LimitTable { others: self.defaults.resolved(of_all), ..LimitTable::default() };
-        let Some(path) = &self.per_tenant_override_config else { return Ok(Loaded { table, ignored: Vec::new() }) };
+        let mut remarks = Vec::new();
+        let Some(path) = &self.per_tenant_override_config else {
+            return Ok(Loaded { table, ignored: Vec::new(), remarks });
+        };
         let file = read(path, expand_env)?;
         for (name, limits) in file.value.overrides {
+            if limits.metrics_generator.names_local_blocks() {
+                remarks.push(format!("{}: {name}: {WITHOUT_LOCAL_BLOCKS}", path.display()));
+            }
             if name == ANY_TENANT {
                 table.others = limits.resolved(of_all);
             } else {
@@ -263,7 +277,7 @@ impl Overrides {
             table.written.insert(name, text);
         }
         let ignored = file.ignored.into_iter().map(|key| format!("{key} of {}", path.display())).collect();
-        Ok(Loaded { table, ignored })
+        Ok(Loaded { table, ignored, remarks })
     }
 
     /// What the operator has set of the generator for a tenant, and whether it is for this tenant alone. Reads the file.

@@ -190,7 +190,8 @@ read over with a warning.
 `-config.expand-env=true` puts variables of the environment in place of `${VARIABLE}` and `${VARIABLE:-default}` (also
 `:default`, `:=default` and `=default`; a default may have variables in it), changed by `^^`, `,,`, `^`, `,` and `/old/new` as in a
 shell; `$$` is a dollar sign. Each key can be given as a flag, which goes before the file: `-server.http-listen-port=3201`,
-`-storage.trace.backend s3`, `-multitenancy.enabled`; in a list, commas part the items.
+`-storage.trace.backend s3`, `-multitenancy.enabled`; in a list, commas part the items. Tempo's flags with other names are known,
+too: `-ingester.max-traces-per-user=100` sets its key, `-mem-ballast-size-mbs=1024` is read over with a warning.
 ";
 
 const MOVED_HEAD: &str = "

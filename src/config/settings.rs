@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result, anyhow};
 use api::ListenAddress;
 use model::TenantId;
 use model::limits::LimitTable;
@@ -14,7 +14,8 @@ use storage::paths::DataDir;
 use super::check::Unusable;
 use super::overrides::OfAll;
 use super::tls::ServerTls;
-use super::{Config, Generated, GeneratorLimits, QueryFrontend, Server};
+use super::yaml::{self, Node};
+use super::{Config, Generated, GeneratorLimits, QueryFrontend, Server, tempo_keys};
 
 /// A window of the past is being filled while blocks come in one of so many parts of its length: a minute of an hour.
 const QUIET_FRACTION: u32 = 60;
@@ -146,6 +147,17 @@ impl Config {
     /// One that names the file and what is wrong in it.
     pub fn generator_limits(&self, tenant: &TenantId) -> Result<(GeneratorLimits, bool)> {
         self.overrides.generator_limits(tenant, self.expand_env)
+    }
+
+    /// Reads the section `metrics_generator` of limits from JSON.
+    ///
+    /// # Errors
+    /// One that names the key with the value that is wrong.
+    pub fn read_generator_limits(json: &str) -> Result<GeneratorLimits> {
+        let known = tempo_keys::table().find("overrides.defaults.metrics_generator").context("no such section")?;
+        let read = Node::parse(json).and_then(|root| yaml::read(root, known));
+        // the text is not what its writer has seen, so the place says nothing
+        read.map(|parsed| parsed.value).map_err(|error| anyhow!("metrics_generator.{}", error.reason))
     }
 
     /// What is generated for a tenant with these limits.

@@ -19,6 +19,8 @@ pub struct Sources {
     /// Whether variables of the environment stand in files.
     pub expand_env: bool,
     pub flags: Vec<Flag>,
+    /// Names of Tempo's flags that change nothing here.
+    pub ignored_flags: Vec<String>,
 }
 
 /// A text as a tree, and the variables in it that nobody has set.
@@ -85,6 +87,9 @@ impl Sources {
         let mut parsed = yaml::read::<Config>(root, tempo_keys::table())?;
         parsed.value.expand_env = self.expand_env;
         parsed.value.moved = moved;
-        Config::checked(parsed, missing_variables)
+        let mut config = Config::checked(parsed, missing_variables)?;
+        let ignored = self.ignored_flags.iter();
+        config.remarks.extend(ignored.map(|name| format!("the flag -{name} does not apply here and is ignored")));
+        Ok(config)
     }
 }

@@ -583,3 +583,39 @@ overrides: {defaults: {metrics_generator: {processors: [service-graphs, local-bl
     assert!(config.warnings().iter().any(|warning| warning.contains("local-blocks is read over")));
     assert_eq!(config.generator().unwrap().config.default.processors, [::generator::Processor::ServiceGraphs]);
 }
+
+#[test]
+fn a_processor_without_effect_is_named_with_the_tenant_that_has_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("overrides.yaml");
+    std::fs::write(&file, "overrides: {team-a: {metrics_generator: {processors: [local-blocks]}}}").unwrap();
+    let yaml = |file: &Path| format!("overrides: {{per_tenant_override_config: {}}}", file.display());
+    let warnings = Config::parse(&yaml(&file)).unwrap().warnings();
+    assert!(warnings.iter().any(|warning| warning.contains("team-a: the processor local-blocks")), "{warnings:?}");
+    let missing = Config::parse(&yaml(&dir.path().join("missing.yaml"))).unwrap_err().to_string();
+    assert!(missing.contains("overrides.per_tenant_override_config: read"), "{missing}");
+}
+
+/// Sections that are empty in the listing that Tempo prints of its configuration, and have keys all the same.
+#[test]
+fn sections_of_caches_are_read_over_with_their_keys() {
+    let yaml = "
+storage:
+  trace:
+    cache: memcached
+    memcached: {consistent_hash: true, host: memcached, service: memcached-client, timeout: 200ms}
+    redis: {endpoint: 'redis:6379', password: secret}
+";
+    let config = Config::parse(yaml).unwrap();
+    let ignored = ["cache", "memcached", "redis"].map(|key| format!("storage.trace.{key}"));
+    assert_eq!(config.not_applicable(), ignored);
+    assert!(config.warnings().iter().all(|warning| warning.contains("block_cache")), "{:?}", config.warnings());
+    assert!(Config::parse("storage: {trace: {memcached: {consistent_hsh: true}}}").is_err());
+}
+
+#[test]
+fn flags_of_tempo_that_change_nothing_are_named() {
+    let sources = Sources { ignored_flags: vec!["mem-ballast-size-mbs".to_owned()], ..Sources::default() };
+    let warnings = sources.config_of("").unwrap().warnings();
+    assert_eq!(warnings, ["the flag -mem-ballast-size-mbs does not apply here and is ignored"]);
+}

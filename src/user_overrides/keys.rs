@@ -39,10 +39,10 @@ const KEYS: &[&str] = &[
 ];
 
 /// Keys that change nothing here, and why: a tenant that sets one is told so. Settings that were stored before are kept, and
-/// these keys of them are read over.
+/// these keys of them are read over. `cost_attribution` is none of them: it is kept without an effect, as by a Tempo whose
+/// operator has not set `distributor.usage.cost_attribution.enabled`.
 const NOT_APPLIED: &[(&str, &str)] = &[
     ("forwarders", "spans are not forwarded"),
-    ("cost_attribution.dimensions", "costs are not attributed"),
     ("metrics_generator.collection_interval", "all tenants have the interval of the process, which its operator sets"),
     (
         "metrics_generator.native_histogram_min_reset_duration",
@@ -127,6 +127,7 @@ mod tests {
                 true,
             ),
             (json!({"metrics_generator": {"collection_interval": null}}), true),
+            (json!({"cost_attribution": {"dimensions": {"host.name": "host_name"}}}), true),
             (json!({"forwarders": ["a"]}), false),
             (json!({"metrics_generator": {"native_histogram_min_reset_duration": "5m"}}), false),
         ] {

@@ -36,7 +36,7 @@ pub struct Versioned {
 #[derive(Debug, thiserror::Error)]
 pub enum ChangeError {
     /// Others were faster.
-    #[error("backend version does not match")]
+    #[error("version does not match")]
     Conflict,
     #[error(transparent)]
     Storage(#[from] Error),

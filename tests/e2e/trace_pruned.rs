@@ -9,6 +9,8 @@ use crate::server::Server;
 const ALLOWED: &str = "query_frontend: {trace_by_id: {span_pruning_enabled: true}}";
 const BY_DEFAULT: &str =
     "query_frontend: {trace_by_id: {span_pruning_enabled: true, span_pruning_enabled_by_default: true}}";
+const WANTED_BY_TENANTS: &str = "overrides: {defaults: {read: {span_pruning_enabled: true}}}";
+const UNWANTED_BY_TENANTS: &str = "overrides: {defaults: {read: {span_pruning_enabled: false}}}";
 
 async fn ask(target: &Target, id: &str, params: &str) -> Result<(u16, String)> {
     let path = format!("/api/v2/traces/{id}?{params}");
@@ -34,6 +36,9 @@ fn count(span: &Value) -> Option<u64> {
 async fn similar_spans_are_one_where_that_is_allowed() -> Result<()> {
     for (config, asked) in [
         ("", &[("span_pruning=true&span_pruning_min_spans=x", 201)][..]),
+        (WANTED_BY_TENANTS, &[("", 201)]),
+        (&format!("{ALLOWED}\n{WANTED_BY_TENANTS}"), &[("", 1 + 11), ("span_pruning=0", 201)]),
+        (&format!("{BY_DEFAULT}\n{UNWANTED_BY_TENANTS}"), &[("", 201), ("span_pruning=true", 1 + 11)]),
         (
             ALLOWED,
             &[

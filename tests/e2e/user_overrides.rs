@@ -41,7 +41,11 @@ async fn tenants_set_change_and_delete_what_is_generated_for_them() -> Result<()
     for (wrong, problem) in [
         (json!({"ingestion": {}}), "unknown field"),
         (json!({"metrics_generator": {"processors": ["span"]}}), "is no processor"),
-        (json!({"metrics_generator": {"processors": 5}}), "invalid type"),
+        (json!({"metrics_generator": {"processors": 5}}), "metrics_generator.processors: expected a list"),
+        (
+            json!({"metrics_generator": {"span_name_sanitization": "some"}}),
+            "metrics_generator.span_name_sanitization: unknown value `some`",
+        ),
         (
             json!({"metrics_generator": {"collection_interval": "30s"}}),
             "metrics_generator.collection_interval: all tenants",
@@ -66,6 +70,10 @@ async fn tenants_set_change_and_delete_what_is_generated_for_them() -> Result<()
     assert!(merged.body.contains("max_active_series") && merged.body.contains("span-metrics"), "{}", merged.body);
     let page = ask(&target, "GET", "", "", "/status/overrides/a", &nothing).await?.body;
     assert!(page.contains("span-metrics"), "{page}");
+
+    let without_effect = json!({"metrics_generator": {"processors": ["local-blocks"]}});
+    assert_eq!(ask(&target, "POST", "b", "0", PATH, &without_effect).await?.status, 200);
+    server.wait_for_log(&["WARN", "tenant=b", "local-blocks is read over"]).await?;
 
     assert_eq!(ask(&target, "DELETE", "a", &set.etag, PATH, &nothing).await?.status, 412, "it has changed since");
     assert_eq!(ask(&target, "DELETE", "a", &patched.etag, PATH, &nothing).await?.status, 200);
@@ -111,6 +119,36 @@ async fn settings_of_tenants_outlive_the_process_and_make_series() -> Result<()>
         "native histograms alone, as the tenant asked: {generated}"
     );
     assert!(!ask(&target, "GET", "b", "", "/metrics/generated", &Value::Null).await?.body.contains("buy"));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_service_graph_names_peers_as_the_tenant_says() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let yaml = "multitenancy_enabled: true\noverrides: {user_configurable_overrides: {enabled: true}}";
+    let server = Server::start(dir.path(), yaml).await?;
+    let target = server.target();
+    let text = |key: &str, value: &str| json!({"key": key, "value": {"stringValue": value}});
+    let span = json!({
+        "traceId": "000102030405060708090a0b0c0d0e0f", "spanId": "0000000000000001", "name": "buy", "kind": 3,
+        "startTimeUnixNano": "1000000000", "endTimeUnixNano": "2000000000", "attributes": [text("partner", "bank")],
+    });
+    let resource = json!({"attributes": [text("service.name", "shop")]});
+    let body = json!({"resourceSpans": [{"resource": resource, "scopeSpans": [{"spans": [span]}]}]}).to_string();
+    let headers = [("X-Scope-OrgID", "a"), ("Content-Type", "application/json")];
+    let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    assert_eq!(target.http(&target.otlp, "POST", "/v1/traces", &headers, Some(body.as_bytes())).await?.status, 200);
+
+    let graph = "/api/service-graph?start=1&end=10";
+    let edges = async || {
+        let answer = ask(&target, "GET", "a", "", graph, &Value::Null).await?;
+        Ok::<_, anyhow::Error>(serde_json::from_str::<Value>(&answer.body)?["edges"].take())
+    };
+    assert_eq!(edges().await?, json!([]), "nobody says that `partner` names the other end");
+    let settings = json!({"metrics_generator": {"processor": {"service_graphs": {"peer_attributes": ["partner"]}}}});
+    assert_eq!(ask(&target, "POST", "a", "0", PATH, &settings).await?.status, 200);
+    let found = edges().await?;
+    assert_eq!((&found[0]["client"], &found[0]["server"]), (&json!("shop"), &json!("bank")), "{found}");
     Ok(())
 }
 

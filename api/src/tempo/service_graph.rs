@@ -27,11 +27,8 @@ pub(super) async fn service_graph(call: Call) -> Result<Reply, QueryError> {
     check_length(&query, config.max_query_bytes)?;
     check_query(&query)?;
     let limit = limit(call.params.uint32("limit")?)?;
-    let settings = call
-        .edge
-        .generator
-        .as_ref()
-        .map(|generator| generator.config().of(call.tenants.first()).service_graphs.clone());
+    let generator = call.edge.generator.as_ref();
+    let settings = generator.map(|generator| generator.config_of(call.tenants.first()).service_graphs);
     let mapper = ServiceMapper::new(&settings.unwrap_or_default(), range.start_nanos..range.end_nanos)
         .map_err(|error| QueryError::bad_request(error.to_string()))?;
     let request = SummaryRequest { query, range };
