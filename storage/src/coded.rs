@@ -30,7 +30,7 @@ pub enum Coding {
 }
 
 /// How columns of attributes are wanted.
-pub type Codings = dyn Fn(&AttributeColumn) -> Coding + Sync;
+pub type Codings<'a> = dyn Fn(&AttributeColumn) -> Coding + Sync + 'a;
 
 /// A column of an attribute, whose values are still in their pages.
 #[derive(Debug, Clone)]
@@ -118,7 +118,7 @@ impl CodedColumn {
             codes.resize(places.end as usize, 0);
         }
         let by_code = values.finish()?;
-        match codes.iter().all(|&code| (code as usize) < by_code.len()) || by_code.is_empty() {
+        match codes.iter().all(|&code| (code as usize) < by_code.len()) {
             true => Ok(CodedValues { codes, by_code }),
             false => Err(unexpected("names values that are not there").into()),
         }

@@ -103,13 +103,13 @@ pub struct Fetched {
     decode: Box<DecodeFetched>,
 }
 
-type DecodeFetched = dyn FnOnce(&Codings) -> Result<(RecordBatch, Vec<CodedColumn>), Error> + Send;
+type DecodeFetched = dyn FnOnce(&Codings<'_>) -> Result<(RecordBatch, Vec<CodedColumn>), Error> + Send;
 
 impl Fetched {
     /// `decode` may give any column in the batch.
     pub fn new(
         bytes: u64,
-        decode: impl FnOnce(&Codings) -> Result<(RecordBatch, Vec<CodedColumn>), Error> + Send + 'static,
+        decode: impl FnOnce(&Codings<'_>) -> Result<(RecordBatch, Vec<CodedColumn>), Error> + Send + 'static,
     ) -> Self {
         Self { bytes, decode: Box::new(decode) }
     }
@@ -127,7 +127,7 @@ impl Fetched {
     ///
     /// # Errors
     /// As [`decode`](Self::decode).
-    pub fn decode_coded(self, coding: &Codings) -> Result<(RecordBatch, Vec<CodedColumn>), Error> {
+    pub fn decode_coded(self, coding: &Codings<'_>) -> Result<(RecordBatch, Vec<CodedColumn>), Error> {
         (self.decode)(coding)
     }
 }

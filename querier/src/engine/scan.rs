@@ -186,7 +186,7 @@ impl FetchedRows {
     }
 
     /// The same, with some columns of attributes by code.
-    pub fn decode_coded(self, budget: &Budget, coding: &Codings) -> Result<Rows, Error> {
+    pub fn decode_coded(self, budget: &Budget, coding: &Codings<'_>) -> Result<Rows, Error> {
         let Self { fetched, group, ranges, is_known } = self;
         let bytes = fetched.bytes;
         let (spans, coded) = fetched.decode_coded(coding)?;

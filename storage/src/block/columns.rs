@@ -98,7 +98,7 @@ impl FetchedColumns {
     }
 
     /// The batch, and the columns that are wanted by code.
-    pub fn decode_coded(self, coding: &Codings) -> Result<(RecordBatch, Vec<CodedColumn>), ParquetError> {
+    pub fn decode_coded(self, coding: &Codings<'_>) -> Result<(RecordBatch, Vec<CodedColumn>), ParquetError> {
         self.read.decode_coded(&self.bytes, coding)
     }
 }
@@ -170,7 +170,7 @@ impl ColumnRead {
     pub fn decode_coded(
         self,
         mut bytes: &[Bytes],
-        coding: &Codings,
+        coding: &Codings<'_>,
     ) -> Result<(RecordBatch, Vec<CodedColumn>), ParquetError> {
         if let [share] = self.shares.as_slice() {
             return share.decode(bytes, &self.rows, coding);
@@ -214,7 +214,7 @@ impl Share {
         &self,
         bytes: &[Bytes],
         rows: &WantedRows,
-        coding: &Codings,
+        coding: &Codings<'_>,
     ) -> Result<(RecordBatch, Vec<CodedColumn>), ParquetError> {
         let (mut in_batch, mut by_code) = (Vec::new(), Vec::new());
         for (column, field) in self.columns.arrow.fields().iter().enumerate() {

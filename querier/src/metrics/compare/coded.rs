@@ -4,6 +4,7 @@ use std::ops::{AddAssign, Range};
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{Float64Type, Int64Type};
+use hashbrown::HashMap;
 use storage::coded::{CodedColumn, CodedValues};
 
 use super::counted::{self, Counted};
@@ -56,7 +57,7 @@ impl SlotsOfRows {
         let (rows, stride) = (column.rows(), self.slots.len() + 1);
         let slot = |row: u32| self.of_rows[row as usize] as usize;
         let of_cells = |cells: &[T]| {
-            let numbers = (self.slots.clone()).zip(cells).map(|(slot, &spans)| (slot, number(spans)));
+            let numbers = self.slots.clone().zip(cells).map(|(slot, &spans)| (slot, number(spans)));
             SlotCounts::ascending(numbers.filter(|(_, spans)| *spans > 0.0).collect())
         };
         let mut totals = vec![T::default(); stride];
@@ -93,7 +94,7 @@ impl SlotsOfRows {
 /// What was found of each value.
 #[derive(Default)]
 struct Values {
-    by_key: hashbrown::HashMap<Key, SlotCounts>,
+    by_key: HashMap<Key, SlotCounts>,
     are_too_many: bool,
 }
 
@@ -107,7 +108,7 @@ impl Values {
         self.are_too_many = self.by_key.len() > MAX_VALUES;
     }
 
-    fn finish(self) -> Option<hashbrown::HashMap<Key, SlotCounts>> {
+    fn finish(self) -> Option<HashMap<Key, SlotCounts>> {
         (!self.are_too_many).then_some(self.by_key)
     }
 }

@@ -1,8 +1,9 @@
 //! What need not be looked at in the spans that are measured next, because of those that were: it would not be in the answer.
 //! Nothing here changes an answer.
 
-use hashbrown::HashSet;
 use std::sync::Mutex;
+
+use hashbrown::HashSet;
 use traceql::Field;
 
 use super::super::exemplars::Exemplars;
