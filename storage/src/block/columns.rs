@@ -93,10 +93,6 @@ impl FetchedColumns {
         self.bytes.iter().map(|bytes| bytes.len() as u64).sum()
     }
 
-    pub fn decode(self) -> Result<RecordBatch, ParquetError> {
-        self.read.decode(&self.bytes)
-    }
-
     /// The batch, and the columns that are wanted by code.
     pub fn decode_coded(self, coding: &Codings<'_>) -> Result<(RecordBatch, Vec<CodedColumn>), ParquetError> {
         self.read.decode_coded(&self.bytes, coding)
