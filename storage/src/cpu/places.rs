@@ -123,8 +123,9 @@ mod tests {
 
     /// Which of those that wait has a place now.
     fn next(waiting: &mut [Option<BoxFuture<'static, Option<Place>>>]) -> (usize, Place) {
+        let mut numbers = 0..waiting.len();
         let place = |at: usize| Some((at, waiting[at].as_mut()?.now_or_never()??));
-        let (at, place) = (0..waiting.len()).find_map(place).expect("a place is free");
+        let (at, place) = numbers.find_map(place).expect("a place is free");
         waiting[at] = None;
         (at, place)
     }
