@@ -6,7 +6,7 @@ use super::*;
 /// many values, one has two types, and one stands several times at a span.
 fn spans() -> Vec<ResourceSpans> {
     let of_span = |number: u64| {
-        let (trace, name) = ((number / 60) as u8, ["get", "put", "ask"][(number % 3) as usize]);
+        let (trace, name) = ((number / 60 + 1) as u8, ["get", "put", "ask"][(number % 3) as usize]);
         let id = format!("id {number}");
         let mut pairs = vec![("id", text(&id)), ("number", int(number as i64 * 1_000_000))];
         let user = format!("user {}", number * number % 700);
