@@ -199,6 +199,7 @@ impl MetricsRun<'_> {
 
     fn merge(&self, part: MeasuredPart, all: &mut PartialAggregate) -> Result<(), Error> {
         all.merge(part.partial, part.first_interval)?;
+        self.query.aggregator.note(all);
         locked(&self.held).resize(all.memory_bytes())
     }
 
@@ -282,6 +283,7 @@ impl MetricsRun<'_> {
             let merge = |of_group: Option<(PartialAggregate, Held)>| {
                 let Some((of_group, _held)) = of_group else { return Ok(()) };
                 partial.merge(of_group, 0)?;
+                self.query.aggregator.note(&partial);
                 held.resize(partial.memory_bytes())
             };
             let groups = groups.into_iter().map(measure).collect();

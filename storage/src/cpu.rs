@@ -1,19 +1,24 @@
 //! The one door from async to CPU-bound work: encoding and decoding blocks, building and scanning live rows.
 //!
-//! Work waits here, in the order of arrival, until a place is free; how much may wait is for the callers to limit.
+//! Work waits here until a place is free, least work first ([`places`]); how much may wait is for the callers to limit.
 //!
 //! A process has two of them: one for answers, which somebody waits for, and one for what keeps the store in order. Both may
 //! use all cores; where they want the same core, the system gives answers three quarters of it. So a look-up does not wait
 //! until a block is written, and a store that is asked all day long is still compacted.
 
+mod places;
+
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Instant;
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 use tracing::Span;
 
+pub use self::places::CpuTime;
+use self::places::Places;
 use crate::error::Error;
 
 /// Runs at most `threads` pieces of work at a time, off the async threads. Clones share the threads.
@@ -23,7 +28,7 @@ use crate::error::Error;
 #[derive(Debug, Clone)]
 pub struct CpuPool {
     threads: Arc<ThreadPool>,
-    places: Arc<Semaphore>,
+    places: Places,
 }
 
 /// By how much work in the background yields to answers: what the system calls niceness. Each step is a fifth less of a core
@@ -58,9 +63,9 @@ impl CpuPool {
     }
 
     fn start(threads: ThreadPoolBuilder, count: usize) -> Self {
-        let count = count.clamp(1, Semaphore::MAX_PERMITS);
+        let count = count.max(1);
         let threads = threads.num_threads(count).build().expect("the system can start a thread at start-up");
-        Self { threads: Arc::new(threads), places: Arc::new(Semaphore::new(count)) }
+        Self { threads: Arc::new(threads), places: Places::new(count) }
     }
 
     pub fn threads(&self) -> usize {
@@ -78,11 +83,25 @@ impl CpuPool {
     /// # Errors
     /// [`Error::Panicked`] when the work panics, [`Error::Stopping`] when the pool goes away.
     pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
-        let place = self.places.clone().acquire_owned().await.map_err(|_| Error::Stopping)?;
-        let ((done, result), span) = (oneshot::channel(), Span::current());
+        self.run_for(&Arc::default(), work).await
+    }
+
+    /// The same, one of several pieces of work for somebody: who has had less comes first.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub async fn run_for<T: Send + 'static>(
+        &self,
+        worked: &Arc<CpuTime>,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        let place = self.places.take(worked.nanos()).await.ok_or(Error::Stopping)?;
+        let ((done, result), span, worked) = (oneshot::channel(), Span::current(), worked.clone());
         self.threads.spawn(move || {
+            let began = Instant::now();
             // what the work owns is gone after a panic, and nobody else sees it
             let result = catch_unwind(AssertUnwindSafe(|| span.in_scope(work)));
+            worked.add(began.elapsed());
             drop(place);
             _ = done.send(result);
         });

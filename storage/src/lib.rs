@@ -12,6 +12,7 @@ pub mod block;
 pub mod bucket_log;
 pub mod cache;
 mod clock;
+pub mod coded;
 pub mod compaction;
 pub mod config;
 pub mod continued;

@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use model::{BlockId, Scope, TenantId, TimeRange, TraceId};
 use traceql::{Conditions, Field};
 
+use crate::coded::{CodedColumn, Coding, Codings};
 use crate::error::Error;
 use crate::index::ValueCount;
 use crate::manifest::BlockEntry;
@@ -99,11 +100,17 @@ pub trait Source: Send + Sync {
 pub struct Fetched {
     /// Compressed bytes that were needed; 0 from live data.
     pub bytes: u64,
-    decode: Box<dyn FnOnce() -> Result<RecordBatch, Error> + Send>,
+    decode: Box<DecodeFetched>,
 }
 
+type DecodeFetched = dyn FnOnce(&Codings<'_>) -> Result<(RecordBatch, Vec<CodedColumn>), Error> + Send;
+
 impl Fetched {
-    pub fn new(bytes: u64, decode: impl FnOnce() -> Result<RecordBatch, Error> + Send + 'static) -> Self {
+    /// `decode` may give any column in the batch.
+    pub fn new(
+        bytes: u64,
+        decode: impl FnOnce(&Codings<'_>) -> Result<(RecordBatch, Vec<CodedColumn>), Error> + Send + 'static,
+    ) -> Self {
         Self { bytes, decode: Box::new(decode) }
     }
 
@@ -112,7 +119,16 @@ impl Fetched {
     /// # Errors
     /// [`Error::BlockDamaged`] when the bytes are not such columns.
     pub fn decode(self) -> Result<RecordBatch, Error> {
-        (self.decode)()
+        Ok(self.decode_coded(&|_| Coding::InBatch)?.0)
+    }
+
+    /// The same, with some columns of attributes by code, beside the batch: a source of which they are not stored so, as
+    /// live data, has them in the batch all the same.
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode).
+    pub fn decode_coded(self, coding: &Codings<'_>) -> Result<(RecordBatch, Vec<CodedColumn>), Error> {
+        (self.decode)(coding)
     }
 }
 

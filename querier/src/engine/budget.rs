@@ -14,6 +14,7 @@ use hashbrown::HashSet;
 use model::limits::Limits;
 use model::{BlockId, TenantId};
 use spans::SpanTable;
+use storage::cpu::CpuTime;
 use tracing::{debug, warn};
 
 use crate::answer::QueryMetrics;
@@ -58,6 +59,8 @@ pub(crate) struct Budget {
     read_bytes: AtomicU64,
     /// Says whether somebody still waits for the query.
     pub cancellation: Cancellation,
+    /// How long the pool has worked for the query, which comes the sooner the less that is.
+    pub cpu_time: Arc<CpuTime>,
     memory: Account,
     turns: QueryTurns,
     short_query_spans: u64,
@@ -88,6 +91,7 @@ impl Budget {
             },
             read_bytes: AtomicU64::new(0),
             cancellation: Cancellation::default(),
+            cpu_time: Arc::default(),
             memory: shares.memory.open(),
             turns: shares.turns.join(config.max_concurrent_reads),
             short_query_spans: config.short_query_spans,

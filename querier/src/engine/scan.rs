@@ -11,6 +11,7 @@ use arrow::datatypes::Schema;
 use model::TimeRange;
 use spans::schema::trace_column;
 use spans::{SpanTable, Traces};
+use storage::coded::{CodedColumn, Coding, Codings};
 use storage::source::{Dimensions, Fetched, Projection, RowGroup, Source};
 
 use crate::engine::budget::Budget;
@@ -45,6 +46,8 @@ pub(crate) struct FetchedRows {
 pub(crate) struct Rows {
     /// `spans` holds the rows that were read; `traces` are those of the row group.
     pub table: SpanTable,
+    /// Columns beside those of the table.
+    pub coded: Vec<CodedColumn>,
     ranges: RowRanges,
 }
 
@@ -179,9 +182,15 @@ impl FetchedRows {
 
     /// Decodes and counts what was read: work for the pool, together with what is done with the rows.
     pub fn decode(self, budget: &Budget) -> Result<Rows, Error> {
+        self.decode_coded(budget, &|_| Coding::InBatch)
+    }
+
+    /// The same, with some columns of attributes by code.
+    pub fn decode_coded(self, budget: &Budget, coding: &Codings<'_>) -> Result<Rows, Error> {
         let Self { fetched, group, ranges, is_known } = self;
         let bytes = fetched.bytes;
-        let table = group.table(fetched.decode()?);
+        let (spans, coded) = fetched.decode_coded(coding)?;
+        let table = group.table(spans);
         if table.span_count() != ranges.row_count() {
             return Err(Error::damaged("number of rows"));
         }
@@ -189,7 +198,8 @@ impl FetchedRows {
             true => budget.count_read_again(bytes, &table)?,
             false => budget.count_read(bytes, &table)?,
         }
-        Ok(Rows { table, ranges })
+        budget.count_inspected(coded.iter().map(CodedColumn::memory_bytes).sum());
+        Ok(Rows { table, coded, ranges })
     }
 }
 

@@ -81,7 +81,7 @@ impl<'a> QuerySources<'a> {
     /// Does CPU-bound work for the query, which ends soon after nobody waits for it any more.
     pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
         let cancellation = self.budget.cancellation.clone();
-        Ok(self.engine.cpu.run(move || cancellation.during(work)).await?)
+        Ok(self.engine.cpu.run_for(&self.budget.cpu_time, move || cancellation.during(work)).await?)
     }
 
     /// See [`Budget::turn`].

@@ -5,10 +5,12 @@
 //! row by row of the small tables. Here is what is compared and how counts become series; the counting is in `compare/`.
 
 mod attributes;
+mod coded;
 mod codes;
 mod counted;
 mod exemplars;
 mod partial;
+mod unneeded;
 
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::UInt32Type;
@@ -18,11 +20,14 @@ use spans::schema::column;
 use storage::source::Projection;
 use traceql::{Field, FieldExpr};
 
+use self::coded::SlotsOfRows;
 use self::counted::Counted;
 use self::exemplars::Handout;
 pub(crate) use self::partial::PartialComparison;
 use self::partial::{PartialField, Side, SlotCounts};
-use super::timeline::{StartOffsets, TIME_COLUMNS, Timeline, primitive};
+use self::unneeded::Unneeded;
+use super::measured::MeasuredRows;
+use super::timeline::{TIME_COLUMNS, Timeline, primitive};
 use super::weights;
 use crate::answer::{Series, Value};
 use crate::cancellation::is_waited_for;
@@ -54,6 +59,8 @@ pub(crate) struct ComparisonAggregator {
     window: Option<(u64, u64)>,
     /// Whether spans count for those that were not sampled.
     is_extrapolated: bool,
+    /// What the spans that were measured say of those that are measured next.
+    unneeded: Unneeded,
 }
 
 impl ComparisonAggregator {
@@ -69,7 +76,18 @@ impl ComparisonAggregator {
             top: usize::try_from(top).unwrap_or(usize::MAX),
             window: window.map(|(start, end)| (nanos(start), nanos(end))),
             is_extrapolated,
+            unneeded: Unneeded::default(),
         })
+    }
+
+    /// The columns by which a span is of the selection.
+    pub fn selection_projection(&self) -> Projection {
+        self.selection.projection()
+    }
+
+    /// Takes note of the fields that have too many values.
+    pub fn note(&self, measured: &PartialComparison) {
+        measured.fields_with_too_many_values().for_each(|field| self.unneeded.note_values_of(field));
     }
 
     /// Whether parts may be merged in any order and give the same to the last digit.
@@ -95,12 +113,12 @@ impl ComparisonAggregator {
 
     pub fn measure(
         &self,
-        table: &SpanTable,
-        spans: &SelectedSpans,
+        rows: &MeasuredRows<'_>,
         intervals: &Intervals,
         limits: &Limits,
     ) -> Result<PartialComparison, Error> {
-        let timeline = Timeline::of(table, &StartOffsets::InTable, intervals)?;
+        let MeasuredRows { table, coded, selected: spans, .. } = *rows;
+        let timeline = Timeline::of(table, &rows.start_offsets, intervals)?;
         let nothing = DimensionMasks::NONE;
         let evaluation = Evaluation::new(table, &nothing)?;
         let of_spans = self.counted(&evaluation, table, &timeline, spans)?;
@@ -112,7 +130,9 @@ impl ComparisonAggregator {
         let (of_traces, of_resources) = (by_dimension(column::TRACE)?, by_dimension(column::RESOURCE)?);
         let of_scopes = by_dimension(column::SCOPE)?;
         let mut partial = PartialComparison::new(intervals, limits);
-        partial.exemplars = exemplars::of_batch(&evaluation, table, &timeline, &of_spans, limits)?;
+        partial.exemplars = exemplars::of_batch(&timeline, &of_spans, limits)?;
+        self.unneeded.leave_needed(&mut partial.exemplars);
+        partial.exemplars.label(|rows| exemplars::labels_of(&evaluation, table, coded, rows, limits))?;
         for field in INTRINSICS.map(Field::Intrinsic) {
             let counted = match home(&field) {
                 Some(Home::Traces) => &of_traces,
@@ -132,7 +152,18 @@ impl ComparisonAggregator {
             let take = |key: &str, column: &Column, rows: &BooleanBuffer, counted: &[Counted]| {
                 partial.add(Field::attribute(scope, key), PartialField::of(column, || rows.clone(), counted, &slots))
             };
-            attributes::for_each(batch, scope, counted, &limits.cancellation, take)?;
+            let besides = if scope == Scope::Span { coded } else { &[] };
+            attributes::for_each((batch, besides), scope, counted, &limits.cancellation, take)?;
+        }
+        let slots_of_rows = SlotsOfRows::of(&of_spans, table.span_count(), slots);
+        for column in coded {
+            limits.cancellation.count_work(column.rows().len())?;
+            let field = Field::attribute(column.attribute.scope, &column.attribute.key);
+            let found = slots_of_rows.count(column, !self.unneeded.are_values_of(&field))?;
+            if found.values.is_none() {
+                self.unneeded.note_values_of(&field);
+            }
+            partial.add(field, found)?;
         }
         Ok(partial)
     }

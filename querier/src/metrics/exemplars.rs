@@ -8,7 +8,7 @@
 mod encoded;
 mod lowest;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use model::{BlockId, TraceId};
 use storage::source::TraceAt;
 
@@ -115,6 +115,14 @@ impl Exemplars {
         for (mut candidates, &series) in other.by_series.into_iter().zip(numbers) {
             candidates.iter_mut().for_each(|candidate| candidate.interval += first_interval as u32);
             self.add(series, candidates, series_count);
+        }
+    }
+
+    /// Takes out what is not among others.
+    pub fn leave_only_those_of(&mut self, others: &Self) {
+        for (candidates, others) in self.by_series.iter_mut().zip(&others.by_series) {
+            let others: HashSet<(TraceId, u32)> = others.iter().map(|other| (other.trace_id, other.interval)).collect();
+            candidates.retain(|candidate| others.contains(&(candidate.trace_id, candidate.interval)));
         }
     }
 

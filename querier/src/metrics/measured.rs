@@ -2,6 +2,7 @@
 
 use model::BlockId;
 use spans::SpanTable;
+use storage::coded::CodedColumn;
 use storage::source::TraceAt;
 
 use super::exemplars::TraceInBlock;
@@ -11,6 +12,8 @@ use crate::engine::selection::SelectedSpans;
 /// Rows to measure, and what is known of them.
 pub(crate) struct MeasuredRows<'a> {
     pub table: &'a SpanTable,
+    /// Attributes that the table does not have.
+    pub coded: &'a [CodedColumn],
     pub selected: &'a SelectedSpans,
     pub start_offsets: StartOffsets,
     /// How many spans each row stands for; one each when `None`.
@@ -29,7 +32,7 @@ pub(crate) struct GroupInBlock {
 impl<'a> MeasuredRows<'a> {
     /// Rows that were read with all their columns, a span each.
     pub fn read(table: &'a SpanTable, selected: &'a SelectedSpans) -> Self {
-        Self { table, selected, start_offsets: StartOffsets::InTable, spans_of_rows: None, group: None }
+        Self { table, coded: &[], selected, start_offsets: StartOffsets::InTable, spans_of_rows: None, group: None }
     }
 }
 

@@ -1,8 +1,11 @@
 //! A metrics query made ready: which spans it is about, what is measured of them, and what is done with the result.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use model::TimeRange;
+use spans::schema::{AttributeColumn, column};
+use storage::coded::Coding;
 use storage::source::Projection;
 use traceql::{Field, MetricsFunction, Query, SecondStage, Static};
 
@@ -32,6 +35,8 @@ pub(crate) struct MetricsQuery {
     pub second_stages: Vec<SecondStage>,
     /// What exemplars say of their spans.
     pub labels: Arc<Shown>,
+    /// Attributes that are not only counted, where the others are measured by code.
+    coded_without: Option<BTreeSet<String>>,
 }
 
 /// What is measured of spans.
@@ -80,7 +85,16 @@ impl MetricsQuery {
             Aggregator::Series(aggregator) => CountsByTrace::of(query, aggregator),
             Aggregator::Compare(_) => None,
         };
-        Ok(Self { matcher, aggregator, by_trace, second_stages: metrics.second_stages.clone(), labels })
+        let coded_without = match &aggregator {
+            Aggregator::Series(_) => None,
+            Aggregator::Compare(aggregator) => {
+                let mut looked_at = matcher.projection();
+                looked_at.merge(&aggregator.selection_projection());
+                (!looked_at.columns.contains(column::ATTRIBUTES)).then_some(looked_at.attributes)
+            }
+        };
+        let second_stages = metrics.second_stages.clone();
+        Ok(Self { matcher, aggregator, by_trace, second_stages, labels, coded_without })
     }
 
     /// The columns of `spans` that are measured, and those that exemplars show if there are any.
@@ -90,6 +104,14 @@ impl MetricsQuery {
             projection.merge(&self.labels.values_projection());
         }
         projection
+    }
+
+    /// How a column of an attribute is read: what is looked at row by row stands in the table.
+    pub fn coding(&self, attribute: &AttributeColumn) -> Coding {
+        match &self.coded_without {
+            Some(others) if !others.contains(&attribute.key) => Coding::ByCode,
+            _ => Coding::InBatch,
+        }
     }
 
     /// Whether traces must be put together before their spans are found and measured.
@@ -156,6 +178,13 @@ impl Aggregator {
         }
     }
 
+    /// Takes note of what was measured, where that spares looking at some of what is measured next.
+    pub fn note(&self, measured: &PartialAggregate) {
+        if let (Self::Compare(aggregator), PartialAggregate::Compare(measured)) = (self, measured) {
+            aggregator.note(measured);
+        }
+    }
+
     /// Whether spans can be measured of which it is not known when they start, but in which interval.
     pub fn needs_all_starts(&self) -> bool {
         matches!(self, Self::Compare(_))
@@ -174,9 +203,7 @@ impl Aggregator {
         limits.cancellation.count_work(rows.table.span_count())?;
         Ok(match self {
             Self::Series(aggregator) => PartialAggregate::Series(aggregator.measure(rows, intervals, limits)?),
-            Self::Compare(aggregator) => {
-                PartialAggregate::Compare(aggregator.measure(rows.table, rows.selected, intervals, limits)?)
-            }
+            Self::Compare(aggregator) => PartialAggregate::Compare(aggregator.measure(rows, intervals, limits)?),
         })
     }
 

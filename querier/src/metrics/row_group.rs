@@ -11,7 +11,7 @@ use arrow::array::Int64Array;
 use arrow::datatypes::Int64Type;
 use hashbrown::HashSet;
 use model::TraceId;
-use spans::schema::column;
+use spans::schema::{AttributeColumn, column};
 use storage::source::Projection;
 
 use super::MetricsRun;
@@ -120,6 +120,7 @@ impl MetricsRun<'_> {
             let rows = MeasuredRows {
                 table: &rows.table,
                 selected: &selected,
+                coded: &[],
                 start_offsets: StartOffsets::OfTraces(Vec::new()),
                 spans_of_rows: Some(&rows.spans),
                 group: place,
@@ -163,10 +164,11 @@ impl MetricsRun<'_> {
         let WantedTraces { decided, traces, .. } = wanted;
         let measure = move || {
             let start_offsets = starts.map_or(Ok(StartOffsets::InTable), |starts| starts.decode(&budget))?;
-            let rows = fetched.decode(&budget)?;
+            let rows = fetched.decode_coded(&budget, &|attribute| query.coding(attribute))?;
             let runs = rows.runs(&traces)?;
             let selected = query.matcher.select(&rows.table, &runs, &decided)?;
-            let rows = MeasuredRows { start_offsets, group: place, ..MeasuredRows::read(&rows.table, &selected) };
+            let Rows { table, coded, .. } = &rows;
+            let rows = MeasuredRows { coded, start_offsets, group: place, ..MeasuredRows::read(table, &selected) };
             query.aggregator.measure(&rows, &intervals, &limits)
         };
         self.sources.run(measure).await?
@@ -200,9 +202,12 @@ impl MetricsRun<'_> {
         let (query, intervals, limits) = (self.query.clone(), *intervals, self.limits.clone());
         let budget = self.sources.budget.clone();
         let measure = move || {
-            let rows = fetched.of_known_spans().decode(&budget)?;
+            let coding = |attribute: &AttributeColumn| query.coding(attribute);
+            let rows = fetched.of_known_spans().decode_coded(&budget, &coding)?;
             let selected = at_positions(found, &rows)?;
-            query.aggregator.measure(&MeasuredRows::read(&rows.table, &selected), &intervals, &limits)
+            let Rows { table, coded, .. } = &rows;
+            let rows = MeasuredRows { coded, ..MeasuredRows::read(table, &selected) };
+            query.aggregator.measure(&rows, &intervals, &limits)
         };
         Ok(Some(self.sources.run(measure).await??))
     }

@@ -17,12 +17,13 @@ use crate::answer::{MetricsAnswer, Series, Value};
 use crate::error::Error;
 use crate::request::MetricsRequest;
 use crate::testing::{
-    Damaged, HalfDamaged, MS, START, array, attributes, event, float, indexed_block, int, listing_block, querier,
+    Damaged, HalfDamaged, MS, START, array, attributes, bool, event, float, indexed_block, int, listing_block, querier,
     querier_with, resource, service, source, span, status, table, text, trace_id,
 };
 
 mod agreement;
 mod by_trace;
+mod compared;
 
 const SECOND: u64 = 1000;
 

@@ -7,10 +7,12 @@ use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, RecordBatchReader,
 use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use bytes::Bytes;
+use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection,
 };
 use parquet::basic::Compression;
+use parquet::column::page::PageReader;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::page_index::PageIndexBuilder;
 use parquet::file::metadata::{
@@ -18,13 +20,15 @@ use parquet::file::metadata::{
 };
 use parquet::file::page_index::offset_index::OffsetIndexMetaData;
 use parquet::file::reader::ChunkReader;
+use parquet::file::serialized_reader::SerializedPageReader;
 use parquet::schema::types::{SchemaDescPtr, SchemaDescriptor, Type};
 use rayon::prelude::*;
 use spans::Traces;
-use spans::schema::column;
+use spans::schema::{AttributeColumn, column};
 
 use super::chunks::{Chunk, Chunks};
 use super::pages::append_plain;
+use crate::coded::{CodedColumn, CodedReader, Coding, Codings};
 use crate::error::Error;
 
 /// Where runs of wanted rows are shorter on average, Parquet's reader goes through all rows and picks out the wanted ones,
@@ -89,8 +93,9 @@ impl FetchedColumns {
         self.bytes.iter().map(|bytes| bytes.len() as u64).sum()
     }
 
-    pub fn decode(self) -> Result<RecordBatch, ParquetError> {
-        self.read.decode(&self.bytes)
+    /// The batch, and the columns that are wanted by code.
+    pub fn decode_coded(self, coding: &Codings<'_>) -> Result<(RecordBatch, Vec<CodedColumn>), ParquetError> {
+        self.read.decode_coded(&self.bytes, coding)
     }
 }
 
@@ -150,9 +155,21 @@ impl ColumnRead {
     ///
     /// # Errors
     /// When the bytes are not such columns.
-    pub fn decode(self, mut bytes: &[Bytes]) -> Result<RecordBatch, ParquetError> {
+    pub fn decode(self, bytes: &[Bytes]) -> Result<RecordBatch, ParquetError> {
+        Ok(self.decode_coded(bytes, &|_| Coding::InBatch)?.0)
+    }
+
+    /// The wanted rows as one batch, and beside it what is wanted by code.
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode).
+    pub fn decode_coded(
+        self,
+        mut bytes: &[Bytes],
+        coding: &Codings<'_>,
+    ) -> Result<(RecordBatch, Vec<CodedColumn>), ParquetError> {
         if let [share] = self.shares.as_slice() {
-            return share.decode(bytes, &self.rows);
+            return share.decode(bytes, &self.rows, coding);
         }
         let mut with_bytes = Vec::new();
         for share in &self.shares {
@@ -160,8 +177,10 @@ impl ColumnRead {
             with_bytes.push((share, of_share));
             bytes = others;
         }
-        let decoded = with_bytes.into_par_iter().map(|(share, bytes)| share.decode(bytes, &self.rows));
-        side_by_side(decoded.collect::<Result<_, _>>()?)
+        let decoded = with_bytes.into_par_iter().map(|(share, bytes)| share.decode(bytes, &self.rows, coding));
+        let decoded = decoded.collect::<Result<Vec<_>, _>>()?;
+        let (batches, coded): (Vec<RecordBatch>, Vec<Vec<CodedColumn>>) = decoded.into_iter().unzip();
+        Ok((side_by_side(batches, self.rows.count())?, coded.concat()))
     }
 }
 
@@ -187,21 +206,63 @@ impl Share {
         ranges
     }
 
-    fn decode(&self, bytes: &[Bytes], rows: &WantedRows) -> Result<RecordBatch, ParquetError> {
-        if self.chunks.is_empty() {
-            let options = RecordBatchOptions::new().with_row_count(Some(rows.count()));
-            return Ok(RecordBatch::try_new_with_options(self.columns.arrow.clone(), Vec::new(), &options)?);
+    fn decode(
+        &self,
+        bytes: &[Bytes],
+        rows: &WantedRows,
+        coding: &Codings<'_>,
+    ) -> Result<(RecordBatch, Vec<CodedColumn>), ParquetError> {
+        let (mut in_batch, mut by_code) = (Vec::new(), Vec::new());
+        for (column, field) in self.columns.arrow.fields().iter().enumerate() {
+            match AttributeColumn::of(field).filter(|attribute| coding(attribute) == Coding::ByCode) {
+                Some(attribute) => by_code.push((column, attribute)),
+                None => in_batch.push(column),
+            }
         }
         let (content, metadata) = self.plain_file(bytes, rows)?;
+        let content = Bytes::from(content);
+        let read = |(column, attribute)| self.read_coded(column, attribute, &content, &metadata, rows);
+        let coded = by_code.into_iter().map(read).collect::<Result<_, _>>()?;
+        if in_batch.is_empty() {
+            return Ok((without_columns(rows.count())?, coded));
+        }
         let options = ArrowReaderOptions::new().with_schema(self.columns.arrow.clone());
         let metadata = ArrowReaderMetadata::try_new(Arc::new(metadata), options)?;
-        let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(Bytes::from(content), metadata)
+        let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(content, metadata)
+            .with_projection(ProjectionMask::roots(&self.columns.parquet, in_batch))
             .with_batch_size(rows.count().max(1));
         if let Some(ranges) = &rows.ranges {
             let selection = RowSelection::from_consecutive_ranges(ranges.iter().cloned(), rows.all);
             builder = builder.with_row_selection(selection);
         }
-        one_batch(builder)
+        Ok((one_batch(builder)?, coded))
+    }
+
+    fn read_coded(
+        &self,
+        column: usize,
+        attribute: AttributeColumn,
+        content: &Bytes,
+        metadata: &ParquetMetaData,
+        rows: &WantedRows,
+    ) -> Result<CodedColumn, ParquetError> {
+        let is_of_column = |leaf: &usize| self.columns.parquet.get_column_root_idx(*leaf) == column;
+        let leaf = (0..self.chunks.len()).find(is_of_column).ok_or_else(misplaced)?;
+        let is_nullable = self.columns.parquet.column(leaf).max_def_level() > 0;
+        let mut reader = CodedReader::new(attribute, is_nullable);
+        let chunk = metadata.row_group(0).column(leaf);
+        let mut pages = SerializedPageReader::new(Arc::new(content.clone()), chunk, rows.all, None)?;
+        let WantedChunk { chunk, is_wanted } = &self.chunks[leaf];
+        if chunk.dictionary_bytes > 0 {
+            reader.take(pages.get_next_page()?.ok_or_else(misplaced)?)?;
+        }
+        for (page, &is_wanted) in chunk.pages.iter().zip(is_wanted) {
+            match is_wanted {
+                true => reader.take(pages.get_next_page()?.ok_or_else(misplaced)?)?,
+                false => reader.skip(page.rows),
+            }
+        }
+        reader.finish(rows.all, rows.ranges.as_deref())
     }
 
     /// A Parquet file with just these columns and pages, without compression, as far as Parquet's reader looks at it.
@@ -347,8 +408,14 @@ pub(super) fn one_batch<T: ChunkReader + 'static>(
 }
 
 /// One batch with the columns of all; each has the same rows.
-fn side_by_side(parts: Vec<RecordBatch>) -> Result<RecordBatch, ParquetError> {
+fn side_by_side(parts: Vec<RecordBatch>, rows: usize) -> Result<RecordBatch, ParquetError> {
     let fields: Vec<FieldRef> = parts.iter().flat_map(|part| part.schema_ref().fields().iter().cloned()).collect();
     let columns = parts.iter().flat_map(|part| part.columns().iter().cloned()).collect();
-    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    Ok(RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)?)
+}
+
+fn without_columns(rows: usize) -> Result<RecordBatch, ParquetError> {
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    Ok(RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &options)?)
 }

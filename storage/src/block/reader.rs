@@ -265,9 +265,10 @@ impl Source for BlockSource {
         let fetched = self.guarded(part, fetch).await?;
         let (with_trace, damage) = (columns.columns.contains(column::TRACE), self.damage_notes(part));
         let rows = rows.to_vec();
-        Ok(Fetched::new(fetched.byte_count(), move || {
-            let batch = damage.noting(file.decoding(|| fetched.decode()))?;
-            if with_trace { with_traces(&batch, &Traces::of(&opened_group.traces)?, &rows) } else { Ok(batch) }
+        Ok(Fetched::new(fetched.byte_count(), move |coding| {
+            let (batch, coded) = damage.noting(file.decoding(|| fetched.decode_coded(coding)))?;
+            let traces = with_trace.then(|| Traces::of(&opened_group.traces)).transpose()?;
+            Ok((traces.map_or(Ok(batch.clone()), |traces| with_traces(&batch, &traces, &rows))?, coded))
         }))
     }
 }

@@ -5,6 +5,7 @@ use arrow::buffer::BooleanBuffer;
 use hashbrown::HashMap;
 use model::Scope;
 use spans::schema::AttributeColumn;
+use storage::coded::CodedColumn;
 
 use super::counted::{self, Counted};
 use crate::cancellation::Cancellation;
@@ -13,9 +14,9 @@ use crate::eval::Column;
 use crate::eval::attributes::{ItemsByKey, own_part};
 
 /// Takes each key with values of it, the rows of these that count, and what is counted there. A key may come twice, with
-/// values of different rows.
+/// values of different rows. What stands in columns beside the batch goes before its lists, and is not taken here.
 pub(super) fn for_each(
-    batch: &RecordBatch,
+    (batch, besides): (&RecordBatch, &[CodedColumn]),
     scope: Scope,
     counted: &[Counted],
     cancellation: &Cancellation,
@@ -35,6 +36,9 @@ pub(super) fn for_each(
             // a column of its own goes before the list
             let taken = column.present();
             items.retain(|&(place, _)| !taken.value(counted[place as usize].row as usize));
+        }
+        for column in besides.iter().filter(|column| column.attribute.key == key) {
+            items.retain(|&(place, _)| column.rows().binary_search(&counted[place as usize].row).is_err());
         }
         let in_list = (0..).zip(&items).map(|(row, &(place, _))| Counted { row, ..counted[place as usize] });
         let (in_list, all) = (in_list.collect::<Vec<_>>(), BooleanBuffer::new_set(items.len()));

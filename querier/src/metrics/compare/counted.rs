@@ -25,8 +25,12 @@ const MOST_CELLS_OF_ONE: usize = 4;
 
 /// Whether counts of so many numbers and slots are held in an array.
 pub(super) fn are_few(counted: &[Counted], slot_count: usize, number_count: usize) -> bool {
-    let cell_count = number_count.saturating_mul(slot_count);
-    cell_count <= FEW_CELLS.max(counted.len().saturating_mul(MOST_CELLS_OF_ONE))
+    number_count.saturating_mul(slot_count) <= most_cells(counted.len())
+}
+
+/// Most numbers times slots for which an array is made, where so much is counted.
+pub(super) fn most_cells(count: usize) -> usize {
+    FEW_CELLS.max(count.saturating_mul(MOST_CELLS_OF_ONE))
 }
 
 /// Counts by [number][slot], where each row has a number or none.

@@ -8,13 +8,14 @@ use hashbrown::HashMap;
 use model::Scope;
 use spans::SpanTable;
 use spans::schema::column;
+use storage::coded::CodedColumn;
 use traceql::Field;
 
 use super::super::exemplars::{Candidate, Exemplars, Lowest, draw};
 use super::super::timeline::{Timeline, primitive};
 use super::counted::Counted;
 use super::partial::Side;
-use super::{INTRINSICS, attributes};
+use super::{INTRINSICS, attributes, coded};
 use crate::answer::{Exemplar, Value};
 use crate::error::Error;
 use crate::eval::{Cell, Column, Evaluation, Home, home};
@@ -25,14 +26,8 @@ const MOST_LABELS: usize = 128;
 
 type Labels = Vec<(String, Value)>;
 
-/// The exemplars among the spans of a batch that are counted; a series is a side.
-pub(super) fn of_batch(
-    evaluation: &Evaluation<'_>,
-    table: &SpanTable,
-    timeline: &Timeline<'_>,
-    counted: &[Counted],
-    limits: &Limits,
-) -> Result<Exemplars, Error> {
+/// The exemplars among the spans of a batch that are counted, without their labels; a series is a side.
+pub(super) fn of_batch(timeline: &Timeline<'_>, counted: &[Counted], limits: &Limits) -> Result<Exemplars, Error> {
     let mut exemplars = Exemplars::new(limits.max_exemplars);
     if limits.max_exemplars == 0 {
         return Ok(exemplars);
@@ -57,32 +52,26 @@ pub(super) fn of_batch(
         };
         exemplars.add(slot as u32 % 2, lowest.rows().map(candidate).collect(), Side::BOTH.len());
     }
-    exemplars.label(|rows| labels_of(evaluation, table, &rows.map(|row| row as u32).collect::<Vec<_>>(), limits))?;
     Ok(exemplars)
 }
 
 /// The intrinsics and attributes of some spans, by name; of more than [`MOST_LABELS`] those that come first.
-fn labels_of(
+pub(super) fn labels_of(
     evaluation: &Evaluation<'_>,
     table: &SpanTable,
-    rows: &[u32],
+    besides: &[CodedColumn],
+    rows: &mut dyn Iterator<Item = usize>,
     limits: &Limits,
 ) -> Result<Vec<Labels>, Error> {
-    let mut labels: Vec<BTreeMap<String, Value>> = vec![BTreeMap::new(); rows.len()];
+    let rows: Vec<u32> = rows.map(|row| row as u32).collect();
+    let mut labels: Vec<FirstLabels> = vec![FirstLabels::default(); rows.len()];
     let mut add = |field: &Field, column: &Column, counted: &[Counted]| {
         let name = field.to_string();
         for Counted { row, slot, .. } in counted {
-            let of_span = &mut labels[*slot as usize];
-            let is_full = of_span.len() == MOST_LABELS;
-            if is_full && of_span.last_key_value().is_some_and(|(last, _)| *last <= name) {
-                continue;
-            }
-            if let Cell::One(value) = column.cell(*row as usize) {
-                of_span.insert(name.clone(), value.into());
-                if is_full {
-                    of_span.pop_last();
-                }
-            }
+            labels[*slot as usize].add(&name, || match column.cell(*row as usize) {
+                Cell::One(value) => Some(value.into()),
+                _ => None,
+            });
         }
     };
     let numbered = |(slot, row)| Counted { row, slot, spans: 1.0 };
@@ -106,12 +95,43 @@ fn labels_of(
         (Scope::Resource, &table.resources, &of_resources),
         (Scope::Instrumentation, &table.scopes, &of_scopes),
     ] {
-        attributes::for_each(batch, scope, counted, &limits.cancellation, |key, column, _, counted| {
+        let besides = if scope == Scope::Span { besides } else { &[] };
+        attributes::for_each((batch, besides), scope, counted, &limits.cancellation, |key, column, _, counted| {
             add(&Field::attribute(scope, key), column, counted);
             Ok(())
         })?;
     }
-    Ok(labels.into_iter().map(|of_span| of_span.into_iter().collect()).collect())
+    let mut ascending: Vec<usize> = (0..rows.len()).collect();
+    ascending.sort_unstable_by_key(|&number| rows[number]);
+    let ascending_rows: Vec<u32> = ascending.iter().map(|&number| rows[number]).collect();
+    for column in besides {
+        let name = Field::attribute(column.attribute.scope, &column.attribute.key).to_string();
+        let (found, values) = column.values_of(&ascending_rows)?;
+        for (at, code) in found.into_iter().zip(values.codes) {
+            let value = || coded::key(&values.by_code, code as usize).map(|key| key.value().into());
+            labels[ascending[at]].add(&name, value);
+        }
+    }
+    Ok(labels.into_iter().map(|of_span| of_span.0.into_iter().collect()).collect())
+}
+
+/// Labels of a span, those that come first.
+#[derive(Clone, Default)]
+struct FirstLabels(BTreeMap<String, Value>);
+
+impl FirstLabels {
+    fn add(&mut self, name: &str, value: impl FnOnce() -> Option<Value>) {
+        let is_full = self.0.len() == MOST_LABELS;
+        if is_full && self.0.last_key_value().is_some_and(|(last, _)| last.as_str() <= name) {
+            return;
+        }
+        if let Some(value) = value() {
+            self.0.insert(name.to_owned(), value);
+            if is_full {
+                self.0.pop_last();
+            }
+        }
+    }
 }
 
 /// Exemplars to be handed out to the totals of one side.

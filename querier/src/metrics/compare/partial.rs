@@ -17,7 +17,7 @@ use crate::intervals::Intervals;
 use crate::metrics::limits::Limits;
 
 /// Distinct values of a field that are counted. A field with more tells nothing by its values: only its spans are counted.
-const MAX_VALUES: usize = 10_000;
+pub(super) const MAX_VALUES: usize = 10_000;
 
 /// What a span is compared as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,11 +81,27 @@ impl SlotCounts {
         }
     }
 
-    fn merge(&mut self, other: Self) {
-        if self.0.is_empty() {
-            *self = other;
-        } else {
-            other.0.into_iter().for_each(|(slot, spans)| self.add(slot, spans));
+    /// Of slots that are ascending.
+    pub fn ascending(counts: Vec<(u32, f64)>) -> Self {
+        Self(counts)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn merge(&mut self, mut other: Self) {
+        let ends = |counts: &Self| Some((counts.0.first()?.0, counts.0.last()?.0));
+        let Some((other_first, other_last)) = ends(&other) else { return };
+        match ends(self) {
+            None => *self = other,
+            Some((_, last)) if last < other_first => self.0.append(&mut other.0),
+            // what is measured later is older
+            Some((first, _)) if other_last < first => {
+                other.0.append(&mut self.0);
+                *self = other;
+            }
+            Some(_) => other.0.into_iter().for_each(|(slot, spans)| self.add(slot, spans)),
         }
     }
 
@@ -209,6 +225,10 @@ impl PartialComparison {
             fields: HashMap::new(),
             exemplars: Exemplars::new(limits.max_exemplars),
         }
+    }
+
+    pub fn fields_with_too_many_values(&self) -> impl Iterator<Item = &Field> {
+        self.fields.iter().filter(|(_, of_field)| of_field.values.is_none()).map(|(field, _)| field)
     }
 
     pub fn intervals(&self) -> usize {

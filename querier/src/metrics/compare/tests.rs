@@ -27,7 +27,7 @@ fn measure(table: &SpanTable, spans: &SelectedSpans, cancellation: Cancellation)
     let intervals = Intervals::of_range(TimeRange::new(START, START + 1000 * MS), second);
     let limits =
         Limits { max_samples: usize::MAX, max_exemplars: 100, exemplar_labels: Default::default(), cancellation };
-    aggregator.measure(table, spans, &intervals, &limits)
+    aggregator.measure(&MeasuredRows::read(table, spans), &intervals, &limits)
 }
 
 #[test]
