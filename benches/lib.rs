@@ -90,12 +90,12 @@ pub async fn search(querier: &Querier, query: &str) -> usize {
         spans_per_span_set: 3,
         after: None,
     };
-    querier.search(&TenantId::single(), request, None).await.expect("a query that is evaluated").traces.len()
+    querier.search(TenantId::single(), request, None).await.expect("a query that is evaluated").traces.len()
 }
 
 /// How many series a metrics query has, with a dashboard's exemplars.
 pub async fn metrics(querier: &Querier, query: &str, intervals: Intervals) -> usize {
     let query = traceql::parse_metrics(query).expect("a query of the language");
     let request = MetricsRequest { query, intervals, max_exemplars: 100, max_series: None };
-    querier.metrics(&TenantId::single(), request).await.expect("a query that is evaluated").series.len()
+    querier.metrics(TenantId::single(), request).await.expect("a query that is evaluated").series.len()
 }

@@ -68,7 +68,7 @@ fn look_up(criterion: &mut Criterion) {
     let runtime = tokio_runtime();
     let stored = runtime.block_on(stored());
     let ask = |querier: &Querier, id| {
-        let answer = runtime.block_on(querier.trace_by_id(&TenantId::single(), id, None)).expect("whole blocks");
+        let answer = runtime.block_on(querier.trace_by_id(TenantId::single(), id, None)).expect("whole blocks");
         answer.resource_spans.len()
     };
     let mut group = criterion.benchmark_group("look-up");

@@ -73,6 +73,13 @@ struct TenantLive {
     flushing: Vec<Arc<CutHead>>,
 }
 
+/// What queries see of a tenant: chunks, and the rows that are in none.
+#[derive(Default)]
+struct Shown {
+    chunks: Vec<(CutPosition, Arc<Chunk>)>,
+    open: Option<LiveTable>,
+}
+
 /// Rows that the next cut takes.
 struct Head {
     block: FutureBlock,
@@ -267,8 +274,7 @@ impl Live {
 
     /// All live rows of a tenant, oldest first. CPU work of some milliseconds when rows have come since the last call.
     pub(crate) fn tables(&self, tenant: &TenantId) -> Result<Vec<LiveTable>, Error> {
-        let of_tenant = self.with(tenant, TenantLive::chunks_and_open).transpose()?;
-        let (chunks, open) = of_tenant.unwrap_or_default();
+        let Shown { chunks, open } = self.with(tenant, TenantLive::shown).transpose()?.unwrap_or_default();
         let table = |(cut, chunk): (CutPosition, Arc<Chunk>)| {
             Ok(LiveTable { id: Some(chunk.id), cut, source: chunk.source()? })
         };
@@ -280,18 +286,17 @@ impl Live {
 }
 
 impl TenantLive {
-    /// What queries see: chunks, and the rows that are in none.
-    fn chunks_and_open(&mut self) -> Result<(Vec<(CutPosition, Arc<Chunk>)>, Option<LiveTable>), Error> {
-        let (mut chunks, mut open) = (Vec::new(), None);
+    fn shown(&mut self) -> Result<Shown, Error> {
+        let mut shown = Shown::default();
         let with_cut = |cut: &CutPosition, chunk: &Arc<Chunk>| (cut.clone(), chunk.clone());
         for head in &self.flushing {
-            chunks.extend(head.chunks.iter().map(|chunk| with_cut(&head.cut, chunk)));
+            shown.chunks.extend(head.chunks.iter().map(|chunk| with_cut(&head.cut, chunk)));
         }
         if let Some(head) = &mut self.head {
-            chunks.extend(head.chunks.iter().map(|chunk| with_cut(&head.cut, chunk)));
-            open = head.snapshot()?.map(|source| LiveTable { id: None, cut: head.cut.clone(), source });
+            shown.chunks.extend(head.chunks.iter().map(|chunk| with_cut(&head.cut, chunk)));
+            shown.open = head.snapshot()?.map(|source| LiveTable { id: None, cut: head.cut.clone(), source });
         }
-        Ok((chunks, open))
+        Ok(shown)
     }
 
     fn is_empty(&self) -> bool {

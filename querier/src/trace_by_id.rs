@@ -143,7 +143,7 @@ mod tests {
     use crate::testing::{Damaged, attributes, int, querier, querier_with, service, source, span, trace_id};
 
     async fn ask(sources: Vec<Arc<dyn Source>>, id: u8) -> Result<TraceAnswer, Error> {
-        querier(sources).trace_by_id(&TenantId::single(), trace_id(id), None).await
+        querier(sources).trace_by_id(TenantId::single(), trace_id(id), None).await
     }
 
     fn names(answer: &TraceAnswer) -> Vec<&str> {
@@ -173,7 +173,7 @@ mod tests {
     #[tokio::test]
     async fn a_trace_that_is_too_large_is_cut_after_its_first_spans() {
         let config = Config { max_bytes_per_trace: 150, ..Config::default() };
-        let answer = querier_with(config, sources()).trace_by_id(&TenantId::single(), trace_id(1), None).await.unwrap();
+        let answer = querier_with(config, sources()).trace_by_id(TenantId::single(), trace_id(1), None).await.unwrap();
         assert_eq!(names(&answer), ["root"]);
         let partial = answer.partial.unwrap().to_string();
         assert_eq!(partial, "Trace exceeds maximum size of 150 bytes, a partial trace is returned");

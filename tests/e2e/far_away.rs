@@ -198,14 +198,14 @@ async fn search(querier: &Querier, query: &str) -> usize {
         after: None,
         spans_per_span_set: 3,
     };
-    querier.search(&TenantId::single(), request, None).await.expect("a store in memory and whole spans").traces.len()
+    querier.search(TenantId::single(), request, None).await.expect("a store in memory and whole spans").traces.len()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn queries_wait_for_few_calls_of_a_far_store_one_after_another() {
     let stored = stored().await;
     let spans_of = async |querier: Querier| {
-        let found = querier.trace_by_id(&TenantId::single(), trace_id(SOUGHT, 7), None).await.unwrap();
+        let found = querier.trace_by_id(TenantId::single(), trace_id(SOUGHT, 7), None).await.unwrap();
         found.resource_spans.iter().flat_map(|of| &of.scope_spans).map(|of| of.spans.len()).sum::<usize>()
     };
     assert_eq!(spans_of(querier(&stored)).await, 2);

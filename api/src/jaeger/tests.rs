@@ -32,7 +32,7 @@ fn config() -> Config {
 /// How many spans of the trace can be found.
 async fn stored(edge: &TestEdge) -> usize {
     let id = TraceId(TRACE_ID.to_be_bytes());
-    let answer = edge.edge.querier.trace_by_id(&TenantId::single(), id, None).await.unwrap();
+    let answer = edge.edge.querier.trace_by_id(TenantId::single(), id, None).await.unwrap();
     answer.resource_spans.iter().flat_map(|one| &one.scope_spans).map(|scope| scope.spans.len()).sum()
 }
 

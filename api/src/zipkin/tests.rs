@@ -31,7 +31,7 @@ async fn post(edge: &TestEdge, path: &str, headers: &[(&str, &str)], body: &[u8]
 
 async fn names(edge: &TestEdge) -> Vec<String> {
     let id = TraceId(TRACE_ID.to_be_bytes());
-    let answer = edge.edge.querier.trace_by_id(&TenantId::single(), id, None).await.unwrap();
+    let answer = edge.edge.querier.trace_by_id(TenantId::single(), id, None).await.unwrap();
     let scopes = answer.resource_spans.iter().flat_map(|one| &one.scope_spans);
     scopes.flat_map(|scope| scope.spans.iter().map(|span| span.name.clone())).collect()
 }

@@ -116,8 +116,8 @@ fn search() -> SearchRequest {
 }
 
 async fn answers(querier: &Querier) -> (String, String) {
-    let measured = querier.metrics(&TenantId::single(), metrics()).await.unwrap();
-    let found = querier.search(&TenantId::single(), search(), None).await.unwrap();
+    let measured = querier.metrics(TenantId::single(), metrics()).await.unwrap();
+    let found = querier.search(TenantId::single(), search(), None).await.unwrap();
     (format!("{:?}", measured.series), format!("{:?}", found.traces))
 }
 
@@ -144,7 +144,7 @@ async fn a_query_that_is_dropped_ends_elsewhere_too() {
     let Serving { server, .. } = serve(1, slow.clone(), "1").await;
     slow.config_mut(|config| config.wait_get_per_call = Duration::from_secs(3_600));
     let querier = asker(objects, &entries);
-    let query = tokio::spawn(async move { querier.metrics(&TenantId::single(), metrics()).await });
+    let query = tokio::spawn(async move { querier.metrics(TenantId::single(), metrics()).await });
     let deadline = Instant::now() + Duration::from_secs(10);
     while server.jobs_under_way() == 0 {
         assert!(Instant::now() < deadline, "no job came");

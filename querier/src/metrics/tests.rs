@@ -39,7 +39,7 @@ fn request(query: &str, seconds: u64, step_seconds: u64) -> MetricsRequest {
 }
 
 async fn ask(sources: &[Arc<dyn Source>], request: MetricsRequest) -> Result<MetricsAnswer, Error> {
-    querier(sources.to_vec()).metrics(&TenantId::single(), request).await
+    querier(sources.to_vec()).metrics(TenantId::single(), request).await
 }
 
 fn labels_text(labels: &[(String, Value)]) -> String {
@@ -91,11 +91,11 @@ async fn numbers_count_among_the_memory_of_a_query() {
     let config = Config { max_memory_bytes_per_query: 50, ..Config::default() };
     for query in ["{} | rate() by (name)", "{} | compare({ name = `op` })"] {
         let querier = querier_with(config.clone(), sources());
-        let error = querier.metrics(&TenantId::single(), request(query, 20, 10)).await.unwrap_err();
+        let error = querier.metrics(TenantId::single(), request(query, 20, 10)).await.unwrap_err();
         assert!(error.to_string().contains("(querier.max_memory_bytes_per_query)"), "{error}");
         assert!(
             querier_with(Config::default(), sources())
-                .metrics(&TenantId::single(), request(query, 20, 10))
+                .metrics(TenantId::single(), request(query, 20, 10))
                 .await
                 .is_ok()
         );
@@ -453,7 +453,7 @@ async fn what_a_block_gave_is_remembered_if_all_of_it_was_counted() {
     ] {
         let querier = querier(vec![block.clone()]);
         for (from, to, is_known) in [(0, 40, false), (0, 60, true), (0, 40, true), (20, 60, false), (20, 60, false)] {
-            let answer = querier.metrics(&TenantId::single(), over(query, from, to)).await.unwrap();
+            let answer = querier.metrics(TenantId::single(), over(query, from, to)).await.unwrap();
             let expected = ask(std::slice::from_ref(&block), over(query, from, to)).await.unwrap();
             // NaN is not equal to itself
             let [answered, fresh] = [&answer, &expected].map(|answer| format!("{:?}", answer.series));
@@ -466,7 +466,7 @@ async fn what_a_block_gave_is_remembered_if_all_of_it_was_counted() {
     // half of it may be back the next time
     let querier = querier(vec![Arc::new(HalfDamaged::of(&table))]);
     for _ in 0..2 {
-        let answer = querier.metrics(&TenantId::single(), over("{ } | rate() by (name)", 0, 60)).await.unwrap();
+        let answer = querier.metrics(TenantId::single(), over("{ } | rate() by (name)", 0, 60)).await.unwrap();
         assert!(answer.metrics.inspected_spans > 0 && answer.partial.is_some());
     }
 }
@@ -484,7 +484,7 @@ async fn what_blocks_gave_of_traces_that_they_share_is_remembered() {
         let remembering = querier(blocks.clone());
         for (is_known, length_seconds) in [(false, 40), (true, 40), (true, 60)] {
             let asked = request(query, length_seconds, 10);
-            let answer = remembering.metrics(&TenantId::single(), asked.clone()).await.unwrap();
+            let answer = remembering.metrics(TenantId::single(), asked.clone()).await.unwrap();
             let fresh = ask(&blocks, asked).await.unwrap();
             assert_eq!(format!("{:?}", answer.series), format!("{:?}", fresh.series), "{query}");
             assert_eq!(answer.metrics.inspected_spans == 0, is_known, "{query}");

@@ -179,7 +179,7 @@ async fn tenants_that_do_not_exist_make_no_series() {
     let views = Arc::new(storage::view::TenantView::default());
     let querier = Querier::new(Config::default(), views, CpuPool::new(1), &telemetry, &mut registry);
     for number in 0..1_000 {
-        querier.metrics(&TenantId::parse(&format!("t{number}")).unwrap(), rate()).await.unwrap();
+        querier.metrics(TenantId::parse(&format!("t{number}")).unwrap(), rate()).await.unwrap();
     }
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();

@@ -34,7 +34,7 @@ fn request(query: &str) -> SearchRequest {
 }
 
 async fn ask(sources: &[Arc<dyn Source>], request: SearchRequest) -> Result<SearchAnswer, Error> {
-    querier(sources.to_vec()).search(&TenantId::single(), request, None).await
+    querier(sources.to_vec()).search(TenantId::single(), request, None).await
 }
 
 async fn search(sources: &[Arc<dyn Source>], query: &str) -> Vec<FoundTrace> {
@@ -255,7 +255,7 @@ async fn entries_are_told_once_they_are_certain_and_do_not_change() {
     let sources = vec![source(vec![service("s", new)]), old.clone() as Arc<dyn Source>];
     let (sender, mut certain) = watch::channel(SearchAnswer::default());
     let searching = tokio::spawn(async move {
-        querier(sources).search(&TenantId::single(), request("{ name = `op` }"), Some(&sender)).await
+        querier(sources).search(TenantId::single(), request("{ name = `op` }"), Some(&sender)).await
     });
     certain.changed().await.unwrap();
     let told = certain.borrow_and_update().clone();
@@ -489,7 +489,7 @@ async fn every_value_of_a_key_that_a_span_has_twice_is_found() {
             let tag = Tag::Field(traceql::parse_field(name).unwrap());
             let request =
                 TagValuesRequest { tag, range: TimeRange::ALL, query: None, limit: None, max_stale_sources: None };
-            let found = querier(vec![source.clone()]).tag_values(&TenantId::single(), request).await.unwrap();
+            let found = querier(vec![source.clone()]).tag_values(TenantId::single(), request).await.unwrap();
             found.values.into_iter().map(|value| value.text).collect::<Vec<_>>().join(" ")
         };
         assert_eq!(values("span.k").await, "one two 7 8");
@@ -573,7 +573,7 @@ async fn tags_are_met_by_different_spans_of_a_trace() {
 async fn a_spent_budget_ends_a_search_with_its_name() {
     let ended = async |config: Config, request: SearchRequest| {
         let sources = many(60).into_iter().chain(split()).collect();
-        let error = querier_with(config, sources).search(&TenantId::single(), request, None).await.unwrap_err();
+        let error = querier_with(config, sources).search(TenantId::single(), request, None).await.unwrap_err();
         assert_eq!(error.kind(), model::ErrorKind::InvalidInput);
         error.to_string()
     };
@@ -585,7 +585,7 @@ async fn a_spent_budget_ends_a_search_with_its_name() {
     }
     // one result fits where all do not
     let one = SearchRequest { limit: 1, ..all };
-    let answer = querier_with(few_bytes, many(60)).search(&TenantId::single(), one, None).await.unwrap();
+    let answer = querier_with(few_bytes, many(60)).search(TenantId::single(), one, None).await.unwrap();
     assert_eq!(answer.traces.len(), 1);
 }
 
@@ -594,7 +594,7 @@ async fn a_search_that_takes_too_long_is_ended() {
     let gated = Gated::closed(source(vec![service("s", vec![span(1, 1, 0, "op", 0, 1)])]));
     let config = Config { max_query_time: Duration::from_millis(5), ..Config::default() };
     let querier = querier_with(config, vec![gated]);
-    let error = querier.search(&TenantId::single(), request("{ name = `op` }"), None).await.unwrap_err();
+    let error = querier.search(TenantId::single(), request("{ name = `op` }"), None).await.unwrap_err();
     assert_eq!(error.kind(), model::ErrorKind::Timeout);
     let text = error.to_string();
     assert!(text.contains("longer than the 5ms ") && text.contains("(querier.search.query_timeout)"), "{text}");

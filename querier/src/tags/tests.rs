@@ -37,7 +37,7 @@ fn sources() -> Vec<Arc<dyn Source>> {
 
 async fn names(scope: TagScope, range: TimeRange, query: Option<&str>) -> String {
     let request = TagNamesRequest { scope, range, query: query.map(str::to_owned), limit: None };
-    let names = querier(sources()).tag_names(&TenantId::single(), request).await.unwrap();
+    let names = querier(sources()).tag_names(TenantId::single(), request).await.unwrap();
     assert_eq!(names.intrinsics, !matches!(scope, TagScope::One(_)));
     let scopes = names
         .scopes
@@ -58,7 +58,7 @@ async fn a_damaged_row_group_leaves_the_others() {
         limit: None,
         max_stale_sources: None,
     };
-    let answer = querier(vec![half]).tag_values(&TenantId::single(), request).await.unwrap();
+    let answer = querier(vec![half]).tag_values(TenantId::single(), request).await.unwrap();
     assert_eq!((answer.values.len(), answer.metrics.completed_jobs, answer.metrics.total_jobs), (1, 0, 1));
 }
 
@@ -88,7 +88,7 @@ async fn what_is_about_the_whole_trace_is_told_of_the_whole() {
     ] {
         let tag = Tag::Field(traceql::parse_field(tag).unwrap());
         let request = all_values(tag, query);
-        let values = querier(sources.to_vec()).tag_values(&TenantId::single(), request).await.unwrap().values;
+        let values = querier(sources.to_vec()).tag_values(TenantId::single(), request).await.unwrap().values;
         let texts: Vec<_> = values.iter().map(|value| value.text.as_str()).collect();
         assert_eq!(texts.join(" "), expected, "{query:?}");
     }
@@ -98,7 +98,7 @@ async fn what_is_about_the_whole_trace_is_told_of_the_whole() {
         query: Some("{ rootName = `early` }".to_owned()),
         limit: None,
     };
-    let names = querier(sources.to_vec()).tag_names(&TenantId::single(), request).await.unwrap();
+    let names = querier(sources.to_vec()).tag_names(TenantId::single(), request).await.unwrap();
     assert!(names.scopes[&Scope::Span].contains("fruit"));
 }
 
@@ -129,7 +129,7 @@ fn all_values(tag: Tag, query: Option<&str>) -> TagValuesRequest {
 
 async fn values(tag: Tag, query: Option<&str>) -> String {
     let request = all_values(tag, query);
-    let values = querier(sources()).tag_values(&TenantId::single(), request).await.unwrap().values;
+    let values = querier(sources()).tag_values(TenantId::single(), request).await.unwrap().values;
     let values = values.iter().map(|value| match value.kind {
         TagValueKind::String => format!("{:?}", value.text),
         TagValueKind::Keyword => format!("<{}>", value.text),
@@ -199,7 +199,7 @@ async fn bare_names_have_the_old_meanings() {
 async fn everything(source: Arc<dyn Source>) -> Vec<String> {
     let querier = querier(vec![source]);
     let request = TagNamesRequest { scope: TagScope::All, range: TimeRange::ALL, query: None, limit: None };
-    let names = querier.tag_names(&TenantId::single(), request).await.unwrap();
+    let names = querier.tag_names(TenantId::single(), request).await.unwrap();
     let attributes = names
         .scopes
         .into_iter()
@@ -214,7 +214,7 @@ async fn everything(source: Arc<dyn Source>) -> Vec<String> {
             limit: None,
             max_stale_sources: None,
         };
-        let values = querier.tag_values(&TenantId::single(), request).await.unwrap().values;
+        let values = querier.tag_values(TenantId::single(), request).await.unwrap().values;
         lines.push(format!("{field}: {values:?}"));
     }
     lines
@@ -244,7 +244,7 @@ async fn values_are_sought_until_so_many_sources_had_nothing_new() {
     let names = async |max_stale_sources| {
         let tag = Tag::Field(traceql::parse_field("name").unwrap());
         let request = TagValuesRequest { tag, range: TimeRange::ALL, query: None, limit: None, max_stale_sources };
-        querier.tag_values(&TenantId::single(), request).await.unwrap().values.len()
+        querier.tag_values(TenantId::single(), request).await.unwrap().values.len()
     };
     assert_eq!((names(None).await, names(Some(4)).await, names(Some(2)).await), (2, 2, 1));
 }

@@ -109,7 +109,7 @@ async fn traces_of_several_tenants_are_found_merged_and_counted_as_those_of_one(
         for _ in 0..2 {
             let counted = over_tenants.metrics(&both, metrics(query)).await.unwrap().series;
             assert_eq!(counted, over_one.metrics(&single, metrics(query)).await.unwrap().series, "{query}");
-            let of_a = over_tenants.metrics(&tenant("a"), metrics(query)).await.unwrap().series;
+            let of_a = over_tenants.metrics(tenant("a"), metrics(query)).await.unwrap().series;
             let alone = querier(spans_of_a().into_iter().map(source).collect());
             assert_eq!(of_a, alone.metrics(&single, metrics(query)).await.unwrap().series, "{query}");
         }
@@ -125,7 +125,7 @@ async fn traces_of_several_tenants_are_found_merged_and_counted_as_those_of_one(
     let values = TagValuesRequest { tag, range: range(), query: None, limit: None, max_stale_sources: None };
     let found = over_tenants.tag_values(&both, values.clone()).await.unwrap().values;
     assert_eq!(found.iter().map(|value| value.text.as_str()).collect::<Vec<_>>(), ["a", "b"]);
-    let of_a = over_tenants.tag_values(&tenant("a"), values).await.unwrap().values;
+    let of_a = over_tenants.tag_values(tenant("a"), values).await.unwrap().values;
     assert_eq!(of_a.len(), 1);
 }
 
@@ -133,7 +133,7 @@ async fn traces_of_several_tenants_are_found_merged_and_counted_as_those_of_one(
 async fn a_tenant_without_data_adds_nothing() {
     let over_tenants = over_tenants().await;
     let with_nobody = over_tenants.search(Tenants::parse("a|nobody").unwrap(), search("{ }", 20), None).await.unwrap();
-    let alone = over_tenants.search(&tenant("a"), search("{ }", 20), None).await.unwrap();
+    let alone = over_tenants.search(tenant("a"), search("{ }", 20), None).await.unwrap();
     assert_eq!(with_nobody.traces, alone.traces);
     assert_eq!(alone.traces.len(), 3);
 }

@@ -274,7 +274,7 @@ async fn several_processes_answer_as_one_whatever_becomes_of_them() {
 async fn what_a_query_costs_is_counted_wherever_it_was_spent() {
     let sources = many_blocks().await;
     let spent = async |querier: Querier| {
-        let answer = querier.metrics(&TenantId::single(), metrics("{ } | rate()")).await.unwrap();
+        let answer = querier.metrics(TenantId::single(), metrics("{ } | rate()")).await.unwrap();
         let spent = answer.metrics;
         (spent.inspected_spans, spent.inspected_traces, spent.completed_jobs, spent.total_jobs, spent.total_blocks)
     };
@@ -287,7 +287,7 @@ async fn what_a_query_costs_is_counted_wherever_it_was_spent() {
     let others = InProcess::new(vec![querier(Vec::new())], &sources, Vec::new());
     asker.spread_over(others, SpreadPolicy { least_bytes: 0, newest_here: 0 });
     let error =
-        asker.metrics(&TenantId::single(), metrics("{ } | avg_over_time(duration) by (name)")).await.unwrap_err();
+        asker.metrics(TenantId::single(), metrics("{ } | avg_over_time(duration) by (name)")).await.unwrap_err();
     assert!(error.to_string().contains("more than the 500 that a query may read"), "{error}");
 }
 
@@ -297,17 +297,17 @@ async fn a_small_query_and_one_of_a_process_that_is_alone_ask_nobody() {
     let asker = querier(sources.clone());
     let others = InProcess::new(vec![querier(Vec::new())], &sources, Vec::new());
     asker.spread_over(others.clone(), SpreadPolicy::default());
-    asker.metrics(&TenantId::single(), metrics("{ } | rate()")).await.unwrap();
+    asker.metrics(TenantId::single(), metrics("{ } | rate()")).await.unwrap();
     assert_eq!(others.done.load(Ordering::SeqCst), 0, "what is small is looked at here");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_says_nothing_is_waited_for_so_long_and_no_longer() {
     let sources = many_blocks().await;
-    let expected = querier(sources.clone()).metrics(&TenantId::single(), metrics("{ } | rate()")).await.unwrap();
+    let expected = querier(sources.clone()).metrics(TenantId::single(), metrics("{ } | rate()")).await.unwrap();
     let (asker, others) = spread(&sources, vec![Fault::Silent]);
     let started = std::time::Instant::now();
-    let found = asker.metrics(&TenantId::single(), metrics("{ } | rate()")).await.unwrap();
+    let found = asker.metrics(TenantId::single(), metrics("{ } | rate()")).await.unwrap();
     assert_eq!(format!("{:?}", found.series), format!("{:?}", expected.series));
     assert!(others.done.load(Ordering::SeqCst) > 0 && started.elapsed() < Duration::from_secs(20));
 }

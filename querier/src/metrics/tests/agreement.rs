@@ -86,7 +86,7 @@ proptest! {
             assert_same(&numbers(&answer), &expected, &text);
             let (querier, _) = spread(&sources, faults.clone());
             let asked = MetricsRequest { intervals, ..request(&text, 1, 1) };
-            let spread = runtime.block_on(querier.metrics(&TenantId::single(), asked)).unwrap();
+            let spread = runtime.block_on(querier.metrics(TenantId::single(), asked)).unwrap();
             // also the last digit, and NaN
             prop_assert_eq!(format!("{:?}", spread.series), format!("{:?}", answer.series), "several processes: {}", text);
         }

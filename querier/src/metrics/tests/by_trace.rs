@@ -111,7 +111,7 @@ async fn exemplars_that_were_read_are_remembered() {
     let mut answers = Vec::new();
     for _ in 0..2 {
         let asked = request("{ status = error } | rate() by (resource.service.name)", 20, 20);
-        answers.push(querier.metrics(&TenantId::single(), asked).await.unwrap());
+        answers.push(querier.metrics(TenantId::single(), asked).await.unwrap());
     }
     assert_same(&answers[1], &answers[0], "asked again");
     assert!(answers[0].series.iter().any(|series| series.exemplars.len() > 1));

@@ -197,7 +197,7 @@ proptest! {
             };
             let answer = answer.unwrap_or_else(|error| panic!("{text}: {error}"));
             let (querier, _) = spread(&sources, faults.clone());
-            let spread = runtime.block_on(querier.search(&TenantId::single(), asked.request(text), None));
+            let spread = runtime.block_on(querier.search(TenantId::single(), asked.request(text), None));
             prop_assert_eq!(&spread.unwrap().traces, &answer.traces, "over several processes: {} {:?}", text, asked);
             let found: Entries = answer.traces.iter().map(|found| (found.trace_id, found_entry(found))).collect();
             prop_assert_eq!(found, expected, "{} {:?}", text, asked);

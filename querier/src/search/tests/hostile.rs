@@ -41,7 +41,7 @@ async fn thousands_of_alternatives_are_looked_for_in_time() {
 async fn the_largest_answer_that_may_be_asked_for_stays_within_the_memory_of_a_query() {
     let config = Config { max_memory_bytes_per_query: 1 << 18, ..Config::default() };
     let most = SearchRequest { limit: 262_144, spans_per_span_set: 100, ..request("{ .n >= 0 } | select(.n, .t)") };
-    let error = querier_with(config, large()).search(&TenantId::single(), most, None).await.unwrap_err();
+    let error = querier_with(config, large()).search(TenantId::single(), most, None).await.unwrap_err();
     let text = error.to_string();
     assert!(text.contains("more than the 262144 that a query may hold (querier.max_memory_bytes_per_query)"), "{text}");
     assert_eq!(error.kind(), model::ErrorKind::InvalidInput);
