@@ -13,9 +13,9 @@ check:
 test *arguments:
     cargo test --workspace --locked {{ arguments }}
 
-# Each fuzz target for some time; `just test` gives them a few seconds. tests/fuzz/src/lib.rs says more.
+# Each fuzz target for some time, optimized; `just test` gives them a few seconds. tests/fuzz/src/lib.rs says more.
 fuzz seconds="300":
-    MOSSO_FUZZ_SECONDS={{ seconds }} cargo test --workspace --locked fuzz -- --nocapture
+    CARGO_PROFILE_DEV_OPT_LEVEL=1 MOSSO_FUZZ_SECONDS={{ seconds }} cargo test --workspace --locked fuzz -- --nocapture
 
 # Seeds of the simulation of faults, beyond those of `just test`. tests/e2e/simulation.rs says more.
 simulate seeds="1000":

@@ -25,13 +25,15 @@ fn stored(request: &[u8]) -> Option<Vec<String>> {
     Some(back)
 }
 
-/// The request without the copies in it.
+/// The request without the copies in it, and without parents of zeros, which are none.
 fn once(mut request: ExportTraceServiceRequest) -> Vec<ResourceSpans> {
     let mut seen = HashSet::new();
     for scope in request.resource_spans.iter_mut().flat_map(|part| &mut part.scope_spans) {
         scope.spans.retain(|span| {
             seen.insert((span.trace_id.clone(), span.span_id.clone(), span.kind, span.start_time_unix_nano))
         });
+        let with_zeros = scope.spans.iter_mut().filter(|span| span.parent_span_id == [0; 8]);
+        with_zeros.for_each(|span| span.parent_span_id.clear());
     }
     request.resource_spans
 }
