@@ -155,15 +155,27 @@ impl Config {
     }
 
     fn checked(mut parsed: Parsed<Self>, missing_variables: Vec<String>) -> Result<Self, yaml::Error> {
+        let polls = parsed.value.poll_at_all();
         match parsed.value.check() {
             Ok(of_tenants) => {
                 let config = &mut parsed.value;
                 config.not_applicable = [parsed.ignored, of_tenants.ignored].concat();
                 config.remarks = [config.remarks(&missing_variables), of_tenants.remarks].concat();
+                config.remarks.extend(polls);
                 Ok(parsed.value)
             }
             Err(Unusable { key, reason }) => Err(parsed.error_at(key, format!("{key}: {reason}"))),
         }
+    }
+
+    /// Parts of Tempo that read no blocks are told to look for them every 0 seconds, never. Here each part reads manifests.
+    fn poll_at_all(&mut self) -> Option<String> {
+        let poll = &mut self.storage.trace.blocklist_poll;
+        poll.get().is_zero().then(|| {
+            *poll = storage::config::TraceConfig::default().blocklist_poll;
+            let period = poll.get();
+            format!("storage.trace.blocklist_poll is 0, which is never: it is looked every {period:?} for what others have stored")
+        })
     }
 
     fn remarks(&self, missing_variables: &[String]) -> Vec<String> {

@@ -64,6 +64,15 @@ query_frontend: {api_timeout: 5s, search: {max_result_limit: 5, max_duration: 1h
 }
 
 #[test]
+fn parts_of_tempo_that_never_poll_do_so_here_and_it_is_said() {
+    let config = Config::parse("storage: {trace: {blocklist_poll: 0}}").unwrap();
+    assert_eq!(config.storage.trace.blocklist_poll, Config::default().storage.trace.blocklist_poll);
+    let wanted =
+        "storage.trace.blocklist_poll is 0, which is never: it is looked every 60s for what others have stored";
+    assert_eq!(config.warnings(), [wanted]);
+}
+
+#[test]
 fn wrong_keys_and_values_are_named() {
     let error = |yaml: &str| format!("{:#}", Config::parse(yaml).unwrap_err());
     assert!(error("serverr: {}").contains("serverr"), "{}", error("serverr: {}"));
@@ -71,7 +80,6 @@ fn wrong_keys_and_values_are_named() {
     assert!(error("ingester: {max_block_duration: soon}").contains("soon"));
     assert!(error("compactor: {compaction: {compaction_window: 0s}}").contains("compaction_window"));
     assert!(error("compactor: {compaction: {compacted_block_retention: 0s}}").contains("at least 2520s"));
-    assert!(error("storage: {trace: {blocklist_poll: 0s}}").contains("blocklist_poll"));
     assert!(error("target: queriers").contains("target: \"queriers\" is not known"));
 }
 
