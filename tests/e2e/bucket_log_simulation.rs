@@ -162,6 +162,9 @@ impl Run {
     async fn step(&mut self) -> Result<String> {
         let world = &mut self.world;
         let node = world.any_node();
+        if world.is_about_adoption() && world.random.random_bool(0.3) {
+            return Ok(format!("node {node}: {}", world.adopt_asleep(node, &mut self.model).await?));
+        }
         Ok(match world.random.random_range(0..100) {
             0..40 => format!("node {node}: push, {}", world.push(node, &mut self.model).await?),
             40..46 => {
