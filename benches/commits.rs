@@ -1,16 +1,16 @@
 //! What a commit of a manifest costs, by how many blocks the tenant has, and how many a tenant takes a second of a store that
 //! answers as S3 does. Nothing is waited for: the latencies are those of a clock that jumps when nobody works.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use benches::process_cpu;
+use benches::{encoded, process_cpu, requests, table};
 use model::{BlockId, TenantId};
 use object_store::memory::InMemory;
 use object_store::throttle::{ThrottleConfig, ThrottledStore};
 use object_store::{ObjectStore, ObjectStoreExt};
 use storage::Telemetry;
-use storage::manifest::{BlockEntry, BlockFiles, Change, Store};
+use storage::manifest::{BlockEntry, Change, Store};
 
 const BLOCKS: [usize; 3] = [200, 2_000, 20_000];
 const WRITERS: [usize; 4] = [1, 3, 10, 100];
@@ -97,28 +97,8 @@ fn tenant() -> TenantId {
     TenantId::single()
 }
 
+/// The entry of a block, each time of another one.
 fn block() -> BlockEntry {
-    let files = BlockFiles {
-        spans_bytes: 61_234_567,
-        traces_bytes: 5_123_456,
-        resources_bytes: 23_456,
-        scopes_bytes: 3_456,
-        index_bytes: 4_123_456,
-        directory_bytes: 1_123_456,
-        unknown: Default::default(),
-    };
-    let entry = BlockEntry {
-        id: BlockId::generate(),
-        start_nanos: 1_700_000_000_000_000_000,
-        end_nanos: 1_700_000_300_000_000_000,
-        traces: 212_345,
-        spans: 2_123_456,
-        level: 1,
-        written_nanos: 0,
-        continued_traces: Some(12_345),
-        redacted_through: 0,
-        files,
-        unknown: Default::default(),
-    };
-    entry.written_now()
+    static ENTRY: LazyLock<BlockEntry> = LazyLock::new(|| encoded(&table(&requests(0..10).0)).entry());
+    BlockEntry { id: BlockId::generate(), ..ENTRY.clone() }.written_now()
 }

@@ -16,7 +16,7 @@ mod closed;
 mod gauge;
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Instant;
 
 use model::TenantId;
@@ -124,6 +124,10 @@ impl Live {
         self.tenants.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn tenants_mut(&self) -> RwLockWriteGuard<'_, HashMap<TenantId, Mutex<TenantLive>>> {
+        self.tenants.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// What `action` makes of the rows of a tenant; `None` for one that has none.
     fn with<T>(&self, tenant: &TenantId, action: impl FnOnce(&mut TenantLive) -> T) -> Option<T> {
         Some(action(&mut locked(self.tenants().get(tenant)?)))
@@ -131,7 +135,7 @@ impl Live {
 
     /// Forgets a tenant if it has no rows.
     fn remove_if_empty(&self, tenant: &TenantId) {
-        let mut tenants = self.tenants.write().unwrap_or_else(PoisonError::into_inner);
+        let mut tenants = self.tenants_mut();
         if tenants.get(tenant).is_some_and(|live| locked(live).is_empty()) {
             tenants.remove(tenant);
         }
@@ -144,9 +148,7 @@ impl Live {
             match self.with(tenant, append) {
                 Some(appended) => return appended.map_err(Error::Table),
                 // it may go again before its rows are there
-                None => drop(
-                    self.tenants.write().unwrap_or_else(PoisonError::into_inner).entry(tenant.clone()).or_default(),
-                ),
+                None => drop(self.tenants_mut().entry(tenant.clone()).or_default()),
             }
         }
     }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use model::{ErrorKind, TimeRange};
+use model::TimeRange;
 use storage::bucket_log::{BucketLog, LogEntry};
 use storage::cpu::CpuPool;
 use storage::ids::SegmentSequence;
@@ -115,10 +115,7 @@ impl Shipper {
     /// When there is one.
     async fn look_for_seal(&self) -> Result<(), StorageError> {
         match self.log.check_open().await {
-            // a store that is away is asked again
-            Err(error) if error.kind() == ErrorKind::Unavailable && !matches!(error, StorageError::WriterRetired) => {
-                Ok(())
-            }
+            Err(error) if error.is_store_away() => Ok(()),
             looked => looked,
         }
     }

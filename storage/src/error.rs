@@ -97,6 +97,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the store is to be asked again: it does not answer now, and has not said that others have taken over.
+    pub fn is_store_away(&self) -> bool {
+        self.kind() == ErrorKind::Unavailable && !matches!(self, Self::WriterRetired)
+    }
+
     /// For `map_err`: what was tried, and on which file.
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { action, path: path.to_owned(), source }

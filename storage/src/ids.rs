@@ -11,22 +11,10 @@ use uuid::Uuid;
 #[serde(transparent)]
 pub struct WriterId(pub Uuid);
 
-impl fmt::Display for WriterId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
-    }
-}
-
 /// One start of a writer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Incarnation(pub Uuid);
-
-impl fmt::Display for Incarnation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
-    }
-}
 
 /// Names one start of a process that takes part in a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -36,12 +24,6 @@ pub struct NodeId(pub Uuid);
 impl NodeId {
     pub fn generate() -> Self {
         Self(Uuid::new_v4())
-    }
-}
-
-impl fmt::Display for NodeId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
     }
 }
 
@@ -63,12 +45,6 @@ impl SegmentSequence {
     }
 }
 
-impl fmt::Display for SegmentSequence {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
-    }
-}
-
 /// Names a part of manifests; time-ordered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -77,20 +53,6 @@ pub struct ManifestPartId(pub Uuid);
 impl ManifestPartId {
     pub(crate) fn generate() -> Self {
         Self(Uuid::now_v7())
-    }
-}
-
-impl fmt::Display for ManifestPartId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
-    }
-}
-
-impl FromStr for ManifestPartId {
-    type Err = uuid::Error;
-
-    fn from_str(text: &str) -> Result<Self, uuid::Error> {
-        Ok(Self(text.parse()?))
     }
 }
 
@@ -105,16 +67,27 @@ impl TraceMapId {
     }
 }
 
-impl fmt::Display for TraceMapId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
-    }
+macro_rules! shown_as_their_content {
+    ($($id:ident),*) => {$(
+        impl fmt::Display for $id {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(&self.0, f)
+            }
+        }
+    )*};
 }
 
-impl FromStr for TraceMapId {
-    type Err = uuid::Error;
+macro_rules! read_as_uuids {
+    ($($id:ident),*) => {$(
+        impl FromStr for $id {
+            type Err = uuid::Error;
 
-    fn from_str(text: &str) -> Result<Self, uuid::Error> {
-        Ok(Self(text.parse()?))
-    }
+            fn from_str(text: &str) -> Result<Self, uuid::Error> {
+                Ok(Self(text.parse()?))
+            }
+        }
+    )*};
 }
+
+shown_as_their_content!(WriterId, Incarnation, NodeId, SegmentSequence, ManifestPartId, TraceMapId);
+read_as_uuids!(ManifestPartId, TraceMapId);

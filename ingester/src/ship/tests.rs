@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use model::TenantId;
+use model::{ErrorKind, TenantId};
 use object_store::ObjectStore;
 use prometheus_client::registry::Registry;
 use prost::Message;

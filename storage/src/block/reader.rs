@@ -267,8 +267,10 @@ impl Source for BlockSource {
         let rows = rows.to_vec();
         Ok(Fetched::new(fetched.byte_count(), move |coding| {
             let (batch, coded) = damage.noting(file.decoding(|| fetched.decode_coded(coding)))?;
-            let traces = with_trace.then(|| Traces::of(&opened_group.traces)).transpose()?;
-            Ok((traces.map_or(Ok(batch.clone()), |traces| with_traces(&batch, &traces, &rows))?, coded))
+            match with_trace {
+                true => Ok((with_traces(&batch, &Traces::of(&opened_group.traces)?, &rows)?, coded)),
+                false => Ok((batch, coded)),
+            }
         }))
     }
 }

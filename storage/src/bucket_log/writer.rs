@@ -163,9 +163,7 @@ impl BucketLog {
                     return Ok(());
                 }
                 Ok(false) => {}
-                Err(error)
-                    if error.kind() == model::ErrorKind::Unavailable && !matches!(error, Error::WriterRetired) =>
-                {
+                Err(error) if error.is_store_away() => {
                     if began.age() >= STUCK_AFTER && !self.is_stuck.swap(true, Ordering::Relaxed) {
                         error!(number, %error, "the log on the bucket cannot be written, will retry");
                     }

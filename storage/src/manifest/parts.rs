@@ -113,13 +113,20 @@ impl Manifest {
     /// The same content with its entries in as many parts as it takes to be small. Those that are new come last and are
     /// returned, too: they must be stored before this manifest.
     pub(super) fn in_parts(mut self) -> (Self, Vec<Arc<Part>>) {
-        let parts = std::mem::take(&mut self.parts);
-        self.parts = parts.into_iter().filter(|part| part.entry(&self).is_worth_a_line(part)).collect();
-        let known = self.parts.len();
-        while let Some(part) = self.layout().part() {
-            self.parts.push(Arc::new(part));
+        let is_worth = |entry: &PartEntry, part: &Arc<Part>| entry.is_worth_a_line(part).then(|| part.clone());
+        let mut layout = self.layout();
+        let worth: Vec<_> =
+            layout.parts.iter().zip(&self.parts).filter_map(|(entry, part)| is_worth(entry, part)).collect();
+        if worth.len() < self.parts.len() {
+            self.parts = worth;
+            layout = self.layout();
         }
-        let new = self.parts[known..].to_vec();
+        let mut new = Vec::new();
+        while let Some(part) = layout.part().map(Arc::new) {
+            self.parts.push(part.clone());
+            new.push(part);
+            layout = self.layout();
+        }
         (self, new)
     }
 
