@@ -4,11 +4,14 @@
 //! not asked for [`PAUSE`], so that the questions of a dashboard do not wait for it one after the other.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use http::Uri;
 use http::uri::PathAndQuery;
+use hyper_util::rt::TokioIo;
 use model::TenantId;
 use prost::Message;
 use spans::SpanTable;
@@ -21,10 +24,12 @@ use tonic::codec::CompressionEncoding;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
 use tonic_prost::ProstCodec;
+use tower::service_fn;
 
 use crate::Peers;
 use crate::question::{Answer, PeerError, Question};
 use crate::telemetry::Telemetry;
+use crate::transport::Dial;
 use crate::wire::{self, HalvesRequest, LiveAnswer, LiveRequest, NOT_WHOLE, Piece, TableAnswer, TableRequest, damaged};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -43,6 +48,8 @@ const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
 pub struct GrpcPeers {
     /// Of one call.
     timeout: Duration,
+    /// `None` for TCP.
+    dial: Option<Arc<dyn Dial>>,
     /// By address.
     connections: Mutex<HashMap<String, Connection>>,
     fetches: Semaphore,
@@ -62,7 +69,13 @@ const IDLE: Duration = Duration::from_secs(60);
 impl GrpcPeers {
     pub fn new(timeout: Duration, cpu: CpuPool, telemetry: Telemetry) -> Self {
         let (connections, fetches) = (Mutex::default(), Semaphore::new(FETCHES_AT_ONCE));
-        Self { timeout, connections, fetches, cpu, telemetry }
+        Self { timeout, dial: None, connections, fetches, cpu, telemetry }
+    }
+
+    /// With connections that are not of TCP.
+    #[must_use]
+    pub fn over(self, dial: Arc<dyn Dial>) -> Self {
+        Self { dial: Some(dial), ..self }
     }
 
     fn connections(&self) -> MutexGuard<'_, HashMap<String, Connection>> {
@@ -79,9 +92,27 @@ impl GrpcPeers {
                 _ => Ok(connection.channel.clone()),
             };
         }
-        let channel = connect(address)?;
+        let channel = self.connect(address)?;
         connections.insert(address.to_owned(), Connection { channel: channel.clone(), failed: None, last_used: now });
         Ok(channel)
+    }
+
+    fn connect(&self, address: &str) -> Result<Channel, PeerError> {
+        let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(unreachable)?;
+        let endpoint = endpoint
+            .connect_timeout(CONNECT_TIMEOUT)
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(PING_INTERVAL)
+            .keep_alive_timeout(PING_TIMEOUT)
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
+        let Some(dial) = self.dial.clone() else { return Ok(endpoint.connect_lazy()) };
+        let address = Arc::<str>::from(address);
+        let connector = move |_: Uri| {
+            let (dial, address) = (dial.clone(), address.clone());
+            async move { io::Result::Ok(TokioIo::new(dial.dial(&address).await?)) }
+        };
+        Ok(endpoint.connect_with_connector_lazy(service_fn(connector)))
     }
 
     /// Whether a process is to be asked: it did not fail to answer a moment ago.
@@ -157,18 +188,6 @@ impl Peers for GrpcPeers {
     async fn halves(&self, writer: &Record, question: Vec<u8>) -> Result<Vec<u8>, PeerError> {
         self.call(wire::HALVES, writer, HalvesRequest { question }).await
     }
-}
-
-fn connect(address: &str) -> Result<Channel, PeerError> {
-    let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(unreachable)?;
-    let endpoint = endpoint
-        .connect_timeout(CONNECT_TIMEOUT)
-        .tcp_nodelay(true)
-        .http2_keep_alive_interval(PING_INTERVAL)
-        .keep_alive_timeout(PING_TIMEOUT)
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
-    Ok(endpoint.connect_lazy())
 }
 
 async fn call<M: Message + Send + Sync + 'static>(

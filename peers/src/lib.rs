@@ -18,7 +18,7 @@
 //! - `question`: what is asked and answered, without a wire; `holder`: who answers; `views`: who asks;
 //! - `source`: rows of another process as a [`storage::Source`]; queries know nothing else of peers;
 //! - [`Peers`]: what asks go over. [`GrpcPeers`] (`grpc`) is the one of processes, tests have others;
-//! - `wire`: its messages; `server`: its other end.
+//! - `wire`: its messages; `server`: its other end; `transport`: what both lie on.
 //!
 //! Halves of calls that the metrics generators of processes ask each other for go over the same connections; what is in the
 //! messages is known to the generator alone.
@@ -33,6 +33,7 @@ mod question;
 mod server;
 mod source;
 mod telemetry;
+mod transport;
 mod views;
 mod watch;
 mod wire;
@@ -53,6 +54,7 @@ pub use question::{Answer, Listed, PeerError, Question, Rows};
 pub use server::Server;
 pub use source::TableCache;
 pub use telemetry::Telemetry;
+pub use transport::{Dial, Socket};
 pub use views::ClusterViews;
 pub use watch::{Hello, UpkeepWatch};
 pub use worker::{ClusterWorkers, Worker};

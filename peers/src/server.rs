@@ -1,7 +1,7 @@
 //! The listener that answers other processes: for the live rows of this one, and with what it finds in blocks for them.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -9,19 +9,20 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
-use futures::{FutureExt, StreamExt};
+use futures::{FutureExt, Stream, StreamExt};
 use prost::Message;
 use querier::jobs::message::Job;
 use storage::CpuPool;
 use storage::ids::NodeId;
 use storage::view::TableId;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tonic::codec::CompressionEncoding;
 use tonic::server::{Grpc, NamedService};
-use tonic::transport::server::TcpIncoming;
+use tonic::transport::server::{Connected, TcpIncoming};
 use tonic::{Request, Response, Status};
 use tonic_prost::ProstCodec;
 use tower::{Service, service_fn};
@@ -30,6 +31,7 @@ use tracing::warn;
 use crate::AnswerHalves;
 use crate::holder::Holder;
 use crate::question::PeerError;
+use crate::transport::Socket;
 use crate::wire::{
     self, HalvesRequest, HelloAnswer, HelloRequest, LiveAnswer, LiveRequest, NOT_WHOLE, PIECE_BYTES, Piece,
     TableAnswer, TableRequest,
@@ -89,21 +91,36 @@ impl Server {
 
     /// Answers until `shutdown` is cancelled and the calls under way have ended.
     pub fn serve(self, listener: TcpListener, shutdown: CancellationToken) -> BoxFuture<'static, ()> {
-        Box::pin(self.listen(listener, shutdown)) // see `docs/decisions/0035-the-first-build.md`
+        let address = listener.local_addr().map_or_else(|error| error.to_string(), |address| address.to_string());
+        self.listen(address, TcpIncoming::from(listener).with_nodelay(Some(true)), shutdown)
     }
 
-    async fn listen(self, listener: TcpListener, shutdown: CancellationToken) {
-        let address = listener.local_addr().ok();
-        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-        let server = tonic::transport::Server::builder()
-            .http2_keepalive_interval(Some(PING_INTERVAL))
-            .max_concurrent_streams(CALLS_PER_CONNECTION)
-            .add_service(self)
-            .serve_with_incoming_shutdown(incoming, shutdown.cancelled_owned());
-        if let Err(error) = server.await {
-            let address = address.map(|address: SocketAddr| address.to_string());
-            warn!(address, %error, "the listener for other processes has ended");
-        }
+    /// The same, on connections that are not of TCP.
+    pub fn serve_over(
+        self,
+        incoming: impl Stream<Item = io::Result<Box<dyn Socket>>> + Send + 'static,
+        shutdown: CancellationToken,
+    ) -> BoxFuture<'static, ()> {
+        self.listen("no address".to_owned(), incoming, shutdown)
+    }
+
+    fn listen<C: AsyncRead + AsyncWrite + Connected + Send + Unpin + 'static>(
+        self,
+        address: String,
+        incoming: impl Stream<Item = io::Result<C>> + Send + 'static,
+        shutdown: CancellationToken,
+    ) -> BoxFuture<'static, ()> {
+        // boxed for `docs/decisions/0035-the-first-build.md`
+        Box::pin(async move {
+            let server = tonic::transport::Server::builder()
+                .http2_keepalive_interval(Some(PING_INTERVAL))
+                .max_concurrent_streams(CALLS_PER_CONNECTION)
+                .add_service(self)
+                .serve_with_incoming_shutdown(incoming, shutdown.cancelled_owned());
+            if let Err(error) = server.await {
+                warn!(address, %error, "the listener for other processes has ended");
+            }
+        })
     }
 
     /// Jobs that are being done.

@@ -9,22 +9,22 @@
 //! ```
 
 mod jobs;
+pub mod parts;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
 use async_trait::async_trait;
 use fuzz::variable;
-use ingester::{Ingester, Readiness};
+use ingester::Ingester;
 use model::{TenantId, TimeRange, TraceId};
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
-use peers::{Answer, ClusterViews, Holder, Logged, PeerError, Peers, Question, TableCache, Worker};
+use peers::{Answer, Holder, PeerError, Peers, Question, Worker};
 use prometheus_client::registry::Registry;
 use prost::Message;
 use querier::request::{MetricsRequest, SearchFilter, SearchRequest};
@@ -32,19 +32,17 @@ use querier::{Intervals, Querier};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use spans::SpanTable;
-use storage::block::BlockCache;
-use storage::bucket_log::LogReader;
 use storage::compaction::{self, Compactor};
 use storage::ids::WriterId;
 use storage::incarnation::{Incarnation, Lineage};
 use storage::members::{JOINING_TIME, Members, Record, Retired};
 use storage::testing::Disk;
 use storage::view::{LiveRows, TableId};
-use storage::wal::Log;
 use storage::{CpuPool, Telemetry, manifest};
 use tokio::sync::watch;
 
 use self::jobs::OtherNodes;
+use self::parts::Parts;
 
 const SEEDS: &str = "MOSSO_CLUSTER_SEEDS";
 const DEFAULT_SEEDS: u64 = 6;
@@ -71,7 +69,7 @@ enum Plant {
 const PLANTS: [Plant; 4] =
     [Plant::NoJoiningTime, Plant::GoneIgnored, Plant::SilenceIgnored, Plant::SplitTracesDoneTwice];
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -288,51 +286,18 @@ impl World {
         }
         let lineage = Arc::new(Lineage::new(node.writer, node.before.clone()));
         let incarnation = lineage.writer().incarnation;
-        let (objects, cpu) = (self.objects.clone(), self.cpu.clone());
-        let manifests = Arc::new(manifest::Store::open(objects.clone(), Telemetry::unregistered()).await?);
-        let members = Arc::new(Members::new(objects.clone()));
-        members.join(&Record::new(lineage.writer(), format!("node-{number}"), String::new(), "")).await?;
+        let parts = Parts::open(&self.objects, &self.cpu).await?;
+        parts.join(&lineage, format!("node-{number}")).await?;
         if self.network.plant != Some(Plant::NoJoiningTime) {
             pass(JOINING_TIME).await;
         }
-        let cache = BlockCache::new(8 << 20, Telemetry::unregistered());
-        let storage = ingester::Storage {
-            objects: objects.clone(),
-            manifests: manifests.clone(),
-            cpu: cpu.clone(),
-            telemetry: Telemetry::unregistered(),
-            lineage,
-            puts_may_be_late: true,
-            cache: cache.clone(),
-            trace_reach: Duration::from_secs(3_600),
-        };
-        let log = Log::open_on(Arc::new(node.disk.clone()), Path::new("/wal"))?;
-        // time jumps where nodes join
-        let config = ingester::Config { push_timeout: Duration::from_secs(1 << 20), ..ingester::Config::default() };
-        let registry = &mut Registry::default();
-        let ingester = Ingester::open(config, log, storage, Arc::default(), registry).await?;
-        while ingester.readiness() != Readiness::Ready {
-            ensure!(matches!(ingester.readiness(), Readiness::Replaying { .. }), "{:?}", ingester.readiness());
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        let ingester = parts.open_ingester(lineage, &node.disk).await?;
         let live: Arc<dyn LiveRows> = Arc::new(ingester.clone());
-        let holder = Holder::new(live.clone(), manifests.clone(), LISTED_BYTES);
-        let telemetry = Telemetry::unregistered();
-        let tables = TableCache::new(64 << 20, &telemetry);
-        let reader = LogReader::new(objects.clone(), telemetry.clone());
-        let views = ClusterViews {
-            own: Some(live),
-            members: members.clone(),
-            peers: Arc::new(Wire(self.network.clone())),
-            tables: tables.clone(),
-            logged: Logged { reader, tables, manifests: manifests.clone(), cpu: cpu.clone() },
-            manifests: manifests.clone(),
-            objects: objects.clone(),
-            cpu: cpu.clone(),
-            cache: cache.clone(),
-            telemetry: peers::Telemetry::default(),
-        };
-        let querier = Querier::new(querier::Config::default(), Arc::new(views), cpu.clone(), &telemetry, registry);
+        let holder = Holder::new(live.clone(), parts.manifests.clone(), LISTED_BYTES);
+        let views = parts.views(live, Arc::new(Wire(self.network.clone())));
+        let Parts { objects, cpu, cache, manifests, members } = parts;
+        let (config, telemetry) = (querier::Config::default(), Telemetry::unregistered());
+        let querier = Querier::new(config, Arc::new(views), cpu.clone(), &telemetry, &mut Registry::default());
         let others = OtherNodes { network: self.network.clone(), own: incarnation };
         querier.spread_over(Arc::new(others), jobs::EVERYTHING);
         let worker = Worker { querier: querier.clone(), objects: objects.clone(), cpu: cpu.clone(), cache };

@@ -6,6 +6,7 @@ mod bucket_log_simulation;
 mod cluster;
 mod cluster_jobs;
 mod cluster_simulation;
+mod cluster_wire;
 mod conformance_suite;
 mod copies;
 mod damage;

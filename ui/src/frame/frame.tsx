@@ -164,7 +164,7 @@ function useKeys(openHelp: () => void): void {
     let last = "";
     const onKey = (event: KeyboardEvent) => {
       const target = event.target as HTMLElement;
-      if (target.closest("input, textarea, select, dialog") || event.ctrlKey || event.metaKey || event.altKey) return;
+      if (target.closest("input, textarea, select, dialog[open]") || event.ctrlKey || event.metaKey || event.altKey) return;
       const page = last === "g" ? LINKS.find(([name]) => PAGE_KEYS[name] === event.key)?.[0] : undefined;
       last = event.key;
       if (event.key === "?") openHelp();
