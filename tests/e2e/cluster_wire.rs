@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -52,6 +52,8 @@ const OTHERS: [&str; 3] = ["one", "two", "three"];
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How often it is asked, a second apart, until an answer is whole again.
 const MOST_ASKED: usize = 10;
+/// Simulated time goes by in steps of it.
+const TICK: Duration = Duration::from_millis(10);
 const LISTED_BYTES: u64 = 1 << 20;
 
 /// Connections of the simulated network.
@@ -200,7 +202,7 @@ fn mend(other: &'static str) {
 /// How many answers were whole, and how many there were.
 fn run(seed: u64) -> Result<(usize, usize)> {
     let mut network = turmoil::Builder::new();
-    network.rng_seed(seed).simulation_duration(Duration::from_secs(100_000)).tcp_capacity(1 << 16);
+    network.rng_seed(seed).tick_duration(TICK).simulation_duration(Duration::from_secs(100_000)).tcp_capacity(1 << 16);
     network.min_message_latency(Duration::from_millis(1)).max_message_latency(Duration::from_millis(200));
     let (mut sim, cpu) = (network.build(), CpuPool::new(1));
     let opened: Vec<Opened> = OTHERS.iter().map(|_| watch::Sender::new(None)).collect();
@@ -210,22 +212,28 @@ fn run(seed: u64) -> Result<(usize, usize)> {
     }
     let (ended, counts) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new((0, 0))));
     let (ending, counting) = (ended.clone(), counts.clone());
+    let cpu_of_asked = cpu.clone();
     sim.client(ASKED, async move {
-        let mut cluster = Cluster::start(seed, &cpu, &opened).await?;
+        let mut cluster = Cluster::start(seed, &cpu_of_asked, &opened).await?;
         let outcome = cluster.run(&ending).await;
         *locked(&counting) = (cluster.whole_answers, cluster.answers);
         cluster.close().await;
         outcome.map_err(Into::into)
     });
-    run_hosts(&mut sim, &ended).map_err(|error| anyhow!("seed {seed}: {error}"))?;
+    run_hosts(&mut sim, &cpu, &ended).map_err(|error| anyhow!("seed {seed}: {error}"))?;
     let counts = *locked(&counts);
     ensure!(counts.1 > 0, "nothing was asked");
     Ok(counts)
 }
 
 /// Until the node that is asked is done. Hosts that end begin anew at once.
-fn run_hosts(sim: &mut Sim<'_>, ended: &Mutex<Vec<&'static str>>) -> turmoil::Result {
+///
+/// Simulated time stands still while the pool works: its threads are real, and on a busy machine every call would be late.
+fn run_hosts(sim: &mut Sim<'_>, cpu: &CpuPool, ended: &Mutex<Vec<&'static str>>) -> turmoil::Result {
     while !sim.step()? {
+        let (rest, rests) = mpsc::channel();
+        cpu.on_each_thread(move || _ = rest.send(()));
+        rests.recv()?;
         for host in locked(ended).drain(..) {
             sim.bounce(host);
         }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail};
 use ingester::{Ingester, Readiness};
 use object_store::ObjectStore;
 use peers::{ClusterViews, Logged, Peers, TableCache};
@@ -60,11 +60,13 @@ impl Parts {
         // time jumps where nodes join
         let config = ingester::Config { push_timeout: Duration::from_secs(1 << 20), ..ingester::Config::default() };
         let ingester = Ingester::open(config, log, storage, Arc::default(), &mut Registry::default()).await?;
-        while ingester.readiness() != Readiness::Ready {
-            ensure!(matches!(ingester.readiness(), Readiness::Replaying { .. }), "{:?}", ingester.readiness());
-            tokio::time::sleep(Duration::from_millis(1)).await;
+        loop {
+            match ingester.readiness() {
+                Readiness::Ready => return Ok(ingester),
+                Readiness::Replaying { .. } => tokio::time::sleep(Duration::from_millis(1)).await,
+                other => bail!("{other:?}"),
+            }
         }
-        Ok(ingester)
     }
 
     /// What the node sees: its own rows, and those that it asks the others for.
