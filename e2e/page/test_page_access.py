@@ -74,3 +74,15 @@ def test_search_and_trace_are_walked_by_keys_alone(store, open_page):
     expect(page.get_by_role("region", name="Breakdown")).to_be_visible()
     page.keyboard.press("/")
     expect(page.get_by_label("TraceQL query")).to_be_focused()
+
+
+def test_keys_count_as_soon_as_the_help_has_closed(store, open_page):
+    """The dialog has the focus until the browser draws again, and a key may come first."""
+    page = open_page(store.url("search"))
+    page.get_by_role("button", name="Help and keys").click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.get_by_role("dialog").evaluate("""(dialog) => {
+        dialog.close();
+        for (const key of ["g", "e"]) dialog.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+    }""")
+    expect(page.get_by_role("region", name="Breakdown")).to_be_visible()
