@@ -1,4 +1,4 @@
-"""The documents: every link to a file and to a section leads somewhere, and every metric that they name is one."""
+"""The documents: every link, and every file of the repository that they name, is there, and every metric is one."""
 
 import re
 import subprocess
@@ -9,17 +9,23 @@ import pytest
 REPOSITORY = Path(__file__).parents[1]
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 CODE = re.compile(r"```.*?```", re.DOTALL)
+# A source file with at least one folder before it; it may begin anywhere below the root.
+SOURCE = re.compile(r"`([\w/]+/\w+\.(?:rs|py|ts|tsx))`")
 
 
-def documents() -> list[Path]:
+def files(*patterns: str) -> list[str]:
     listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md"],
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", *patterns],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
         check=True,
     )
-    return [REPOSITORY / name for name in listed.stdout.split()]
+    return listed.stdout.split()
+
+
+def documents() -> list[Path]:
+    return [REPOSITORY / name for name in files("*.md")]
 
 
 def sections(document: Path) -> set[str]:
@@ -38,6 +44,15 @@ def test_every_link_leads_somewhere(document):
         assert file.exists(), f"{target}: no such file"
         if section and file.suffix == ".md":
             assert section in sections(file), f"{target}: no such section"
+
+
+def test_every_source_file_that_a_document_names_is_there():
+    sources = ["/" + name for name in files("*.rs", "*.py", "*.ts", "*.tsx")]
+    for document in documents():
+        for named in SOURCE.findall(document.read_text()):
+            # `api/tempo/mcp.rs` is short for `api/src/tempo/mcp.rs`
+            ends = ("/" + named, "/" + named.replace("/", "/src/", 1))
+            assert any(source.endswith(ends) for source in sources), f"{document.name} names {named}"
 
 
 def test_every_metric_of_the_documents_is_one_of_the_program():
