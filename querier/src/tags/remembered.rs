@@ -1,5 +1,5 @@
-//! The values of a tag that single blocks have under a filter. Drop-downs ask for the same again and again, and a block
-//! never changes: one that lies in the range whole is looked through once.
+//! The values of a tag that single blocks have. Drop-downs ask for the same again and again, and a block never changes: one
+//! that lies in the range whole is looked through once, or its index asked.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -48,12 +48,12 @@ impl Remembered {
         Self { tag, filter: request.query.as_deref().unwrap_or_default().into() }
     }
 
-    /// Under which the values of a source are remembered; `None` where they may be others the next time, or are listed.
+    /// Under which the values of a source are remembered; `None` where they may be others the next time.
     pub fn key(&self, scan: &TagScan<'_>, source: &dyn Source) -> Option<ValuesKey> {
         let (range, of_source) = (&scan.sources.range, source.time_range());
         let is_whole = range.start_nanos <= of_source.start_nanos && of_source.end_nanos <= range.end_nanos;
         let is_whole = is_whole && source.deleted_traces().is_none();
-        let lasts = scan.filter.is_some() && scan.split.is_empty() && !source.is_live() && is_whole;
+        let lasts = scan.split.is_empty() && !source.is_live() && is_whole;
         lasts.then(|| ValuesKey { block_id: source.block_id(), tag: self.tag.clone(), filter: self.filter.clone() })
     }
 }

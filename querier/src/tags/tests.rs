@@ -235,6 +235,16 @@ async fn names_and_values_from_an_index_are_those_of_the_columns() {
 }
 
 #[tokio::test]
+async fn an_index_is_asked_once_for_the_values_of_a_tag() {
+    let block = indexed_block(&table(&odd_request(3)), Limits::default()).await;
+    let querier = querier(vec![Arc::new(block)]);
+    let ask = async || querier.tag_values(TenantId::single(), all_values(field("name"), None)).await.unwrap();
+    let (first, again) = (ask().await, ask().await);
+    assert!(!first.values.is_empty() && first.metrics.inspected_bytes > 0);
+    assert_eq!((again.values, again.metrics.inspected_bytes), (first.values, 0));
+}
+
+#[tokio::test]
 async fn values_are_sought_until_so_many_sources_had_nothing_new() {
     // newest first: four times the same, then another
     let one =

@@ -1,5 +1,6 @@
 //! Values of a tag, each once.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -84,7 +85,7 @@ async fn known_or_found(
     let max_bytes = max_bytes(&scan.sources.budget);
     let (key, block_id) = (remembered.key(scan, source.as_ref()), source.block_id());
     if let Some(known) = key.as_ref().and_then(|key| cache.get(key)) {
-        locked(values).extend_by_source(known.iter().cloned());
+        locked(values).extend_by_source(known.iter().map(Cow::Borrowed));
         return Ok(());
     }
     let found = Arc::new(Mutex::new(Values::new(max_bytes)));
@@ -96,7 +97,7 @@ async fn known_or_found(
     {
         cache.insert(key, Arc::new(found.values.clone()));
     }
-    locked(values).extend_by_source(found.values);
+    locked(values).extend_by_source(found.values.into_iter().map(Cow::Owned));
     Ok(())
 }
 
@@ -220,24 +221,26 @@ impl Values {
         self.max_stale_sources.is_some_and(|most| self.stale_sources >= most)
     }
 
-    fn extend_by_source(&mut self, values: impl IntoIterator<Item = TagValue>) {
+    fn extend_by_source<'v>(&mut self, values: impl Iterator<Item = Cow<'v, TagValue>>) {
         let known = self.values.len();
-        self.extend(values);
+        values.for_each(|value| self.add(value));
         self.stale_sources = if self.values.len() > known { 0 } else { self.stale_sources + 1 };
     }
 
     fn extend(&mut self, values: impl IntoIterator<Item = TagValue>) {
-        for value in values {
-            if self.values.contains(&value) {
-                continue;
-            }
-            if value.text.len() > self.bytes_left {
-                self.is_cut = true;
-                continue;
-            }
-            self.bytes_left -= value.text.len();
-            self.values.insert(value);
+        values.into_iter().for_each(|value| self.add(Cow::Owned(value)));
+    }
+
+    fn add(&mut self, value: Cow<'_, TagValue>) {
+        if self.values.contains(&*value) {
+            return;
         }
+        if value.text.len() > self.bytes_left {
+            self.is_cut = true;
+            return;
+        }
+        self.bytes_left -= value.text.len();
+        self.values.insert(value.into_owned());
     }
 }
 
