@@ -236,7 +236,9 @@ async fn names_and_values_from_an_index_are_those_of_the_columns() {
 
 #[tokio::test]
 async fn an_index_is_asked_once_for_the_values_of_a_tag() {
-    let block = indexed_block(&table(&odd_request(3)), Limits::default()).await;
+    let mut builder = TableBuilder::default();
+    builder.append(&odd_request(3).encode_to_vec()).unwrap();
+    let block = indexed_block(&builder.snapshot().unwrap(), Limits::default()).await;
     let querier = querier(vec![Arc::new(block)]);
     let ask = async || querier.tag_values(TenantId::single(), all_values(field("name"), None)).await.unwrap();
     let (first, again) = (ask().await, ask().await);
