@@ -6,6 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 from playwright.sync_api import Page, expect
 
 from load import Load
+from mouse import drag
 
 
 def parameters(page: Page) -> dict:
@@ -40,13 +41,7 @@ def test_plots_and_breakdown_by_any_attribute(store, open_page, picture):
 def test_what_is_different_about_slow_charges_is_the_brand_of_the_card(store, open_page, picture):
     query = '{ resource.service.name = "payment" && kind = server }'
     page = open_page(store.url("explore", q=query))
-    plot = page.get_by_role("region", name="Durations").locator(".u-over")
-    expect(plot).to_be_visible()
-    box = plot.bounding_box()
-    page.mouse.move(box["x"] + 2, box["y"] + 2)
-    page.mouse.down()
-    page.mouse.move(box["x"] + box["width"] - 2, box["y"] + box["height"] * 0.35, steps=5)
-    page.mouse.up()
+    drag(page.get_by_role("region", name="Durations").locator(".u-over"), (0.01, 0.02), (0.99, 0.35))
     expect(page.get_by_label("Selection")).to_have_value(re.compile(r"^duration >= "))
     first = page.locator(".differences table").first
     expect(first.locator("caption")).to_have_text("span.card.brand")

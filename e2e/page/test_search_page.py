@@ -6,6 +6,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import Page, expect
 
+from mouse import drag
+
 ROWS = "table.results tbody tr"
 
 
@@ -85,12 +87,7 @@ def test_error_is_marked_where_it_is(store, open_page, picture):
 def test_dragging_over_the_plot_narrows_range_and_duration(store, open_page):
     page = open_page(store.url("search", q="{ kind = server }"))
     expect(page.locator(ROWS)).to_have_count(200)
-    plot = page.locator(".plot .u-over")
-    box = plot.bounding_box()
-    page.mouse.move(box["x"] + box["width"] * 0.3, box["y"] + box["height"] * 0.15)
-    page.mouse.down()
-    page.mouse.move(box["x"] + box["width"] * 0.95, box["y"] + box["height"] * 0.5, steps=5)
-    page.mouse.up()
+    drag(page.locator(".plot .u-over"), (0.3, 0.15), (0.95, 0.5))
     expect(page.get_by_label("TraceQL query")).to_have_value(
         re.compile(r"^\{ kind = server && trace:duration >= [\d.]+(ms|us|s) && trace:duration <= [\d.]+m?s \}$")
     )

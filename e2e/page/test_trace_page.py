@@ -8,6 +8,7 @@ import pytest
 import requests
 from playwright.sync_api import Page, expect
 
+from mouse import drag
 from server import Mosso
 from shop_traffic import SECOND, large_trace
 
@@ -99,11 +100,7 @@ def test_find_marks_spans_and_steps_through_them(store, open_page):
 
 def test_minimap_shows_a_part_of_the_time(store, open_page):
     page = open_slow(store, open_page)
-    box = page.locator(".minimap").bounding_box()
-    page.mouse.move(box["x"] + 1, box["y"] + 20)
-    page.mouse.down()
-    page.mouse.move(box["x"] + box["width"] / 10, box["y"] + 20, steps=4)
-    page.mouse.up()
+    drag(page.locator(".minimap"), (0.001, 0.4), (0.1, 0.4))
     expect(page.get_by_role("button", name="Whole trace")).to_be_visible()
     expect(page.locator(".row", has_text="mail.Enqueue").locator(".beyond.after")).to_be_visible()
     page.get_by_role("button", name="Whole trace").click()
