@@ -151,7 +151,13 @@ impl Exemplars {
         by_series.resize(series_count, Vec::new());
         let mut fewest_first: Vec<&mut Vec<Candidate>> =
             by_series.iter_mut().filter(|candidates| !candidates.is_empty()).collect();
-        fewest_first.sort_by_key(|candidates| candidates.len());
+        // the order in which series were met is another each time
+        fewest_first.sort_by(|one, other| {
+            let places = |candidates: &[Candidate]| -> Vec<(u64, u32)> {
+                candidates.iter().map(|candidate| (candidate.drawn, candidate.interval)).collect()
+            };
+            one.len().cmp(&other.len()).then_with(|| places(one).cmp(&places(other)))
+        });
         let (mut left, mut series_left) = (self.limit, fewest_first.len());
         for candidates in fewest_first {
             candidates.truncate((left / series_left).max(1));
@@ -238,6 +244,19 @@ mod tests {
         let mut none = Exemplars::new(0);
         none.add(0, vec![candidate(1, 0)], 1);
         assert_eq!(traces(none, 1), [Vec::<u8>::new()]);
+    }
+
+    #[test]
+    fn what_cannot_be_shared_out_equally_goes_to_the_same_series_in_any_order() {
+        let of_series = |of: u8| (0..20).map(|trace| candidate(of * 50 + trace, u32::from(trace))).collect();
+        let counts = |numbers: [u32; 3]| {
+            let mut exemplars = Exemplars::new(10);
+            (0..3).zip(numbers).for_each(|(of, number)| exemplars.add(number, of_series(of), 3));
+            let shared = traces(exemplars, 3);
+            numbers.map(|number| shared[number as usize].len())
+        };
+        assert_eq!(counts([0, 1, 2]).iter().sum::<usize>(), 10);
+        assert!([[2, 1, 0], [1, 2, 0], [0, 2, 1]].map(counts).iter().all(|other| *other == counts([0, 1, 2])));
     }
 
     #[test]
