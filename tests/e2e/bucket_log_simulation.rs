@@ -17,13 +17,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use fuzz::variable;
-use model::TimeRange;
-use querier::request::{MetricsRequest, SearchFilter, SearchRequest};
+use querier::request::MetricsRequest;
 use querier::{Intervals, Querier};
 use rand::RngExt;
 
 use self::nodes::World;
-use crate::cluster_simulation::{NO_LIMIT, TRACES, answered, counted, each_once, pass, trace_id};
+use crate::cluster_simulation::{TRACES, answered, around, counted, each_once, pass, search_everything, trace_id};
 
 const SEEDS: &str = "MOSSO_BUCKET_LOG_SEEDS";
 const DEFAULT_SEEDS: u64 = 6;
@@ -99,19 +98,13 @@ impl Model {
     /// Asks one node for everything; whether it said that its answers are whole, and of how many.
     async fn check(&mut self, querier: &Querier, world: &World) -> Result<(usize, usize)> {
         let (tenant, now) = (&world.tenant, world.now_nanos);
-        let range = TimeRange::new(now - 1_000_000_000, now + 3_600_000_000_000);
-        let filter = SearchFilter::TraceQl("{ }".to_owned());
-        let request = SearchRequest { filter, range, limit: NO_LIMIT, spans_per_span_set: NO_LIMIT, after: None };
+        let range = around(now);
         let (mut whole, mut answers) = (0, 0);
         let mut count = |is_whole: bool| {
             answers += 1;
             whole += usize::from(is_whole);
         };
-        let found = answered(querier.search(tenant, request, None).await)?;
-        let lacks = found.as_ref().is_none_or(|found| found.lack.is_some());
-        let found = found.unwrap_or_default();
-        let spans = found.traces.iter().flat_map(|trace| &trace.span_sets).flat_map(|set| &set.spans);
-        let spans = counted(spans.map(|span| u64::from_be_bytes(span.span_id.0)));
+        let (spans, lacks) = search_everything(querier, tenant, range).await?;
         self.judge("search", &spans, lacks, |_| true)?;
         count(!lacks);
 

@@ -354,16 +354,10 @@ impl World {
     async fn check(&mut self, number: usize) -> Result<bool> {
         let Some(running) = &self.nodes[number].running else { return Ok(false) };
         let (querier, tenant) = (&running.querier.clone(), &self.tenant.clone());
-        let range = TimeRange::new(self.now_nanos - 1_000_000_000, self.now_nanos + 3_600_000_000_000);
-        let filter = SearchFilter::TraceQl("{ }".to_owned());
-        let request = SearchRequest { filter, range, limit: NO_LIMIT, spans_per_span_set: NO_LIMIT, after: None };
+        let range = around(self.now_nanos);
         let mut is_whole = true;
 
-        let found = answered(querier.search(tenant, request, None).await)?;
-        let lacks = found.as_ref().is_none_or(|found| found.lack.is_some());
-        let found = found.unwrap_or_default();
-        let spans = found.traces.iter().flat_map(|trace| &trace.span_sets).flat_map(|set| &set.spans);
-        let spans = counted(spans.map(|span| u64::from_be_bytes(span.span_id.0)));
+        let (spans, lacks) = search_everything(querier, tenant, range).await?;
         self.judge("search", &spans, lacks, |_| true)?;
         is_whole &= !lacks;
         self.count(!lacks);
@@ -420,6 +414,26 @@ pub fn each_once(
         ensure!(times == 1 || times == 0 && lacks, "{asked}: span {span} was found {times} times");
     }
     Ok(())
+}
+
+/// When all spans of a simulation are that starts now.
+pub fn around(now_nanos: u64) -> TimeRange {
+    TimeRange::new(now_nanos - 1_000_000_000, now_nanos + 3_600_000_000_000)
+}
+
+/// How often a search for everything finds each span, and whether its answer may lack some.
+pub async fn search_everything(
+    querier: &Querier,
+    tenant: &TenantId,
+    range: TimeRange,
+) -> Result<(BTreeMap<u64, usize>, bool)> {
+    let filter = SearchFilter::TraceQl("{ }".to_owned());
+    let request = SearchRequest { filter, range, limit: NO_LIMIT, spans_per_span_set: NO_LIMIT, after: None };
+    let found = answered(querier.search(tenant, request, None).await)?;
+    let lacks = found.as_ref().is_none_or(|found| found.lack.is_some());
+    let found = found.unwrap_or_default();
+    let spans = found.traces.iter().flat_map(|trace| &trace.span_sets).flat_map(|set| &set.spans);
+    Ok((counted(spans.map(|span| u64::from_be_bytes(span.span_id.0))), lacks))
 }
 
 /// `None` when there is no answer for a reason that passes.

@@ -16,13 +16,12 @@ use async_trait::async_trait;
 use futures::stream;
 use fuzz::variable;
 use ingester::Ingester;
-use model::{TenantId, TimeRange};
+use model::TenantId;
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use peers::{Dial, GrpcPeers, Holder, Server, Socket};
 use prometheus_client::registry::Registry;
 use querier::Querier;
-use querier::request::{SearchFilter, SearchRequest};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use storage::ids::{NodeId, WriterId};
@@ -38,7 +37,7 @@ use turmoil::net::{TcpListener, TcpStream};
 use uuid::Uuid;
 
 use crate::cluster_simulation::parts::Parts;
-use crate::cluster_simulation::{NO_LIMIT, TRACES, answered, counted, each_once, locked, request};
+use crate::cluster_simulation::{TRACES, around, each_once, locked, request, search_everything};
 
 const SEEDS: &str = "MOSSO_WIRE_SEEDS";
 const DEFAULT_SEEDS: u64 = 4;
@@ -173,14 +172,7 @@ impl Cluster {
 
     /// Whether the answer says that it is whole.
     async fn ask(&mut self) -> Result<bool> {
-        let range = TimeRange::new(self.now_nanos - 1_000_000_000, self.now_nanos + 3_600_000_000_000);
-        let filter = SearchFilter::TraceQl("{ }".to_owned());
-        let request = SearchRequest { filter, range, limit: NO_LIMIT, spans_per_span_set: NO_LIMIT, after: None };
-        let found = answered(self.querier.search(&self.tenant, request, None).await)?;
-        let lacks = found.as_ref().is_none_or(|found| found.lack.is_some());
-        let found = found.unwrap_or_default();
-        let spans = found.traces.iter().flat_map(|trace| &trace.span_sets).flat_map(|set| &set.spans);
-        let spans = counted(spans.map(|span| u64::from_be_bytes(span.span_id.0)));
+        let (spans, lacks) = search_everything(&self.querier, &self.tenant, around(self.now_nanos)).await?;
         each_once(&self.acknowledged, "search", &spans, lacks, |_| true)?;
         self.answers += 1;
         self.whole_answers += usize::from(!lacks);

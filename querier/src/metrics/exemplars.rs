@@ -152,11 +152,9 @@ impl Exemplars {
         let mut fewest_first: Vec<&mut Vec<Candidate>> =
             by_series.iter_mut().filter(|candidates| !candidates.is_empty()).collect();
         // the order in which series were met is another each time
+        let place = |candidate: &Candidate| (candidate.drawn, candidate.interval);
         fewest_first.sort_by(|one, other| {
-            let places = |candidates: &[Candidate]| -> Vec<(u64, u32)> {
-                candidates.iter().map(|candidate| (candidate.drawn, candidate.interval)).collect()
-            };
-            one.len().cmp(&other.len()).then_with(|| places(one).cmp(&places(other)))
+            one.len().cmp(&other.len()).then_with(|| one.iter().map(place).cmp(other.iter().map(place)))
         });
         let (mut left, mut series_left) = (self.limit, fewest_first.len());
         for candidates in fewest_first {

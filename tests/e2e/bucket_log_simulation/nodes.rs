@@ -14,12 +14,11 @@ use ingester::{Adopter, Ingester, OpenedLog};
 use model::TenantId;
 use mosso::adoption::Adoption;
 use object_store::{ObjectStore, ObjectStoreExt};
-use peers::{ClusterViews, Holder, Logged, Peers, TableCache};
+use peers::{Holder, Peers};
 use prometheus_client::registry::Registry;
 use querier::Querier;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
-use storage::block::BlockCache;
 use storage::bucket_log::collect::{LostLogs, OwnCollector};
 use storage::bucket_log::{BucketLog, LogReader, Settings};
 use storage::incarnation::{Incarnation, Lineage, Writer};
@@ -33,6 +32,7 @@ use tokio::task::JoinHandle;
 use self::network::{Network, Wire};
 use super::store::NodeStore;
 use super::{Model, Plant};
+use crate::cluster_simulation::parts::Parts;
 use crate::cluster_simulation::{TRACES, pass, request};
 
 /// How long a push may take; one whose node is dying takes for ever.
@@ -146,8 +146,8 @@ impl World {
         let objects: Arc<dyn ObjectStore> = Arc::new(store.clone());
         let (writer, telemetry) = (Writer::of_one_start(), Telemetry::unregistered());
         let lineage = Arc::new(Lineage::only(writer));
-        let manifests = Arc::new(manifest::Store::open(objects.clone(), telemetry.clone()).await?);
-        let members = Arc::new(Members::new(objects.clone()));
+        let parts = Parts::open(&objects, &self.cpu).await?;
+        let (manifests, members) = (parts.manifests.clone(), parts.members.clone());
         let standing = Arc::new(Standing::joining(objects.clone(), writer.incarnation));
         let disk = self.new_disk(&store.power);
         let record = Record::new(writer, format!("node-{number}"), String::new(), "");
@@ -157,17 +157,7 @@ impl World {
         };
         members.join(&record).await?;
         pass(JOINING_TIME).await;
-        let cache = BlockCache::new(8 << 20, telemetry.clone());
-        let storage = ingester::Storage {
-            objects: objects.clone(),
-            manifests: manifests.clone(),
-            cpu: self.cpu.clone(),
-            telemetry: telemetry.clone(),
-            lineage,
-            puts_may_be_late: true,
-            cache: cache.clone(),
-            trace_reach: Duration::from_secs(3_600),
-        };
+        let storage = parts.storage(lineage);
         // longer than a step takes, for a node that may have more than the bucket
         let linger = if disk.is_some() && self.random.random_bool(0.5) { PATIENCE } else { Duration::ZERO };
         let log = BucketLog::new(objects.clone(), standing, Settings { linger }, &telemetry);
@@ -185,20 +175,8 @@ impl World {
         let live: Arc<dyn LiveRows> = Arc::new(ingester.clone());
         self.network.add(writer.incarnation, Arc::new(Holder::new(live.clone(), manifests.clone(), self.listed_bytes)));
         let peers: Arc<dyn Peers> = Arc::new(Wire(self.network.clone()));
-        let (tables, reader) =
-            (TableCache::new(64 << 20, &telemetry), LogReader::new(objects.clone(), telemetry.clone()));
-        let views = ClusterViews {
-            own: Some(live),
-            members: members.clone(),
-            peers: peers.clone(),
-            tables: tables.clone(),
-            logged: Logged { reader: reader.clone(), tables, manifests: manifests.clone(), cpu: self.cpu.clone() },
-            manifests: manifests.clone(),
-            objects: objects.clone(),
-            cpu: self.cpu.clone(),
-            cache,
-            telemetry: peers::Telemetry::default(),
-        };
+        let views = parts.views(live, peers.clone());
+        let reader = LogReader::new(objects.clone(), telemetry.clone());
         let querier = Querier::new(querier::Config::default(), Arc::new(views), self.cpu.clone(), &telemetry, registry);
         let adopter = ingester.adopter(storage);
         let adoption = Adoption::new(

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use ingester::{Ingester, Readiness};
+use ingester::Ingester;
 use object_store::ObjectStore;
 use peers::{ClusterViews, Logged, Peers, TableCache};
 use prometheus_client::registry::Registry;
@@ -44,9 +44,9 @@ impl Parts {
         Ok(self.members.join(&Record::new(lineage.writer(), address, String::new(), "")).await?)
     }
 
-    /// An ingester that has read its log.
-    pub async fn open_ingester(&self, lineage: Arc<Lineage>, disk: &Disk) -> Result<Ingester> {
-        let storage = ingester::Storage {
+    /// What its ingester stores with.
+    pub fn storage(&self, lineage: Arc<Lineage>) -> ingester::Storage {
+        ingester::Storage {
             objects: self.objects.clone(),
             manifests: self.manifests.clone(),
             cpu: self.cpu.clone(),
@@ -55,18 +55,21 @@ impl Parts {
             puts_may_be_late: true,
             cache: self.cache.clone(),
             trace_reach: Duration::from_secs(3_600),
-        };
+        }
+    }
+
+    /// An ingester that has read its log.
+    pub async fn open_ingester(&self, lineage: Arc<Lineage>, disk: &Disk) -> Result<Ingester> {
         let log = Log::open_on(Arc::new(disk.clone()), Path::new("/wal"))?;
         // time jumps where nodes join
         let config = ingester::Config { push_timeout: Duration::from_secs(1 << 20), ..ingester::Config::default() };
+        let storage = self.storage(lineage);
         let ingester = Ingester::open(config, log, storage, Arc::default(), &mut Registry::default()).await?;
-        loop {
-            match ingester.readiness() {
-                Readiness::Ready => return Ok(ingester),
-                Readiness::Replaying { .. } => tokio::time::sleep(Duration::from_millis(1)).await,
-                other => bail!("{other:?}"),
-            }
+        tokio::select! {
+            () = ingester.ready() => {}
+            reason = ingester.failed() => bail!(reason),
         }
+        Ok(ingester)
     }
 
     /// What the node sees: its own rows, and those that it asks the others for.
