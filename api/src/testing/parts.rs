@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ingester::{Ingester, Readiness};
+use ingester::Ingester;
 use model::limits::TenantLimits;
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
@@ -48,9 +48,7 @@ impl Parts {
         let log = Log::open_on(Arc::new(disk.clone()), Path::new("wal")).unwrap();
         let ingester =
             Ingester::open(ingester::Config::default(), log, storage, limits.clone(), registry).await.unwrap();
-        while ingester.readiness() != Readiness::Ready {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        ingester.ready().await;
         let cache = BlockCache::new(0, telemetry.clone());
         let views = LocalViews { live: Arc::new(ingester.clone()), manifests, objects, cpu: cpu.clone(), cache };
         let config = querier::Config::default();

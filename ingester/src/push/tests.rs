@@ -77,9 +77,7 @@ async fn start(wal_dir: &Path, objects: Arc<FaultyStore>, config: Config) -> Run
     let running = open(wal_dir, objects, config).await.unwrap();
     let ingester = &running.ingester;
     let is_ready = async {
-        while ingester.readiness() != Readiness::Ready {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        ingester.ready().await;
     };
     let late = |_| panic!("not ready in time: {:?}", ingester.readiness());
     tokio::time::timeout(START_TIMEOUT, is_ready).await.unwrap_or_else(late);
@@ -464,9 +462,7 @@ async fn what_was_not_counted_for_good_is_kept_and_comes_again_although_blocks_h
     let from_the_beginning = Position { segment: SegmentSequence(1), offset: 0 };
     let (running, mut fed) = start(from_the_beginning).await;
     assert!(matches!(fed_spans(&mut fed, true).await, (0, Some(Fed::CaughtUp))));
-    while running.ingester.readiness() != Readiness::Ready {
-        tokio::task::yield_now().await;
-    }
+    running.ingester.ready().await;
     let sent = running.push(&tenant, 1).await;
     running.ingester.flush().await.unwrap();
     let mark = async |running: &Running| running.ingester.state.log.send(LogCommand::Mark).await.unwrap();
@@ -481,9 +477,7 @@ async fn what_was_not_counted_for_good_is_kept_and_comes_again_although_blocks_h
     let (running, mut fed) = start(from_the_beginning).await;
     let (count, Some(Fed::CaughtUp)) = fed_spans(&mut fed, true).await else { panic!("not caught up") };
     assert_eq!((count, running.spans(&tenant).await), (sent, (sent, 0)));
-    while running.ingester.readiness() != Readiness::Ready {
-        tokio::task::yield_now().await;
-    }
+    running.ingester.ready().await;
     let more = running.push(&tenant, 2).await;
     running.ingester.flush().await.unwrap();
     mark(&running).await;
