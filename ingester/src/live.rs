@@ -39,9 +39,9 @@ const CHUNK_SPANS: usize = 16_384;
 const CHUNK_BYTES: usize = 8 << 20;
 /// Cuts that are remembered: more than there are in the time for which anybody uses a manifest.
 const REMEMBERED_CUTS: usize = 10_000;
-/// Rows become a chunk at this number when another process asks for them: it keeps chunks, and takes the others anew with
-/// each query.
-const SHARED_CHUNK_SPANS: usize = 4_096;
+/// … or when somebody asks for them and they are so many: what is in no chunk is sorted for one query, and again for the next if
+/// rows have come meanwhile. Another process keeps chunks, too, and fetches the others anew.
+const ASKED_CHUNK_SPANS: usize = 4_096;
 
 /// The live rows of all tenants.
 #[derive(Default)]
@@ -172,11 +172,6 @@ impl Live {
         }
     }
 
-    /// Closes the chunk of a tenant if it has so many spans that it is worth to be kept by others; not while rows are staged.
-    pub(crate) fn close_to_share(&self, tenant: &TenantId) {
-        self.with(tenant, |live| self.close(tenant, live, SHARED_CHUNK_SPANS));
-    }
-
     fn close(&self, tenant: &TenantId, live: &mut TenantLive, least_spans: usize) {
         if let Some(head) = live.head.as_mut()
             && head.open.span_count() >= least_spans
@@ -276,7 +271,11 @@ impl Live {
 
     /// All live rows of a tenant, oldest first. CPU work of some milliseconds when rows have come since the last call.
     pub(crate) fn tables(&self, tenant: &TenantId) -> Result<Vec<LiveTable>, Error> {
-        let Shown { chunks, open } = self.with(tenant, TenantLive::shown).transpose()?.unwrap_or_default();
+        let shown = self.with(tenant, |live| {
+            self.close(tenant, live, ASKED_CHUNK_SPANS);
+            live.shown()
+        });
+        let Shown { chunks, open } = shown.transpose()?.unwrap_or_default();
         let table = |(cut, chunk): (CutPosition, Arc<Chunk>)| {
             Ok(LiveTable { id: Some(chunk.id), cut, source: chunk.source()? })
         };

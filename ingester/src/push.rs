@@ -325,11 +325,6 @@ impl LiveRows for Ingester {
         tables.map_err(|error| storage::Error::LiveSpans { reason: error.to_string() })
     }
 
-    fn tables_to_share(&self, tenant: &TenantId) -> Result<Vec<LiveTable>, storage::Error> {
-        self.state.live.close_to_share(tenant);
-        self.tables(tenant)
-    }
-
     fn has_cut_at(&self, segment: SegmentSequence) -> bool {
         // a log on a disk is published by its own process alone
         self.state.shared_log.is_none() || self.state.live.has_cut_at(segment)

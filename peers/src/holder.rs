@@ -32,7 +32,7 @@ impl Holder {
     /// [`PeerError::Elsewhere`] and [`PeerError::NotWhole`]; [`PeerError::Refused`] when rows cannot be put in columns.
     pub fn answer(&self, question: &Question) -> Result<Answer, PeerError> {
         self.check(&question.incarnation)?;
-        let tables = self.live.tables_to_share(&question.tenant).map_err(refused)?;
+        let tables = self.live.tables(&question.tenant).map_err(refused)?;
         // Read after the rows were taken: whatever had left them by then was in a manifest that is known here. An older one
         // may lack it; this one or a newer does not, and says so by its watermark.
         let known = self.manifests.snapshot(&question.tenant).map_or(0, |manifest| manifest.sequence);

@@ -74,15 +74,6 @@ pub trait LiveRows: Send + Sync {
     /// When rows cannot be put in columns.
     fn tables(&self, tenant: &TenantId) -> Result<Vec<LiveTable>, Error>;
 
-    /// As [`tables`](Self::tables), for others than this process: few of the rows are in a table without a number, because
-    /// such a one has to be sent again each time.
-    ///
-    /// # Errors
-    /// When rows cannot be put in columns.
-    fn tables_to_share(&self, tenant: &TenantId) -> Result<Vec<LiveTable>, Error> {
-        self.tables(tenant)
-    }
-
     /// Whether rows were cut at this segment, or none were so far. If not, others publish this log by cuts of their own, and
     /// live rows cannot be told apart by that watermark: what lies beyond it is in the log.
     fn has_cut_at(&self, _segment: SegmentSequence) -> bool {
