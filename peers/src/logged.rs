@@ -4,7 +4,7 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use model::{BlockId, TenantId};
 use spans::TableBuilder;
 use storage::bucket_log::{LogObject, LogReader};
@@ -66,7 +66,7 @@ impl Logged {
         }
         let read = runs(&numbers).into_iter().map(|run| async move {
             let key = TableKey::logged(writer.incarnation, tenant.clone(), &run);
-            self.tables.get_or_load_all(&key, self.read(writer, tenant, run)).await
+            self.tables.get_or_load_all(&key, || self.read(writer, tenant, run).boxed()).await
         });
         let read: Vec<_> = stream::iter(read).buffered(2).try_collect().await?;
         Ok(Beyond::Rows(read.iter().flat_map(|sources| sources.iter().cloned()).collect()))

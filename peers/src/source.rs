@@ -9,6 +9,8 @@ use std::sync::Arc;
 use arrow::array::{ArrayData, ArrayRef, RecordBatch};
 use arrow::buffer::NullBuffer;
 use async_trait::async_trait;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use model::{BlockId, Scope, TenantId, TimeRange, TraceId};
 use storage::cache::{ByteCache, Capacity};
 use storage::incarnation::Incarnation;
@@ -62,10 +64,10 @@ impl TableCache {
     }
 
     /// Tables that are kept, or what `load` gives.
-    pub(crate) async fn get_or_load_all<E>(
+    pub(crate) async fn get_or_load_all<'a, E>(
         &self,
         key: &TableKey,
-        load: impl Future<Output = Result<Arc<[Arc<MemorySource>]>, E>>,
+        load: impl FnOnce() -> BoxFuture<'a, Result<Arc<[Arc<MemorySource>]>, E>>,
     ) -> Result<Arc<[Arc<MemorySource>]>, E> {
         self.0.get_or_load(key, load).await
     }
@@ -118,7 +120,7 @@ impl PeerSource {
     pub async fn rows(&self) -> Result<Arc<MemorySource>, Error> {
         let which = Which::Live(self.id);
         let key = TableKey { incarnation: self.writer.incarnation, tenant: self.tenant.clone(), which };
-        let load = async { Ok::<_, Error>(Arc::from([self.fetch_rows().await?])) };
+        let load = || async { Ok::<_, Error>(Arc::from([self.fetch_rows().await?])) }.boxed();
         let rows = self.tables.get_or_load_all(&key, load).await?;
         Ok(rows.first().expect("one table was fetched").clone())
     }
@@ -167,8 +169,8 @@ impl Source for PeerSource {
         self.rows().await?.traces_by_hash().await
     }
 
-    async fn find_trace(&self, id: &TraceId) -> Result<Option<TraceAt>, Error> {
-        self.rows().await?.find_trace(id).await
+    async fn find_traces(&self, ids: &[TraceId]) -> Result<Vec<(TraceId, TraceAt)>, Error> {
+        self.rows().await?.find_traces(ids).await
     }
 
     async fn traces(&self, group: usize) -> Result<RecordBatch, Error> {

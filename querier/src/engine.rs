@@ -28,7 +28,7 @@ pub(crate) mod turns;
 use storage::CpuPool;
 
 use self::budget::Shares;
-use self::split_cache::SplitCache;
+use self::split_cache::{SharedCache, SplitCache};
 use self::spread::Spread;
 use crate::config::Config;
 use crate::telemetry::Telemetry;
@@ -38,6 +38,7 @@ pub(crate) struct Engine {
     pub config: Config,
     pub cpu: CpuPool,
     pub split: SplitCache,
+    pub shared: SharedCache,
     pub telemetry: Telemetry,
     pub shares: Shares,
     /// What other processes do of the queries of this one.

@@ -84,6 +84,7 @@ pub(crate) async fn search(
         certain,
         shown: Mutex::new(budget.hold(0)?),
         split_parts: OnceCell::new(),
+        earlier_parts: OnceCell::new(),
     };
     let split = search.split_traces().await?;
     // Other parts of a match may begin earlier and so move it down the answer; then more matches are needed.
@@ -111,8 +112,10 @@ struct Search<'a> {
     certain: Option<&'a watch::Sender<SearchAnswer>>,
     /// The memory of the entries that are ready.
     shown: Mutex<Held>,
-    /// See [`parts_of_split`](Self::parts_of_split).
+    /// Where the parts of traces lie that are evaluated as a whole from the start; see [`split_traces`](Self::split_traces).
     split_parts: OnceCell<Parts>,
+    /// The same of traces of which a part ended before the range, once [`find_earlier`](Self::find_earlier) has asked.
+    earlier_parts: OnceCell<Parts>,
 }
 
 impl Search<'_> {
@@ -121,7 +124,7 @@ impl Search<'_> {
         self.sources.budget.begin_again();
         let ends = self.sources.in_range().map(|(number, source)| (number, source.time_range().end_nanos));
         let ends = ends.chain(self.may_begin_earlier().then_some((EARLIER, self.sources.range.start_nanos)));
-        let places = self.split_places(split).await?;
+        let places = self.split_places(split, self.split_parts.get())?;
         let newest_split = places.first().map(|(Reverse(start_nanos), _)| (SPLIT, *start_nanos));
         let hits = Mutex::new(Hits::new(keep, ends.chain(newest_split), self.sources.budget.hold(0)?));
         let finding = async {
@@ -192,7 +195,7 @@ impl Search<'_> {
         hits: &Mutex<Hits>,
     ) -> Result<&'p [Place], Error> {
         let (now, later) = places.split_at(places.partition_point(|(Reverse(start), _)| *start >= start_nanos));
-        self.find_split(now, hits).await?;
+        self.find_split(now, self.split_parts.get(), hits).await?;
         match later.first() {
             Some((Reverse(start), _)) => locked(hits).read_to(SPLIT, *start),
             None => locked(hits).done_with(SPLIT),
@@ -208,7 +211,7 @@ impl Search<'_> {
     /// Traces of a row group that may match and may still enter the answer, ascending.
     async fn candidates(&self, scan: &Scan<'_>, group: &OpenGroup) -> Result<(Arc<DecidedMasks>, Vec<usize>), Error> {
         let candidates = candidates(group, &self.query.matcher, &scan.pruned, &self.sources.range);
-        let (decided, mut candidates) = self.sources.run(candidates).await??;
+        let (decided, mut candidates) = self.sources.run_on(group, candidates).await??;
         let (traces, hits) = (group.traces()?, locked(scan.hits));
         candidates.retain(|&trace| {
             hits.could_keep(traces.start_nanos(trace))
@@ -266,7 +269,7 @@ impl Search<'_> {
             let runs = rows.runs(&wanted)?;
             collect::matches(&query.matcher, &rows.table, &runs, &decided, part, most)
         };
-        let found: Vec<Hit> = self.sources.run(found).await??;
+        let found: Vec<Hit> = self.sources.run_on(group, found).await??;
         let mut hits = locked(scan.hits);
         found.into_iter().try_for_each(|hit| hits.add(hit))
     }

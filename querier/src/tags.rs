@@ -190,7 +190,7 @@ impl<'a> TagScan<'a> {
         let group = candidates.source.group(group).await?;
         let masks = {
             let (filter, table) = (filter.clone(), group.small_tables());
-            self.sources.run(move || filter.on_dimensions(&table)).await??
+            self.sources.run_on(&group, move || filter.on_dimensions(&table)).await??
         };
         let mut wanted = self.traces_in_range(&group, &candidates.pruned)?;
         wanted.retain(|&trace| masks.traces.as_ref().is_none_or(|mask| mask.value(trace)));
@@ -209,7 +209,7 @@ impl<'a> TagScan<'a> {
             }
             take(&Selected { rows: &rows, evaluation: &evaluation, selection })
         };
-        self.sources.run(work).await?
+        self.sources.run_on(&group, work).await?
     }
 }
 

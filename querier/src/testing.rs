@@ -192,7 +192,7 @@ impl Source for Damaged {
         Err(damage())
     }
 
-    async fn find_trace(&self, _: &TraceId) -> Result<Option<TraceAt>, storage::Error> {
+    async fn find_traces(&self, _: &[TraceId]) -> Result<Vec<(TraceId, TraceAt)>, storage::Error> {
         Err(damage())
     }
 
@@ -265,8 +265,8 @@ impl Source for HalfDamaged {
         self.readable.traces_by_hash().await
     }
 
-    async fn find_trace(&self, id: &TraceId) -> Result<Option<TraceAt>, storage::Error> {
-        self.readable.find_trace(id).await
+    async fn find_traces(&self, ids: &[TraceId]) -> Result<Vec<(TraceId, TraceAt)>, storage::Error> {
+        self.readable.find_traces(ids).await
     }
 
     async fn traces(&self, group: usize) -> Result<RecordBatch, storage::Error> {

@@ -3,6 +3,7 @@
 use std::hash::Hash;
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use quick_cache::sync::Cache;
 use quick_cache::{DefaultHashBuilder, Lifecycle, Weighter};
 
@@ -82,11 +83,18 @@ impl<K: Eq + Hash + Clone, V: Clone> ByteCache<K, V> {
     }
 
     /// The entry, or what `load` gives, which is kept. Of many that ask at once one loads; when it fails, the next one does.
-    pub async fn get_or_load<E>(&self, key: &K, load: impl Future<Output = Result<V, E>>) -> Result<V, E> {
+    ///
+    /// What `load` needs while it runs is made when it runs: a future that had room for it would be moved with every question,
+    /// most of which find their entry.
+    pub async fn get_or_load<'a, E>(
+        &self,
+        key: &K,
+        load: impl FnOnce() -> BoxFuture<'a, Result<V, E>>,
+    ) -> Result<V, E> {
         if let Some(value) = self.get(key) {
             return Ok(value);
         }
-        let value = self.entries.get_or_insert_async(key, load).await;
+        let value = self.entries.get_or_insert_async(key, load()).await;
         self.counters.set_bytes(self.bytes());
         value
     }
@@ -110,6 +118,7 @@ impl<K: Eq + Hash + Clone, V: Clone> ByteCache<K, V> {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt;
     use prometheus_client::registry::Registry;
 
     use super::*;
@@ -141,10 +150,10 @@ mod tests {
         let mut registry = Registry::default();
         let cache = cache(&mut registry);
         for _ in 0..3 {
-            let load = async { Ok::<_, ()>(Arc::from([7; 900])) };
+            let load = || async { Ok::<_, ()>(Arc::from([7; 900])) }.boxed();
             assert_eq!(cache.get_or_load(&1, load).await.unwrap()[..], [7; 900]);
         }
-        assert_eq!(cache.get_or_load(&2, async { Err(5) }).await.unwrap_err(), 5);
+        assert_eq!(cache.get_or_load(&2, || async { Err(5) }.boxed()).await.unwrap_err(), 5);
         assert!(cache.get(&2).is_none());
         let text = crate::telemetry::tests::text(&registry);
         for line in [

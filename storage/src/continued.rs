@@ -14,12 +14,9 @@ use crate::block::BlockSource;
 use crate::damage::Damage;
 use crate::error::Error;
 use crate::source::Source;
-use crate::trace_ids::TraceHash;
 
 /// Blocks that are looked at together.
 const BLOCKS_AT_ONCE: usize = 4;
-/// To look up one trace costs about as much as to read so many of a block.
-const LOOK_UP_COST: usize = 512;
 
 /// The traces of some tables that some of the blocks may have, too. Parts of a trace are looked for as far from each other in time as
 /// `reach_nanos`. May name a trace too many: it is known by a hash.
@@ -48,23 +45,8 @@ fn near(tables: &[Traces<'_>], range: &TimeRange) -> Vec<TraceId> {
 }
 
 async fn in_readable(block: &BlockSource, ids: Vec<TraceId>) -> Result<Vec<TraceId>, Error> {
-    match in_block(block, &ids).await {
+    match block.may_have(&ids).await {
         Err(error) if Damage::of(&error).is_some() => Ok(Vec::new()),
         found => found,
     }
-}
-
-/// Those of some traces that a block may have.
-async fn in_block(block: &BlockSource, ids: &[TraceId]) -> Result<Vec<TraceId>, Error> {
-    if ids.len().saturating_mul(LOOK_UP_COST) < block.trace_count() {
-        let mut found = Vec::new();
-        for id in ids {
-            if block.may_have(id).await? {
-                found.push(*id);
-            }
-        }
-        return Ok(found);
-    }
-    let of_block = block.traces_by_hash().await?;
-    Ok(ids.iter().filter(|id| of_block.find(TraceHash::of(id)).next().is_some()).copied().collect())
 }

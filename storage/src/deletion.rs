@@ -136,13 +136,8 @@ impl Deleter {
 
 /// Those of some traces that a source has.
 pub(crate) async fn found(source: &dyn Source, ids: &DeletedTraces) -> Result<Vec<TraceId>, Error> {
-    let mut found = Vec::new();
-    for id in ids {
-        if source.find_trace(id).await?.is_some() {
-            found.push(*id);
-        }
-    }
-    Ok(found)
+    let ids: Vec<TraceId> = ids.iter().copied().collect();
+    Ok(source.find_traces(&ids).await?.into_iter().map(|(id, _)| id).collect())
 }
 
 /// Hides deleted traces in the sources of a tenant.
@@ -198,8 +193,10 @@ impl SourceWrapper for Hiding {
         Ok(None)
     }
 
-    async fn find_trace(&self, id: &TraceId) -> Result<Option<TraceAt>, Error> {
-        if self.deleted.contains(id) { Ok(None) } else { self.source.find_trace(id).await }
+    async fn find_traces(&self, ids: &[TraceId]) -> Result<Vec<(TraceId, TraceAt)>, Error> {
+        let mut found = self.source.find_traces(ids).await?;
+        found.retain(|(id, _)| !self.deleted.contains(id));
+        Ok(found)
     }
 }
 

@@ -111,9 +111,10 @@ impl Source for MemorySource {
         Ok(self.dimensions.clone())
     }
 
-    async fn find_trace(&self, id: &TraceId) -> Result<Option<TraceAt>, Error> {
-        let found = self.by_id.find(&spans::Traces::of(&self.traces)?, id);
-        Ok(found.map(|trace| TraceAt { group: 0, trace }))
+    async fn find_traces(&self, ids: &[TraceId]) -> Result<Vec<(TraceId, TraceAt)>, Error> {
+        let traces = spans::Traces::of(&self.traces)?;
+        let find = |id: &TraceId| Some((*id, TraceAt { group: 0, trace: self.by_id.find(&traces, id)? }));
+        Ok(ids.iter().filter_map(find).collect())
     }
 
     async fn traces_by_hash(&self) -> Result<Arc<TraceIds>, Error> {

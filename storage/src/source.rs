@@ -79,8 +79,13 @@ pub trait Source: Send + Sync {
     /// Its traces by hash.
     async fn traces_by_hash(&self) -> Result<Arc<TraceIds>, Error>;
 
+    /// Where those of some traces lie that are here.
+    async fn find_traces(&self, ids: &[TraceId]) -> Result<Vec<(TraceId, TraceAt)>, Error>;
+
     /// Where a trace lies.
-    async fn find_trace(&self, id: &TraceId) -> Result<Option<TraceAt>, Error>;
+    async fn find_trace(&self, id: &TraceId) -> Result<Option<TraceAt>, Error> {
+        Ok(self.find_traces(std::slice::from_ref(id)).await?.first().map(|(_, at)| *at))
+    }
 
     /// The `traces` of a row group; [`services`](Self::services) may be missing among its columns.
     async fn traces(&self, group: usize) -> Result<RecordBatch, Error>;

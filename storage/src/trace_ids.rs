@@ -38,17 +38,36 @@ impl TraceHash {
     }
 }
 
-/// The traces of a block by hash: eight bytes each.
+/// The traces of a block by hash: ten bytes each.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TraceIds {
     /// Ascending by hash, then by row.
     entries: Vec<(TraceHash, u32)>,
+    /// All hashes in equal ranges, [`RANGES_PER_ENTRY`] for each entry: the bit of a range is set if it has one. Nearly all
+    /// hashes that are not here are known by that, without a search among the entries.
+    occupied: Vec<u64>,
 }
+
+const RANGES_PER_ENTRY: usize = 16;
 
 impl TraceIds {
     pub fn new(mut entries: Vec<(TraceHash, u32)>) -> Self {
         entries.sort_unstable();
-        Self { entries }
+        Self::of_ascending(entries)
+    }
+
+    fn of_ascending(entries: Vec<(TraceHash, u32)>) -> Self {
+        let mut ids = Self { occupied: vec![0; (entries.len() * RANGES_PER_ENTRY).div_ceil(64)], entries };
+        for (hash, _) in &ids.entries {
+            let (word, bit) = range_of(*hash, ids.occupied.len());
+            ids.occupied[word] |= bit;
+        }
+        ids
+    }
+
+    fn is_occupied(&self, hash: TraceHash) -> bool {
+        let (word, bit) = range_of(hash, self.occupied.len());
+        self.occupied.get(word).is_some_and(|bits| bits & bit != 0)
     }
 
     /// Those of a table.
@@ -71,11 +90,17 @@ impl TraceIds {
 
     /// The rows of the traces that may have an id with this hash.
     pub fn find(&self, hash: TraceHash) -> impl Iterator<Item = u32> {
-        rows_of(&self.entries, hash)
+        let entries = if self.is_occupied(hash) { self.entries.as_slice() } else { &[] };
+        rows_of(entries, hash)
+    }
+
+    /// Those of some hashes that traces here have.
+    pub fn shared(&self, hashes: impl IntoIterator<Item = TraceHash>) -> Vec<TraceHash> {
+        hashes.into_iter().filter(|hash| self.find(*hash).next().is_some()).collect()
     }
 
     pub fn memory_bytes(&self) -> usize {
-        size_of_val(self.entries.as_slice())
+        size_of_val(self.entries.as_slice()) + size_of_val(self.occupied.as_slice())
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {
@@ -95,8 +120,14 @@ impl TraceIds {
 
     /// All of them; `None` when the bytes are not what [`encode`](Self::encode) gives.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
-        Some(Self { entries: decode_pages(bytes, 0)? })
+        Some(Self::of_ascending(decode_pages(bytes, 0)?))
     }
+}
+
+/// The range that a hash lies in, of 64 in each of so many words: number of the word, and the bit in it.
+fn range_of(hash: TraceHash, words: usize) -> (usize, u64) {
+    let range = (u64::from(hash.0) * (words as u64 * 64)) >> 32;
+    ((range / 64) as usize, 1 << (range % 64))
 }
 
 fn rows_of(entries: &[(TraceHash, u32)], hash: TraceHash) -> impl Iterator<Item = u32> {
@@ -207,6 +238,10 @@ mod tests {
                 let expected: Vec<u32> = ids.find(hash).collect();
                 prop_assert_eq!(found(&ids, hash).0, expected);
             }
+            let mut asked: Vec<TraceHash> = hashes.iter().copied().step_by(7).chain([absent, 0, u32::MAX]).map(TraceHash).collect();
+            asked.sort();
+            let here: Vec<TraceHash> = asked.iter().copied().filter(|hash| ids.find(*hash).next().is_some()).collect();
+            prop_assert_eq!(ids.shared(asked), here);
         }
     }
 

@@ -55,13 +55,8 @@ pub(crate) async fn find(
 
 /// The parts in one source.
 async fn find_in(number: usize, source: Arc<dyn Source>, ids: &[TraceId]) -> Result<Vec<(TraceId, PartAt)>, Error> {
-    let mut parts = Vec::new();
-    for id in ids {
-        if let Some(at) = source.find_trace(id).await? {
-            parts.push((*id, PartAt { source: number, at }));
-        }
-    }
-    Ok(parts)
+    let found = source.find_traces(ids).await?;
+    Ok(found.into_iter().map(|(id, at)| (id, PartAt { source: number, at })).collect())
 }
 
 /// Fetches the spans of some traces (rows of `traces`, ascending) for [`decode_whole`].

@@ -66,12 +66,6 @@ impl<'a> QuerySources<'a> {
         (0..self.all.len()).filter(move |&number| self.all[number].time_range().overlaps(&range))
     }
 
-    /// Whether sources may have parts of traces after the range.
-    pub fn goes_on_after_range(&self) -> bool {
-        let mut ends = self.numbers_near(&self.range).map(|number| self.all[number].time_range().end_nanos);
-        ends.any(|end_nanos| end_nanos > self.range.end_nanos)
-    }
-
     /// Whether sources may have parts of traces before the range.
     pub fn begins_before_range(&self) -> bool {
         let mut starts = self.numbers_near(&self.range).map(|number| self.all[number].time_range().start_nanos);
@@ -82,6 +76,18 @@ impl<'a> QuerySources<'a> {
     pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
         let cancellation = self.budget.cancellation.clone();
         Ok(self.engine.cpu.run_for(&self.budget.cpu_time, move || cancellation.during(work)).await?)
+    }
+
+    /// The same with work on a row group, which is done at once where that has few rows.
+    pub async fn run_on<T: Send + 'static>(
+        &self,
+        group: &OpenGroup,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        if !group.is_small() {
+            return self.run(work).await;
+        }
+        Ok(self.engine.cpu.run_here(&self.budget.cpu_time, || self.budget.cancellation.during(work))?)
     }
 
     /// See [`Budget::turn`].
@@ -98,7 +104,7 @@ impl<'a> QuerySources<'a> {
         pruned: &Pruned,
         split: &HashSet<TraceId>,
     ) -> Result<(Arc<DecidedMasks>, Vec<usize>), Error> {
-        let (decided, mut wanted) = self.run(candidates(group, matcher, pruned, &self.range)).await??;
+        let (decided, mut wanted) = self.run_on(group, candidates(group, matcher, pruned, &self.range)).await??;
         if !split.is_empty() {
             let traces = group.traces()?;
             wanted.retain(|&trace| !split.contains(&traces.id(trace)));
@@ -128,7 +134,7 @@ impl<'a> QuerySources<'a> {
                 let candidates = matcher.narrow(&rows.table, &runs, &decided)?;
                 Ok::<_, Error>(candidates.into_iter().map(|run| runs[run].trace).collect())
             };
-            *wanted = self.run(narrow).await??;
+            *wanted = self.run_on(group, narrow).await??;
             keep(wanted)?;
         }
         if wanted.is_empty() {
@@ -226,7 +232,7 @@ impl<'a> QuerySources<'a> {
         let _turn = self.turn().await?;
         let read = async {
             let (fetched, budget) = (parts::fetch_whole(group, &traces, columns).await?, self.budget.clone());
-            self.run(move || parts::decode_whole(fetched, &traces, &budget)).await?
+            self.run_on(group, move || parts::decode_whole(fetched, &traces, &budget)).await?
         };
         let Some(table) = self.budget.if_readable(group.source.source.block_id(), read).await? else {
             return Ok(None);

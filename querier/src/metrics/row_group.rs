@@ -127,7 +127,7 @@ impl MetricsRun<'_> {
             };
             query.aggregator.measure(&rows, &intervals, &limits).map(Some)
         };
-        let counted = self.sources.run(count).await??;
+        let counted = self.sources.run_on(&wanted.group, count).await??;
         if counted.is_some() {
             wanted.traces = others;
         }
@@ -161,7 +161,7 @@ impl MetricsRun<'_> {
         )?;
         let (query, limits, budget) = (self.query.clone(), self.limits.clone(), self.sources.budget.clone());
         let (intervals, place) = (*wanted.intervals, wanted.place());
-        let WantedTraces { decided, traces, .. } = wanted;
+        let WantedTraces { group, decided, traces, .. } = wanted;
         let measure = move || {
             let start_offsets = starts.map_or(Ok(StartOffsets::InTable), |starts| starts.decode(&budget))?;
             let rows = fetched.decode_coded(&budget, &|attribute| query.coding(attribute))?;
@@ -171,7 +171,7 @@ impl MetricsRun<'_> {
             let rows = MeasuredRows { coded, start_offsets, group: place, ..MeasuredRows::read(table, &selected) };
             query.aggregator.measure(&rows, &intervals, &limits)
         };
-        self.sources.run(measure).await?
+        self.sources.run_on(&group, measure).await?
     }
 
     /// The traces of which it is read when spans start: those that do not lie in one interval. `None` where it is read of all.
@@ -209,7 +209,7 @@ impl MetricsRun<'_> {
             let rows = MeasuredRows { coded, ..MeasuredRows::read(table, &selected) };
             query.aggregator.measure(&rows, &intervals, &limits)
         };
-        Ok(Some(self.sources.run(measure).await??))
+        Ok(Some(self.sources.run_on(&group, measure).await??))
     }
 
     /// The rows of a row group that match; leaves only traces that may.
@@ -225,7 +225,7 @@ impl MetricsRun<'_> {
             let runs = rows.runs(&traces)?;
             matcher.find_rows(&rows.table, &runs, &decided)
         };
-        self.sources.run(find).await?
+        self.sources.run_on(group, find).await?
     }
 }
 

@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
+use hashbrown::HashSet;
 use model::{BlockId, TraceId};
 use spans::SpanTable;
-use storage::source::Source;
 
 use super::MetricsRun;
 use super::cache::{MeasuredTraces, PartialKey, deleted_in};
@@ -34,13 +34,15 @@ impl MetricsRun<'_> {
 
     pub(super) async fn measure_split(&self, split: &Split, partial: &mut PartialAggregate) -> Result<(), Error> {
         let near = self.sources.near(&self.sources.range).into_iter().map(|(_, source)| source);
-        let live: Vec<Arc<dyn Source>> = near.filter(|source| source.is_live()).collect();
-        let (mut lasting, mut others) = (Vec::new(), Vec::new());
-        for id in &split.traces.ids {
-            let is_whole = |time_range| self.query.aggregator.within(&self.intervals, time_range).is_some();
-            let is_at_rest = split.at_rest.get(id).is_some_and(|trace| is_whole(&trace.time_range));
-            let lasts = is_at_rest && !has_part(&live, id).await?;
-            if lasts { &mut lasting } else { &mut others }.push(*id);
+        let is_whole = |time_range| self.query.aggregator.within(&self.intervals, time_range).is_some();
+        let is_at_rest = |id: &TraceId| split.at_rest.get(id).is_some_and(|trace| is_whole(&trace.time_range));
+        let (mut lasting, mut others): (Vec<TraceId>, Vec<TraceId>) =
+            split.traces.ids.iter().copied().partition(is_at_rest);
+        for source in near.filter(|source| source.is_live()) {
+            let of_source: HashSet<TraceId> =
+                source.find_traces(&lasting).await?.into_iter().map(|(id, _)| id).collect();
+            lasting.retain(|id| !of_source.contains(id));
+            others.extend(of_source);
         }
         self.measure_lasting(lasting, &split.at_rest, partial).await?;
         partial.merge(self.measure_whole(others, &self.intervals).await?, 0)
@@ -111,15 +113,6 @@ impl Split {
         ids.sort_unstable();
         ids.into()
     }
-}
-
-async fn has_part(sources: &[Arc<dyn Source>], id: &TraceId) -> Result<bool, Error> {
-    for source in sources {
-        if source.find_trace(id).await?.is_some() {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }
 
 fn measure_table(

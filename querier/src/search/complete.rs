@@ -127,8 +127,8 @@ impl Search<'_> {
         let show = async {
             let group = group.with_services().await?;
             let (query, fetched) = (self.query.clone(), self.fetch_shown(&group, &hits).await?);
-            let budget = self.sources.budget.clone();
-            self.sources.run(move || show(&query, &group, fetched, hits, &budget)).await?
+            let (of_group, budget) = (group.clone(), self.sources.budget.clone());
+            self.sources.run_on(&group, move || show(&query, &of_group, fetched, hits, &budget)).await?
         };
         let Some(found) = self.sources.budget.if_readable(block_id, show).await? else { return Ok(Vec::new()) };
         self.hold_shown(&found)?;

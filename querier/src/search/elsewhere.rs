@@ -172,6 +172,7 @@ pub(crate) async fn do_job(
         certain: None,
         shown: Mutex::new(budget.hold(0)?),
         split_parts: OnceCell::new(),
+        earlier_parts: OnceCell::new(),
     };
     let mut split: HashSet<TraceId> = HashSet::new();
     for block in &job.blocks {

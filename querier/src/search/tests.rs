@@ -4,6 +4,7 @@ mod agreement;
 mod hostile;
 mod pages;
 mod pieces;
+mod ranges;
 
 use std::sync::Arc;
 use std::time::Duration;

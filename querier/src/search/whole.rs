@@ -22,18 +22,25 @@ impl Search<'_> {
     /// Traces that are evaluated as a whole from the start: several sources have parts, and either the query looks at the
     /// whole, or the page before this one ended between the parts, or a part that may match begins after the range.
     pub(super) async fn split_traces(&self) -> Result<HashSet<TraceId>, Error> {
-        if self.query.matcher.needs_whole_traces() {
-            return Ok(self.parts_of_split().await?.by_trace.keys().copied().collect());
+        let needs_whole = self.query.matcher.needs_whole_traces();
+        let ids = if needs_whole || self.after.is_some() {
+            self.sources.split_traces(&self.query.matcher).await?.ids
+        } else {
+            self.sources.split_after_range().await?
+        };
+        if ids.is_empty() {
+            return Ok(ids);
         }
-        if self.after.is_none() && !self.sources.goes_on_after_range() {
-            return Ok(HashSet::new());
+        let find = async || self.sources.parts_of(&ids, &self.sources.range).await;
+        let parts = self.split_parts.get_or_try_init(find).await?;
+        if needs_whole {
+            return Ok(parts.by_trace.keys().copied().collect());
         }
-        self.split_where(|parts, of_trace, place| {
-            let is_on_two_pages =
-                self.is_asked(&place) && !self.is_asked(&(Reverse(parts.latest_start(of_trace)?), place.1));
-            Ok(is_on_two_pages || parts.latest_start(of_trace)? > self.sources.range.end_nanos)
+        split_where(parts, |of_trace, place| {
+            let latest_start = parts.latest_start(of_trace)?;
+            let is_on_two_pages = self.is_asked(&place) && !self.is_asked(&(Reverse(latest_start), place.1));
+            Ok(is_on_two_pages || latest_start > self.sources.range.end_nanos)
         })
-        .await
     }
 
     /// Adds the matches among traces of which a part ended before the range, where the others may not match. They begin
@@ -43,8 +50,13 @@ impl Search<'_> {
         if !self.may_begin_earlier() || !locked(hits).could_keep(start_nanos) {
             return Ok(());
         }
-        let earlier = self.split_where(|parts, of_trace, _| Ok(parts.earliest_end(of_trace)? < start_nanos)).await?;
-        self.find_split(&self.split_places(&earlier).await?, hits).await
+        let find = async || {
+            let split = self.sources.split_before_range().await?;
+            self.sources.parts_of(&split, &self.sources.range).await
+        };
+        let parts = self.earlier_parts.get_or_try_init(find).await?;
+        let earlier = split_where(parts, |of_trace, _| Ok(parts.earliest_end(of_trace)? < start_nanos))?;
+        self.find_split(&self.split_places(&earlier, Some(parts))?, Some(parts), hits).await
     }
 
     /// Whether [`find_earlier`](Self::find_earlier) may find something.
@@ -52,36 +64,9 @@ impl Search<'_> {
         !self.query.matcher.needs_whole_traces() && self.sources.begins_before_range()
     }
 
-    /// Split traces of which this is true; it is told where their parts lie, and their place.
-    async fn split_where(
-        &self,
-        is_wanted: impl Fn(&Parts, &[PartAt], Place) -> Result<bool, Error>,
-    ) -> Result<HashSet<TraceId>, Error> {
-        let parts = self.parts_of_split().await?;
-        let mut wanted = HashSet::new();
-        for (id, of_trace) in &parts.by_trace {
-            if is_wanted(parts, of_trace, (Reverse(parts.time_range(of_trace)?.start_nanos), *id))? {
-                wanted.insert(*id);
-            }
-        }
-        Ok(wanted)
-    }
-
-    /// Where the parts of all split traces near the range lie; found when it is asked for the first time.
-    async fn parts_of_split(&self) -> Result<&Parts, Error> {
-        let find = async || {
-            let split = self.sources.split_traces(&self.query.matcher).await?.ids;
-            self.sources.parts_of(&split, &self.sources.range).await
-        };
-        self.split_parts.get_or_try_init(find).await
-    }
-
     /// The places of split traces that overlap the range, in the order of the answer.
-    pub(super) async fn split_places(&self, split: &HashSet<TraceId>) -> Result<Vec<Place>, Error> {
-        if split.is_empty() {
-            return Ok(Vec::new());
-        }
-        let parts = self.parts_of_split().await?;
+    pub(super) fn split_places(&self, split: &HashSet<TraceId>, parts: Option<&Parts>) -> Result<Vec<Place>, Error> {
+        let Some(parts) = parts else { return Ok(Vec::new()) };
         let mut places: Vec<Place> = Vec::new();
         for (id, of_trace) in parts.by_trace.iter().filter(|(id, _)| split.contains(*id)) {
             let time = parts.time_range(of_trace)?;
@@ -95,11 +80,13 @@ impl Search<'_> {
     }
 
     /// Adds the matches among traces that are evaluated as a whole, at these places.
-    pub(super) async fn find_split(&self, places: &[Place], hits: &Mutex<Hits>) -> Result<(), Error> {
-        if places.is_empty() {
-            return Ok(());
-        }
-        let parts = self.parts_of_split().await?;
+    pub(super) async fn find_split(
+        &self,
+        places: &[Place],
+        parts: Option<&Parts>,
+        hits: &Mutex<Hits>,
+    ) -> Result<(), Error> {
+        let Some(parts) = parts.filter(|_| !places.is_empty()) else { return Ok(()) };
         let ids: Vec<TraceId> = places.iter().map(|(_, id)| *id).collect();
         for batch in parts.batches(&ids)? {
             let places = &places[batch];
@@ -127,4 +114,18 @@ impl Search<'_> {
         }
         Ok(())
     }
+}
+
+/// Split traces of which this is true; it is told where their parts lie, and their place.
+fn split_where(
+    parts: &Parts,
+    is_wanted: impl Fn(&[PartAt], Place) -> Result<bool, Error>,
+) -> Result<HashSet<TraceId>, Error> {
+    let mut wanted = HashSet::new();
+    for (id, of_trace) in &parts.by_trace {
+        if is_wanted(of_trace, (Reverse(parts.time_range(of_trace)?.start_nanos), *id))? {
+            wanted.insert(*id);
+        }
+    }
+    Ok(wanted)
 }

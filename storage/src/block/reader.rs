@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use arrow::array::{ArrayRef, RecordBatch};
 use async_trait::async_trait;
+use futures::FutureExt;
 use model::{BlockId, Scope, TenantId, TimeRange, TraceId};
 use object_store::ObjectStore;
 use spans::Traces;
@@ -18,7 +19,7 @@ use traceql::{Conditions, Field};
 use super::cache::BlockCache;
 use super::columns::{ColumnRead, WantedRows, with_traces};
 use super::fetch::StoredFile;
-use super::open_block::{Layout, OpenBlock};
+use super::open_block::Layout;
 use super::trace_ids::read_trace_ids;
 use crate::cpu::CpuPool;
 use crate::damage::{Damage, DamagedPart};
@@ -29,6 +30,12 @@ use crate::paths::{self, BlockFile};
 use crate::source::{Dimensions, Fetched, Projection, Source, TraceAt};
 use crate::trace_ids::{TraceHash, TraceIds};
 use crate::trace_map::TraceMap;
+
+/// Looking one trace up in a block costs about as much as reading so many of its hashes.
+const LOOK_UP_COST: usize = 512;
+/// To ask a trace map about one costs about as much as reading so many, where there are more than a few to ask about.
+const MAP_COST: usize = 16;
+const FEW_TRACES: usize = 64;
 
 /// One published block. Cheap to make; the block is opened with the first question.
 pub struct BlockSource {
@@ -104,15 +111,39 @@ impl BlockSource {
         self.entry.traces as usize
     }
 
-    /// Whether it has a trace, or one of the same hash.
-    pub(crate) async fn may_have(&self, id: &TraceId) -> Result<bool, Error> {
-        if let Some((map, number)) = &self.trace_map
-            && !map.may_hold(*number, id).await
-        {
-            return Ok(false);
+    /// Those of some traces that it has, or others of the same hash.
+    pub(crate) async fn may_have(&self, ids: &[TraceId]) -> Result<Vec<TraceId>, Error> {
+        let (left, hashes) = self.to_look_up(ids).await?;
+        let mut found = Vec::new();
+        for id in left {
+            if !self.rows_of(TraceHash::of(&id), hashes.as_deref()).await?.is_empty() {
+                found.push(id);
+            }
         }
-        let opened = self.opened().await?;
-        Ok(!self.rows_of(&opened, TraceHash::of(id)).await?.is_empty())
+        Ok(found)
+    }
+
+    /// Those of some traces that a trace map does not rule out, and the hashes of all where that is the least to read.
+    async fn to_look_up(&self, ids: &[TraceId]) -> Result<(Vec<TraceId>, Option<Arc<TraceIds>>), Error> {
+        if let Some(hashes) = self.cache.trace_ids.peek(&self.entry.id) {
+            return Ok((ids.to_vec(), Some(hashes)));
+        }
+        if ids.len() > FEW_TRACES && ids.len().saturating_mul(MAP_COST) > self.trace_count() {
+            return Ok((ids.to_vec(), Some(self.traces_by_hash().await?)));
+        }
+        let mut left = Vec::new();
+        for id in ids {
+            let is_elsewhere = match &self.trace_map {
+                Some((map, number)) => !map.may_hold(*number, id).await,
+                None => false,
+            };
+            if !is_elsewhere {
+                left.push(*id);
+            }
+        }
+        let is_many = left.len().saturating_mul(LOOK_UP_COST) > self.trace_count();
+        let hashes = if is_many { Some(self.traces_by_hash().await?) } else { None };
+        Ok((left, hashes))
     }
 
     /// Reads a part of the block, unless damage was met in it lately.
@@ -195,42 +226,35 @@ impl Source for BlockSource {
         self.index().values(field).await
     }
 
-    async fn find_trace(&self, id: &TraceId) -> Result<Option<TraceAt>, Error> {
-        if let Some((map, number)) = &self.trace_map
-            && !map.may_hold(*number, id).await
-        {
-            return Ok(None);
-        }
-        let opened = self.opened().await?;
-        for row in self.rows_of(&opened, TraceHash::of(id)).await? {
-            let groups = &opened.dimensions.row_groups;
-            let group = groups.partition_point(|group| group.traces.end <= row as usize);
-            let Some(traces) = groups.get(group).map(|group| group.traces.clone()) else { continue };
-            let trace = row as usize - traces.start;
-            if Traces::of(&self.opened_group(group).await?.traces)?.id(trace) == *id {
-                return Ok(Some(TraceAt { group, trace }));
+    async fn find_traces(&self, ids: &[TraceId]) -> Result<Vec<(TraceId, TraceAt)>, Error> {
+        let (left, hashes) = self.to_look_up(ids).await?;
+        let mut found = Vec::new();
+        for id in left {
+            for row in self.rows_of(TraceHash::of(&id), hashes.as_deref()).await? {
+                if let Some(at) = self.at_row(row as usize, &id).await? {
+                    found.push((id, at));
+                    break;
+                }
             }
         }
-        Ok(None)
+        Ok(found)
     }
 
     async fn continued(&self) -> Result<Option<Arc<[TraceId]>>, Error> {
         if self.entry.continued_traces.is_none_or(|count| count == 0) {
             return Ok(self.entry.continued_traces.map(|_| Arc::default()));
         }
-        let load = async {
-            match &self.opened().await?.layout {
-                Layout::Directory(directory) => {
-                    Ok::<_, Error>(self.guarded(DamagedPart::Tables, directory.continued()).await?.into())
-                }
-                Layout::Whole(_) => Ok(Arc::default()),
+        let load = async || match &self.opened().await?.layout {
+            Layout::Directory(directory) => {
+                Ok::<_, Error>(self.guarded(DamagedPart::Tables, directory.continued()).await?.into())
             }
+            Layout::Whole(_) => Ok(Arc::default()),
         };
-        Ok(Some(self.cache.continued.get_or_load(&self.entry.id, load).await?))
+        Ok(Some(self.cache.continued.get_or_load(&self.entry.id, || load().boxed()).await?))
     }
 
     async fn traces_by_hash(&self) -> Result<Arc<TraceIds>, Error> {
-        let load = async {
+        let load = async || {
             let opened = self.opened().await?;
             match &opened.layout {
                 Layout::Directory(directory) => {
@@ -239,7 +263,7 @@ impl Source for BlockSource {
                 Layout::Whole(tables) => Ok(tables.ids.clone()),
             }
         };
-        self.cache.trace_ids.get_or_load(&self.entry.id, load).await
+        self.cache.trace_ids.get_or_load(&self.entry.id, || load().boxed()).await
     }
 
     async fn traces(&self, group: usize) -> Result<RecordBatch, Error> {
@@ -276,12 +300,23 @@ impl Source for BlockSource {
 }
 
 impl BlockSource {
+    /// The place of a row of `traces`, counted through all row groups, if it is of this trace.
+    async fn at_row(&self, row: usize, id: &TraceId) -> Result<Option<TraceAt>, Error> {
+        let opened = self.opened().await?;
+        let groups = &opened.dimensions.row_groups;
+        let group = groups.partition_point(|group| group.traces.end <= row);
+        let Some(traces) = groups.get(group).map(|group| &group.traces) else { return Ok(None) };
+        let trace = row - traces.start;
+        let is_it = Traces::of(&self.opened_group(group).await?.traces)?.id(trace) == *id;
+        Ok(is_it.then_some(TraceAt { group, trace }))
+    }
+
     /// Rows of `traces`, counted through all row groups, of traces whose ids may have this hash.
-    async fn rows_of(&self, opened: &OpenBlock, hash: TraceHash) -> Result<Vec<u32>, Error> {
-        if let Some(ids) = self.cache.trace_ids.peek(&self.entry.id) {
-            return Ok(ids.find(hash).collect());
+    async fn rows_of(&self, hash: TraceHash, hashes: Option<&TraceIds>) -> Result<Vec<u32>, Error> {
+        if let Some(all) = hashes {
+            return Ok(all.find(hash).collect());
         }
-        match &opened.layout {
+        match &self.opened().await?.layout {
             Layout::Directory(directory) => self.guarded(DamagedPart::Tables, directory.find(hash)).await,
             Layout::Whole(tables) => Ok(tables.ids.find(hash).collect()),
         }

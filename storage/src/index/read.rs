@@ -29,6 +29,7 @@ use crate::telemetry::Telemetry;
 const TAIL_BYTES: u64 = 16 * 1024;
 /// How often a question may lack something: footer, directory, dictionary, a block of terms, postings, and as many again.
 const MAX_ROUNDS: usize = 12;
+const ENDLESS: &str = "a question finds no end in it";
 /// About how many entries fill the cache: most are sheets.
 const EXPECTED_ENTRIES: usize = 4_096;
 
@@ -88,10 +89,52 @@ impl IndexCache {
         self.entries.retain(|key| key.block_id() != *block_id);
     }
 
+    /// Adds to what is there the sheets that are kept. Returns the others, ascending.
+    fn hold(&self, block_id: BlockId, payloads: &Payloads, wanted: BTreeSet<u32>) -> Vec<u32> {
+        let mut missing = Vec::new();
+        for number in wanted {
+            match self.entries.get(&Key::Sheet(block_id, number)) {
+                Some(Entry::Sheet(payload)) => payloads.hold(number, payload),
+                _ => missing.push(number),
+            }
+        }
+        missing
+    }
+
+    /// Asks until something is lacking that is not kept.
+    fn ask<T>(
+        &self,
+        block_id: BlockId,
+        payloads: &Payloads,
+        question: &(impl Fn() -> io::Result<T> + ?Sized),
+    ) -> io::Result<Asked<T>> {
+        for _ in 0..MAX_ROUNDS {
+            let answer = question();
+            let wanted = payloads.take_wanted();
+            match answer {
+                Ok(answer) => return Ok(Asked::Answer(answer)),
+                Err(error) if wanted.is_empty() => return Err(error),
+                Err(_) => {}
+            }
+            let lacking = self.hold(block_id, payloads, wanted);
+            if !lacking.is_empty() {
+                return Ok(Asked::Lacking(lacking));
+            }
+        }
+        Err(damaged(ENDLESS))
+    }
+
     #[cfg(test)]
     pub fn held_bytes(&self) -> u64 {
         self.entries.bytes()
     }
+}
+
+/// What came of a question.
+enum Asked<T> {
+    Answer(T),
+    /// It lacks these sheets, ascending.
+    Lacking(Vec<u32>),
 }
 
 /// The index of one block.
@@ -204,7 +247,8 @@ impl BlockIndex<'_> {
         self.ask(payloads, open).await
     }
 
-    /// Asks until nothing is lacking.
+    /// Asks until nothing is lacking. What the cache has is taken from it on the pool, so that a question which lacks nothing
+    /// else goes there and back once.
     async fn ask<T: Send + 'static>(
         &self,
         payloads: &Payloads,
@@ -212,36 +256,31 @@ impl BlockIndex<'_> {
     ) -> Result<T, Failure> {
         let question = Arc::new(question);
         for _ in 0..MAX_ROUNDS {
-            let asked = question.clone();
-            let answer = match self.cpu.run(move || asked()).await {
-                Ok(answer) => answer,
+            let (asked, payloads_there, cache, block_id) =
+                (question.clone(), payloads.clone(), self.cache.clone(), self.block_id);
+            let ask = move || cache.ask(block_id, &payloads_there, asked.as_ref());
+            let lacking = match self.cpu.run(ask).await {
+                Ok(Ok(Asked::Answer(answer))) => return Ok(answer),
+                Ok(Ok(Asked::Lacking(sheets))) => sheets,
+                Ok(Err(error)) => return Err(Failure::Damaged(error.to_string())),
                 // undamaged sheets with contents that make no sense to the code that reads them
                 Err(Error::Panicked { message }) => return Err(Failure::Damaged(message)),
                 Err(error) => return Err(Failure::Other(error)),
             };
-            let wanted = payloads.take_wanted();
-            match answer {
-                Ok(answer) => return Ok(answer),
-                Err(error) if wanted.is_empty() => return Err(Failure::Damaged(error.to_string())),
-                Err(_) => self.fetch(payloads, wanted).await?,
-            }
+            self.fetch_missing(payloads, &lacking).await?;
         }
-        Err(Failure::Damaged("a question finds no end in it".to_owned()))
+        Err(Failure::Damaged(ENDLESS.to_owned()))
     }
 
     /// Adds sheets to what is there: from the cache, else from the store.
     async fn fetch(&self, payloads: &Payloads, wanted: BTreeSet<u32>) -> Result<(), Failure> {
-        let mut missing = Vec::new();
-        for number in wanted {
-            match self.cache.entries.get(&Key::Sheet(self.block_id, number)) {
-                Some(Entry::Sheet(payload)) => payloads.hold(number, payload),
-                _ => missing.push(number),
-            }
-        }
-        if missing.is_empty() {
-            return Ok(());
-        }
-        let runs = runs(&missing);
+        let missing = self.cache.hold(self.block_id, payloads, wanted);
+        if missing.is_empty() { Ok(()) } else { self.fetch_missing(payloads, &missing).await }
+    }
+
+    /// Adds sheets, ascending, from the store.
+    async fn fetch_missing(&self, payloads: &Payloads, missing: &[u32]) -> Result<(), Failure> {
+        let runs = runs(missing);
         let ranges: Vec<Range<u64>> =
             runs.iter().map(|run| self.shape().sheet(run.start).start..self.shape().sheet(run.end - 1).end).collect();
         let fetched = exact::ranges(self.objects, &self.path, self.object_bytes, &ranges).await;

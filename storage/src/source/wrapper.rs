@@ -36,8 +36,8 @@ pub trait SourceWrapper: Send + Sync {
         self.inner().continued().await
     }
 
-    async fn find_trace(&self, id: &TraceId) -> Result<Option<TraceAt>, Error> {
-        self.inner().find_trace(id).await
+    async fn find_traces(&self, ids: &[TraceId]) -> Result<Vec<(TraceId, TraceAt)>, Error> {
+        self.inner().find_traces(ids).await
     }
 
     async fn fetch(&self, group: usize, rows: &[Range<usize>], columns: &Projection) -> Result<Fetched, Error> {
@@ -99,8 +99,8 @@ impl<W: SourceWrapper> Source for W {
         self.inner().traces_by_hash().await
     }
 
-    async fn find_trace(&self, id: &TraceId) -> Result<Option<TraceAt>, Error> {
-        SourceWrapper::find_trace(self, id).await
+    async fn find_traces(&self, ids: &[TraceId]) -> Result<Vec<(TraceId, TraceAt)>, Error> {
+        SourceWrapper::find_traces(self, ids).await
     }
 
     async fn traces(&self, group: usize) -> Result<RecordBatch, Error> {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
+use futures::FutureExt;
 use model::{TenantId, TraceId};
 use object_store::ObjectStore;
 use object_store::path::Path;
@@ -114,7 +115,8 @@ impl TraceMap {
     }
 
     async fn holds(&self, block: usize, id: &TraceId) -> Result<bool, Failure> {
-        let opened = self.cache.opened.get_or_load(&self.id, async { self.open().await.map(Some) }).await?;
+        let open = || async { self.open().await.map(Some) }.boxed();
+        let opened = self.cache.opened.get_or_load(&self.id, open).await?;
         let opened = opened.ok_or(Failure::Known)?;
         let pair = Pair::new(TraceHash::of(id), block);
         let (number, place) = (pair.bucket(), opened.header.place(pair.bucket()));
@@ -124,7 +126,7 @@ impl TraceMap {
         if let Some(whole) = &opened.whole {
             return Ok(format::holds(&whole[place.start as usize..place.end as usize], pair));
         }
-        let load = async {
+        let load = async || {
             let bucket = self.fetch(place).await?;
             match opened.header.is_whole(number, &bucket) {
                 // a copy of its own, so that the cache holds what it counts
@@ -132,7 +134,7 @@ impl TraceMap {
                 false => Err(Failure::Damaged(format!("the checksum of bucket {number} does not match"))),
             }
         };
-        Ok(format::holds(&self.cache.buckets.get_or_load(&(self.id, number), load).await?, pair))
+        Ok(format::holds(&self.cache.buckets.get_or_load(&(self.id, number), || load().boxed()).await?, pair))
     }
 
     async fn open(&self) -> Result<Arc<OpenMap>, Failure> {

@@ -19,13 +19,20 @@ use crate::engine::budget::Budget;
 use crate::engine::concurrent::try_all;
 use crate::engine::scan::OpenSource;
 use crate::engine::sources::QuerySources;
+use crate::engine::split_cache::SharedKey;
 use crate::error::Error;
-
-/// Looking a trace up in a block costs about as much as going past so many of its traces.
-const LOOK_UP_COST: usize = 16;
 
 /// What a trace takes while it is compared by hash: its hash in three lists, and its row.
 const HASHED_TRACE_BYTES: usize = 16;
+
+type NumberedSource = (usize, Arc<dyn Source>);
+
+/// Hashes of traces of sources that list nothing, which others have, too.
+#[derive(Default)]
+struct FoundHashes {
+    all: HashSet<TraceHash>,
+    by_source: Vec<(BlockId, Vec<TraceHash>)>,
+}
 
 /// Traces of which several sources have parts.
 #[derive(Default)]
@@ -92,54 +99,142 @@ impl QuerySources<'_> {
         if sources.len() < 2 {
             return Ok(SplitTraces::default());
         }
-        let Listed { continued, unlisted } =
-            listed(&sources, self.engine.config.max_concurrent_reads, &self.budget).await?;
+        let (continued, unlisted, listing) = self.listed_apart(sources).await?;
         let mut split = SplitTraces { ids: continued, ..SplitTraces::default() };
         if !unlisted.is_empty() {
-            self.add_split_with(&unlisted, &sources, &mut split).await?;
+            let traces = self.traces_of(&unlisted).await?;
+            let mut found = FoundHashes::default();
+            let _held = self.budget.hold(trace_count(&traces) * HASHED_TRACE_BYTES)?;
+            found.all.extend(repeated(&ascending(traces.iter().flat_map(|(_, ids)| ids.hashes()))));
+            let listing = within_reach_of(&unlisted, listing, self.reach_nanos());
+            self.find_in(&listing, &traces, |_, _| true, &mut found).await?;
+            self.add_found(&traces, found, &mut split).await?;
         }
         Ok(split)
     }
 
-    /// Adds the traces of some sources, by number, that others near the range have, too.
-    async fn add_split_with(
+    /// Traces near the range that may go on after it: all of which a part begins after it and another lies in another source,
+    /// and some more. Where everything ended with the range, as in a question about now, nothing is read.
+    pub async fn split_after_range(&self) -> Result<HashSet<TraceId>, Error> {
+        let sources = self.near(&self.range);
+        let goes_on = |(_, source): &NumberedSource| source.time_range().end_nanos > self.range.end_nanos;
+        if sources.len() < 2 || !sources.iter().any(goes_on) {
+            return Ok(HashSet::new());
+        }
+        let (_, unlisted, listing) = self.listed_apart(sources).await?;
+        let later = self.begin_after_range(unlisted.iter().filter(|source| goes_on(source))).await?;
+        let listing = within_reach_of(&unlisted, listing, self.reach_nanos());
+        // which traces of a block begin after the range is not known before it is read
+        let listing_later: Vec<NumberedSource> = listing.iter().filter(|source| goes_on(source)).cloned().collect();
+        let mut split = SplitTraces::default();
+        if !listing_later.is_empty() {
+            let at_rest = self.split_at_rest().await?;
+            let goes_on = at_rest.iter().filter(|(_, trace)| trace.time_range.end_nanos > self.range.end_nanos);
+            split.ids.extend(goes_on.map(|(id, _)| *id));
+        }
+        if unlisted.is_empty() || later.is_empty() && listing_later.is_empty() {
+            return Ok(split.ids);
+        }
+        let traces = self.traces_of(&unlisted).await?;
+        let mut found = FoundHashes::default();
+        found.all.extend(repeated(&ascending(traces.iter().flat_map(|(_, ids)| ids.shared(later.iter().copied())))));
+        let is_later = |block: BlockId, hash: &TraceHash| {
+            later.binary_search(hash).is_ok() || listing_later.iter().any(|(_, source)| source.block_id() == block)
+        };
+        self.find_in(if later.is_empty() { &listing_later } else { &listing }, &traces, is_later, &mut found).await?;
+        self.add_found(&traces, found, &mut split).await?;
+        Ok(split.ids)
+    }
+
+    /// Traces near the range that may begin before it: all of which a part ended before it and another lies in another source,
+    /// and some more. What is live is compared only where it is near the start of the range.
+    pub async fn split_before_range(&self) -> Result<HashSet<TraceId>, Error> {
+        let start_nanos = self.range.start_nanos;
+        let (_, unlisted, _) = self.listed_apart(self.near(&self.range)).await?;
+        let last_nanos = start_nanos.saturating_add(self.reach_nanos());
+        if unlisted.iter().any(|(_, source)| source.time_range().start_nanos <= last_nanos) {
+            return Ok(self.all_split_traces().await?.ids);
+        }
+        let at_rest = self.split_at_rest().await?;
+        let begin_earlier = at_rest.iter().filter(|(_, trace)| trace.time_range.start_nanos < start_nanos);
+        Ok(begin_earlier.map(|(id, _)| *id).collect())
+    }
+
+    fn reach_nanos(&self) -> u64 {
+        self.engine.config.trace_reach_nanos()
+    }
+
+    /// What sources list, and apart from each other those that list nothing and the others.
+    async fn listed_apart(
         &self,
-        unlisted: &[usize],
-        sources: &[(usize, Arc<dyn Source>)],
+        sources: Vec<NumberedSource>,
+    ) -> Result<(HashSet<TraceId>, Vec<NumberedSource>, Vec<NumberedSource>), Error> {
+        let Listed { continued, unlisted } =
+            listed(&sources, self.engine.config.max_concurrent_reads, &self.budget).await?;
+        let (unlisted, listing) = sources.into_iter().partition(|(number, _)| unlisted.contains(number));
+        Ok((continued, unlisted, listing))
+    }
+
+    /// The hashes of traces of some sources that begin after the range, ascending.
+    async fn begin_after_range(&self, sources: impl Iterator<Item = &NumberedSource>) -> Result<Vec<TraceHash>, Error> {
+        let end_nanos = self.range.end_nanos;
+        let mut hashes = Vec::new();
+        for (_, source) in sources {
+            let read = async {
+                let opened = OpenSource::open(source.clone()).await?;
+                for number in 0..opened.dimensions.row_groups.len() {
+                    let group = opened.group(number).await?;
+                    let traces = group.traces()?;
+                    let later = (0..traces.len()).filter(|&row| traces.start_nanos(row) > end_nanos);
+                    hashes.extend(later.map(|row| TraceHash::of(&traces.id(row))));
+                }
+                Ok(())
+            };
+            self.budget.if_readable(source.block_id(), read).await?;
+        }
+        Ok(ascending(hashes))
+    }
+
+    /// Adds the hashes of those of some traces that these blocks have and that are wanted.
+    async fn find_in(
+        &self,
+        blocks: &[NumberedSource],
+        traces: &[(usize, Arc<TraceIds>)],
+        is_wanted: impl Fn(BlockId, &TraceHash) -> bool,
+        found: &mut FoundHashes,
+    ) -> Result<(), Error> {
+        let reads = blocks.iter().map(|(_, block)| self.shared_with(traces, block).boxed()).collect();
+        for (block_id, mut shared) in try_all(self.engine.config.max_concurrent_reads, reads).await? {
+            shared.retain(|hash| is_wanted(block_id, hash));
+            found.all.extend(&shared);
+            found.by_source.push((block_id, shared));
+        }
+        Ok(())
+    }
+
+    /// Adds the traces of some sources whose hashes were found in others.
+    async fn add_found(
+        &self,
+        sources: &[(usize, Arc<TraceIds>)],
+        found: FoundHashes,
         split: &mut SplitTraces,
     ) -> Result<(), Error> {
-        let (of_unlisted, mut others): (Vec<_>, Vec<_>) =
-            sources.iter().partition(|(number, _)| unlisted.contains(number));
-        // what lies further from them than other parts are looked for has none: mostly all but the newest blocks
-        let reach_nanos = self.engine.config.trace_reach_nanos();
-        let around = |(_, source): &(usize, Arc<dyn Source>)| source.time_range().widened(reach_nanos);
-        let near: Vec<TimeRange> = of_unlisted.iter().map(|source| around(source)).collect();
-        others.retain(|(_, source)| near.iter().any(|range| range.overlaps(&source.time_range())));
-        let of_unlisted = self.traces_of(&of_unlisted).await?;
-        let trace_count: usize = of_unlisted.iter().map(|(_, ids)| ids.len()).sum();
-        let _held = self.budget.hold(trace_count * HASHED_TRACE_BYTES)?;
-        let hashes: Arc<[TraceHash]> = ascending(&of_unlisted).into();
-        let mut all: HashSet<TraceHash> = repeated(&hashes).collect();
-        let reads = others.iter().map(|source| self.shared_with(&hashes, source).boxed()).collect();
-        for (block_id, shared) in try_all(self.engine.config.max_concurrent_reads, reads).await? {
-            all.extend(&shared);
-            split.add_shared(block_id, shared);
-        }
-        let mut all: Vec<TraceHash> = all.into_iter().collect();
-        all.sort_unstable();
-        for (number, ids) in &of_unlisted {
+        let FoundHashes { all, by_source } = found;
+        by_source.into_iter().for_each(|(block_id, shared)| split.add_shared(block_id, shared));
+        let all = ascending(all);
+        for (number, ids) in sources {
             let rows: Vec<u32> = all.iter().flat_map(|hash| ids.find(*hash)).collect();
             if !rows.is_empty() {
                 self.add_ids(*number, &rows, &mut split.ids).await?;
-                split.add_shared(self.all[*number].block_id(), shared(&all, ids));
+                split.add_shared(self.all[*number].block_id(), ids.shared(all.iter().copied()));
             }
         }
         Ok(())
     }
 
     /// The traces of sources by hash, without those of damaged ones.
-    async fn traces_of(&self, sources: &[&(usize, Arc<dyn Source>)]) -> Result<Vec<(usize, Arc<TraceIds>)>, Error> {
-        let read = |(number, source): &(usize, Arc<dyn Source>)| {
+    async fn traces_of(&self, sources: &[NumberedSource]) -> Result<Vec<(usize, Arc<TraceIds>)>, Error> {
+        let read = |(number, source): &NumberedSource| {
             let (number, source) = (*number, source.clone());
             async move {
                 let read = async { Ok((number, source.traces_by_hash().await?)) };
@@ -147,23 +242,41 @@ impl QuerySources<'_> {
             }
             .boxed()
         };
-        let reads = sources.iter().map(|source| read(source)).collect();
+        let reads = sources.iter().map(read).collect();
         Ok(try_all(self.engine.config.max_concurrent_reads, reads).await?.into_iter().flatten().collect())
     }
 
-    /// Those of some hashes, ascending, that a source has; none of a damaged one. What is read of the source is let go
-    /// again, and takes the turn of a row group: of all queries together only so many hold the traces of a block.
+    /// The hashes of those of some traces that a block has, as remembered; none of a damaged one. What is read of the block takes
+    /// the turn of a row group: of all queries together only so many hold the traces of a block.
     async fn shared_with(
         &self,
-        hashes: &Arc<[TraceHash]>,
-        (_, source): &(usize, Arc<dyn Source>),
+        traces: &[(usize, Arc<TraceIds>)],
+        block: &Arc<dyn Source>,
     ) -> Result<(BlockId, Vec<TraceHash>), Error> {
+        let (block_id, remembered) = (block.block_id(), &self.engine.shared);
+        let mut shared: Vec<TraceHash> = Vec::new();
+        let mut unknown: Vec<Arc<TraceIds>> = Vec::new();
+        for (_, ids) in traces {
+            match remembered.get(&SharedKey::of(ids, block_id)) {
+                Some(known) => shared.extend_from_slice(&known),
+                None => unknown.push(ids.clone()),
+            }
+        }
+        if unknown.is_empty() {
+            return Ok((block_id, shared));
+        }
         let _turn = self.turn().await?;
-        let block_id = source.block_id();
-        let read = async { Ok(source.traces_by_hash().await?) };
-        let Some(ids) = self.budget.if_readable(block_id, read).await? else { return Ok((block_id, Vec::new())) };
-        let hashes = hashes.clone();
-        Ok((block_id, self.run(move || shared(&hashes, &ids)).await?))
+        let read = async { Ok(block.traces_by_hash().await?) };
+        let Some(of_block) = self.budget.if_readable(block_id, read).await? else { return Ok((block_id, Vec::new())) };
+        let compare = move || {
+            let compare = |ids: Arc<TraceIds>| (SharedKey::of(&ids, block_id), of_block.shared(ids.hashes()));
+            unknown.into_iter().map(compare).collect::<Vec<_>>()
+        };
+        for (key, found) in self.run(compare).await? {
+            shared.extend(&found);
+            remembered.insert(key, found.into());
+        }
+        Ok((block_id, shared))
     }
 
     /// Adds the ids of some traces of a source, counted through its row groups, ascending.
@@ -188,29 +301,32 @@ impl QuerySources<'_> {
     }
 }
 
-/// The hashes of all traces of some sources.
-fn ascending(sources: &[(usize, Arc<TraceIds>)]) -> Vec<TraceHash> {
-    let mut all: Vec<TraceHash> = sources.iter().flat_map(|(_, ids)| ids.hashes()).collect();
-    all.sort_unstable();
+/// Of sources that list traces those that may have parts of what others have: what lies further from them than other parts are
+/// looked for has none. Mostly these are the newest blocks.
+fn within_reach_of(
+    others: &[NumberedSource],
+    mut listing: Vec<NumberedSource>,
+    reach_nanos: u64,
+) -> Vec<NumberedSource> {
+    let near: Vec<TimeRange> = others.iter().map(|(_, source)| source.time_range().widened(reach_nanos)).collect();
+    listing.retain(|(_, source)| near.iter().any(|range| range.overlaps(&source.time_range())));
+    listing
+}
+
+fn trace_count(sources: &[(usize, Arc<TraceIds>)]) -> usize {
+    sources.iter().map(|(_, ids)| ids.len()).sum()
+}
+
+/// The hashes of the traces of several sources: runs that ascend, one after the other, which this kind of sorting merges.
+fn ascending(hashes: impl IntoIterator<Item = TraceHash>) -> Vec<TraceHash> {
+    let mut all: Vec<TraceHash> = hashes.into_iter().collect();
+    all.sort();
     all
 }
 
 /// Those of some hashes, ascending, that are there more than once.
 fn repeated(hashes: &[TraceHash]) -> impl Iterator<Item = TraceHash> {
     hashes.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0])
-}
-
-/// Those of some hashes, ascending, that a source has.
-fn shared(hashes: &[TraceHash], ids: &TraceIds) -> Vec<TraceHash> {
-    if hashes.len() * LOOK_UP_COST < ids.len() {
-        return hashes.iter().copied().filter(|hash| ids.find(*hash).next().is_some()).collect();
-    }
-    let mut of_source = ids.hashes().peekable();
-    let mut has = |hash: &TraceHash| {
-        while of_source.next_if(|other| other < hash).is_some() {}
-        of_source.peek() == Some(hash)
-    };
-    hashes.iter().copied().filter(|hash| has(hash)).collect()
 }
 
 #[cfg(test)]
@@ -230,8 +346,8 @@ mod tests {
             blocks in proptest::collection::vec(proptest::collection::hash_set(0..500_u32, 0..200), 0..3),
         ) {
             let of_set = |set: &std::collections::HashSet<u32>| ids(&set.iter().copied().collect::<Vec<_>>());
-            let hashes = ascending(&live.iter().map(of_set).enumerate().collect::<Vec<_>>());
-            let found = blocks.iter().flat_map(|block| shared(&hashes, &of_set(block)));
+            let hashes = ascending(live.iter().map(of_set).flat_map(|ids| ids.hashes().collect::<Vec<_>>()));
+            let found = blocks.iter().flat_map(|block| of_set(block).shared(hashes.iter().copied()));
             let found: std::collections::HashSet<u32> = repeated(&hashes).chain(found).map(|hash| hash.0).collect();
             let holders = |hash: &u32| live.iter().chain(&blocks).filter(|set| set.contains(hash)).count();
             let of_live = live.iter().flatten().copied();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
 use bytes::Bytes;
+use futures::FutureExt;
 use model::Scope;
 use parquet::file::metadata::ParquetMetaData;
 use spans::batch_memory_bytes;
@@ -25,7 +26,7 @@ use crate::source::Dimensions;
 
 impl BlockSource {
     pub(in crate::block) async fn opened(&self) -> Result<Arc<OpenBlock>, Error> {
-        let open = self.guarded(DamagedPart::Tables, async { Ok(Arc::new(self.open().await?)) });
+        let open = || async { Ok(Arc::new(self.guarded(DamagedPart::Tables, self.open()).await?)) }.boxed();
         self.cache.opened.get_or_load(&self.entry.id, open).await
     }
 
@@ -113,9 +114,11 @@ impl BlockSource {
 
     pub(in crate::block) async fn opened_group(&self, group: usize) -> Result<Arc<OpenRowGroup>, Error> {
         let opened = self.opened().await?;
-        let open =
-            self.guarded(DamagedPart::RowGroup(group), async { Ok(Arc::new(self.open_group(&opened, group).await?)) });
-        self.cache.groups.get_or_load(&(self.entry.id, group), open).await
+        let open = async || {
+            let open = self.open_group(&opened, group);
+            Ok(Arc::new(self.guarded(DamagedPart::RowGroup(group), open).await?))
+        };
+        self.cache.groups.get_or_load(&(self.entry.id, group), || open().boxed()).await
     }
 
     async fn open_group(&self, opened: &OpenBlock, group: usize) -> Result<OpenRowGroup, Error> {
