@@ -28,7 +28,6 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use self::cluster::Cluster;
-use self::earlier_logs::EarlierLogs;
 use self::store::Store;
 use self::upkeep::Upkeep;
 use self::way_in::WayIn;
@@ -108,26 +107,12 @@ impl App {
         }
 
         let share = UpkeepShare::all();
-        let Upkeep { tasks: mut upkeep, compaction, stop_compaction } =
-            Upkeep::begin(&config, parts, &store, &limits, share.clone());
-        upkeep.spawn("limit reloader", LimitReloader::new(config.clone(), limits.clone(), &mut registry).run());
+        let mut upkeep = Upkeep::begin(&config, parts, &store, &limits, share.clone());
         if let Some(cluster) = &cluster {
-            upkeep.spawn("watch over other processes", cluster.watch(share));
+            upkeep.begin_in_cluster(cluster, ingester.as_ref().zip(ingester_storage), &config, &store, share);
         }
-        if let Some((cluster, ingester)) = cluster.as_ref().zip(ingester.as_ref()) {
-            upkeep.spawn("retirement of earlier starts", cluster.retire_earlier_starts(ingester));
-            if let Some(storage) = ingester_storage.clone().filter(|_| config.ships_log()) {
-                let earlier = EarlierLogs::new(cluster, &store, ingester.adopter(storage));
-                upkeep.spawn("publisher of earlier logs", earlier.run());
-            }
-            let adoption = ingester_storage.and_then(|storage| cluster.adopt_others(ingester, storage));
-            adoption.into_iter().for_each(|adoption| upkeep.spawn("adoption of writers that are gone", adoption));
-            let collector = cluster.collect_own_log(ingester, &store, config.garbage_grace());
-            collector.into_iter().for_each(|collector| upkeep.spawn("collector of the log", collector));
-        }
-        if let Some(cluster) = cluster.as_ref().filter(|_| config.target().keeps_blocks_in_order()) {
-            upkeep.spawn("collector of lost logs", cluster.collect_lost_logs(&store));
-        }
+        let Upkeep { tasks: mut upkeep, compaction, stop_compaction } = upkeep;
+        upkeep.spawn("limit reloader", LimitReloader::new(config.clone(), limits.clone(), &mut registry).run());
         let user_overrides = open_user_overrides(&config, &store, generator.clone(), &mut registry);
         if let Some(overrides) = user_overrides.clone() {
             upkeep.spawn("settings of tenants", overrides.run());

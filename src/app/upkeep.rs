@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ingester::Ingester;
 use model::limits::TenantLimits;
 use storage::compaction::Compactor;
 use storage::garbage::Collector;
@@ -12,6 +13,8 @@ use storage::trace_mapper::TraceMapper;
 use storage::upkeep_share::UpkeepShare;
 use tokio::sync::watch;
 
+use super::cluster::Cluster;
+use super::earlier_logs::EarlierLogs;
 use super::store::Store;
 use crate::config::Config;
 use crate::tasks::Tasks;
@@ -51,5 +54,35 @@ impl Upkeep {
             compaction.spawn("compactor", compactor.within(parts.compaction).sharing(share).run(running));
         }
         Self { tasks, compaction, stop_compaction }
+    }
+
+    /// What a process of a cluster does besides: it follows the others, and publishes and deletes what those that are gone have
+    /// left of their logs, and its own earlier starts. `way_in` is where a process takes spans.
+    pub fn begin_in_cluster(
+        &mut self,
+        cluster: &Cluster,
+        way_in: Option<(&Ingester, ingester::Storage)>,
+        config: &Config,
+        store: &Store,
+        share: UpkeepShare,
+    ) {
+        let tasks = &mut self.tasks;
+        tasks.spawn("watch over other processes", cluster.watch(share));
+        if let Some((ingester, storage)) = way_in {
+            tasks.spawn("retirement of earlier starts", cluster.retire_earlier_starts(ingester));
+            if config.ships_log() {
+                let earlier = EarlierLogs::new(cluster, store, ingester.adopter(storage.clone()));
+                tasks.spawn("publisher of earlier logs", earlier.run());
+            }
+            if let Some(adoption) = cluster.adopt_others(ingester, storage) {
+                tasks.spawn("adoption of writers that are gone", adoption);
+            }
+            if let Some(collector) = cluster.collect_own_log(ingester, store, config.garbage_grace()) {
+                tasks.spawn("collector of the log", collector);
+            }
+        }
+        if config.target().keeps_blocks_in_order() {
+            tasks.spawn("collector of lost logs", cluster.collect_lost_logs(store));
+        }
     }
 }
