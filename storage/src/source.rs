@@ -71,7 +71,7 @@ pub trait Source: Send + Sync {
     }
 
     /// The traces of which sources that are older have a part, too: of all that have parts of a trace, all but one at most
-    /// list it. `None` where that is not known.
+    /// list it. Ascending. `None` where that is not known.
     async fn continued(&self) -> Result<Option<Arc<[TraceId]>>, Error> {
         Ok(None)
     }

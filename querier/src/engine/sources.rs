@@ -14,7 +14,7 @@ use model::{TimeRange, TraceId};
 use spans::SpanTable;
 use storage::source::{Projection, Source};
 
-use self::split::{Listed, SplitTraces};
+use self::split::SplitTraces;
 use crate::engine::budget::{Budget, Held};
 use crate::engine::candidates::candidates;
 use crate::engine::concurrent::try_all;
@@ -166,13 +166,12 @@ impl<'a> QuerySources<'a> {
         range: &TimeRange,
     ) -> Result<HashMap<TraceId, Vec<PartAt>>, Error> {
         let (sources, concurrency) = (self.near(range), self.engine.config.max_concurrent_reads);
-        let Listed { continued, unlisted } = split::listed(&sources, concurrency, &self.budget).await?;
-        let (unlisted, listing): (Vec<_>, Vec<_>) =
-            sources.into_iter().partition(|(number, _)| unlisted.contains(number));
+        let listed = self.listed(&sources).await?;
+        let (unlisted, listing) = listed.apart(sources);
         let mut ids: Vec<TraceId> = ids.iter().copied().collect();
         ids.sort_unstable();
         let mut found = parts::find(&unlisted, &ids, concurrency, &self.budget).await?;
-        ids.retain(|id| continued.contains(id) || found.contains_key(id));
+        ids.retain(|id| listed.has(id) || found.contains_key(id));
         for (id, of_blocks) in parts::find(&listing, &ids, concurrency, &self.budget).await? {
             let all = found.entry(id).or_default();
             all.extend(of_blocks);

@@ -246,7 +246,9 @@ impl Source for BlockSource {
         }
         let load = async || match &self.opened().await?.layout {
             Layout::Directory(directory) => {
-                Ok::<_, Error>(self.guarded(DamagedPart::Tables, directory.continued()).await?.into())
+                let mut ids = self.guarded(DamagedPart::Tables, directory.continued()).await?;
+                ids.sort_unstable();
+                Ok::<_, Error>(ids.into())
             }
             Layout::Whole(_) => Ok(Arc::default()),
         };

@@ -15,7 +15,6 @@ use spans::Traces;
 use storage::source::Source;
 use storage::{TraceHash, TraceIds};
 
-use crate::engine::budget::Budget;
 use crate::engine::concurrent::try_all;
 use crate::engine::scan::OpenSource;
 use crate::engine::sources::QuerySources;
@@ -25,7 +24,8 @@ use crate::error::Error;
 /// What a trace takes while it is compared by hash: its hash in three lists, and its row.
 const HASHED_TRACE_BYTES: usize = 16;
 
-type NumberedSource = (usize, Arc<dyn Source>);
+/// A source with its number among those of the query.
+pub(crate) type NumberedSource = (usize, Arc<dyn Source>);
 
 /// Hashes of traces of sources that list nothing, which others have, too.
 #[derive(Default)]
@@ -61,46 +61,59 @@ impl SplitTraces {
 /// What sources say of their traces.
 #[derive(Default)]
 pub(crate) struct Listed {
-    /// Traces that sources list, whose other parts lie in others.
-    pub continued: HashSet<TraceId>,
+    /// Traces that sources list, whose other parts lie in others: of each source, ascending.
+    continued: Vec<Arc<[TraceId]>>,
     /// Numbers of the sources that do not list any: what is live, and blocks of before there were lists.
-    pub unlisted: Vec<usize>,
+    unlisted: Vec<usize>,
 }
 
-/// What these sources, by number, say of their traces; a damaged one says nothing.
-pub(crate) async fn listed(
-    sources: &[(usize, Arc<dyn Source>)],
-    concurrency: usize,
-    budget: &Budget,
-) -> Result<Listed, Error> {
-    let ask = |(number, source): &(usize, Arc<dyn Source>)| {
-        let (number, source) = (*number, source.clone());
-        async move {
-            let continued = async { Ok(source.continued().await?) };
-            Ok((number, budget.if_readable(source.block_id(), continued).await?))
-        }
-        .boxed()
-    };
-    let mut listed = Listed::default();
-    for (number, continued) in try_all(concurrency, sources.iter().map(ask).collect()).await? {
-        match continued {
-            Some(Some(ids)) => listed.continued.extend(ids.iter().copied()),
-            Some(None) => listed.unlisted.push(number),
-            None => {}
-        }
+impl Listed {
+    pub fn has(&self, id: &TraceId) -> bool {
+        self.continued.iter().any(|ids| ids.binary_search(id).is_ok())
     }
-    Ok(listed)
+
+    fn all(&self) -> impl Iterator<Item = TraceId> {
+        self.continued.iter().flat_map(|ids| ids.iter().copied())
+    }
+
+    /// The sources that list nothing, and the others.
+    pub fn apart(&self, sources: Vec<NumberedSource>) -> (Vec<NumberedSource>, Vec<NumberedSource>) {
+        sources.into_iter().partition(|(number, _)| self.unlisted.contains(number))
+    }
 }
 
 impl QuerySources<'_> {
+    /// What these sources say of their traces; a damaged one says nothing.
+    pub async fn listed(&self, sources: &[NumberedSource]) -> Result<Listed, Error> {
+        let ask = |(number, source): &NumberedSource| {
+            let (number, source) = (*number, source.clone());
+            async move {
+                let continued = async { Ok(source.continued().await?) };
+                Ok((number, self.budget.if_readable(source.block_id(), continued).await?))
+            }
+            .boxed()
+        };
+        let mut listed = Listed::default();
+        let asked = sources.iter().map(ask).collect();
+        for (number, continued) in try_all(self.engine.config.max_concurrent_reads, asked).await? {
+            match continued {
+                Some(Some(ids)) => listed.continued.push(ids),
+                Some(None) => listed.unlisted.push(number),
+                None => {}
+            }
+        }
+        Ok(listed)
+    }
+
     /// Traces near the range of which several sources have parts.
     pub async fn all_split_traces(&self) -> Result<SplitTraces, Error> {
         let sources = self.near(&self.range);
         if sources.len() < 2 {
             return Ok(SplitTraces::default());
         }
-        let (continued, unlisted, listing) = self.listed_apart(sources).await?;
-        let mut split = SplitTraces { ids: continued, ..SplitTraces::default() };
+        let listed = self.listed(&sources).await?;
+        let (unlisted, listing) = listed.apart(sources);
+        let mut split = SplitTraces { ids: listed.all().collect(), ..SplitTraces::default() };
         if !unlisted.is_empty() {
             let traces = self.traces_of(&unlisted).await?;
             let mut found = FoundHashes::default();
@@ -121,7 +134,7 @@ impl QuerySources<'_> {
         if sources.len() < 2 || !sources.iter().any(goes_on) {
             return Ok(HashSet::new());
         }
-        let (_, unlisted, listing) = self.listed_apart(sources).await?;
+        let (unlisted, listing) = self.listed(&sources).await?.apart(sources);
         let later = self.begin_after_range(unlisted.iter().filter(|source| goes_on(source))).await?;
         let listing = within_reach_of(&unlisted, listing, self.reach_nanos());
         // which traces of a block begin after the range is not known before it is read
@@ -150,7 +163,8 @@ impl QuerySources<'_> {
     /// and some more. What is live is compared only where it is near the start of the range.
     pub async fn split_before_range(&self) -> Result<HashSet<TraceId>, Error> {
         let start_nanos = self.range.start_nanos;
-        let (_, unlisted, _) = self.listed_apart(self.near(&self.range)).await?;
+        let sources = self.near(&self.range);
+        let (unlisted, _) = self.listed(&sources).await?.apart(sources);
         let last_nanos = start_nanos.saturating_add(self.reach_nanos());
         if unlisted.iter().any(|(_, source)| source.time_range().start_nanos <= last_nanos) {
             return Ok(self.all_split_traces().await?.ids);
@@ -162,17 +176,6 @@ impl QuerySources<'_> {
 
     fn reach_nanos(&self) -> u64 {
         self.engine.config.trace_reach_nanos()
-    }
-
-    /// What sources list, and apart from each other those that list nothing and the others.
-    async fn listed_apart(
-        &self,
-        sources: Vec<NumberedSource>,
-    ) -> Result<(HashSet<TraceId>, Vec<NumberedSource>, Vec<NumberedSource>), Error> {
-        let Listed { continued, unlisted } =
-            listed(&sources, self.engine.config.max_concurrent_reads, &self.budget).await?;
-        let (unlisted, listing) = sources.into_iter().partition(|(number, _)| unlisted.contains(number));
-        Ok((continued, unlisted, listing))
     }
 
     /// The hashes of traces of some sources that begin after the range, ascending.

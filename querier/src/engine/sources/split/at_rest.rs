@@ -7,7 +7,6 @@ use futures::FutureExt;
 use hashbrown::HashMap;
 use model::{BlockId, TimeRange, TraceId};
 
-use super::listed;
 use crate::engine::concurrent::try_all;
 use crate::engine::parts;
 use crate::engine::parts::PartAt;
@@ -28,9 +27,10 @@ impl QuerySources<'_> {
             return Ok(known);
         }
         let concurrency = self.engine.config.max_concurrent_reads;
-        let listed = listed(&blocks, concurrency, &self.budget).await?;
-        let mut continued: Vec<TraceId> = listed.continued.into_iter().collect();
+        let listed = self.listed(&blocks).await?;
+        let mut continued: Vec<TraceId> = listed.all().collect();
         continued.sort_unstable();
+        continued.dedup();
         let found = parts::find(&blocks, &continued, concurrency, &self.budget).await?;
         let split = Arc::new(self.when(found).await?);
         // what blocks do not list in this query they may list in another
