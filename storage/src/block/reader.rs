@@ -36,6 +36,9 @@ const LOOK_UP_COST: usize = 512;
 /// To ask a trace map about one costs about as much as reading so many, where there are more than a few to ask about.
 const MAP_COST: usize = 16;
 const FEW_TRACES: usize = 64;
+/// Questions read all hashes of a block up to this number, 160 KB: many of them look traces up in many blocks at a time, and
+/// nothing counts what they hold of them.
+const MOST_READ_BY_QUESTIONS: usize = 16_384;
 
 /// One published block. Cheap to make; the block is opened with the first question.
 pub struct BlockSource {
@@ -113,7 +116,7 @@ impl BlockSource {
 
     /// Those of some traces that it has, or others of the same hash.
     pub(crate) async fn may_have(&self, ids: &[TraceId]) -> Result<Vec<TraceId>, Error> {
-        let (left, hashes) = self.to_look_up(ids).await?;
+        let (left, hashes) = self.to_look_up(ids, usize::MAX).await?;
         let mut found = Vec::new();
         for id in left {
             if !self.rows_of(TraceHash::of(&id), hashes.as_deref()).await?.is_empty() {
@@ -123,12 +126,18 @@ impl BlockSource {
         Ok(found)
     }
 
-    /// Those of some traces that a trace map does not rule out, and the hashes of all where that is the least to read.
-    async fn to_look_up(&self, ids: &[TraceId]) -> Result<(Vec<TraceId>, Option<Arc<TraceIds>>), Error> {
+    /// Those of some traces that a trace map does not rule out, and the hashes of all where that is the least to read, and they
+    /// are at most so many.
+    async fn to_look_up(
+        &self,
+        ids: &[TraceId],
+        most_read: usize,
+    ) -> Result<(Vec<TraceId>, Option<Arc<TraceIds>>), Error> {
         if let Some(hashes) = self.cache.trace_ids.peek(&self.entry.id) {
             return Ok((ids.to_vec(), Some(hashes)));
         }
-        if ids.len() > FEW_TRACES && ids.len().saturating_mul(MAP_COST) > self.trace_count() {
+        let may_read = self.trace_count() <= most_read;
+        if may_read && ids.len() > FEW_TRACES && ids.len().saturating_mul(MAP_COST) > self.trace_count() {
             return Ok((ids.to_vec(), Some(self.traces_by_hash().await?)));
         }
         let mut left = Vec::new();
@@ -142,7 +151,7 @@ impl BlockSource {
             }
         }
         let is_many = left.len().saturating_mul(LOOK_UP_COST) > self.trace_count();
-        let hashes = if is_many { Some(self.traces_by_hash().await?) } else { None };
+        let hashes = if may_read && is_many { Some(self.traces_by_hash().await?) } else { None };
         Ok((left, hashes))
     }
 
@@ -227,7 +236,7 @@ impl Source for BlockSource {
     }
 
     async fn find_traces(&self, ids: &[TraceId]) -> Result<Vec<(TraceId, TraceAt)>, Error> {
-        let (left, hashes) = self.to_look_up(ids).await?;
+        let (left, hashes) = self.to_look_up(ids, MOST_READ_BY_QUESTIONS).await?;
         let mut found = Vec::new();
         for id in left {
             for row in self.rows_of(TraceHash::of(&id), hashes.as_deref()).await? {
