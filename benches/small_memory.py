@@ -116,14 +116,14 @@ class Server:
 
 
 class Senders:
-    """Threads that send so many spans, or until they are stopped; at most so many a second, 0 for no limit."""
+    """Threads that send so many spans, or until they are stopped; at most so many a second, 0 for no limit. One for each seed of ids."""
 
-    def __init__(self, address: str, spans: int, rate: float, over_seconds: float):
+    def __init__(self, address: str, spans: int, rate: float, over_seconds: float, seeds: range):
         self.sent, self.refused, self._enough, self._lock = 0, [], threading.Event(), threading.Lock()
         self.longest = 0.0
         self._threads = [
-            threading.Thread(target=self._run, args=(number, address, spans // SENDERS, rate / SENDERS, over_seconds))
-            for number in range(SENDERS)
+            threading.Thread(target=self._run, args=(seed, address, spans // SENDERS, rate / SENDERS, over_seconds))
+            for seed in seeds
         ]
         self._began = time.monotonic()
         for thread in self._threads:
@@ -139,8 +139,8 @@ class Senders:
         self._enough.set()
         return self.wait()
 
-    def _run(self, number: int, address: str, spans: int, rate: float, over_seconds: float) -> None:
-        bulk = Bulk(seed=number, newest_nanos=time.time_ns() - 2_000_000_000, over_seconds=over_seconds)
+    def _run(self, seed: int, address: str, spans: int, rate: float, over_seconds: float) -> None:
+        bulk = Bulk(seed=seed, newest_nanos=time.time_ns() - 2_000_000_000, over_seconds=over_seconds)
         connection, sent = http.client.HTTPConnection(address, timeout=60), 0
         while sent < spans and not self._enough.is_set():
             began = time.monotonic()
@@ -190,7 +190,7 @@ def main() -> int:
 
 
 def fill(server: Server, spans: int, report: Report) -> None:
-    senders = Senders(server.otlp, spans, 0, over_seconds=6 * 3600)
+    senders = Senders(server.otlp, spans, 0, over_seconds=6 * 3600, seeds=range(SENDERS))
     took = senders.wait()
     report.line("spans taken, thousand a second", f"{senders.sent / took / 1000:.0f}")
     report.line("requests refused while spans were sent", len(senders.refused), "0", not senders.refused)
@@ -209,7 +209,8 @@ def crowded(server: Server, arguments: argparse.Namespace, report: Report) -> No
         alone.setdefault(question.name.split(":")[0], []).append(ask(server.http, question).seconds)
     crowd = Crowd(server.http, asked, arguments.clients)
     blocks_before = server.metric("tempodb_blocklist_length")
-    senders = Senders(server.otlp, 1 << 62, arguments.rate, over_seconds=20)
+    # traces of their own: spans for stored traces would change what is right, and split all of them
+    senders = Senders(server.otlp, 1 << 62, arguments.rate, over_seconds=20, seeds=range(SENDERS, 2 * SENDERS))
     tally = crowd.run_for(arguments.seconds)
     took = senders.stop()
     report.line("answers, right", tally.right, f"by {arguments.clients} clients in {arguments.seconds} s")

@@ -16,7 +16,7 @@ use storage::cache::{ByteCache, Capacity};
 use storage::incarnation::Incarnation;
 use storage::members::Record;
 use storage::memory::MemorySource;
-use storage::source::{Dimensions, Fetched, Projection, Source, TraceAt};
+use storage::source::{Dimensions, Fetched, Projection, Source, TracePart};
 use storage::view::TableId;
 use storage::{CpuPool, Error, TraceIds};
 
@@ -169,7 +169,7 @@ impl Source for PeerSource {
         self.rows().await?.traces_by_hash().await
     }
 
-    async fn find_traces(&self, ids: &[TraceId]) -> Result<Vec<(TraceId, TraceAt)>, Error> {
+    async fn find_traces(&self, ids: &[TraceId]) -> Result<Vec<TracePart>, Error> {
         self.rows().await?.find_traces(ids).await
     }
 

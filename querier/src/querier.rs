@@ -16,9 +16,8 @@ use tracing::Instrument;
 use crate::answer::{Answer, MetricsAnswer, SearchAnswer, SummaryAnswer, TagNames, TagValues, TraceAnswer};
 use crate::config::Config;
 use crate::engine::Engine;
-use crate::engine::budget::{Budget, Shares};
-use crate::engine::split_cache::{shared_cache, split_cache};
-use crate::engine::spread::{JobSources, Spread};
+use crate::engine::budget::Budget;
+use crate::engine::spread::JobSources;
 use crate::error::Error;
 use crate::jobs::message::{Job, JobAnswer};
 use crate::jobs::{SpreadPolicy, Workers, unreadable};
@@ -30,13 +29,9 @@ use crate::request::{
 };
 use crate::summary::{self, Summarize};
 use crate::tags::{ValuesCache, values_cache};
-use crate::telemetry::Telemetry;
 use crate::{metrics, search, tags, tenants, trace_by_id};
 
-/// What is known of split traces may take one in so many bytes of what is kept of metrics, and so may which traces live rows
-/// share with blocks, and values of tags.
-const SPLIT_SHARE: u64 = 4;
-const SHARED_SHARE: u64 = 32;
+/// Values of tags may take one in so many bytes of what is kept of metrics.
 const TAG_VALUES_SHARE: u64 = 4;
 
 /// How often a query begins with a new view at the most.
@@ -84,11 +79,8 @@ impl Querier {
         registry: &mut Registry,
     ) -> Self {
         let partials = partial_cache(config.metrics_cache_max_bytes, storage);
-        let split = split_cache(config.metrics_cache_max_bytes / SPLIT_SHARE, storage);
-        let shared = shared_cache(config.metrics_cache_max_bytes / SHARED_SHARE, storage);
         let tag_values = values_cache(config.metrics_cache_max_bytes / TAG_VALUES_SHARE, storage);
-        let (telemetry, shares) = (Telemetry::new(registry), Shares::new(&config));
-        let engine = Engine { config, cpu, split, shared, telemetry, shares, spread: Spread::default() };
+        let engine = Engine::new(config, cpu, storage, registry);
         Self { inner: Arc::new(Inner { engine, partials, tag_values, limits, views }) }
     }
 

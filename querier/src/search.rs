@@ -44,7 +44,8 @@ use crate::engine::budget::{Budget, Held};
 use crate::engine::candidates::candidates;
 use crate::engine::matcher::{DecidedMasks, HitSet};
 use crate::engine::scan::OpenGroup;
-use crate::engine::sources::{Parts, QuerySources};
+use crate::engine::sources::QuerySources;
+use crate::engine::sources::whole::Parts;
 use crate::error::Error;
 use crate::lock::locked;
 use crate::request::{SearchFilter, SearchRequest};
@@ -124,7 +125,7 @@ impl Search<'_> {
         self.sources.budget.begin_again();
         let ends = self.sources.in_range().map(|(number, source)| (number, source.time_range().end_nanos));
         let ends = ends.chain(self.may_begin_earlier().then_some((EARLIER, self.sources.range.start_nanos)));
-        let places = self.split_places(split, self.split_parts.get())?;
+        let places = self.split_places(split, self.split_parts.get());
         let newest_split = places.first().map(|(Reverse(start_nanos), _)| (SPLIT, *start_nanos));
         let hits = Mutex::new(Hits::new(keep, ends.chain(newest_split), self.sources.budget.hold(0)?));
         let finding = async {
@@ -173,6 +174,7 @@ impl Search<'_> {
 
     /// Adds the matches of one row group. `is_first`: those of its newest traces are looked at before the others.
     async fn scan_group(&self, scan: &Scan<'_>, group: usize, is_first: bool) -> Result<(), Error> {
+        let _turn = self.sources.turn().await?;
         let group = scan.source.group(group).await?;
         let (decided, traces) = self.candidates(scan, &group).await?;
         self.sources.budget.count_traces(traces.len());
@@ -232,7 +234,7 @@ impl Search<'_> {
             hits.add(Hit {
                 start_nanos: view.start_nanos(trace),
                 trace_id: view.id(trace),
-                part: scan.part(group, trace),
+                part: scan.part(&view, group, trace),
                 sets: vec![HitSet {
                     matched: rows.len() as u32,
                     rows: rows.take(self.spans_per_span_set).collect(),
@@ -252,7 +254,6 @@ impl Search<'_> {
         decided: &Arc<DecidedMasks>,
         mut wanted: Vec<usize>,
     ) -> Result<(), Error> {
-        let _turn = self.sources.turn().await?;
         let keep = |wanted: &mut Vec<usize>| {
             let (traces, hits) = (group.traces()?, locked(scan.hits));
             wanted.retain(|&trace| hits.could_keep(traces.start_nanos(trace)));
@@ -263,11 +264,11 @@ impl Search<'_> {
             return Ok(());
         };
         let (query, decided, most) = (self.query.clone(), decided.clone(), self.spans_per_span_set);
-        let (part, budget) = (scan.part(group, 0), self.sources.budget.clone());
+        let (at, budget) = ((scan.number, group.number), self.sources.budget.clone());
         let found = move || {
             let rows = fetched.decode(&budget)?;
             let runs = rows.runs(&wanted)?;
-            collect::matches(&query.matcher, &rows.table, &runs, &decided, part, most)
+            collect::matches(&query.matcher, &rows.table, &runs, &decided, at, most)
         };
         let found: Vec<Hit> = self.sources.run_on(group, found).await??;
         let mut hits = locked(scan.hits);

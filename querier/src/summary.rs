@@ -106,9 +106,8 @@ impl<S: Summarize> Summing<'_, S> {
     /// Traces of which several sources have parts, some at a time.
     async fn split_traces(&self, ids: &HashSet<TraceId>) -> Result<(), Error> {
         let parts = self.sources.parts_of(ids, &self.sources.range).await?;
-        let mut ids: Vec<TraceId> = parts.by_trace.keys().copied().collect();
-        ids.sort_unstable();
-        for batch in parts.batches(&ids)? {
+        let ids = parts.in_order();
+        for batch in parts.batches(&ids) {
             let whole = self.sources.read_whole(&parts, ids[batch].iter().copied(), &self.columns).await?;
             let work = self.work();
             let summary = self.sources.run(move || work(&whole.table)).await??;

@@ -101,8 +101,8 @@ impl<'a> TagScan<'a> {
     async fn each_whole<'s>(&'s self, visit: &(impl Fn(Arc<dyn Source>) -> Work<'s, ()> + Sync)) -> Result<(), Error> {
         let sources = &self.sources;
         let parts = sources.parts_of(&self.split, &sources.range).await?;
-        let ids: Vec<TraceId> = parts.by_trace.keys().copied().collect();
-        for batch in parts.batches(&ids)? {
+        let ids = parts.in_order();
+        for batch in parts.batches(&ids) {
             let whole = sources.read_whole(&parts, ids[batch].iter().copied(), &Projection::all()).await?;
             visit(Arc::new(MemorySource::new(self.whole_id, whole.table.clone())?)).await?;
         }

@@ -17,7 +17,7 @@ use storage::block::{self, BlockCache, BlockSource, Continued};
 use storage::index::{IndexBuilder, Limits};
 use storage::memory::MemorySource;
 use storage::paths::BlockFile;
-use storage::source::{Dimensions, Fetched, Projection, RowGroup, Source, SourceWrapper, TraceAt};
+use storage::source::{Dimensions, Fetched, Projection, RowGroup, Source, SourceWrapper, TracePart};
 use storage::view::TenantView;
 use storage::{CpuPool, Telemetry, TraceIds};
 use tokio::sync::Semaphore;
@@ -192,7 +192,7 @@ impl Source for Damaged {
         Err(damage())
     }
 
-    async fn find_traces(&self, _: &[TraceId]) -> Result<Vec<(TraceId, TraceAt)>, storage::Error> {
+    async fn find_traces(&self, _: &[TraceId]) -> Result<Vec<TracePart>, storage::Error> {
         Err(damage())
     }
 
@@ -265,7 +265,7 @@ impl Source for HalfDamaged {
         self.readable.traces_by_hash().await
     }
 
-    async fn find_traces(&self, ids: &[TraceId]) -> Result<Vec<(TraceId, TraceAt)>, storage::Error> {
+    async fn find_traces(&self, ids: &[TraceId]) -> Result<Vec<TracePart>, storage::Error> {
         self.readable.find_traces(ids).await
     }
 

@@ -103,8 +103,8 @@ async fn read_part(
     id: TraceId,
 ) -> Result<Option<(SpanTable, Held)>, Error> {
     let Some(at) = source.find_trace(&id).await? else { return Ok(None) };
-    let group = OpenSource::open(source).await?.group(at.group).await?;
     let _turn = budget.turn().await?;
+    let group = OpenSource::open(source).await?.group(at.group).await?;
     let (fetched, counting) = (parts::fetch_whole(&group, &[at.trace], &Projection::all()).await?, budget.clone());
     let table = cpu.run(move || parts::decode_whole(fetched, &[at.trace], &counting)).await??;
     let held = budget.hold(table_bytes::memory_bytes(&table))?;

@@ -40,6 +40,7 @@ impl Config {
     pub fn memory_budget(&self, cores: usize) -> MemoryBudget {
         let set = Some(self.memory.budget_bytes).filter(|bytes| *bytes > 0);
         let found = MemoryBudget::find(set, cores);
+        let found = if self.storage.trace.backend.is_remote() { found } else { found.with_local_store() };
         let is_generating = self.overrides.user_configurable_overrides.enabled
             || self.generator().is_ok_and(|generated| generated.config.is_on());
         let found = if is_generating { found.with_generator() } else { found };
@@ -120,13 +121,23 @@ mod tests {
     #[test]
     fn sections_follow_from_the_budget_where_nothing_is_set() {
         let (config, parts) = planned("memory: {budget_bytes: 322122540}");
-        assert_eq!(parts, Parts::divide(322_122_540, 2));
+        let divided = Parts::divide(322_122_540, 2);
+        let metrics_cache = divided.metrics_cache + divided.page_cache;
+        assert_eq!(parts, Parts { page_cache: 0, metrics_cache, ..divided }, "the store is on this machine");
         let (querier, ingester) = (config.querier(), config.ingester());
         assert_eq!((querier.max_memory_bytes_per_query, querier.max_concurrent_reads), (parts.queries / 2, 5));
         assert_eq!(ingester.max_block_bytes as u64, parts.live_rows / 3);
         assert_eq!(ingester.max_queued_bytes as u64, parts.log_queue);
         assert_eq!(config.storage.trace.block_cache.max_bytes, Some(parts.block_cache));
         assert_eq!(Config::parse(&config.to_yaml()).unwrap(), config);
+    }
+
+    #[test]
+    fn a_store_beyond_a_network_has_room_for_pages() {
+        let (config, parts) =
+            planned("{memory: {budget_bytes: 322122540}, storage: {trace: {backend: s3, s3: {bucket: traces}}}}");
+        assert_eq!(parts, Parts::divide(322_122_540, 2));
+        assert_eq!(config.storage.trace.block_cache.max_page_bytes, Some(parts.page_cache));
     }
 
     #[test]

@@ -99,6 +99,11 @@ impl<K: Eq + Hash + Clone, V: Clone> ByteCache<K, V> {
         value
     }
 
+    /// All entries, in no order; not counted as questions.
+    pub fn entries(&self) -> impl Iterator<Item = (K, V)> + '_ {
+        self.entries.iter()
+    }
+
     pub fn insert(&self, key: K, value: V) {
         self.entries.insert(key, value);
         self.counters.set_bytes(self.bytes());

@@ -24,7 +24,7 @@ use crate::cpu::CpuPool;
 use crate::error::Error;
 use crate::index::ValueCount;
 use crate::manifest::{self, Change, Manifest, Tombstone};
-use crate::source::{Source, SourceWrapper, TraceAt};
+use crate::source::{Source, SourceWrapper, TracePart};
 
 /// Traces of a tenant that may be deleted and not yet gone from its files. Every commit writes them all.
 pub const MAX_TOMBSTONES: usize = 10_000;
@@ -137,7 +137,7 @@ impl Deleter {
 /// Those of some traces that a source has.
 pub(crate) async fn found(source: &dyn Source, ids: &DeletedTraces) -> Result<Vec<TraceId>, Error> {
     let ids: Vec<TraceId> = ids.iter().copied().collect();
-    Ok(source.find_traces(&ids).await?.into_iter().map(|(id, _)| id).collect())
+    Ok(source.find_traces(&ids).await?.into_iter().map(|part| part.id).collect())
 }
 
 /// Hides deleted traces in the sources of a tenant.
@@ -193,9 +193,9 @@ impl SourceWrapper for Hiding {
         Ok(None)
     }
 
-    async fn find_traces(&self, ids: &[TraceId]) -> Result<Vec<(TraceId, TraceAt)>, Error> {
+    async fn find_traces(&self, ids: &[TraceId]) -> Result<Vec<TracePart>, Error> {
         let mut found = self.source.find_traces(ids).await?;
-        found.retain(|(id, _)| !self.deleted.contains(id));
+        found.retain(|part| !self.deleted.contains(&part.id));
         Ok(found)
     }
 }

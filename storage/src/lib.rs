@@ -56,6 +56,6 @@ pub use cpu::CpuPool;
 pub use error::Error;
 pub use memory::MemorySource;
 pub use memory_budget::MemoryBudget;
-pub use source::{Dimensions, Projection, RowGroup, Source, TraceAt};
+pub use source::{Dimensions, Projection, RowGroup, Source, TraceAt, TracePart};
 pub use telemetry::Telemetry;
 pub use trace_ids::{TraceHash, TraceIds};

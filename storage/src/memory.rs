@@ -12,7 +12,7 @@ use spans::schema::trace_column;
 use spans::{ById, SpanTable};
 
 use crate::error::Error;
-use crate::source::{Dimensions, Fetched, Projection, RowGroup, Source, TraceAt};
+use crate::source::{Dimensions, Fetched, Projection, RowGroup, Source, TraceAt, TracePart};
 use crate::trace_ids::TraceIds;
 
 /// The block that rows in memory are to become: another one, when a block has to be written anew. Clones agree.
@@ -111,10 +111,10 @@ impl Source for MemorySource {
         Ok(self.dimensions.clone())
     }
 
-    async fn find_traces(&self, ids: &[TraceId]) -> Result<Vec<(TraceId, TraceAt)>, Error> {
+    async fn find_traces(&self, ids: &[TraceId]) -> Result<Vec<TracePart>, Error> {
         let traces = spans::Traces::of(&self.traces)?;
-        let find = |id: &TraceId| Some((*id, TraceAt { group: 0, trace: self.by_id.find(&traces, id)? }));
-        Ok(ids.iter().filter_map(find).collect())
+        let at = |id: &TraceId| Some(TraceAt { group: 0, trace: self.by_id.find(&traces, id)? });
+        Ok(ids.iter().filter_map(at).map(|at| TracePart::of(&traces, at)).collect())
     }
 
     async fn traces_by_hash(&self) -> Result<Arc<TraceIds>, Error> {

@@ -103,6 +103,15 @@ impl MemoryBudget {
         Self { parts: self.parts.with_generator(self.bytes), ..self }
     }
 
+    /// Without a part for pages of columns, which a store on this machine needs none of: what metrics queries remember gets it,
+    /// as far as that is of use.
+    #[must_use]
+    pub fn with_local_store(self) -> Self {
+        let Parts { page_cache, metrics_cache, .. } = self.parts;
+        let metrics_cache = (metrics_cache + page_cache).min(METRICS_CACHE.most_bytes.max(metrics_cache));
+        Self { parts: Parts { page_cache: 0, metrics_cache, ..self.parts }, ..self }
+    }
+
     /// Divides what was set, or three fifths of the limit of this process, for so many cores.
     pub fn find(set_bytes: Option<u64>, cores: usize) -> Self {
         match set_bytes {
@@ -317,6 +326,13 @@ mod tests {
         assert_eq!(in_mib(&of_limit(GIB, 2).parts), [69, 26, 10, 128, 80, 96, 32, 96, 21, 0]);
         let most = [192, 64, 64, 512, 128, 96, 64, 96, 64, 0];
         assert_eq!((in_mib(&of_limit(8 * GIB, 2).parts), in_mib(&of_limit(1 << 50, 64).parts)), (most, most));
+    }
+
+    #[test]
+    fn a_store_on_this_machine_leaves_what_pages_would_take_to_what_metrics_queries_remember() {
+        let with_local_store = |limit_bytes| in_mib(&of_limit(limit_bytes, 2).with_local_store().parts);
+        assert_eq!(with_local_store(512 * MIB), [34, 0, 18, 64, 40, 69, 16, 53, 10, 0]);
+        assert_eq!(with_local_store(8 * GIB), [192, 0, 64, 512, 128, 96, 64, 96, 64, 0]);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch};
 use async_trait::async_trait;
 use model::{BlockId, Scope, TenantId, TimeRange, TraceId};
+use spans::Traces;
 use traceql::{Conditions, Field};
 
 use crate::coded::{CodedColumn, Coding, Codings};
@@ -79,12 +80,12 @@ pub trait Source: Send + Sync {
     /// Its traces by hash.
     async fn traces_by_hash(&self) -> Result<Arc<TraceIds>, Error>;
 
-    /// Where those of some traces lie that are here.
-    async fn find_traces(&self, ids: &[TraceId]) -> Result<Vec<(TraceId, TraceAt)>, Error>;
+    /// Those of some traces that are here.
+    async fn find_traces(&self, ids: &[TraceId]) -> Result<Vec<TracePart>, Error>;
 
     /// Where a trace lies.
     async fn find_trace(&self, id: &TraceId) -> Result<Option<TraceAt>, Error> {
-        Ok(self.find_traces(std::slice::from_ref(id)).await?.first().map(|(_, at)| *at))
+        Ok(self.find_traces(std::slice::from_ref(id)).await?.first().map(|part| part.at))
     }
 
     /// The `traces` of a row group; [`services`](Self::services) may be missing among its columns.
@@ -143,6 +144,23 @@ pub struct TraceAt {
     pub group: usize,
     /// Row of the group's `traces`.
     pub trace: usize,
+}
+
+/// What a source has of a trace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TracePart {
+    pub id: TraceId,
+    pub at: TraceAt,
+    pub time_range: TimeRange,
+    pub span_count: usize,
+}
+
+impl TracePart {
+    /// That of a row of a group's `traces`.
+    pub fn of(traces: &Traces<'_>, at: TraceAt) -> Self {
+        let (time_range, span_count) = (traces.time_range(at.trace), traces.span_rows(at.trace).len());
+        Self { id: traces.id(at.trace), at, time_range, span_count }
+    }
 }
 
 /// What is known of a source that was opened.

@@ -1,62 +1,82 @@
 //! Traces whose spans lie in several sources: finding the parts, and putting them together.
 
-use std::sync::Arc;
-
 use arrow::array::UInt32Array;
 use arrow::compute::take_record_batch;
 use futures::FutureExt;
 use hashbrown::HashMap;
-use model::TraceId;
+use model::{TimeRange, TraceId};
 use spans::{Copies, SpanTable};
-use storage::source::{Projection, Source, TraceAt};
+use storage::source::{Projection, TraceAt, TracePart};
 
 use crate::engine::budget::Budget;
 use crate::engine::concurrent::try_all;
 use crate::engine::scan::{FetchedRows, OpenGroup};
+use crate::engine::sources::NumberedSource;
 use crate::error::Error;
 
-/// Where a part of a trace lies.
+/// What one of the sources has of a trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct PartAt {
+pub(crate) struct NumberedPart {
     /// Number of the source.
     pub source: usize,
     pub at: TraceAt,
+    pub time_range: TimeRange,
+    pub span_count: usize,
 }
 
-impl PartAt {
+impl NumberedPart {
+    pub fn of(source: usize, part: &TracePart) -> Self {
+        let TracePart { at, time_range, span_count, .. } = *part;
+        Self { source, at, time_range, span_count }
+    }
+
+    /// What it is by itself, of this trace.
+    pub fn of_trace(&self, id: TraceId) -> TracePart {
+        let Self { at, time_range, span_count, .. } = *self;
+        TracePart { id, at, time_range, span_count }
+    }
+
+    /// Where it lies, which no other part does.
+    pub fn place(&self) -> (usize, TraceAt) {
+        (self.source, self.at)
+    }
+
     /// The numbers of its source and its row group.
     pub fn group(&self) -> (usize, usize) {
         (self.source, self.at.group)
     }
 }
 
+/// From the start of the earliest part to the end of the latest.
+pub(crate) fn time_range(parts: &[NumberedPart]) -> TimeRange {
+    parts.iter().fold(TimeRange::new(u64::MAX, 0), |all, part| all.union(&part.time_range))
+}
+
 /// Finds which of the sources have parts of the traces; parts are in the order of the sources. A damaged source is left
 /// out.
 pub(crate) async fn find(
-    sources: &[(usize, Arc<dyn Source>)],
+    sources: &[NumberedSource],
     ids: &[TraceId],
     concurrency: usize,
     budget: &Budget,
-) -> Result<HashMap<TraceId, Vec<PartAt>>, Error> {
-    let find_in = |(number, source): (usize, Arc<dyn Source>)| {
+) -> Result<HashMap<TraceId, Vec<NumberedPart>>, Error> {
+    let mut by_id: HashMap<TraceId, Vec<NumberedPart>> = HashMap::new();
+    if ids.is_empty() {
+        return Ok(by_id);
+    }
+    let find_in = |(number, source): NumberedSource| {
         async move {
-            let block_id = source.block_id();
-            Ok(budget.if_readable(block_id, find_in(number, source, ids)).await?.unwrap_or_default())
+            // of a block its traces are read, a row group at a time
+            let _turn = if source.is_live() { None } else { Some(budget.turn().await?) };
+            let found = async { Ok(source.find_traces(ids).await?) };
+            Ok((number, budget.if_readable(source.block_id(), found).await?.unwrap_or_default()))
         }
         .boxed()
     };
-    let found = try_all(concurrency, sources.iter().cloned().map(find_in).collect()).await?;
-    let mut by_id: HashMap<TraceId, Vec<PartAt>> = HashMap::new();
-    for (id, part) in found.into_iter().flatten() {
-        by_id.entry(id).or_default().push(part);
+    for (number, found) in try_all(concurrency, sources.iter().cloned().map(find_in).collect()).await? {
+        found.iter().for_each(|part| by_id.entry(part.id).or_default().push(NumberedPart::of(number, part)));
     }
     Ok(by_id)
-}
-
-/// The parts in one source.
-async fn find_in(number: usize, source: Arc<dyn Source>, ids: &[TraceId]) -> Result<Vec<(TraceId, PartAt)>, Error> {
-    let found = source.find_traces(ids).await?;
-    Ok(found.into_iter().map(|(id, at)| (id, PartAt { source: number, at })).collect())
 }
 
 /// Fetches the spans of some traces (rows of `traces`, ascending) for [`decode_whole`].

@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 use hashbrown::HashMap;
 use model::{BlockId, TimeRange, TraceId};
 use storage::cache::{ByteCache, Capacity};
+use storage::source::TracePart;
 use storage::{Telemetry, TraceHash, TraceIds};
 
 /// What was found, by the blocks near a range.
@@ -19,17 +20,34 @@ pub(crate) type SplitAtRest = HashMap<TraceId, SplitTrace>;
 pub(crate) struct SplitTrace {
     /// From the start of the earliest part to the end of the latest.
     pub time_range: TimeRange,
-    pub blocks: Vec<BlockId>,
+    pub parts: Vec<(BlockId, TracePart)>,
+}
+
+impl Default for SplitTrace {
+    /// One without parts.
+    fn default() -> Self {
+        Self { time_range: TimeRange::new(u64::MAX, 0), parts: Vec::new() }
+    }
+}
+
+impl SplitTrace {
+    pub fn add(&mut self, parts: impl IntoIterator<Item = (BlockId, TracePart)>) {
+        self.parts.extend(parts);
+        let times = self.parts.iter().map(|(_, part)| part.time_range);
+        self.time_range = times.fold(TimeRange::new(u64::MAX, 0), |all, one| all.union(&one));
+    }
+}
+
+pub(crate) fn memory_bytes(traces: &SplitAtRest) -> usize {
+    let of_trace = |trace: &SplitTrace| size_of::<(TraceId, SplitTrace)>() + size_of_val(trace.parts.as_slice());
+    traces.values().map(of_trace).sum()
 }
 
 /// Ranges that are asked about at a time.
 const EXPECTED_RANGES: usize = 8;
 
 pub(crate) fn split_cache(capacity_bytes: u64, telemetry: &Telemetry) -> SplitCache {
-    let bytes_of = |blocks: &Arc<[BlockId]>, traces: &Arc<SplitAtRest>| {
-        let of_trace = |trace: &SplitTrace| size_of::<(TraceId, SplitTrace)>() + size_of_val(trace.blocks.as_slice());
-        size_of_val(&**blocks) + traces.values().map(of_trace).sum::<usize>()
-    };
+    let bytes_of = |blocks: &Arc<[BlockId]>, traces: &Arc<SplitAtRest>| size_of_val(&**blocks) + memory_bytes(traces);
     ByteCache::new(&Capacity { name: "split", bytes: capacity_bytes, entries: EXPECTED_RANGES, bytes_of }, telemetry)
 }
 

@@ -28,7 +28,7 @@ impl MetricsRun<'_> {
     /// Also where the query looks at single spans: a span that was sent again may lie in another source.
     pub(super) async fn split_traces(&self) -> Result<Split, Error> {
         let traces = self.sources.split_traces(&self.query.matcher).await?;
-        let at_rest = if traces.ids.is_empty() { Arc::default() } else { self.sources.split_at_rest().await? };
+        let at_rest = if traces.ids.is_empty() { Arc::default() } else { self.sources.split_at_rest().await?.clone() };
         Ok(Split { traces, at_rest })
     }
 
@@ -40,7 +40,7 @@ impl MetricsRun<'_> {
             split.traces.ids.iter().copied().partition(is_at_rest);
         for source in near.filter(|source| source.is_live()) {
             let of_source: HashSet<TraceId> =
-                source.find_traces(&lasting).await?.into_iter().map(|(id, _)| id).collect();
+                source.find_traces(&lasting).await?.into_iter().map(|part| part.id).collect();
             lasting.retain(|id| !of_source.contains(id));
             others.extend(of_source);
         }
@@ -62,7 +62,8 @@ impl MetricsRun<'_> {
         else {
             return Ok(());
         };
-        let mut blocks: Vec<BlockId> = ids.iter().flat_map(|id| &at_rest[id].blocks).copied().collect();
+        let mut blocks: Vec<BlockId> =
+            ids.iter().flat_map(|id| &at_rest[id].parts).map(|(block_id, _)| *block_id).collect();
         blocks.sort_unstable();
         blocks.dedup();
         let key = PartialKey {
@@ -89,11 +90,10 @@ impl MetricsRun<'_> {
     async fn measure_whole(&self, ids: Vec<TraceId>, intervals: &Intervals) -> Result<PartialAggregate, Error> {
         let mut partial = self.query.aggregator.nothing(intervals, &self.limits);
         let parts = self.sources.parts_of(&ids.into_iter().collect(), &self.sources.range).await?;
-        let mut ids: Vec<TraceId> = parts.by_trace.keys().copied().collect();
-        ids.sort_unstable();
+        let ids = parts.in_order();
         let mut columns = self.query.matcher.projection();
         columns.merge(&self.query.projection(&self.limits));
-        for batch in parts.batches(&ids)? {
+        for batch in parts.batches(&ids) {
             let whole = self.sources.read_whole(&parts, ids[batch].iter().copied(), &columns).await?;
             let (query, intervals, limits) = (self.query.clone(), *intervals, self.limits.clone());
             let measure = move || measure_table(&query, &whole.table, &intervals, &limits);
@@ -106,7 +106,7 @@ impl MetricsRun<'_> {
 impl Split {
     /// Those that a source has, as far as a hash tells, ascending.
     pub(super) fn of_source(&self, block_id: BlockId) -> Arc<[TraceId]> {
-        let is_listed = |trace: &SplitTrace| trace.blocks.contains(&block_id);
+        let is_listed = |trace: &SplitTrace| trace.parts.iter().any(|(in_block, _)| *in_block == block_id);
         let is_in =
             |id: &&TraceId| self.at_rest.get(*id).is_some_and(is_listed) || self.traces.is_shared_by(block_id, id);
         let mut ids: Vec<TraceId> = self.traces.ids.iter().filter(is_in).copied().collect();

@@ -81,8 +81,9 @@ impl MetricsRun<'_> {
         traces.sort_unstable();
         traces.dedup();
         let block_id = source.block_id();
+        let source = OpenSource::open(source).await?;
         let _turn = self.sources.turn().await?;
-        let group = OpenSource::open(source).await?.group(group).await?;
+        let group = source.group(group).await?;
         let mut columns = self.query.projection(&self.limits);
         columns.merge(&self.query.matcher.projection());
         let fetched = group.fetch_only(&traces, &columns).await?.of_known_spans();

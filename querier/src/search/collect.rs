@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use model::TraceId;
 use spans::{SpanTable, Traces};
-use storage::source::TraceAt;
+use storage::source::{TraceAt, TracePart};
 
 use crate::answer::FoundTrace;
 use crate::engine::budget::Held;
 use crate::engine::matcher::{DecidedMasks, HitSet, Matcher};
-use crate::engine::parts::PartAt;
+use crate::engine::parts::NumberedPart;
 use crate::engine::scan::Run;
 use crate::error::Error;
 use crate::request::PageToken;
@@ -22,7 +22,7 @@ pub(crate) struct Hit {
     pub start_nanos: u64,
     pub trace_id: TraceId,
     /// Where it lies.
-    pub part: PartAt,
+    pub part: NumberedPart,
     /// At least one, unless the entry is there.
     pub sets: Vec<HitSet>,
     /// The entry of the answer, if this is all of the trace: where another process found it.
@@ -139,26 +139,28 @@ impl Hits {
     }
 }
 
-/// The runs that match; all lie in the row group of `place`.
+/// The runs that match; all lie in the row group of these numbers, of its source and its own.
 pub(super) fn matches(
     matcher: &Matcher,
     table: &SpanTable,
     runs: &[Run],
     decided: &DecidedMasks,
-    place: PartAt,
+    (source, group): (usize, usize),
     most_rows: usize,
 ) -> Result<Vec<Hit>, Error> {
     let traces = Traces::of(&table.traces)?;
     let hit = |(number, sets): (usize, Vec<HitSet>)| {
         let trace = runs[number].trace;
-        let part = PartAt { at: TraceAt { trace, ..place.at }, ..place };
-        Hit { start_nanos: traces.start_nanos(trace), trace_id: traces.id(trace), part, sets, shown: None }
+        let part = NumberedPart::of(source, &TracePart::of(&traces, TraceAt { group, trace }));
+        Hit { start_nanos: part.time_range.start_nanos, trace_id: traces.id(trace), part, sets, shown: None }
     };
     Ok(matcher.find(table, runs, decided, most_rows)?.into_iter().map(hit).collect())
 }
 
 #[cfg(test)]
 mod tests {
+    use model::TimeRange;
+
     use super::*;
     use crate::engine::budget::Budget;
 
@@ -167,7 +169,8 @@ mod tests {
     }
 
     fn hit(start_nanos: u64, id: u8, source: usize) -> Hit {
-        let part = PartAt { source, at: TraceAt { group: 0, trace: 0 } };
+        let time_range = TimeRange::new(start_nanos, start_nanos);
+        let part = NumberedPart { source, at: TraceAt { group: 0, trace: 0 }, time_range, span_count: 1 };
         Hit { start_nanos, trace_id: TraceId([id; 16]), part, sets: vec![], shown: None }
     }
 

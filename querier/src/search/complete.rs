@@ -16,9 +16,9 @@ use crate::answer::FoundTrace;
 use crate::engine::budget::Budget;
 use crate::engine::concurrent::try_all;
 use crate::engine::matcher::HitSet;
-use crate::engine::parts::PartAt;
-use crate::engine::scan::{FetchedRows, OpenGroup, Run};
-use crate::engine::sources::Parts;
+use crate::engine::parts::{NumberedPart, time_range};
+use crate::engine::scan::{FetchedRows, OpenGroup, OpenSource, Run};
+use crate::engine::sources::whole::Parts;
 use crate::error::Error;
 use crate::lock::locked;
 
@@ -56,9 +56,8 @@ impl Search<'_> {
     /// Finds the other parts of matches, and with them where each trace stands.
     pub(super) async fn place(&self, hits: Vec<Hit>) -> Result<Placed, Error> {
         let parts = self.find_parts(&hits).await?;
-        let place =
-            |(id, of_trace): (&TraceId, &Vec<PartAt>)| Ok((Reverse(parts.time_range(of_trace)?.start_nanos), *id));
-        let mut places = parts.by_trace.iter().map(place).collect::<Result<Vec<Place>, Error>>()?;
+        let place = |(id, of_trace): (&TraceId, &Vec<NumberedPart>)| (Reverse(time_range(of_trace).start_nanos), *id);
+        let mut places: Vec<Place> = parts.by_trace.iter().map(place).collect();
         let shown = hits.iter().filter(|hit| !parts.by_trace.contains_key(&hit.trace_id));
         places.extend(shown.map(|hit| (Reverse(hit.start_nanos), hit.trace_id)));
         places.sort_unstable();
@@ -80,7 +79,7 @@ impl Search<'_> {
         }
         self.hold_shown(&shown)?;
         found.extend(shown);
-        found.extend(self.show_whole(&parts, to_show).await?.into_iter().map(|(_, entry)| entry));
+        found.extend(self.show_whole(to_show).await?.into_iter().map(|(_, entry)| entry));
         found.sort_by_key(|trace| (Reverse(trace.start_nanos), trace.trace_id));
         Ok(found)
     }
@@ -93,7 +92,7 @@ impl Search<'_> {
         let mut found = self.sources.find_parts(&ids, &time).await?;
         for hit in hits {
             let parts = found.entry(hit.trace_id).or_default();
-            if !parts.contains(&hit.part) {
+            if !parts.iter().any(|part| part.place() == hit.part.place()) {
                 parts.push(hit.part);
             }
         }
@@ -103,17 +102,17 @@ impl Search<'_> {
                 found.remove(&hit.trace_id);
             }
         }
-        self.sources.open(found).await
+        self.sources.hold_parts(found)
     }
 
     /// Traces that lie in one source: the matches are known, only what is shown is read.
-    pub(super) async fn show_whole(&self, parts: &Parts, hits: Vec<Hit>) -> Result<Vec<(PartAt, FoundTrace)>, Error> {
+    pub(super) async fn show_whole(&self, hits: Vec<Hit>) -> Result<Vec<(NumberedPart, FoundTrace)>, Error> {
         let mut by_group: BTreeMap<(usize, usize), Vec<Hit>> = BTreeMap::new();
         hits.into_iter().for_each(|hit| by_group.entry(hit.part.group()).or_default().push(hit));
         let show = |(at, mut hits): ((usize, usize), Vec<Hit>)| {
             hits.sort_by_key(|hit| hit.part.at.trace);
-            let shown: Vec<PartAt> = hits.iter().map(|hit| hit.part).collect();
-            let entries = self.show_group(&parts.groups[&at], hits);
+            let shown: Vec<NumberedPart> = hits.iter().map(|hit| hit.part).collect();
+            let entries = self.show_group(at, hits);
             async move { Ok(shown.into_iter().zip(entries.await?).collect::<Vec<_>>()) }.boxed()
         };
         let groups = by_group.into_iter().map(show).collect();
@@ -121,11 +120,13 @@ impl Search<'_> {
     }
 
     /// Traces of one row group, by row; none when it cannot be read.
-    async fn show_group(&self, group: &OpenGroup, hits: Vec<Hit>) -> Result<Vec<FoundTrace>, Error> {
-        let block_id = group.source.source.block_id();
-        let _turn = self.sources.turn().await?;
+    async fn show_group(&self, (source, group): (usize, usize), hits: Vec<Hit>) -> Result<Vec<FoundTrace>, Error> {
+        let source = self.sources.all[source].clone();
+        let block_id = source.block_id();
         let show = async {
-            let group = group.with_services().await?;
+            let source = OpenSource::open(source).await?;
+            let _turn = self.sources.turn().await?;
+            let group = source.group(group).await?.with_services().await?;
             let (query, fetched) = (self.query.clone(), self.fetch_shown(&group, &hits).await?);
             let (of_group, budget) = (group.clone(), self.sources.budget.clone());
             self.sources.run_on(&group, move || show(&query, &of_group, fetched, hits, &budget)).await?
@@ -156,7 +157,7 @@ impl Search<'_> {
     /// Traces of which several sources have parts: put together, evaluated again, and shown as a whole.
     async fn show_split(&self, parts: &Parts, split: &[TraceId]) -> Result<Vec<FoundTrace>, Error> {
         let (mut found, columns) = (Vec::new(), self.query.projection());
-        for batch in parts.batches(split)? {
+        for batch in parts.batches(split) {
             let whole = self.sources.read_whole(parts, split[batch].iter().copied(), &columns).await?;
             let (query, most_rows) = (self.query.clone(), self.spans_per_span_set);
             let render = move || {

@@ -16,10 +16,11 @@ use tokio::sync::OnceCell;
 use super::collect::{Hit, Hits, place_of};
 use super::query::SearchQuery;
 use super::{FIRST_ASKED, Search};
+use crate::answer::FoundTrace;
 use crate::engine::Engine;
 use crate::engine::budget::Budget;
 use crate::engine::concurrent::try_all;
-use crate::engine::parts::PartAt;
+use crate::engine::parts::NumberedPart;
 use crate::engine::sources::QuerySources;
 use crate::engine::spread::{JobSources, Part};
 use crate::error::Error;
@@ -116,15 +117,12 @@ impl Search<'_> {
 
     /// The entries of matches, each by itself.
     async fn entries(&self, hits: Vec<Hit>, sources: &JobSources) -> Result<Vec<Found>, Error> {
-        let mut by_trace: HashMap<TraceId, Vec<PartAt>> = HashMap::new();
-        hits.iter().for_each(|hit| by_trace.entry(hit.trace_id).or_default().push(hit.part));
-        let parts = self.sources.open(by_trace).await?;
-        let found = |(part, entry): (PartAt, crate::answer::FoundTrace)| {
+        let found = |(part, entry): (NumberedPart, FoundTrace)| {
             let block = sources.position(&self.sources.all[part.source])?;
             let row = |row: usize| u32::try_from(row).map_err(|_| unreadable());
             Ok(Found { block, group: row(part.at.group)?, trace: row(part.at.trace)?, entry: Some(entry.into()) })
         };
-        self.show_whole(&parts, hits).await?.into_iter().map(found).collect()
+        self.show_whole(hits).await?.into_iter().map(found).collect()
     }
 }
 
@@ -133,7 +131,10 @@ fn hit_of(part: &Part<'_>, found: &Found) -> Result<Hit, Error> {
     let entry = found.entry.clone().ok_or_else(unreadable)?.entry()?;
     let at = TraceAt { group: found.group as usize, trace: found.trace as usize };
     let (start_nanos, trace_id) = (entry.start_nanos, entry.trace_id);
-    Ok(Hit { start_nanos, trace_id, part: PartAt { source: *number, at }, sets: Vec::new(), shown: Some(entry.into()) })
+    let time_range = TimeRange::new(start_nanos, start_nanos.saturating_add(entry.duration_nanos));
+    let span_count = entry.services.values().map(|service| service.span_count as usize).sum();
+    let part = NumberedPart { source: *number, at, time_range, span_count };
+    Ok(Hit { start_nanos, trace_id, part, sets: Vec::new(), shown: Some(entry.into()) })
 }
 
 fn filter_of(asked: &SearchJob) -> SearchFilter {

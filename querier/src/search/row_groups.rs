@@ -8,12 +8,13 @@ use std::sync::{Arc, Mutex};
 use futures::FutureExt;
 use hashbrown::HashSet;
 use model::{TimeRange, TraceId};
-use storage::source::{Source, TraceAt};
+use spans::Traces;
+use storage::source::{Source, TraceAt, TracePart};
 
 use super::Search;
 use super::collect::Hits;
 use crate::engine::concurrent::try_all;
-use crate::engine::parts::PartAt;
+use crate::engine::parts::NumberedPart;
 use crate::engine::prune::Pruned;
 use crate::engine::scan::{OpenGroup, OpenSource};
 use crate::error::Error;
@@ -55,8 +56,8 @@ impl Scan<'_> {
         self.source.row_group(group).time_range.end_nanos
     }
 
-    pub fn part(&self, group: &OpenGroup, trace: usize) -> PartAt {
-        PartAt { source: self.number, at: TraceAt { group: group.number, trace } }
+    pub fn part(&self, traces: &Traces<'_>, group: &OpenGroup, trace: usize) -> NumberedPart {
+        NumberedPart::of(self.number, &TracePart::of(traces, TraceAt { group: group.number, trace }))
     }
 }
 

@@ -6,17 +6,16 @@ use std::sync::Mutex;
 
 use hashbrown::HashSet;
 use model::TraceId;
-use storage::source::TraceAt;
 
 use super::collect::{self, Hits, Place};
 use super::{Search, locked};
-use crate::engine::parts::PartAt;
+use crate::engine::parts::{NumberedPart, time_range};
 use crate::engine::scan::Run;
-use crate::engine::sources::Parts;
+use crate::engine::sources::whole::Parts;
 use crate::error::Error;
 
 /// Stands for the place of a trace that was put together, until it is named by its first part.
-const NOWHERE: PartAt = PartAt { source: 0, at: TraceAt { group: 0, trace: 0 } };
+const NOWHERE: (usize, usize) = (0, 0);
 
 impl Search<'_> {
     /// Traces that are evaluated as a whole from the start: several sources have parts, and either the query looks at the
@@ -36,11 +35,11 @@ impl Search<'_> {
         if needs_whole {
             return Ok(parts.by_trace.keys().copied().collect());
         }
-        split_where(parts, |of_trace, place| {
-            let latest_start = parts.latest_start(of_trace)?;
+        Ok(split_where(parts, |of_trace, place| {
+            let latest_start = of_trace.iter().map(|part| part.time_range.start_nanos).max().unwrap_or(0);
             let is_on_two_pages = self.is_asked(&place) && !self.is_asked(&(Reverse(latest_start), place.1));
-            Ok(is_on_two_pages || latest_start > self.sources.range.end_nanos)
-        })
+            is_on_two_pages || latest_start > self.sources.range.end_nanos
+        }))
     }
 
     /// Adds the matches among traces of which a part ended before the range, where the others may not match. They begin
@@ -55,8 +54,9 @@ impl Search<'_> {
             self.sources.parts_of(&split, &self.sources.range).await
         };
         let parts = self.earlier_parts.get_or_try_init(find).await?;
-        let earlier = split_where(parts, |of_trace, _| Ok(parts.earliest_end(of_trace)? < start_nanos))?;
-        self.find_split(&self.split_places(&earlier, Some(parts))?, Some(parts), hits).await
+        let earlier =
+            split_where(parts, |of_trace, _| of_trace.iter().any(|part| part.time_range.end_nanos < start_nanos));
+        self.find_split(&self.split_places(&earlier, Some(parts)), Some(parts), hits).await
     }
 
     /// Whether [`find_earlier`](Self::find_earlier) may find something.
@@ -65,18 +65,18 @@ impl Search<'_> {
     }
 
     /// The places of split traces that overlap the range, in the order of the answer.
-    pub(super) fn split_places(&self, split: &HashSet<TraceId>, parts: Option<&Parts>) -> Result<Vec<Place>, Error> {
-        let Some(parts) = parts else { return Ok(Vec::new()) };
+    pub(super) fn split_places(&self, split: &HashSet<TraceId>, parts: Option<&Parts>) -> Vec<Place> {
+        let Some(parts) = parts else { return Vec::new() };
         let mut places: Vec<Place> = Vec::new();
         for (id, of_trace) in parts.by_trace.iter().filter(|(id, _)| split.contains(*id)) {
-            let time = parts.time_range(of_trace)?;
+            let time = time_range(of_trace);
             let place = (Reverse(time.start_nanos), *id);
             if time.overlaps(&self.sources.range) && self.is_asked(&place) {
                 places.push(place);
             }
         }
         places.sort_unstable();
-        Ok(places)
+        places
     }
 
     /// Adds the matches among traces that are evaluated as a whole, at these places.
@@ -88,7 +88,7 @@ impl Search<'_> {
     ) -> Result<(), Error> {
         let Some(parts) = parts.filter(|_| !places.is_empty()) else { return Ok(()) };
         let ids: Vec<TraceId> = places.iter().map(|(_, id)| *id).collect();
-        for batch in parts.batches(&ids)? {
+        for batch in parts.batches(&ids) {
             let places = &places[batch];
             let keepable =
                 |hits: &Hits| places.iter().take_while(|(Reverse(start), _)| hits.could_keep(*start)).count();
@@ -116,16 +116,9 @@ impl Search<'_> {
     }
 }
 
-/// Split traces of which this is true; it is told where their parts lie, and their place.
-fn split_where(
-    parts: &Parts,
-    is_wanted: impl Fn(&[PartAt], Place) -> Result<bool, Error>,
-) -> Result<HashSet<TraceId>, Error> {
-    let mut wanted = HashSet::new();
-    for (id, of_trace) in &parts.by_trace {
-        if is_wanted(of_trace, (Reverse(parts.time_range(of_trace)?.start_nanos), *id))? {
-            wanted.insert(*id);
-        }
-    }
-    Ok(wanted)
+/// Split traces of which this is true; it is told their parts, and their place.
+fn split_where(parts: &Parts, is_wanted: impl Fn(&[NumberedPart], Place) -> bool) -> HashSet<TraceId> {
+    let place = |id: &TraceId, of_trace: &[NumberedPart]| (Reverse(time_range(of_trace).start_nanos), *id);
+    let wanted = parts.by_trace.iter().filter(|(id, of_trace)| is_wanted(of_trace, place(id, of_trace)));
+    wanted.map(|(id, _)| *id).collect()
 }

@@ -27,7 +27,7 @@ use crate::error::Error;
 use crate::index::{BlockIndex, ValueCount};
 use crate::manifest::{BlockEntry, Manifest};
 use crate::paths::{self, BlockFile};
-use crate::source::{Dimensions, Fetched, Projection, Source, TraceAt};
+use crate::source::{Dimensions, Fetched, Projection, Source, TraceAt, TracePart};
 use crate::trace_ids::{TraceHash, TraceIds};
 use crate::trace_map::TraceMap;
 
@@ -36,9 +36,6 @@ const LOOK_UP_COST: usize = 512;
 /// To ask a trace map about one costs about as much as reading so many, where there are more than a few to ask about.
 const MAP_COST: usize = 16;
 const FEW_TRACES: usize = 64;
-/// Questions read all hashes of a block up to this number, 160 KB: many of them look traces up in many blocks at a time, and
-/// nothing counts what they hold of them.
-const MOST_READ_BY_QUESTIONS: usize = 16_384;
 
 /// One published block. Cheap to make; the block is opened with the first question.
 pub struct BlockSource {
@@ -116,7 +113,7 @@ impl BlockSource {
 
     /// Those of some traces that it has, or others of the same hash.
     pub(crate) async fn may_have(&self, ids: &[TraceId]) -> Result<Vec<TraceId>, Error> {
-        let (left, hashes) = self.to_look_up(ids, usize::MAX).await?;
+        let (left, hashes) = self.to_look_up(ids).await?;
         let mut found = Vec::new();
         for id in left {
             if !self.rows_of(TraceHash::of(&id), hashes.as_deref()).await?.is_empty() {
@@ -126,18 +123,12 @@ impl BlockSource {
         Ok(found)
     }
 
-    /// Those of some traces that a trace map does not rule out, and the hashes of all where that is the least to read, and they
-    /// are at most so many.
-    async fn to_look_up(
-        &self,
-        ids: &[TraceId],
-        most_read: usize,
-    ) -> Result<(Vec<TraceId>, Option<Arc<TraceIds>>), Error> {
+    /// Those of some traces that a trace map does not rule out, and the hashes of all where that is the least to read.
+    async fn to_look_up(&self, ids: &[TraceId]) -> Result<(Vec<TraceId>, Option<Arc<TraceIds>>), Error> {
         if let Some(hashes) = self.cache.trace_ids.peek(&self.entry.id) {
             return Ok((ids.to_vec(), Some(hashes)));
         }
-        let may_read = self.trace_count() <= most_read;
-        if may_read && ids.len() > FEW_TRACES && ids.len().saturating_mul(MAP_COST) > self.trace_count() {
+        if ids.len() > FEW_TRACES && ids.len().saturating_mul(MAP_COST) > self.trace_count() {
             return Ok((ids.to_vec(), Some(self.traces_by_hash().await?)));
         }
         let mut left = Vec::new();
@@ -151,7 +142,7 @@ impl BlockSource {
             }
         }
         let is_many = left.len().saturating_mul(LOOK_UP_COST) > self.trace_count();
-        let hashes = if may_read && is_many { Some(self.traces_by_hash().await?) } else { None };
+        let hashes = if is_many { Some(self.traces_by_hash().await?) } else { None };
         Ok((left, hashes))
     }
 
@@ -235,16 +226,30 @@ impl Source for BlockSource {
         self.index().values(field).await
     }
 
-    async fn find_traces(&self, ids: &[TraceId]) -> Result<Vec<(TraceId, TraceAt)>, Error> {
-        let (left, hashes) = self.to_look_up(ids, MOST_READ_BY_QUESTIONS).await?;
-        let mut found = Vec::new();
+    async fn find_traces(&self, ids: &[TraceId]) -> Result<Vec<TracePart>, Error> {
+        let (left, hashes) = self.to_look_up(ids).await?;
+        let mut rows: Vec<(usize, TraceId)> = Vec::new();
         for id in left {
-            for row in self.rows_of(TraceHash::of(&id), hashes.as_deref()).await? {
-                if let Some(at) = self.at_row(row as usize, &id).await? {
-                    found.push((id, at));
-                    break;
-                }
-            }
+            let of_hash = self.rows_of(TraceHash::of(&id), hashes.as_deref()).await?;
+            rows.extend(of_hash.into_iter().map(|row| (row as usize, id)));
+        }
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        // one row group after the other, so that no more are in memory
+        rows.sort_unstable();
+        let opened = self.opened().await?;
+        let groups = &opened.dimensions.row_groups;
+        let group_of = |row: usize| groups.partition_point(|group| group.traces.end <= row);
+        let mut found = Vec::new();
+        for of_group in rows.chunk_by(|(row, _), (next, _)| group_of(*row) == group_of(*next)) {
+            let number = group_of(of_group[0].0);
+            let Some(first) = groups.get(number).map(|group| group.traces.start) else { continue };
+            let group = self.opened_group(number).await?;
+            let traces = Traces::of(&group.traces)?;
+            let is_it = |(row, id): &&(usize, TraceId)| traces.id(row - first) == *id;
+            let at = |(row, _): &(usize, TraceId)| TraceAt { group: number, trace: row - first };
+            found.extend(of_group.iter().filter(is_it).map(at).map(|at| TracePart::of(&traces, at)));
         }
         Ok(found)
     }
@@ -311,17 +316,6 @@ impl Source for BlockSource {
 }
 
 impl BlockSource {
-    /// The place of a row of `traces`, counted through all row groups, if it is of this trace.
-    async fn at_row(&self, row: usize, id: &TraceId) -> Result<Option<TraceAt>, Error> {
-        let opened = self.opened().await?;
-        let groups = &opened.dimensions.row_groups;
-        let group = groups.partition_point(|group| group.traces.end <= row);
-        let Some(traces) = groups.get(group).map(|group| &group.traces) else { return Ok(None) };
-        let trace = row - traces.start;
-        let is_it = Traces::of(&self.opened_group(group).await?.traces)?.id(trace) == *id;
-        Ok(is_it.then_some(TraceAt { group, trace }))
-    }
-
     /// Rows of `traces`, counted through all row groups, of traces whose ids may have this hash.
     async fn rows_of(&self, hash: TraceHash, hashes: Option<&TraceIds>) -> Result<Vec<u32>, Error> {
         if let Some(all) = hashes {

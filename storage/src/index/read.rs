@@ -106,7 +106,7 @@ impl IndexCache {
         &self,
         block_id: BlockId,
         payloads: &Payloads,
-        question: &(impl Fn() -> io::Result<T> + ?Sized),
+        question: &impl Fn() -> io::Result<T>,
     ) -> io::Result<Asked<T>> {
         for _ in 0..MAX_ROUNDS {
             let answer = question();

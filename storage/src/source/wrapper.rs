@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use model::{BlockId, Scope, TenantId, TimeRange, TraceId};
 use traceql::{Conditions, Field};
 
-use super::{Dimensions, Fetched, Projection, Source, TraceAt};
+use super::{Dimensions, Fetched, Projection, Source, TracePart};
 use crate::error::Error;
 use crate::index::ValueCount;
 use crate::manifest::BlockEntry;
@@ -36,7 +36,7 @@ pub trait SourceWrapper: Send + Sync {
         self.inner().continued().await
     }
 
-    async fn find_traces(&self, ids: &[TraceId]) -> Result<Vec<(TraceId, TraceAt)>, Error> {
+    async fn find_traces(&self, ids: &[TraceId]) -> Result<Vec<TracePart>, Error> {
         self.inner().find_traces(ids).await
     }
 
@@ -99,7 +99,7 @@ impl<W: SourceWrapper> Source for W {
         self.inner().traces_by_hash().await
     }
 
-    async fn find_traces(&self, ids: &[TraceId]) -> Result<Vec<(TraceId, TraceAt)>, Error> {
+    async fn find_traces(&self, ids: &[TraceId]) -> Result<Vec<TracePart>, Error> {
         SourceWrapper::find_traces(self, ids).await
     }
 

@@ -17,15 +17,12 @@ use storage::{TraceHash, TraceIds};
 
 use crate::engine::concurrent::try_all;
 use crate::engine::scan::OpenSource;
-use crate::engine::sources::QuerySources;
+use crate::engine::sources::{NumberedSource, QuerySources};
 use crate::engine::split_cache::SharedKey;
 use crate::error::Error;
 
 /// What a trace takes while it is compared by hash: its hash in three lists, and its row.
 const HASHED_TRACE_BYTES: usize = 16;
-
-/// A source with its number among those of the query.
-pub(crate) type NumberedSource = (usize, Arc<dyn Source>);
 
 /// Hashes of traces of sources that list nothing, which others have, too.
 #[derive(Default)]
@@ -114,6 +111,10 @@ impl QuerySources<'_> {
         let listed = self.listed(&sources).await?;
         let (unlisted, listing) = listed.apart(sources);
         let mut split = SplitTraces { ids: listed.all().collect(), ..SplitTraces::default() };
+        if !split.ids.is_empty() {
+            // whoever asks for all puts all together
+            self.split_at_rest().await?;
+        }
         if !unlisted.is_empty() {
             let traces = self.traces_of(&unlisted).await?;
             let mut found = FoundHashes::default();

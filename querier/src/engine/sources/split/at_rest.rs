@@ -1,23 +1,34 @@
-//! Split traces that blocks list: when they are, and which blocks have parts of them. Blocks never change, so that is found
-//! once for as long as the blocks near a range are the same.
+//! Split traces that blocks list: when they are, and where their parts lie. Blocks never change, so that is found once for as
+//! long as the blocks near a range are the same.
 
 use std::sync::Arc;
 
-use futures::FutureExt;
-use hashbrown::HashMap;
-use model::{BlockId, TimeRange, TraceId};
+use hashbrown::HashSet;
+use model::{BlockId, TraceId};
 
-use crate::engine::concurrent::try_all;
-use crate::engine::parts;
-use crate::engine::parts::PartAt;
-use crate::engine::scan::OpenSource;
-use crate::engine::sources::QuerySources;
-use crate::engine::split_cache::{SplitAtRest, SplitTrace};
+use crate::engine::parts::{self, NumberedPart};
+use crate::engine::sources::{HeldAtRest, NumberedSource, QuerySources};
+use crate::engine::split_cache::{self, SplitAtRest};
 use crate::error::Error;
 
 impl QuerySources<'_> {
     /// Those near the range that blocks list. What could not be read is left out.
-    pub async fn split_at_rest(&self) -> Result<Arc<SplitAtRest>, Error> {
+    pub async fn split_at_rest(&self) -> Result<&Arc<SplitAtRest>, Error> {
+        let find = || async {
+            let found = self.find_split_at_rest().await?;
+            // also where it is kept for others: it may not be for as long as it is needed here
+            let _held = self.budget.hold(split_cache::memory_bytes(&found))?;
+            Ok::<_, Error>(HeldAtRest { found, _held })
+        };
+        Ok(&self.split_at_rest.get_or_try_init(find).await?.found)
+    }
+
+    /// The same, if the query has asked for it.
+    pub(in crate::engine::sources) fn known_at_rest(&self) -> Option<&SplitAtRest> {
+        self.split_at_rest.get().map(|held| &*held.found)
+    }
+
+    async fn find_split_at_rest(&self) -> Result<Arc<SplitAtRest>, Error> {
         let mut blocks = self.near(&self.range);
         blocks.retain(|(_, source)| !source.is_live());
         let mut ids: Vec<BlockId> = blocks.iter().map(|(_, source)| source.block_id()).collect();
@@ -26,13 +37,13 @@ impl QuerySources<'_> {
         if let Some(known) = cache.get(&key) {
             return Ok(known);
         }
-        let concurrency = self.engine.config.max_concurrent_reads;
         let listed = self.listed(&blocks).await?;
-        let mut continued: Vec<TraceId> = listed.all().collect();
-        continued.sort_unstable();
-        continued.dedup();
-        let found = parts::find(&blocks, &continued, concurrency, &self.budget).await?;
-        let split = Arc::new(self.when(found).await?);
+        let ids: HashSet<TraceId> = listed.all().collect();
+        let split = match self.engine.split.entries().max_by_key(|(known, _)| shared(known, &key)) {
+            Some((known, split)) => self.find_since(&known, &split, &blocks, ids).await?,
+            None => self.find_listed(&blocks, ids).await?,
+        };
+        let split = Arc::new(split);
         // what blocks do not list in this query they may list in another
         if self.budget.left_out() == 0 && listed.unlisted.is_empty() {
             cache.insert(key, split.clone());
@@ -40,37 +51,47 @@ impl QuerySources<'_> {
         Ok(split)
     }
 
-    /// When traces are of which these parts were found.
-    async fn when(&self, found: HashMap<TraceId, Vec<PartAt>>) -> Result<SplitAtRest, Error> {
-        let mut by_group: HashMap<(usize, usize), Vec<(TraceId, usize)>> = HashMap::new();
-        for (id, parts) in &found {
-            parts.iter().for_each(|part| by_group.entry(part.group()).or_default().push((*id, part.at.trace)));
+    /// Those that these blocks list, where it is known of others of which most are the same: looked through are blocks that were
+    /// not there for traces that were, and all for traces that were not. A flush or a merge changes few of either.
+    async fn find_since(
+        &self,
+        known_blocks: &[BlockId],
+        known: &SplitAtRest,
+        blocks: &[NumberedSource],
+        listed: HashSet<TraceId>,
+    ) -> Result<SplitAtRest, Error> {
+        let is_known = |(_, source): &&NumberedSource| known_blocks.binary_search(&source.block_id()).is_ok();
+        let (same, added): (Vec<_>, Vec<_>) = blocks.iter().partition(is_known);
+        let same: HashSet<BlockId> = same.into_iter().map(|(_, source)| source.block_id()).collect();
+        let added: Vec<NumberedSource> = added.into_iter().cloned().collect();
+        let (before, new): (HashSet<TraceId>, _) = listed.into_iter().partition(|id| known.contains_key(id));
+        let mut split = self.find_listed(&added, before.clone()).await?;
+        for id in before {
+            let known = known[&id].parts.iter().filter(|(block_id, _)| same.contains(block_id)).copied();
+            split.entry(id).or_default().add(known);
         }
-        let read = |((source, group), traces)| self.when_in(source, group, traces).boxed();
-        let reads = by_group.into_iter().map(read).collect();
-        let mut split = SplitAtRest::new();
-        for (id, block_id, time_range) in try_all(self.engine.config.max_concurrent_reads, reads).await?.concat() {
-            let trace = split.entry(id).or_insert(SplitTrace { time_range, blocks: Vec::new() });
-            trace.time_range = trace.time_range.union(&time_range);
-            trace.blocks.push(block_id);
-        }
+        split.extend(self.find_listed(blocks, new).await?);
         Ok(split)
     }
 
-    /// The times of traces in one row group; none when it cannot be read.
-    async fn when_in(
-        &self,
-        source: usize,
-        group: usize,
-        traces: Vec<(TraceId, usize)>,
-    ) -> Result<Vec<(TraceId, BlockId, TimeRange)>, Error> {
-        let source = self.all[source].clone();
-        let block_id = source.block_id();
-        let read = async {
-            let group = OpenSource::open(source).await?.group(group).await?;
-            let view = group.traces()?;
-            Ok(traces.into_iter().map(|(id, trace)| (id, block_id, view.time_range(trace))).collect())
-        };
-        Ok(self.budget.if_readable(block_id, read).await?.unwrap_or_default())
+    async fn find_listed(&self, blocks: &[NumberedSource], listed: HashSet<TraceId>) -> Result<SplitAtRest, Error> {
+        let mut listed: Vec<TraceId> = listed.into_iter().collect();
+        listed.sort_unstable();
+        let found = parts::find(blocks, &listed, self.engine.config.max_concurrent_reads, &self.budget).await?;
+        let mut split = SplitAtRest::new();
+        for (id, parts) in found {
+            let in_block = |part: &NumberedPart| (self.all[part.source].block_id(), part.of_trace(id));
+            split.entry(id).or_default().add(parts.iter().map(in_block));
+        }
+        Ok(split)
     }
 }
+
+/// How many blocks two lists share, both ascending, less those that only the first one has.
+fn shared(known: &[BlockId], blocks: &[BlockId]) -> isize {
+    let shared = known.iter().filter(|block| blocks.binary_search(block).is_ok()).count();
+    2 * shared as isize - known.len() as isize
+}
+
+#[cfg(test)]
+mod tests;
