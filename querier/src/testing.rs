@@ -287,6 +287,20 @@ impl Source for HalfDamaged {
     }
 }
 
+/// A source of which all can be read but the spans.
+pub(crate) struct WithoutSpans(pub Arc<dyn Source>);
+
+#[async_trait]
+impl SourceWrapper for WithoutSpans {
+    fn inner(&self) -> &dyn Source {
+        self.0.as_ref()
+    }
+
+    async fn fetch(&self, _: usize, _: &[std::ops::Range<usize>], _: &Projection) -> Result<Fetched, storage::Error> {
+        Err(damage())
+    }
+}
+
 /// A source whose spans cannot be read until [`Gated::open`] is called.
 pub(crate) struct Gated {
     source: Arc<dyn Source>,

@@ -5,7 +5,7 @@ use arrow::compute::take_record_batch;
 use futures::FutureExt;
 use hashbrown::HashMap;
 use model::{TimeRange, TraceId};
-use spans::{Copies, SpanTable};
+use spans::{Copies, SpanTable, TableBuilder};
 use storage::source::{Projection, TraceAt, TracePart};
 
 use crate::engine::budget::Budget;
@@ -98,7 +98,10 @@ pub(crate) fn decode_whole(fetched: FetchedRows, traces: &[usize], budget: &Budg
     Ok(SpanTable { spans: spans::with_absent_columns(&table.spans)?, traces, ..table }.renumbered()?)
 }
 
-/// One table from the parts; copies of spans are left out.
+/// One table from the parts, if there are any; copies of spans are left out.
 pub(crate) fn merge_parts(tables: &[SpanTable]) -> Result<SpanTable, Error> {
+    if tables.is_empty() {
+        return Ok(TableBuilder::default().snapshot()?);
+    }
     Ok(spans::merge_tables(tables, Copies::DropAll)?.table)
 }

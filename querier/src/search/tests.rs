@@ -20,8 +20,8 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::request::{SearchFilter, SearchRequest, Tag, TagValuesRequest};
 use crate::testing::{
-    Damaged, Gated, HalfDamaged, MS, SMALL_PAGES, START, array, attributes, bool, event, indexed_block, int, querier,
-    querier_with, resource, service, source, span, span_id, status, table, text, trace_id,
+    Damaged, Gated, HalfDamaged, MS, SMALL_PAGES, START, WithoutSpans, array, attributes, bool, event, indexed_block,
+    int, querier, querier_with, resource, service, source, span, span_id, status, table, text, trace_id,
 };
 
 fn request(query: &str) -> SearchRequest {
@@ -341,6 +341,20 @@ async fn a_damaged_row_group_leaves_the_others() {
     let part = source(vec![service("s", vec![span(2, 2, 1, "op", 4000, 10)])]);
     let answer = ask(&[half, part], request("{ traceDuration > 1ms }")).await.unwrap();
     assert_eq!((ids(&answer), answer.metrics.completed_jobs), (vec![2, 4, 3], 1));
+}
+
+#[tokio::test]
+async fn a_trace_of_which_no_part_can_be_read_leaves_the_others() {
+    let part = |id| -> Arc<dyn Source> {
+        Arc::new(WithoutSpans(source(vec![service("s", vec![span(9, id, 0, "op", 9000 + id, 10)])])))
+    };
+    let mut sources = many(1);
+    sources.extend([part(1), part(2)]);
+    for query in ["{ name = `op` }", "{ name = `op` } | count() > 0", "{ rootName = `op` }", "{ }"] {
+        let answer = ask(&sources, request(query)).await.unwrap();
+        let ids: Vec<u8> = answer.traces.iter().map(|trace| trace.trace_id.0[0]).collect();
+        assert_eq!((ids, answer.metrics.completed_jobs, answer.metrics.total_jobs), (vec![1], 2, 4), "{query}");
+    }
 }
 
 #[tokio::test]
