@@ -5,7 +5,7 @@
     sudo python3 benches/small_memory.py --store FOLDER      # a copy of this data folder instead of spans that are sent first
 
 Prints each figure beside the wanted one and ends with 1 when one is missed. Needs root, to make a control group (version 1
-or 2), and the Python packages `opentelemetry-proto` and `requests`: `target/e2e-venv/bin/python` has both. The same at a
+or 2), and the Python packages `opentelemetry-proto`, `grpcio` and `requests`: `target/e2e-venv/bin/python` has them. The same at a
 size for every day is `e2e/test_memory.py`.
 """
 

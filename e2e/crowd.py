@@ -66,9 +66,12 @@ def ask(address: str, question: Question) -> Answer:
 
 
 def questions(address: str, start: int, end: int) -> list[Question]:
-    """Of each kind some, about the spans of that range, named by what the store has."""
+    """Of each kind some, about the spans of that range, named by what the store has. Of metrics the intervals end at multiples of
+    their step, the last one perhaps after the range, where spans still arrive; so the range is made to end at one."""
+    step_seconds = max(1, (end - start) // 60)
+    end -= end % step_seconds
     within = (("start", str(start)), ("end", str(end)))
-    step = ("step", f"{max(1, (end - start) // 60)}s")
+    step = ("step", f"{step_seconds}s")
 
     def values(tag: str, *more) -> Question:
         return Question(f"values: {tag} {more}", f"/api/v2/search/tag/{tag}/values", (*within, *more))
