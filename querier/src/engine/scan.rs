@@ -94,12 +94,6 @@ impl OpenSource {
         }
         Ok(OpenGroup { source: self.clone(), number, traces })
     }
-
-    /// Whether most work on a row group is over sooner than it could be handed to another thread: its rows are in memory, not
-    /// encoded, and few.
-    pub fn is_small(&self, number: usize) -> bool {
-        self.source.is_live() && self.row_group(number).spans.len() <= SMALL_GROUP_SPANS
-    }
 }
 
 impl OpenGroup {
@@ -112,9 +106,10 @@ impl OpenGroup {
         self.source.row_group(self.number)
     }
 
-    /// See [`OpenSource::is_small`].
+    /// Whether most work on it is over sooner than it could be handed to another thread: its rows are in memory, not
+    /// encoded, and few.
     pub fn is_small(&self) -> bool {
-        self.source.is_small(self.number)
+        self.source.source.is_live() && self.row_group().spans.len() <= SMALL_GROUP_SPANS
     }
 
     /// The small tables around some spans.

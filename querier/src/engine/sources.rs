@@ -9,7 +9,7 @@ pub(crate) mod whole;
 use std::sync::Arc;
 
 use hashbrown::HashSet;
-use model::{TimeRange, TraceId};
+use model::{BlockId, TimeRange, TraceId};
 use storage::source::Source;
 use tokio::sync::OnceCell;
 
@@ -43,8 +43,16 @@ pub(crate) struct QuerySources<'a> {
 
 /// What is known of split traces at rest, and the memory that it takes.
 struct HeldAtRest {
+    /// Blocks that were looked through, ascending.
+    blocks: Arc<[BlockId]>,
     found: Arc<SplitAtRest>,
     _held: Held,
+}
+
+impl HeldAtRest {
+    fn covers(&self, block: &BlockId) -> bool {
+        self.blocks.binary_search(block).is_ok()
+    }
 }
 
 impl<'a> QuerySources<'a> {

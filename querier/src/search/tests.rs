@@ -21,7 +21,7 @@ use crate::error::Error;
 use crate::request::{SearchFilter, SearchRequest, Tag, TagValuesRequest};
 use crate::testing::{
     Damaged, Gated, HalfDamaged, MS, SMALL_PAGES, START, WithoutSpans, array, attributes, bool, event, indexed_block,
-    int, querier, querier_with, resource, service, source, span, span_id, status, table, text, trace_id,
+    int, listing_block, querier, querier_with, resource, service, source, span, span_id, status, table, text, trace_id,
 };
 
 fn request(query: &str) -> SearchRequest {
@@ -341,6 +341,23 @@ async fn a_damaged_row_group_leaves_the_others() {
     let part = source(vec![service("s", vec![span(2, 2, 1, "op", 4000, 10)])]);
     let answer = ask(&[half, part], request("{ traceDuration > 1ms }")).await.unwrap();
     assert_eq!((ids(&answer), answer.metrics.completed_jobs), (vec![2, 4, 3], 1));
+}
+
+#[tokio::test]
+async fn a_part_near_the_start_of_a_trace_is_found_where_it_is_not_near_the_range() {
+    let reach = Config::default().trace_reach_seconds * 1_000;
+    let (first, second, third) = (reach, 3 * reach / 2, 2 * reach + 1_000);
+    let part = async |id, at_ms, continued: &[TraceId]| {
+        let spans = vec![span(1, id, 0, "op", at_ms, 10)];
+        Arc::new(listing_block(&table(vec![service("s", spans)]), continued).await) as Arc<dyn Source>
+    };
+    let listed = [trace_id(1)];
+    let sources = [part(1, first, &[]).await, part(2, second, &listed).await, part(3, third, &listed).await];
+    let range = TimeRange::new(START + third * MS, START + (third + 10) * MS);
+    for query in ["{ name = `op` }", "{ name = `op` } | count() > 0"] {
+        let answer = ask(&sources, SearchRequest { range, ..request(query) }).await.unwrap();
+        assert_eq!(answer.traces[0].start_nanos, START + first * MS, "{query}");
+    }
 }
 
 #[tokio::test]

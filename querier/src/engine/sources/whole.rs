@@ -13,6 +13,7 @@ use crate::engine::budget::Held;
 use crate::engine::concurrent::try_all;
 use crate::engine::parts::NumberedPart;
 use crate::engine::scan::OpenSource;
+use crate::engine::split_cache::SplitAtRest;
 use crate::engine::{parts, table_bytes};
 use crate::error::Error;
 
@@ -57,31 +58,20 @@ impl QuerySources<'_> {
         ids.sort_unstable();
         let mut found = parts::find(&unlisted, &ids, concurrency, &self.budget).await?;
         ids.retain(|id| listed.has(id) || found.contains_key(id));
-        let mut of_blocks = self.known_parts(&listing, &ids);
-        ids.retain(|id| !of_blocks.contains_key(id));
-        of_blocks.extend(parts::find(&listing, &ids, concurrency, &self.budget).await?);
-        for (id, of_blocks) in of_blocks {
+        let known = self.split_at_rest.get();
+        let is_looked_through =
+            |(_, block): &NumberedSource| known.is_some_and(|known| known.covers(&block.block_id()));
+        let (looked_through, others): (Vec<_>, Vec<_>) = listing.into_iter().partition(is_looked_through);
+        let known = known.map(|known| known_parts(&known.found, &looked_through, &ids)).unwrap_or_default();
+        let in_others = parts::find(&others, &ids, concurrency, &self.budget).await?;
+        ids.retain(|id| !known.contains_key(id));
+        let unknown = parts::find(&looked_through, &ids, concurrency, &self.budget).await?;
+        for (id, of_blocks) in known.into_iter().chain(in_others).chain(unknown) {
             let all = found.entry(id).or_default();
             all.extend(of_blocks);
             all.sort_unstable_by_key(|part| part.source);
         }
         Ok(found)
-    }
-
-    /// The parts that these blocks have of traces of which it is known at rest, without those that were deleted meanwhile.
-    fn known_parts(&self, blocks: &[NumberedSource], ids: &[TraceId]) -> HashMap<TraceId, Vec<NumberedPart>> {
-        let Some(at_rest) = self.known_at_rest() else { return HashMap::new() };
-        let blocks: HashMap<BlockId, &NumberedSource> =
-            blocks.iter().map(|numbered| (numbered.1.block_id(), numbered)).collect();
-        let of_trace = |id: &TraceId| {
-            let parts = at_rest.get(id)?.parts.iter().filter_map(|(block_id, part)| {
-                let (number, source) = blocks.get(block_id)?;
-                let is_deleted = source.deleted_traces().is_some_and(|deleted| deleted.contains(id));
-                (!is_deleted).then(|| NumberedPart::of(*number, part))
-            });
-            Some((*id, parts.collect()))
-        };
-        ids.iter().filter_map(of_trace).filter(|(_, parts): &(_, Vec<NumberedPart>)| !parts.is_empty()).collect()
     }
 
     /// Holds the memory of what was found.
@@ -142,6 +132,24 @@ impl QuerySources<'_> {
         };
         self.budget.if_readable(block_id, read).await
     }
+}
+
+/// The parts that these blocks have of traces of which it is known at rest, without those that were deleted meanwhile.
+fn known_parts(
+    at_rest: &SplitAtRest,
+    blocks: &[NumberedSource],
+    ids: &[TraceId],
+) -> HashMap<TraceId, Vec<NumberedPart>> {
+    let blocks: HashMap<BlockId, &NumberedSource> = blocks.iter().map(|block| (block.1.block_id(), block)).collect();
+    let of_trace = |id: &TraceId| {
+        let parts = at_rest.get(id)?.parts.iter().filter_map(|(block_id, part)| {
+            let (number, source) = blocks.get(block_id)?;
+            let is_deleted = source.deleted_traces().is_some_and(|deleted| deleted.contains(id));
+            (!is_deleted).then(|| NumberedPart::of(*number, part))
+        });
+        Some((*id, parts.collect()))
+    };
+    ids.iter().filter_map(of_trace).filter(|(_, parts): &(_, Vec<NumberedPart>)| !parts.is_empty()).collect()
 }
 
 impl Parts {

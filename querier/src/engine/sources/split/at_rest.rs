@@ -15,27 +15,23 @@ impl QuerySources<'_> {
     /// Those near the range that blocks list. What could not be read is left out.
     pub async fn split_at_rest(&self) -> Result<&Arc<SplitAtRest>, Error> {
         let find = || async {
-            let found = self.find_split_at_rest().await?;
+            let (blocks, found) = self.find_split_at_rest().await?;
             // also where it is kept for others: it may not be for as long as it is needed here
             let _held = self.budget.hold(split_cache::memory_bytes(&found))?;
-            Ok::<_, Error>(HeldAtRest { found, _held })
+            Ok::<_, Error>(HeldAtRest { blocks, found, _held })
         };
         Ok(&self.split_at_rest.get_or_try_init(find).await?.found)
     }
 
-    /// The same, if the query has asked for it.
-    pub(in crate::engine::sources) fn known_at_rest(&self) -> Option<&SplitAtRest> {
-        self.split_at_rest.get().map(|held| &*held.found)
-    }
-
-    async fn find_split_at_rest(&self) -> Result<Arc<SplitAtRest>, Error> {
+    /// They, and the blocks that were looked through, ascending.
+    async fn find_split_at_rest(&self) -> Result<(Arc<[BlockId]>, Arc<SplitAtRest>), Error> {
         let mut blocks = self.near(&self.range);
         blocks.retain(|(_, source)| !source.is_live());
         let mut ids: Vec<BlockId> = blocks.iter().map(|(_, source)| source.block_id()).collect();
         ids.sort_unstable();
         let (key, cache): (Arc<[BlockId]>, _) = (ids.into(), &self.engine.split);
         if let Some(known) = cache.get(&key) {
-            return Ok(known);
+            return Ok((key, known));
         }
         let listed = self.listed(&blocks).await?;
         let ids: HashSet<TraceId> = listed.all().collect();
@@ -46,9 +42,9 @@ impl QuerySources<'_> {
         let split = Arc::new(split);
         // what blocks do not list in this query they may list in another
         if self.budget.left_out() == 0 && listed.unlisted.is_empty() {
-            cache.insert(key, split.clone());
+            cache.insert(key.clone(), split.clone());
         }
-        Ok(split)
+        Ok((key, split))
     }
 
     /// Those that these blocks list, where it is known of others of which most are the same: looked through are blocks that were
