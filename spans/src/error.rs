@@ -21,6 +21,9 @@ pub enum Error {
     /// A table read from storage does not have the shape that `schema` describes.
     #[error("span table is damaged: {reason}")]
     Damaged { reason: String },
+    /// Nobody waits for the result any more.
+    #[error("the work was given up")]
+    GivenUp,
     #[error("arrow: {0}")]
     Arrow(#[from] arrow::error::ArrowError),
 }
@@ -39,6 +42,7 @@ impl Error {
         match self {
             Self::Damaged { .. } => ErrorKind::Corrupt,
             Self::Arrow(_) => ErrorKind::Internal,
+            Self::GivenUp => ErrorKind::Timeout,
             _ => ErrorKind::InvalidInput,
         }
     }

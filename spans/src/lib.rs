@@ -45,7 +45,7 @@ pub use decode::{RequestSummary, check};
 pub use encode::{Encoded, encode, encode_with_rows};
 pub use error::Error;
 pub use keys::{attribute_keys, batch_keys, batch_memory_bytes, list_keys, span_keys};
-pub use merge::{Copies, MergedTable, SharedDimensions, merge_dimensions, merge_tables};
+pub use merge::{Copies, MergedTable, SharedDimensions, merge_dimensions, merge_tables, merge_tables_while};
 pub use promote::Promotion;
 pub use sampling::adjusted_count;
 pub use screen::{TraceShare, Truncated, traces as trace_shares, truncate_attributes, without_traces};

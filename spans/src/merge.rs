@@ -54,22 +54,39 @@ pub struct MergedTable {
 /// # Errors
 /// [`Error::Damaged`] when a table lacks a column of [`crate::schema`].
 pub fn merge_tables(tables: &[SpanTable], copies: Copies) -> Result<MergedTable, Error> {
+    merge_tables_while(tables, copies, &|| true)
+}
+
+/// The same, for as long as somebody waits for it: that is asked between two columns and two traces, and a few times for each
+/// trace. A piece of work between takes milliseconds for a hundred thousand spans.
+///
+/// # Errors
+/// [`Error::GivenUp`] when nobody does.
+pub fn merge_tables_while(
+    tables: &[SpanTable],
+    copies: Copies,
+    is_waited_for: &dyn Fn() -> bool,
+) -> Result<MergedTable, Error> {
+    let check = || if is_waited_for() { Ok(()) } else { Err(Error::GivenUp) };
     let tables = with_same_columns(tables)?;
     let mut texts = Texts::default();
     let resources = merge_dimension(tables.iter().map(|table| &table.resources), schema::resources(), &mut texts)?;
     let scopes = merge_dimension(tables.iter().map(|table| &table.scopes), schema::scopes(), &mut texts)?;
-    tables.iter().flat_map(|table| table.spans.columns()).try_for_each(|column| texts.learn(column))?;
+    for column in tables.iter().flat_map(|table| table.spans.columns()) {
+        check()?;
+        texts.learn(column)?;
+    }
     let services = service_names(&resources.plain, &texts)?;
     let parts = tables
         .iter()
         .zip(resources.new_rows.iter().zip(&scopes.new_rows))
         .map(|(table, (resource_rows, scope_rows))| TablePart::of(table, &texts, resource_rows, scope_rows))
         .collect::<Result<Vec<_>, Error>>()?;
-    let order = sort(&parts, &services, copies);
+    let order = sort(&parts, &services, copies, &check)?;
     let values = texts.interner.values();
     let schema = tables.first().map_or_else(schema::spans, |table| table.spans.schema());
     let table = SpanTable {
-        spans: gather(&parts, &order, schema, &Gather { texts: &texts, values: &values })?,
+        spans: gather(&parts, &order, schema, &Gather { texts: &texts, values: &values, check: &check })?,
         traces: order.traces.finish(&values)?,
         resources: wrap_batch(&resources.plain, &schema::resources(), &values)?,
         scopes: wrap_batch(&scopes.plain, &schema::scopes(), &values)?,
@@ -338,7 +355,12 @@ struct Order {
     joined_traces: usize,
 }
 
-fn sort(parts: &[TablePart<'_>], services: &[Option<i32>], copies: Copies) -> Order {
+fn sort(
+    parts: &[TablePart<'_>],
+    services: &[Option<i32>],
+    copies: Copies,
+    check: &dyn Fn() -> Result<(), Error>,
+) -> Result<Order, Error> {
     let mut runs: Vec<(u128, usize, usize)> = Vec::new();
     for (part_at, part) in parts.iter().enumerate() {
         runs.extend((0..part.traces.len()).map(|trace| (u128::from_be_bytes(part.traces.id(trace).0), part_at, trace)));
@@ -352,6 +374,7 @@ fn sort(parts: &[TablePart<'_>], services: &[Option<i32>], copies: Copies) -> Or
     let (mut order, mut filter) = (Order::default(), CopyFilter::default());
     let (mut nodes, mut sources, mut placed) = (Vec::new(), Vec::new(), Vec::new());
     for runs in newest_first {
+        check()?;
         nodes.clear();
         sources.clear();
         for &(_, part, trace) in runs {
@@ -361,6 +384,7 @@ fn sort(parts: &[TablePart<'_>], services: &[Option<i32>], copies: Copies) -> Or
             Copies::Keep => 0,
             Copies::DropAll => filter.drop_copies(&mut sources, |&(part, trace, row)| parts[part].identity(trace, row)),
         };
+        check()?;
         order.dropped_spans += dropped;
         order.joined_traces += usize::from(runs.len() > 1);
         nodes.extend(sources.iter().map(|&(part, _, row)| parts[part].node(row)));
@@ -374,6 +398,7 @@ fn sort(parts: &[TablePart<'_>], services: &[Option<i32>], copies: Copies) -> Or
         } else {
             tree::order(&nodes, &mut placed);
         }
+        check()?;
         let start =
             sources.iter().map(|&(part, trace, row)| parts[part].start_nanos(trace, row)).min().unwrap_or_default();
         for place in &placed {
@@ -396,7 +421,7 @@ fn sort(parts: &[TablePart<'_>], services: &[Option<i32>], copies: Copies) -> Or
         }
         order.traces.close(runs[0].0.to_be_bytes());
     }
-    order
+    Ok(order)
 }
 
 /// Every column of the new `spans`.

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use prost::Message;
 
 use crate::testing::{canonical, odd_request, shop_request};
-use crate::{ById, Copies, SpanTable, TableBuilder, check, encode, merge_tables};
+use crate::{ById, Copies, Error, SpanTable, TableBuilder, check, encode, merge_tables, merge_tables_while};
 
 fn table_of(requests: &[ExportTraceServiceRequest]) -> SpanTable {
     let mut builder = TableBuilder::default();
@@ -75,6 +75,24 @@ proptest! {
         let whole = table_of(&requests);
         prop_assert_eq!(whole.trace_count(), combined.trace_count());
         prop_assert_eq!(whole.time_range().unwrap(), combined.time_range().unwrap());
+    }
+
+    #[test]
+    fn putting_tables_together_ends_where_nobody_waits_for_it_any_more(seed in any::<u64>()) {
+        let tables = [table_of(&[odd_request(seed)]), table_of(&[odd_request(seed.wrapping_add(1))])];
+        let while_asked = |most: usize| {
+            let asked = std::cell::Cell::new(0);
+            let is_waited_for = || { asked.set(asked.get() + 1); asked.get() <= most };
+            let merged = merge_tables_while(&tables, Copies::DropAll, &is_waited_for);
+            (merged, asked.get())
+        };
+        let (merged, all) = while_asked(usize::MAX);
+        let merged = merged.unwrap().table;
+        prop_assert!(all >= 2 * merged.spans.num_columns() + merged.trace_count(), "asked {} times", all);
+        for most in (0..all).step_by((all / 4).max(1)) {
+            let (given_up, asked) = while_asked(most);
+            prop_assert!(matches!(given_up, Err(Error::GivenUp)) && asked == most + 1, "{:?}", given_up);
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use model::{TimeRange, TraceId};
 use spans::{Copies, SpanTable, TableBuilder};
 use storage::source::{Projection, TraceAt, TracePart};
 
+use crate::cancellation::is_waited_for;
 use crate::engine::budget::Budget;
 use crate::engine::concurrent::try_all;
 use crate::engine::scan::{FetchedRows, OpenGroup};
@@ -98,10 +99,28 @@ pub(crate) fn decode_whole(fetched: FetchedRows, traces: &[usize], budget: &Budg
     Ok(SpanTable { spans: spans::with_absent_columns(&table.spans)?, traces, ..table }.renumbered()?)
 }
 
-/// One table from the parts, if there are any; copies of spans are left out.
+/// One table from the parts, if there are any, unless the query that this thread works for is given up; copies of spans are left
+/// out.
 pub(crate) fn merge_parts(tables: &[SpanTable]) -> Result<SpanTable, Error> {
     if tables.is_empty() {
         return Ok(TableBuilder::default().snapshot()?);
     }
-    Ok(spans::merge_tables(tables, Copies::DropAll)?.table)
+    Ok(spans::merge_tables_while(tables, Copies::DropAll, &is_waited_for)?.table)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cancellation::Cancellation;
+    use crate::testing::{service, span, table};
+
+    #[test]
+    fn parts_of_a_query_that_is_given_up_are_not_put_together() {
+        let tables = [1, 2].map(|id| table(vec![service("s", vec![span(1, id, 0, "op", 0, 1)])]));
+        let cancellation = Cancellation::default();
+        assert_eq!(cancellation.during(|| merge_parts(&tables)).unwrap().span_count(), 2);
+        cancellation.cancel();
+        let error = cancellation.during(|| merge_parts(&tables)).unwrap_err();
+        assert!(matches!(error, Error::Spans(spans::Error::GivenUp)), "{error}");
+    }
 }

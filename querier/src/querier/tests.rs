@@ -203,24 +203,38 @@ fn large() -> Arc<dyn Source> {
     source(vec![service("s", spans.collect())])
 }
 
+/// Every third span of one trace.
+fn third_of_a_large_trace(third: u64) -> Arc<dyn Source> {
+    let spans = (0..30_000_u64).filter(|number| number % 3 == third).map(|number| {
+        let pairs = attributes(&[("n", int(number as i64)), ("t", text(&format!("value {number}")))]);
+        Span { attributes: pairs, ..span(1, number + 1, number / 4, "op", number % 1_000, 1) }
+    });
+    source(vec![service("s", spans.collect())])
+}
+
 /// How long an evaluation may go on after its client left.
 const AFTERLIFE: Duration = Duration::from_millis(100);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_evaluation_goes_on_for_long_after_its_client_left() {
     let cpu = CpuPool::new(1);
-    let views = Arc::new(storage::view::TenantView::of(vec![large()]));
     let telemetry = storage::Telemetry::unregistered();
-    let querier = Querier::new(Config::default(), views, cpu.clone(), &telemetry, &mut Registry::default());
+    let over = |sources| {
+        let views = Arc::new(storage::view::TenantView::of(sources));
+        Querier::new(Config::default(), views, cpu.clone(), &telemetry, &mut Registry::default())
+    };
+    let (of_one, of_parts) = (over(vec![large()]), over((0..3).map(third_of_a_large_trace).collect()));
     let tenant = TenantId::single();
     let alternatives = (0..5_000).map(|number| format!(".n = -{}", number + 1)).collect::<Vec<_>>().join(" || ");
-    for text in [
-        format!("{{ {alternatives} }}"),
-        format!("{{ {alternatives} }} >> {{ }}"),
-        "{ } | by(span.t) | count() > 5".to_owned(),
-        "{ } | avg(span.n) > 1e9".to_owned(),
-        "{ } | rate() by (span.t)".to_owned(),
-        "{ } | compare({ span.n > 7 })".to_owned(),
+    for (querier, text) in [
+        (&of_one, format!("{{ {alternatives} }}")),
+        (&of_one, format!("{{ {alternatives} }} >> {{ }}")),
+        (&of_one, "{ } | by(span.t) | count() > 5".to_owned()),
+        (&of_one, "{ } | avg(span.n) > 1e9".to_owned()),
+        (&of_one, "{ } | rate() by (span.t)".to_owned()),
+        (&of_one, "{ } | compare({ span.n > 7 })".to_owned()),
+        (&of_parts, "{ } | count() > 100000".to_owned()),
+        (&of_parts, "{ span.n = 7 } | rate()".to_owned()),
     ] {
         let query = traceql::parse_metrics(&text).unwrap();
         for left_after in [1, 10, 50, 250].map(Duration::from_millis) {

@@ -63,11 +63,14 @@ impl Runs {
 pub(super) struct Gather<'a> {
     pub(super) texts: &'a Texts,
     pub(super) values: &'a SharedTexts,
+    /// Asked before each column, those within others included.
+    pub(super) check: &'a dyn Fn() -> Result<(), Error>,
 }
 
 impl Gather<'_> {
     /// One column from the same column of each part; `data_type` is one that occurs in [`crate::schema`].
     pub(super) fn column(&self, parts: &[&ArrayRef], runs: &Runs, data_type: &DataType) -> Result<ArrayRef, Error> {
+        (self.check)()?;
         Ok(match data_type {
             DataType::Dictionary(_, _) => self.texts(parts, runs)?,
             DataType::Struct(fields) => Arc::new(self.structs(parts, runs, fields)?),
