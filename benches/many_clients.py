@@ -1,0 +1,125 @@
+#!/usr/bin/env python3
+"""How long short questions take that many clients ask at once, beside ingest or at rest.
+
+    cargo build --release && target/e2e-venv/bin/python benches/many_clients.py --store FOLDER --end SECONDS
+    target/e2e-venv/bin/python benches/many_clients.py --store FOLDER --end SECONDS --clients 16 --rate 90000 --scans 0.25
+
+FOLDER is a data folder with spans of the six hours before `--end`, of which a copy is used. Each client asks the newest, by
+service, errors, slow ones, one value, a key that nothing has, a trace by id, values and names, one after the other, as fast as
+they are answered; a share of `--scans` are metrics over all of it. Ranges end when the question is asked, so that what comes in
+meanwhile is looked at, too. Sender and clients use the cores that the server uses. Prints answers a second and milliseconds.
+"""
+
+import argparse
+import json
+import random
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from small_memory import REPOSITORY, SENDERS, Senders, Server
+
+from crowd import Question, ask
+
+
+class NoGroup:
+    """In place of a control group: the server may take what the machine has."""
+
+    def enter(self) -> None:
+        pass
+
+
+def main() -> int:
+    arguments = parse()
+    with tempfile.TemporaryDirectory(prefix="mosso-many-clients-", dir=arguments.folder) as folder:
+        data = Path(folder) / "data"
+        shutil.copytree(arguments.store, data, ignore=shutil.ignore_patterns("*.lock"))
+        server = Server(arguments.mosso.resolve(), data, NoGroup(), Path(folder) / "mosso.log")
+        try:
+            clients = Clients(server.http, arguments)
+            senders = Senders(server.otlp, 1 << 62, arguments.rate, 20, range(SENDERS, 2 * SENDERS)) if arguments.rate else None
+            clients.run_for(arguments.seconds)
+            if senders:
+                took = senders.stop()
+                print(f"spans taken a second {senders.sent / took:.0f}, requests refused {len(senders.refused)}")
+            clients.report(arguments.seconds)
+        finally:
+            server.stop()
+    return 1 if clients.failed else 0
+
+
+class Clients:
+    def __init__(self, address: str, arguments: argparse.Namespace):
+        self._address, self._start, self._scans = address, arguments.end - 6 * 3600, arguments.scans
+        services = self._known("/api/v2/search/tag/resource.service.name/values", "tagValues")
+        codes = self._known("/api/v2/search/tag/span.http.response.status_code/values", "tagValues")
+        searches = ["{ }", "{ status = error }", "{ duration > 2s }", '{ span.no.such.key = "x" }']
+        searches += [f'{{ resource.service.name = "{services[0]["value"]}" }}']
+        searches += [f"{{ span.http.response.status_code = {code['value']} }}" for code in codes[:1]]
+        self._short = [("search", "/api/search", (("q", query), ("limit", "20"))) for query in searches]
+        self._short += [("values", "/api/v2/search/tag/resource.service.name/values", ()), ("names", "/api/v2/search/tags", ())]
+        ids = self._known("/api/search", "traces", ("q", "{ }"), ("limit", "20"))
+        self._short += [("trace", f"/api/v2/traces/{trace['traceID']}", ()) for trace in ids[:2]]
+        functions = ["rate() by (resource.service.name)", "quantile_over_time(duration, .9) by (name)", "avg_over_time(duration)"]
+        self._long = [("scan", "/api/metrics/query_range", (("q", f"{{ }} | {function}"), ("step", "60s"))) for function in functions]
+        self._enough, self._lock = threading.Event(), threading.Lock()
+        self._seconds: dict[str, list[float]] = {}
+        self.failed: list[str] = []
+        self._threads = [
+            threading.Thread(target=self._run, args=(random.Random(number),), daemon=True) for number in range(arguments.clients)
+        ]
+
+    def _known(self, path: str, key: str, *more) -> list:
+        answer = ask(self._address, self._question("known", path, more))
+        assert answer.status == 200, answer.body
+        return json.loads(answer.body)[key]
+
+    def _question(self, kind: str, path: str, parameters: tuple) -> Question:
+        return Question(kind, path, (*parameters, ("start", str(self._start)), ("end", str(int(time.time())))))
+
+    def run_for(self, seconds: float) -> None:
+        for thread in self._threads:
+            thread.start()
+        self._enough.wait(seconds)
+        self._enough.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _run(self, rng: random.Random) -> None:
+        while not self._enough.is_set():
+            kind, path, parameters = rng.choice(self._long if rng.random() < self._scans else self._short)
+            answer = ask(self._address, self._question(kind, path, parameters))
+            with self._lock:
+                self._seconds.setdefault(kind, []).append(answer.seconds)
+                if answer.status != 200:
+                    self.failed.append(f"{kind}: {answer.status} {answer.body[:200]!r}")
+
+    def report(self, seconds: float) -> None:
+        short = [taken for kind, all_ in self._seconds.items() if kind != "scan" for taken in all_]
+        print(f"answers a second {sum(map(len, self._seconds.values())) / seconds:.0f}, failed {len(self.failed)}")
+        for kind, taken in [("short", short), *sorted(self._seconds.items())]:
+            taken = sorted(taken)
+            p50, p99 = (1000 * taken[int(len(taken) * share)] for share in (0.5, 0.99))
+            print(f"{kind:8} {len(taken):7}   p50 {p50:7.1f}   p99 {p99:7.1f}")
+        for said in self.failed[:5]:
+            print("   ", said)
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--mosso", type=Path, default=REPOSITORY / "target/release/mosso")
+    parser.add_argument("--store", type=Path, required=True, help="a data folder")
+    parser.add_argument("--end", type=int, required=True, help="when its spans end, in seconds")
+    parser.add_argument("--clients", type=int, default=16)
+    parser.add_argument("--seconds", type=int, default=30)
+    parser.add_argument("--rate", type=float, default=0, help="spans a second beside the clients (default: none)")
+    parser.add_argument("--scans", type=float, default=0, help="share of questions that are metrics over all spans")
+    parser.add_argument("--folder", default=None, help="where the copy is put (default: the folder for temporary files)")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
