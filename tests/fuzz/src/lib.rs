@@ -223,6 +223,7 @@ mod tests {
         let found = catch_unwind(|| fuzz("planted", |random| text::bend(random, &corpus).into_bytes(), faulty));
         let report = *found.unwrap_err().downcast::<String>().unwrap();
         let smallest = report.lines().last().unwrap();
-        assert!(report.contains("planted") && smallest.len() <= "text \"{(,})\"".len(), "{report}");
+        // mostly `{(,})`; taking pieces out, one after the other, sometimes ends a little before that
+        assert!(report.contains("planted") && smallest.len() <= "text \"{(}(),)[,]\"".len(), "{report}");
     }
 }
