@@ -108,12 +108,11 @@ impl Process {
 
 fn store_blocks(dir: &Path) -> u64 {
     let runtime = tokio_runtime();
-    let mut config = TraceConfig { backend: Backend::Local, ..TraceConfig::default() };
-    config.local.path = Some(dir.join("blocks"));
+    let config = TraceConfig { backend: Backend::Local, ..TraceConfig::default() };
+    let data_dir = DataDir::new(dir.join("writer")).with_blocks_dir(dir.join("blocks")).with_shared_blocks();
     runtime.block_on(async {
         let telemetry = Telemetry::unregistered();
-        let objects =
-            objects::open(&config, &DataDir::new(dir.join("writer")), &telemetry).expect("the folder is ours");
+        let objects = objects::open(&config, &data_dir, &telemetry).expect("the folder is ours");
         let manifests = Store::open(objects.clone(), telemetry).await.expect("the folder is empty");
         let (tenant, mut add) = (TenantId::single(), Vec::new());
         for number in 0..BLOCKS {
@@ -162,7 +161,9 @@ fn measured(mosso: &Path, dir: &Path, count: usize) -> Vec<Duration> {
         times.sort();
         medians.push(times[times.len() / 2]);
     }
-    println!("{count} processes: {} jobs given to others", asked.jobs_given());
+    let jobs_given = asked.jobs_given();
+    assert_eq!(jobs_given > 0, count > 1, "{count} processes: {jobs_given} jobs given to others");
+    println!("{count} processes: {jobs_given} jobs given to others");
     medians
 }
 
