@@ -22,7 +22,7 @@ from pathlib import Path
 
 from small_memory import REPOSITORY, SENDERS, Senders, Server
 
-from crowd import Question, ask
+from crowd import Question, Tally, ask
 
 
 class NoGroup:
@@ -45,10 +45,10 @@ def main() -> int:
             if senders:
                 took = senders.stop()
                 print(f"spans taken a second {senders.sent / took:.0f}, requests refused {len(senders.refused)}")
-            clients.report(arguments.seconds)
+            all_answered = clients.report(arguments.seconds)
         finally:
             server.stop()
-    return 1 if clients.failed else 0
+    return 0 if all_answered else 1
 
 
 class Clients:
@@ -66,8 +66,7 @@ class Clients:
         functions = ["rate() by (resource.service.name)", "quantile_over_time(duration, .9) by (name)", "avg_over_time(duration)"]
         self._long = [("scan", "/api/metrics/query_range", (("q", f"{{ }} | {function}"), ("step", "60s"))) for function in functions]
         self._enough, self._lock = threading.Event(), threading.Lock()
-        self._seconds: dict[str, list[float]] = {}
-        self.failed: list[str] = []
+        self._tally = Tally()
         self._threads = [
             threading.Thread(target=self._run, args=(random.Random(number),), daemon=True) for number in range(arguments.clients)
         ]
@@ -93,19 +92,23 @@ class Clients:
             kind, path, parameters = rng.choice(self._long if rng.random() < self._scans else self._short)
             answer = ask(self._address, self._question(kind, path, parameters))
             with self._lock:
-                self._seconds.setdefault(kind, []).append(answer.seconds)
-                if answer.status != 200:
-                    self.failed.append(f"{kind}: {answer.status} {answer.body[:200]!r}")
+                if answer.status == 200:
+                    self._tally.seconds.setdefault(kind, []).append(answer.seconds)
+                else:
+                    self._tally.wrong.append(f"{kind}: {answer.status} {answer.body[:200]!r}")
 
-    def report(self, seconds: float) -> None:
-        short = [taken for kind, all_ in self._seconds.items() if kind != "scan" for taken in all_]
-        print(f"answers a second {sum(map(len, self._seconds.values())) / seconds:.0f}, failed {len(self.failed)}")
-        for kind, taken in [("short", short), *sorted(self._seconds.items())]:
-            taken = sorted(taken)
-            p50, p99 = (1000 * taken[int(len(taken) * share)] for share in (0.5, 0.99))
-            print(f"{kind:8} {len(taken):7}   p50 {p50:7.1f}   p99 {p99:7.1f}")
-        for said in self.failed[:5]:
+    def report(self, seconds: float) -> bool:
+        """Prints what became of the questions; whether all were answered."""
+        tally = self._tally
+        print(f"answers a second {tally.right / seconds:.0f}, failed {len(tally.wrong)}")
+        kinds = sorted(tally.seconds)
+        for name, of_name in [("short", [kind for kind in kinds if kind != "scan"]), *((kind, [kind]) for kind in kinds)]:
+            count = sum(len(tally.seconds[kind]) for kind in of_name)
+            p50, p99 = (1000 * tally.quantile(tuple(of_name), share) for share in (0.5, 0.99))
+            print(f"{name:8} {count:7}   p50 {p50:7.1f}   p99 {p99:7.1f}")
+        for said in tally.wrong[:5]:
             print("   ", said)
+        return not tally.wrong
 
 
 def parse() -> argparse.Namespace:

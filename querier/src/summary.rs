@@ -105,7 +105,7 @@ impl<S: Summarize> Summing<'_, S> {
 
     /// Traces of which several sources have parts, some at a time.
     async fn split_traces(&self, ids: &HashSet<TraceId>) -> Result<(), Error> {
-        let parts = self.sources.parts_of(ids, &self.sources.range).await?;
+        let parts = self.sources.parts_of(ids).await?;
         let ids = parts.in_order();
         for batch in parts.batches(&ids) {
             let whole = self.sources.read_whole(&parts, ids[batch].iter().copied(), &self.columns).await?;

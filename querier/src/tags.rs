@@ -100,7 +100,7 @@ impl<'a> TagScan<'a> {
     /// Puts the split traces together, some at a time, and gives them to `visit`.
     async fn each_whole<'s>(&'s self, visit: &(impl Fn(Arc<dyn Source>) -> Work<'s, ()> + Sync)) -> Result<(), Error> {
         let sources = &self.sources;
-        let parts = sources.parts_of(&self.split, &sources.range).await?;
+        let parts = sources.parts_of(&self.split).await?;
         let ids = parts.in_order();
         for batch in parts.batches(&ids) {
             let whole = sources.read_whole(&parts, ids[batch].iter().copied(), &Projection::all()).await?;

@@ -49,8 +49,8 @@ impl NumberedPart {
 }
 
 /// From the start of the earliest part to the end of the latest.
-pub(crate) fn time_range(parts: &[NumberedPart]) -> TimeRange {
-    parts.iter().fold(TimeRange::new(u64::MAX, 0), |all, part| all.union(&part.time_range))
+pub(crate) fn time_range(of_parts: impl IntoIterator<Item = TimeRange>) -> TimeRange {
+    of_parts.into_iter().fold(TimeRange::new(u64::MAX, 0), |all, part| all.union(&part))
 }
 
 /// Finds which of the sources have parts of the traces; parts are in the order of the sources. A damaged source is left

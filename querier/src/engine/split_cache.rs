@@ -9,6 +9,8 @@ use storage::cache::{ByteCache, Capacity};
 use storage::source::TracePart;
 use storage::{Telemetry, TraceHash, TraceIds};
 
+use crate::engine::parts;
+
 /// What was found, by the blocks near a range.
 pub(crate) type SplitCache = ByteCache<Arc<[BlockId]>, Arc<SplitAtRest>>;
 
@@ -16,25 +18,14 @@ pub(crate) type SplitCache = ByteCache<Arc<[BlockId]>, Arc<SplitAtRest>>;
 pub(crate) type SplitAtRest = HashMap<TraceId, SplitTrace>;
 
 /// A trace of which several blocks have a part.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct SplitTrace {
-    /// From the start of the earliest part to the end of the latest.
-    pub time_range: TimeRange,
     pub parts: Vec<(BlockId, TracePart)>,
 }
 
-impl Default for SplitTrace {
-    /// One without parts.
-    fn default() -> Self {
-        Self { time_range: TimeRange::new(u64::MAX, 0), parts: Vec::new() }
-    }
-}
-
 impl SplitTrace {
-    pub fn add(&mut self, parts: impl IntoIterator<Item = (BlockId, TracePart)>) {
-        self.parts.extend(parts);
-        let times = self.parts.iter().map(|(_, part)| part.time_range);
-        self.time_range = times.fold(TimeRange::new(u64::MAX, 0), |all, one| all.union(&one));
+    pub fn time_range(&self) -> TimeRange {
+        parts::time_range(self.parts.iter().map(|(_, part)| part.time_range))
     }
 }
 

@@ -34,8 +34,9 @@ impl MetricsRun<'_> {
 
     pub(super) async fn measure_split(&self, split: &Split, partial: &mut PartialAggregate) -> Result<(), Error> {
         let near = self.sources.near(&self.sources.range).into_iter().map(|(_, source)| source);
-        let is_whole = |time_range| self.query.aggregator.within(&self.intervals, time_range).is_some();
-        let is_at_rest = |id: &TraceId| split.at_rest.get(id).is_some_and(|trace| is_whole(&trace.time_range));
+        let is_whole =
+            |trace: &SplitTrace| self.query.aggregator.within(&self.intervals, &trace.time_range()).is_some();
+        let is_at_rest = |id: &TraceId| split.at_rest.get(id).is_some_and(is_whole);
         let (mut lasting, mut others): (Vec<TraceId>, Vec<TraceId>) =
             split.traces.ids.iter().copied().partition(is_at_rest);
         for source in near.filter(|source| source.is_live()) {
@@ -56,7 +57,7 @@ impl MetricsRun<'_> {
         partial: &mut PartialAggregate,
     ) -> Result<(), Error> {
         ids.sort_unstable();
-        let time_range = ids.iter().map(|id| at_rest[id].time_range).reduce(|all, one| all.union(&one));
+        let time_range = ids.iter().map(|id| at_rest[id].time_range()).reduce(|all, one| all.union(&one));
         let Some((intervals, first_interval)) =
             time_range.and_then(|range| self.query.aggregator.within(&self.intervals, &range))
         else {
@@ -89,7 +90,7 @@ impl MetricsRun<'_> {
     /// Measures the traces that are put together first.
     async fn measure_whole(&self, ids: Vec<TraceId>, intervals: &Intervals) -> Result<PartialAggregate, Error> {
         let mut partial = self.query.aggregator.nothing(intervals, &self.limits);
-        let parts = self.sources.parts_of(&ids.into_iter().collect(), &self.sources.range).await?;
+        let parts = self.sources.parts_of(&ids.into_iter().collect()).await?;
         let ids = parts.in_order();
         let mut columns = self.query.matcher.projection();
         columns.merge(&self.query.projection(&self.limits));

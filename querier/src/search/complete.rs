@@ -56,7 +56,9 @@ impl Search<'_> {
     /// Finds the other parts of matches, and with them where each trace stands.
     pub(super) async fn place(&self, hits: Vec<Hit>) -> Result<Placed, Error> {
         let parts = self.find_parts(&hits).await?;
-        let place = |(id, of_trace): (&TraceId, &Vec<NumberedPart>)| (Reverse(time_range(of_trace).start_nanos), *id);
+        let place = |(id, of_trace): (&TraceId, &Vec<NumberedPart>)| {
+            (Reverse(time_range(of_trace.iter().map(|part| part.time_range)).start_nanos), *id)
+        };
         let mut places: Vec<Place> = parts.by_trace.iter().map(place).collect();
         let shown = hits.iter().filter(|hit| !parts.by_trace.contains_key(&hit.trace_id));
         places.extend(shown.map(|hit| (Reverse(hit.start_nanos), hit.trace_id)));

@@ -30,7 +30,7 @@ impl Search<'_> {
         if ids.is_empty() {
             return Ok(ids);
         }
-        let find = async || self.sources.parts_of(&ids, &self.sources.range).await;
+        let find = async || self.sources.parts_of(&ids).await;
         let parts = self.split_parts.get_or_try_init(find).await?;
         if needs_whole {
             return Ok(parts.by_trace.keys().copied().collect());
@@ -51,7 +51,7 @@ impl Search<'_> {
         }
         let find = async || {
             let split = self.sources.split_before_range().await?;
-            self.sources.parts_of(&split, &self.sources.range).await
+            self.sources.parts_of(&split).await
         };
         let parts = self.earlier_parts.get_or_try_init(find).await?;
         let earlier =
@@ -69,7 +69,7 @@ impl Search<'_> {
         let Some(parts) = parts else { return Vec::new() };
         let mut places: Vec<Place> = Vec::new();
         for (id, of_trace) in parts.by_trace.iter().filter(|(id, _)| split.contains(*id)) {
-            let time = time_range(of_trace);
+            let time = time_range(of_trace.iter().map(|part| part.time_range));
             let place = (Reverse(time.start_nanos), *id);
             if time.overlaps(&self.sources.range) && self.is_asked(&place) {
                 places.push(place);
@@ -118,7 +118,9 @@ impl Search<'_> {
 
 /// Split traces of which this is true; it is told their parts, and their place.
 fn split_where(parts: &Parts, is_wanted: impl Fn(&[NumberedPart], Place) -> bool) -> HashSet<TraceId> {
-    let place = |id: &TraceId, of_trace: &[NumberedPart]| (Reverse(time_range(of_trace).start_nanos), *id);
+    let place = |id: &TraceId, of_trace: &[NumberedPart]| {
+        (Reverse(time_range(of_trace.iter().map(|part| part.time_range)).start_nanos), *id)
+    };
     let wanted = parts.by_trace.iter().filter(|(id, of_trace)| is_wanted(of_trace, place(id, of_trace)));
     wanted.map(|(id, _)| *id).collect()
 }

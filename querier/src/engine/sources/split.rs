@@ -143,7 +143,7 @@ impl QuerySources<'_> {
         let mut split = SplitTraces::default();
         if !listing_later.is_empty() {
             let at_rest = self.split_at_rest().await?;
-            let goes_on = at_rest.iter().filter(|(_, trace)| trace.time_range.end_nanos > self.range.end_nanos);
+            let goes_on = at_rest.iter().filter(|(_, trace)| trace.time_range().end_nanos > self.range.end_nanos);
             split.ids.extend(goes_on.map(|(id, _)| *id));
         }
         if unlisted.is_empty() || later.is_empty() && listing_later.is_empty() {
@@ -171,7 +171,7 @@ impl QuerySources<'_> {
             return Ok(self.all_split_traces().await?.ids);
         }
         let at_rest = self.split_at_rest().await?;
-        let begin_earlier = at_rest.iter().filter(|(_, trace)| trace.time_range.start_nanos < start_nanos);
+        let begin_earlier = at_rest.iter().filter(|(_, trace)| trace.time_range().start_nanos < start_nanos);
         Ok(begin_earlier.map(|(id, _)| *id).collect())
     }
 

@@ -37,9 +37,9 @@ pub(crate) struct WholeTraces {
 }
 
 impl QuerySources<'_> {
-    /// All parts near the range of these traces, wherever they lie.
-    pub async fn parts_of(&self, ids: &HashSet<TraceId>, range: &TimeRange) -> Result<Parts, Error> {
-        let found = self.find_parts(ids, range).await?;
+    /// All parts near the query's range of these traces, wherever they lie.
+    pub async fn parts_of(&self, ids: &HashSet<TraceId>) -> Result<Parts, Error> {
+        let found = self.find_parts(ids, &self.range).await?;
         self.hold_parts(found)
     }
 

@@ -8,7 +8,7 @@ use model::{BlockId, TraceId};
 
 use crate::engine::parts::{self, NumberedPart};
 use crate::engine::sources::{HeldAtRest, NumberedSource, QuerySources};
-use crate::engine::split_cache::{self, SplitAtRest};
+use crate::engine::split_cache::{self, SplitAtRest, SplitTrace};
 use crate::error::Error;
 
 impl QuerySources<'_> {
@@ -35,7 +35,7 @@ impl QuerySources<'_> {
         }
         let listed = self.listed(&blocks).await?;
         let ids: HashSet<TraceId> = listed.all().collect();
-        let split = match self.engine.split.entries().max_by_key(|(known, _)| shared(known, &key)) {
+        let split = match cache.entries().max_by_key(|(known, _)| shared(known, &key)) {
             Some((known, split)) => self.find_since(&known, &split, &blocks, ids).await?,
             None => self.find_listed(&blocks, ids).await?,
         };
@@ -64,7 +64,7 @@ impl QuerySources<'_> {
         let mut split = self.find_listed(&added, before.clone()).await?;
         for id in before {
             let known = known[&id].parts.iter().filter(|(block_id, _)| same.contains(block_id)).copied();
-            split.entry(id).or_default().add(known);
+            split.entry(id).or_default().parts.extend(known);
         }
         split.extend(self.find_listed(blocks, new).await?);
         Ok(split)
@@ -74,12 +74,11 @@ impl QuerySources<'_> {
         let mut listed: Vec<TraceId> = listed.into_iter().collect();
         listed.sort_unstable();
         let found = parts::find(blocks, &listed, self.engine.config.max_concurrent_reads, &self.budget).await?;
-        let mut split = SplitAtRest::new();
-        for (id, parts) in found {
+        let of_trace = |(id, parts): (TraceId, Vec<NumberedPart>)| {
             let in_block = |part: &NumberedPart| (self.all[part.source].block_id(), part.of_trace(id));
-            split.entry(id).or_default().add(parts.iter().map(in_block));
-        }
-        Ok(split)
+            (id, SplitTrace { parts: parts.iter().map(in_block).collect() })
+        };
+        Ok(found.into_iter().map(of_trace).collect())
     }
 }
 

@@ -37,10 +37,10 @@ type Known = BTreeMap<TraceId, (TimeRange, BTreeMap<BlockId, TracePart>)>;
 async fn known(engine: &Engine, sources: Vec<Arc<dyn Source>>) -> Known {
     let sources = QuerySources::new(engine, Budget::unlimited(), sources, TimeRange::ALL);
     let split = sources.split_at_rest().await.unwrap();
-    let of_trace = |trace: &crate::engine::split_cache::SplitTrace| {
+    let of_trace = |trace: &SplitTrace| {
         let parts: BTreeMap<BlockId, TracePart> = trace.parts.iter().copied().collect();
         assert_eq!(parts.len(), trace.parts.len(), "a part is there twice");
-        (trace.time_range, parts)
+        (trace.time_range(), parts)
     };
     split.iter().map(|(id, trace)| (*id, of_trace(trace))).collect()
 }
