@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use hashbrown::HashSet;
-use model::{TenantId, TraceId};
+use model::{BlockId, TenantId, TraceId};
 use spans::SpanTable;
 use storage::block::BlockSource;
 use storage::continued::continued;
@@ -75,6 +75,8 @@ const BEHIND: &str = "an earlier block of the tenant could not be published yet"
 /// A head on its way into a block.
 pub(crate) struct Pending {
     pub head: Arc<CutHead>,
+    /// Of the block: another one when it has to be written anew.
+    block_id: BlockId,
     /// When the files of its block were begun, if they were.
     deadline: Option<PublishDeadline>,
     /// Which of its traces older blocks have, as of when the files were begun: another attempt writes the same bytes, for a
@@ -86,7 +88,7 @@ pub(crate) struct Pending {
 
 impl Pending {
     pub(crate) fn of(head: Arc<CutHead>) -> Self {
-        Self { head, deadline: None, continued: None, from: None }
+        Self { block_id: head.block_id, head, deadline: None, continued: None, from: None }
     }
 }
 
@@ -177,7 +179,7 @@ impl Flusher {
                 queue.went_on();
                 continue;
             };
-            let (tenant, block_id, job) = (pending.head.tenant.clone(), pending.head.block.id(), job.clone());
+            let (tenant, block_id, job) = (pending.head.tenant.clone(), pending.block_id, job.clone());
             if let StorageError::WriterElsewhere { .. }
             | StorageError::WriterRetired
             | StorageError::WatermarkMoved { .. } = error
@@ -235,7 +237,7 @@ impl Flusher {
             None => self.known_parts(&pending.head.tenant, &tables).await?,
         };
         pending.continued = Some(known.clone());
-        let (tenant, block_id) = (&pending.head.tenant, pending.head.block.id());
+        let (tenant, block_id) = (&pending.head.tenant, pending.block_id);
         let (encoded_tenant, continued) = (tenant.clone(), known.traces.clone());
         let encode = move || block::encode_tables(block_id, &encoded_tenant, &tables, Some(continued));
         let block = self.storage.cpu.run(encode).await??;
@@ -293,8 +295,9 @@ impl Flusher {
         if manifest.published_by(&self.storage.lineage.writer()) >= segment {
             return Ok(true);
         }
-        tracing::warn!(tenant = %head.tenant, block_id = %head.block.id(), "a block was not published in time and is written anew");
-        head.block.renew();
+        tracing::warn!(tenant = %head.tenant, block_id = %pending.block_id, "a block was not published in time and is written anew");
+        // no other attempt may publish the old one any more: its spans would be there twice
+        pending.block_id = pending.block_id.another();
         (pending.deadline, pending.continued) = (None, None);
         Ok(false)
     }

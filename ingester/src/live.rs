@@ -19,10 +19,10 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Instant;
 
-use model::TenantId;
+use model::{BlockId, TenantId};
 use spans::{Mark, TableBuilder};
 use storage::ids::SegmentSequence;
-use storage::memory::{FutureBlock, MemorySource};
+use storage::memory::MemorySource;
 use storage::view::{CutPosition, LiveTable};
 
 use crate::cut::LiveSize;
@@ -82,7 +82,7 @@ struct Shown {
 
 /// Rows that the next cut takes.
 struct Head {
-    block: FutureBlock,
+    block_id: BlockId,
     cut: CutPosition,
     since: Instant,
     chunks: Vec<Arc<Chunk>>,
@@ -97,7 +97,8 @@ struct Head {
 /// Rows of one tenant that are to become one block.
 pub(crate) struct CutHead {
     pub tenant: TenantId,
-    pub block: FutureBlock,
+    /// That of the first attempt to write it, and of the rows as long as they are live.
+    pub block_id: BlockId,
     cut: CutPosition,
     pub chunks: Vec<Arc<Chunk>>,
 }
@@ -242,8 +243,8 @@ impl Live {
                 self.closed.push(tenant, &chunk);
             }
             head.cut.set(segment);
-            let Head { block, cut: position, chunks, .. } = head;
-            let head = Arc::new(CutHead { tenant: tenant.clone(), block, cut: position, chunks });
+            let Head { block_id, cut: position, chunks, .. } = head;
+            let head = Arc::new(CutHead { tenant: tenant.clone(), block_id, cut: position, chunks });
             live.flushing.push(head.clone());
             cut.push(head);
         }
@@ -308,7 +309,7 @@ impl TenantLive {
 impl Head {
     fn new() -> Self {
         Self {
-            block: FutureBlock::generate(),
+            block_id: BlockId::generate(),
             cut: CutPosition::default(),
             since: Instant::now(),
             chunks: Vec::new(),
@@ -340,7 +341,7 @@ impl Head {
     fn snapshot(&mut self) -> Result<Option<Arc<MemorySource>>, Error> {
         if self.snapshot.is_none() && self.shown.span_count() > 0 {
             let table = self.open.snapshot_at(&self.shown).map_err(Error::Table)?;
-            let source = MemorySource::new(self.block.clone(), table).map_err(Error::storage("index live spans"))?;
+            let source = MemorySource::new(self.block_id, table).map_err(Error::storage("index live spans"))?;
             self.snapshot = Some(Arc::new(source));
         }
         Ok(self.snapshot.clone())
@@ -354,7 +355,7 @@ impl Head {
         }
         self.chunk_bytes += self.open.memory_bytes();
         self.shown = Mark::default();
-        let chunk = Arc::new(Chunk::new(self.block.clone(), std::mem::take(&mut self.open), self.snapshot.take()));
+        let chunk = Arc::new(Chunk::new(self.block_id, std::mem::take(&mut self.open), self.snapshot.take()));
         self.chunks.push(chunk.clone());
         Some(chunk)
     }

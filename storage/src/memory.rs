@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ops::Range;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::concat_batches;
@@ -15,35 +15,9 @@ use crate::error::Error;
 use crate::source::{Dimensions, Fetched, Projection, RowGroup, Source, TraceAt, TracePart};
 use crate::trace_ids::TraceIds;
 
-/// The block that rows in memory are to become: another one, when a block has to be written anew. Clones agree.
-#[derive(Debug, Clone)]
-pub struct FutureBlock(Arc<RwLock<BlockId>>);
-
-impl FutureBlock {
-    pub fn generate() -> Self {
-        BlockId::generate().into()
-    }
-
-    pub fn id(&self) -> BlockId {
-        *self.0.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Takes another id. The block of the old one must not be published any more, or its spans are there twice.
-    pub fn renew(&self) {
-        let mut id = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        *id = id.another();
-    }
-}
-
-impl From<BlockId> for FutureBlock {
-    fn from(id: BlockId) -> Self {
-        Self(Arc::new(RwLock::new(id)))
-    }
-}
-
 /// A [`SpanTable`] as a [`Source`] with one row group.
 pub struct MemorySource {
-    block: FutureBlock,
+    block_id: BlockId,
     spans: RecordBatch,
     traces: RecordBatch,
     /// Rows of `traces` by id.
@@ -54,11 +28,11 @@ pub struct MemorySource {
 }
 
 impl MemorySource {
-    /// `block` is the one that the table's spans will be published in.
+    /// `block_id` is the block that the table's spans are meant for; see [`Source::block_id`].
     ///
     /// # Errors
     /// [`spans::Error::Damaged`] when the table does not have the shape of [`spans::schema`].
-    pub fn new(block: impl Into<FutureBlock>, table: SpanTable) -> Result<Self, Error> {
+    pub fn new(block_id: BlockId, table: SpanTable) -> Result<Self, Error> {
         let time_range = table.time_range()?.unwrap_or(TimeRange::new(u64::MAX, 0));
         let by_id = ById::of(&table.traces()?);
         let by_hash = Arc::new(TraceIds::of(&table.traces()?));
@@ -66,7 +40,7 @@ impl MemorySource {
         let keys = spans::attribute_keys(&table)?;
         let SpanTable { spans, traces, resources, scopes } = table;
         let dimensions = Arc::new(Dimensions { resources, scopes, row_groups: vec![row_group], keys });
-        Ok(Self { block: block.into(), spans, traces, by_id, by_hash, dimensions, time_range })
+        Ok(Self { block_id, spans, traces, by_id, by_hash, dimensions, time_range })
     }
 
     /// A table of one trace, if it is here.
@@ -88,7 +62,7 @@ impl MemorySource {
 #[async_trait]
 impl Source for MemorySource {
     fn block_id(&self) -> BlockId {
-        self.block.id()
+        self.block_id
     }
 
     fn is_live(&self) -> bool {

@@ -27,8 +27,9 @@ pub use self::wrapper::SourceWrapper;
 /// lie in other sources.
 #[async_trait]
 pub trait Source: Send + Sync {
-    /// The block that this source is or is about to become; the same spans are never in two sources with one block id.
-    /// That of live spans may change; after the commit that publishes them it is the one that the manifest has.
+    /// Tells sources apart, and sorts them by when their spans began to arrive; never changes. It is that of the block which
+    /// the source is. Live spans have that of the block which they were meant for: others with them, which lie in other
+    /// sources, and the block itself may be published with another, if it could not be in time.
     fn block_id(&self) -> BlockId;
 
     /// True for spans that are not yet in a published block.

@@ -86,13 +86,14 @@ async fn a_block_that_was_not_published_in_time_is_written_anew() {
     let flusher = bucket.flusher().await;
     for (deadline, is_another) in [(PublishDeadline::from_now(), false), (too_long_ago(), true)] {
         let mut pending = bucket.cut(&flusher.live, deadline);
-        let first = pending.head.block.id();
+        let first = pending.block_id;
         let live = flusher.live.tables(&bucket.tenant).unwrap();
         let segment = SegmentSequence(1 + u64::from(is_another));
         flusher.flush(&mut pending, segment).await.unwrap();
-        let published = live[0].source.block_id();
+        let published = pending.block_id;
         assert_eq!(published != first, is_another);
         assert!(bucket.blocks().await.iter().any(|block| block.id == published));
+        assert_eq!(live[0].source.block_id(), first, "a query that has begun knows the rows by it");
         flusher.live.published(&pending.head);
     }
 }
@@ -163,7 +164,7 @@ async fn a_commit_without_a_clear_outcome_is_not_made_twice() {
         let mut pending = bucket.cut(&flusher.live, deadline);
         // the commit was made, though the flusher was told that it failed; then others have compacted the block
         let tables = tables(&pending.head).unwrap();
-        let entry = block::encode_tables(pending.head.block.id(), &bucket.tenant, &tables, None).unwrap().entry();
+        let entry = block::encode_tables(pending.block_id, &bucket.tenant, &tables, None).unwrap().entry();
         let raised = Some(Watermark { by: flusher.storage.lineage.clone(), segment: SEGMENT, from: None });
         let published = Change { add: vec![entry.clone()], watermark: raised, ..Change::default() };
         let compacted = BlockEntry { id: BlockId::generate(), level: 1, ..entry.clone() };

@@ -3,9 +3,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use model::BlockId;
 use spans::TableBuilder;
 use storage::Error as StorageError;
-use storage::memory::{FutureBlock, MemorySource};
+use storage::memory::MemorySource;
 use storage::view::TableId;
 
 /// Of the next chunk of the process.
@@ -14,7 +15,7 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 /// Rows that can be found all the time; whoever asks first sorts them, and others who ask wait for that.
 pub(crate) struct Chunk {
     pub(super) id: TableId,
-    block: FutureBlock,
+    block_id: BlockId,
     rows: Mutex<Rows>,
     /// Spans that were received, copies among them.
     pub(crate) received_spans: usize,
@@ -27,11 +28,11 @@ enum Rows {
 
 impl Chunk {
     /// `snapshot` is the table of all rows, if there is one already.
-    pub(crate) fn new(block: FutureBlock, rows: TableBuilder, snapshot: Option<Arc<MemorySource>>) -> Self {
+    pub(crate) fn new(block_id: BlockId, rows: TableBuilder, snapshot: Option<Arc<MemorySource>>) -> Self {
         let received_spans = rows.span_count();
         let rows = snapshot.map_or_else(|| Rows::AsTheyCame(Box::new(rows)), Rows::Sorted);
         let id = TableId(NEXT_ID.fetch_add(1, Ordering::Relaxed));
-        Self { id, block, rows: Mutex::new(rows), received_spans }
+        Self { id, block_id, rows: Mutex::new(rows), received_spans }
     }
 
     /// The sorted rows. The first call is CPU work of some 20 ms.
@@ -42,7 +43,7 @@ impl Chunk {
         let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
         let source = match &*rows {
             Rows::Sorted(source) => return Ok(source.clone()),
-            Rows::AsTheyCame(builder) => Arc::new(MemorySource::new(self.block.clone(), builder.snapshot()?)?),
+            Rows::AsTheyCame(builder) => Arc::new(MemorySource::new(self.block_id, builder.snapshot()?)?),
         };
         *rows = Rows::Sorted(source.clone());
         Ok(source)

@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use model::TenantId;
+use model::{BlockId, TenantId};
 use spans::{SpanTable, TableBuilder};
-use storage::memory::FutureBlock;
 
 use super::Chunk;
 
@@ -23,7 +22,7 @@ impl LiveSpans {
 
     /// Spans that are not live, or are so elsewhere.
     pub(crate) fn replayed(tenant: TenantId, rows: TableBuilder) -> Self {
-        let chunk = Arc::new(Chunk::new(FutureBlock::generate(), rows, None));
+        let chunk = Arc::new(Chunk::new(BlockId::generate(), rows, None));
         Self { tenant, is_replayed: true, chunk }
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Mutex;
 
+use model::BlockId;
 use object_store::memory::InMemory;
 use prost::Message;
 use spans::TableBuilder;
@@ -10,7 +11,6 @@ use storage::ids::SegmentSequence;
 use storage::ids::WriterId;
 use storage::incarnation::{Lineage, Writer};
 use storage::manifest::{Change, Manifest, Store, Watermark};
-use storage::memory::FutureBlock;
 use storage::view::CutPosition;
 use storage::{Telemetry, block};
 use uuid::Uuid;
@@ -23,7 +23,7 @@ const SEGMENT: SegmentSequence = SegmentSequence(3);
 /// One head of live rows, which stay until they are taken out.
 struct Log {
     lineage: Arc<Lineage>,
-    block: FutureBlock,
+    block_id: BlockId,
     cut: CutPosition,
     source: Mutex<Option<Arc<MemorySource>>>,
     is_whole: bool,
@@ -64,11 +64,11 @@ impl Cluster {
     async fn cut_only_at(is_whole: bool, only_cut: Option<SegmentSequence>) -> Self {
         let mut builder = TableBuilder::default();
         builder.append(&shop_request(1, 5, 1).encode_to_vec()).unwrap();
-        let block = FutureBlock::generate();
-        let source = MemorySource::new(block.clone(), builder.snapshot().unwrap()).unwrap();
+        let block_id = BlockId::generate();
+        let source = MemorySource::new(block_id, builder.snapshot().unwrap()).unwrap();
         let lineage = Arc::new(Lineage::new(WriterId(Uuid::from_u128(7)), Vec::new()));
         let source = Mutex::new(Some(Arc::new(source)));
-        let log = Arc::new(Log { lineage, block, cut: CutPosition::default(), source, is_whole, only_cut });
+        let log = Arc::new(Log { lineage, block_id, cut: CutPosition::default(), source, is_whole, only_cut });
         let manifests = Store::open(Arc::new(InMemory::new()), Telemetry::unregistered()).await.unwrap();
         let manifests = Arc::new(manifests);
         let holder = Holder::new(log.clone(), manifests.clone(), LISTED_BYTES);
@@ -112,15 +112,14 @@ async fn rows_are_told_until_a_manifest_has_them_and_not_again_when_their_block_
     assert_eq!(cluster.told(&before), Ok(spans), "cut, and in no block");
 
     let entry = |id| block::encode(id, &TenantId::single(), &cluster.table(), None).unwrap().entry();
-    let published = entry(cluster.log.block.id());
+    let published = entry(cluster.log.block_id);
     let watermark = Some(Watermark { by: cluster.log.lineage.clone(), segment: SEGMENT, from: None });
     let first = cluster.commit(Change { add: vec![published.clone()], watermark, ..Change::default() }).await;
     assert_eq!(cluster.told(&first), Ok(0), "still live, and in the block of this manifest");
     assert_eq!(cluster.told(&before), Err(first.sequence), "the rows may leave at any moment");
-    let merged =
-        Change { add: vec![entry(FutureBlock::generate().id())], remove: vec![published.id], ..Change::default() };
+    let merged = Change { add: vec![entry(BlockId::generate())], remove: vec![published.id], ..Change::default() };
     let second = cluster.commit(merged).await;
-    assert!(second.block(&cluster.log.block.id()).is_none());
+    assert!(second.block(&cluster.log.block_id).is_none());
     assert_eq!(cluster.told(&second), Ok(0), "their block is another one by now");
 
     *cluster.log.source.lock().unwrap() = None;

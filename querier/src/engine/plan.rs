@@ -17,8 +17,7 @@ pub(crate) fn newest_first(sources: Vec<Arc<dyn Source>>) -> Vec<Arc<dyn Source>
 ///
 /// Blocks are numbered by when they were begun, and the live tables that are to become one block are given oldest first.
 pub(crate) fn by_arrival(mut sources: Vec<Arc<dyn Source>>) -> Vec<Arc<dyn Source>> {
-    // cached: the id of live spans may change meanwhile
-    sources.sort_by_cached_key(|source| source.block_id());
+    sources.sort_by_key(|source| source.block_id());
     sources
 }
 

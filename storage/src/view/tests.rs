@@ -3,6 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use futures::executor::block_on;
+use model::BlockId;
 use object_store::memory::InMemory;
 use prost::Message;
 use spans::TableBuilder;
@@ -13,7 +14,7 @@ use crate::block::{EncodedBlock, encode};
 use crate::ids::WriterId;
 use crate::incarnation::{Incarnation, Lineage};
 use crate::manifest::{Change, Store, Watermark};
-use crate::memory::{FutureBlock, MemorySource};
+use crate::memory::MemorySource;
 use crate::telemetry::Telemetry;
 
 /// What happens after a view has taken live rows, and before it reads the manifest.
@@ -39,7 +40,7 @@ struct Log {
     lineage: Arc<Lineage>,
     manifests: Arc<Store>,
     objects: Arc<dyn ObjectStore>,
-    block: FutureBlock,
+    block_id: BlockId,
     cut: CutPosition,
     table: spans::SpanTable,
     meanwhile: Mutex<Meanwhile>,
@@ -53,13 +54,13 @@ impl Log {
         let manifests = Arc::new(Store::open(objects.clone(), Telemetry::unregistered()).await.unwrap());
         let mut builder = TableBuilder::default();
         builder.append(&shop_request(1, 5, 1).encode_to_vec()).unwrap();
-        let (block, table) = (FutureBlock::generate(), builder.snapshot().unwrap());
+        let (block_id, table) = (BlockId::generate(), builder.snapshot().unwrap());
         let (lineage, meanwhile) = (start(7, Vec::new()), Mutex::new(meanwhile));
-        Arc::new(Self { lineage, manifests, objects, block, cut: CutPosition::default(), table, meanwhile })
+        Arc::new(Self { lineage, manifests, objects, block_id, cut: CutPosition::default(), table, meanwhile })
     }
 
-    fn block(&self, block: &FutureBlock) -> EncodedBlock {
-        encode(block.id(), &TenantId::single(), &self.table, None).unwrap()
+    fn block(&self, block_id: BlockId) -> EncodedBlock {
+        encode(block_id, &TenantId::single(), &self.table, None).unwrap()
     }
 
     async fn commit(&self, change: Change) {
@@ -74,12 +75,12 @@ impl Log {
         if until == Meanwhile::Cut {
             return;
         }
-        let published = self.block(&self.block).entry();
+        let published = self.block(self.block_id).entry();
         let watermark = Some(Watermark { by: self.lineage.clone(), segment: SEGMENT, from: None });
         self.commit(Change { add: vec![published.clone()], watermark, ..Change::default() }).await;
         let replace = |add| Change { add, remove: vec![published.id], ..Change::default() };
         match until {
-            Meanwhile::Compacted => self.commit(replace(vec![self.block(&FutureBlock::generate()).entry()])).await,
+            Meanwhile::Compacted => self.commit(replace(vec![self.block(BlockId::generate()).entry()])).await,
             Meanwhile::Expired => self.commit(replace(Vec::new())).await,
             _ => {}
         }
@@ -102,7 +103,7 @@ impl LiveRows for Log {
     }
 
     fn tables(&self, _tenant: &TenantId) -> Result<Vec<LiveTable>, Error> {
-        let source = Arc::new(MemorySource::new(self.block.clone(), self.table.clone())?);
+        let source = Arc::new(MemorySource::new(self.block_id, self.table.clone())?);
         let meanwhile =
             std::mem::replace(&mut *self.meanwhile.lock().unwrap_or_else(PoisonError::into_inner), Meanwhile::Nothing);
         block_on(self.go_on(meanwhile));
