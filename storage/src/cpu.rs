@@ -1,12 +1,12 @@
 //! The one door from async to CPU-bound work: encoding and decoding blocks, building and scanning live rows.
 //!
-//! Work waits here until a place is free, least work first ([`places`]); how much may wait is for the callers to limit.
+//! Work waits here until a thread is free, least work first ([`queue`]); how much may wait is for the callers to limit.
 //!
 //! A process has two of them: one for answers, which somebody waits for, and one for what keeps the store in order. Both may
 //! use all cores; where they want the same core, the system gives answers three quarters of it. So a look-up does not wait
 //! until a block is written, and a store that is asked all day long is still compacted.
 
-mod places;
+mod queue;
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,8 +17,8 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use tokio::sync::oneshot;
 use tracing::Span;
 
-pub use self::places::CpuTime;
-use self::places::Places;
+pub use self::queue::CpuTime;
+use self::queue::Queue;
 use crate::error::Error;
 
 /// Runs at most `threads` pieces of work at a time, off the async threads. Clones share the threads.
@@ -28,7 +28,7 @@ use crate::error::Error;
 #[derive(Debug, Clone)]
 pub struct CpuPool {
     threads: Arc<ThreadPool>,
-    places: Places,
+    waiting: Queue,
 }
 
 /// By how much work in the background yields to answers: what the system calls niceness. Each step is a fifth less of a core
@@ -65,7 +65,7 @@ impl CpuPool {
     fn start(threads: ThreadPoolBuilder, count: usize) -> Self {
         let count = count.max(1);
         let threads = threads.num_threads(count).build().expect("the system can start a thread at start-up");
-        Self { threads: Arc::new(threads), places: Places::new(count) }
+        Self { threads: Arc::new(threads), waiting: Queue::new(count) }
     }
 
     pub fn threads(&self) -> usize {
@@ -77,8 +77,8 @@ impl CpuPool {
         self.threads.spawn_broadcast(move |_| work());
     }
 
-    /// Waits for a place, then runs `work` to its end. A caller that goes away while it waits costs nothing;
-    /// work that has begun keeps its place until it is done.
+    /// Runs `work` to its end when a thread is free. Work of a caller that goes away before is not begun; what has begun keeps
+    /// its thread until it is done.
     ///
     /// # Errors
     /// [`Error::Panicked`] when the work panics, [`Error::Stopping`] when the pool goes away.
@@ -95,13 +95,16 @@ impl CpuPool {
         worked: &Arc<CpuTime>,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Error> {
-        let place = self.places.take(worked.nanos()).await.ok_or(Error::Stopping)?;
-        let ((done, result), span, worked) = (oneshot::channel(), Span::current(), worked.clone());
-        self.threads.spawn(move || {
-            let result = timed(&worked, || span.in_scope(work));
-            drop(place);
-            _ = done.send(result);
-        });
+        let ((done, result), span, of) = (oneshot::channel(), Span::current(), worked.clone());
+        let work = move || {
+            if !done.is_closed() {
+                _ = done.send(timed(&of, || span.in_scope(work)));
+            }
+        };
+        if self.waiting.push(worked.nanos(), Box::new(work)) {
+            let waiting = self.waiting.clone();
+            self.threads.spawn(move || go_on(waiting));
+        }
         result.await.map_err(|_| Error::Stopping)?
     }
 
@@ -113,6 +116,17 @@ impl CpuPool {
     pub fn run_here<T>(&self, worked: &CpuTime, work: impl FnOnce() -> T) -> Result<T, Error> {
         timed(worked, work)
     }
+}
+
+/// Does pieces of work on a thread of the pool until none waits; between two of them what each thread does then.
+fn go_on(waiting: Queue) {
+    let Some(work) = waiting.pop() else { return };
+    let work = move || {
+        work();
+        rayon::yield_local();
+        go_on(waiting);
+    };
+    rayon::spawn(work);
 }
 
 /// Does the work, and adds what it took. What the work owns is gone after a panic, and nobody else sees it.
@@ -144,6 +158,8 @@ pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
+    use futures::FutureExt;
+
     use super::*;
 
     #[tokio::test]
@@ -164,6 +180,20 @@ mod tests {
         assert!(most.load(Ordering::SeqCst) <= 3);
     }
 
+    #[tokio::test]
+    async fn work_that_nobody_waits_for_any_more_is_not_begun() {
+        let pool = CpuPool::new(1);
+        let (go_on, held) = std::sync::mpsc::channel::<()>();
+        let mut first = pool.run(move || held.recv()).boxed();
+        assert!((&mut first).now_or_never().is_none());
+        let mut given_up = pool.run(|| panic!("it is begun")).boxed();
+        assert!((&mut given_up).now_or_never().is_none());
+        drop(given_up);
+        go_on.send(()).unwrap();
+        first.await.unwrap().unwrap();
+        assert_eq!(pool.run(|| 1).await.unwrap(), 1);
+    }
+
     #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn work_in_the_background_yields_and_other_work_does_not() {
@@ -174,7 +204,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_panic_is_an_error_and_frees_its_place() {
+    async fn a_panic_is_an_error_and_the_thread_goes_on() {
         let pool = CpuPool::new(1);
         for _ in 0..3 {
             let error = pool.run(|| -> () { panic!("bad row {}", 7) }).await.unwrap_err();
