@@ -122,7 +122,7 @@ class Senders:
         self.sent, self.refused, self._enough, self._lock = 0, [], threading.Event(), threading.Lock()
         self.longest = 0.0
         self._threads = [
-            threading.Thread(target=self._run, args=(seed, address, spans // SENDERS, rate / SENDERS, over_seconds))
+            threading.Thread(target=self._run, args=(seed, address, spans // len(seeds), rate / len(seeds), over_seconds))
             for seed in seeds
         ]
         self._began = time.monotonic()

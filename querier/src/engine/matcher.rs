@@ -141,9 +141,7 @@ impl Matcher {
     ) -> Result<Vec<(usize, Vec<HitSet>)>, Error> {
         match (self, decided) {
             (Self::Filter(filter), DecidedMasks::Filter(masks)) => {
-                let selected = filter.select(table, masks)?.spans;
-                let sets = runs.iter().map(|run| of_mask(&selected, run, most_rows));
-                Ok(sets.enumerate().filter_map(|(number, set)| Some((number, vec![set?]))).collect())
+                Ok(of_mask(&filter.select(table, masks)?.spans, runs, most_rows))
             }
             (Self::Pipeline(pipeline), DecidedMasks::Pipeline(masks)) => {
                 let mut found: Vec<(usize, Vec<HitSet>)> = Vec::new();
@@ -232,14 +230,27 @@ fn of_runs<'a>(row_count: usize, runs: impl Iterator<Item = &'a Run> + Clone) ->
     }
 }
 
-fn of_mask(selected: &BooleanBuffer, run: &Run, most_rows: usize) -> Option<HitSet> {
-    let mask = selected.slice(run.rows.start, run.rows.len());
-    let matched = mask.count_set_bits();
-    (matched > 0).then(|| HitSet {
-        matched: matched as u32,
-        rows: mask.set_indices().take(most_rows).map(|row| run.first_row + row).collect(),
-        attributes: Vec::new(),
-    })
+/// The sets of the runs in which rows are selected, by their number. The runs ascend, as do the rows.
+fn of_mask(selected: &BooleanBuffer, runs: &[Run], most_rows: usize) -> Vec<(usize, Vec<HitSet>)> {
+    let mut found = Vec::new();
+    let mut rows = selected.set_indices().peekable();
+    for (number, run) in runs.iter().enumerate() {
+        while rows.next_if(|&row| row < run.rows.start).is_some() {}
+        let mut set = HitSet { matched: 0, rows: Vec::new(), attributes: Vec::new() };
+        while let Some(row) = rows.next_if(|&row| row < run.rows.end) {
+            set.matched += 1;
+            if set.rows.len() < most_rows {
+                set.rows.push(run.in_group(row));
+            }
+        }
+        if set.matched > 0 {
+            found.push((number, vec![set]));
+        }
+        if rows.peek().is_none() {
+            break;
+        }
+    }
+    found
 }
 
 fn rows_of(runs: &[Run]) -> Vec<std::ops::Range<usize>> {

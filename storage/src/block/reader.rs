@@ -43,7 +43,8 @@ pub struct BlockSource {
     pub(super) entry: BlockEntry,
     pub(super) objects: Arc<dyn ObjectStore>,
     pub(super) cpu: CpuPool,
-    pub(super) cache: BlockCache,
+    /// One for all blocks of a query.
+    pub(super) cache: Arc<BlockCache>,
     /// The trace map that has this block, and its number there.
     trace_map: Option<(Arc<TraceMap>, usize)>,
 }
@@ -57,15 +58,19 @@ impl BlockSource {
         cpu: &CpuPool,
         cache: &BlockCache,
     ) -> Vec<Self> {
-        let mut in_maps = HashMap::new();
+        let (mut in_maps, cache) = (HashMap::new(), Arc::new(cache.clone()));
         for entry in &manifest.trace_maps {
             let map = Arc::new(TraceMap::new(tenant, entry, objects.clone(), cache.trace_maps.clone()));
             let blocks = entry.blocks.iter().enumerate();
             in_maps.extend(blocks.map(|(number, block_id)| (*block_id, (map.clone(), number))));
         }
-        let block = |entry: &BlockEntry| {
-            let block = Self::new(tenant.clone(), entry.clone(), objects.clone(), cpu.clone(), cache.clone());
-            Self { trace_map: in_maps.get(&entry.id).cloned(), ..block }
+        let block = |entry: &BlockEntry| Self {
+            tenant: tenant.clone(),
+            entry: entry.clone(),
+            objects: objects.clone(),
+            cpu: cpu.clone(),
+            cache: cache.clone(),
+            trace_map: in_maps.get(&entry.id).cloned(),
         };
         manifest.blocks.iter().map(block).collect()
     }
@@ -78,7 +83,7 @@ impl BlockSource {
         cpu: CpuPool,
         cache: BlockCache,
     ) -> Self {
-        Self { tenant, entry, objects, cpu, cache, trace_map: None }
+        Self { tenant, entry, objects, cpu, cache: Arc::new(cache), trace_map: None }
     }
 
     pub(super) fn file(&self, file: BlockFile) -> StoredFile {
@@ -166,7 +171,7 @@ struct DamageNotes {
     tenant: TenantId,
     block_id: BlockId,
     part: DamagedPart,
-    cache: BlockCache,
+    cache: Arc<BlockCache>,
 }
 
 impl DamageNotes {

@@ -30,10 +30,14 @@ const TAIL_BYTES: u64 = 16 * 1024;
 /// How often a question may lack something: footer, directory, dictionary, a block of terms, postings, and as many again.
 const MAX_ROUNDS: usize = 12;
 const ENDLESS: &str = "a question finds no end in it";
+/// Answers that take more are not kept: they would drive out the sheets of many blocks, and what so many traces satisfy is
+/// found soon.
+const MOST_ANSWER_BYTES: usize = 64 * 1024;
 /// About how many entries fill the cache: most are sheets.
 const EXPECTED_ENTRIES: usize = 4_096;
 
-/// Checked sheets and directories of indexes, kept between questions within a budget of bytes. Cheap to clone.
+/// Checked sheets and directories of indexes, and which traces they gave, kept between questions within a budget of bytes. Cheap to
+/// clone.
 #[derive(Clone)]
 pub(crate) struct IndexCache {
     entries: ByteCache<Key, Entry>,
@@ -44,7 +48,12 @@ pub(crate) struct IndexCache {
 enum Key {
     Opened(BlockId),
     Sheet(BlockId, u32),
+    /// Of filters, by what they are when they are written down. Dashboards ask the same all day long.
+    Traces(BlockId, Arc<str>),
 }
+
+/// For each of several filters the traces that may satisfy it.
+type TracesOfFilters = Vec<Option<Vec<Range<usize>>>>;
 
 #[derive(Clone)]
 enum Entry {
@@ -52,6 +61,7 @@ enum Entry {
     /// Damage was found, and named.
     Unusable,
     Sheet(Bytes),
+    Traces(Arc<TracesOfFilters>),
 }
 
 struct OpenIndex {
@@ -62,8 +72,12 @@ struct OpenIndex {
 impl Key {
     fn block_id(&self) -> BlockId {
         match self {
-            Self::Opened(block_id) | Self::Sheet(block_id, _) => *block_id,
+            Self::Opened(block_id) | Self::Sheet(block_id, _) | Self::Traces(block_id, _) => *block_id,
         }
+    }
+
+    fn bytes(&self) -> usize {
+        if let Self::Traces(_, filters) = self { filters.len() } else { 0 }
     }
 }
 
@@ -73,13 +87,14 @@ impl Entry {
             Self::Opened(opened) => opened.directory.memory_bytes(),
             Self::Unusable => 0,
             Self::Sheet(payload) => payload.len(),
+            Self::Traces(of_filters) => traces_bytes(of_filters),
         }
     }
 }
 
 impl IndexCache {
     pub fn new(capacity_bytes: u64, telemetry: Telemetry) -> Self {
-        let bytes_of = |_: &_, entry: &Entry| entry.bytes();
+        let bytes_of = |key: &Key, entry: &Entry| key.bytes() + entry.bytes();
         let capacity = Capacity { name: "index", bytes: capacity_bytes, entries: EXPECTED_ENTRIES, bytes_of };
         Self { entries: ByteCache::new(&capacity, &telemetry), telemetry }
     }
@@ -130,6 +145,11 @@ impl IndexCache {
     }
 }
 
+fn traces_bytes(of_filters: &TracesOfFilters) -> usize {
+    of_filters.iter().flatten().map(|ranges| size_of_val(ranges.as_slice())).sum::<usize>()
+        + size_of_val(of_filters.as_slice())
+}
+
 /// What came of a question.
 enum Asked<T> {
     Answer(T),
@@ -158,14 +178,22 @@ enum Failure {
 impl BlockIndex<'_> {
     /// For each of the filters the traces (ranges of rows of `traces`, ascending and apart) that may have a span which
     /// satisfies it; `None` where that cannot be said.
-    pub async fn traces(&self, filters: &[Conditions]) -> Result<Vec<Option<Vec<Range<usize>>>>, Error> {
+    pub async fn traces(&self, filters: &[Conditions]) -> Result<TracesOfFilters, Error> {
+        let key = Key::Traces(self.block_id, format!("{filters:?}").into());
+        if let Some(Entry::Traces(of_filters)) = self.cache.entries.get(&key) {
+            return Ok(Arc::unwrap_or_clone(of_filters));
+        }
         let asked = filters.to_vec();
         let answer = self.answer(move |lookup| {
             // all are asked before the first failure counts, so that one round fetches what all of them lack
             let all: Vec<_> = asked.iter().map(|conditions| lookup.traces(conditions)).collect();
             all.into_iter().collect::<io::Result<Vec<_>>>()
         });
-        Ok(answer.await?.unwrap_or_else(|| vec![None; filters.len()]))
+        let Some(of_filters) = answer.await? else { return Ok(vec![None; filters.len()]) };
+        if traces_bytes(&of_filters) <= MOST_ANSWER_BYTES {
+            self.cache.entries.insert(key, Entry::Traces(Arc::new(of_filters.clone())));
+        }
+        Ok(of_filters)
     }
 
     /// The values of a field; `None` when they cannot be listed.

@@ -185,3 +185,32 @@ async fn a_question_reads_a_few_kilobytes() {
         assert!(cache.held_bytes() < 32 << 10, "{} of {} bytes", cache.held_bytes(), whole.len());
     }
 }
+
+#[tokio::test]
+async fn what_was_asked_before_is_answered_without_the_index() {
+    let table = table(0..60);
+    let whole = encode(&table).unwrap();
+    let (objects, cpu) = (InMemory::new(), CpuPool::new(1));
+    let cache = IndexCache::new(1 << 20, Telemetry::unregistered());
+    let path = object_store::path::Path::from("index.bundle");
+    objects.put(&path, whole.clone().into()).await.unwrap();
+    let block_id = BlockId::generate();
+    let index = |of: &str| BlockIndex {
+        block_id,
+        path: of.into(),
+        object_bytes: whole.len() as u64,
+        objects: &objects,
+        cpu: &cpu,
+        cache: &cache,
+    };
+    let filters = filters();
+    let first = index(path.as_ref()).traces(&filters).await.unwrap();
+    assert_eq!(index("elsewhere").traces(&filters).await.unwrap(), first);
+    assert!(first.iter().any(Option::is_some));
+    cache.forget(&block_id);
+    assert_eq!(
+        index("elsewhere").traces(&filters).await.unwrap(),
+        vec![None; filters.len()],
+        "it is forgotten with its block"
+    );
+}
