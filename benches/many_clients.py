@@ -58,7 +58,7 @@ def main() -> int:
 
 def send(address: str, rate: float, seconds: float) -> tuple[float, int]:
     """Sends for so long. Spans taken a second, and requests that were refused."""
-    senders = Senders(address, 1 << 62, rate, 20, SENDERS)
+    senders = Senders(address, 1 << 62, rate, seconds, SENDERS, as_they_happen=True)
     time.sleep(seconds)
     took = senders.stop()
     return senders.sent / took, len(senders.refused)

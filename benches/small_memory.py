@@ -116,13 +116,16 @@ class Server:
 
 
 class Senders:
-    """Threads that send so many spans, or until they are stopped; at most so many a second, 0 for no limit. One for each seed of ids."""
+    """Threads that send so many spans, or until they are stopped; at most so many a second, 0 for no limit. One for each seed of ids.
 
-    def __init__(self, address: str, spans: int, rate: float, over_seconds: float, seeds: range):
+    Spans lie in the seconds before, or, `as_they_happen`, each in those before it is sent.
+    """
+
+    def __init__(self, address: str, spans: int, rate: float, over_seconds: float, seeds: range, as_they_happen: bool = False):
         self.sent, self.refused, self._enough, self._lock = 0, [], threading.Event(), threading.Lock()
         self.longest = 0.0
         self._threads = [
-            threading.Thread(target=self._run, args=(seed, address, spans // len(seeds), rate / len(seeds), over_seconds))
+            threading.Thread(target=self._run, args=(seed, address, spans // len(seeds), rate / len(seeds), over_seconds, as_they_happen))
             for seed in seeds
         ]
         self._began = time.monotonic()
@@ -139,12 +142,14 @@ class Senders:
         self._enough.set()
         return self.wait()
 
-    def _run(self, seed: int, address: str, spans: int, rate: float, over_seconds: float) -> None:
-        bulk = Bulk(seed=seed, newest_nanos=time.time_ns() - 2_000_000_000, over_seconds=over_seconds)
+    def _run(self, seed: int, address: str, spans: int, rate: float, over_seconds: float, as_they_happen: bool) -> None:
+        ahead_nanos = int(over_seconds * 1e9) if as_they_happen else -2_000_000_000
+        bulk = Bulk(seed=seed, newest_nanos=time.time_ns() + ahead_nanos, over_seconds=over_seconds)
         connection, sent = http.client.HTTPConnection(address, timeout=60), 0
         while sent < spans and not self._enough.is_set():
             began = time.monotonic()
-            connection.request("POST", "/v1/traces", bulk.request(), {"Content-Type": "application/x-protobuf"})
+            body = bulk.request(time.time_ns() if as_they_happen else None)
+            connection.request("POST", "/v1/traces", body, {"Content-Type": "application/x-protobuf"})
             answer = connection.getresponse()
             said = answer.read()
             with self._lock:

@@ -146,6 +146,7 @@ class Bulk:
         rng = random.Random(seed)
         self._ids = random.Random(f"{seed}/ids")
         self._templates = []
+        self._newest_nanos, self._apart_nanos = newest_nanos, max(1, int(over_seconds * SECOND / self.TEMPLATES))
         for number in range(self.TEMPLATES):
             whole, ids = ExportTraceServiceRequest(), []
             for _ in range(self.PARTS):
@@ -153,7 +154,7 @@ class Bulk:
                 whole.MergeFrom(part)
                 ids += of_part
             starts = [span.start_time_unix_nano for span in _spans(whole)]
-            move = newest_nanos - int(over_seconds * SECOND * number / self.TEMPLATES) - max(starts)
+            move = newest_nanos - number * self._apart_nanos - max(starts)
             for span in _spans(whole):
                 span.start_time_unix_nano += move
                 span.end_time_unix_nano += move
@@ -167,8 +168,12 @@ class Bulk:
             self._templates.append((body, list(places.values())))
         self._next = 0
 
-    def request(self) -> bytes:
-        body, places = self._templates[self._next % self.TEMPLATES]
+    def request(self, until_nanos: int | None = None) -> bytes:
+        """The next one, or the newest whose spans have all begun until then."""
+        number = self._next % self.TEMPLATES
+        if until_nanos is not None:
+            number = min(max(0, -(-(self._newest_nanos - until_nanos) // self._apart_nanos)), self.TEMPLATES - 1)
+        body, places = self._templates[number]
         self._next += 1
         body = bytearray(body)
         for of_trace in places:
