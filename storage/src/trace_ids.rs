@@ -70,6 +70,11 @@ impl TraceIds {
         self.occupied.get(word).is_some_and(|bits| bits & bit != 0)
     }
 
+    /// Of traces whose rows do not matter.
+    pub fn of_hashes(hashes: impl IntoIterator<Item = TraceHash>) -> Self {
+        Self::new(hashes.into_iter().map(|hash| (hash, 0)).collect())
+    }
+
     /// Those of a table.
     pub fn of(traces: &Traces<'_>) -> Self {
         Self::new((0..traces.len()).map(|row| (TraceHash::of(&traces.id(row)), row as u32)).collect())
@@ -94,9 +99,20 @@ impl TraceIds {
         rows_of(entries, hash)
     }
 
+    pub fn has(&self, hash: TraceHash) -> bool {
+        self.find(hash).next().is_some()
+    }
+
     /// Those of some hashes that traces here have.
     pub fn shared(&self, hashes: impl IntoIterator<Item = TraceHash>) -> Vec<TraceHash> {
-        hashes.into_iter().filter(|hash| self.find(*hash).next().is_some()).collect()
+        hashes.into_iter().filter(|hash| self.has(*hash)).collect()
+    }
+
+    /// The hashes that traces both here and there have: the fewer are looked up among the others. Ascending; one that two of the
+    /// fewer have is there twice.
+    pub fn shared_with(&self, others: &Self) -> Vec<TraceHash> {
+        let (fewer, more) = if self.len() <= others.len() { (self, others) } else { (others, self) };
+        more.shared(fewer.hashes())
     }
 
     pub fn memory_bytes(&self) -> usize {
@@ -207,6 +223,8 @@ impl LookUp {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -241,7 +259,9 @@ mod tests {
             let mut asked: Vec<TraceHash> = hashes.iter().copied().step_by(7).chain([absent, 0, u32::MAX]).map(TraceHash).collect();
             asked.sort();
             let here: Vec<TraceHash> = asked.iter().copied().filter(|hash| ids.find(*hash).next().is_some()).collect();
-            prop_assert_eq!(ids.shared(asked), here);
+            prop_assert_eq!(ids.shared(asked.iter().copied()), here.as_slice());
+            let both: BTreeSet<TraceHash> = ids.shared_with(&TraceIds::of_hashes(asked)).into_iter().collect();
+            prop_assert_eq!(both, here.into_iter().collect());
         }
     }
 

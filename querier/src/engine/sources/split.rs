@@ -151,9 +151,9 @@ impl QuerySources<'_> {
         }
         let traces = self.traces_of(&unlisted).await?;
         let mut found = FoundHashes::default();
-        found.all.extend(repeated(&ascending(traces.iter().flat_map(|(_, ids)| ids.shared(later.iter().copied())))));
+        found.all.extend(repeated(&ascending(traces.iter().flat_map(|(_, ids)| ids.shared_with(&later)))));
         let is_later = |block: BlockId, hash: &TraceHash| {
-            later.binary_search(hash).is_ok() || listing_later.iter().any(|(_, source)| source.block_id() == block)
+            later.has(*hash) || listing_later.iter().any(|(_, source)| source.block_id() == block)
         };
         self.find_in(if later.is_empty() { &listing_later } else { &listing }, &traces, is_later, &mut found).await?;
         self.add_found(&traces, found, &mut split).await?;
@@ -179,8 +179,8 @@ impl QuerySources<'_> {
         self.engine.config.trace_reach_nanos()
     }
 
-    /// The hashes of traces of some sources that begin after the range, ascending.
-    async fn begin_after_range(&self, sources: impl Iterator<Item = &NumberedSource>) -> Result<Vec<TraceHash>, Error> {
+    /// Traces of some sources that begin after the range.
+    async fn begin_after_range(&self, sources: impl Iterator<Item = &NumberedSource>) -> Result<TraceIds, Error> {
         let end_nanos = self.range.end_nanos;
         let mut hashes = Vec::new();
         for (_, source) in sources {
@@ -196,7 +196,7 @@ impl QuerySources<'_> {
             };
             self.budget.if_readable(source.block_id(), read).await?;
         }
-        Ok(ascending(hashes))
+        Ok(TraceIds::of_hashes(hashes))
     }
 
     /// Adds the hashes of those of some traces that these blocks have and that are wanted.

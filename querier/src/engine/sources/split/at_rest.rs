@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use futures::FutureExt;
 use hashbrown::HashSet;
 use model::{BlockId, TraceId};
 
@@ -10,6 +11,19 @@ use crate::engine::parts::{self, NumberedPart};
 use crate::engine::sources::{HeldAtRest, NumberedSource, QuerySources};
 use crate::engine::split_cache::{self, SplitAtRest, SplitTrace};
 use crate::error::Error;
+
+/// Why what was found is not kept for other queries.
+enum NotKept {
+    /// What blocks do not list in this query they may list in another.
+    NotAll(Arc<SplitAtRest>),
+    Failed(Error),
+}
+
+impl From<Error> for NotKept {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
 
 impl QuerySources<'_> {
     /// Those near the range that blocks list. What could not be read is left out.
@@ -29,22 +43,31 @@ impl QuerySources<'_> {
         blocks.retain(|(_, source)| !source.is_live());
         let mut ids: Vec<BlockId> = blocks.iter().map(|(_, source)| source.block_id()).collect();
         ids.sort_unstable();
-        let (key, cache): (Arc<[BlockId]>, _) = (ids.into(), &self.engine.split);
-        if let Some(known) = cache.get(&key) {
-            return Ok((key, known));
+        let key: Arc<[BlockId]> = ids.into();
+        // after a flush, all queries that are under way want to know
+        let look_through = || self.look_through(&key, &blocks).boxed();
+        match self.engine.split.get_or_load(&key, look_through).await {
+            Ok(split) | Err(NotKept::NotAll(split)) => Ok((key, split)),
+            Err(NotKept::Failed(error)) => Err(error),
         }
-        let listed = self.listed(&blocks).await?;
+    }
+
+    async fn look_through(
+        &self,
+        block_ids: &[BlockId],
+        blocks: &[NumberedSource],
+    ) -> Result<Arc<SplitAtRest>, NotKept> {
+        let listed = self.listed(blocks).await?;
         let ids: HashSet<TraceId> = listed.all().collect();
-        let split = match cache.entries().max_by_key(|(known, _)| shared(known, &key)) {
-            Some((known, split)) => self.find_since(&known, &split, &blocks, ids).await?,
-            None => self.find_listed(&blocks, ids).await?,
-        };
-        let split = Arc::new(split);
-        // what blocks do not list in this query they may list in another
-        if self.budget.left_out() == 0 && listed.unlisted.is_empty() {
-            cache.insert(key.clone(), split.clone());
+        let known = self.engine.split.entries().max_by_key(|(known, _)| shared(known, block_ids));
+        let split = Arc::new(match known {
+            Some((known, split)) => self.find_since(&known, &split, blocks, ids).await?,
+            None => self.find_listed(blocks, ids).await?,
+        });
+        match self.budget.left_out() == 0 && listed.unlisted.is_empty() {
+            true => Ok(split),
+            false => Err(NotKept::NotAll(split)),
         }
-        Ok((key, split))
     }
 
     /// Those that these blocks list, where it is known of others of which most are the same: looked through are blocks that were
