@@ -144,7 +144,7 @@ async fn plan_source(
             continue;
         }
         let group = source.group(number).await?;
-        let (_, left) = cpu.run(candidates(&group, matcher, &pruned, range)).await??;
+        let (_, left) = cpu.run(candidates(&group, matcher, &pruned, range, 0)).await??;
         let view = group.traces()?;
         read.left += left.len();
         read.left_spans += left.iter().map(|&trace| view.span_rows(trace).len()).sum::<usize>();

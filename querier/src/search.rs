@@ -212,7 +212,8 @@ impl Search<'_> {
 
     /// Traces of a row group that may match and may still enter the answer, ascending.
     async fn candidates(&self, scan: &Scan<'_>, group: &OpenGroup) -> Result<(Arc<DecidedMasks>, Vec<usize>), Error> {
-        let candidates = candidates(group, &self.query.matcher, &scan.pruned, &self.sources.range);
+        let (_, earliest_nanos) = locked(scan.hits).needed();
+        let candidates = candidates(group, &self.query.matcher, &scan.pruned, &self.sources.range, earliest_nanos);
         let (decided, mut candidates) = self.sources.run_on(group, candidates).await??;
         let (traces, hits) = (group.traces()?, locked(scan.hits));
         candidates.retain(|&trace| {

@@ -160,6 +160,16 @@ impl<'a> Traces<'a> {
         self.start_nanos[row]
     }
 
+    /// Rows among which are all traces that start in the range, its ends included: where rows come newest first no others, else all.
+    pub fn rows_starting_in(&self, range: &TimeRange) -> Range<usize> {
+        if !self.start_nanos.is_sorted_by(|one, next| one >= next) {
+            return 0..self.len();
+        }
+        let first = self.start_nanos.partition_point(|&start| start > range.end_nanos);
+        let end = self.start_nanos.partition_point(|&start| start >= range.start_nanos);
+        first..end.max(first)
+    }
+
     pub fn end_nanos(&self, row: usize) -> u64 {
         self.end_nanos[row]
     }

@@ -4,6 +4,8 @@ mod fuzz;
 
 use std::cmp::Reverse;
 
+use arrow::array::UInt32Array;
+use model::TimeRange;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use proptest::prelude::*;
 use prost::Message;
@@ -245,4 +247,29 @@ fn the_first_value_of_a_repeated_key_stays_first() {
     let got: Vec<_> =
         encode(&table).unwrap()[0].scope_spans[0].spans.iter().map(|span| span.attributes.clone()).collect();
     assert_eq!(got, lists);
+}
+
+#[test]
+fn traces_that_start_in_a_range_are_a_run_where_the_newest_come_first() {
+    let table = table_of(&[shop_request(1, 30, 1_000_000_000)]);
+    let traces = table.traces().unwrap();
+    let starts: Vec<u64> = (0..traces.len()).map(|row| traces.start_nanos(row)).collect();
+    let (newest, oldest) = (starts[0], *starts.last().unwrap());
+    let cases = [
+        (0, u64::MAX),
+        (starts[20], starts[10]),
+        (starts[7], starts[7]),
+        (0, oldest - 1),
+        (newest + 1, u64::MAX),
+        (9, 5),
+    ];
+    for (from, to) in cases {
+        let expected: Vec<usize> = (0..starts.len()).filter(|&row| (from..=to).contains(&starts[row])).collect();
+        let found = traces.rows_starting_in(&TimeRange::new(from, to));
+        assert_eq!(found.collect::<Vec<_>>(), expected, "{from} to {to}");
+    }
+    let turned = UInt32Array::from_iter_values((0..traces.len() as u32).rev());
+    let oldest_first = arrow::compute::take_record_batch(&table.traces, &turned).unwrap();
+    let traces = crate::Traces::of(&oldest_first).unwrap();
+    assert_eq!(traces.rows_starting_in(&TimeRange::new(newest, newest)), 0..starts.len(), "it says that it cannot say");
 }

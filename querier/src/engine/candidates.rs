@@ -10,19 +10,20 @@ use crate::engine::prune::Pruned;
 use crate::engine::scan::OpenGroup;
 use crate::error::Error;
 
-/// What the small tables of a row group say of a query, and its traces that may match and overlap the range, ascending:
-/// work for the pool.
+/// What the small tables of a row group say of a query, and its traces that may match, overlap the range and start at
+/// `earliest_nanos` or later, ascending: work for the pool.
 pub(crate) fn candidates(
     group: &OpenGroup,
     matcher: &Arc<Matcher>,
     pruned: &Pruned,
     range: &TimeRange,
+    earliest_nanos: u64,
 ) -> impl FnOnce() -> Result<(Arc<DecidedMasks>, Vec<usize>), Error> + Send + 'static {
     let possible = pruned.traces_of(matcher, &group.row_group().traces);
     let (group, matcher, range) = (group.clone(), matcher.clone(), *range);
     move || {
         let decided = matcher.on_dimensions(&group.small_tables())?;
-        let traces = left(&group, &decided, possible.as_ref(), &range)?;
+        let traces = left(&group, &decided, possible.as_ref(), &range, earliest_nanos)?;
         Ok((Arc::new(decided), traces))
     }
 }
@@ -32,6 +33,7 @@ fn left(
     decided: &DecidedMasks,
     possible: Option<&BooleanBuffer>,
     range: &TimeRange,
+    earliest_nanos: u64,
 ) -> Result<Vec<usize>, Error> {
     if decided.is_never() {
         return Ok(Vec::new());
@@ -43,5 +45,6 @@ fn left(
             && traces.time_range(trace).overlaps(range)
             && deleted.is_none_or(|deleted| !deleted.contains(&traces.id(trace)))
     };
-    Ok((0..traces.len()).filter(is_candidate).collect())
+    let starting = traces.rows_starting_in(&TimeRange::new(earliest_nanos, range.end_nanos));
+    Ok(starting.filter(is_candidate).collect())
 }

@@ -115,7 +115,7 @@ impl<'a> QuerySources<'a> {
         pruned: &Pruned,
         split: &HashSet<TraceId>,
     ) -> Result<(Arc<DecidedMasks>, Vec<usize>), Error> {
-        let (decided, mut wanted) = self.run_on(group, candidates(group, matcher, pruned, &self.range)).await??;
+        let (decided, mut wanted) = self.run_on(group, candidates(group, matcher, pruned, &self.range, 0)).await??;
         if !split.is_empty() {
             let traces = group.traces()?;
             wanted.retain(|&trace| !split.contains(&traces.id(trace)));

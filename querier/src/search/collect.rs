@@ -75,7 +75,8 @@ impl Hits {
     /// How many matches are still needed at the most, and that none are which start before this.
     pub fn needed(&self) -> (usize, u64) {
         let is_full = self.kept.len() >= self.keep;
-        (self.keep, self.last_place().filter(|_| is_full).map_or(0, |(Reverse(last), _)| last))
+        let last_nanos = self.last_place().filter(|_| is_full).map_or(0, |(Reverse(last), _)| last);
+        (self.keep, last_nanos.max(self.not_before_nanos))
     }
 
     /// Notes that all matches of a source are here.
