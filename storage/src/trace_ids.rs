@@ -25,7 +25,7 @@ const CRC_BYTES: usize = 4;
 const PAGE_ENTRIES: usize = 511;
 const PAGE_BYTES: usize = PAGE_ENTRIES * ENTRY_BYTES + CRC_BYTES;
 
-/// How far from its expected place a hash is looked for first, in standard deviations of at most √n / 2.
+/// In standard deviations of at most √n / 2; see [`margin`].
 const DEVIATIONS: usize = 4;
 
 /// By what maps and directories know a trace: 32 bits of a hash of its id.
@@ -178,6 +178,11 @@ fn decode_pages(bytes: &[u8], first_page: usize) -> Option<Vec<(TraceHash, u32)>
     Some(entries)
 }
 
+/// How far from its expected place a hash is looked for first.
+fn margin(traces: usize) -> usize {
+    DEVIATIONS * (traces.isqrt() / 2 + 1)
+}
+
 /// A look-up of one hash: which pages to read next, until they are known to hold all of its entries.
 pub(crate) struct LookUp {
     hash: TraceHash,
@@ -190,10 +195,15 @@ impl LookUp {
     /// Among so many traces.
     pub fn new(hash: TraceHash, traces: usize) -> Self {
         let expected = ((hash.0 as u128 * traces as u128) >> 32) as usize;
-        let margin = DEVIATIONS * (traces.isqrt() / 2 + 1);
+        let margin = margin(traces);
         let last = (expected + margin).min(traces.saturating_sub(1));
         let pages = expected.saturating_sub(margin) / PAGE_ENTRIES..last / PAGE_ENTRIES + 1;
         Self { hash, traces, pages: if traces == 0 { 0..0 } else { pages } }
+    }
+
+    /// About how many entries it reads among so many traces.
+    pub fn entries_read(traces: usize) -> usize {
+        2 * margin(traces) + PAGE_ENTRIES
     }
 
     /// The bytes to read, in the object that holds the ids in this range.

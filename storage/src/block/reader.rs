@@ -28,11 +28,9 @@ use crate::index::{BlockIndex, ValueCount};
 use crate::manifest::{BlockEntry, Manifest};
 use crate::paths::{self, BlockFile};
 use crate::source::{Dimensions, Fetched, Projection, Source, TraceAt, TracePart};
-use crate::trace_ids::{TraceHash, TraceIds};
+use crate::trace_ids::{LookUp, TraceHash, TraceIds};
 use crate::trace_map::TraceMap;
 
-/// Looking one trace up in a block costs about as much as reading so many of its hashes.
-const LOOK_UP_COST: usize = 512;
 /// To ask a trace map about one costs about as much as reading so many, where there are more than a few to ask about.
 const MAP_COST: usize = 16;
 const FEW_TRACES: usize = 64;
@@ -120,9 +118,9 @@ impl BlockSource {
     pub(crate) async fn may_have(&self, ids: &[TraceId]) -> Result<Vec<TraceId>, Error> {
         let (left, hashes) = self.to_look_up(ids).await?;
         let mut found = Vec::new();
-        for id in left {
-            if !self.rows_of(TraceHash::of(&id), hashes.as_deref()).await?.is_empty() {
-                found.push(id);
+        for (id, rows) in left.iter().zip(self.rows_of(&left, hashes.as_deref()).await?) {
+            if !rows.is_empty() {
+                found.push(*id);
             }
         }
         Ok(found)
@@ -146,7 +144,7 @@ impl BlockSource {
                 left.push(*id);
             }
         }
-        let is_many = left.len().saturating_mul(LOOK_UP_COST) > self.trace_count();
+        let is_many = left.len().saturating_mul(LookUp::entries_read(self.trace_count())) > self.trace_count();
         let hashes = if is_many { Some(self.traces_by_hash().await?) } else { None };
         Ok((left, hashes))
     }
@@ -234,9 +232,8 @@ impl Source for BlockSource {
     async fn find_traces(&self, ids: &[TraceId]) -> Result<Vec<TracePart>, Error> {
         let (left, hashes) = self.to_look_up(ids).await?;
         let mut rows: Vec<(usize, TraceId)> = Vec::new();
-        for id in left {
-            let of_hash = self.rows_of(TraceHash::of(&id), hashes.as_deref()).await?;
-            rows.extend(of_hash.into_iter().map(|row| (row as usize, id)));
+        for (id, of_hash) in left.iter().zip(self.rows_of(&left, hashes.as_deref()).await?) {
+            rows.extend(of_hash.into_iter().map(|row| (row as usize, *id)));
         }
         if rows.is_empty() {
             return Ok(Vec::new());
@@ -321,14 +318,19 @@ impl Source for BlockSource {
 }
 
 impl BlockSource {
-    /// Rows of `traces`, counted through all row groups, of traces whose ids may have this hash.
-    async fn rows_of(&self, hash: TraceHash, hashes: Option<&TraceIds>) -> Result<Vec<u32>, Error> {
+    /// For each of these traces the rows of `traces`, counted through all row groups, of those whose ids have its hash.
+    async fn rows_of(&self, ids: &[TraceId], hashes: Option<&TraceIds>) -> Result<Vec<Vec<u32>>, Error> {
+        let wanted: Vec<TraceHash> = ids.iter().map(TraceHash::of).collect();
+        let among = |all: &TraceIds| wanted.iter().map(|hash| all.find(*hash).collect()).collect();
         if let Some(all) = hashes {
-            return Ok(all.find(hash).collect());
+            return Ok(among(all));
+        }
+        if wanted.is_empty() {
+            return Ok(Vec::new());
         }
         match &self.opened().await?.layout {
-            Layout::Directory(directory) => self.guarded(DamagedPart::Tables, directory.find(hash)).await,
-            Layout::Whole(tables) => Ok(tables.ids.find(hash).collect()),
+            Layout::Directory(directory) => self.guarded(DamagedPart::Tables, directory.find(&wanted)).await,
+            Layout::Whole(tables) => Ok(among(&tables.ids)),
         }
     }
 }

@@ -120,17 +120,25 @@ impl Directory {
         Ok(spans::column(&services, trace_column::SERVICES)?.clone())
     }
 
-    /// Rows of traces whose ids have this hash.
-    pub async fn find(&self, hash: TraceHash) -> Result<Vec<u32>, Error> {
-        let mut look_up = LookUp::new(hash, self.trace_count());
-        loop {
-            let range = look_up.range(&self.ids.range());
-            let pages = if range.is_empty() { Bytes::new() } else { self.file.fetch_one(range).await? };
-            let rows = look_up.rows(&pages).ok_or_else(|| self.file.broken("a checksum of its ids does not match"))?;
-            if let Some(rows) = rows {
-                return Ok(rows);
+    /// For each of these hashes the rows of traces whose ids have it. All are read together, in one round unless ids were made to
+    /// have hashes that are not evenly spread.
+    pub async fn find(&self, hashes: &[TraceHash]) -> Result<Vec<Vec<u32>>, Error> {
+        let mut found = vec![Vec::new(); hashes.len()];
+        let of_hash = |(number, &hash)| (number, LookUp::new(hash, self.trace_count()));
+        let mut left: Vec<(usize, LookUp)> = hashes.iter().enumerate().map(of_hash).collect();
+        left.retain(|(_, look_up)| !look_up.range(&self.ids.range()).is_empty());
+        while !left.is_empty() {
+            let ranges: Vec<Range<u64>> = left.iter().map(|(_, look_up)| look_up.range(&self.ids.range())).collect();
+            let mut more = Vec::new();
+            for ((number, mut look_up), pages) in left.into_iter().zip(self.file.fetch(&ranges).await?) {
+                match look_up.rows(&pages).ok_or_else(|| self.file.broken("a checksum of its ids does not match"))? {
+                    Some(rows) => found[number] = rows,
+                    None => more.push((number, look_up)),
+                }
             }
+            left = more;
         }
+        Ok(found)
     }
 
     /// All traces by hash.
