@@ -258,12 +258,24 @@ impl Budget {
     /// # Errors
     /// [`Error::MustWaitInLine`] when the query has become a scan and no place for it is free.
     pub async fn turn(&self) -> Result<Turn, Error> {
-        let is_short = locked(&self.spent).inspected_spans <= self.short_query_spans;
-        if !is_short && !self.is_scan() {
-            return Err(Error::MustWaitInLine);
-        }
+        self.check_line()?;
         self.memory.room().await;
         Ok(self.turns.turn().await)
+    }
+
+    /// The same without the room, for what gives next to nothing. Only this may be waited for by somebody for whom other queries
+    /// wait: the one that has what would be the room may be among them.
+    ///
+    /// # Errors
+    /// As [`turn`](Self::turn).
+    pub async fn turn_to_look(&self) -> Result<Turn, Error> {
+        self.check_line()?;
+        Ok(self.turns.turn().await)
+    }
+
+    fn check_line(&self) -> Result<(), Error> {
+        let is_short = locked(&self.spent).inspected_spans <= self.short_query_spans;
+        if is_short || self.is_scan() { Ok(()) } else { Err(Error::MustWaitInLine) }
     }
 
     /// Waits for the place of a scan. To be called when the query has nothing of the store any more.

@@ -68,7 +68,7 @@ pub(crate) async fn find(
     let find_in = |(number, source): NumberedSource| {
         async move {
             // of a block its traces are read, a row group at a time
-            let _turn = if source.is_live() { None } else { Some(budget.turn().await?) };
+            let _turn = if source.is_live() { None } else { Some(budget.turn_to_look().await?) };
             let found = async { Ok(source.find_traces(ids).await?) };
             Ok((number, budget.if_readable(source.block_id(), found).await?.unwrap_or_default()))
         }

@@ -1,6 +1,8 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use model::TimeRange;
+use model::limits::Limits;
+use model::{TenantId, TimeRange};
 use prometheus_client::registry::Registry;
 use proptest::prelude::*;
 use storage::source::{Source, TracePart};
@@ -9,7 +11,7 @@ use storage::{CpuPool, Telemetry};
 use super::*;
 use crate::Config;
 use crate::engine::Engine;
-use crate::engine::budget::Budget;
+use crate::engine::budget::{Budget, Shares};
 use crate::testing::{listing_block, service, span, table, trace_id};
 
 const BLOCKS: usize = 5;
@@ -65,4 +67,18 @@ proptest! {
             }
         }
     }
+}
+
+/// The query that holds the memory may be one of those that wait for what is found.
+#[tokio::test]
+async fn blocks_are_looked_through_for_all_while_one_query_holds_the_memory() {
+    let config = Config { max_memory_bytes: 1 << 20, max_memory_bytes_per_query: 1 << 20, ..Config::default() };
+    let shares = Shares::new(&config);
+    let [first, second] = [(); 2].map(|()| Budget::new(&config, &shares, &TenantId::single(), Limits::default()));
+    let _all = first.hold(1 << 20).unwrap();
+    assert!(second.turn().now_or_never().is_none(), "the second waits for room before it reads");
+    let (engine, blocks) = (engine(), blocks(&[BTreeSet::from([1, 2]), BTreeSet::from([2, 3])]).await);
+    let sources = QuerySources::new(&engine, second, blocks, TimeRange::ALL);
+    let looked = tokio::time::timeout(Duration::from_secs(20), sources.split_at_rest()).await;
+    assert_eq!(looked.expect("it does not wait for room").unwrap().len(), 1);
 }
