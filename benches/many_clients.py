@@ -16,14 +16,13 @@ import random
 import shutil
 import sys
 import tempfile
-import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from small_memory import REPOSITORY, Senders, Server
 
-from crowd import Question, Tally, ask
+from crowd import Answer, Crowd, Question, ask
 
 # by the seeds of their ids, which no stored trace has: as many as a collector sends with at a time
 SENDERS = range(100, 110)
@@ -64,9 +63,12 @@ def send(address: str, rate: float, seconds: float) -> tuple[float, int]:
     return senders.sent / took, len(senders.refused)
 
 
-class Clients:
+class Clients(Crowd):
+    """A crowd whose answers nobody knows beforehand, because spans come in."""
+
     def __init__(self, address: str, arguments: argparse.Namespace):
-        self._address, self._start, self._scans = address, arguments.end - 6 * 3600, arguments.scans
+        super().__init__(address, [], arguments.clients)
+        self._start, self._scans = arguments.end - 6 * 3600, arguments.scans
         services = self._known("/api/v2/search/tag/resource.service.name/values", "tagValues")
         codes = self._known("/api/v2/search/tag/span.http.response.status_code/values", "tagValues")
         searches = ["{ }", "{ status = error }", "{ duration > 2s }", '{ span.no.such.key = "x" }']
@@ -78,11 +80,6 @@ class Clients:
         self._short += [("trace", f"/api/v2/traces/{trace['traceID']}", ()) for trace in ids[:2]]
         functions = ["rate() by (resource.service.name)", "quantile_over_time(duration, .9) by (name)", "avg_over_time(duration)"]
         self._long = [("scan", "/api/metrics/query_range", (("q", f"{{ }} | {function}"), ("step", "60s"))) for function in functions]
-        self._enough, self._lock = threading.Event(), threading.Lock()
-        self._tally = Tally()
-        self._threads = [
-            threading.Thread(target=self._run, args=(random.Random(number),), daemon=True) for number in range(arguments.clients)
-        ]
 
     def _known(self, path: str, key: str, *more) -> list:
         answer = ask(self._address, self._question("known", path, more))
@@ -92,27 +89,18 @@ class Clients:
     def _question(self, kind: str, path: str, parameters: tuple) -> Question:
         return Question(kind, path, (*parameters, ("start", str(self._start)), ("end", str(int(time.time())))))
 
-    def run_for(self, seconds: float) -> None:
-        for thread in self._threads:
-            thread.start()
-        self._enough.wait(seconds)
-        self._enough.set()
-        for thread in self._threads:
-            thread.join()
+    def _next(self, rng: random.Random) -> Question:
+        return self._question(*rng.choice(self._long if rng.random() < self._scans else self._short))
 
-    def _run(self, rng: random.Random) -> None:
-        while not self._enough.is_set():
-            kind, path, parameters = rng.choice(self._long if rng.random() < self._scans else self._short)
-            answer = ask(self._address, self._question(kind, path, parameters))
-            with self._lock:
-                if answer.status == 200:
-                    self._tally.seconds.setdefault(kind, []).append(answer.seconds)
-                else:
-                    self._tally.wrong.append(f"{kind}: {answer.status} {answer.body[:200]!r}")
+    def _count(self, question: Question, answer: Answer) -> None:
+        if answer.status == 200:
+            self.tally.seconds.setdefault(question.name, []).append(answer.seconds)
+        else:
+            self.tally.wrong.append(f"{question.name}: {answer.status} {answer.body[:200]!r}")
 
     def report(self, seconds: float) -> bool:
         """Prints what became of the questions; whether all were answered."""
-        tally = self._tally
+        tally = self.tally
         print(f"answers a second {tally.right / seconds:.0f}, failed {len(tally.wrong)}")
         kinds = sorted(tally.seconds)
         for name, of_name in [("short", [kind for kind in kinds if kind != "scan"]), *((kind, [kind]) for kind in kinds)]:

@@ -151,7 +151,7 @@ class Crowd:
 
     def _ask(self, rng: random.Random) -> None:
         while not self._enough.is_set():
-            question = rng.choice(list(self.right))
+            question = self._next(rng)
             try:
                 answer = ask(self._address, question)
             except OSError as failure:
@@ -160,6 +160,9 @@ class Crowd:
                 return
             with self._lock:
                 self._count(question, answer)
+
+    def _next(self, rng: random.Random) -> Question:
+        return rng.choice(list(self.right))
 
     def _count(self, question: Question, answer: Answer) -> None:
         if answer.status == 200 and answer.essence(question) == self.right[question]:

@@ -27,9 +27,9 @@ pub use self::wrapper::SourceWrapper;
 /// lie in other sources.
 #[async_trait]
 pub trait Source: Send + Sync {
-    /// Tells sources apart, and sorts them by when their spans began to arrive; never changes. It is that of the block which
-    /// the source is. Live spans have that of the block which they were meant for: others with them, which lie in other
-    /// sources, and the block itself may be published with another, if it could not be in time.
+    /// The block that this source is; sorts sources by when their spans began to arrive, and never changes. Live sources whose
+    /// rows are to become one block have one id: that of the first attempt to write it, while a later one may be published
+    /// under another.
     fn block_id(&self) -> BlockId;
 
     /// True for spans that are not yet in a published block.

@@ -263,8 +263,8 @@ impl Budget {
         Ok(self.turns.turn().await)
     }
 
-    /// The same without the room, for what gives next to nothing. Only this may be waited for by somebody for whom other queries
-    /// wait: the one that has what would be the room may be among them.
+    /// The same without waiting for room, for what holds next to nothing. Whoever looks for what other queries wait for takes this one:
+    /// they may be those that hold the memory.
     ///
     /// # Errors
     /// As [`turn`](Self::turn).

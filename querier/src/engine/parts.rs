@@ -49,6 +49,11 @@ impl NumberedPart {
 }
 
 /// From the start of the earliest part to the end of the latest.
+pub(crate) fn time_range_of(parts: &[NumberedPart]) -> TimeRange {
+    time_range(parts.iter().map(|part| part.time_range))
+}
+
+/// The same of what is known of the parts.
 pub(crate) fn time_range(of_parts: impl IntoIterator<Item = TimeRange>) -> TimeRange {
     of_parts.into_iter().fold(TimeRange::new(u64::MAX, 0), |all, part| all.union(&part))
 }

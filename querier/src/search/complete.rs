@@ -16,7 +16,7 @@ use crate::answer::FoundTrace;
 use crate::engine::budget::Budget;
 use crate::engine::concurrent::try_all;
 use crate::engine::matcher::HitSet;
-use crate::engine::parts::{NumberedPart, time_range};
+use crate::engine::parts::{NumberedPart, time_range_of};
 use crate::engine::scan::{FetchedRows, OpenGroup, OpenSource, Run};
 use crate::engine::sources::whole::Parts;
 use crate::error::Error;
@@ -56,9 +56,8 @@ impl Search<'_> {
     /// Finds the other parts of matches, and with them where each trace stands.
     pub(super) async fn place(&self, hits: Vec<Hit>) -> Result<Placed, Error> {
         let parts = self.find_parts(&hits).await?;
-        let place = |(id, of_trace): (&TraceId, &Vec<NumberedPart>)| {
-            (Reverse(time_range(of_trace.iter().map(|part| part.time_range)).start_nanos), *id)
-        };
+        let place =
+            |(id, of_trace): (&TraceId, &Vec<NumberedPart>)| (Reverse(time_range_of(of_trace).start_nanos), *id);
         let mut places: Vec<Place> = parts.by_trace.iter().map(place).collect();
         let shown = hits.iter().filter(|hit| !parts.by_trace.contains_key(&hit.trace_id));
         places.extend(shown.map(|hit| (Reverse(hit.start_nanos), hit.trace_id)));

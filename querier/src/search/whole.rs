@@ -9,7 +9,7 @@ use model::TraceId;
 
 use super::collect::{self, Hits, Place};
 use super::{Search, locked};
-use crate::engine::parts::{NumberedPart, time_range};
+use crate::engine::parts::{NumberedPart, time_range_of};
 use crate::engine::scan::Run;
 use crate::engine::sources::whole::Parts;
 use crate::error::Error;
@@ -69,7 +69,7 @@ impl Search<'_> {
         let Some(parts) = parts else { return Vec::new() };
         let mut places: Vec<Place> = Vec::new();
         for (id, of_trace) in parts.by_trace.iter().filter(|(id, _)| split.contains(*id)) {
-            let time = time_range(of_trace.iter().map(|part| part.time_range));
+            let time = time_range_of(of_trace);
             let place = (Reverse(time.start_nanos), *id);
             if time.overlaps(&self.sources.range) && self.is_asked(&place) {
                 places.push(place);
@@ -118,9 +118,7 @@ impl Search<'_> {
 
 /// Split traces of which this is true; it is told their parts, and their place.
 fn split_where(parts: &Parts, is_wanted: impl Fn(&[NumberedPart], Place) -> bool) -> HashSet<TraceId> {
-    let place = |id: &TraceId, of_trace: &[NumberedPart]| {
-        (Reverse(time_range(of_trace.iter().map(|part| part.time_range)).start_nanos), *id)
-    };
+    let place = |id: &TraceId, of_trace: &[NumberedPart]| (Reverse(time_range_of(of_trace).start_nanos), *id);
     let wanted = parts.by_trace.iter().filter(|(id, of_trace)| is_wanted(of_trace, place(id, of_trace)));
     wanted.map(|(id, _)| *id).collect()
 }

@@ -30,7 +30,7 @@ const TAIL_BYTES: u64 = 16 * 1024;
 /// How often a question may lack something: footer, directory, dictionary, a block of terms, postings, and as many again.
 const MAX_ROUNDS: usize = 12;
 const ENDLESS: &str = "a question finds no end in it";
-/// Answers that take more are not kept: they would drive out the sheets of many blocks, and what so many traces satisfy is
+/// Answers that take more, with what was asked, are not kept: they would drive out the sheets of many blocks, and what so many traces satisfy is
 /// found soon.
 const MOST_ANSWER_BYTES: usize = 64 * 1024;
 /// About how many entries fill the cache: most are sheets.
@@ -190,7 +190,7 @@ impl BlockIndex<'_> {
             all.into_iter().collect::<io::Result<Vec<_>>>()
         });
         let Some(of_filters) = answer.await? else { return Ok(vec![None; filters.len()]) };
-        if traces_bytes(&of_filters) <= MOST_ANSWER_BYTES {
+        if key.bytes() + traces_bytes(&of_filters) <= MOST_ANSWER_BYTES {
             self.cache.entries.insert(key, Entry::Traces(Arc::new(of_filters.clone())));
         }
         Ok(of_filters)

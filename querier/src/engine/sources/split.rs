@@ -273,7 +273,7 @@ impl QuerySources<'_> {
         let read = async { Ok(block.traces_by_hash().await?) };
         let Some(of_block) = self.budget.if_readable(block_id, read).await? else { return Ok((block_id, Vec::new())) };
         let compare = move || {
-            let compare = |ids: Arc<TraceIds>| (SharedKey::of(&ids, block_id), of_block.shared(ids.hashes()));
+            let compare = |ids: Arc<TraceIds>| (SharedKey::of(&ids, block_id), of_block.shared_with(&ids));
             unknown.into_iter().map(compare).collect::<Vec<_>>()
         };
         for (key, found) in self.run(compare).await? {
