@@ -265,8 +265,7 @@ impl MetricsRun<'_> {
         let pruned = Pruned::ask(source.as_ref(), &matcher.conditions()).await?;
         if !pruned.leaves_nothing(matcher) {
             let source = OpenSource::open(source.clone()).await?;
-            let mut groups = source.newest_groups(&self.sources.range);
-            groups.retain(|&group| !pruned.leaves_nothing_of(matcher, &source.row_group(group).traces));
+            let groups = pruned.newest_groups(&source, matcher, &self.sources.range);
             let counts = self.query.by_trace.filter(|_| !source.source.is_live());
             let resources = counts.map(|_| ResourcesByService::of(&source.dimensions.resources)).transpose()?.flatten();
             let counts = counts.zip(resources.map(Arc::new));

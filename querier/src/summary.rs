@@ -106,7 +106,8 @@ impl<S: Summarize> Summing<'_, S> {
     /// Traces of which several sources have parts, some at a time.
     async fn split_traces(&self, ids: &HashSet<TraceId>) -> Result<(), Error> {
         let parts = self.sources.parts_of(ids).await?;
-        let ids = parts.in_order();
+        let mut ids = parts.in_order();
+        ids.retain(|id| parts.may_match(&self.matcher, id));
         for batch in parts.batches(&ids) {
             let whole = self.sources.read_whole(&parts, ids[batch].iter().copied(), &self.columns).await?;
             let work = self.work();
@@ -138,8 +139,7 @@ impl<S: Summarize> Summing<'_, S> {
             return Ok(Vec::new());
         }
         let source = &OpenSource::open(source).await?;
-        let mut groups = source.newest_groups(&self.sources.range);
-        groups.retain(|&group| !pruned.leaves_nothing_of(&self.matcher, &source.row_group(group).traces));
+        let groups = pruned.newest_groups(&source, &self.matcher, &self.sources.range);
         let (budget, block_id) = (&self.sources.budget, source.source.block_id());
         let of_group = |group| {
             let summary = self.row_group(source, group, pruned, split);

@@ -36,7 +36,8 @@ impl MemorySource {
         let time_range = table.time_range()?.unwrap_or(TimeRange::new(u64::MAX, 0));
         let by_id = ById::of(&table.traces()?);
         let by_hash = Arc::new(TraceIds::of(&table.traces()?));
-        let row_group = RowGroup { spans: 0..table.span_count(), traces: 0..table.trace_count(), time_range };
+        let (spans, traces) = (table.span_count(), table.trace_count());
+        let row_group = RowGroup { spans: 0..spans, traces: 0..traces, time_range, most_trace_spans: spans };
         let keys = spans::attribute_keys(&table)?;
         let SpanTable { spans, traces, resources, scopes } = table;
         let dimensions = Arc::new(Dimensions { resources, scopes, row_groups: vec![row_group], keys });

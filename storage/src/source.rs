@@ -183,6 +183,8 @@ pub struct RowGroup {
     pub traces: Range<usize>,
     /// From the earliest start to the latest end of a span.
     pub time_range: TimeRange,
+    /// No trace has more spans here.
+    pub most_trace_spans: usize,
 }
 
 /// Which columns of `spans` are wanted.

@@ -90,6 +90,14 @@ impl Matcher {
         }
     }
 
+    /// Whether something may be found where no trace has more than so many spans. `false` is certain.
+    pub fn may_find_in_traces_of(&self, most_spans: usize) -> bool {
+        match self {
+            Self::Filter(_) => true,
+            Self::Pipeline(pipeline) => pipeline.may_find_in_traces_of(most_spans),
+        }
+    }
+
     /// Where something may be found, if `of_filter` says so for its filters. `None` stands for everywhere.
     pub fn possible(&self, of_filter: &dyn Fn(usize) -> Option<BooleanBuffer>) -> Option<BooleanBuffer> {
         match self {

@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use arrow::buffer::BooleanBuffer;
 use futures::FutureExt;
+use model::TimeRange;
 use storage::source::Source;
 use traceql::{Condition, Conditions};
 
 use crate::engine::concurrent::try_all;
 use crate::engine::matcher::Matcher;
+use crate::engine::scan::OpenSource;
 use crate::error::Error;
 use crate::eval::FieldUse;
 use crate::mask;
@@ -39,9 +41,15 @@ impl Pruned {
         matcher.possible(&|filter| self.traces(filter, part))
     }
 
-    /// True if a finder finds nothing in a part of the source.
-    pub fn leaves_nothing_of(&self, matcher: &Matcher, part: &Range<usize>) -> bool {
-        is_none_left(self.traces_of(matcher, part).as_ref())
+    /// The row groups of the source in which a finder may find spans of a range, by number; those that end last come first.
+    pub fn newest_groups(&self, source: &OpenSource, matcher: &Matcher, range: &TimeRange) -> Vec<usize> {
+        let mut groups = source.newest_groups(range);
+        groups.retain(|&group| {
+            let group = source.row_group(group);
+            matcher.may_find_in_traces_of(group.most_trace_spans)
+                && !is_none_left(self.traces_of(matcher, &group.traces).as_ref())
+        });
+        groups
     }
 
     /// Whether a trace of the source may match a filter: one bit, or `None` for "perhaps".

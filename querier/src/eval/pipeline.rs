@@ -212,24 +212,38 @@ impl Pipeline {
 
     /// Traces that have enough spans, where the pipeline counts what its first filter keeps; `None` for all.
     fn by_span_count(&self, table: &SpanTable) -> Result<Option<BooleanBuffer>, Error> {
+        let Some((filter, op, literal)) = self.counted_filter() else { return Ok(None) };
+        let keeps_at_most_all = matches!(op, CompareOp::Gt | CompareOp::Ge);
+        if !filter.is_always() && !keeps_at_most_all {
+            return Ok(None);
+        }
+        let traces = table.traces()?;
+        let passes = |trace: usize| count_compares(traces.span_rows(trace).len(), op, literal);
+        Ok(Some(BooleanBuffer::collect_bool(traces.len(), passes)))
+    }
+
+    /// Whether something may be found where no trace has more than so many spans. `false` is certain.
+    pub fn may_find_in_traces_of(&self, most_spans: usize) -> bool {
+        match self.counted_filter() {
+            Some((_, CompareOp::Gt, literal)) => count_compares(most_spans, CompareOp::Gt, literal),
+            Some((_, CompareOp::Ge | CompareOp::Eq, literal)) => count_compares(most_spans, CompareOp::Ge, literal),
+            _ => true,
+        }
+    }
+
+    /// Of a pipeline that begins so: the filter whose spans are counted, and what their number is compared with. `None` when the
+    /// filter may fail, too.
+    fn counted_filter(&self) -> Option<(&Filter, CompareOp, &Static)> {
         let [
             Stage::Spans(Operand::Filter(filter)),
             Stage::Aggregate { aggregation: Aggregation::Count, op, literal, .. },
             ..,
         ] = self.stages.as_slice()
         else {
-            return Ok(None);
+            return None;
         };
         let filter = &self.filters[*filter];
-        let counts = |spans: usize| Static::Int(spans as i64).compare(*op, literal);
-        let traces = table.traces()?;
-        let passes: Box<dyn Fn(usize) -> bool> = match op {
-            _ if filter.is_fallible() => return Ok(None),
-            _ if filter.is_always() => Box::new(counts),
-            CompareOp::Gt | CompareOp::Ge => Box::new(counts), // it keeps at most all
-            _ => return Ok(None),
-        };
-        Ok(Some(BooleanBuffer::collect_bool(traces.len(), |trace| passes(traces.span_rows(trace).len()))))
+        (!filter.is_fallible()).then_some((filter, *op, literal))
     }
 
     /// What every span satisfies that a filter keeps, for each filter.
@@ -246,6 +260,10 @@ impl Pipeline {
     pub fn on<'a>(&'a self, table: &'a SpanTable, masks: &'a PipelineMasks) -> Batch<'a> {
         Batch::new(self, table, masks)
     }
+}
+
+fn count_compares(spans: usize, op: CompareOp, literal: &Static) -> bool {
+    Static::Int(spans as i64).compare(op, literal)
 }
 
 /// What all of some operands find together; a tree that is not deep however many they are.

@@ -148,8 +148,7 @@ impl<'a> Search<'a> {
         split: &'s HashSet<TraceId>,
         hits: &'s Mutex<Hits>,
     ) -> Scan<'s> {
-        let mut groups = source.newest_groups(&self.sources.range);
-        groups.retain(|&group| !pruned.leaves_nothing_of(&self.query.matcher, &source.row_group(group).traces));
+        let groups = pruned.newest_groups(&source, &self.query.matcher, &self.sources.range);
         let groups_left = AtomicUsize::new(groups.len());
         Scan { number, source, pruned, groups, groups_left, split, hits }
     }

@@ -64,14 +64,15 @@ impl Search<'_> {
         !self.query.matcher.needs_whole_traces() && self.sources.begins_before_range()
     }
 
-    /// The places of split traces that overlap the range, in the order of the answer.
+    /// The places of split traces that overlap the range and may match, in the order of the answer.
     pub(super) fn split_places(&self, split: &HashSet<TraceId>, parts: Option<&Parts>) -> Vec<Place> {
         let Some(parts) = parts else { return Vec::new() };
         let mut places: Vec<Place> = Vec::new();
         for (id, of_trace) in parts.by_trace.iter().filter(|(id, _)| split.contains(*id)) {
             let time = time_range_of(of_trace);
             let place = (Reverse(time.start_nanos), *id);
-            if time.overlaps(&self.sources.range) && self.is_asked(&place) {
+            let may_match = parts.may_match(&self.query.matcher, id);
+            if may_match && time.overlaps(&self.sources.range) && self.is_asked(&place) {
                 places.push(place);
             }
         }

@@ -57,6 +57,8 @@ struct RowGroupEntry {
     /// Earliest start and latest end of its spans.
     start_nanos: u64,
     end_nanos: u64,
+    /// How many spans its largest trace has; missing in directories of before this was known.
+    most_trace_spans: Option<u32>,
     /// In the directory: where its columns stand.
     chunks: StoredPart,
     /// In `traces.parquet`: its traces, without the last column, `services`, which stands behind them.

@@ -66,6 +66,17 @@ proptest! {
 }
 
 #[tokio::test]
+async fn a_row_group_knows_how_many_spans_its_largest_trace_has() {
+    let table = table_of(&(0..40).collect::<Vec<_>>());
+    let block = stored(&table).await;
+    let traces = block.traces(0).await.unwrap();
+    let traces = spans::Traces::of(&traces).unwrap();
+    let most = (0..traces.len()).map(|trace| traces.span_rows(trace).len()).max().unwrap();
+    assert!(1 < most && most < table.span_count());
+    assert_eq!(block.dimensions().await.unwrap().row_groups[0].most_trace_spans, most);
+}
+
+#[tokio::test]
 async fn one_trace_is_read_without_the_rest() {
     let table = table_of(&(0..200).collect::<Vec<_>>());
     let block = stored(&table).await;

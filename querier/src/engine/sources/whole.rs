@@ -11,6 +11,7 @@ use storage::source::Projection;
 use super::{NumberedSource, QuerySources};
 use crate::engine::budget::Held;
 use crate::engine::concurrent::try_all;
+use crate::engine::matcher::Matcher;
 use crate::engine::parts::NumberedPart;
 use crate::engine::scan::OpenSource;
 use crate::engine::split_cache::SplitAtRest;
@@ -153,6 +154,11 @@ fn known_parts(
 }
 
 impl Parts {
+    /// Whether a finder may find something in a trace that has parts here. `false` is certain.
+    pub fn may_match(&self, matcher: &Matcher, id: &TraceId) -> bool {
+        matcher.may_find_in_traces_of(self.by_trace[id].iter().map(|part| part.span_count).sum())
+    }
+
     /// The traces in the order of their first parts, so that those that follow each other lie in few row groups.
     pub fn in_order(&self) -> Vec<TraceId> {
         let mut traces: Vec<TraceId> = self.by_trace.keys().copied().collect();

@@ -73,6 +73,26 @@ fn check(cases: &[(&str, &[&str])]) {
 }
 
 #[test]
+fn what_counts_more_spans_than_any_trace_has_finds_nothing() {
+    for (query, finds_in_traces_of) in [
+        ("{ } | count() > 3", [false, false, true]),
+        ("{ } | count() >= 3", [false, true, true]),
+        ("{ } | count() = 3", [false, true, true]),
+        ("{ name = `query` } | count() > 2.5", [false, true, true]),
+        ("{ } | count() > 3 | count() > 100", [false, false, true]),
+        // few are enough for these, or what is counted is not spans of a filter
+        ("{ } | count() != 3", [true; 3]),
+        ("{ } | count() < 3", [true; 3]),
+        ("{ } | by(name) | count() > 3", [true; 3]),
+        ("{ } | sum(span.num) > 3", [true; 3]),
+        ("{ } >> { } | count() > 3", [true; 3]),
+    ] {
+        let pipeline = Pipeline::compile(&traceql::parse(query).unwrap().pipeline).unwrap();
+        assert_eq!([2, 3, 4].map(|most| pipeline.may_find_in_traces_of(most)), finds_in_traces_of, "{query}");
+    }
+}
+
+#[test]
 fn operators_between_span_sets() {
     check(&[
         ("{ name = `GET /` } >> { name = `query` }", &["Q1 Q2"]),

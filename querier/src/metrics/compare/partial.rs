@@ -53,13 +53,17 @@ pub(crate) struct PartialComparison {
     intervals: usize,
     max_samples: usize,
     samples: usize,
+    values: usize,
     fields: HashMap<Field, PartialField>,
     /// By side.
     pub(super) exemplars: Exemplars,
 }
 
-/// Memory of a sample with its share of the value that it belongs to.
-const SAMPLE_BYTES: usize = 64;
+/// Memory of a sample: [`SlotCounts`] have up to twice the room that they need.
+const SAMPLE_BYTES: usize = 2 * size_of::<(u32, f64)>();
+/// Memory of a value without its samples: its place in a table that is half full, and what its text takes, which is short where few
+/// values have most of the samples.
+const VALUE_BYTES: usize = 2 * size_of::<(Key, SlotCounts)>() + 32;
 
 /// Spans that have a field, and those that have each of its values.
 #[derive(Debug)]
@@ -190,20 +194,21 @@ impl PartialField {
         }
     }
 
-    /// Adds another, and returns how many numbers are held of values that were not held before.
-    fn merge(&mut self, other: Self) -> usize {
+    /// Adds another, and returns how many samples and values are held that were not held before.
+    fn merge(&mut self, other: Self) -> [usize; 2] {
         self.totals.merge(other.totals);
         let (Some(values), Some(more)) = (&mut self.values, other.values) else {
             self.values = None;
-            return 0;
+            return [0; 2];
         };
-        let mut added = 0;
+        let (mut samples, values_before) = (0, values.len());
         for (key, counts) in more {
             let of_value = values.entry(key).or_default();
             let before = of_value.0.len();
             of_value.merge(counts);
-            added += of_value.0.len() - before;
+            samples += of_value.0.len() - before;
         }
+        let added = [samples, values.len() - values_before];
         if values.len() > MAX_VALUES {
             self.values = None;
         }
@@ -214,7 +219,7 @@ impl PartialField {
 impl PartialComparison {
     /// About how much memory it takes.
     pub fn memory_bytes(&self) -> usize {
-        self.samples * SAMPLE_BYTES + self.exemplars.memory_bytes()
+        self.samples * SAMPLE_BYTES + self.values * VALUE_BYTES + self.exemplars.memory_bytes()
     }
 
     pub fn new(intervals: &Intervals, limits: &Limits) -> Self {
@@ -222,6 +227,7 @@ impl PartialComparison {
             intervals: intervals.count(),
             max_samples: limits.max_samples,
             samples: 0,
+            values: 0,
             fields: HashMap::new(),
             exemplars: Exemplars::new(limits.max_exemplars),
         }
@@ -245,7 +251,9 @@ impl PartialComparison {
     /// # Errors
     /// [`Error::TooManySamples`] when more numbers are held than may be.
     pub(super) fn add(&mut self, field: Field, found: PartialField) -> Result<(), Error> {
-        self.samples += self.fields.entry(field).or_insert_with(PartialField::new).merge(found);
+        let [samples, values] = self.fields.entry(field).or_insert_with(PartialField::new).merge(found);
+        self.samples += samples;
+        self.values += values;
         if self.samples > self.max_samples {
             return Err(Error::TooManySamples { max: self.max_samples });
         }

@@ -22,9 +22,17 @@ const ZSTD_LEVEL: i32 = 3;
 /// Gathers what a directory says, while row groups are written.
 #[derive(Default)]
 pub(in crate::block) struct DirectoryBuilder {
-    row_groups: Vec<(u32, u32, TimeRange)>,
+    row_groups: Vec<AddedGroup>,
     ids: Vec<(TraceHash, u32)>,
     continued: Vec<u8>,
+}
+
+/// What is known of a row group before it is known where it stands.
+struct AddedGroup {
+    spans: u32,
+    traces: u32,
+    time_range: TimeRange,
+    most_trace_spans: u32,
 }
 
 /// The other files of a block.
@@ -49,8 +57,13 @@ impl DirectoryBuilder {
             let ids = rows.clone().map(|row| traces.id(row)).filter(|id| continued.contains(id));
             ids.for_each(|id| self.continued.extend(id.0));
         }
-        let range = rows.map(|row| traces.time_range(row)).reduce(|all, one| all.union(&one));
-        self.row_groups.push((span_count as u32, traces.len() as u32, range.unwrap_or(TimeRange::new(0, 0))));
+        let range = rows.clone().map(|row| traces.time_range(row)).reduce(|all, one| all.union(&one));
+        self.row_groups.push(AddedGroup {
+            spans: span_count as u32,
+            traces: traces.len() as u32,
+            time_range: range.unwrap_or(TimeRange::new(0, 0)),
+            most_trace_spans: rows.map(|row| traces.span_rows(row).len()).max().unwrap_or(0) as u32,
+        });
     }
 
     /// How many traces older blocks have, too.
@@ -65,17 +78,18 @@ impl DirectoryBuilder {
     pub fn finish(self, files: &WrittenFiles<'_>) -> Result<Bytes, Error> {
         let mut object = Object::default();
         let mut entries = Vec::with_capacity(self.row_groups.len());
-        for (group, (spans, traces, range)) in self.row_groups.into_iter().enumerate() {
+        for (group, added) in self.row_groups.into_iter().enumerate() {
             let (of_spans, of_traces) = (Chunks::of(files.spans, group)?, Chunks::of(files.traces, group)?);
             let mut chunks = (of_spans.encoded().len() as u32).to_le_bytes().to_vec();
             chunks.extend(of_spans.encoded());
             chunks.extend(of_traces.encoded());
             let (trace_rows, services) = trace_parts(files.traces.row_group(group), files.traces_content)?;
             entries.push(RowGroupEntry {
-                spans,
-                traces,
-                start_nanos: range.start_nanos,
-                end_nanos: range.end_nanos,
+                spans: added.spans,
+                traces: added.traces,
+                start_nanos: added.time_range.start_nanos,
+                end_nanos: added.time_range.end_nanos,
+                most_trace_spans: Some(added.most_trace_spans),
                 chunks: object.add(&compressed(&chunks)?),
                 trace_rows,
                 services,

@@ -250,6 +250,7 @@ fn row_groups(entries: &[RowGroupEntry]) -> Option<Vec<RowGroup>> {
             spans: spans as usize..row as usize,
             traces: traces as usize..trace as usize,
             time_range: entry.time_range(),
+            most_trace_spans: entry.most_trace_spans.unwrap_or(entry.spans) as usize,
         })
     };
     entries.iter().map(group).collect()
