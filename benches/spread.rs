@@ -23,8 +23,8 @@ use storage::objects;
 use storage::paths::DataDir;
 
 const BLOCKS: u64 = 100;
-/// Requests of a block, of some 800 spans each.
-const REQUESTS_OF_A_BLOCK: u64 = 24;
+/// Requests of a block, of some 800 spans each: blocks are about as large as merged ones are.
+const REQUESTS_OF_A_BLOCK: u64 = 384;
 /// A quarter of a core for each process: three of them, and what else runs, do not fill two cores.
 const PERIOD_MICROS: u64 = 20_000;
 const QUOTA_MICROS: u64 = 5_000;
@@ -145,7 +145,8 @@ fn measured(mosso: &Path, dir: &Path, count: usize) -> Vec<Duration> {
     // the others put their records as they start, and a list of nodes counts for ten seconds
     wait(Duration::from_secs(12));
     let start = START_NANOS / 1_000_000_000;
-    let window = format!("&start={}&end={}", start - 60, start + 600);
+    // twenty requests a second of their own time
+    let window = format!("&start={}&end={}", start - 60, start + BLOCKS * REQUESTS_OF_A_BLOCK / 20 + 60);
     let mut medians = Vec::new();
     for (name, question) in QUESTIONS {
         let mut times = Vec::new();
@@ -179,7 +180,7 @@ fn main() {
     let (one, three) = (measured(&mosso, &dir, 1), measured(&mosso, &dir, 3));
     for ((name, _), (one, three)) in QUESTIONS.iter().zip(one.iter().zip(&three)) {
         let percent = 100.0 * three.as_secs_f64() / one.as_secs_f64();
-        println!("{name}: one process {one:.0?}, three {three:.0?}: {percent:.0} %");
+        println!("{name}: one process {} ms, three {}: {percent:.0} %", one.as_millis(), three.as_millis());
     }
     fs::remove_dir_all(&dir).expect("the folder is ours");
 }

@@ -83,6 +83,25 @@ impl MetricsRun<'_> {
         Ok((position, MeasuredPart { number, partial, first_interval, _held: held }))
     }
 
+    /// Leaves of the exemplars of several parts those that are left when the parts are merged: the others are not sent, of which
+    /// each part has as many as all parts have together.
+    fn leave_best_exemplars(&self, parts: &mut [(u32, MeasuredPart)]) -> Result<(), Error> {
+        let mut all = self.query.aggregator.nothing(&self.intervals, &self.limits);
+        let mut numbers = Vec::with_capacity(parts.len());
+        for (_, part) in &*parts {
+            if let (PartialAggregate::Series(all), PartialAggregate::Series(series)) = (&mut all, &part.partial) {
+                numbers.push(all.merge(series.clone(), part.first_interval)?);
+            }
+        }
+        let (all, _held) = self.hold(all)?;
+        for ((_, part), numbers) in parts.iter_mut().zip(&numbers) {
+            if let (PartialAggregate::Series(all), PartialAggregate::Series(series)) = (&all, &mut part.partial) {
+                series.exemplars.leave_only_those_of(&all.exemplars, numbers, part.first_interval);
+            }
+        }
+        Ok(())
+    }
+
     fn measured(&self, part: &Part<'_>, answer: &JobAnswer) -> Result<Vec<MeasuredPart>, Error> {
         let measured = |measured: &Measured| {
             let (number, _) = part.sources.get(measured.block as usize).ok_or_else(unreadable)?;
@@ -139,7 +158,8 @@ pub(crate) async fn do_job(
         try_in_order(SOURCES_AT_ONCE, work, |(_, part)| run.merge(part, &mut all)).await?;
         measured.push(message_of(0, all, 0));
     } else {
-        let each = try_all(SOURCES_AT_ONCE, work).await?;
+        let mut each = try_all(SOURCES_AT_ONCE, work).await?;
+        run.leave_best_exemplars(&mut each)?;
         let each = each.into_iter().map(|(block, part)| message_of(block, part.partial, part.first_interval));
         measured.extend(each);
     }

@@ -88,7 +88,7 @@ impl Exemplars {
         // with many series, most parts have nothing for most of them
         if most > 1 || kept.first().is_none_or(|first| lowest <= first.drawn) {
             kept.extend(candidates);
-            keep_spread(kept);
+            keep_spread(kept, most);
         }
         kept.truncate(most);
     }
@@ -118,11 +118,13 @@ impl Exemplars {
         }
     }
 
-    /// Takes out what is not among others.
-    pub fn leave_only_those_of(&mut self, others: &Self) {
-        for (candidates, others) in self.by_series.iter_mut().zip(&others.by_series) {
-            let others: HashSet<(TraceId, u32)> = others.iter().map(|other| (other.trace_id, other.interval)).collect();
-            candidates.retain(|candidate| others.contains(&(candidate.trace_id, candidate.interval)));
+    /// Takes out what is not among others, where these series have these numbers and the first interval this one.
+    pub fn leave_only_those_of(&mut self, others: &Self, numbers: &[u32], first_interval: usize) {
+        for (candidates, &number) in self.by_series.iter_mut().zip(numbers) {
+            let others = others.by_series.get(number as usize).into_iter().flatten();
+            let others: HashSet<(TraceId, u32)> = others.map(|other| (other.trace_id, other.interval)).collect();
+            let there = |candidate: &Candidate| (candidate.trace_id, candidate.interval + first_interval as u32);
+            candidates.retain(|candidate| others.contains(&there(candidate)));
         }
     }
 
@@ -170,19 +172,24 @@ impl Exemplars {
 /// About how long a text in a label is.
 const TEXT_BYTES: usize = 32;
 
-/// Leaves one candidate of each trace, and puts first those with the smallest draws of their intervals.
-fn keep_spread(candidates: &mut Vec<Candidate>) {
-    candidates.sort_by_key(|candidate| (candidate.drawn, candidate.start_nanos));
-    candidates.dedup_by_key(|candidate| candidate.trace_id);
+/// Leaves one candidate of each trace and up to `most` in all, and puts first those with the smallest draws of their intervals.
+/// Candidates are large, so their places are sorted.
+fn keep_spread(candidates: &mut Vec<Candidate>, most: usize) {
+    let place = |(place, candidate): (usize, &Candidate)| (candidate.drawn, candidate.start_nanos, place);
+    let mut places: Vec<(u64, u64, usize)> = candidates.iter().enumerate().map(place).collect();
+    places.sort_unstable();
+    places.dedup_by_key(|(.., place)| candidates[*place].trace_id);
     let mut taken: HashMap<u32, u32> = HashMap::new();
-    let mut ranked: Vec<(u32, Candidate)> = Vec::with_capacity(candidates.len());
-    for candidate in candidates.drain(..) {
-        let rank = taken.entry(candidate.interval).or_default();
-        ranked.push((*rank, candidate));
+    let ranked = |(drawn, _, place): (u64, u64, usize)| {
+        let rank = taken.entry(candidates[place].interval).or_default();
         *rank += 1;
-    }
-    ranked.sort_by_key(|(rank, candidate)| (*rank, candidate.drawn));
-    candidates.extend(ranked.into_iter().map(|(_, candidate)| candidate));
+        (*rank, drawn, place)
+    };
+    let mut ranked: Vec<(u32, u64, usize)> = places.into_iter().map(ranked).collect();
+    ranked.sort_unstable();
+    ranked.truncate(most);
+    let mut all: Vec<Option<Candidate>> = candidates.drain(..).map(Some).collect();
+    candidates.extend(ranked.into_iter().filter_map(|(.., place)| all[place].take()));
 }
 
 #[cfg(test)]
@@ -217,6 +224,35 @@ mod tests {
         assert_eq!((first[0].len(), first[1].len()), (0, 8));
         assert_eq!(merged([2, 1, 0]), first);
         assert_eq!(merged([1, 2, 0]), first);
+    }
+
+    #[test]
+    fn parts_of_which_only_the_best_are_left_merge_as_before() {
+        let part = |series: &[u8]| {
+            let mut part = Exemplars::new(8);
+            for (number, &of) in (0..).zip(series) {
+                let traces = (of * 20..of * 20 + 15).map(|trace| candidate(trace, u32::from(trace % 3)));
+                part.add(number, traces.collect(), series.len());
+            }
+            part
+        };
+        // series of the second part have other numbers, and its intervals begin later
+        let parts = [(part(&[1, 2]), [0, 1], 0), (part(&[3, 4]), [1, 0], 2)];
+        let merged = |parts: &[(Exemplars, [u32; 2], usize)]| {
+            let mut all = Exemplars::new(8);
+            parts.iter().for_each(|(part, numbers, first)| all.merge(part.clone(), numbers, *first, 2));
+            all
+        };
+        let all = merged(&parts);
+        let left = parts.clone().map(|(mut part, numbers, first)| {
+            part.leave_only_those_of(&all, &numbers, first);
+            (part, numbers, first)
+        });
+        let held = |parts: &[(Exemplars, [u32; 2], usize)]| {
+            parts.iter().flat_map(|(part, ..)| &part.by_series).map(Vec::len).sum::<usize>()
+        };
+        assert_eq!((held(&parts), held(&left)), (4 * 8, 2 * 8));
+        assert_eq!(traces(merged(&left), 2), traces(all, 2));
     }
 
     #[test]

@@ -12,11 +12,11 @@ pub(crate) struct PartialSeries {
 }
 
 impl PartialSeries {
-    /// Adds another part, whose first interval is that of this number here.
-    pub fn merge(&mut self, other: Self, first_interval: usize) -> Result<(), Error> {
+    /// Adds another part, whose first interval is that of this number here, and returns which number each of its series has here.
+    pub fn merge(&mut self, other: Self, first_interval: usize) -> Result<Vec<u32>, Error> {
         let numbers = self.set.merge(other.set, first_interval)?;
         self.exemplars.merge(other.exemplars, &numbers, first_interval, self.set.len());
-        Ok(())
+        Ok(numbers)
     }
 
     pub fn memory_bytes(&self) -> usize {

@@ -226,7 +226,7 @@ impl PartialAggregate {
     /// is compared is always measured over all intervals.
     pub fn merge(&mut self, other: Self, first_interval: usize) -> Result<(), Error> {
         match (self, other) {
-            (Self::Series(partial), Self::Series(other)) => partial.merge(other, first_interval),
+            (Self::Series(partial), Self::Series(other)) => partial.merge(other, first_interval).map(drop),
             (Self::Compare(partial), Self::Compare(other)) if first_interval == 0 => partial.merge(other),
             _ => unreachable!("both partials come from one aggregator"),
         }

@@ -16,6 +16,9 @@ const JOB_BYTES: u64 = 256 << 20;
 /// Deleted traces of a block that are sent with a job. A block with more is looked at here.
 const MOST_DELETED: usize = 4_096;
 
+/// Who asks puts together what all have found, and reads what they send: about as much work as to look at this part of the bytes.
+const MERGING_AS_PART: u64 = 8;
+
 /// By how many tenths a node may be loaded above the mean before a block goes to the next in order.
 const TENTHS_ABOVE_MEAN: u64 = 1;
 
@@ -45,7 +48,9 @@ impl Spread {
         }
         let own = others.workers.own();
         nodes.push(own);
-        let loads = nodes.iter().map(|node| others.under_way.bytes(node)).collect();
+        let merging = bytes / MERGING_AS_PART;
+        let load = |node: &NodeId| others.under_way.bytes(node) + if *node == own { merging } else { 0 };
+        let loads = nodes.iter().map(load).collect();
         let sizes: Vec<_> = blocks.iter().map(|(_, source)| (key(source), source.size_bytes())).collect();
         let places = place(&sizes, &nodes, loads);
         let mut places = blocks.iter().zip(places).map(|((number, _), node)| (*number, nodes[node])).peekable();

@@ -36,6 +36,6 @@ impl Unneeded {
         let mut best = locked(&self.exemplars);
         let best = best.get_or_insert_with(|| Exemplars::new(exemplars.limit()));
         best.merge(exemplars.clone(), &[0, 1], 0, Side::BOTH.len());
-        exemplars.leave_only_those_of(best);
+        exemplars.leave_only_those_of(best, &[0, 1], 0);
     }
 }
