@@ -139,7 +139,7 @@ impl<S: Summarize> Summing<'_, S> {
             return Ok(Vec::new());
         }
         let source = &OpenSource::open(source).await?;
-        let groups = pruned.newest_groups(&source, &self.matcher, &self.sources.range);
+        let groups = pruned.newest_groups(source, &self.matcher, &self.sources.range);
         let (budget, block_id) = (&self.sources.budget, source.source.block_id());
         let of_group = |group| {
             let summary = self.row_group(source, group, pruned, split);
