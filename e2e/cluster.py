@@ -39,21 +39,31 @@ def started(*processes: Mosso):
 
 def assert_all_there(mosso: Mosso, run: str, acknowledged: list[str], rng: random.Random) -> None:
     """Every acknowledged trace once, by search and (some) by id, in an answer that says that it is whole."""
+    spans, partial = search_run(mosso, run)
+    assert partial is None, partial
+    assert_whole(mosso, spans, acknowledged)
+    # what was not acknowledged may be there, too, from the last requests of four senders
+    assert len(spans) <= len(acknowledged) + 4 * TRACES_PER_REQUEST
+    for trace_id in rng.sample(acknowledged, min(20, len(acknowledged))):
+        assert len(Api(mosso.http).trace(trace_id)) == SPANS_PER_TRACE, trace_id
+
+
+def search_run(mosso: Mosso, run: str) -> tuple[dict[str, int], str | None]:
+    """How many spans of a run each trace has that a search finds, each of them once, and what it says that it lacks."""
     query, now = f'{{ span.load.run = "{run}" }}', int(time.time())
     asked = {"q": query, "limit": 100_000, "spss": 100, "start": now - 3600, "end": now + 60}
     answer = requests.get(f"{mosso.http}/api/search", params=asked, timeout=60)
     assert answer.status_code == 200, answer.text[:500]
-    assert "x-mosso-partial" not in answer.headers, answer.headers["x-mosso-partial"]
     found = [(trace["traceID"].zfill(32), trace["spanSets"][0]["matched"]) for trace in answer.json()["traces"]]
-    assert len(found) == len({trace_id for trace_id, _ in found}), "a trace is there twice"
     spans = dict(found)
+    assert len(found) == len(spans), "a trace is there twice"
+    return spans, answer.headers.get("x-mosso-partial")
+
+
+def assert_whole(mosso: Mosso, spans: dict[str, int], acknowledged: list[str]) -> None:
     missing = [trace_id for trace_id in acknowledged if spans.get(trace_id) != SPANS_PER_TRACE]
     where = f"at {mosso.folder.name}, as {missing[:3]}"
     assert not missing, f"{len(missing)} of {len(acknowledged)} traces are not whole {where}"
-    # what was not acknowledged may be there, too, from the last requests of four senders
-    assert len(found) <= len(acknowledged) + 4 * TRACES_PER_REQUEST
-    for trace_id in rng.sample(acknowledged, min(20, len(acknowledged))):
-        assert len(Api(mosso.http).trace(trace_id)) == SPANS_PER_TRACE, trace_id
 
 
 def says(mosso: Mosso, text: str) -> bool:

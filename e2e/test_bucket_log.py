@@ -8,7 +8,7 @@ import time
 import requests
 
 from api import Api, await_that
-from cluster import ADOPTION_SECONDS, assert_all_there, process, says, started
+from cluster import ADOPTION_SECONDS, assert_all_there, process, says, search_run, started
 from load import SPANS_PER_TRACE, Load
 from server import Mosso
 from test_object_stores import metric, send
@@ -87,10 +87,7 @@ def test_what_is_on_a_disk_alone_is_missed_until_its_writer_is_back(bucket, tmp_
 
 def partial(mosso: Mosso, run: str) -> str | None:
     """What a search says that it lacks."""
-    asked = {"q": f'{{ span.load.run = "{run}" }}', "start": int(time.time()) - 3600, "end": int(time.time()) + 60}
-    answer = requests.get(f"{mosso.http}/api/search", params=asked, timeout=60)
-    assert answer.status_code == 200, answer.text[:500]
-    return answer.headers.get("x-mosso-partial")
+    return search_run(mosso, run)[1]
 
 
 def asks_one_other(mosso: Mosso) -> bool:

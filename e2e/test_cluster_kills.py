@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import requests
 
-from cluster import assert_all_there, process, started
-from load import SPANS_PER_TRACE, Load
+from cluster import assert_all_there, assert_whole, process, search_run, started
+from load import Load
 from server import Mosso
 
 SECONDS = float(os.environ.get("E2E_KILL_SECONDS", "15"))
@@ -63,8 +63,8 @@ class Killing:
             if len(self._running) < 2 or self.done.is_set():
                 return
             mosso = self._running.pop(self.rng.randrange(len(self._running)))
+            self.kills += 1
         mosso.kill()
-        self.kills += 1
         self._of_process.pop(mosso).stop()
         thread = threading.Thread(target=self._start, args=(mosso,))
         thread.start()
@@ -86,25 +86,20 @@ class Killing:
         they are partial."""
         rng, answers, partial = random.Random(2), 0, 0
         while not self.done.is_set():
-            with self._lock:
-                mosso = rng.choice(self._running)
             run, load = rng.choice(list(self._loads.items()))
-            before, now = set(load.acknowledged), int(time.time())
-            asked = {"q": f'{{ span.load.run = "{run}" }}', "limit": 100_000, "start": now - 3600, "end": now + 60}
+            acknowledged = list(load.acknowledged)
+            with self._lock:
+                mosso, kills = rng.choice(self._running), self.kills
             try:
-                answer = requests.get(f"{mosso.http}/api/search", params=asked, timeout=60)
-            except requests.ConnectionError:
-                continue  # it was killed meanwhile
-            assert answer.status_code == 200, answer.text[:500]
-            answers += 1
-            found = [(trace["traceID"].zfill(32), trace["spanSets"][0]["matched"]) for trace in answer.json()["traces"]]
-            spans = dict(found)
-            assert len(found) == len(spans), "a trace is there twice"
-            if "x-mosso-partial" in answer.headers:
-                partial += 1
+                spans, lacks = search_run(mosso, run)
+            except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError):
+                assert self.kills > kills, f"{mosso.folder.name} broke off, and nothing was killed"
                 continue
-            missing = [trace_id for trace_id in before if spans.get(trace_id) != SPANS_PER_TRACE]
-            assert not missing, f"{len(missing)} of {len(before)} traces of {run} are missing at {mosso.folder.name}"
+            answers += 1
+            if lacks is None:
+                assert_whole(mosso, spans, acknowledged)
+            else:
+                partial += 1
         return answers, partial
 
     def end(self) -> dict[str, list[str]]:

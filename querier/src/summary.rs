@@ -106,8 +106,7 @@ impl<S: Summarize> Summing<'_, S> {
     /// Traces of which several sources have parts, some at a time.
     async fn split_traces(&self, ids: &HashSet<TraceId>) -> Result<(), Error> {
         let parts = self.sources.parts_of(ids).await?;
-        let mut ids = parts.in_order();
-        ids.retain(|id| parts.may_match(&self.matcher, id));
+        let ids = parts.candidates(&self.matcher);
         for batch in parts.batches(&ids) {
             let whole = self.sources.read_whole(&parts, ids[batch].iter().copied(), &self.columns).await?;
             let work = self.work();

@@ -91,8 +91,7 @@ impl MetricsRun<'_> {
     async fn measure_whole(&self, ids: Vec<TraceId>, intervals: &Intervals) -> Result<PartialAggregate, Error> {
         let mut partial = self.query.aggregator.nothing(intervals, &self.limits);
         let parts = self.sources.parts_of(&ids.into_iter().collect()).await?;
-        let mut ids = parts.in_order();
-        ids.retain(|id| parts.may_match(&self.query.matcher, id));
+        let ids = parts.candidates(&self.query.matcher);
         let mut columns = self.query.matcher.projection();
         columns.merge(&self.query.projection(&self.limits));
         for batch in parts.batches(&ids) {

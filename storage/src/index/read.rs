@@ -30,8 +30,8 @@ const TAIL_BYTES: u64 = 16 * 1024;
 /// How often a question may lack something: footer, directory, dictionary, a block of terms, postings, and as many again.
 const MAX_ROUNDS: usize = 12;
 const ENDLESS: &str = "a question finds no end in it";
-/// Answers that take more, with what was asked, are not kept: they would drive out the sheets of many blocks, and what so many traces satisfy is
-/// found soon.
+/// Answers that take more, with what was asked, are not kept: they would drive out the sheets of many blocks, and what so
+/// many traces satisfy is found soon.
 const MOST_ANSWER_BYTES: usize = 64 * 1024;
 /// About how many entries fill the cache: most are sheets.
 const EXPECTED_ENTRIES: usize = 4_096;

@@ -25,13 +25,14 @@
 //! | `manifest`, `log`, `index` | storage | what is at rest, with right checksums most of the time |
 //!
 //! Optimized, a target tries some twenty times as many inputs in a second as in the build of the tests (queries: 6,400 and 300),
-//! so a long run builds its own (`just fuzz`). The last one was on 30 November 2026: the seven targets of `traceql`, `storage`, `spans` and
-//! `api`, beside each other for a little over an hour on two processors that had other work to do first, 11.6 minutes of a processor for each
-//! (of URLs 2.3, which is what the test itself took; the routes work on other threads). 25.1 million segments of the log, 6.6 million manifests, 1.4 million
-//! indexes, 1.1 million URLs, 5.3 million queries, 11.2 million requests of OTLP/JSON, 1.2 million of OTLP. It found no fault; one before it
-//! found one in a test: a parent id of eight zeros is none. Another, in debug builds, found that thousands of parentheses exhaust a stack
-//! (`no_nesting_exhausts_the_stack_of_a_worker` in `traceql/tests/hostile.rs`), and tried 520 thousand requests of Jaeger and Zipkin. An hour
-//! of a processor for each target has not been spent:
+//! so a long run builds its own (`just fuzz`). The last one was on 30 November 2026: the seven targets of `traceql`,
+//! `storage`, `spans` and `api`, beside each other for a little over an hour on two processors that had other work to
+//! do first, 11.6 minutes of a processor for each (of URLs 2.3, which is what the test itself took; the routes work on
+//! other threads). 25.1 million segments of the log, 6.6 million manifests, 1.4 million indexes, 1.1 million URLs, 5.3
+//! million queries, 11.2 million requests of OTLP/JSON, 1.2 million of OTLP. It found no fault; one before it found one
+//! in a test: a parent id of eight zeros is none. Another, in debug builds, found that thousands of parentheses exhaust
+//! a stack (`no_nesting_exhausts_the_stack_of_a_worker` in `traceql/tests/hostile.rs`), and tried 520 thousand requests
+//! of Jaeger and Zipkin. An hour of a processor for each target has not been spent:
 //!
 //! ```sh
 //! just fuzz 3600

@@ -154,16 +154,23 @@ fn known_parts(
 }
 
 impl Parts {
-    /// Whether a finder may find something in a trace that has parts here. `false` is certain.
-    pub fn may_match(&self, matcher: &Matcher, id: &TraceId) -> bool {
-        matcher.may_find_in_traces_of(self.by_trace[id].iter().map(|part| part.span_count).sum())
-    }
-
     /// The traces in the order of their first parts, so that those that follow each other lie in few row groups.
     pub fn in_order(&self) -> Vec<TraceId> {
         let mut traces: Vec<TraceId> = self.by_trace.keys().copied().collect();
         traces.sort_unstable_by_key(|id| (self.by_trace[id].first().map(NumberedPart::place), *id));
         traces
+    }
+
+    /// Those of them in which a finder may find something.
+    pub fn candidates(&self, matcher: &Matcher) -> Vec<TraceId> {
+        let mut traces = self.in_order();
+        traces.retain(|id| self.may_match(matcher, id));
+        traces
+    }
+
+    /// Whether a finder may find something in a trace that has parts here. `false` is certain.
+    pub fn may_match(&self, matcher: &Matcher, id: &TraceId) -> bool {
+        matcher.may_find_in_traces_of(self.by_trace[id].iter().map(|part| part.span_count).sum())
     }
 
     /// Cuts a list of traces into runs that are put together at a time.

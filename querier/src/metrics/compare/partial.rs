@@ -53,7 +53,6 @@ pub(crate) struct PartialComparison {
     intervals: usize,
     max_samples: usize,
     samples: usize,
-    values: usize,
     fields: HashMap<Field, PartialField>,
     /// By side.
     pub(super) exemplars: Exemplars,
@@ -194,21 +193,20 @@ impl PartialField {
         }
     }
 
-    /// Adds another, and returns how many samples and values are held that were not held before.
-    fn merge(&mut self, other: Self) -> [usize; 2] {
+    /// Adds another, and returns how many numbers are held of values that were not held before.
+    fn merge(&mut self, other: Self) -> usize {
         self.totals.merge(other.totals);
         let (Some(values), Some(more)) = (&mut self.values, other.values) else {
             self.values = None;
-            return [0; 2];
+            return 0;
         };
-        let (mut samples, values_before) = (0, values.len());
+        let mut added = 0;
         for (key, counts) in more {
             let of_value = values.entry(key).or_default();
             let before = of_value.0.len();
             of_value.merge(counts);
-            samples += of_value.0.len() - before;
+            added += of_value.0.len() - before;
         }
-        let added = [samples, values.len() - values_before];
         if values.len() > MAX_VALUES {
             self.values = None;
         }
@@ -219,7 +217,9 @@ impl PartialField {
 impl PartialComparison {
     /// About how much memory it takes.
     pub fn memory_bytes(&self) -> usize {
-        self.samples * SAMPLE_BYTES + self.values * VALUE_BYTES + self.exemplars.memory_bytes()
+        let values: usize =
+            self.fields.values().filter_map(|of_field| of_field.values.as_ref()).map(HashMap::len).sum();
+        self.samples * SAMPLE_BYTES + values * VALUE_BYTES + self.exemplars.memory_bytes()
     }
 
     pub fn new(intervals: &Intervals, limits: &Limits) -> Self {
@@ -227,7 +227,6 @@ impl PartialComparison {
             intervals: intervals.count(),
             max_samples: limits.max_samples,
             samples: 0,
-            values: 0,
             fields: HashMap::new(),
             exemplars: Exemplars::new(limits.max_exemplars),
         }
@@ -251,9 +250,7 @@ impl PartialComparison {
     /// # Errors
     /// [`Error::TooManySamples`] when more numbers are held than may be.
     pub(super) fn add(&mut self, field: Field, found: PartialField) -> Result<(), Error> {
-        let [samples, values] = self.fields.entry(field).or_insert_with(PartialField::new).merge(found);
-        self.samples += samples;
-        self.values += values;
+        self.samples += self.fields.entry(field).or_insert_with(PartialField::new).merge(found);
         if self.samples > self.max_samples {
             return Err(Error::TooManySamples { max: self.max_samples });
         }
