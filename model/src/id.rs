@@ -53,6 +53,20 @@ impl TraceId {
     pub fn is_zero(&self) -> bool {
         self.0 == [0; 16]
     }
+
+    /// The number drawn for the trace: as good as random, but the same every time. Of several traces the one with the smallest
+    /// stands for the others.
+    pub fn draw(&self) -> u64 {
+        let number = u128::from_be_bytes(self.0);
+        mixed(mixed((number >> 64) as u64).wrapping_add(number as u64))
+    }
+}
+
+/// The finalizer of SplitMix64.
+fn mixed(mut number: u64) -> u64 {
+    number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    number ^ (number >> 31)
 }
 
 impl SpanId {

@@ -27,6 +27,7 @@ mod measured;
 mod partial_series;
 mod quantile;
 mod query;
+mod rolled_up;
 mod row_group;
 mod second_stage;
 mod split;
@@ -265,7 +266,10 @@ impl MetricsRun<'_> {
         let pruned = Pruned::ask(source.as_ref(), &matcher.conditions()).await?;
         if !pruned.leaves_nothing(matcher) {
             let source = OpenSource::open(source.clone()).await?;
-            let groups = pruned.newest_groups(&source, matcher, &self.sources.range);
+            let mut groups = pruned.newest_groups(&source, matcher, &self.sources.range);
+            if let Some(counted) = self.count_rolled_up(&source, &mut groups, split, intervals).await? {
+                partial.merge(counted, 0)?;
+            }
             let counts = self.query.by_trace.filter(|_| !source.source.is_live());
             let resources = counts.map(|_| ResourcesByService::of(&source.dimensions.resources)).transpose()?.flatten();
             let counts = counts.zip(resources.map(Arc::new));
@@ -278,7 +282,7 @@ impl MetricsRun<'_> {
                 }
                 .boxed()
             };
-            let mut held = budget.hold(0)?;
+            let mut held = budget.hold(partial.memory_bytes())?;
             let merge = |of_group: Option<(PartialAggregate, Held)>| {
                 let Some((of_group, _held)) = of_group else { return Ok(()) };
                 partial.merge(of_group, 0)?;

@@ -225,8 +225,8 @@ impl HalfDamaged {
         let half = table.trace_count() / 2;
         let readable = table.slice_traces(0..half).unwrap();
         let (spans, traces, time_range) = (readable.span_count(), half, table.time_range().unwrap().unwrap());
-        let most_trace_spans = table.span_count();
-        let group = |spans, traces| RowGroup { spans, traces, time_range, most_trace_spans };
+        let (last_start_nanos, most_trace_spans) = (time_range.end_nanos, table.span_count());
+        let group = |spans, traces| RowGroup { spans, traces, time_range, last_start_nanos, most_trace_spans };
         let row_groups =
             vec![group(0..spans, 0..traces), group(spans..table.span_count(), traces..table.trace_count())];
         let (resources, scopes) = (table.resources.clone(), table.scopes.clone());

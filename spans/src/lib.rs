@@ -31,6 +31,7 @@ mod parent_link;
 mod promote;
 mod sampling;
 mod screen;
+mod services;
 mod size;
 mod table;
 mod traces;
@@ -49,6 +50,7 @@ pub use merge::{Copies, MergedTable, SharedDimensions, merge_dimensions, merge_t
 pub use promote::Promotion;
 pub use sampling::adjusted_count;
 pub use screen::{TraceShare, Truncated, traces as trace_shares, truncate_attributes, without_traces};
+pub use services::service_names;
 pub use size::span_sizes;
 pub use table::{SpanTable, Traces, column, replace, u32s};
 pub use tree::{NestedSet, nested_sets};

@@ -62,6 +62,8 @@ pub(crate) enum DamagedPart {
     /// `meta.json`: without it the tables of a block of version 1 are read unchecked.
     Meta,
     RowGroup(usize),
+    /// Without it spans are counted one by one.
+    Rollup,
 }
 
 /// Damaged parts that were met lately. Clones share them.

@@ -37,6 +37,7 @@ pub mod paths;
 pub mod publish_deadline;
 pub mod rendezvous;
 pub mod retention;
+pub mod rollup;
 pub mod source;
 pub mod telemetry;
 pub mod tempo;

@@ -37,7 +37,8 @@ impl MemorySource {
         let by_id = ById::of(&table.traces()?);
         let by_hash = Arc::new(TraceIds::of(&table.traces()?));
         let (spans, traces) = (table.span_count(), table.trace_count());
-        let row_group = RowGroup { spans: 0..spans, traces: 0..traces, time_range, most_trace_spans: spans };
+        let (last_start_nanos, most_trace_spans) = (time_range.end_nanos, spans);
+        let row_group = RowGroup { spans: 0..spans, traces: 0..traces, time_range, last_start_nanos, most_trace_spans };
         let keys = spans::attribute_keys(&table)?;
         let SpanTable { spans, traces, resources, scopes } = table;
         let dimensions = Arc::new(Dimensions { resources, scopes, row_groups: vec![row_group], keys });

@@ -16,6 +16,7 @@ use crate::coded::{CodedColumn, Coding, Codings};
 use crate::error::Error;
 use crate::index::ValueCount;
 use crate::manifest::BlockEntry;
+use crate::rollup::Rollup;
 use crate::trace_ids::TraceIds;
 
 pub use self::wrapper::SourceWrapper;
@@ -69,6 +70,11 @@ pub trait Source: Send + Sync {
 
     /// The distinct values of a field, in no order; `None` where they are not listed apart from the rows.
     async fn values(&self, _field: &Field) -> Result<Option<Vec<ValueCount>>, Error> {
+        Ok(None)
+    }
+
+    /// How many spans of each kind its row groups have; `None` where that is not kept. Costs about as much as opening it.
+    async fn rollup(&self) -> Result<Option<Rollup>, Error> {
         Ok(None)
     }
 
@@ -183,6 +189,8 @@ pub struct RowGroup {
     pub traces: Range<usize>,
     /// From the earliest start to the latest end of a span.
     pub time_range: TimeRange,
+    /// No span starts later.
+    pub last_start_nanos: u64,
     /// No trace has more spans here.
     pub most_trace_spans: usize,
 }

@@ -105,10 +105,17 @@ impl SeriesAggregator {
         }
     }
 
-    /// Whether spans are counted, whatever is in them, by these fields.
+    /// Whether spans are counted by these fields, and by buckets of their durations at the most.
     pub fn counts_by(&self) -> Option<impl Iterator<Item = &Field>> {
-        let is_count = self.fold == Fold::Count && self.value.is_none() && !self.is_extrapolated;
-        is_count.then(|| self.by.iter().map(|field| &field.field))
+        let is_count = self.fold == Fold::Count && !self.is_extrapolated;
+        (is_count && (self.value.is_none() || self.counts_durations()))
+            .then(|| self.by.iter().map(|field| &field.field))
+    }
+
+    /// Whether spans are counted by buckets of their durations.
+    pub fn counts_durations(&self) -> bool {
+        let is_duration = |value: &AggregatedField| value.field == Field::Intrinsic(Intrinsic::Duration);
+        self.is_in_buckets() && self.value.as_ref().is_some_and(is_duration)
     }
 
     pub fn measure(
@@ -253,7 +260,7 @@ impl PartialSeries {
         let most = self.exemplars.most_held(series_count);
         let candidate = |(drawn, row): (u64, u32)| {
             let (trace, start_nanos) = (timeline.trace(row as usize), timeline.start_nanos(row as usize));
-            let unread = rows.group.filter(|_| start_nanos.is_none()).map(|group| group.trace(trace));
+            let unread = rows.places.filter(|_| start_nanos.is_none()).map(|places| places.of_trace(trace));
             // what is unread is of a trace whose spans all lie in one interval
             let start_nanos = start_nanos.unwrap_or_else(|| timeline.traces().start_nanos(trace));
             Candidate {

@@ -22,7 +22,7 @@ use crate::eval::attributes;
 use crate::eval::column::{Column, Texts, TypedValues};
 use crate::eval::{Home, home};
 
-const SERVICE_NAME: &str = "service.name";
+pub(super) const SERVICE_NAME: &str = "service.name";
 const ERROR_CODE: i32 = 2;
 const OTHER_CODE: i32 = 0;
 
@@ -38,6 +38,7 @@ impl CountsByTrace {
     pub fn of(query: &Query, aggregator: &SeriesAggregator) -> Option<Self> {
         let mut counts = Self { services: false, errors: false };
         let is_known = counts.looks_at(query.span_filter()?.filter)
+            && !aggregator.counts_durations()
             && aggregator.counts_by()?.all(|field| counts.looks_at_field(field));
         is_known.then_some(counts)
     }

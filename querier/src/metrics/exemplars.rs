@@ -12,7 +12,7 @@ use hashbrown::{HashMap, HashSet};
 use model::{BlockId, TraceId};
 use storage::source::TraceAt;
 
-pub(super) use self::lowest::{Lowest, NO_SERIES, draw, lowest_rows};
+pub(super) use self::lowest::{Lowest, NO_SERIES, lowest_rows};
 use crate::answer::{Exemplar, Value};
 use crate::error::Error;
 
@@ -23,7 +23,7 @@ const MOST_HELD: usize = 1024;
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Candidate {
     pub trace_id: TraceId,
-    /// What [`draw`] gives for the trace.
+    /// What [`TraceId::draw`] gives for the trace.
     pub drawn: u64,
     /// When it starts; some time in the interval until the span is read.
     pub start_nanos: u64,
@@ -198,7 +198,7 @@ mod tests {
 
     fn candidate(trace: u8, interval: u32) -> Candidate {
         let trace_id = TraceId([trace; 16]);
-        let (drawn, start_nanos) = (draw(&trace_id), u64::from(interval) * 100);
+        let (drawn, start_nanos) = (trace_id.draw(), u64::from(interval) * 100);
         Candidate { trace_id, drawn, start_nanos, interval, value: 1.0, row: 0, labels: Vec::new(), unread: None }
     }
 

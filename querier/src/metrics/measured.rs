@@ -19,7 +19,18 @@ pub(crate) struct MeasuredRows<'a> {
     /// How many spans each row stands for; one each when `None`.
     pub spans_of_rows: Option<&'a [u32]>,
     /// Where spans are found whose start is not known.
-    pub group: Option<GroupInBlock>,
+    pub places: Option<Places<'a>>,
+}
+
+/// Where the traces of a table lie in a block.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Places<'a> {
+    /// They are those of a row group.
+    OfGroup(GroupInBlock),
+    OfTraces {
+        block_id: BlockId,
+        at: &'a [TraceAt],
+    },
 }
 
 /// A row group of one of the blocks that a query looks at.
@@ -32,12 +43,15 @@ pub(crate) struct GroupInBlock {
 impl<'a> MeasuredRows<'a> {
     /// Rows that were read with all their columns, a span each.
     pub fn read(table: &'a SpanTable, selected: &'a SelectedSpans) -> Self {
-        Self { table, coded: &[], selected, start_offsets: StartOffsets::InTable, spans_of_rows: None, group: None }
+        Self { table, coded: &[], selected, start_offsets: StartOffsets::InTable, spans_of_rows: None, places: None }
     }
 }
 
-impl GroupInBlock {
-    pub fn trace(self, trace: usize) -> TraceInBlock {
-        TraceInBlock { block_id: self.block_id, at: TraceAt { group: self.group, trace } }
+impl Places<'_> {
+    pub fn of_trace(self, trace: usize) -> TraceInBlock {
+        match self {
+            Self::OfGroup(GroupInBlock { block_id, group }) => TraceInBlock { block_id, at: TraceAt { group, trace } },
+            Self::OfTraces { block_id, at } => TraceInBlock { block_id, at: at[trace] },
+        }
     }
 }

@@ -1,10 +1,6 @@
 //! Quantiles from histograms whose buckets end at powers of two. Pure.
 
-/// The bucket of a value: the least power of two that is not below it. Values below 2 have none (as in Tempo).
-#[inline]
-pub(crate) fn bucket(value: i64) -> Option<u8> {
-    (value >= 2).then(|| (64 - (value - 1).leading_zeros()) as u8)
-}
+pub(crate) use storage::rollup::bucket;
 
 /// The upper end of a bucket.
 pub(crate) fn bucket_end(bucket: u8) -> f64 {

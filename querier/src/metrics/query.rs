@@ -15,6 +15,7 @@ use super::compare::{ComparisonAggregator, PartialComparison};
 use super::finish::UnreadSpan;
 use super::limits::Limits;
 use super::measured::MeasuredRows;
+use super::rolled_up::is_told_by_rollups;
 use super::weights;
 use crate::answer::Series;
 use crate::engine::matcher::Matcher;
@@ -32,6 +33,8 @@ pub(crate) struct MetricsQuery {
     pub aggregator: Aggregator,
     /// What counts spans without reading them, where that can be done.
     pub by_trace: Option<CountsByTrace>,
+    /// Whether row groups are counted by what blocks say of them.
+    pub is_rolled_up: bool,
     pub second_stages: Vec<SecondStage>,
     /// What exemplars say of their spans.
     pub labels: Arc<Shown>,
@@ -81,9 +84,11 @@ impl MetricsQuery {
         let matcher = Arc::new(Matcher::of(query)?);
         let besides = metrics.by.iter().chain(metrics.function.field());
         let labels = Arc::new(Shown::by_exemplars(&query.pipeline, besides)?);
-        let by_trace = match &aggregator {
-            Aggregator::Series(aggregator) => CountsByTrace::of(query, aggregator),
-            Aggregator::Compare(_) => None,
+        let (by_trace, is_rolled_up) = match &aggregator {
+            Aggregator::Series(aggregator) => {
+                (CountsByTrace::of(query, aggregator), is_told_by_rollups(query, aggregator))
+            }
+            Aggregator::Compare(_) => (None, false),
         };
         let coded_without = match &aggregator {
             Aggregator::Series(_) => None,
@@ -94,7 +99,7 @@ impl MetricsQuery {
             }
         };
         let second_stages = metrics.second_stages.clone();
-        Ok(Self { matcher, aggregator, by_trace, second_stages, labels, coded_without })
+        Ok(Self { matcher, aggregator, by_trace, is_rolled_up, second_stages, labels, coded_without })
     }
 
     /// The columns of `spans` that are measured, and those that exemplars show if there are any.

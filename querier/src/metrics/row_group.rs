@@ -16,7 +16,7 @@ use storage::source::Projection;
 
 use super::MetricsRun;
 use super::by_trace::{self, CountsByTrace, ResourcesByService};
-use super::measured::{GroupInBlock, MeasuredRows};
+use super::measured::{GroupInBlock, MeasuredRows, Places};
 use super::query::PartialAggregate;
 use super::timeline::{StartOffsets, by_extent, primitive};
 use crate::engine::budget::Budget;
@@ -123,7 +123,7 @@ impl MetricsRun<'_> {
                 coded: &[],
                 start_offsets: StartOffsets::OfTraces(Vec::new()),
                 spans_of_rows: Some(&rows.spans),
-                group: place,
+                places: place.map(Places::OfGroup),
             };
             query.aggregator.measure(&rows, &intervals, &limits).map(Some)
         };
@@ -168,7 +168,8 @@ impl MetricsRun<'_> {
             let runs = rows.runs(&traces)?;
             let selected = query.matcher.select(&rows.table, &runs, &decided)?;
             let Rows { table, coded, .. } = &rows;
-            let rows = MeasuredRows { coded, start_offsets, group: place, ..MeasuredRows::read(table, &selected) };
+            let places = place.map(Places::OfGroup);
+            let rows = MeasuredRows { coded, start_offsets, places, ..MeasuredRows::read(table, &selected) };
             query.aggregator.measure(&rows, &intervals, &limits)
         };
         self.sources.run_on(&group, measure).await?

@@ -24,6 +24,7 @@ use crate::testing::{
 mod agreement;
 mod by_trace;
 mod compared;
+mod rolled_up;
 
 const SECOND: u64 = 1000;
 

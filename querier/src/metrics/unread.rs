@@ -63,6 +63,9 @@ impl MetricsRun<'_> {
                 let Some(number) = exemplar.unread.take() else { return true };
                 let Some(found) = read.get(&unread[number]) else { return false };
                 (exemplar.start_nanos, exemplar.labels) = (found.start_nanos, found.labels.clone());
+                if !found.value.is_nan() {
+                    exemplar.value = found.value;
+                }
                 true
             });
             series.exemplars.sort_by_key(|exemplar| (exemplar.start_nanos, exemplar.trace_id));
@@ -121,7 +124,8 @@ impl PartialSeries {
         for (series, candidate) in self.exemplars.candidates() {
             let Some(trace) = candidate.unread.filter(|trace| of.blocks.contains(&trace.block_id)) else { continue };
             let Some(found) = read.get(&UnreadSpan { trace, key: keys[series].clone() }) else { continue };
-            (candidate.start_nanos, candidate.labels) = (found.start_nanos, found.labels.clone());
+            (candidate.start_nanos, candidate.value) = (found.start_nanos, found.value);
+            candidate.labels = found.labels.clone();
             candidate.unread = None;
             is_any = true;
         }

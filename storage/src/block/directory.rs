@@ -5,6 +5,7 @@
 //! ```text
 //! groups   for each row group where its columns stand in spans.parquet and in traces.parquet, zstd: length of the first
 //!          u32 │ chunks │ chunks; see `chunks`
+//! rollup   how many spans of each kind each row group has, as a Parquet file; see [`crate::rollup`]
 //! ids      for each trace, ascending: 32 bits of a hash of its id │ its row in traces.parquet; see `ids`
 //! continued  ids of the traces that older blocks have, too: 16 bytes each
 //! schema   Parquet's metadata of the columns of spans.parquet, without row groups, zstd
@@ -40,6 +41,8 @@ struct Head {
     ids: StoredPart,
     continued: StoredPart,
     schema: StoredPart,
+    /// Missing where no row group is rolled up.
+    rollup: Option<StoredPart>,
     /// Every attribute key of the block.
     keys: KeysByScope,
     /// The span attributes of which a value stands in the list `attributes`: a query for another key need not read it.
@@ -57,7 +60,9 @@ struct RowGroupEntry {
     /// Earliest start and latest end of its spans.
     start_nanos: u64,
     end_nanos: u64,
-    /// How many spans its largest trace has; missing in directories of before this was known.
+    /// Latest start of its spans; missing in directories of before this was known, like the next.
+    last_start_nanos: Option<u64>,
+    /// How many spans its largest trace has.
     most_trace_spans: Option<u32>,
     /// In the directory: where its columns stand.
     chunks: StoredPart,

@@ -99,6 +99,11 @@ pub(super) fn traces_properties() -> WriterProperties {
     without_dictionary(properties, trace_column::TRACE_ID.into()).build()
 }
 
+/// A rollup is read whole, so one page is enough for a column.
+pub(super) fn rollup_properties() -> WriterProperties {
+    base_properties().set_data_page_row_count_limit(usize::MAX).set_data_page_size_limit(usize::MAX).build()
+}
+
 /// For numbers that are near their neighbours.
 fn with_delta(properties: WriterPropertiesBuilder, path: ColumnPath) -> WriterPropertiesBuilder {
     properties

@@ -27,6 +27,7 @@ use crate::error::Error;
 use crate::index::{BlockIndex, ValueCount};
 use crate::manifest::{BlockEntry, Manifest};
 use crate::paths::{self, BlockFile};
+use crate::rollup::Rollup;
 use crate::source::{Dimensions, Fetched, Projection, Source, TraceAt, TracePart};
 use crate::trace_ids::{LookUp, TraceHash, TraceIds};
 use crate::trace_map::TraceMap;
@@ -269,6 +270,18 @@ impl Source for BlockSource {
             Layout::Whole(_) => Ok(Arc::default()),
         };
         Ok(Some(self.cache.continued.get_or_load(&self.entry.id, || load().boxed()).await?))
+    }
+
+    async fn rollup(&self) -> Result<Option<Rollup>, Error> {
+        match &self.opened().await?.layout {
+            Layout::Directory(directory) => {
+                match self.guarded(DamagedPart::Rollup, directory.rollup(&self.cpu)).await {
+                    Err(error) if Damage::of(&error).is_some() => Ok(None),
+                    result => result,
+                }
+            }
+            Layout::Whole(_) => Ok(None),
+        }
     }
 
     async fn traces_by_hash(&self) -> Result<Arc<TraceIds>, Error> {

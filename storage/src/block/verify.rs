@@ -177,6 +177,7 @@ impl Verifier<'_> {
                 return Err(damaged("a row group has other traces than it says"));
             }
         }
+        directory.rollup(self.cpu).await?;
         Ok(())
     }
 

@@ -39,8 +39,8 @@ impl Tables {
             }
             let ranges = (first..next).map(|trace| view.time_range(trace));
             let time_range = ranges.reduce(|all, one| all.union(&one)).unwrap_or(TimeRange::new(0, 0));
-            let most_trace_spans = rows.len();
-            let group = RowGroup { spans: rows, traces: first..next, time_range, most_trace_spans };
+            let (last_start_nanos, most_trace_spans) = (time_range.end_nanos, rows.len());
+            let group = RowGroup { spans: rows, traces: first..next, time_range, last_start_nanos, most_trace_spans };
             let of_group = all_traces.slice(first, next - first);
             traces.push(in_group(&of_group, &group).map_err(spans::Error::damaged)?);
             row_groups.push(group);

@@ -22,11 +22,12 @@ use spans::schema::{column, trace_column};
 use super::directory::{DirectoryBuilder, WrittenFiles};
 use super::footer::{KEYS_METADATA, LIST_KEYS_METADATA, keys_to_json};
 use super::meta::{BlockMeta, FileMeta};
-use super::properties::{base_properties, spans_properties, traces_properties};
+use super::properties::{base_properties, rollup_properties, spans_properties, traces_properties};
 use super::row_group::{EncodedColumns, FileWriter};
 use crate::error::Error;
 use crate::manifest::{BlockEntry, BlockFiles};
 use crate::paths::{self, BlockFile};
+use crate::rollup::RollupBuilder;
 
 /// The files of a block, ready to be stored. Contents are shared between clones.
 #[derive(Debug, Clone)]
@@ -99,6 +100,7 @@ pub(crate) struct BlockWriter {
     spans: FileWriter,
     traces: FileWriter,
     directory: DirectoryBuilder,
+    rollup: RollupBuilder,
     open: OpenRowGroup,
     continued: Continued,
     resources: UsedRows,
@@ -134,6 +136,7 @@ impl BlockWriter {
             spans: FileWriter::new(&layout.schema, &properties)?,
             traces: FileWriter::new(&spans::schema::traces(), &traces_properties())?,
             directory: DirectoryBuilder::default(),
+            rollup: RollupBuilder::new(resources)?,
             open: OpenRowGroup::default(),
             continued,
             resources: UsedRows::of(resources),
@@ -166,6 +169,7 @@ impl BlockWriter {
         let batch = shifted(spans, column::TRACE, self.meta.trace_count as u32)?;
         let batch = self.resources.renumber(&batch, column::RESOURCE)?;
         let batch = self.scopes.renumber(&batch, column::SCOPE)?;
+        self.rollup.add(spans, traces, spans::u32s(&batch, column::RESOURCE)?)?;
         let kept: Vec<usize> = (0..batch.num_columns()).filter(|at| !encoded.contains(at)).collect();
         self.open.spans.push(batch.project(&kept)?);
         self.open.traces.push(shifted(traces, trace_column::FIRST_ROW, self.meta.span_count as u32)?);
@@ -188,7 +192,8 @@ impl BlockWriter {
         self.traces.write_row_group(std::slice::from_ref(&all_traces), EncodedColumns::new())?;
         let none = HashSet::new();
         let span_count = spans.iter().map(RecordBatch::num_rows).sum();
-        self.directory.add(&view, span_count, self.continued.as_deref().unwrap_or(&none));
+        let last_start_nanos = self.rollup.end_row_group();
+        self.directory.add(&view, span_count, last_start_nanos, self.continued.as_deref().unwrap_or(&none));
         let content = self.spans.take_bytes();
         self.spans_bytes += content.len() as u64;
         self.spans_crc32.update(&content);
@@ -198,7 +203,7 @@ impl BlockWriter {
     /// The last bytes of `spans.parquet`, and the other files; `index` is that of all tables that were written.
     pub fn finish(self, index: Bytes) -> Result<(Bytes, EncodedBlock), Error> {
         let continued_traces = self.continued.as_ref().map(|_| self.directory.continued_count() as u64);
-        let Self { mut meta, mut spans, traces, directory, resources, scopes, mut keys, list_keys, .. } = self;
+        let Self { mut meta, mut spans, traces, directory, rollup, resources, scopes, mut keys, list_keys, .. } = self;
         let (resources, scopes) = (resources.used()?, scopes.used()?);
         keys.extend(spans::list_keys(&resources, Scope::Resource)?);
         keys.extend(spans::list_keys(&scopes, Scope::Instrumentation)?);
@@ -212,6 +217,7 @@ impl BlockWriter {
         let (traces, of_traces) = traces.finish()?;
         let resources = encode_dimension(&resources, Scope::Resource)?;
         let scopes = encode_dimension(&scopes, Scope::Instrumentation)?;
+        let rollup = rollup.finish()?.map(|rows| encode_file(&rows, rollup_properties())).transpose()?;
         let directory = directory.finish(&WrittenFiles {
             spans: &of_spans,
             traces: &of_traces,
@@ -220,6 +226,7 @@ impl BlockWriter {
             scopes_content: &scopes,
             keys: &keys,
             list_keys: &list_keys,
+            rollup: rollup.as_deref().unwrap_or_default(),
         })?;
         let files = vec![
             (BlockFile::Traces, traces.into()),

@@ -24,6 +24,7 @@ use crate::cpu::CpuPool;
 use crate::manifest::{BlockEntry, Change, Store};
 use crate::paths::{self, BlockFile};
 use crate::publish_deadline::PublishDeadline;
+use crate::rollup::tests::{assert_is_rolled_up, few_kinds};
 use crate::source::{RowGroup, Source};
 use crate::telemetry::Telemetry;
 use crate::testing::whole_table;
@@ -87,10 +88,14 @@ impl Bucket {
         self.manifests().await.load(&self.tenant).await.unwrap().blocks.clone()
     }
 
+    fn source(&self, entry: &BlockEntry) -> BlockSource {
+        let (cpu, cache) = (CpuPool::new(1), BlockCache::new(1 << 20, Telemetry::unregistered()));
+        BlockSource::new(self.tenant.clone(), entry.clone(), self.objects.clone(), cpu, cache)
+    }
+
     /// Everything in a block, as a reader sees it.
     async fn read(&self, entry: &BlockEntry) -> SpanTable {
-        let (cpu, cache) = (CpuPool::new(1), BlockCache::new(1 << 20, Telemetry::unregistered()));
-        let block = BlockSource::new(self.tenant.clone(), entry.clone(), self.objects.clone(), cpu, cache);
+        let block = self.source(entry);
         let table = whole_table(&block).await.unwrap();
         let dimensions = block.dimensions().await.unwrap();
         assert_eq!(dimensions.keys, spans::attribute_keys(&table).unwrap());
@@ -101,9 +106,7 @@ impl Bucket {
 
     /// The row groups of a block, in their order.
     async fn row_groups(&self, entry: &BlockEntry) -> Vec<RowGroup> {
-        let (cpu, cache) = (CpuPool::new(1), BlockCache::new(1 << 20, Telemetry::unregistered()));
-        let block = BlockSource::new(self.tenant.clone(), entry.clone(), self.objects.clone(), cpu, cache);
-        block.dimensions().await.unwrap().row_groups.clone()
+        self.source(entry).dimensions().await.unwrap().row_groups.clone()
     }
 
     /// What a query for every trace answers: of spans that several blocks have one each.
@@ -265,6 +268,26 @@ async fn row_groups_whose_traces_are_nowhere_else_go_over_as_they_are() {
     assert_eq!((groups[0], groups[groups.len() - 1]), (newest_first[0], newest_first[2]));
     assert!(groups.len() > 3, "{groups:?}");
     assert_eq!(bucket.stored().await, expected);
+}
+
+#[tokio::test]
+async fn merged_blocks_are_rolled_up() {
+    // row groups that go over whole, and one that is put together, of copies too
+    for (seeds, budget_bytes, row_groups) in [(&[0, 1][..], TINY_BUDGET, 2), (&[0, 1, 2, 2], 64 << 20, 1)] {
+        let bucket = Bucket::new();
+        let mut inputs = Vec::new();
+        for seed in seeds {
+            let spans = few_kinds(shop_request(*seed, 400, LONG_AGO + seed * 60_000_000_000)).resource_spans;
+            inputs.push(bucket.publish(spans).await.unwrap());
+        }
+        let mut compactor = bucket.compactor().await.with_budget_bytes(budget_bytes);
+        let job = Job { group: Group::Window(LONG_AGO / HOUR_NANOS), inputs };
+        let outcome = compactor.run_job(&bucket.tenant, &job, PublishDeadline::from_now(), &bucket.running).await;
+        assert_eq!(outcome, Outcome::Committed);
+        let merged = &bucket.blocks().await[0];
+        assert_eq!(bucket.row_groups(merged).await.len(), row_groups);
+        assert_is_rolled_up(&bucket.source(merged)).await;
+    }
 }
 
 /// Publishes a block of ordinary traffic that begins at `start_nanos`.

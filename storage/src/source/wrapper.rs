@@ -13,6 +13,7 @@ use super::{Dimensions, Fetched, Projection, Source, TracePart};
 use crate::error::Error;
 use crate::index::ValueCount;
 use crate::manifest::BlockEntry;
+use crate::rollup::Rollup;
 use crate::trace_ids::TraceIds;
 
 /// Answers as the source that it wraps, but for the methods that are written anew.
@@ -89,6 +90,10 @@ impl<W: SourceWrapper> Source for W {
 
     async fn values(&self, field: &Field) -> Result<Option<Vec<ValueCount>>, Error> {
         SourceWrapper::values(self, field).await
+    }
+
+    async fn rollup(&self) -> Result<Option<Rollup>, Error> {
+        self.inner().rollup().await
     }
 
     async fn continued(&self) -> Result<Option<Arc<[TraceId]>>, Error> {

@@ -11,7 +11,7 @@ use spans::schema::column;
 use storage::coded::CodedColumn;
 use traceql::Field;
 
-use super::super::exemplars::{Candidate, Exemplars, Lowest, draw};
+use super::super::exemplars::{Candidate, Exemplars, Lowest};
 use super::super::timeline::{Timeline, primitive};
 use super::counted::Counted;
 use super::partial::Side;
@@ -38,7 +38,7 @@ pub(super) fn of_batch(timeline: &Timeline<'_>, counted: &[Counted], limits: &Li
     for Counted { row, slot, .. } in counted {
         let of_row = timeline.trace(*row as usize);
         if trace.replace(of_row) != Some(of_row) {
-            drawn = draw(&timeline.trace_id(*row as usize));
+            drawn = timeline.trace_id(*row as usize).draw();
         }
         lowest[*slot as usize].offer(drawn, *row, limits.max_exemplars);
     }

@@ -4,7 +4,7 @@ use model::BlockId;
 use storage::source::TraceAt;
 use uuid::Uuid;
 
-use super::{Candidate, Exemplars, TraceInBlock, draw};
+use super::{Candidate, Exemplars, TraceInBlock};
 use crate::error::Error;
 use crate::jobs::{attributes, message, named, trace_id, unreadable};
 
@@ -44,7 +44,7 @@ impl Exemplars {
             }
             Ok(Candidate {
                 trace_id,
-                drawn: draw(&trace_id),
+                drawn: trace_id.draw(),
                 start_nanos: candidate.start_nanos,
                 interval: candidate.interval,
                 value: candidate.value,

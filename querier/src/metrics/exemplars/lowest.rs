@@ -2,8 +2,6 @@
 //!
 //! A draw is made once for each trace. Most draws are too large for every series, and then no span of the trace is looked at.
 
-use model::TraceId;
-
 use super::super::group_codes::GroupCodes;
 use super::super::timeline::Timeline;
 use crate::cancellation::is_waited_for;
@@ -39,7 +37,7 @@ pub(crate) fn lowest_rows(
     let mut bounds_of_all = vec![u64::MAX; stretches];
     let mut next_look = RUNS_OF_A_LOOK;
     for (number, (trace, run)) in timeline.runs_of_traces().enumerate() {
-        let drawn = draw(&timeline.traces().id(trace));
+        let drawn = timeline.traces().id(trace).draw();
         let stretch = run.interval / intervals_of_stretch;
         if drawn > bounds_of_all[stretch] {
             continue;
@@ -94,19 +92,6 @@ impl Lowest {
     pub fn rows(self) -> impl Iterator<Item = (u64, u32)> {
         self.drawn.into_iter()
     }
-}
-
-/// The number drawn for a trace: as good as random, but the same every time.
-pub(crate) fn draw(trace_id: &TraceId) -> u64 {
-    let number = u128::from_be_bytes(trace_id.0);
-    mixed(mixed((number >> 64) as u64).wrapping_add(number as u64))
-}
-
-/// The finalizer of SplitMix64.
-fn mixed(mut number: u64) -> u64 {
-    number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    number ^ (number >> 31)
 }
 
 #[cfg(test)]

@@ -32,6 +32,7 @@ struct AddedGroup {
     spans: u32,
     traces: u32,
     time_range: TimeRange,
+    last_start_nanos: u64,
     most_trace_spans: u32,
 }
 
@@ -44,12 +45,14 @@ pub(in crate::block) struct WrittenFiles<'a> {
     pub scopes_content: &'a [u8],
     pub keys: &'a BTreeSet<(Scope, String)>,
     pub list_keys: &'a BTreeSet<(Scope, String)>,
+    /// Empty where no row group is rolled up.
+    pub rollup: &'a [u8],
 }
 
 impl DirectoryBuilder {
-    /// Adds a row group that has these traces and no others, and so many spans; `continued` are those that older blocks
-    /// have, too.
-    pub fn add(&mut self, traces: &Traces<'_>, span_count: usize, continued: &HashSet<TraceId>) {
+    /// Adds a row group that has these traces and no others, and so many spans, of which the last starts then; `continued` are
+    /// those that older blocks have, too.
+    pub fn add(&mut self, traces: &Traces<'_>, span_count: usize, last_start_nanos: u64, continued: &HashSet<TraceId>) {
         let first_row = self.ids.len();
         let rows = 0..traces.len();
         self.ids.extend(rows.clone().map(|row| (TraceHash::of(&traces.id(row)), (first_row + row) as u32)));
@@ -62,6 +65,7 @@ impl DirectoryBuilder {
             spans: span_count as u32,
             traces: traces.len() as u32,
             time_range: range.unwrap_or(TimeRange::new(0, 0)),
+            last_start_nanos,
             most_trace_spans: rows.map(|row| traces.span_rows(row).len()).max().unwrap_or(0) as u32,
         });
     }
@@ -89,12 +93,14 @@ impl DirectoryBuilder {
                 traces: added.traces,
                 start_nanos: added.time_range.start_nanos,
                 end_nanos: added.time_range.end_nanos,
+                last_start_nanos: Some(added.last_start_nanos),
                 most_trace_spans: Some(added.most_trace_spans),
                 chunks: object.add(&compressed(&chunks)?),
                 trace_rows,
                 services,
             });
         }
+        let rollup = (!files.rollup.is_empty()).then(|| object.add(files.rollup));
         let ids = StoredPart { crc32: 0, ..object.add(&TraceIds::new(self.ids).encode()) };
         let continued = object.add(&self.continued);
         let schema = object.add(&compressed(&of_schema(files.spans)?)?);
@@ -103,6 +109,7 @@ impl DirectoryBuilder {
             ids,
             continued,
             schema,
+            rollup,
             keys: by_scope(files.keys),
             list_keys: by_scope(files.list_keys),
             resources_crc32: crc32fast::hash(files.resources_content),

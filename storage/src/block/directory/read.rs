@@ -21,6 +21,7 @@ use crate::block::footer::from_scopes;
 use crate::block::pages::decompressed;
 use crate::cpu::CpuPool;
 use crate::error::Error;
+use crate::rollup::Rollup;
 use crate::source::RowGroup;
 use crate::trace_ids::{LookUp, TraceHash, TraceIds};
 
@@ -43,6 +44,7 @@ pub(in crate::block) struct Directory {
     pub scopes_crc32: u32,
     ids: StoredPart,
     continued: StoredPart,
+    rollup: Option<StoredPart>,
     /// The columns of `spans.parquet`.
     pub columns: FileColumns,
     schema_bytes: usize,
@@ -86,6 +88,7 @@ impl Directory {
             scopes_crc32: head.scopes_crc32,
             ids: head.ids,
             continued: head.continued,
+            rollup: head.rollup,
             columns,
             schema_bytes,
             file,
@@ -155,6 +158,15 @@ impl Directory {
         let ids =
             if self.continued.range().is_empty() { Bytes::new() } else { self.file.checked(&self.continued).await? };
         Ok(ids.as_chunks().0.iter().copied().map(TraceId).collect())
+    }
+
+    /// How many spans of each kind the row groups have; `None` where none is rolled up.
+    pub async fn rollup(&self, cpu: &CpuPool) -> Result<Option<Rollup>, Error> {
+        let Some(part) = &self.rollup else { return Ok(None) };
+        let content = self.file.checked(part).await?;
+        let rows = self.file.decode_all(content, None, cpu).await?;
+        let rollup = Rollup::of(rows, &self.row_groups).map_err(|error| self.file.broken(&error.to_string()))?;
+        Ok(Some(rollup))
     }
 
     pub fn memory_bytes(&self) -> usize {
@@ -250,6 +262,7 @@ fn row_groups(entries: &[RowGroupEntry]) -> Option<Vec<RowGroup>> {
             spans: spans as usize..row as usize,
             traces: traces as usize..trace as usize,
             time_range: entry.time_range(),
+            last_start_nanos: entry.last_start_nanos.unwrap_or(entry.end_nanos),
             most_trace_spans: entry.most_trace_spans.unwrap_or(entry.spans) as usize,
         })
     };

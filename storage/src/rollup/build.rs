@@ -1,0 +1,252 @@
+//! Spans that are written → the rows of their rollup.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, FixedSizeBinaryArray, FixedSizeBinaryBuilder, Int32Array, Int64Array,
+    PrimitiveArray, RecordBatch, StringArray, StringDictionaryBuilder, UInt8Array, UInt32Array,
+};
+use arrow::datatypes::{ArrowPrimitiveType, Int32Type, Int64Type, UInt32Type};
+use hashbrown::HashMap;
+use model::TraceId;
+use spans::schema::column::{DURATION_NANOS, PARENT_OFFSET, PARENT_SPAN_ID, START_OFFSET_NANOS};
+use spans::{Error, Traces};
+
+use super::{LEAST_SPANS, SPANS_OF_A_ROW, bucket, column};
+use crate::block::ROW_GROUP_ROWS;
+
+/// A row group with more combinations is not rolled up, however many spans may still come.
+const MOST_ROWS: usize = ROW_GROUP_ROWS / SPANS_OF_A_ROW;
+
+/// Stands for a text that has no number yet.
+const NO_NUMBER: u32 = u32::MAX;
+
+/// Counts spans, a row group after the other.
+pub(crate) struct RollupBuilder {
+    /// The number of the service of each resource that spans may have; `None` when services cannot be told apart.
+    services: Option<Vec<u32>>,
+    /// By number of the service the first resource of it that spans had, numbered as in the block.
+    resources: Vec<Option<u32>>,
+    open: OpenGroup,
+    groups: u32,
+    rows: Rows,
+}
+
+/// What is counted together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Kind {
+    service: u32,
+    name: u32,
+    kind: i32,
+    status_code: i32,
+    is_root: bool,
+    /// 0 for durations without one.
+    bucket: u8,
+}
+
+struct Counted {
+    spans: u32,
+    /// The trace of one of them.
+    trace: u32,
+    drawn: u64,
+}
+
+/// The row group whose spans are added.
+#[derive(Default)]
+struct OpenGroup {
+    kinds: HashMap<Kind, Counted>,
+    names: HashMap<String, u32>,
+    trace_ids: Vec<TraceId>,
+    span_count: usize,
+    last_start_nanos: u64,
+}
+
+/// The rows of row groups that are complete.
+#[derive(Default)]
+struct Rows {
+    group: Vec<u32>,
+    resource: Vec<u32>,
+    name: StringDictionaryBuilder<Int32Type>,
+    kind: Vec<i32>,
+    status_code: Vec<i32>,
+    is_root: Vec<bool>,
+    bucket: Vec<u8>,
+    spans: Vec<u32>,
+    trace: Vec<u32>,
+    trace_id: Vec<TraceId>,
+}
+
+impl RollupBuilder {
+    /// `resources` are those of all spans to come, without attribute columns.
+    pub fn new(resources: &RecordBatch) -> Result<Self, Error> {
+        let mut numbers: HashMap<Option<&str>, u32> = HashMap::new();
+        let services = spans::service_names(resources)?.map(|names| {
+            let number = |name| {
+                let next = numbers.len() as u32;
+                *numbers.entry(name).or_insert(next)
+            };
+            names.into_iter().map(number).collect()
+        });
+        let resources = vec![None; numbers.len()];
+        Ok(Self { services, resources, open: OpenGroup::default(), groups: 0, rows: Rows::default() })
+    }
+
+    /// Adds traces and their spans to the row group under way; rows are numbered from 0 in both, but `resources`, which has
+    /// the resource of each span as the block numbers it.
+    pub fn add(&mut self, spans: &RecordBatch, traces: &RecordBatch, resources: &[u32]) -> Result<(), Error> {
+        let (columns, traces) = (Columns::of(spans)?, Traces::of(traces)?);
+        self.open.span_count += spans.num_rows();
+        for (row, &trace) in columns.traces.iter().enumerate() {
+            if trace as usize >= traces.len() {
+                return Err(Error::damaged(format!("trace {trace} does not exist")));
+            }
+            let start_nanos = traces.start_nanos(trace as usize).wrapping_add(columns.start_offsets.value(row) as u64);
+            self.open.last_start_nanos = self.open.last_start_nanos.max(start_nanos);
+        }
+        let first_trace = self.open.trace_ids.len() as u32;
+        self.open.trace_ids.extend((0..traces.len()).map(|trace| traces.id(trace)));
+        if let Some(services) = &self.services {
+            let draws: Vec<u64> = (0..traces.len()).map(|trace| traces.id(trace).draw()).collect();
+            let mut numbers = vec![NO_NUMBER; columns.names.len()];
+            for row in 0..spans.num_rows() {
+                if self.open.kinds.len() > MOST_ROWS {
+                    break;
+                }
+                let name = columns.name_keys.value(row) as usize;
+                if numbers[name] == NO_NUMBER {
+                    numbers[name] = self.open.number_of(columns.names.value(name));
+                }
+                let service = services[columns.resources[row] as usize];
+                self.resources[service as usize].get_or_insert(resources[row]);
+                let (trace, duration_nanos) = (columns.traces[row], columns.durations.value(row));
+                let kind = Kind {
+                    service,
+                    name: numbers[name],
+                    kind: columns.kinds.value(row),
+                    status_code: columns.status_codes.value(row),
+                    is_root: columns.is_root(row),
+                    bucket: bucket(duration_nanos).unwrap_or(0),
+                };
+                self.open.count(kind, first_trace + trace, draws[trace as usize]);
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the row group under way. Returns when the last of its spans starts.
+    pub fn end_row_group(&mut self) -> u64 {
+        let OpenGroup { kinds, names, trace_ids, span_count, last_start_nanos } = std::mem::take(&mut self.open);
+        let group = self.groups;
+        self.groups += 1;
+        if span_count >= LEAST_SPANS && kinds.len().saturating_mul(SPANS_OF_A_ROW) <= span_count {
+            let mut texts: Vec<(u32, String)> = names.into_iter().map(|(name, number)| (number, name)).collect();
+            texts.sort_unstable();
+            let mut kinds: Vec<(Kind, Counted)> = kinds.into_iter().collect();
+            kinds.sort_unstable_by_key(|(kind, _)| *kind);
+            for (kind, counted) in kinds {
+                let Some(resource) = self.resources[kind.service as usize] else { continue };
+                self.rows.push(group, resource, &texts[kind.name as usize].1, &kind, &counted, &trace_ids);
+            }
+        }
+        last_start_nanos
+    }
+
+    /// The rows of all row groups; `None` when there are none.
+    pub fn finish(self) -> Result<Option<RecordBatch>, Error> {
+        if self.rows.group.is_empty() { Ok(None) } else { self.rows.finish().map(Some) }
+    }
+}
+
+impl OpenGroup {
+    fn number_of(&mut self, name: &str) -> u32 {
+        let next = self.names.len() as u32;
+        *self.names.entry_ref(name).or_insert(next)
+    }
+
+    fn count(&mut self, kind: Kind, trace: u32, drawn: u64) {
+        let counted = self.kinds.entry(kind).or_insert(Counted { spans: 0, trace, drawn });
+        counted.spans += 1;
+        if drawn < counted.drawn {
+            (counted.trace, counted.drawn) = (trace, drawn);
+        }
+    }
+}
+
+impl Rows {
+    fn push(&mut self, group: u32, resource: u32, name: &str, kind: &Kind, counted: &Counted, trace_ids: &[TraceId]) {
+        self.group.push(group);
+        self.resource.push(resource);
+        self.name.append_value(name);
+        self.kind.push(kind.kind);
+        self.status_code.push(kind.status_code);
+        self.is_root.push(kind.is_root);
+        self.bucket.push(kind.bucket);
+        self.spans.push(counted.spans);
+        self.trace.push(counted.trace);
+        self.trace_id.push(trace_ids[counted.trace as usize]);
+    }
+
+    fn finish(mut self) -> Result<RecordBatch, Error> {
+        let mut trace_ids = FixedSizeBinaryBuilder::with_capacity(self.trace_id.len(), size_of::<TraceId>() as i32);
+        self.trace_id.iter().try_for_each(|id| trace_ids.append_value(id.0))?;
+        let columns: [(&str, ArrayRef); 10] = [
+            (column::GROUP, Arc::new(UInt32Array::from(self.group))),
+            (column::RESOURCE, Arc::new(UInt32Array::from(self.resource))),
+            (column::NAME, Arc::new(self.name.finish())),
+            (column::KIND, Arc::new(Int32Array::from(self.kind))),
+            (column::STATUS_CODE, Arc::new(Int32Array::from(self.status_code))),
+            (column::IS_ROOT, Arc::new(BooleanArray::from(self.is_root))),
+            (column::BUCKET, Arc::new(UInt8Array::from(self.bucket))),
+            (column::SPANS, Arc::new(UInt32Array::from(self.spans))),
+            (column::TRACE, Arc::new(UInt32Array::from(self.trace))),
+            (column::TRACE_ID, Arc::new(trace_ids.finish())),
+        ];
+        Ok(RecordBatch::try_from_iter(columns)?)
+    }
+}
+
+/// The columns of spans that are looked at.
+struct Columns<'a> {
+    traces: &'a [u32],
+    resources: &'a [u32],
+    start_offsets: &'a Int64Array,
+    durations: &'a Int64Array,
+    kinds: &'a Int32Array,
+    status_codes: &'a Int32Array,
+    name_keys: &'a Int32Array,
+    names: &'a StringArray,
+    parent_offsets: &'a UInt32Array,
+    far_parents: &'a FixedSizeBinaryArray,
+}
+
+impl<'a> Columns<'a> {
+    fn of(spans: &'a RecordBatch) -> Result<Self, Error> {
+        let names = spans::column(spans, column::NAME)?;
+        let names = names.as_dictionary_opt::<Int32Type>().ok_or_else(|| wrong_type(column::NAME))?;
+        let far_parents = spans::column(spans, PARENT_SPAN_ID)?.as_fixed_size_binary_opt();
+        Ok(Self {
+            traces: spans::u32s(spans, column::TRACE)?,
+            resources: spans::u32s(spans, column::RESOURCE)?,
+            start_offsets: numbers::<Int64Type>(spans, START_OFFSET_NANOS)?,
+            durations: numbers::<Int64Type>(spans, DURATION_NANOS)?,
+            kinds: numbers::<Int32Type>(spans, column::KIND)?,
+            status_codes: numbers::<Int32Type>(spans, column::STATUS_CODE)?,
+            name_keys: names.keys(),
+            names: names.values().as_string_opt().ok_or_else(|| wrong_type(column::NAME))?,
+            parent_offsets: numbers::<UInt32Type>(spans, PARENT_OFFSET)?,
+            far_parents: far_parents.ok_or_else(|| wrong_type(PARENT_SPAN_ID))?,
+        })
+    }
+
+    fn is_root(&self, row: usize) -> bool {
+        self.parent_offsets.is_null(row) && (self.far_parents.is_null(row) || self.far_parents.value(row) == [0; 8])
+    }
+}
+
+fn numbers<'a, T: ArrowPrimitiveType>(spans: &'a RecordBatch, name: &str) -> Result<&'a PrimitiveArray<T>, Error> {
+    spans::column(spans, name)?.as_primitive_opt().ok_or_else(|| wrong_type(name))
+}
+
+fn wrong_type(name: &str) -> Error {
+    Error::damaged(format!("column {name} has another type"))
+}
