@@ -108,7 +108,14 @@ impl Quarantine {
             return;
         }
         let Damage { file, key, reason } = &damage;
-        tracing::error!(%tenant, %block_id, file = file.kind(), %key, %reason, "damaged file, what is in it is left out of answers");
+        match part {
+            DamagedPart::Rollup => {
+                tracing::warn!(%tenant, %block_id, %key, %reason, "rollup is damaged, spans are counted one by one");
+            }
+            _ => {
+                tracing::error!(%tenant, %block_id, file = file.kind(), %key, %reason, "damaged file, what is in it is left out of answers");
+            }
+        }
         self.telemetry.damaged_block_file(*file);
         if parts.len() >= MAX_REMEMBERED
             && let Some(oldest) = parts.iter().min_by_key(|(_, met)| met.at).map(|(part, _)| *part)

@@ -22,9 +22,11 @@
 mod build;
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use spans::Error;
 
 use crate::source::RowGroup;
@@ -39,6 +41,22 @@ pub mod column {
     pub const SPANS: &str = "spans";
     pub use spans::schema::column::{KIND, NAME, RESOURCE, STATUS_CODE, TRACE};
     pub use spans::schema::trace_column::TRACE_ID;
+}
+
+/// The columns, in their order.
+pub(crate) fn schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![
+        Field::new(column::GROUP, DataType::UInt32, false),
+        Field::new(column::RESOURCE, DataType::UInt32, false),
+        Field::new(column::NAME, spans::schema::dictionary(), false),
+        Field::new(column::KIND, DataType::Int32, false),
+        Field::new(column::STATUS_CODE, DataType::Int32, false),
+        Field::new(column::IS_ROOT, DataType::Boolean, false),
+        Field::new(column::BUCKET, DataType::UInt8, false),
+        Field::new(column::SPANS, DataType::UInt32, false),
+        Field::new(column::TRACE, DataType::UInt32, false),
+        Field::new(column::TRACE_ID, DataType::FixedSizeBinary(16), false),
+    ]))
 }
 
 /// Fewer spans than these are soon read.

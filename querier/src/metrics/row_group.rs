@@ -1,4 +1,4 @@
-//! One row group: which of its spans match, and what is measured of them.
+//! One row group that is not told by a rollup: which of its spans match, and what is measured of them.
 //!
 //! ```text
 //! traces that may match ─┬─▶ lie in one interval, and only counted ─▶ what traces say of their spans ──────┐

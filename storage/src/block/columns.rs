@@ -151,6 +151,19 @@ impl ColumnRead {
         self.shares.iter().flat_map(Share::ranges).collect()
     }
 
+    /// The wanted rows as one batch, out of the file or as much of its start as has the columns.
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode).
+    pub fn decode_within(self, file: &Bytes) -> Result<RecordBatch, ParquetError> {
+        let slice = |Range { start, end }: Range<u64>| {
+            let is_inside = start <= end && end <= file.len() as u64;
+            is_inside.then(|| file.slice(start as usize..end as usize)).ok_or_else(misplaced)
+        };
+        let bytes = self.ranges().into_iter().map(slice).collect::<Result<Vec<_>, _>>()?;
+        self.decode(&bytes)
+    }
+
     /// The wanted rows as one batch.
     ///
     /// # Errors

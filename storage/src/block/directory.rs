@@ -5,7 +5,8 @@
 //! ```text
 //! groups   for each row group where its columns stand in spans.parquet and in traces.parquet, zstd: length of the first
 //!          u32 │ chunks │ chunks; see `chunks`
-//! rollup   how many spans of each kind each row group has, as a Parquet file; see [`crate::rollup`]
+//! rollup   how many spans of each kind each row group has, zstd: number of rows u32 │ length of the first u32 │ chunks │
+//!          columns as Parquet has them; see [`crate::rollup`]
 //! ids      for each trace, ascending: 32 bits of a hash of its id │ its row in traces.parquet; see `ids`
 //! continued  ids of the traces that older blocks have, too: 16 bytes each
 //! schema   Parquet's metadata of the columns of spans.parquet, without row groups, zstd
@@ -26,7 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use super::footer::KeysByScope;
 
-pub(super) use encode::{DirectoryBuilder, WrittenFiles};
+pub(super) use encode::{DirectoryBuilder, EncodedRollup, WrittenFiles};
 pub(super) use read::{DecodedGroup, Directory};
 
 /// Version of the directory that this code writes and reads.

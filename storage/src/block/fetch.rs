@@ -5,15 +5,17 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
 use bytes::Bytes;
 use object_store::ObjectStore;
 use object_store::path::Path;
 use parquet::DecodeResult;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataPushDecoder};
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataPushDecoder, RowGroupMetaData};
 
-use super::columns::{ColumnRead, FetchedColumns, one_batch};
+use super::chunks::Chunks;
+use super::columns::{ColumnRead, FetchedColumns, FileColumns, WantedRows, misplaced, one_batch};
 use crate::cpu::{CpuPool, panic_message};
 use crate::error::Error;
 use crate::exact::{self, Unread};
@@ -151,8 +153,23 @@ fn check_row_groups(metadata: &ParquetMetaData, rows: u64, file_bytes: u64) -> R
     if row_count == rows { Ok(()) } else { Err("it has another number of rows than the manifest says") }
 }
 
+/// Columns lose their compression before Parquet's reader sees them, where the file says where its pages are; see `pages.rs`.
 fn decode_all(content: Bytes) -> Result<RecordBatch, ParquetError> {
-    let builder = ParquetRecordBatchReaderBuilder::try_new(content)?;
-    let rows = builder.metadata().file_metadata().num_rows() as usize;
-    one_batch(builder.with_batch_size(rows.max(1)))
+    let options = ArrowReaderOptions::new().with_offset_index_policy(PageIndexPolicy::Optional);
+    let metadata = ArrowReaderMetadata::load(&content, options)?;
+    let file = metadata.metadata();
+    let Ok(chunks) = (0..file.num_row_groups()).map(|group| Chunks::of(file, group)).collect::<Result<Vec<_>, _>>()
+    else {
+        let rows = file.file_metadata().num_rows() as usize;
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(content, metadata);
+        return one_batch(builder.with_batch_size(rows.max(1)));
+    };
+    let columns = FileColumns::of(&metadata);
+    let roots: Vec<usize> = (0..columns.arrow.fields().len()).collect();
+    let decode = |(chunks, group): (&Chunks, &RowGroupMetaData)| {
+        let rows = WantedRows { all: group.num_rows() as usize, ranges: None };
+        ColumnRead::of(&columns, chunks, &roots, rows, 1).ok_or_else(misplaced)?.decode_within(&content)
+    };
+    let batches = chunks.iter().zip(file.row_groups()).map(decode).collect::<Result<Vec<_>, ParquetError>>()?;
+    Ok(concat_batches(metadata.schema(), &batches)?)
 }

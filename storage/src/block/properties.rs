@@ -99,9 +99,10 @@ pub(super) fn traces_properties() -> WriterProperties {
     without_dictionary(properties, trace_column::TRACE_ID.into()).build()
 }
 
-/// A rollup is read whole, so one page is enough for a column.
+/// A rollup is read whole, so one page is enough for a column, and it is compressed as a whole.
 pub(super) fn rollup_properties() -> WriterProperties {
-    base_properties().set_data_page_row_count_limit(usize::MAX).set_data_page_size_limit(usize::MAX).build()
+    let one_page = base_properties().set_data_page_row_count_limit(usize::MAX).set_data_page_size_limit(usize::MAX);
+    one_page.set_compression(Compression::UNCOMPRESSED).build()
 }
 
 /// For numbers that are near their neighbours.

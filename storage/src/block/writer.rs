@@ -19,7 +19,7 @@ use parquet::file::properties::WriterProperties;
 use spans::Promotion;
 use spans::schema::{column, trace_column};
 
-use super::directory::{DirectoryBuilder, WrittenFiles};
+use super::directory::{DirectoryBuilder, EncodedRollup, WrittenFiles};
 use super::footer::{KEYS_METADATA, LIST_KEYS_METADATA, keys_to_json};
 use super::meta::{BlockMeta, FileMeta};
 use super::properties::{base_properties, rollup_properties, spans_properties, traces_properties};
@@ -217,7 +217,7 @@ impl BlockWriter {
         let (traces, of_traces) = traces.finish()?;
         let resources = encode_dimension(&resources, Scope::Resource)?;
         let scopes = encode_dimension(&scopes, Scope::Instrumentation)?;
-        let rollup = rollup.finish()?.map(|rows| encode_file(&rows, rollup_properties())).transpose()?;
+        let rollup = rollup.finish()?.map(|rows| encode_rollup(&rows)).transpose()?;
         let directory = directory.finish(&WrittenFiles {
             spans: &of_spans,
             traces: &of_traces,
@@ -226,7 +226,7 @@ impl BlockWriter {
             scopes_content: &scopes,
             keys: &keys,
             list_keys: &list_keys,
-            rollup: rollup.as_deref().unwrap_or_default(),
+            rollup: rollup.as_ref(),
         })?;
         let files = vec![
             (BlockFile::Traces, traces.into()),
@@ -287,6 +287,13 @@ impl UsedRows {
 fn encode_dimension(batch: &RecordBatch, scope: Scope) -> Result<Bytes, Error> {
     let promoted = Promotion::plan(batch, scope)?.apply(batch)?;
     encode_file(&promoted, base_properties().build())
+}
+
+fn encode_rollup(rows: &RecordBatch) -> Result<EncodedRollup, Error> {
+    let mut file = FileWriter::new(&rows.schema(), &rollup_properties())?;
+    file.write_row_group(std::slice::from_ref(rows), EncodedColumns::new())?;
+    let (content, metadata) = file.finish()?;
+    Ok(EncodedRollup { rows: rows.num_rows(), content, metadata })
 }
 
 fn encode_file(batch: &RecordBatch, properties: WriterProperties) -> Result<Bytes, Error> {

@@ -12,7 +12,7 @@ use model::TraceId;
 use spans::schema::column::{DURATION_NANOS, PARENT_OFFSET, PARENT_SPAN_ID, START_OFFSET_NANOS};
 use spans::{Error, Traces};
 
-use super::{LEAST_SPANS, SPANS_OF_A_ROW, bucket, column};
+use super::{LEAST_SPANS, SPANS_OF_A_ROW, bucket, column, schema};
 use crate::block::ROW_GROUP_ROWS;
 
 /// A row group with more combinations is not rolled up, however many spans may still come.
@@ -189,19 +189,19 @@ impl Rows {
     fn finish(mut self) -> Result<RecordBatch, Error> {
         let mut trace_ids = FixedSizeBinaryBuilder::with_capacity(self.trace_id.len(), size_of::<TraceId>() as i32);
         self.trace_id.iter().try_for_each(|id| trace_ids.append_value(id.0))?;
-        let columns: [(&str, ArrayRef); 10] = [
-            (column::GROUP, Arc::new(UInt32Array::from(self.group))),
-            (column::RESOURCE, Arc::new(UInt32Array::from(self.resource))),
-            (column::NAME, Arc::new(self.name.finish())),
-            (column::KIND, Arc::new(Int32Array::from(self.kind))),
-            (column::STATUS_CODE, Arc::new(Int32Array::from(self.status_code))),
-            (column::IS_ROOT, Arc::new(BooleanArray::from(self.is_root))),
-            (column::BUCKET, Arc::new(UInt8Array::from(self.bucket))),
-            (column::SPANS, Arc::new(UInt32Array::from(self.spans))),
-            (column::TRACE, Arc::new(UInt32Array::from(self.trace))),
-            (column::TRACE_ID, Arc::new(trace_ids.finish())),
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(UInt32Array::from(self.group)),
+            Arc::new(UInt32Array::from(self.resource)),
+            Arc::new(self.name.finish()),
+            Arc::new(Int32Array::from(self.kind)),
+            Arc::new(Int32Array::from(self.status_code)),
+            Arc::new(BooleanArray::from(self.is_root)),
+            Arc::new(UInt8Array::from(self.bucket)),
+            Arc::new(UInt32Array::from(self.spans)),
+            Arc::new(UInt32Array::from(self.trace)),
+            Arc::new(trace_ids.finish()),
         ];
-        Ok(RecordBatch::try_from_iter(columns)?)
+        Ok(RecordBatch::try_new(schema(), columns)?)
     }
 }
 

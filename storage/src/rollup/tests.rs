@@ -169,8 +169,11 @@ async fn a_damaged_rollup_is_done_without() {
     let (tenant, entry) = block.stored().unwrap();
     let path = paths::block_file(tenant, &entry.id, BlockFile::Directory);
     let mut content = objects.get(&path).await.unwrap().bytes().await.unwrap().to_vec();
-    let start = content.windows(4).position(|bytes| bytes == b"PAR1").unwrap();
-    content[start + 40] ^= 1;
+    let tail = content.split_last_chunk::<28>().unwrap().1;
+    let (start, bytes) = (tail[..8].try_into().unwrap(), tail[8..12].try_into().unwrap());
+    let (start, bytes) = (u64::from_le_bytes(start) as usize, u32::from_le_bytes(bytes) as usize);
+    let head: serde_json::Value = serde_json::from_slice(&content[start..start + bytes]).unwrap();
+    content[head["rollup"]["start"].as_u64().unwrap() as usize + 40] ^= 1;
     objects.put(&path, content.into()).await.unwrap();
     let damaged = open(objects, entry.clone());
     assert!(damaged.rollup().await.unwrap().is_none());

@@ -45,8 +45,29 @@ pub(in crate::block) struct WrittenFiles<'a> {
     pub scopes_content: &'a [u8],
     pub keys: &'a BTreeSet<(Scope, String)>,
     pub list_keys: &'a BTreeSet<(Scope, String)>,
-    /// Empty where no row group is rolled up.
-    pub rollup: &'a [u8],
+    pub rollup: Option<&'a EncodedRollup>,
+}
+
+/// A rollup as a Parquet file of one row group.
+pub(in crate::block) struct EncodedRollup {
+    pub rows: usize,
+    pub content: Vec<u8>,
+    pub metadata: ParquetMetaData,
+}
+
+impl EncodedRollup {
+    /// Without the footer, in whose place stands where the columns are.
+    fn part(&self) -> Result<Vec<u8>, Error> {
+        let chunks = Chunks::of(&self.metadata, 0)?;
+        let ranges = self.metadata.row_group(0).columns().iter().map(ColumnChunkMetaData::byte_range);
+        let end = ranges.map(|(start, bytes)| start + bytes).max().unwrap_or_default();
+        let mut part = Vec::with_capacity(self.content.len());
+        part.extend((self.rows as u32).to_le_bytes());
+        part.extend((chunks.encoded().len() as u32).to_le_bytes());
+        part.extend(chunks.encoded());
+        part.extend(&self.content[..end as usize]);
+        compressed(&part)
+    }
 }
 
 impl DirectoryBuilder {
@@ -100,7 +121,7 @@ impl DirectoryBuilder {
                 services,
             });
         }
-        let rollup = (!files.rollup.is_empty()).then(|| object.add(files.rollup));
+        let rollup = files.rollup.map(|rollup| Ok::<_, Error>(object.add(&rollup.part()?))).transpose()?;
         let ids = StoredPart { crc32: 0, ..object.add(&TraceIds::new(self.ids).encode()) };
         let continued = object.add(&self.continued);
         let schema = object.add(&compressed(&of_schema(files.spans)?)?);

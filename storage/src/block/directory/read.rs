@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::{ArrayRef, RecordBatch};
+use arrow::datatypes::SchemaRef;
 use bytes::{Buf, Bytes};
 use model::{Scope, TraceId};
 use parquet::arrow::ArrowSchemaConverter;
@@ -15,13 +16,13 @@ use spans::schema::trace_column;
 
 use super::{Head, MAGIC, RowGroupEntry, StoredPart, TAIL_BYTES, VERSION};
 use crate::block::chunks::Chunks;
-use crate::block::columns::{ColumnRead, FileColumns, WantedRows};
+use crate::block::columns::{ColumnRead, FileColumns, WantedRows, misplaced};
 use crate::block::fetch::StoredFile;
 use crate::block::footer::from_scopes;
 use crate::block::pages::decompressed;
 use crate::cpu::CpuPool;
 use crate::error::Error;
-use crate::rollup::Rollup;
+use crate::rollup::{self, Rollup};
 use crate::source::RowGroup;
 use crate::trace_ids::{LookUp, TraceHash, TraceIds};
 
@@ -164,7 +165,8 @@ impl Directory {
     pub async fn rollup(&self, cpu: &CpuPool) -> Result<Option<Rollup>, Error> {
         let Some(part) = &self.rollup else { return Ok(None) };
         let content = self.file.checked(part).await?;
-        let rows = self.file.decode_all(content, None, cpu).await?;
+        let rows = self.file.decode(cpu, move || decode_rollup(&content)).await?;
+        let rows = rows.map_err(|error| self.file.damaged(&error))?;
         let rollup = Rollup::of(rows, &self.row_groups).map_err(|error| self.file.broken(&error.to_string()))?;
         Ok(Some(rollup))
     }
@@ -178,17 +180,40 @@ impl Directory {
 
 impl RowGroupBytes {
     pub fn decode(self) -> Result<DecodedGroup, ParquetError> {
-        let mut spans = Bytes::from(decompressed(&self.chunks, MAX_PART_BYTES)?);
-        let ends_early = || ParquetError::General("where the columns of a row group stand ends early".to_owned());
-        let length = u32::from_le_bytes(*spans.first_chunk().ok_or_else(ends_early)?) as usize;
-        spans.advance(size_of::<u32>());
-        if length > spans.len() {
-            return Err(ends_early());
-        }
-        let of_traces = Chunks::decode(spans.split_off(length));
+        let mut chunks = Bytes::from(decompressed(&self.chunks, MAX_PART_BYTES)?);
+        let spans = take_chunks(&mut chunks)?;
+        let of_traces = Chunks::decode(chunks);
         let traces = decode_traces(self.traces, &of_traces, self.trace_count, |name| name != trace_column::SERVICES)?;
-        Ok(DecodedGroup { spans: Chunks::decode(spans), of_traces, traces })
+        Ok(DecodedGroup { spans, of_traces, traces })
     }
+}
+
+/// Where columns stand, with the length before.
+fn take_chunks(part: &mut Bytes) -> Result<Chunks, ParquetError> {
+    let length = take_u32(part)?;
+    if length > part.len() {
+        return Err(ends_early());
+    }
+    Ok(Chunks::decode(part.split_to(length)))
+}
+
+fn take_u32(part: &mut Bytes) -> Result<usize, ParquetError> {
+    let number = u32::from_le_bytes(*part.first_chunk().ok_or_else(ends_early)?);
+    part.advance(size_of::<u32>());
+    Ok(number as usize)
+}
+
+fn ends_early() -> ParquetError {
+    ParquetError::General("what says where columns stand ends early".to_owned())
+}
+
+fn decode_rollup(compressed: &[u8]) -> Result<RecordBatch, ParquetError> {
+    let mut part = Bytes::from(decompressed(compressed, MAX_PART_BYTES)?);
+    let rows = take_u32(&mut part)?;
+    let chunks = take_chunks(&mut part)?;
+    let roots: Vec<usize> = (0..ROLLUP.arrow.fields().len()).collect();
+    let read = ColumnRead::of(&ROLLUP, &chunks, &roots, WantedRows { all: rows, ranges: None }, 1);
+    read.ok_or_else(misplaced)?.decode_within(&part)
 }
 
 /// Some columns, by name, of a row group's traces; the bytes are just theirs.
@@ -206,12 +231,13 @@ fn decode_traces(
 }
 
 /// The columns of `traces.parquet`.
-static TRACES: LazyLock<FileColumns> = LazyLock::new(|| {
-    let arrow = spans::schema::traces();
-    let parquet =
-        ArrowSchemaConverter::new().convert(&arrow).expect("the table of traces has types that Parquet knows");
+static TRACES: LazyLock<FileColumns> = LazyLock::new(|| columns_of(spans::schema::traces()));
+static ROLLUP: LazyLock<FileColumns> = LazyLock::new(|| columns_of(rollup::schema()));
+
+fn columns_of(arrow: SchemaRef) -> FileColumns {
+    let parquet = ArrowSchemaConverter::new().convert(&arrow).expect("a table of ours has types that Parquet knows");
     FileColumns { parquet: Arc::new(parquet), arrow }
-});
+}
 
 impl StoredFile {
     async fn fetch_one(&self, range: Range<u64>) -> Result<Bytes, Error> {
