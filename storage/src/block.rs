@@ -16,6 +16,7 @@
 mod cache;
 mod chunks;
 mod columns;
+mod content;
 mod directory;
 mod encode;
 mod encoded_chunk;

@@ -4,9 +4,13 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use bytes::Bytes;
 use model::{BlockId, TraceId};
+use spans::batch_memory_bytes;
 
+use super::columns::FileColumns;
+use super::content::Content;
 use super::open_block::{OpenBlock, OpenRowGroup};
 use crate::cache::{ByteCache, Capacity};
 use crate::config::TraceConfig;
@@ -23,6 +27,10 @@ const TRACE_MAP_SHARE: u64 = 8;
 const OPENED_SHARE: u64 = 8;
 const TRACE_IDS_SHARE: u64 = 8;
 const CONTINUED_SHARE: u64 = 16;
+const COLUMNS_SHARE: u64 = 32;
+const SMALL_TABLES_SHARE: u64 = 32;
+/// About how many times the bytes of a stored schema it takes in memory: it has a name and a type for each column.
+const SCHEMA_EXPANSION: usize = 30;
 /// Few shards leave room for large entries.
 const EXPECTED_BLOCKS: usize = 64;
 const EXPECTED_PAGES: usize = 1_024;
@@ -35,6 +43,9 @@ const DEFAULT_PAGE_BYTES: u64 = 64 << 20;
 pub struct BlockCache {
     pub(super) opened: ByteCache<BlockId, Arc<OpenBlock>>,
     pub(super) groups: ByteCache<(BlockId, usize), Arc<OpenRowGroup>>,
+    /// Columns of `spans.parquet`, resources and scopes.
+    pub(super) columns: ByteCache<Content, FileColumns>,
+    pub(super) small_tables: ByteCache<Content, RecordBatch>,
     pub(super) trace_ids: ByteCache<BlockId, Arc<TraceIds>>,
     pub(super) continued: ByteCache<BlockId, Arc<[TraceId]>>,
     pub(super) indexes: IndexCache,
@@ -59,8 +70,12 @@ impl BlockCache {
     /// Keeps at most `capacity_bytes` of decoded tables, footers, parts of indexes and of trace maps.
     pub fn new(capacity_bytes: u64, telemetry: Telemetry) -> Self {
         let share = |of: u64| capacity_bytes / of;
-        let shares = [INDEX_SHARE, TRACE_MAP_SHARE, OPENED_SHARE, TRACE_IDS_SHARE, CONTINUED_SHARE].map(share);
-        let [index_bytes, map_bytes, opened_bytes, ids_bytes, continued_bytes] = shares;
+        let of_blocks = [OPENED_SHARE, TRACE_IDS_SHARE, CONTINUED_SHARE].map(share);
+        let of_contents = [COLUMNS_SHARE, SMALL_TABLES_SHARE].map(share);
+        let others = [INDEX_SHARE, TRACE_MAP_SHARE].map(share);
+        let ([opened_bytes, ids_bytes, continued_bytes], [columns_bytes, tables_bytes]) = (of_blocks, of_contents);
+        let [index_bytes, map_bytes] = others;
+        let shares: u64 = [&of_blocks[..], &of_contents, &others].into_iter().flatten().sum();
         let opened = Capacity {
             name: "block",
             bytes: opened_bytes,
@@ -69,9 +84,21 @@ impl BlockCache {
         };
         let groups = Capacity {
             name: "row_group",
-            bytes: capacity_bytes - shares.iter().sum::<u64>(),
+            bytes: capacity_bytes - shares,
             entries: EXPECTED_BLOCKS,
             bytes_of: |_: &(BlockId, usize), group: &Arc<OpenRowGroup>| group.memory_bytes,
+        };
+        let columns = Capacity {
+            name: "columns",
+            bytes: columns_bytes,
+            entries: 1,
+            bytes_of: |content: &Content, _: &FileColumns| content.bytes().len() * (1 + SCHEMA_EXPANSION),
+        };
+        let small_tables = Capacity {
+            name: "small_table",
+            bytes: tables_bytes,
+            entries: 1,
+            bytes_of: |content: &Content, table: &RecordBatch| content.bytes().len() + batch_memory_bytes(&[table]),
         };
         let trace_ids = Capacity {
             name: "trace_ids",
@@ -88,6 +115,8 @@ impl BlockCache {
         Self {
             opened: ByteCache::new(&opened, &telemetry),
             groups: ByteCache::new(&groups, &telemetry),
+            columns: ByteCache::new(&columns, &telemetry),
+            small_tables: ByteCache::new(&small_tables, &telemetry),
             trace_ids: ByteCache::new(&trace_ids, &telemetry),
             continued: ByteCache::new(&continued, &telemetry),
             trace_maps: TraceMapCache::new(map_bytes, telemetry.clone()),

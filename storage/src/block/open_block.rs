@@ -18,15 +18,13 @@ pub(super) struct OpenBlock {
     pub dimensions: Arc<Dimensions>,
     /// Keys of which a value stands in the list `attributes`.
     pub list_keys: BTreeSet<String>,
-    /// Columns of `spans.parquet`.
-    pub columns: FileColumns,
     pub layout: Layout,
     pub memory_bytes: usize,
 }
 
 impl OpenBlock {
-    /// The wanted columns by number; see [`Source::read`] for what is wanted.
-    pub fn wanted_roots(&self, wanted: &Projection) -> Vec<usize> {
+    /// The wanted of the columns of `spans.parquet`, by number; see [`Source::fetch`](crate::Source::fetch) for what is wanted.
+    pub fn wanted_roots(&self, columns: &FileColumns, wanted: &Projection) -> Vec<usize> {
         let whole_attributes = wanted.columns.contains(column::ATTRIBUTES);
         let in_list = !wanted.attributes.is_disjoint(&self.list_keys);
         let is_wanted = |field: &FieldRef| match AttributeColumn::of(field) {
@@ -35,7 +33,7 @@ impl OpenBlock {
             None if field.name() == column::TRACE => false,
             None => wanted.columns.contains(field.name().as_str()) || in_list && field.name() == column::ATTRIBUTES,
         };
-        let fields = self.columns.arrow.fields().iter().enumerate();
+        let fields = columns.arrow.fields().iter().enumerate();
         fields.filter(|(_, field)| is_wanted(field)).map(|(index, _)| index).collect()
     }
 }

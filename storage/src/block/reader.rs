@@ -311,9 +311,10 @@ impl Source for BlockSource {
         let is_whole = rows == std::slice::from_ref(&(0..all));
         let wanted_rows = WantedRows { all, ranges: (!is_whole).then(|| rows.to_vec()) };
         let (file, part) = (self.file(BlockFile::Spans), DamagedPart::RowGroup(group));
-        let roots = opened.wanted_roots(columns);
         let fetch = async {
-            let read = ColumnRead::of(&opened.columns, &opened_group.spans, &roots, wanted_rows, self.cpu.threads());
+            let file_columns = self.columns(&opened).await?;
+            let roots = opened.wanted_roots(&file_columns, columns);
+            let read = ColumnRead::of(&file_columns, &opened_group.spans, &roots, wanted_rows, self.cpu.threads());
             let missing = || Error::block_damaged(file.path.as_ref(), "its directory does not know all columns");
             file.fetch_columns(read.ok_or_else(missing)?).await
         };

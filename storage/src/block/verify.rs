@@ -157,7 +157,8 @@ impl Verifier<'_> {
         let file = |path, bytes| StoredFile { objects: self.objects.clone(), path, bytes };
         let traces_file = file(self.path(BlockFile::Traces), self.entry.files.traces_bytes);
         let file = file(path, bytes);
-        let directory = Directory::open(file.clone(), self.cpu).await?;
+        let directory = Directory::open(file.clone()).await?;
+        directory.columns(self.cpu).await?;
         let damaged = |reason: &str| Error::block_damaged(file.path.as_ref(), reason);
         let ids = directory.ids(self.cpu).await?;
         if directory.trace_count() as u64 != self.entry.traces {

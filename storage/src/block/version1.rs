@@ -9,6 +9,7 @@ use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use spans::{Traces, batch_memory_bytes};
 
 use super::chunks::Chunks;
+use super::columns::FileColumns;
 use super::footer;
 use super::group_traces::in_group;
 use crate::error::Error;
@@ -17,6 +18,8 @@ use crate::trace_ids::TraceIds;
 
 /// What a block of version 1 keeps once it is open.
 pub(super) struct Tables {
+    /// Of `spans.parquet`.
+    pub columns: FileColumns,
     /// Where the columns of each row group stand.
     pub chunks: Vec<Chunks>,
     pub row_groups: Vec<RowGroup>,
@@ -50,7 +53,7 @@ impl Tables {
         }
         let chunks = (0..row_groups.len()).map(|group| Chunks::of(spans.metadata(), group));
         let chunks = chunks.collect::<Result<_, Error>>().map_err(|error| spans::Error::damaged(error.to_string()))?;
-        Ok(Self { chunks, row_groups, traces, ids })
+        Ok(Self { columns: FileColumns::of(&spans), chunks, row_groups, traces, ids })
     }
 
     pub fn memory_bytes(&self) -> usize {

@@ -128,7 +128,7 @@ impl WholeBlock {
             None => None,
             Some(0) => Some(Arc::default()),
             Some(_) => {
-                let directory = Directory::open(stored(BlockFile::Directory)?.0, &cpu).await?;
+                let directory = Directory::open(stored(BlockFile::Directory)?.0).await?;
                 Some(Arc::new(directory.continued().await?.into_iter().collect()))
             }
         };

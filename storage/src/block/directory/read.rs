@@ -17,6 +17,7 @@ use spans::schema::trace_column;
 use super::{Head, MAGIC, RowGroupEntry, StoredPart, TAIL_BYTES, VERSION};
 use crate::block::chunks::Chunks;
 use crate::block::columns::{ColumnRead, FileColumns, WantedRows, misplaced};
+use crate::block::content::Content;
 use crate::block::fetch::StoredFile;
 use crate::block::footer::from_scopes;
 use crate::block::pages::decompressed;
@@ -28,8 +29,6 @@ use crate::trace_ids::{LookUp, TraceHash, TraceIds};
 
 /// Bytes fetched at the end, in the hope that they hold the head and the schema.
 const TAIL_GUESS_BYTES: u64 = 64 * 1024;
-/// About how many times the bytes of the stored schema it takes in memory: it has a name and a type for each column.
-const SCHEMA_EXPANSION: usize = 30;
 /// Most bytes that a part may have once it is decompressed.
 const MAX_PART_BYTES: usize = 64 << 20;
 
@@ -46,9 +45,8 @@ pub(in crate::block) struct Directory {
     ids: StoredPart,
     continued: StoredPart,
     rollup: Option<StoredPart>,
-    /// The columns of `spans.parquet`.
-    pub columns: FileColumns,
-    schema_bytes: usize,
+    /// The columns of `spans.parquet`, as they are stored.
+    pub schema: Content,
 }
 
 /// A row group as it is stored: where its columns stand, and its traces.
@@ -69,15 +67,13 @@ pub(in crate::block) struct DecodedGroup {
 impl Directory {
     /// # Errors
     /// [`Error::BlockDamaged`] when it is not what a writer of this version wrote.
-    pub async fn open(file: StoredFile, cpu: &CpuPool) -> Result<Self, Error> {
+    pub async fn open(file: StoredFile) -> Result<Self, Error> {
         let tail_start = file.bytes.saturating_sub(TAIL_GUESS_BYTES);
         let tail = file.fetch_one(tail_start..file.bytes).await?;
         let head_part = head_part(&tail).ok_or_else(|| file.broken("it does not end as a directory does"))?;
         let head = file.part(&head_part, tail_start, &tail).await?;
         let head: Head = serde_json::from_slice(&head).map_err(|error| file.broken(&error.to_string()))?;
         let schema = file.part(&head.schema, tail_start, &tail).await?;
-        let schema_bytes = schema.len() * SCHEMA_EXPANSION;
-        let columns = file.decode(cpu, move || schema_of(&schema)).await?.map_err(|error| file.damaged(&error))?;
         let row_groups = row_groups(&head.row_groups).ok_or_else(|| file.broken("it counts too many rows"))?;
         let keys = |by_scope| from_scopes(by_scope).ok_or_else(|| file.broken("it knows an unknown scope"));
         Ok(Self {
@@ -90,10 +86,18 @@ impl Directory {
             ids: head.ids,
             continued: head.continued,
             rollup: head.rollup,
-            columns,
-            schema_bytes,
+            schema: Content::new(schema, head.schema.crc32).copied(),
             file,
         })
+    }
+
+    /// The columns of `spans.parquet`.
+    ///
+    /// # Errors
+    /// [`Error::BlockDamaged`] when they are not what a writer of this version wrote.
+    pub async fn columns(&self, cpu: &CpuPool) -> Result<FileColumns, Error> {
+        let schema = self.schema.bytes().clone();
+        self.file.decode(cpu, move || schema_of(&schema)).await?.map_err(|error| self.file.damaged(&error))
     }
 
     pub fn trace_count(&self) -> usize {
@@ -174,7 +178,7 @@ impl Directory {
     pub fn memory_bytes(&self) -> usize {
         let names = |keys: &BTreeSet<(Scope, String)>| keys.iter().map(|(_, key)| key.len() + 64).sum::<usize>();
         let groups = self.entries.len() * (size_of::<RowGroupEntry>() + size_of::<RowGroup>());
-        groups + names(&self.keys) + names(&self.list_keys) + self.schema_bytes
+        groups + names(&self.keys) + names(&self.list_keys) + self.schema.bytes().len()
     }
 }
 

@@ -13,6 +13,7 @@ use spans::schema::trace_column;
 
 use super::BlockSource;
 use crate::block::columns::FileColumns;
+use crate::block::content::Content;
 use crate::block::directory::{DecodedGroup, Directory};
 use crate::block::footer::{KEYS_METADATA, LIST_KEYS_METADATA, keys_from_json};
 use crate::block::group_traces::in_group;
@@ -53,13 +54,13 @@ impl BlockSource {
     async fn open_directory(&self) -> Result<OpenBlock, Error> {
         let fetch = async |name: BlockFile| self.file(name).fetch_all().await;
         let (directory, resources, scopes) = futures::try_join!(
-            Directory::open(self.file(BlockFile::Directory), &self.cpu),
+            Directory::open(self.file(BlockFile::Directory)),
             fetch(BlockFile::Resources),
             fetch(BlockFile::Scopes),
         )?;
         let (resources, scopes) = futures::try_join!(
-            self.decode(BlockFile::Resources, resources, Some(directory.resources_crc32)),
-            self.decode(BlockFile::Scopes, scopes, Some(directory.scopes_crc32)),
+            self.small_table(BlockFile::Resources, resources, directory.resources_crc32),
+            self.small_table(BlockFile::Scopes, scopes, directory.scopes_crc32),
         )?;
         let (spans, traces) = directory.row_groups.last().map_or((0, 0), |last| (last.spans.end, last.traces.end));
         if (spans as u64, traces as u64) != (self.entry.spans, self.entry.traces) {
@@ -71,7 +72,6 @@ impl BlockSource {
         Ok(OpenBlock {
             dimensions: Arc::new(Dimensions { resources, scopes, row_groups, keys }),
             list_keys: directory.list_keys.iter().map(|(_, key)| key.clone()).collect(),
-            columns: directory.columns.clone(),
             layout: Layout::Directory(directory),
             memory_bytes,
         })
@@ -95,17 +95,35 @@ impl BlockSource {
         )?;
         let damaged = || Error::block_damaged(spans_file.path.as_ref(), "the footer does not list its attribute keys");
         let (keys, list_keys) = footer_keys(spans.metadata()).ok_or_else(damaged)?;
-        let columns = FileColumns::of(&spans);
         let tables = self.cpu.run(move || version1::Tables::of(spans, &traces)).await??;
         let memory_bytes = tables.memory_bytes() + batch_memory_bytes(&[&resources, &scopes]);
         let row_groups = tables.row_groups.clone();
         Ok(OpenBlock {
             dimensions: Arc::new(Dimensions { resources, scopes, row_groups, keys }),
             list_keys: list_keys.into_iter().map(|(_, key)| key).collect(),
-            columns,
             layout: Layout::Whole(tables),
             memory_bytes,
         })
+    }
+
+    /// A table that blocks share where they say the same.
+    async fn small_table(&self, name: BlockFile, content: Bytes, crc32: u32) -> Result<RecordBatch, Error> {
+        let file = self.file(name);
+        file.check(&content, crc32)?;
+        let content = Content::new(content, crc32);
+        let load = || file.decode_all(content.bytes().clone(), None, &self.cpu).boxed();
+        self.cache.small_tables.get_or_load(&content, load).await
+    }
+
+    /// The columns of `spans.parquet`.
+    pub(in crate::block) async fn columns(&self, opened: &OpenBlock) -> Result<FileColumns, Error> {
+        match &opened.layout {
+            Layout::Directory(directory) => {
+                let load = || directory.columns(&self.cpu).boxed();
+                self.cache.columns.get_or_load(&directory.schema, load).await
+            }
+            Layout::Whole(tables) => Ok(tables.columns.clone()),
+        }
     }
 
     async fn decode(&self, name: BlockFile, content: Bytes, crc32: Option<u32>) -> Result<RecordBatch, Error> {
