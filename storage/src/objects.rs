@@ -57,7 +57,7 @@ fn open_with(
     local: impl FnOnce() -> Result<LocalFileSystem, Error>,
 ) -> Result<Arc<dyn ObjectStore>, Error> {
     Ok(match config.backend {
-        Backend::Local => Arc::new(Counted::new(local()?, telemetry.clone())),
+        Backend::Local => Arc::new(Counted::new(local::Files::of(local()?), telemetry.clone())),
         Backend::Memory => Arc::new(Counted::new(InMemory::new(), telemetry.clone())),
         Backend::S3 => {
             let prefix = remote::prefix("storage.trace.s3.prefix", &config.s3.prefix)?;

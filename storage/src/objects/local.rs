@@ -4,12 +4,15 @@
 //! ([`LocalFileSystem::with_fsync`]). A process that dies on the way leaves one of two things behind, and both are
 //! settled when the store is opened: a staged file, and an object that can be seen but is not yet durable.
 
+mod files;
+
 use std::path::Path;
 use std::{fs, io};
 
 use object_store::local::LocalFileSystem;
 use tracing::{info, warn};
 
+pub(super) use self::files::Files;
 use crate::error::Error;
 use crate::{durable, paths};
 
