@@ -17,7 +17,7 @@ use crate::answer::{Exemplar, Value};
 use crate::error::Error;
 
 /// Most candidates that all series hold together, if they have as many; a series holds at least one.
-const MOST_HELD: usize = 1024;
+const MOST_HELD: usize = 512;
 
 /// A span that may become an exemplar.
 #[derive(Debug, Clone, PartialEq)]
