@@ -7,7 +7,8 @@
 FOLDER is a data folder with spans of the six hours before `--end`, of which a copy is used. Each client asks the newest, by
 service, errors, slow ones, one value, a key that nothing has, a trace by id, values and names, one after the other, as fast as
 they are answered; a share of `--scans` are metrics over all of it. Ranges end when the question is asked, so that what comes in
-meanwhile is looked at, too. Sender and clients use the cores that the server uses. Prints answers a second and milliseconds.
+meanwhile is looked at, too. Sender and clients use the cores that the server uses. Prints answers a second and milliseconds, of all, of
+each question, and of all in each two seconds: the first ones find nothing in memory, and after the first flush split traces are looked for.
 """
 
 import argparse
@@ -22,10 +23,11 @@ from pathlib import Path
 
 from small_memory import REPOSITORY, Senders, Server
 
-from crowd import Answer, Crowd, Question, ask
+from crowd import Answer, Crowd, Question, Tally, ask
 
 # by the seeds of their ids, which no stored trace has: as many as a collector sends with at a time
 SENDERS = range(100, 110)
+STRETCH_SECONDS = 2
 
 
 class NoGroup:
@@ -74,12 +76,16 @@ class Clients(Crowd):
         searches = ["{ }", "{ status = error }", "{ duration > 2s }", '{ span.no.such.key = "x" }']
         searches += [f'{{ resource.service.name = "{services[0]["value"]}" }}']
         searches += [f"{{ span.http.response.status_code = {code['value']} }}" for code in codes[:1]]
-        self._short = [("search", "/api/search", (("q", query), ("limit", "20"))) for query in searches]
+        self._short = [(f"search: {query}", "/api/search", (("q", query), ("limit", "20"))) for query in searches]
         self._short += [("values", "/api/v2/search/tag/resource.service.name/values", ()), ("names", "/api/v2/search/tags", ())]
         ids = self._known("/api/search", "traces", ("q", "{ }"), ("limit", "20"))
         self._short += [("trace", f"/api/v2/traces/{trace['traceID']}", ()) for trace in ids[:2]]
         functions = ["rate() by (resource.service.name)", "quantile_over_time(duration, .9) by (name)", "avg_over_time(duration)"]
-        self._long = [("scan", "/api/metrics/query_range", (("q", f"{{ }} | {function}"), ("step", "60s"))) for function in functions]
+        self._long = [
+            (f"scan: {function}", "/api/metrics/query_range", (("q", f"{{ }} | {function}"), ("step", "60s")))
+            for function in functions
+        ]
+        self._began, self._in_time = 0.0, {}
 
     def _known(self, path: str, key: str, *more) -> list:
         answer = ask(self._address, self._question("known", path, more))
@@ -92,9 +98,16 @@ class Clients(Crowd):
     def _next(self, rng: random.Random) -> Question:
         return self._question(*rng.choice(self._long if rng.random() < self._scans else self._short))
 
+    def run_for(self, seconds: float) -> Tally:
+        self._began = time.monotonic()
+        return super().run_for(seconds)
+
     def _count(self, question: Question, answer: Answer) -> None:
         if answer.status == 200:
             self.tally.seconds.setdefault(question.name, []).append(answer.seconds)
+            if not question.name.startswith("scan"):
+                stretch = int((time.monotonic() - self._began) / STRETCH_SECONDS)
+                self._in_time.setdefault(f"{stretch * STRETCH_SECONDS} s", []).append(answer.seconds)
         else:
             self.tally.wrong.append(f"{question.name}: {answer.status} {answer.body[:200]!r}")
 
@@ -102,14 +115,23 @@ class Clients(Crowd):
         """Prints what became of the questions; whether all were answered."""
         tally = self.tally
         print(f"answers a second {tally.right / seconds:.0f}, failed {len(tally.wrong)}")
-        kinds = sorted(tally.seconds)
-        for name, of_name in [("short", [kind for kind in kinds if kind != "scan"]), *((kind, [kind]) for kind in kinds)]:
-            count = sum(len(tally.seconds[kind]) for kind in of_name)
-            p50, p99 = (1000 * tally.quantile(tuple(of_name), share) for share in (0.5, 0.99))
-            print(f"{name:8} {count:7}   p50 {p50:7.1f}   p99 {p99:7.1f}")
+        names = sorted(tally.seconds)
+        kinds = sorted({name.split(":")[0] for name in names})
+        line(tally, "short", tuple(kind for kind in kinds if kind != "scan"))
+        for name in sorted({*kinds, *names}):
+            line(tally, name, (name,))
+        in_time = Tally(self._in_time)
+        for stretch in sorted(self._in_time, key=lambda stretch: int(stretch.split()[0])):
+            line(in_time, f"short, after {stretch}", (stretch,))
         for said in tally.wrong[:5]:
             print("   ", said)
         return not tally.wrong
+
+
+def line(tally: Tally, name: str, kinds: tuple[str, ...]) -> None:
+    count = sum(len(seconds) for kind, seconds in tally.seconds.items() if kind.startswith(kinds))
+    p50, p99 = (1000 * tally.quantile(kinds, share) for share in (0.5, 0.99))
+    print(f"{name:48} {count:7}   p50 {p50:7.1f}   p99 {p99:7.1f}")
 
 
 def parse() -> argparse.Namespace:

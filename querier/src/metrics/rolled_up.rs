@@ -17,7 +17,7 @@ use model::{Intrinsic, Scope, TraceId};
 use spans::SpanTable;
 use spans::schema::{column, trace_column};
 use storage::rollup;
-use storage::source::{RowGroup, TraceAt};
+use storage::source::{Dimensions, RowGroup, TraceAt};
 use traceql::{BinaryOp, CompareOp, Field, FieldExpr, Query, Static};
 
 use super::MetricsRun;
@@ -77,23 +77,8 @@ impl MetricsRun<'_> {
         split: &HashSet<TraceId>,
         intervals: &Intervals,
     ) -> Result<Option<PartialAggregate>, Error> {
-        let OpenSource { source: of, dimensions } = source;
-        if !self.query.is_rolled_up || of.deleted_traces().is_some_and(|deleted| !deleted.is_empty()) {
-            return Ok(None);
-        }
-        let is_in_one_interval = |group: &RowGroup| {
-            let first = intervals.of(group.time_range.start_nanos);
-            first.is_some() && first == intervals.of(group.last_start_nanos)
-        };
-        let mut inside = groups.clone();
-        inside.retain(|&group| is_in_one_interval(source.row_group(group)));
-        if !split.is_empty() && !inside.is_empty() {
-            let split: Vec<TraceId> = split.iter().copied().collect();
-            let of_split: HashSet<usize> =
-                of.find_traces(&split).await?.into_iter().map(|part| part.at.group).collect();
-            inside.retain(|group| !of_split.contains(group));
-        }
-        let rollup = if inside.is_empty() { None } else { of.rollup().await? };
+        let mut inside = self.groups_in_one_interval(source, groups, split, intervals).await?;
+        let rollup = if inside.is_empty() { None } else { source.source.rollup().await? };
         let Some(rollup) = rollup else { return Ok(None) };
         inside.retain(|&group| rollup.has(group));
         if inside.is_empty() {
@@ -104,18 +89,12 @@ impl MetricsRun<'_> {
         self.sources.budget.count_inspected(rollup.memory_bytes());
         let _held = self.sources.budget.hold(rollup.memory_bytes() * MEMORY_OF_ROWS)?;
         let (query, intervals, limits) = (self.query.clone(), *intervals, self.limits.clone());
-        let (dimensions, block_id) = (dimensions.clone(), of.block_id());
+        let (dimensions, block_id) = (source.dimensions.clone(), source.source.block_id());
         let count = move || {
             let rows = rollup.rows_of(&inside)?;
             let at = places(&rows)?;
-            let starts = at.iter().map(|at| dimensions.row_groups[at.group].time_range.start_nanos).collect();
+            let table = table_of(&rows, &at, &dimensions)?;
             let spans = spans::u32s(&rows, rollup::column::SPANS)?;
-            let table = SpanTable {
-                spans: spans_of(&rows)?,
-                traces: traces_of(&rows, starts)?,
-                resources: dimensions.resources.clone(),
-                scopes: dimensions.scopes.clone(),
-            };
             let all = Run { trace: 0, rows: 0..table.span_count(), first_row: 0 };
             let decided = query.matcher.on_dimensions(&table)?;
             let selected = query.matcher.select(&table, &[all], &decided)?;
@@ -129,6 +108,33 @@ impl MetricsRun<'_> {
         };
         self.sources.run(count).await?.map(Some)
     }
+
+    /// Those of some row groups that may be counted by a rollup.
+    async fn groups_in_one_interval(
+        &self,
+        source: &OpenSource,
+        groups: &[usize],
+        split: &HashSet<TraceId>,
+        intervals: &Intervals,
+    ) -> Result<Vec<usize>, Error> {
+        let has_deleted = source.source.deleted_traces().is_some_and(|deleted| !deleted.is_empty());
+        if !self.query.is_rolled_up || has_deleted {
+            return Ok(Vec::new());
+        }
+        let is_in_one = |group: &usize| {
+            let RowGroup { time_range, last_start_nanos, .. } = source.row_group(*group);
+            let first = intervals.of(time_range.start_nanos);
+            first.is_some() && first == intervals.of(*last_start_nanos)
+        };
+        let mut inside: Vec<usize> = groups.iter().copied().filter(is_in_one).collect();
+        if !split.is_empty() && !inside.is_empty() {
+            let split: Vec<TraceId> = split.iter().copied().collect();
+            let parts = source.source.find_traces(&split).await?;
+            let of_split: HashSet<usize> = parts.into_iter().map(|part| part.at.group).collect();
+            inside.retain(|group| !of_split.contains(group));
+        }
+        Ok(inside)
+    }
 }
 
 /// About how many times their own memory it takes to make rows a table, and to measure that.
@@ -141,7 +147,17 @@ fn places(rows: &RecordBatch) -> Result<Vec<TraceAt>, Error> {
     Ok(groups.iter().zip(traces).map(at).collect())
 }
 
-/// A span for each row.
+/// A span and a trace for each row.
+fn table_of(rows: &RecordBatch, at: &[TraceAt], dimensions: &Dimensions) -> Result<SpanTable, Error> {
+    let starts = at.iter().map(|at| dimensions.row_groups[at.group].time_range.start_nanos).collect();
+    Ok(SpanTable {
+        spans: spans_of(rows)?,
+        traces: traces_of(rows, starts)?,
+        resources: dimensions.resources.clone(),
+        scopes: dimensions.scopes.clone(),
+    })
+}
+
 fn spans_of(rows: &RecordBatch) -> Result<RecordBatch, Error> {
     let copied = |name: &'static str| Ok::<_, Error>((name, spans::column(rows, name)?.clone()));
     let are_roots = spans::column(rows, rollup::column::IS_ROOT)?;
@@ -164,7 +180,7 @@ fn spans_of(rows: &RecordBatch) -> Result<RecordBatch, Error> {
     Ok(RecordBatch::try_from_iter(columns)?)
 }
 
-/// A trace of its own for each row, with the id of the one that stands for it.
+/// With the id of the trace that stands for each row.
 fn traces_of(rows: &RecordBatch, starts: Vec<u64>) -> Result<RecordBatch, Error> {
     let starts: ArrayRef = Arc::new(UInt64Array::from(starts));
     let count = rows.num_rows();
