@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch};
+use arrow::array::RecordBatch;
 use bytes::Bytes;
 use model::{BlockId, TraceId};
 use spans::batch_memory_bytes;
@@ -24,8 +24,7 @@ use crate::trace_map::TraceMapCache;
 /// One share in so many of the budget is for indexes, and so on; the rest is for row groups.
 const INDEX_SHARE: u64 = 4;
 const TRACE_MAP_SHARE: u64 = 8;
-const OPENED_SHARE: u64 = 16;
-const SERVICES_SHARE: u64 = 16;
+const OPENED_SHARE: u64 = 8;
 const TRACE_IDS_SHARE: u64 = 8;
 const CONTINUED_SHARE: u64 = 16;
 const COLUMNS_SHARE: u64 = 32;
@@ -47,8 +46,6 @@ pub struct BlockCache {
     /// Columns of `spans.parquet`, resources and scopes.
     pub(super) columns: ByteCache<Content, FileColumns>,
     pub(super) small_tables: ByteCache<Content, RecordBatch>,
-    /// Of row groups: what the services contributed to their traces.
-    pub(super) services: ByteCache<(BlockId, usize), ArrayRef>,
     pub(super) trace_ids: ByteCache<BlockId, Arc<TraceIds>>,
     pub(super) continued: ByteCache<BlockId, Arc<[TraceId]>>,
     pub(super) indexes: IndexCache,
@@ -73,11 +70,10 @@ impl BlockCache {
     /// Keeps at most `capacity_bytes` of decoded tables, footers, parts of indexes and of trace maps.
     pub fn new(capacity_bytes: u64, telemetry: Telemetry) -> Self {
         let share = |of: u64| capacity_bytes / of;
-        let of_blocks = [OPENED_SHARE, SERVICES_SHARE, TRACE_IDS_SHARE, CONTINUED_SHARE].map(share);
+        let of_blocks = [OPENED_SHARE, TRACE_IDS_SHARE, CONTINUED_SHARE].map(share);
         let of_contents = [COLUMNS_SHARE, SMALL_TABLES_SHARE].map(share);
         let others = [INDEX_SHARE, TRACE_MAP_SHARE].map(share);
-        let [opened_bytes, services_bytes, ids_bytes, continued_bytes] = of_blocks;
-        let [columns_bytes, tables_bytes] = of_contents;
+        let ([opened_bytes, ids_bytes, continued_bytes], [columns_bytes, tables_bytes]) = (of_blocks, of_contents);
         let [index_bytes, map_bytes] = others;
         let shares: u64 = [&of_blocks[..], &of_contents, &others].into_iter().flatten().sum();
         let opened = Capacity {
@@ -91,12 +87,6 @@ impl BlockCache {
             bytes: capacity_bytes - shares,
             entries: EXPECTED_BLOCKS,
             bytes_of: |_: &(BlockId, usize), group: &Arc<OpenRowGroup>| group.memory_bytes,
-        };
-        let services = Capacity {
-            name: "services",
-            bytes: services_bytes,
-            entries: 1,
-            bytes_of: |_: &(BlockId, usize), services: &ArrayRef| services.get_buffer_memory_size(),
         };
         let columns = Capacity {
             name: "columns",
@@ -125,7 +115,6 @@ impl BlockCache {
         Self {
             opened: ByteCache::new(&opened, &telemetry),
             groups: ByteCache::new(&groups, &telemetry),
-            services: ByteCache::new(&services, &telemetry),
             columns: ByteCache::new(&columns, &telemetry),
             small_tables: ByteCache::new(&small_tables, &telemetry),
             trace_ids: ByteCache::new(&trace_ids, &telemetry),
@@ -152,7 +141,6 @@ impl BlockCache {
     pub(crate) fn forget(&self, block_id: &BlockId) {
         self.opened.retain(|kept| kept != block_id);
         self.groups.retain(|(kept, _)| kept != block_id);
-        self.services.retain(|(kept, _)| kept != block_id);
         self.trace_ids.retain(|kept| kept != block_id);
         self.continued.retain(|kept| kept != block_id);
         self.indexes.forget(block_id);
