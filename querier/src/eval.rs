@@ -29,7 +29,7 @@ mod structural;
 
 pub(crate) use column::{Cell, Column};
 pub(crate) use evaluate::{DimensionMasks, Evaluation, Selection};
-pub(crate) use fields::{FieldUse, Home, group_if_missing, home};
+pub(crate) use fields::{FieldUse, Home, SERVICE_NAME, group_if_missing, home, is_service_name};
 pub(crate) use filter::Filter;
 pub(crate) use group::{Groups, Key};
 pub(crate) use pipeline::{Pipeline, PipelineMasks};

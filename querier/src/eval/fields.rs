@@ -148,11 +148,14 @@ impl FieldUse {
 /// What a missing value of a field counts as when spans are grouped: the language knows no nil for the service name of a
 /// resource, so that one without a name has the empty one.
 pub(crate) fn group_if_missing(field: &Field) -> Option<Static> {
-    let is_service = matches!(
-        field,
-        Field::Attribute { scope: Some(Scope::Resource), name } if name == "service.name"
-    );
-    is_service.then(|| Static::String(String::new()))
+    is_service_name(field).then(|| Static::String(String::new()))
+}
+
+pub(crate) const SERVICE_NAME: &str = "service.name";
+
+/// Whether a field names the service of a span.
+pub(crate) fn is_service_name(field: &Field) -> bool {
+    matches!(field, Field::Attribute { scope: Some(Scope::Resource), name } if name == SERVICE_NAME)
 }
 
 /// The columns that [`nested_sets_of`] reads.

@@ -20,9 +20,8 @@ use crate::engine::scan::Run;
 use crate::error::Error;
 use crate::eval::attributes;
 use crate::eval::column::{Column, Texts, TypedValues};
-use crate::eval::{Home, home};
+use crate::eval::{Home, SERVICE_NAME, home, is_service_name};
 
-pub(super) const SERVICE_NAME: &str = "service.name";
 const ERROR_CODE: i32 = 2;
 const OTHER_CODE: i32 = 0;
 
@@ -66,10 +65,7 @@ impl CountsByTrace {
     }
 
     fn looks_at_field(&mut self, field: &Field) -> bool {
-        let is_service = matches!(
-            field,
-            Field::Attribute { scope: Some(Scope::Resource), name } if name == SERVICE_NAME
-        );
+        let is_service = is_service_name(field);
         self.services |= is_service;
         is_service || home(field) == Some(Home::Traces)
     }

@@ -26,18 +26,14 @@ pub(crate) struct MeasuredRows<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Places<'a> {
     /// They are those of a row group.
-    OfGroup(GroupInBlock),
+    OfGroup {
+        block_id: BlockId,
+        group: usize,
+    },
     OfTraces {
         block_id: BlockId,
         at: &'a [TraceAt],
     },
-}
-
-/// A row group of one of the blocks that a query looks at.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct GroupInBlock {
-    pub block_id: BlockId,
-    pub group: usize,
 }
 
 impl<'a> MeasuredRows<'a> {
@@ -50,7 +46,7 @@ impl<'a> MeasuredRows<'a> {
 impl Places<'_> {
     pub fn of_trace(self, trace: usize) -> TraceInBlock {
         match self {
-            Self::OfGroup(GroupInBlock { block_id, group }) => TraceInBlock { block_id, at: TraceAt { group, trace } },
+            Self::OfGroup { block_id, group } => TraceInBlock { block_id, at: TraceAt { group, trace } },
             Self::OfTraces { block_id, at } => TraceInBlock { block_id, at: at[trace] },
         }
     }

@@ -13,7 +13,7 @@ use arrow::array::{
 };
 use arrow::datatypes::UInt8Type;
 use hashbrown::HashSet;
-use model::{Intrinsic, Scope, TraceId};
+use model::{Intrinsic, TraceId};
 use spans::SpanTable;
 use spans::schema::{column, trace_column};
 use storage::rollup;
@@ -22,12 +22,12 @@ use traceql::{BinaryOp, CompareOp, Field, FieldExpr, Query, Static};
 
 use super::MetricsRun;
 use super::aggregator::SeriesAggregator;
-use super::by_trace::SERVICE_NAME;
 use super::measured::{MeasuredRows, Places};
 use super::query::PartialAggregate;
 use super::timeline::{StartOffsets, primitive};
 use crate::engine::scan::{OpenSource, Run};
 use crate::error::Error;
+use crate::eval::is_service_name;
 use crate::intervals::Intervals;
 
 /// Stands for the parents of all spans that have one.
@@ -51,8 +51,7 @@ fn is_told(expr: &FieldExpr) -> bool {
 fn is_told_field(field: &Field) -> bool {
     match field {
         Field::Intrinsic(intrinsic) => matches!(intrinsic, Intrinsic::Name | Intrinsic::Kind | Intrinsic::Status),
-        Field::Attribute { scope: Some(Scope::Resource), name } => name == SERVICE_NAME,
-        _ => false,
+        _ => is_service_name(field),
     }
 }
 

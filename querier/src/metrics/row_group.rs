@@ -16,7 +16,7 @@ use storage::source::Projection;
 
 use super::MetricsRun;
 use super::by_trace::{self, CountsByTrace, ResourcesByService};
-use super::measured::{GroupInBlock, MeasuredRows, Places};
+use super::measured::{MeasuredRows, Places};
 use super::query::PartialAggregate;
 use super::timeline::{StartOffsets, by_extent, primitive};
 use crate::engine::budget::Budget;
@@ -56,9 +56,9 @@ struct WantedTraces<'a> {
 
 impl WantedTraces<'_> {
     /// Where spans are found later; `None` where all of them are at hand anyway.
-    fn place(&self) -> Option<GroupInBlock> {
+    fn places(&self) -> Option<Places<'static>> {
         let source = &self.group.source.source;
-        (!source.is_live()).then(|| GroupInBlock { block_id: source.block_id(), group: self.group.number })
+        (!source.is_live()).then(|| Places::OfGroup { block_id: source.block_id(), group: self.group.number })
     }
 
     fn span_count(&self, traces: &[usize]) -> Result<usize, Error> {
@@ -110,7 +110,7 @@ impl MetricsRun<'_> {
             return Ok(None);
         }
         let group = if counts.needs_services() { wanted.group.with_services().await? } else { wanted.group.clone() };
-        let (query, decided, place) = (self.query.clone(), wanted.decided.clone(), wanted.place());
+        let (query, decided, places) = (self.query.clone(), wanted.decided.clone(), wanted.places());
         let (intervals, limits) = (*wanted.intervals, self.limits.clone());
         let count = move || {
             let Some(rows) = by_trace::rows(counts, group.small_tables(), &resources, &inside)? else {
@@ -123,7 +123,7 @@ impl MetricsRun<'_> {
                 coded: &[],
                 start_offsets: StartOffsets::OfTraces(Vec::new()),
                 spans_of_rows: Some(&rows.spans),
-                places: place.map(Places::OfGroup),
+                places,
             };
             query.aggregator.measure(&rows, &intervals, &limits).map(Some)
         };
@@ -160,7 +160,7 @@ impl MetricsRun<'_> {
             wanted.group.fetch(&wanted.traces, &columns)
         )?;
         let (query, limits, budget) = (self.query.clone(), self.limits.clone(), self.sources.budget.clone());
-        let (intervals, place) = (*wanted.intervals, wanted.place());
+        let (intervals, places) = (*wanted.intervals, wanted.places());
         let WantedTraces { group, decided, traces, .. } = wanted;
         let measure = move || {
             let start_offsets = starts.map_or(Ok(StartOffsets::InTable), |starts| starts.decode(&budget))?;
@@ -168,7 +168,6 @@ impl MetricsRun<'_> {
             let runs = rows.runs(&traces)?;
             let selected = query.matcher.select(&rows.table, &runs, &decided)?;
             let Rows { table, coded, .. } = &rows;
-            let places = place.map(Places::OfGroup);
             let rows = MeasuredRows { coded, start_offsets, places, ..MeasuredRows::read(table, &selected) };
             query.aggregator.measure(&rows, &intervals, &limits)
         };
@@ -177,7 +176,7 @@ impl MetricsRun<'_> {
 
     /// The traces of which it is read when spans start: those that do not lie in one interval. `None` where it is read of all.
     fn traces_with_starts(&self, wanted: &WantedTraces<'_>) -> Result<Option<Vec<usize>>, Error> {
-        if wanted.place().is_none() || self.query.aggregator.needs_all_starts() {
+        if wanted.places().is_none() || self.query.aggregator.needs_all_starts() {
             return Ok(None);
         }
         let (_, traces) = by_extent(&wanted.group.traces()?, &wanted.traces, wanted.intervals);

@@ -71,6 +71,14 @@ fn with(span: Span, pairs: &[(&str, opentelemetry_proto::tonic::common::v1::AnyV
     Span { attributes: attributes(pairs), ..span }
 }
 
+/// Spans of the service of a number: the last has no name.
+fn numbered_service(number: u64, spans: Vec<Span>) -> ResourceSpans {
+    match ["front", "back", "store"].get(number as usize) {
+        Some(name) => service(name, spans),
+        None => resource(&[("no.name", text("x"))], "", spans),
+    }
+}
+
 /// Six spans of two traces: in the first interval one, in the second three, in the third two.
 fn example() -> Vec<Arc<dyn Source>> {
     vec![source(example_spans())]

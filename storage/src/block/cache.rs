@@ -43,8 +43,9 @@ const DEFAULT_PAGE_BYTES: u64 = 64 << 20;
 pub struct BlockCache {
     pub(super) opened: ByteCache<BlockId, Arc<OpenBlock>>,
     pub(super) groups: ByteCache<(BlockId, usize), Arc<OpenRowGroup>>,
-    /// Columns of `spans.parquet`, resources and scopes.
+    /// Of `spans.parquet`.
     pub(super) columns: ByteCache<Content, FileColumns>,
+    /// Resources and scopes.
     pub(super) small_tables: ByteCache<Content, RecordBatch>,
     pub(super) trace_ids: ByteCache<BlockId, Arc<TraceIds>>,
     pub(super) continued: ByteCache<BlockId, Arc<[TraceId]>>,
@@ -70,12 +71,17 @@ impl BlockCache {
     /// Keeps at most `capacity_bytes` of decoded tables, footers, parts of indexes and of trace maps.
     pub fn new(capacity_bytes: u64, telemetry: Telemetry) -> Self {
         let share = |of: u64| capacity_bytes / of;
-        let of_blocks = [OPENED_SHARE, TRACE_IDS_SHARE, CONTINUED_SHARE].map(share);
-        let of_contents = [COLUMNS_SHARE, SMALL_TABLES_SHARE].map(share);
-        let others = [INDEX_SHARE, TRACE_MAP_SHARE].map(share);
-        let ([opened_bytes, ids_bytes, continued_bytes], [columns_bytes, tables_bytes]) = (of_blocks, of_contents);
-        let [index_bytes, map_bytes] = others;
-        let shares: u64 = [&of_blocks[..], &of_contents, &others].into_iter().flatten().sum();
+        let shares = [
+            INDEX_SHARE,
+            TRACE_MAP_SHARE,
+            OPENED_SHARE,
+            TRACE_IDS_SHARE,
+            CONTINUED_SHARE,
+            COLUMNS_SHARE,
+            SMALL_TABLES_SHARE,
+        ]
+        .map(share);
+        let [index_bytes, map_bytes, opened_bytes, ids_bytes, continued_bytes, columns_bytes, tables_bytes] = shares;
         let opened = Capacity {
             name: "block",
             bytes: opened_bytes,
@@ -84,7 +90,7 @@ impl BlockCache {
         };
         let groups = Capacity {
             name: "row_group",
-            bytes: capacity_bytes - shares,
+            bytes: capacity_bytes - shares.iter().sum::<u64>(),
             entries: EXPECTED_BLOCKS,
             bytes_of: |_: &(BlockId, usize), group: &Arc<OpenRowGroup>| group.memory_bytes,
         };

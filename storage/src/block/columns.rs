@@ -50,6 +50,22 @@ impl FileColumns {
         Self { parquet, arrow: metadata.schema().clone() }
     }
 
+    /// All columns of a row group of so many rows, out of its file or as much of its start as has them.
+    ///
+    /// # Errors
+    /// When the bytes are not such columns.
+    pub fn decode_all(&self, chunks: &Chunks, rows: usize, file: &Bytes) -> Result<RecordBatch, ParquetError> {
+        let roots: Vec<usize> = (0..self.arrow.fields().len()).collect();
+        let rows = WantedRows { all: rows, ranges: None };
+        let read = ColumnRead::of(self, chunks, &roots, rows, 1).ok_or_else(misplaced)?;
+        let slice = |Range { start, end }: Range<u64>| {
+            let is_inside = start <= end && end <= file.len() as u64;
+            is_inside.then(|| file.slice(start as usize..end as usize)).ok_or_else(misplaced)
+        };
+        let bytes = read.ranges().into_iter().map(slice).collect::<Result<Vec<_>, _>>()?;
+        read.decode(&bytes)
+    }
+
     /// Some of them, by number.
     fn project(&self, roots: &[usize]) -> Result<Self, ParquetError> {
         let all = self.parquet.root_schema();
@@ -149,19 +165,6 @@ impl ColumnRead {
     /// The bytes that it needs, in the order in which [`decode`](Self::decode) takes them.
     pub fn ranges(&self) -> Vec<Range<u64>> {
         self.shares.iter().flat_map(Share::ranges).collect()
-    }
-
-    /// The wanted rows as one batch, out of the file or as much of its start as has the columns.
-    ///
-    /// # Errors
-    /// As [`decode`](Self::decode).
-    pub fn decode_within(self, file: &Bytes) -> Result<RecordBatch, ParquetError> {
-        let slice = |Range { start, end }: Range<u64>| {
-            let is_inside = start <= end && end <= file.len() as u64;
-            is_inside.then(|| file.slice(start as usize..end as usize)).ok_or_else(misplaced)
-        };
-        let bytes = self.ranges().into_iter().map(slice).collect::<Result<Vec<_>, _>>()?;
-        self.decode(&bytes)
     }
 
     /// The wanted rows as one batch.

@@ -15,7 +15,7 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataPushDecoder, RowGroupMetaData};
 
 use super::chunks::Chunks;
-use super::columns::{ColumnRead, FetchedColumns, FileColumns, WantedRows, misplaced, one_batch};
+use super::columns::{ColumnRead, FetchedColumns, FileColumns, one_batch};
 use crate::cpu::{CpuPool, panic_message};
 use crate::error::Error;
 use crate::exact::{self, Unread};
@@ -165,11 +165,8 @@ fn decode_all(content: Bytes) -> Result<RecordBatch, ParquetError> {
         return one_batch(builder.with_batch_size(rows.max(1)));
     };
     let columns = FileColumns::of(&metadata);
-    let roots: Vec<usize> = (0..columns.arrow.fields().len()).collect();
-    let decode = |(chunks, group): (&Chunks, &RowGroupMetaData)| {
-        let rows = WantedRows { all: group.num_rows() as usize, ranges: None };
-        ColumnRead::of(&columns, chunks, &roots, rows, 1).ok_or_else(misplaced)?.decode_within(&content)
-    };
+    let decode =
+        |(chunks, group): (&Chunks, &RowGroupMetaData)| columns.decode_all(chunks, group.num_rows() as usize, &content);
     let batches = chunks.iter().zip(file.row_groups()).map(decode).collect::<Result<Vec<_>, ParquetError>>()?;
     Ok(concat_batches(metadata.schema(), &batches)?)
 }

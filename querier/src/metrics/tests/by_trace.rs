@@ -23,11 +23,7 @@ fn spans() -> Vec<ResourceSpans> {
                 }
             })
         });
-        let spans: Vec<Span> = spans.collect();
-        match service {
-            3 => resource(&[("no.name", text("x"))], "", spans),
-            service => self::service(["front", "back", "store"][service as usize], spans),
-        }
+        numbered_service(service, spans.collect())
     };
     (0..4).map(of_service).collect()
 }

@@ -16,7 +16,7 @@ use spans::schema::trace_column;
 
 use super::{Head, MAGIC, RowGroupEntry, StoredPart, TAIL_BYTES, VERSION};
 use crate::block::chunks::Chunks;
-use crate::block::columns::{ColumnRead, FileColumns, WantedRows, misplaced};
+use crate::block::columns::{ColumnRead, FileColumns, WantedRows};
 use crate::block::content::Content;
 use crate::block::fetch::StoredFile;
 use crate::block::footer::from_scopes;
@@ -215,9 +215,7 @@ fn decode_rollup(compressed: &[u8]) -> Result<RecordBatch, ParquetError> {
     let mut part = Bytes::from(decompressed(compressed, MAX_PART_BYTES)?);
     let rows = take_u32(&mut part)?;
     let chunks = take_chunks(&mut part)?;
-    let roots: Vec<usize> = (0..ROLLUP.arrow.fields().len()).collect();
-    let read = ColumnRead::of(&ROLLUP, &chunks, &roots, WantedRows { all: rows, ranges: None }, 1);
-    read.ok_or_else(misplaced)?.decode_within(&part)
+    ROLLUP.decode_all(&chunks, rows, &part)
 }
 
 /// Some columns, by name, of a row group's traces; the bytes are just theirs.
