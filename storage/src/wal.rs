@@ -29,7 +29,8 @@
 //! - **Append**: all entries of a batch are written, then one `fdatasync`; only then may any of them be acknowledged.
 //! - **A failed append** is cut off again. When that fails, or when the sync failed (nothing is certain about a file
 //!   after that), the segment is closed: the header of the next one says where it ends.
-//! - **Start**: an append never goes into an old segment. Replay reads the old ones one entry at a time.
+//! - **Start**: an append never goes into an old segment. Replay reads the old ones one entry at a time, and syncs each first
+//!   whose end is not known: a process that died may have left bytes, or a cut, that a loss of power would still undo.
 //! - **Damage**: an entry with a damaged body is skipped by its length; after a damaged entry header, replay searches for
 //!   the next one. The salt keeps a payload that contains the bytes of an entry from being taken for one.
 //! - **Torn tail**: a segment whose end no successor states may end inside an entry that was never acknowledged.

@@ -32,7 +32,7 @@ pub trait Files: Debug + Send + Sync {
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn OldFile>>;
 
-    /// Cuts a file that nobody writes to, durably.
+    /// Cuts a file that nobody writes to, and makes what is left of it durable; with its size of now it only does the latter.
     fn truncate(&self, path: &Path, bytes: u64) -> io::Result<()>;
 
     fn remove(&self, path: &Path) -> io::Result<()>;

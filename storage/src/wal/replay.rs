@@ -54,7 +54,7 @@ pub struct Recovery {
 /// What is done with an append that was cut short, and with a segment that goes away meanwhile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
-    /// The log is this process's own: torn tails are cut off.
+    /// The log is this process's own: torn tails are cut off, and what is read stays as it is when the power goes.
     Replay,
     /// Another process may be writing and deleting segments: nothing is changed, what is gone is left out.
     Look,
@@ -239,6 +239,11 @@ impl Replay {
 
     fn next_segment(&mut self) -> Result<Option<SegmentReader>, Error> {
         while let Some(segment) = self.waiting.pop_front() {
+            if self.mode == Mode::Replay && segment.stated_bytes.is_none() {
+                // what is seen may have been neither synced nor cut off for good; what is read now, later starts must read
+                let synced = self.files.truncate(&segment.path, segment.bytes);
+                synced.map_err(Error::io("sync log segment", &segment.path))?;
+            }
             let reader = SegmentReader::open(self.files.as_ref(), segment);
             if let Some(reader) = if self.mode == Mode::Look { unless_gone(reader)? } else { Some(reader?) } {
                 return Ok(Some(reader));

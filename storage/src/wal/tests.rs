@@ -2,11 +2,13 @@ use std::fs;
 use std::path::Path;
 
 use proptest::prelude::*;
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
 
 use super::entry::ENTRY_HEADER_BYTES;
 use super::segment::{HEADER_BYTES, SegmentHeader, VERSION};
 use super::*;
-use crate::testing::{Disk, Fault};
+use crate::testing::{Disk, Fault, Power};
 
 type Entries = Vec<(TenantId, Bytes)>;
 
@@ -269,6 +271,30 @@ fn a_failed_append_leaves_nothing_behind() {
             disk.faults().plan(sync, fault);
             disk.faults().plan(sync + 1, Fault::Refused);
         });
+    }
+}
+
+/// An orderly end syncs nothing: a cut that the next start sees may be undone when the power goes later.
+#[test]
+fn what_a_start_has_read_is_what_later_ones_read_whatever_was_synced() {
+    let is_cut_back = [false, true];
+    for (seed, is_cut_back) in (0..50).flat_map(|seed| is_cut_back.map(|is_cut_back| (seed, is_cut_back))) {
+        let disk = Disk::default();
+        let mut log = open_on(&disk);
+        log.append_batch(&[entry("a", b"before")]).unwrap();
+        disk.faults().plan(0, Fault::Unclear);
+        if !is_cut_back {
+            disk.faults().plan(1, Fault::Refused);
+        }
+        log.append_batch(&[entry("a", b"failed")]).unwrap_err();
+        drop(log);
+        let read = |disk: &Disk| entries_of(&replay_on(Arc::new(disk.clone()), Path::new(DIR)));
+        let first = read(&disk);
+        let expected = [entry("a", b"before"), entry("a", b"failed")];
+        assert_eq!(first, if is_cut_back { &expected[..1] } else { &expected });
+        drop(open_on(&disk));
+        let disk = disk.after_crash(Power::default(), &mut SmallRng::seed_from_u64(seed));
+        assert_eq!(read(&disk), first, "seed {seed}");
     }
 }
 
