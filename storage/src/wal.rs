@@ -28,9 +28,10 @@
 //!
 //! - **Append**: all entries of a batch are written, then one `fdatasync`; only then may any of them be acknowledged.
 //! - **A failed append** is cut off again. When that fails, or when the sync failed (nothing is certain about a file
-//!   after that), the segment is closed: the header of the next one says where it ends.
-//! - **Start**: an append never goes into an old segment. Replay reads the old ones one entry at a time, and syncs each first
-//!   whose end is not known: a process that died may have left bytes, or a cut, that a loss of power would still undo.
+//!   after that), the segment is closed: the header of the next one says where it ends. Before it is removed it is cut for good,
+//!   for the file may be back after a loss of power, and the next one not.
+//! - **Start**: an append never goes into an old segment. Replay reads the old ones one entry at a time, and first makes
+//!   what it will read of one durable: bytes, or a cut, that an earlier process left may not be.
 //! - **Damage**: an entry with a damaged body is skipped by its length; after a damaged entry header, replay searches for
 //!   the next one. The salt keeps a payload that contains the bytes of an entry from being taken for one.
 //! - **Torn tail**: a segment whose end no successor states may end inside an entry that was never acknowledged.
@@ -41,7 +42,7 @@ mod replay;
 mod segment;
 mod survey;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -96,6 +97,8 @@ pub struct Log {
     sealed: BTreeMap<SegmentSequence, u64>,
     /// Those of them that stay.
     held: BTreeMap<SegmentSequence, u64>,
+    /// Closed segments that may be longer than that.
+    longer: BTreeSet<SegmentSequence>,
 }
 
 impl Log {
@@ -116,7 +119,8 @@ impl Log {
         let recovery = Recovery::open(files.clone(), dir)?;
         let sealed = recovery.sizes();
         let newest = sealed.last_key_value().map_or(SegmentSequence::NONE, |(sequence, _)| *sequence);
-        let mut log = Self { files, dir: dir.to_owned(), current: None, newest, sealed, held: BTreeMap::new() };
+        let (held, longer, dir) = (BTreeMap::new(), BTreeSet::new(), dir.to_owned());
+        let mut log = Self { files, dir, current: None, newest, sealed, held, longer };
         log.start_segment_if_room()?;
         Ok((log, recovery))
     }
@@ -191,12 +195,18 @@ impl Log {
             && let Some(oldest) = self.sealed.first_entry().filter(|entry| *entry.key() <= sequence)
         {
             let path = paths::segment(&self.dir, *oldest.key());
-            match self.files.remove(&path) {
+            // the power may bring it back, without the one that says where it ends
+            let is_longer = self.longer.contains(oldest.key());
+            let cut = if is_longer { self.files.truncate(&path, *oldest.get()) } else { Ok(()) };
+            match cut.and_then(|()| self.files.remove(&path)) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                     return Err(Error::io("delete log segment", &path)(error));
                 }
-                _ => oldest.remove(),
-            };
+                _ => {
+                    self.longer.remove(oldest.key());
+                    oldest.remove();
+                }
+            }
         }
         Ok(())
     }
@@ -235,7 +245,10 @@ impl Log {
         let predecessor = self.current.as_ref().map_or(Predecessor::UNKNOWN, SegmentWriter::as_predecessor);
         let next = SegmentWriter::create(self.files.as_ref(), &self.dir, self.newest, predecessor);
         let next = next.inspect_err(|_| self.current.iter_mut().for_each(SegmentWriter::close))?;
-        self.sealed.extend(self.current.take().map(|closed| (closed.sequence(), closed.end())));
+        if let Some(closed) = self.current.take() {
+            self.sealed.insert(closed.sequence(), closed.end());
+            self.longer.extend(closed.may_have_more().then_some(closed.sequence()));
+        }
         Ok(self.current.insert(next))
     }
 }

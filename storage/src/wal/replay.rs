@@ -170,6 +170,11 @@ impl OldSegment {
         let header = header.filter(|header| header.sequence == sequence);
         Ok(Self { sequence, path, bytes, header, stated_bytes: None })
     }
+
+    /// Up to where it is read.
+    fn end(&self) -> u64 {
+        self.stated_bytes.map_or(self.bytes, |stated| stated.min(self.bytes))
+    }
 }
 
 /// Iterates over the events; ends after an error.
@@ -239,9 +244,9 @@ impl Replay {
 
     fn next_segment(&mut self) -> Result<Option<SegmentReader>, Error> {
         while let Some(segment) = self.waiting.pop_front() {
-            if self.mode == Mode::Replay && segment.stated_bytes.is_none() {
-                // what is seen may have been neither synced nor cut off for good; what is read now, later starts must read
-                let synced = self.files.truncate(&segment.path, segment.bytes);
+            if self.mode == Mode::Replay {
+                // what is read now, later starts must read, and nothing else, also when the power goes
+                let synced = self.files.truncate(&segment.path, segment.end());
                 synced.map_err(Error::io("sync log segment", &segment.path))?;
             }
             let reader = SegmentReader::open(self.files.as_ref(), segment);
@@ -280,6 +285,7 @@ struct SegmentReader {
 
 impl SegmentReader {
     fn open(files: &dyn Files, segment: OldSegment) -> Result<Self, Error> {
+        let end = segment.end();
         let OldSegment { sequence, path, bytes, header, stated_bytes } = segment;
         let file = files.open(&path).map_err(Error::io("open log segment", &path))?;
         let salt = header.map(|header| header.salt);
@@ -289,7 +295,7 @@ impl SegmentReader {
             file: BufReader::with_capacity(READ_BUFFER_BYTES, file),
             position: 0,
             offset: salt.map_or(0, |_| HEADER_BYTES as u64),
-            end: stated_bytes.map_or(bytes, |stated| stated.min(bytes)),
+            end,
             salt,
             may_be_torn: stated_bytes.is_none(),
             shortened: stated_bytes.is_some_and(|stated| stated > bytes),

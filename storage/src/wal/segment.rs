@@ -92,6 +92,8 @@ pub(super) struct SegmentWriter {
     salt: u32,
     /// Everything before it is durable; nothing after it counts.
     end: u64,
+    /// Something of an append that failed may stand behind `end`, now or when the power goes.
+    may_have_more: bool,
     must_be_closed: bool,
 }
 
@@ -117,7 +119,7 @@ impl SegmentWriter {
             _ = files.remove(&path);
             return Err(Error::io("create log segment", &path)(error));
         }
-        Ok(Self { path, file, sequence, salt, end: HEADER_BYTES as u64, must_be_closed: false })
+        Ok(Self { path, file, sequence, salt, end: HEADER_BYTES as u64, may_have_more: false, must_be_closed: false })
     }
 
     /// Writes the entries and syncs once. On an error the segment is as before, or it must be closed.
@@ -135,6 +137,7 @@ impl SegmentWriter {
             slices.extend([&header[..], tenant.as_str().as_bytes(), payload].map(IoSlice::new));
         }
         let bytes: u64 = slices.iter().map(|slice| slice.len() as u64).sum();
+        self.may_have_more = true;
         if let Err(error) = self.file.append(&mut slices) {
             self.must_be_closed = self.file.cut_back(self.end).is_err();
             return Err(error);
@@ -146,6 +149,7 @@ impl SegmentWriter {
             return Err(error);
         }
         self.end += bytes;
+        self.may_have_more = false;
         Ok(())
     }
 
@@ -163,6 +167,11 @@ impl SegmentWriter {
 
     pub(super) fn is_empty(&self) -> bool {
         self.end == HEADER_BYTES as u64 && !self.must_be_closed
+    }
+
+    /// Whether bytes of an append that failed may stand behind the end, now or when the power goes.
+    pub(super) fn may_have_more(&self) -> bool {
+        self.may_have_more
     }
 
     /// Nothing may be appended any more, because what stands after the end is not known.

@@ -298,6 +298,35 @@ fn what_a_start_has_read_is_what_later_ones_read_whatever_was_synced() {
     }
 }
 
+/// What is removed may be back when the power goes: a segment without the next one, which says where it ends.
+#[test]
+fn a_failed_append_stays_away_when_its_segment_comes_back() {
+    let (write, sync) = (0, 1);
+    let faults = [vec![write], vec![write, write + 1], vec![sync], vec![sync, sync + 1]];
+    let restarts = [false, true];
+    for (faults, is_restarted) in faults.iter().flat_map(|faults| restarts.map(|is| (faults, is))) {
+        let disk = Disk::default();
+        let mut log = open_on(&disk);
+        log.append_batch(&[entry("a", b"before")]).unwrap();
+        faults.iter().for_each(|&after| disk.faults().plan(after, Fault::Unclear));
+        log.append_batch(&[entry("a", b"failed")]).unwrap_err();
+        log.rotate().unwrap();
+        if is_restarted {
+            let (next, recovery) = Log::open_on(Arc::new(disk.clone()), Path::new(DIR)).unwrap();
+            recovery.replay().for_each(|event| assert!(!is_damage(&event.unwrap())));
+            log = next;
+        }
+        log.append_batch(&[entry("a", b"after")]).unwrap();
+        log.rotate().unwrap();
+        log.remove_through(SegmentSequence(u64::MAX)).unwrap();
+        for seed in 0..50 {
+            let disk = disk.after_crash(Power::default(), &mut SmallRng::seed_from_u64(seed));
+            let found = entries_of(&replay_on(Arc::new(disk), Path::new(DIR)));
+            assert!(!found.contains(&entry("a", b"failed")), "{faults:?} {is_restarted} {seed}");
+        }
+    }
+}
+
 #[test]
 fn a_log_that_cannot_start_a_segment_recovers_later() {
     let disk = Disk::default();
