@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, ArrayRef, RecordBatch};
 use bytes::Bytes;
 use model::{BlockId, TraceId};
 use spans::batch_memory_bytes;
@@ -24,7 +24,8 @@ use crate::trace_map::TraceMapCache;
 /// One share in so many of the budget is for indexes, and so on; the rest is for row groups.
 const INDEX_SHARE: u64 = 4;
 const TRACE_MAP_SHARE: u64 = 8;
-const OPENED_SHARE: u64 = 8;
+const OPENED_SHARE: u64 = 16;
+const SERVICES_SHARE: u64 = 16;
 const TRACE_IDS_SHARE: u64 = 8;
 const CONTINUED_SHARE: u64 = 16;
 const COLUMNS_SHARE: u64 = 32;
@@ -47,6 +48,8 @@ pub struct BlockCache {
     pub(super) columns: ByteCache<Content, FileColumns>,
     /// Resources and scopes.
     pub(super) small_tables: ByteCache<Content, RecordBatch>,
+    /// Of row groups: what the services contributed to their traces.
+    pub(super) services: ByteCache<(BlockId, usize), ArrayRef>,
     pub(super) trace_ids: ByteCache<BlockId, Arc<TraceIds>>,
     pub(super) continued: ByteCache<BlockId, Arc<[TraceId]>>,
     pub(super) indexes: IndexCache,
@@ -75,13 +78,23 @@ impl BlockCache {
             INDEX_SHARE,
             TRACE_MAP_SHARE,
             OPENED_SHARE,
+            SERVICES_SHARE,
             TRACE_IDS_SHARE,
             CONTINUED_SHARE,
             COLUMNS_SHARE,
             SMALL_TABLES_SHARE,
         ]
         .map(share);
-        let [index_bytes, map_bytes, opened_bytes, ids_bytes, continued_bytes, columns_bytes, tables_bytes] = shares;
+        let [
+            index_bytes,
+            map_bytes,
+            opened_bytes,
+            services_bytes,
+            ids_bytes,
+            continued_bytes,
+            columns_bytes,
+            tables_bytes,
+        ] = shares;
         let opened = Capacity {
             name: "block",
             bytes: opened_bytes,
@@ -93,6 +106,12 @@ impl BlockCache {
             bytes: capacity_bytes - shares.iter().sum::<u64>(),
             entries: EXPECTED_BLOCKS,
             bytes_of: |_: &(BlockId, usize), group: &Arc<OpenRowGroup>| group.memory_bytes,
+        };
+        let services = Capacity {
+            name: "services",
+            bytes: services_bytes,
+            entries: 1,
+            bytes_of: |_: &(BlockId, usize), services: &ArrayRef| services.get_buffer_memory_size(),
         };
         let columns = Capacity {
             name: "columns",
@@ -121,6 +140,7 @@ impl BlockCache {
         Self {
             opened: ByteCache::new(&opened, &telemetry),
             groups: ByteCache::new(&groups, &telemetry),
+            services: ByteCache::new(&services, &telemetry),
             columns: ByteCache::new(&columns, &telemetry),
             small_tables: ByteCache::new(&small_tables, &telemetry),
             trace_ids: ByteCache::new(&trace_ids, &telemetry),
@@ -147,6 +167,7 @@ impl BlockCache {
     pub(crate) fn forget(&self, block_id: &BlockId) {
         self.opened.retain(|kept| kept != block_id);
         self.groups.retain(|(kept, _)| kept != block_id);
+        self.services.retain(|(kept, _)| kept != block_id);
         self.trace_ids.retain(|kept| kept != block_id);
         self.continued.retain(|kept| kept != block_id);
         self.indexes.forget(block_id);

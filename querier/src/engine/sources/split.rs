@@ -18,7 +18,7 @@ use storage::{TraceHash, TraceIds};
 use crate::engine::concurrent::try_all;
 use crate::engine::scan::OpenSource;
 use crate::engine::sources::{NumberedSource, QuerySources};
-use crate::engine::split_cache::SharedKey;
+use crate::engine::split_cache::{self, SharedKey};
 use crate::error::Error;
 
 /// What a trace takes while it is compared by hash: its hash in three lists, and its row.
@@ -142,7 +142,10 @@ impl QuerySources<'_> {
         let listing_later: Vec<NumberedSource> = listing.iter().filter(|source| goes_on(source)).cloned().collect();
         let mut split = SplitTraces::default();
         if !listing_later.is_empty() {
-            let at_rest = self.split_at_rest().await?;
+            // of two parts that lie within reach of each other one block lists the trace
+            let near_later = within_reach_of(&listing_later, listing.clone(), self.reach_nanos());
+            let (_, at_rest) = self.find_split_at_rest(near_later).await?;
+            let _held = self.budget.hold(split_cache::memory_bytes(&at_rest))?;
             let goes_on = at_rest.iter().filter(|(_, trace)| trace.time_range().end_nanos > self.range.end_nanos);
             split.ids.extend(goes_on.map(|(id, _)| *id));
         }

@@ -160,6 +160,11 @@ impl BlockSource {
 
     /// The column `services` of a row group's traces.
     pub(in crate::block) async fn services_of(&self, group: usize) -> Result<ArrayRef, Error> {
+        let read = || self.read_services(group).boxed();
+        self.cache.services.get_or_load(&(self.entry.id, group), read).await
+    }
+
+    async fn read_services(&self, group: usize) -> Result<ArrayRef, Error> {
         let (opened, opened_group) = (self.opened().await?, self.opened_group(group).await?);
         match (&opened.layout, &opened_group.of_traces) {
             (Layout::Directory(directory), Some(of_traces)) => {

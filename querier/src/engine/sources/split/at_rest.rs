@@ -29,7 +29,7 @@ impl QuerySources<'_> {
     /// Those near the range that blocks list. What could not be read is left out.
     pub async fn split_at_rest(&self) -> Result<&Arc<SplitAtRest>, Error> {
         let find = || async {
-            let (blocks, found) = self.find_split_at_rest().await?;
+            let (blocks, found) = self.find_split_at_rest(self.near(&self.range)).await?;
             // also where it is kept for others: it may not be for as long as it is needed here
             let _held = self.budget.hold(split_cache::memory_bytes(&found))?;
             Ok::<_, Error>(HeldAtRest { blocks, found, _held })
@@ -37,9 +37,11 @@ impl QuerySources<'_> {
         Ok(&self.split_at_rest.get_or_try_init(find).await?.found)
     }
 
-    /// They, and the blocks that were looked through, ascending.
-    async fn find_split_at_rest(&self) -> Result<(Arc<[BlockId]>, Arc<SplitAtRest>), Error> {
-        let mut blocks = self.near(&self.range);
+    /// Those that some sources list, and the blocks among these, which were looked through, ascending.
+    pub(super) async fn find_split_at_rest(
+        &self,
+        mut blocks: Vec<NumberedSource>,
+    ) -> Result<(Arc<[BlockId]>, Arc<SplitAtRest>), Error> {
         blocks.retain(|(_, source)| !source.is_live());
         let mut ids: Vec<BlockId> = blocks.iter().map(|(_, source)| source.block_id()).collect();
         ids.sort_unstable();
