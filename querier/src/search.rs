@@ -214,7 +214,7 @@ impl Search<'_> {
     async fn candidates(&self, scan: &Scan<'_>, group: &OpenGroup) -> Result<(Arc<DecidedMasks>, Vec<usize>), Error> {
         let (_, earliest_nanos) = locked(scan.hits).needed();
         let candidates = candidates(group, &self.query.matcher, &scan.pruned, &self.sources.range, earliest_nanos);
-        let (decided, mut candidates) = self.sources.run_on(group, candidates).await??;
+        let (decided, mut candidates) = self.sources.run_sized(group.effort_of_traces(), candidates).await??;
         let (traces, hits) = (group.traces()?, locked(scan.hits));
         candidates.retain(|&trace| {
             hits.could_keep(traces.start_nanos(trace))
@@ -265,13 +265,13 @@ impl Search<'_> {
             return Ok(());
         };
         let (query, decided, most) = (self.query.clone(), decided.clone(), self.spans_per_span_set);
-        let (at, budget) = ((scan.number, group.number), self.sources.budget.clone());
+        let (at, budget, effort) = ((scan.number, group.number), self.sources.budget.clone(), fetched.effort());
         let found = move || {
             let rows = fetched.decode(&budget)?;
             let runs = rows.runs(&wanted)?;
             collect::matches(&query.matcher, &rows.table, &runs, &decided, at, most)
         };
-        let found: Vec<Hit> = self.sources.run_on(group, found).await??;
+        let found: Vec<Hit> = self.sources.run_sized(effort, found).await??;
         let mut hits = locked(scan.hits);
         found.into_iter().try_for_each(|hit| hits.add(hit))
     }

@@ -167,9 +167,9 @@ impl<S: Summarize> Summing<'_, S> {
             return Ok(None);
         }
         let fetched = parts::fetch_whole(&group, &wanted, &self.columns).await?;
-        let (budget, work) = (self.sources.budget.clone(), self.work());
+        let (budget, work, effort) = (self.sources.budget.clone(), self.work(), fetched.effort());
         let summarize = move || work(&parts::decode_whole(fetched, &wanted, &budget)?);
-        let summary = self.sources.run_on(&group, summarize).await??;
+        let summary = self.sources.run_sized(effort, summarize).await??;
         let held = self.sources.budget.hold(self.summarize.memory_bytes(&summary))?;
         Ok(Some((summary, held)))
     }

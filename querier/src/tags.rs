@@ -190,7 +190,7 @@ impl<'a> TagScan<'a> {
         let group = candidates.source.group(group).await?;
         let masks = {
             let (filter, table) = (filter.clone(), group.small_tables());
-            self.sources.run_on(&group, move || filter.on_dimensions(&table)).await??
+            self.sources.run_sized(group.effort_of_traces(), move || filter.on_dimensions(&table)).await??
         };
         let mut wanted = self.traces_in_range(&group, &candidates.pruned)?;
         wanted.retain(|&trace| masks.traces.as_ref().is_none_or(|mask| mask.value(trace)));
@@ -198,6 +198,7 @@ impl<'a> TagScan<'a> {
             return Ok(());
         }
         let (fetched, budget) = (group.fetch(&wanted, columns).await?, self.sources.budget.clone());
+        let effort = fetched.effort();
         let work = move || {
             let rows = fetched.decode(&budget)?;
             let in_range = rows.mask(&rows.runs(&wanted)?);
@@ -209,7 +210,7 @@ impl<'a> TagScan<'a> {
             }
             take(&Selected { rows: &rows, evaluation: &evaluation, selection })
         };
-        self.sources.run_on(&group, work).await?
+        self.sources.run_sized(effort, work).await?
     }
 }
 

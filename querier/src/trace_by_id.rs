@@ -72,15 +72,15 @@ pub(crate) async fn trace_by_id(
     };
     budget.count_traces(usize::from(!found.is_empty()));
     let (tables, _held): (Vec<SpanTable>, Vec<Held>) = found.into_iter().unzip();
-    let (mut resource_spans, is_filtered) = engine.cpu.run(move || encode(&tables, chooser.as_ref())).await??;
+    let (effort, encode) = (parts::effort_of(&tables), move || encode(&tables, chooser.as_ref()));
+    let (mut resource_spans, is_filtered) = cpu.run_sized(effort, &budget.cpu_time, encode).await??;
     let max_bytes = engine.config.max_bytes_per_trace;
     if fit(&mut resource_spans, max_bytes) {
         partial = Some(TracePartial::TooLarge { max_bytes });
     }
     let mut pruned = Pruned::No;
     if let Some(pruning) = pruning {
-        (resource_spans, pruned) = engine
-            .cpu
+        (resource_spans, pruned) = cpu
             .run(move || {
                 let pruned = pruning::prune(&mut resource_spans, &pruning);
                 (resource_spans, pruned)
@@ -106,7 +106,8 @@ async fn read_part(
     let _turn = budget.turn().await?;
     let group = OpenSource::open(source).await?.group(at.group).await?;
     let (fetched, counting) = (parts::fetch_whole(&group, &[at.trace], &Projection::all()).await?, budget.clone());
-    let table = cpu.run(move || parts::decode_whole(fetched, &[at.trace], &counting)).await??;
+    let (effort, decode) = (fetched.effort(), move || parts::decode_whole(fetched, &[at.trace], &counting));
+    let table = cpu.run_sized(effort, &budget.cpu_time, decode).await??;
     let held = budget.hold(table_bytes::memory_bytes(&table))?;
     Ok(Some((table, held)))
 }

@@ -31,6 +31,16 @@ pub struct CpuPool {
     waiting: Queue,
 }
 
+/// Whether a piece of work is worth handing to another thread. To do so and to be woken by that takes tens of microseconds,
+/// more where the cores are busy, and nothing else runs on the thread of the runtime that does it at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effort {
+    /// It takes some tens of microseconds.
+    Little,
+    /// It takes longer, or may.
+    Much,
+}
+
 /// By how much work in the background yields to answers: what the system calls niceness. Each step is a fifth less of a core
 /// that others want, too.
 #[cfg(target_os = "linux")]
@@ -108,13 +118,20 @@ impl CpuPool {
         result.await.map_err(|_| Error::Stopping)?
     }
 
-    /// Does work on this thread, now, as if the pool did: for what is over sooner than it could be handed on. To hand it to
-    /// another thread and to be woken by that takes tens of microseconds, more where the cores are busy.
+    /// The same with little work, which is done on this thread, now. Of much, as [`run_for`](Self::run_for).
     ///
     /// # Errors
-    /// [`Error::Panicked`] when the work panics.
-    pub fn run_here<T>(&self, worked: &CpuTime, work: impl FnOnce() -> T) -> Result<T, Error> {
-        timed(worked, work)
+    /// As [`run`](Self::run).
+    pub async fn run_sized<T: Send + 'static>(
+        &self,
+        effort: Effort,
+        worked: &Arc<CpuTime>,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        match effort {
+            Effort::Little => timed(worked, work),
+            Effort::Much => self.run_for(worked, work).await,
+        }
     }
 }
 
@@ -210,8 +227,10 @@ mod tests {
             let error = pool.run(|| -> () { panic!("bad row {}", 7) }).await.unwrap_err();
             assert_eq!(error.to_string(), "CPU-bound work panicked: bad row 7");
         }
-        let error = pool.run_here(&CpuTime::default(), || -> () { panic!("bad row {}", 8) }).unwrap_err();
-        assert_eq!(error.to_string(), "CPU-bound work panicked: bad row 8");
+        for effort in [Effort::Little, Effort::Much] {
+            let error = pool.run_sized(effort, &Arc::default(), || -> () { panic!("bad row 8") }).await.unwrap_err();
+            assert_eq!(error.to_string(), "CPU-bound work panicked: bad row 8");
+        }
         assert_eq!(pool.run(|| 1).await.unwrap(), 1);
     }
 }

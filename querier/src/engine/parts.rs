@@ -6,6 +6,7 @@ use futures::FutureExt;
 use hashbrown::HashMap;
 use model::{TimeRange, TraceId};
 use spans::{Copies, SpanTable, TableBuilder};
+use storage::cpu::Effort;
 use storage::source::{Projection, TraceAt, TracePart};
 
 use crate::cancellation::is_waited_for;
@@ -102,6 +103,15 @@ pub(crate) fn decode_whole(fetched: FetchedRows, traces: &[usize], budget: &Budg
     let indices = UInt32Array::from_iter_values(traces.iter().map(|&trace| trace as u32));
     let traces = take_record_batch(&table.traces, &indices)?;
     Ok(SpanTable { spans: spans::with_absent_columns(&table.spans)?, traces, ..table }.renumbered()?)
+}
+
+/// So many whole spans are put together or encoded in some tens of microseconds.
+const LITTLE_WHOLE: usize = 256;
+
+/// What it takes to put parts together, or to encode them.
+pub(crate) fn effort_of(tables: &[SpanTable]) -> Effort {
+    let spans: usize = tables.iter().map(SpanTable::span_count).sum();
+    if spans <= LITTLE_WHOLE { Effort::Little } else { Effort::Much }
 }
 
 /// One table from the parts, if there are any, unless the query that this thread works for is given up; copies of spans are left

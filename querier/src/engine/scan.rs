@@ -12,6 +12,7 @@ use model::TimeRange;
 use spans::schema::trace_column;
 use spans::{SpanTable, Traces};
 use storage::coded::{CodedColumn, Coding, Codings};
+use storage::cpu::Effort;
 use storage::source::{Dimensions, Fetched, Projection, RowGroup, Source};
 
 use crate::engine::budget::Budget;
@@ -64,8 +65,11 @@ pub(crate) struct Run {
 /// One row in so many is few: to pick them out costs less than to decode the others with them.
 const FEW_ROWS: usize = 16;
 
-/// Live rows are few up to this number: most questions have gone through them in some tens of microseconds.
-const SMALL_GROUP_SPANS: usize = 8_192;
+/// What takes some tens of microseconds: to look at so many traces of a row group, or live spans, which are not encoded …
+const LITTLE_IN_MEMORY: usize = 8_192;
+/// … and to decode and look at so many spans of so many bytes.
+const LITTLE_ENCODED: usize = 2_048;
+const LITTLE_ENCODED_BYTES: u64 = 64 << 10;
 
 impl OpenSource {
     pub async fn open(source: Arc<dyn Source>) -> Result<Self, Error> {
@@ -106,10 +110,9 @@ impl OpenGroup {
         self.source.row_group(self.number)
     }
 
-    /// Whether most work on it is over sooner than it could be handed to another thread: its rows are in memory, not
-    /// encoded, and few.
-    pub fn is_small(&self) -> bool {
-        self.source.source.is_live() && self.row_group().spans.len() <= SMALL_GROUP_SPANS
+    /// What it takes to look at each of its traces.
+    pub fn effort_of_traces(&self) -> Effort {
+        if self.traces.num_rows() <= LITTLE_IN_MEMORY { Effort::Little } else { Effort::Much }
     }
 
     /// The small tables around some spans.
@@ -187,6 +190,14 @@ impl FetchedRows {
     /// More columns of spans that are counted already.
     pub fn of_known_spans(self) -> Self {
         Self { is_known: true, ..self }
+    }
+
+    /// What it takes to decode and to look at them.
+    pub fn effort(&self) -> Effort {
+        let is_live = self.group.source.source.is_live();
+        let few = if is_live { LITTLE_IN_MEMORY } else { LITTLE_ENCODED };
+        let is_little = self.ranges.row_count() <= few && self.fetched.bytes <= LITTLE_ENCODED_BYTES;
+        if is_little { Effort::Little } else { Effort::Much }
     }
 
     /// Decodes and counts what was read: work for the pool, together with what is done with the rows.

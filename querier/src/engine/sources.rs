@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use hashbrown::HashSet;
 use model::{BlockId, TimeRange, TraceId};
+use storage::cpu::Effort;
 use storage::source::Source;
 use tokio::sync::OnceCell;
 
@@ -89,16 +90,14 @@ impl<'a> QuerySources<'a> {
         Ok(self.engine.cpu.run_for(&self.budget.cpu_time, move || cancellation.during(work)).await?)
     }
 
-    /// The same with work on a row group, which is done at once where that has few rows.
-    pub async fn run_on<T: Send + 'static>(
+    /// The same, at once where it is little.
+    pub async fn run_sized<T: Send + 'static>(
         &self,
-        group: &OpenGroup,
+        effort: Effort,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Error> {
-        if !group.is_small() {
-            return self.run(work).await;
-        }
-        Ok(self.engine.cpu.run_here(&self.budget.cpu_time, || self.budget.cancellation.during(work))?)
+        let cancellation = self.budget.cancellation.clone();
+        Ok(self.engine.cpu.run_sized(effort, &self.budget.cpu_time, move || cancellation.during(work)).await?)
     }
 
     /// See [`Budget::turn`].
@@ -115,7 +114,8 @@ impl<'a> QuerySources<'a> {
         pruned: &Pruned,
         split: &HashSet<TraceId>,
     ) -> Result<(Arc<DecidedMasks>, Vec<usize>), Error> {
-        let (decided, mut wanted) = self.run_on(group, candidates(group, matcher, pruned, &self.range, 0)).await??;
+        let candidates = candidates(group, matcher, pruned, &self.range, 0);
+        let (decided, mut wanted) = self.run_sized(group.effort_of_traces(), candidates).await??;
         if !split.is_empty() {
             let traces = group.traces()?;
             wanted.retain(|&trace| !split.contains(&traces.id(trace)));
@@ -139,13 +139,14 @@ impl<'a> QuerySources<'a> {
         if let Some(columns) = &first_columns {
             let (fetched, budget) = (group.fetch(wanted, columns).await?, self.budget.clone());
             let (matcher, decided, traces) = (matcher.clone(), decided.clone(), wanted.clone());
+            let effort = fetched.effort();
             let narrow = move || {
                 let rows = fetched.decode(&budget)?;
                 let runs = rows.runs(&traces)?;
                 let candidates = matcher.narrow(&rows.table, &runs, &decided)?;
                 Ok::<_, Error>(candidates.into_iter().map(|run| runs[run].trace).collect())
             };
-            *wanted = self.run_on(group, narrow).await??;
+            *wanted = self.run_sized(effort, narrow).await??;
             keep(wanted)?;
         }
         if wanted.is_empty() {

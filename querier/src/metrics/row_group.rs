@@ -127,7 +127,7 @@ impl MetricsRun<'_> {
             };
             query.aggregator.measure(&rows, &intervals, &limits).map(Some)
         };
-        let counted = self.sources.run_on(&wanted.group, count).await??;
+        let counted = self.sources.run(count).await??;
         if counted.is_some() {
             wanted.traces = others;
         }
@@ -160,8 +160,8 @@ impl MetricsRun<'_> {
             wanted.group.fetch(&wanted.traces, &columns)
         )?;
         let (query, limits, budget) = (self.query.clone(), self.limits.clone(), self.sources.budget.clone());
-        let (intervals, places) = (*wanted.intervals, wanted.places());
-        let WantedTraces { group, decided, traces, .. } = wanted;
+        let (intervals, places, effort) = (*wanted.intervals, wanted.places(), fetched.effort());
+        let WantedTraces { decided, traces, .. } = wanted;
         let measure = move || {
             let start_offsets = starts.map_or(Ok(StartOffsets::InTable), |starts| starts.decode(&budget))?;
             let rows = fetched.decode_coded(&budget, &|attribute| query.coding(attribute))?;
@@ -171,7 +171,7 @@ impl MetricsRun<'_> {
             let rows = MeasuredRows { coded, start_offsets, places, ..MeasuredRows::read(table, &selected) };
             query.aggregator.measure(&rows, &intervals, &limits)
         };
-        self.sources.run_on(&group, measure).await?
+        self.sources.run_sized(effort, measure).await?
     }
 
     /// The traces of which it is read when spans start: those that do not lie in one interval. `None` where it is read of all.
@@ -200,7 +200,7 @@ impl MetricsRun<'_> {
             group.fetch_near(&found, &columns).await?
         };
         let (query, intervals, limits) = (self.query.clone(), *intervals, self.limits.clone());
-        let budget = self.sources.budget.clone();
+        let (budget, effort) = (self.sources.budget.clone(), fetched.effort());
         let measure = move || {
             let coding = |attribute: &AttributeColumn| query.coding(attribute);
             let rows = fetched.of_known_spans().decode_coded(&budget, &coding)?;
@@ -209,7 +209,7 @@ impl MetricsRun<'_> {
             let rows = MeasuredRows { coded, ..MeasuredRows::read(table, &selected) };
             query.aggregator.measure(&rows, &intervals, &limits)
         };
-        Ok(Some(self.sources.run_on(&group, measure).await??))
+        Ok(Some(self.sources.run_sized(effort, measure).await??))
     }
 
     /// The rows of a row group that match; leaves only traces that may.
@@ -220,12 +220,13 @@ impl MetricsRun<'_> {
             return Ok(Vec::new());
         };
         let (decided, traces, budget) = (decided.clone(), traces.clone(), self.sources.budget.clone());
+        let effort = fetched.effort();
         let find = move || {
             let rows = fetched.decode(&budget)?;
             let runs = rows.runs(&traces)?;
             matcher.find_rows(&rows.table, &runs, &decided)
         };
-        self.sources.run_on(group, find).await?
+        self.sources.run_sized(effort, find).await?
     }
 }
 

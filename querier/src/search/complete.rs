@@ -7,6 +7,7 @@ use std::sync::Arc;
 use futures::FutureExt;
 use hashbrown::HashSet;
 use model::{TimeRange, TraceId};
+use storage::cpu::Effort;
 
 use super::Search;
 use super::collect::{Hit, Hits, Place};
@@ -129,8 +130,9 @@ impl Search<'_> {
             let _turn = self.sources.turn().await?;
             let group = source.group(group).await?.with_services().await?;
             let (query, fetched) = (self.query.clone(), self.fetch_shown(&group, &hits).await?);
-            let (of_group, budget) = (group.clone(), self.sources.budget.clone());
-            self.sources.run_on(&group, move || show(&query, &of_group, fetched, hits, &budget)).await?
+            let effort = fetched.as_ref().map_or(Effort::Little, FetchedRows::effort);
+            let budget = self.sources.budget.clone();
+            self.sources.run_sized(effort, move || show(&query, &group, fetched, hits, &budget)).await?
         };
         let Some(found) = self.sources.budget.if_readable(block_id, show).await? else { return Ok(Vec::new()) };
         self.hold_shown(&found)?;

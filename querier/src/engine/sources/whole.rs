@@ -109,7 +109,7 @@ impl QuerySources<'_> {
         let (tables, held): (Vec<SpanTable>, Vec<Held>) = tables.into_iter().flatten().unzip();
         // until they are together there are the parts and the whole
         let whole_held = self.budget.hold(tables.iter().map(table_bytes::memory_bytes).sum())?;
-        let table = self.run(move || parts::merge_parts(&tables)).await??;
+        let table = self.run_sized(parts::effort_of(&tables), move || parts::merge_parts(&tables)).await??;
         drop(held);
         Ok(WholeTraces { table, _held: whole_held })
     }
@@ -127,7 +127,8 @@ impl QuerySources<'_> {
             let _turn = self.turn().await?;
             let group = source.group(group).await?;
             let (fetched, budget) = (parts::fetch_whole(&group, &traces, columns).await?, self.budget.clone());
-            let table = self.run_on(&group, move || parts::decode_whole(fetched, &traces, &budget)).await??;
+            let (effort, decode) = (fetched.effort(), move || parts::decode_whole(fetched, &traces, &budget));
+            let table = self.run_sized(effort, decode).await??;
             let held = self.budget.hold(table_bytes::memory_bytes(&table))?;
             Ok((table, held))
         };
