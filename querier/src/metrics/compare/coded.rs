@@ -57,8 +57,8 @@ impl SlotsOfRows {
         let (rows, stride) = (column.rows(), self.slots.len() + 1);
         let slot = |row: u32| self.of_rows[row as usize] as usize;
         let of_cells = |cells: &[T]| {
-            let numbers = self.slots.clone().zip(cells).map(|(slot, &spans)| (slot, number(spans)));
-            SlotCounts::ascending(numbers.filter(|(_, spans)| *spans > 0.0).collect())
+            let numbers = cells.iter().map(|&spans| number(spans));
+            SlotCounts::ascending(self.slots.clone().zip(numbers).filter(|(_, spans)| *spans > 0.0))
         };
         let mut totals = vec![T::default(); stride];
         rows.iter().for_each(|&row| totals[slot(row)] += spans(row));
@@ -67,7 +67,7 @@ impl SlotsOfRows {
             return Ok(partial);
         }
         let CodedValues { codes, by_code } = column.values()?;
-        let mut values = Values::default();
+        let mut values = Values::with_room_for(by_code.len());
         if by_code.len() * stride <= counted::most_cells(rows.len()) {
             let mut cells = vec![T::default(); by_code.len() * stride];
             rows.iter().zip(&codes).for_each(|(&row, &code)| cells[code as usize * stride + slot(row)] += spans(row));
@@ -83,7 +83,7 @@ impl SlotsOfRows {
             let by_number = counted::by_number(&counts, self.slots.len(), by_code.len(), |code| code);
             for of_code in by_number.chunk_by(|one, next| one.row == next.row) {
                 let counts = of_code.iter().map(|counted| (self.slots.start + counted.slot, counted.spans));
-                values.add(&by_code, of_code[0].row as usize, SlotCounts::ascending(counts.collect()));
+                values.add(&by_code, of_code[0].row as usize, SlotCounts::ascending(counts));
             }
         }
         partial.values = values.finish();
@@ -92,13 +92,16 @@ impl SlotsOfRows {
 }
 
 /// What was found of each value.
-#[derive(Default)]
 struct Values {
     by_key: HashMap<Key, SlotCounts>,
     are_too_many: bool,
 }
 
 impl Values {
+    fn with_room_for(count: usize) -> Self {
+        Self { by_key: HashMap::with_capacity(count.min(MAX_VALUES)), are_too_many: false }
+    }
+
     fn add(&mut self, by_code: &ArrayRef, code: usize, counts: SlotCounts) {
         if self.are_too_many || counts.is_empty() {
             return;

@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use arrow::buffer::BooleanBuffer;
 use hashbrown::HashMap;
+use smallvec::SmallVec;
 use traceql::Field;
 
 use super::super::exemplars::Exemplars;
@@ -72,21 +73,22 @@ pub(super) struct PartialField {
     pub values: Option<HashMap<Key, SlotCounts>>,
 }
 
-/// Spans by slot, ascending: most values have spans in few slots.
+/// Spans by slot, the latest first: what is measured later is older, and goes behind. Most values of a row group have spans in
+/// one or two.
 #[derive(Debug, Clone, Default)]
-pub(super) struct SlotCounts(Vec<(u32, f64)>);
+pub(super) struct SlotCounts(SmallVec<[(u32, f64); 2]>);
 
 impl SlotCounts {
+    /// Of slots that are ascending.
+    pub fn ascending(counts: impl DoubleEndedIterator<Item = (u32, f64)>) -> Self {
+        Self(counts.rev().collect())
+    }
+
     fn add(&mut self, slot: u32, spans: f64) {
-        match self.0.binary_search_by_key(&slot, |(slot, _)| *slot) {
+        match self.0.binary_search_by(|(other, _)| slot.cmp(other)) {
             Ok(at) => self.0[at].1 += spans,
             Err(at) => self.0.insert(at, (slot, spans)),
         }
-    }
-
-    /// Of slots that are ascending.
-    pub fn ascending(counts: Vec<(u32, f64)>) -> Self {
-        Self(counts)
     }
 
     pub fn is_empty(&self) -> bool {
@@ -94,13 +96,12 @@ impl SlotCounts {
     }
 
     pub fn merge(&mut self, mut other: Self) {
-        let ends = |counts: &Self| Some((counts.0.first()?.0, counts.0.last()?.0));
+        let ends = |counts: &Self| Some((counts.0.last()?.0, counts.0.first()?.0));
         let Some((other_first, other_last)) = ends(&other) else { return };
         match ends(self) {
             None => *self = other,
-            Some((_, last)) if last < other_first => self.0.append(&mut other.0),
-            // what is measured later is older
-            Some((first, _)) if other_last < first => {
+            Some((first, _)) if other_last < first => self.0.extend(other.0),
+            Some((_, last)) if last < other_first => {
                 other.0.append(&mut self.0);
                 *self = other;
             }
@@ -146,12 +147,12 @@ impl PartialField {
         for codes in &parts {
             let cells = codes.count_cells(counted, slots.len());
             for (code, of_code) in cells.chunks(slots.len().max(1)).enumerate() {
-                let counts = (slots.start..).zip(of_code).filter(|(_, spans)| **spans > 0.0);
-                let counts: Vec<(u32, f64)> = counts.map(|(slot, &spans)| (slot, spans)).collect();
+                let numbers = slots.clone().zip(of_code.iter().copied());
+                let counts = SlotCounts::ascending(numbers.filter(|(_, spans)| *spans > 0.0));
                 let Some(key) = (!counts.is_empty()).then(|| codes.key(code)).flatten() else { continue };
-                counts.iter().for_each(|&(slot, spans)| partial.totals.add(slot, spans));
+                counts.0.iter().for_each(|&(slot, spans)| partial.totals.add(slot, spans));
                 if let Some(values) = &mut partial.values {
-                    values.entry(key).or_default().merge(SlotCounts(counts));
+                    values.entry(key).or_default().merge(counts);
                     if values.len() > MAX_VALUES {
                         partial.values = None;
                     }
@@ -175,7 +176,7 @@ impl PartialField {
                 _ if groups.left_out.is_some() => {}
                 _ => {
                     let Some(key) = Key::of(of_group) else { continue };
-                    let next = (number, key, SlotCounts(vec![(slot, spans)]));
+                    let next = (number, key, SlotCounts::ascending([(slot, spans)].into_iter()));
                     partial.add_value(value.replace(next));
                 }
             }

@@ -83,3 +83,15 @@ fn an_exemplar_shows_the_same_attributes_each_time() {
         assert_eq!(shown(), first);
     }
 }
+
+#[test]
+fn counts_of_slots_are_put_together_whichever_come_first() {
+    let counts = |slots: &[u32]| SlotCounts::ascending(slots.iter().map(|&slot| (slot, f64::from(slot))));
+    let parts: [&[u32]; 4] = [&[4, 5], &[6], &[0, 1, 3], &[1, 2, 5]];
+    for order in [[0, 1, 2, 3], [1, 0, 2, 3], [2, 3, 0, 1], [3, 1, 2, 0]] {
+        let mut all = SlotCounts::default();
+        order.into_iter().for_each(|part| all.merge(counts(parts[part])));
+        assert_eq!(all.numbers(Side::Baseline, 4), [0.0, 2.0, 4.0, 6.0], "{order:?}");
+        assert_eq!(all.numbers(Side::Selection, 4), [2.0, 3.0, 10.0, 0.0], "{order:?}");
+    }
+}

@@ -71,7 +71,7 @@ impl PartialComparison {
 
 impl SlotCounts {
     fn into_message(self) -> message::SlotCounts {
-        let (slots, spans) = self.0.into_iter().unzip();
+        let (slots, spans) = self.0.into_iter().rev().unzip();
         message::SlotCounts { slots, spans }
     }
 
@@ -82,6 +82,6 @@ impl SlotCounts {
         if !is_whole || counts.slots.last().is_some_and(|slot| *slot as usize >= slots) {
             return Err(unreadable());
         }
-        Ok(Self(counts.slots.into_iter().zip(counts.spans).collect()))
+        Ok(Self::ascending(counts.slots.into_iter().zip(counts.spans)))
     }
 }
