@@ -43,7 +43,7 @@ use crate::engine::Engine;
 use crate::engine::budget::{Budget, Held};
 use crate::engine::candidates::candidates;
 use crate::engine::matcher::{DecidedMasks, HitSet};
-use crate::engine::scan::OpenGroup;
+use crate::engine::scan::{OpenGroup, Rows};
 use crate::engine::sources::QuerySources;
 use crate::engine::sources::whole::Parts;
 use crate::error::Error;
@@ -265,13 +265,12 @@ impl Search<'_> {
             return Ok(());
         };
         let (query, decided, most) = (self.query.clone(), decided.clone(), self.spans_per_span_set);
-        let (at, budget, effort) = ((scan.number, group.number), self.sources.budget.clone(), fetched.effort());
-        let found = move || {
-            let rows = fetched.decode(&budget)?;
+        let at = (scan.number, group.number);
+        let found = move |rows: Rows| {
             let runs = rows.runs(&wanted)?;
             collect::matches(&query.matcher, &rows.table, &runs, &decided, at, most)
         };
-        let found: Vec<Hit> = self.sources.run_sized(effort, found).await??;
+        let found: Vec<Hit> = self.sources.run_on(fetched, found).await?;
         let mut hits = locked(scan.hits);
         found.into_iter().try_for_each(|hit| hits.add(hit))
     }

@@ -197,10 +197,8 @@ impl<'a> TagScan<'a> {
         if masks.is_never || wanted.is_empty() {
             return Ok(());
         }
-        let (fetched, budget) = (group.fetch(&wanted, columns).await?, self.sources.budget.clone());
-        let effort = fetched.effort();
-        let work = move || {
-            let rows = fetched.decode(&budget)?;
+        let fetched = group.fetch(&wanted, columns).await?;
+        let work = move |rows: Rows| {
             let in_range = rows.mask(&rows.runs(&wanted)?);
             let evaluation = Evaluation::new(&rows.table, &masks)?;
             let mut selection = evaluation.select(&filter)?;
@@ -210,7 +208,7 @@ impl<'a> TagScan<'a> {
             }
             take(&Selected { rows: &rows, evaluation: &evaluation, selection })
         };
-        self.sources.run_sized(effort, work).await?
+        self.sources.run_on(fetched, work).await
     }
 }
 

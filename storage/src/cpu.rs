@@ -41,6 +41,12 @@ pub enum Effort {
     Much,
 }
 
+impl Effort {
+    pub fn little_if(is_little: bool) -> Self {
+        if is_little { Self::Little } else { Self::Much }
+    }
+}
+
 /// By how much work in the background yields to answers: what the system calls niceness. Each step is a fifth less of a core
 /// that others want, too.
 #[cfg(target_os = "linux")]

@@ -111,7 +111,7 @@ const LITTLE_WHOLE: usize = 256;
 /// What it takes to put parts together, or to encode them.
 pub(crate) fn effort_of(tables: &[SpanTable]) -> Effort {
     let spans: usize = tables.iter().map(SpanTable::span_count).sum();
-    if spans <= LITTLE_WHOLE { Effort::Little } else { Effort::Much }
+    Effort::little_if(spans <= LITTLE_WHOLE)
 }
 
 /// One table from the parts, if there are any, unless the query that this thread works for is given up; copies of spans are left

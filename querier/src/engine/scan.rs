@@ -112,7 +112,7 @@ impl OpenGroup {
 
     /// What it takes to look at each of its traces.
     pub fn effort_of_traces(&self) -> Effort {
-        if self.traces.num_rows() <= LITTLE_IN_MEMORY { Effort::Little } else { Effort::Much }
+        Effort::little_if(self.traces.num_rows() <= LITTLE_IN_MEMORY)
     }
 
     /// The small tables around some spans.
@@ -196,8 +196,7 @@ impl FetchedRows {
     pub fn effort(&self) -> Effort {
         let is_live = self.group.source.source.is_live();
         let few = if is_live { LITTLE_IN_MEMORY } else { LITTLE_ENCODED };
-        let is_little = self.ranges.row_count() <= few && self.fetched.bytes <= LITTLE_ENCODED_BYTES;
-        if is_little { Effort::Little } else { Effort::Much }
+        Effort::little_if(self.ranges.row_count() <= few && self.fetched.bytes <= LITTLE_ENCODED_BYTES)
     }
 
     /// Decodes and counts what was read: work for the pool, together with what is done with the rows.

@@ -19,7 +19,7 @@ use crate::engine::budget::{Budget, Held};
 use crate::engine::candidates::candidates;
 use crate::engine::matcher::{DecidedMasks, Matcher};
 use crate::engine::prune::Pruned;
-use crate::engine::scan::{FetchedRows, OpenGroup};
+use crate::engine::scan::{FetchedRows, OpenGroup, Rows};
 use crate::engine::split_cache::SplitAtRest;
 use crate::engine::turns::Turn;
 use crate::engine::{Engine, plan, prune};
@@ -86,8 +86,7 @@ impl<'a> QuerySources<'a> {
 
     /// Does CPU-bound work for the query, which ends soon after nobody waits for it any more.
     pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
-        let cancellation = self.budget.cancellation.clone();
-        Ok(self.engine.cpu.run_for(&self.budget.cpu_time, move || cancellation.during(work)).await?)
+        self.run_sized(Effort::Much, work).await
     }
 
     /// The same, at once where it is little.
@@ -98,6 +97,16 @@ impl<'a> QuerySources<'a> {
     ) -> Result<T, Error> {
         let cancellation = self.budget.cancellation.clone();
         Ok(self.engine.cpu.run_sized(effort, &self.budget.cpu_time, move || cancellation.during(work)).await?)
+    }
+
+    /// The same with spans that were fetched, which are decoded before.
+    pub async fn run_on<T: Send + 'static>(
+        &self,
+        fetched: FetchedRows,
+        work: impl FnOnce(Rows) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let (effort, budget) = (fetched.effort(), self.budget.clone());
+        self.run_sized(effort, move || work(fetched.decode(&budget)?)).await?
     }
 
     /// See [`Budget::turn`].
@@ -137,16 +146,14 @@ impl<'a> QuerySources<'a> {
         keep(wanted)?;
         let first_columns = matcher.first_projection().filter(|_| !wanted.is_empty());
         if let Some(columns) = &first_columns {
-            let (fetched, budget) = (group.fetch(wanted, columns).await?, self.budget.clone());
+            let fetched = group.fetch(wanted, columns).await?;
             let (matcher, decided, traces) = (matcher.clone(), decided.clone(), wanted.clone());
-            let effort = fetched.effort();
-            let narrow = move || {
-                let rows = fetched.decode(&budget)?;
+            let narrow = move |rows: Rows| {
                 let runs = rows.runs(&traces)?;
                 let candidates = matcher.narrow(&rows.table, &runs, &decided)?;
-                Ok::<_, Error>(candidates.into_iter().map(|run| runs[run].trace).collect())
+                Ok(candidates.into_iter().map(|run| runs[run].trace).collect())
             };
-            *wanted = self.run_sized(effort, narrow).await??;
+            *wanted = self.run_on(fetched, narrow).await?;
             keep(wanted)?;
         }
         if wanted.is_empty() {

@@ -219,14 +219,12 @@ impl MetricsRun<'_> {
         let Some(fetched) = self.sources.fetch_candidates(&matcher, decided, group, traces, |_| Ok(())).await? else {
             return Ok(Vec::new());
         };
-        let (decided, traces, budget) = (decided.clone(), traces.clone(), self.sources.budget.clone());
-        let effort = fetched.effort();
-        let find = move || {
-            let rows = fetched.decode(&budget)?;
+        let (decided, traces) = (decided.clone(), traces.clone());
+        let find = move |rows: Rows| {
             let runs = rows.runs(&traces)?;
             matcher.find_rows(&rows.table, &runs, &decided)
         };
-        self.sources.run_sized(effort, find).await?
+        self.sources.run_on(fetched, find).await
     }
 }
 

@@ -30,6 +30,16 @@ const TRACE_IDS_SHARE: u64 = 8;
 const CONTINUED_SHARE: u64 = 16;
 const COLUMNS_SHARE: u64 = 32;
 const SMALL_TABLES_SHARE: u64 = 32;
+const SHARES: [u64; 8] = [
+    INDEX_SHARE,
+    TRACE_MAP_SHARE,
+    OPENED_SHARE,
+    SERVICES_SHARE,
+    TRACE_IDS_SHARE,
+    CONTINUED_SHARE,
+    COLUMNS_SHARE,
+    SMALL_TABLES_SHARE,
+];
 /// About how many times the bytes of a stored schema it takes in memory: it has a name and a type for each column.
 const SCHEMA_EXPANSION: usize = 30;
 /// Few shards leave room for large entries.
@@ -74,66 +84,45 @@ impl BlockCache {
     /// Keeps at most `capacity_bytes` of decoded tables, footers, parts of indexes and of trace maps.
     pub fn new(capacity_bytes: u64, telemetry: Telemetry) -> Self {
         let share = |of: u64| capacity_bytes / of;
-        let shares = [
-            INDEX_SHARE,
-            TRACE_MAP_SHARE,
-            OPENED_SHARE,
-            SERVICES_SHARE,
-            TRACE_IDS_SHARE,
-            CONTINUED_SHARE,
-            COLUMNS_SHARE,
-            SMALL_TABLES_SHARE,
-        ]
-        .map(share);
-        let [
-            index_bytes,
-            map_bytes,
-            opened_bytes,
-            services_bytes,
-            ids_bytes,
-            continued_bytes,
-            columns_bytes,
-            tables_bytes,
-        ] = shares;
         let opened = Capacity {
             name: "block",
-            bytes: opened_bytes,
+            bytes: share(OPENED_SHARE),
             entries: EXPECTED_BLOCKS,
             bytes_of: |_: &BlockId, opened: &Arc<OpenBlock>| opened.memory_bytes,
         };
         let groups = Capacity {
             name: "row_group",
-            bytes: capacity_bytes - shares.iter().sum::<u64>(),
+            bytes: capacity_bytes - SHARES.map(share).iter().sum::<u64>(),
             entries: EXPECTED_BLOCKS,
             bytes_of: |_: &(BlockId, usize), group: &Arc<OpenRowGroup>| group.memory_bytes,
         };
         let services = Capacity {
             name: "services",
-            bytes: services_bytes,
+            bytes: share(SERVICES_SHARE),
             entries: 1,
             bytes_of: |_: &(BlockId, usize), services: &ArrayRef| services.get_buffer_memory_size(),
         };
         let columns = Capacity {
             name: "columns",
-            bytes: columns_bytes,
+            bytes: share(COLUMNS_SHARE),
             entries: 1,
             bytes_of: |content: &Content, _: &FileColumns| content.bytes().len() * (1 + SCHEMA_EXPANSION),
         };
         let small_tables = Capacity {
             name: "small_table",
-            bytes: tables_bytes,
+            bytes: share(SMALL_TABLES_SHARE),
             entries: 1,
             bytes_of: |content: &Content, table: &RecordBatch| content.bytes().len() + batch_memory_bytes(&[table]),
         };
         let trace_ids = Capacity {
             name: "trace_ids",
-            bytes: ids_bytes,
+            bytes: share(TRACE_IDS_SHARE),
             entries: 1, // as large as the block has traces
             bytes_of: |_: &BlockId, ids: &Arc<TraceIds>| ids.memory_bytes(),
         };
         let continued = Capacity {
             name: "continued",
-            bytes: continued_bytes,
+            bytes: share(CONTINUED_SHARE),
             entries: 1,
             bytes_of: |_: &BlockId, ids: &Arc<[TraceId]>| size_of_val(&**ids),
         };
@@ -145,8 +134,8 @@ impl BlockCache {
             small_tables: ByteCache::new(&small_tables, &telemetry),
             trace_ids: ByteCache::new(&trace_ids, &telemetry),
             continued: ByteCache::new(&continued, &telemetry),
-            trace_maps: TraceMapCache::new(map_bytes, telemetry.clone()),
-            indexes: IndexCache::new(index_bytes, telemetry.clone()),
+            trace_maps: TraceMapCache::new(share(TRACE_MAP_SHARE), telemetry.clone()),
+            indexes: IndexCache::new(share(INDEX_SHARE), telemetry.clone()),
             quarantine: Quarantine::new(telemetry),
             pages: None,
         }

@@ -7,7 +7,7 @@ use crate::varint;
 
 /// Appends the rows that have a value, of so many that are counted from `first`: one bit says it of each.
 pub(super) fn take_rows(levels: &[u8], first: u32, count: usize, rows: &mut Vec<u32>) -> Result<(), ParquetError> {
-    // at least, where bits say it and one of eight has a value
+    // one row of eight where bits say it: to begin with none means to grow a dozen times
     rows.reserve(levels.len());
     let mut row = first;
     for run in Runs::of(levels, 1, count) {
