@@ -10,6 +10,7 @@
 pub(crate) mod budget;
 pub(crate) mod candidates;
 pub(crate) mod concurrent;
+pub(crate) mod kinds;
 pub(crate) mod matcher;
 pub(crate) mod memory;
 pub(crate) mod merge;

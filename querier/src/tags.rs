@@ -31,6 +31,7 @@ pub(crate) use self::values::tag_values;
 use crate::engine::Engine;
 use crate::engine::budget::Budget;
 use crate::engine::concurrent::{Work, try_all};
+use crate::engine::kinds;
 use crate::engine::prune::{Pruned, is_none_left};
 use crate::engine::scan::{OpenGroup, OpenSource, Rows};
 use crate::engine::sources::QuerySources;
@@ -42,6 +43,8 @@ struct TagScan<'a> {
     sources: QuerySources<'a>,
     /// `None`: all spans.
     filter: Option<Arc<Filter>>,
+    /// Whether rollups tell which spans pass it.
+    is_told: bool,
     /// Traces that must be looked at as a whole, and of which several sources have parts.
     split: HashSet<TraceId>,
     /// The source that has them, put together, goes by this id.
@@ -74,6 +77,7 @@ impl<'a> TagScan<'a> {
     ) -> Result<Self, Error> {
         // lists and small tables name what deleted traces have: then only the spans of the others tell
         let has_deleted = sources.iter().any(|source| source.deleted_traces().is_some());
+        let is_told = matches!(filter, TagFilter::Spans(expr) if kinds::tells(expr));
         let filter = match filter {
             TagFilter::All if has_deleted => Some(Arc::new(Filter::compile(&FieldExpr::TRUE)?)),
             TagFilter::All => None,
@@ -83,7 +87,7 @@ impl<'a> TagScan<'a> {
             || filter.as_ref().is_some_and(|filter| filter.field_use().needs_whole_traces());
         let sources = QuerySources::new(engine, budget, sources, range);
         let split = if needs_whole { sources.all_split_traces().await?.ids } else { HashSet::new() };
-        Ok(Self { sources, filter, split, whole_id: BlockId::generate() })
+        Ok(Self { sources, filter, is_told, split, whole_id: BlockId::generate() })
     }
 
     /// Gives every source of the range to `visit`, and before them the split traces. A damaged source is left out.
@@ -154,10 +158,11 @@ impl<'a> TagScan<'a> {
         Ok((0..traces.len()).filter(is_wanted).collect())
     }
 
-    /// Reads the spans of a source that may count, and gives those that do to `take`.
+    /// Reads the spans of some row groups of a source that may count, and gives those that do to `take`.
     async fn each_selection(
         &self,
         candidates: &Candidates,
+        groups: &[usize],
         columns: &Projection,
         take: impl Fn(&Selected<'_>) -> Result<(), Error> + Send + Sync + 'static,
     ) -> Result<(), Error> {
@@ -173,7 +178,7 @@ impl<'a> TagScan<'a> {
             let select = self.select(candidates, group, columns, filter.clone(), take.clone());
             self.sources.budget.if_readable(block_id, select).boxed()
         };
-        let groups = candidates.groups.iter().map(select).collect();
+        let groups = groups.iter().map(select).collect();
         try_all(self.sources.engine.config.max_concurrent_reads, groups).await?;
         Ok(())
     }

@@ -334,3 +334,46 @@ impl SourceWrapper for Gated {
         self.source.fetch(group, rows, columns).await
     }
 }
+
+pub(crate) fn with(span: Span, pairs: &[(&str, AnyValue)]) -> Span {
+    Span { attributes: attributes(pairs), ..span }
+}
+
+/// Spans of the service of a number: the last has no name.
+pub(crate) fn numbered_service(number: u64, spans: Vec<Span>) -> ResourceSpans {
+    match ["front", "back", "store"].get(number as usize) {
+        Some(name) => service(name, spans),
+        None => resource(&[("no.name", text("x"))], "", spans),
+    }
+}
+
+/// Sixty traces of four services, one of them without a name, some of whose spans start in the second ten seconds: enough for
+/// a rollup.
+pub(crate) fn spans_of_few_kinds() -> Vec<ResourceSpans> {
+    let of_service = |service: u64| {
+        let spans = (1..=60_u8).flat_map(|trace| {
+            (0..20).map(move |number| {
+                let id = service * 20 + number + 1;
+                let start_ms = u64::from(trace) * 300 + number;
+                let duration_ms = [0, 1, 3, 90][(number % 4) as usize] * if trace == 9 { 40 } else { 1 };
+                Span {
+                    status: status((number % 3) as i32, ""),
+                    kind: (number % 2) as i32 + 2,
+                    ..with(
+                        span(
+                            trace,
+                            id,
+                            u64::from(id != 1),
+                            ["get", "put"][(number % 2) as usize],
+                            start_ms,
+                            duration_ms,
+                        ),
+                        &[("lane", text(["a", "b", "c"][usize::from(trace) % 3]))],
+                    )
+                }
+            })
+        });
+        numbered_service(service, spans.collect())
+    };
+    (0..4).map(of_service).collect()
+}

@@ -23,7 +23,7 @@ use super::accumulators::Accumulators;
 use super::exemplars::{Candidate, Exemplars, Lowest, NO_SERIES, lowest_rows};
 use super::finish::{self, Finish, UnreadSpan};
 use super::group_codes::GroupCodes;
-use super::measured::MeasuredRows;
+use super::measured::{MeasuredRows, Places};
 use super::partial_series::PartialSeries;
 use super::timeline::{TIME_COLUMNS, Timeline, primitive};
 use super::values::{BUCKET_COUNT, Form, Values, with_bucket};
@@ -274,7 +274,11 @@ impl PartialSeries {
                 unread,
             }
         };
-        let lowest = lowest_rows(timeline, &batch.selected, codes, series_of_code, series_count, most);
+        let selected = match rows.places {
+            Some(Places::OfTraces { with_span, .. }) => &batch.selected.clone().and(with_span),
+            _ => &batch.selected,
+        };
+        let lowest = lowest_rows(timeline, selected, codes, series_of_code, series_count, most);
         for (series, lowest) in lowest.into_iter().enumerate().take_while(|_| cancellation::is_waited_for()) {
             self.exemplars.add(
                 series as u32,

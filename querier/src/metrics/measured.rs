@@ -1,5 +1,6 @@
 //! Rows that are measured together: some of a row group, whole traces, or rows that stand for several spans each.
 
+use arrow::buffer::BooleanBuffer;
 use model::BlockId;
 use spans::SpanTable;
 use storage::coded::CodedColumn;
@@ -26,14 +27,9 @@ pub(crate) struct MeasuredRows<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Places<'a> {
     /// They are those of a row group.
-    OfGroup {
-        block_id: BlockId,
-        group: usize,
-    },
-    OfTraces {
-        block_id: BlockId,
-        at: &'a [TraceAt],
-    },
+    OfGroup { block_id: BlockId, group: usize },
+    /// Each trace has its place; `with_span` are the rows of the table that stand for a span of their trace, among others.
+    OfTraces { block_id: BlockId, at: &'a [TraceAt], with_span: &'a BooleanBuffer },
 }
 
 impl<'a> MeasuredRows<'a> {
@@ -47,7 +43,7 @@ impl Places<'_> {
     pub fn of_trace(self, trace: usize) -> TraceInBlock {
         match self {
             Self::OfGroup { block_id, group } => TraceInBlock { block_id, at: TraceAt { group, trace } },
-            Self::OfTraces { block_id, at } => TraceInBlock { block_id, at: at[trace] },
+            Self::OfTraces { block_id, at, .. } => TraceInBlock { block_id, at: at[trace] },
         }
     }
 }

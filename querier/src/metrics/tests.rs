@@ -17,8 +17,9 @@ use crate::answer::{MetricsAnswer, Series, Value};
 use crate::error::Error;
 use crate::request::MetricsRequest;
 use crate::testing::{
-    Damaged, HalfDamaged, MS, START, array, attributes, bool, event, float, indexed_block, int, listing_block, querier,
-    querier_with, resource, service, source, span, status, table, text, trace_id,
+    Damaged, HalfDamaged, MS, START, array, attributes, bool, event, float, indexed_block, int, listing_block,
+    numbered_service, querier, querier_with, resource, service, source, span, spans_of_few_kinds, status, table, text,
+    trace_id, with,
 };
 
 mod agreement;
@@ -65,18 +66,6 @@ fn series_text(series: &Series) -> String {
 async fn series(sources: &[Arc<dyn Source>], query: &str) -> Vec<String> {
     let answer = ask(sources, request(query, 20, 10)).await.unwrap_or_else(|error| panic!("{query}: {error}"));
     answer.series.iter().map(series_text).collect()
-}
-
-fn with(span: Span, pairs: &[(&str, opentelemetry_proto::tonic::common::v1::AnyValue)]) -> Span {
-    Span { attributes: attributes(pairs), ..span }
-}
-
-/// Spans of the service of a number: the last has no name.
-fn numbered_service(number: u64, spans: Vec<Span>) -> ResourceSpans {
-    match ["front", "back", "store"].get(number as usize) {
-        Some(name) => service(name, spans),
-        None => resource(&[("no.name", text("x"))], "", spans),
-    }
 }
 
 /// Six spans of two traces: in the first interval one, in the second three, in the third two.

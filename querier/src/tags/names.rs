@@ -98,7 +98,7 @@ async fn of_source(
         found.iter().for_each(|(scope, name)| names.add(*scope, name));
         Ok(())
     };
-    scan.each_selection(&candidates, &columns, take).await
+    scan.each_selection(&candidates, &candidates.groups, &columns, take).await
 }
 
 /// The columns that have the names.

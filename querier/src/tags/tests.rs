@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::request::{Tag, TagNamesRequest, TagScope, TagValuesRequest};
 use crate::testing::{
     HalfDamaged, MS, START, array, attributes, bool, event, float, indexed_block, int, querier, querier_with, resource,
-    service, source, span, table, text,
+    service, source, span, spans_of_few_kinds, table, text,
 };
 
 fn sources() -> Vec<Arc<dyn Source>> {
@@ -179,6 +179,38 @@ async fn values_are_narrowed_by_a_filter() {
     ] {
         assert_eq!(values(field(name), Some(query)).await, expected, "{query}");
     }
+}
+
+#[tokio::test]
+async fn values_that_row_groups_tell_are_those_of_the_spans() {
+    let spans = table(spans_of_few_kinds());
+    let block: Arc<dyn Source> = Arc::new(indexed_block(&spans, Limits::default()).await);
+    let live: Arc<dyn Source> = Arc::new(MemorySource::new(BlockId::generate(), spans).unwrap());
+    let found = async |source: &Arc<dyn Source>, tag, query, seconds: u64| {
+        let range = TimeRange::new(START, START + seconds * 1000 * MS);
+        let request =
+            TagValuesRequest { range, ..all_values(Tag::Field(traceql::parse_field(tag).unwrap()), Some(query)) };
+        querier(vec![source.clone()]).tag_values(TenantId::single(), request).await.unwrap()
+    };
+    let filters = [
+        "{ resource.service.name =~ `ba.*` && kind = server }",
+        "{ status = error || name =~ `g.*` }",
+        "{ kind = producer }",
+    ];
+    for tag in ["name", "resource.service.name"] {
+        for query in filters {
+            // of the last ten seconds there is a part only
+            for (seconds, is_told) in [(60, true), (8, false)] {
+                let (of_block, of_live) =
+                    (found(&block, tag, query, seconds).await, found(&live, tag, query, seconds).await);
+                assert_eq!(of_block.values, of_live.values, "{tag} {query}");
+                let is_read = of_block.metrics.inspected_spans > 0;
+                assert!(is_read != is_told || of_live.values.is_empty(), "{tag} {query}");
+            }
+        }
+    }
+    assert!(!found(&block, "name", filters[0], 60).await.values.is_empty());
+    assert!(found(&block, "span.lane", filters[0], 60).await.metrics.inspected_spans > 0);
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ use super::{Candidates, TagScan, ValuesCache, filter_of, max_bytes, saturated};
 use crate::answer::{TagValue, TagValueKind, TagValues};
 use crate::engine::Engine;
 use crate::engine::budget::Budget;
-use crate::engine::plan;
+use crate::engine::{kinds, plan};
 use crate::error::Error;
 use crate::eval::column::{Lists, Texts, TypedValues};
 use crate::eval::{Column, DimensionMasks, Evaluation, FieldUse, Home, home};
@@ -276,9 +276,10 @@ async fn of_spans(
     home: Home,
     values: &Arc<Mutex<Values>>,
 ) -> Result<(), Error> {
+    let left = of_rollup(scan, candidates, field, home, values).await?;
     let columns = FieldUse::of([field]).projection();
     let (field, values) = (field.clone(), values.clone());
-    scan.each_selection(candidates, &columns, move |selected| {
+    scan.each_selection(candidates, &left, &columns, move |selected| {
         let column = selected.evaluation.field(&field)?;
         let mut found = HashSet::new();
         add_values(&column, &selected.rows_of(home)?, &mut found);
@@ -286,6 +287,48 @@ async fn of_spans(
         Ok(())
     })
     .await
+}
+
+/// Takes the values of row groups whose rollup tells them: those that lie in the range. Returns the others.
+async fn of_rollup(
+    scan: &TagScan<'_>,
+    candidates: &Candidates,
+    field: &Field,
+    home: Home,
+    values: &Arc<Mutex<Values>>,
+) -> Result<Vec<usize>, Error> {
+    let (source, budget, range) = (&candidates.source, &scan.sources.budget, &scan.sources.range);
+    let filter = scan.filter.as_ref().filter(|_| scan.is_told && scan.split.is_empty() && kinds::tells_field(field));
+    let has_deleted = source.source.deleted_traces().is_some_and(|deleted| !deleted.is_empty());
+    let is_inside = |group: usize| {
+        let times = source.row_group(group).time_range;
+        range.contains(times.start_nanos) && range.contains(times.end_nanos)
+    };
+    let is_any_inside = candidates.groups.iter().any(|group| is_inside(*group));
+    let all = || Ok(candidates.groups.clone());
+    let Some(filter) = filter.filter(|_| is_any_inside && !has_deleted).cloned() else { return all() };
+    let Some(rollup) = source.source.rollup().await? else { return all() };
+    let is_told = |group: &usize| is_inside(*group) && !rollup.rows_of(*group).is_empty();
+    let (told, left): (Vec<usize>, Vec<usize>) = candidates.groups.iter().partition(|group| is_told(group));
+    budget.count_traces(told.iter().map(|&group| source.row_group(group).traces.len()).sum());
+    budget.count_inspected(rollup.memory_bytes());
+    let _held = budget.hold(rollup.memory_bytes() * kinds::MEMORY_OF_ROWS)?;
+    let (dimensions, field, values) = (source.dimensions.clone(), field.clone(), values.clone());
+    let take = move || {
+        let rows = rollup.rows();
+        let table = kinds::table_of(rows, vec![0; rows.num_rows()], &dimensions)?;
+        let masks = filter.on_dimensions(&table)?;
+        let evaluation = Evaluation::new(&table, &masks)?;
+        let of_told = mask::of_ranges(rows.num_rows(), told.iter().map(|&group| rollup.rows_of(group)));
+        let selected = &evaluation.select(&filter)?.spans & &of_told;
+        let rows = if home.is_dimension() { evaluation.referred_rows(home, &selected)? } else { selected };
+        let mut found = HashSet::new();
+        add_values(&*evaluation.field(&field)?, &rows, &mut found);
+        locked(&values).extend(found);
+        Ok::<_, Error>(())
+    };
+    scan.sources.run(take).await??;
+    Ok(left)
 }
 
 /// The distinct values at some rows; of arrays their elements.

@@ -42,7 +42,8 @@ struct Head {
     ids: StoredPart,
     continued: StoredPart,
     schema: StoredPart,
-    /// Missing where no row group is rolled up.
+    /// Missing where no row group is rolled up. As `rollup` there may be one of before it had slots, which is not read.
+    #[serde(rename = "rollup_by_slot")]
     rollup: Option<StoredPart>,
     /// Every attribute key of the block.
     keys: KeysByScope,

@@ -192,7 +192,8 @@ impl BlockWriter {
         self.traces.write_row_group(std::slice::from_ref(&all_traces), EncodedColumns::new())?;
         let none = HashSet::new();
         let span_count = spans.iter().map(RecordBatch::num_rows).sum();
-        let last_start_nanos = self.rollup.end_row_group();
+        let first_start_nanos = (0..view.len()).map(|trace| view.start_nanos(trace)).min().unwrap_or_default();
+        let last_start_nanos = self.rollup.end_row_group(first_start_nanos);
         self.directory.add(&view, span_count, last_start_nanos, self.continued.as_deref().unwrap_or(&none));
         let content = self.spans.take_bytes();
         self.spans_bytes += content.len() as u64;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, FixedSizeBinaryArray, FixedSizeBinaryBuilder, Int32Array, Int64Array,
-    PrimitiveArray, RecordBatch, StringArray, StringDictionaryBuilder, UInt8Array, UInt32Array,
+    Array, ArrayRef, AsArray, BinaryBuilder, BooleanArray, FixedSizeBinaryArray, FixedSizeBinaryBuilder, Int32Array,
+    Int64Array, PrimitiveArray, RecordBatch, StringArray, StringDictionaryBuilder, UInt8Array, UInt32Array,
 };
 use arrow::datatypes::{ArrowPrimitiveType, Int32Type, Int64Type, UInt32Type};
 use hashbrown::HashMap;
@@ -12,8 +12,9 @@ use model::TraceId;
 use spans::schema::column::{DURATION_NANOS, PARENT_OFFSET, PARENT_SPAN_ID, START_OFFSET_NANOS};
 use spans::{Error, Traces};
 
-use super::{LEAST_SPANS, SPANS_OF_A_ROW, bucket, column, schema};
+use super::{LEAST_SPANS, SPANS_OF_A_ROW, Slots, bucket, column, schema};
 use crate::block::ROW_GROUP_ROWS;
+use crate::varint;
 
 /// A row group with more combinations is not rolled up, however many spans may still come.
 const MOST_ROWS: usize = ROW_GROUP_ROWS / SPANS_OF_A_ROW;
@@ -44,17 +45,24 @@ struct Kind {
     bucket: u8,
 }
 
+/// The spans of a kind.
 struct Counted {
+    kind: Kind,
     spans: u32,
-    /// The trace of one of them.
+    /// The trace of one of them, and when its first one starts.
     trace: u32,
     drawn: u64,
+    start_nanos: u64,
 }
 
 /// The row group whose spans are added.
 #[derive(Default)]
 struct OpenGroup {
-    kinds: HashMap<Kind, Counted>,
+    kinds: HashMap<Kind, u32>,
+    /// By number of the kind.
+    counted: Vec<Counted>,
+    /// Of each span the number of its kind, and when it starts.
+    starts: Vec<(u32, u64)>,
     names: HashMap<String, u32>,
     trace_ids: Vec<TraceId>,
     span_count: usize,
@@ -72,7 +80,9 @@ struct Rows {
     is_root: Vec<bool>,
     bucket: Vec<u8>,
     spans: Vec<u32>,
+    by_slot: BinaryBuilder,
     trace: Vec<u32>,
+    trace_slot: Vec<u8>,
     trace_id: Vec<TraceId>,
 }
 
@@ -96,13 +106,12 @@ impl RollupBuilder {
     pub fn add(&mut self, spans: &RecordBatch, traces: &RecordBatch, resources: &[u32]) -> Result<(), Error> {
         let (columns, traces) = (Columns::of(spans)?, Traces::of(traces)?);
         self.open.span_count += spans.num_rows();
-        for (row, &trace) in columns.traces.iter().enumerate() {
-            if trace as usize >= traces.len() {
-                return Err(Error::damaged(format!("trace {trace} does not exist")));
-            }
-            let start_nanos = traces.start_nanos(trace as usize).wrapping_add(columns.start_offsets.value(row) as u64);
-            self.open.last_start_nanos = self.open.last_start_nanos.max(start_nanos);
-        }
+        let start_nanos = |(row, &trace): (usize, &u32)| match (trace as usize) < traces.len() {
+            true => Ok(traces.start_nanos(trace as usize).wrapping_add(columns.start_offsets.value(row) as u64)),
+            false => Err(Error::damaged(format!("trace {trace} does not exist"))),
+        };
+        let starts = columns.traces.iter().enumerate().map(start_nanos).collect::<Result<Vec<u64>, _>>()?;
+        self.open.last_start_nanos = starts.iter().copied().fold(self.open.last_start_nanos, u64::max);
         let first_trace = self.open.trace_ids.len() as u32;
         self.open.trace_ids.extend((0..traces.len()).map(|trace| traces.id(trace)));
         if let Some(services) = &self.services {
@@ -127,28 +136,36 @@ impl RollupBuilder {
                     is_root: columns.is_root(row),
                     bucket: bucket(duration_nanos).unwrap_or(0),
                 };
-                self.open.count(kind, first_trace + trace, draws[trace as usize]);
+                self.open.count(kind, starts[row], first_trace + trace, draws[trace as usize]);
             }
         }
         Ok(())
     }
 
-    /// Ends the row group under way. Returns when the last of its spans starts.
-    pub fn end_row_group(&mut self) -> u64 {
-        let OpenGroup { kinds, names, trace_ids, span_count, last_start_nanos } = std::mem::take(&mut self.open);
+    /// Ends the row group under way, whose first span starts then. Returns when the last of its spans starts.
+    pub fn end_row_group(&mut self, first_start_nanos: u64) -> u64 {
+        let open = std::mem::take(&mut self.open);
         let group = self.groups;
         self.groups += 1;
-        if span_count >= LEAST_SPANS && kinds.len().saturating_mul(SPANS_OF_A_ROW) <= span_count {
-            let mut texts: Vec<(u32, String)> = names.into_iter().map(|(name, number)| (number, name)).collect();
+        if open.span_count >= LEAST_SPANS && open.kinds.len().saturating_mul(SPANS_OF_A_ROW) <= open.span_count {
+            let slots = Slots::of(first_start_nanos, open.last_start_nanos);
+            let mut by_slot = vec![0; open.counted.len() * slots.count()];
+            for &(kind, start_nanos) in &open.starts {
+                by_slot[kind as usize * slots.count() + slots.number(start_nanos)] += 1;
+            }
+            let mut texts: Vec<(u32, String)> = open.names.into_iter().map(|(name, number)| (number, name)).collect();
             texts.sort_unstable();
-            let mut kinds: Vec<(Kind, Counted)> = kinds.into_iter().collect();
-            kinds.sort_unstable_by_key(|(kind, _)| *kind);
-            for (kind, counted) in kinds {
-                let Some(resource) = self.resources[kind.service as usize] else { continue };
-                self.rows.push(group, resource, &texts[kind.name as usize].1, &kind, &counted, &trace_ids);
+            let mut kinds: Vec<(&Counted, &[u32])> = open.counted.iter().zip(by_slot.chunks(slots.count())).collect();
+            kinds.sort_unstable_by_key(|(counted, _)| counted.kind);
+            for (counted, by_slot) in kinds {
+                let Some(resource) = self.resources[counted.kind.service as usize] else { continue };
+                let name = &texts[counted.kind.name as usize].1;
+                self.rows.push((group, resource), name, counted, by_slot);
+                self.rows.trace_slot.push(slots.number(counted.start_nanos) as u8);
+                self.rows.trace_id.push(open.trace_ids[counted.trace as usize]);
             }
         }
-        last_start_nanos
+        open.last_start_nanos
     }
 
     /// The rows of all row groups; `None` when there are none.
@@ -163,17 +180,23 @@ impl OpenGroup {
         *self.names.entry_ref(name).or_insert(next)
     }
 
-    fn count(&mut self, kind: Kind, trace: u32, drawn: u64) {
-        let counted = self.kinds.entry(kind).or_insert(Counted { spans: 0, trace, drawn });
+    fn count(&mut self, kind: Kind, start_nanos: u64, trace: u32, drawn: u64) {
+        let number = *self.kinds.entry(kind).or_insert_with(|| {
+            self.counted.push(Counted { kind, spans: 0, trace, drawn, start_nanos });
+            self.counted.len() as u32 - 1
+        });
+        self.starts.push((number, start_nanos));
+        let counted = &mut self.counted[number as usize];
         counted.spans += 1;
-        if drawn < counted.drawn {
-            (counted.trace, counted.drawn) = (trace, drawn);
+        if (drawn, start_nanos) < (counted.drawn, counted.start_nanos) {
+            (counted.trace, counted.drawn, counted.start_nanos) = (trace, drawn, start_nanos);
         }
     }
 }
 
 impl Rows {
-    fn push(&mut self, group: u32, resource: u32, name: &str, kind: &Kind, counted: &Counted, trace_ids: &[TraceId]) {
+    fn push(&mut self, (group, resource): (u32, u32), name: &str, counted: &Counted, by_slot: &[u32]) {
+        let Counted { kind, spans, trace, .. } = *counted;
         self.group.push(group);
         self.resource.push(resource);
         self.name.append_value(name);
@@ -181,9 +204,9 @@ impl Rows {
         self.status_code.push(kind.status_code);
         self.is_root.push(kind.is_root);
         self.bucket.push(kind.bucket);
-        self.spans.push(counted.spans);
-        self.trace.push(counted.trace);
-        self.trace_id.push(trace_ids[counted.trace as usize]);
+        self.spans.push(spans);
+        self.by_slot.append_value(encoded(by_slot));
+        self.trace.push(trace);
     }
 
     fn finish(mut self) -> Result<RecordBatch, Error> {
@@ -198,11 +221,21 @@ impl Rows {
             Arc::new(BooleanArray::from(self.is_root)),
             Arc::new(UInt8Array::from(self.bucket)),
             Arc::new(UInt32Array::from(self.spans)),
+            Arc::new(self.by_slot.finish()),
             Arc::new(UInt32Array::from(self.trace)),
+            Arc::new(UInt8Array::from(self.trace_slot)),
             Arc::new(trace_ids.finish()),
         ];
         Ok(RecordBatch::try_new(schema(), columns)?)
     }
+}
+
+/// Numbers of spans as [`column::BY_SLOT`] has them.
+fn encoded(by_slot: &[u32]) -> Vec<u8> {
+    let last = by_slot.iter().rposition(|spans| *spans > 0).filter(|_| by_slot.len() > 1);
+    let mut numbers = Vec::new();
+    by_slot[..last.map_or(0, |last| last + 1)].iter().for_each(|&spans| varint::put(&mut numbers, u64::from(spans)));
+    numbers
 }
 
 /// The columns of spans that are looked at.

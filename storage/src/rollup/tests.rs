@@ -21,11 +21,18 @@ use crate::paths::{self, BlockFile};
 use crate::source::{Projection, Source};
 use crate::telemetry::Telemetry;
 
+const START_NANOS: u64 = 1_700_000_000_000_000_000;
+
 /// Row group, service, name, kind, status, whether they are roots, bucket.
 type Kind = (usize, Option<String>, String, i32, i32, bool, u8);
 
-/// Number of spans, and the trace that stands for them.
-type Counts = BTreeMap<Kind, (u32, TraceId)>;
+/// Number of spans by the first time of their slot, the trace that stands for them, and in which slot its first one starts.
+type Counts = BTreeMap<Kind, (BTreeMap<u64, u32>, TraceId, Option<u64>)>;
+
+/// The first time of each slot of a row group.
+fn slots_of(group: &RowGroup) -> Vec<u64> {
+    Slots::of(group.time_range.start_nanos, group.last_start_nanos).times().map(|times| *times.start()).collect()
+}
 
 fn texts(array: &ArrayRef) -> StringArray {
     cast(array, &DataType::Utf8).unwrap().as_string().clone()
@@ -45,10 +52,13 @@ async fn counted(block: &dyn Source) -> Counts {
         let column = |name| spans::column(&spans, name).unwrap();
         let names = texts(column(column::NAME));
         let durations = column("duration_nanos").as_primitive::<Int64Type>();
+        let offsets = column("start_offset_nanos").as_primitive::<Int64Type>();
+        let slots = slots_of(group);
         let (parents, far) = (column("parent_offset"), column("parent_span_id"));
         for row in rows {
             let resource = spans::u32s(&spans, column::RESOURCE).unwrap()[row] as usize;
-            let id = traces.id(spans::u32s(&spans, column::TRACE).unwrap()[row] as usize);
+            let trace = spans::u32s(&spans, column::TRACE).unwrap()[row] as usize;
+            let (id, start_nanos) = (traces.id(trace), traces.start_nanos(trace) + offsets.value(row) as u64);
             let kind = (
                 number,
                 services.is_valid(resource).then(|| services.value(resource).to_owned()),
@@ -58,14 +68,24 @@ async fn counted(block: &dyn Source) -> Counts {
                 parents.is_null(row) && far.is_null(row),
                 bucket(durations.value(row)).unwrap_or(0),
             );
-            let (count, lowest) = counts.entry(kind).or_insert((0, id));
-            *count += 1;
+            let slot = *slots.iter().rfind(|first| **first <= start_nanos).unwrap();
+            let (by_slot, lowest, of_lowest) = counts.entry(kind).or_insert((BTreeMap::new(), id, Some(slot)));
+            *by_slot.entry(slot).or_default() += 1;
             if id.draw() < lowest.draw() {
-                *lowest = id;
+                (*lowest, *of_lowest) = (id, Some(slot));
+            } else if id == *lowest {
+                *of_lowest = (*of_lowest).min(Some(slot));
             }
         }
     }
     counts
+}
+
+/// What a rollup says of all kinds of spans of one row group.
+fn counted_at(rollup: &Rollup, group: usize, slots: Vec<SlotsAt>) -> CountedAt {
+    let mut of_groups = vec![Vec::new(); group];
+    of_groups.push(slots);
+    CountedAt::of(rollup, &BooleanBuffer::new_set(rollup.rows().num_rows()), &of_groups).unwrap()
 }
 
 /// What the rollup of a block says.
@@ -74,8 +94,9 @@ async fn rolled_up(block: &dyn Source) -> Counts {
     let dimensions = block.dimensions().await.unwrap();
     let services = texts(dimensions.resources.column_by_name("resource.service.name").unwrap());
     let mut counts = Counts::new();
-    for group in 0..dimensions.row_groups.len() {
-        let rows = rollup.rows_of(&[group]).unwrap();
+    for (group, known) in dimensions.row_groups.iter().enumerate() {
+        let slots = slots_of(known).into_iter().map(|time| SlotsAt { slots: 1, time: Some(time) }).collect();
+        let CountedAt { rows, spans, times, with_trace } = counted_at(&rollup, group, slots);
         let traces = block.traces(group).await.unwrap();
         let traces = spans::Traces::of(&traces).unwrap();
         let column = |name| spans::column(&rows, name).unwrap();
@@ -93,8 +114,12 @@ async fn rolled_up(block: &dyn Source) -> Counts {
                 column(column::IS_ROOT).as_boolean().value(row),
                 column(column::BUCKET).as_primitive::<UInt8Type>().value(row),
             );
-            let spans = spans::u32s(&rows, column::SPANS).unwrap()[row];
-            assert!(counts.insert(kind, (spans, trace)).is_none(), "a kind has one row in a row group");
+            let (by_slot, known, of_known) = counts.entry(kind).or_insert((BTreeMap::new(), trace, None));
+            assert_eq!(*known, trace);
+            assert!(by_slot.insert(times[row], spans[row]).is_none(), "a kind has one row for each slot");
+            if with_trace.value(row) {
+                assert_eq!(of_known.replace(times[row]), None, "the trace is in one slot");
+            }
         }
     }
     counts
@@ -108,8 +133,9 @@ pub(crate) async fn assert_is_rolled_up(block: &dyn Source) {
     let dimensions = block.dimensions().await.unwrap();
     for (number, group) in dimensions.row_groups.iter().enumerate() {
         assert!((group.time_range.start_nanos..=group.time_range.end_nanos).contains(&group.last_start_nanos));
-        let spans = counts.iter().filter(|((group, ..), _)| *group == number).map(|(_, (spans, _))| *spans as usize);
-        assert_eq!(spans.sum::<usize>(), group.spans.len());
+        let of_group = counts.iter().filter(|((group, ..), _)| *group == number);
+        let spans: u32 = of_group.flat_map(|(_, (by_slot, ..))| by_slot.values()).sum();
+        assert_eq!(spans as usize, group.spans.len());
     }
 }
 
@@ -138,13 +164,15 @@ pub(crate) fn few_kinds(mut request: ExportTraceServiceRequest) -> ExportTraceSe
     request
 }
 
-/// Traffic of a shop, of which some traces have no root, and one resource no service.
+/// Traffic of a shop over four seconds, of which some traces have no root, and one resource no service.
 fn shop(traces: usize) -> SpanTable {
-    let mut request = few_kinds(shop_request(7, traces, 1_700_000_000_000_000_000));
-    let first = &mut request.resource_spans[0];
-    first.scope_spans[0].spans.truncate(traces / 2);
-    first.resource.as_mut().unwrap().attributes.retain(|pair| pair.key != "service.name");
-    table([request])
+    table((0..5).map(|number| {
+        let mut request = few_kinds(shop_request(7 + number, traces / 5, START_NANOS + number * 900_000_000));
+        let first = &mut request.resource_spans[0];
+        first.scope_spans[0].spans.truncate(traces / 10);
+        first.resource.as_mut().unwrap().attributes.retain(|pair| pair.key != "service.name");
+        request
+    }))
 }
 
 #[tokio::test]
@@ -155,9 +183,29 @@ async fn a_rollup_says_what_the_spans_say() {
 }
 
 #[tokio::test]
+async fn slots_of_one_time_count_together_and_those_without_one_do_not() {
+    let (_, block) = stored(&shop(500)).await;
+    let (rollup, groups) =
+        (block.rollup().await.unwrap().unwrap(), block.dimensions().await.unwrap().row_groups.clone());
+    let slots = slots_of(&groups[0]);
+    assert!(slots.len() > 3, "{slots:?}");
+    let at_seven = SlotsAt { slots: 2, time: Some(7) };
+    let found = counted_at(&rollup, 0, vec![at_seven, SlotsAt { slots: slots.len() - 2, time: None }]);
+    assert!(found.times.iter().all(|time| *time == 7));
+    let in_first_two = |by_slot: &BTreeMap<u64, u32>| by_slot.range(..slots[2]).map(|(_, spans)| spans).sum::<u32>();
+    let expected: Vec<u32> = counted(&block).await.values().map(|(by_slot, ..)| in_first_two(by_slot)).collect();
+    let sorted = |mut counts: Vec<u32>| {
+        counts.retain(|count| *count > 0);
+        counts.sort_unstable();
+        counts
+    };
+    assert_eq!(sorted(found.spans), sorted(expected));
+}
+
+#[tokio::test]
 async fn row_groups_that_are_soon_read_or_have_too_many_kinds_have_none() {
     assert!(stored(&shop(20)).await.1.rollup().await.unwrap().is_none());
-    let mut request = shop_request(7, 500, 1_700_000_000_000_000_000);
+    let mut request = shop_request(7, 500, START_NANOS);
     let spans = request.resource_spans.iter_mut().flat_map(|of| &mut of.scope_spans).flat_map(|of| &mut of.spans);
     spans.enumerate().for_each(|(number, span)| span.name = format!("GET /orders/{number}"));
     assert!(stored(&table([request])).await.1.rollup().await.unwrap().is_none());
@@ -173,7 +221,7 @@ async fn a_damaged_rollup_is_done_without() {
     let (start, bytes) = (tail[..8].try_into().unwrap(), tail[8..12].try_into().unwrap());
     let (start, bytes) = (u64::from_le_bytes(start) as usize, u32::from_le_bytes(bytes) as usize);
     let head: serde_json::Value = serde_json::from_slice(&content[start..start + bytes]).unwrap();
-    content[head["rollup"]["start"].as_u64().unwrap() as usize + 40] ^= 1;
+    content[head["rollup_by_slot"]["start"].as_u64().unwrap() as usize + 40] ^= 1;
     objects.put(&path, content.into()).await.unwrap();
     let damaged = open(objects, entry.clone());
     assert!(damaged.rollup().await.unwrap().is_none());
