@@ -1,5 +1,8 @@
 //! What the benches share: data made from a seed.
 
+pub mod everyday;
+pub mod process;
+
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,17 +65,18 @@ pub fn tokio_runtime() -> tokio::runtime::Runtime {
 
 /// CPU time that this process has used so far, to a hundredth of a second; zero where the system does not say.
 pub fn process_cpu() -> Duration {
-    user_and_system_cpu().into_iter().sum()
+    cpu_of("self").into_iter().sum()
 }
 
 /// The same without what the system did for it.
 pub fn user_cpu() -> Duration {
-    let [user, _] = user_and_system_cpu();
+    let [user, _] = cpu_of("self");
     user
 }
 
-fn user_and_system_cpu() -> [Duration; 2] {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+/// User and system time of a process, by its number or as `self`.
+fn cpu_of(process: &str) -> [Duration; 2] {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     // behind the name in brackets, which may hold anything, user and system time are the 12th and 13th field
     let mut fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11);
     [(); 2].map(|()| {

@@ -8,13 +8,13 @@
 //! that it runs beside the others.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Child, Command};
+use std::time::Duration;
 
+use benches::process::{Server, spawn};
 use benches::{START_NANOS, encoded, requests, table, tokio_runtime};
+use form_urlencoded::Serializer;
 use model::TenantId;
 use storage::Telemetry;
 use storage::config::{Backend, TraceConfig};
@@ -32,18 +32,19 @@ const ROUNDS: usize = 7;
 const GROUPS: &str = "/sys/fs/cgroup/cpu";
 
 /// Each is another question in every round, so that nothing is known of it; `N` is the number of the round.
-const QUESTIONS: [(&str, &str); 3] = [
+const QUESTIONS: [(&str, &str, &str); 3] = [
     (
         "quantiles by service",
-        "/api/metrics/query_range?step=60s&q={duration>N}|quantile_over_time(duration,0.5,0.99)by(resource.service.name)",
+        "/api/metrics/query_range?step=60s",
+        "{ duration > Nns } | quantile_over_time(duration, 0.5, 0.99) by (resource.service.name)",
     ),
-    ("average by name", "/api/metrics/query_range?step=60s&q={duration>N}|avg_over_time(duration)by(name)"),
-    ("a search that finds nothing", "/api/search?limit=20&q={duration=N%26%26name=~\".*x9$\"}"),
+    ("average by name", "/api/metrics/query_range?step=60s", "{ duration > Nns } | avg_over_time(duration) by (name)"),
+    ("a search that finds nothing", "/api/search?limit=20", "{ duration = Nns && name =~ `.*x9$` }"),
 ];
 
 struct Process {
     child: Child,
-    api: String,
+    server: Server,
     group: PathBuf,
 }
 
@@ -72,35 +73,16 @@ impl Process {
             dir.join("blocks").display()
         );
         fs::write(&config, yaml).expect("the folder is ours");
-        let mut child = Command::new("sh")
-            .args(["-c", "echo $$ > \"$0/cgroup.procs\" && exec \"$@\""])
-            .arg(&group)
-            .arg(mosso)
-            .arg("-config.file")
-            .arg(&config)
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("start mosso");
-        let mut lines = BufReader::new(child.stderr.take().expect("it is piped")).lines().map_while(Result::ok);
-        let line = lines.find(|line| line.contains("listener=\"http\"")).expect("mosso says where it listens");
-        std::thread::spawn(move || lines.for_each(drop));
-        let (_, address) = line.split_once("address=").expect("the line has an address");
-        let api = address.split_whitespace().next().unwrap_or_default().to_owned();
-        Self { child, api, group }
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo $$ > \"$0/cgroup.procs\" && exec \"$@\""]).arg(&group).arg(mosso);
+        command.arg("-config.file").arg(&config);
+        let (child, [api]) = spawn(command, ["http"]);
+        let server = Server::new(child.id(), &api, "");
+        Self { child, server, group }
     }
 
-    fn get(&self, path: &str) -> String {
-        let mut stream = TcpStream::connect(&self.api).expect("mosso listens");
-        let path =
-            path.replace('"', "%22").replace('{', "%7B").replace('}', "%7D").replace('|', "%7C").replace('>', "%3E");
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("mosso reads");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("mosso answers");
-        answer
-    }
-
-    fn jobs_given(&self) -> u64 {
-        let text = self.get("/metrics");
+    async fn jobs_given(&self) -> u64 {
+        let text = String::from_utf8(self.server.get("/metrics").await.expect("mosso answers").body).expect("a text");
         let jobs = text.lines().filter_map(|line| line.strip_prefix("mosso_query_jobs_total{outcome=\"done\"} "));
         jobs.filter_map(|count| count.parse::<u64>().ok()).sum()
     }
@@ -130,39 +112,33 @@ fn store_blocks(dir: &Path) -> u64 {
     })
 }
 
-#[expect(clippy::disallowed_methods, reason = "no runtime waits for this thread")]
-fn wait(time: Duration) {
-    std::thread::sleep(time);
-}
-
 /// The median time of each question, asked of the first of so many processes.
-fn measured(mosso: &Path, dir: &Path, count: usize) -> Vec<Duration> {
+async fn measured(mosso: &Path, dir: &Path, count: usize) -> Vec<Duration> {
     let processes: Vec<Process> = (0..count).map(|number| Process::start(mosso, dir, number)).collect();
     let asked = &processes[0];
-    while !asked.get("/ready").starts_with("HTTP/1.1 200") {
-        wait(Duration::from_millis(100));
-    }
+    asked.server.ready().await;
     // the others put their records as they start, and a list of nodes counts for ten seconds
-    wait(Duration::from_secs(12));
+    tokio::time::sleep(Duration::from_secs(12)).await;
     let start = START_NANOS / 1_000_000_000;
     // twenty requests a second of their own time
-    let window = format!("&start={}&end={}", start - 60, start + BLOCKS * REQUESTS_OF_A_BLOCK / 20 + 60);
+    let (start, end) = (start - 60, start + BLOCKS * REQUESTS_OF_A_BLOCK / 20 + 60);
     let mut medians = Vec::new();
-    for (name, question) in QUESTIONS {
+    for (name, path, query) in QUESTIONS {
         let mut times = Vec::new();
-        for round in 0..ROUNDS {
-            let path = question.replacen('N', &format!("{}ns", round + 1), 1);
-            let begun = Instant::now();
-            let answer = asked.get(&format!("{path}{window}"));
-            times.push(begun.elapsed());
-            assert!(answer.starts_with("HTTP/1.1 200"), "{name}: {answer}");
+        for round in 1..=ROUNDS {
+            let mut parameters = Serializer::new(String::new());
+            parameters.append_pair("q", &query.replacen('N', &round.to_string(), 1));
+            parameters.append_pair("start", &start.to_string()).append_pair("end", &end.to_string());
+            let answer = asked.server.get(&format!("{path}&{}", parameters.finish())).await.expect("mosso answers");
+            assert!(answer.status.is_success(), "{name}: {} {}", answer.status, String::from_utf8_lossy(&answer.body));
+            times.push(answer.time);
         }
         // what each process reads for the first time
         times.remove(0);
         times.sort();
         medians.push(times[times.len() / 2]);
     }
-    let jobs_given = asked.jobs_given();
+    let jobs_given = asked.jobs_given().await;
     assert_eq!(jobs_given > 0, count > 1, "{count} processes: {jobs_given} jobs given to others");
     println!("{count} processes: {jobs_given} jobs given to others");
     medians
@@ -177,8 +153,9 @@ fn main() {
     let mosso = fs::canonicalize(mosso).expect("there is a mosso");
     let dir = std::env::temp_dir().join(format!("mosso-spread-{}", std::process::id()));
     store_blocks(&dir);
-    let (one, three) = (measured(&mosso, &dir, 1), measured(&mosso, &dir, 3));
-    for ((name, _), (one, three)) in QUESTIONS.iter().zip(one.iter().zip(&three)) {
+    let runtime = tokio_runtime();
+    let [one, three] = [1, 3].map(|count| runtime.block_on(measured(&mosso, &dir, count)));
+    for ((name, ..), (one, three)) in QUESTIONS.iter().zip(one.iter().zip(&three)) {
         let percent = 100.0 * three.as_secs_f64() / one.as_secs_f64();
         println!("{name}: one process {} ms, three {}: {percent:.0} %", one.as_millis(), three.as_millis());
     }
