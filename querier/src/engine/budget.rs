@@ -15,6 +15,7 @@ use model::limits::Limits;
 use model::{BlockId, TenantId};
 use spans::SpanTable;
 use storage::cpu::CpuTime;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::{debug, warn};
 
 use crate::answer::QueryMetrics;
@@ -50,6 +51,9 @@ impl Shares {
     }
 }
 
+/// Rollups that a query looks at at the same time: some MiB each, and enough to hide the latency of an object store.
+const MOST_ROLLUPS: usize = 8;
+
 /// The account of one query, shared by all that work on it.
 #[derive(Debug)]
 pub(crate) struct Budget {
@@ -77,6 +81,7 @@ pub(crate) struct Budget {
     must_hold: AtomicBool,
     /// Memory of sources that are the query's own.
     view_bytes: AtomicU64,
+    rollups: Arc<Semaphore>,
 }
 
 impl Budget {
@@ -103,6 +108,7 @@ impl Budget {
             missing: Mutex::default(),
             must_hold: AtomicBool::new(false),
             view_bytes: AtomicU64::new(0),
+            rollups: Arc::new(Semaphore::new(MOST_ROLLUPS)),
         })
     }
 
@@ -250,6 +256,11 @@ impl Budget {
     /// Sources of which something could not be read.
     pub fn left_out(&self) -> usize {
         locked(&self.left_out).len()
+    }
+
+    /// Waits for a place among the rollups of whole blocks that the query looks at.
+    pub async fn place_of_rollup(&self) -> OwnedSemaphorePermit {
+        self.rollups.clone().acquire_owned().await.expect("nobody closes it")
     }
 
     /// Waits for the turn to read and evaluate a row group, and for room for what it may give. Whoever has a turn must not

@@ -12,15 +12,36 @@ use arrow::datatypes::UInt8Type;
 use model::Intrinsic;
 use spans::SpanTable;
 use spans::schema::{column, trace_column};
-use storage::rollup;
+use storage::rollup::{self, Rollup};
 use storage::source::Dimensions;
+use tokio::sync::OwnedSemaphorePermit;
 use traceql::{BinaryOp, CompareOp, Field, FieldExpr, Static};
 
+use super::budget::{Budget, Held};
+use super::scan::OpenSource;
 use crate::error::Error;
 use crate::eval::is_service_name;
 
-/// About how many times their own memory it takes to make rows a table, and to look at that.
-pub(crate) const MEMORY_OF_ROWS: usize = 4;
+/// About how many times their own memory it takes to make rows a table, to take them apart by time, and to look at that.
+const MEMORY_OF_ROWS: usize = 4;
+
+/// The rollup of a block, while a query looks at it.
+pub(crate) struct HeldRollup {
+    pub rollup: Rollup,
+    _memory: Held,
+    _place: OwnedSemaphorePermit,
+}
+
+impl HeldRollup {
+    /// `None` where the block has none, and where the query has no room for it: its row groups are then read, one by one.
+    pub async fn of(source: &OpenSource, budget: &Arc<Budget>) -> Result<Option<Self>, Error> {
+        let place = budget.place_of_rollup().await;
+        let Some(rollup) = source.source.rollup().await? else { return Ok(None) };
+        let Ok(memory) = budget.hold(rollup.memory_bytes() * MEMORY_OF_ROWS) else { return Ok(None) };
+        budget.count_inspected(rollup.memory_bytes());
+        Ok(Some(Self { rollup, _memory: memory, _place: place }))
+    }
+}
 
 /// Stands for the parents of all spans that have one.
 const PARENT: [u8; 8] = [1; 8];

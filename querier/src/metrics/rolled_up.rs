@@ -18,7 +18,7 @@ use super::aggregator::SeriesAggregator;
 use super::measured::{MeasuredRows, Places};
 use super::query::{MetricsQuery, PartialAggregate};
 use super::timeline::StartOffsets;
-use crate::engine::kinds;
+use crate::engine::kinds::{self, HeldRollup};
 use crate::engine::scan::{OpenSource, Run};
 use crate::engine::selection::SelectedSpans;
 use crate::error::Error;
@@ -41,23 +41,28 @@ impl MetricsRun<'_> {
         intervals: &Intervals,
     ) -> Result<Option<PartialAggregate>, Error> {
         let mut told = self.groups_told(source, groups, split, intervals).await?;
-        let rollup = if told.iter().all(Vec::is_empty) { None } else { source.source.rollup().await? };
-        let Some(rollup) = rollup else { return Ok(None) };
-        (0..)
-            .zip(&mut told)
-            .filter(|(group, _)| rollup.rows_of(*group).is_empty())
-            .for_each(|(_, slots)| slots.clear());
-        let is_told = |group: usize| told.get(group).is_some_and(|slots| !slots.is_empty());
-        let traces = groups.iter().filter(|group| is_told(**group)).map(|&group| source.row_group(group).traces.len());
+        if told.iter().all(Vec::is_empty) {
+            return Ok(None);
+        }
+        let Some(held) = HeldRollup::of(source, &self.sources.budget).await? else { return Ok(None) };
+        for (group, slots) in told.iter_mut().enumerate() {
+            if held.rollup.rows_of(group).is_empty() {
+                slots.clear();
+            }
+        }
+        let (inside, left): (Vec<usize>, _) = groups.iter().partition(|group| !told[**group].is_empty());
+        if inside.is_empty() {
+            return Ok(None);
+        }
+        *groups = left;
+        let traces = inside.into_iter().map(|group| source.row_group(group).traces.len());
         self.sources.budget.count_traces(traces.sum());
-        groups.retain(|&group| !is_told(group));
-        self.sources.budget.count_inspected(rollup.memory_bytes());
-        let _held = self.sources.budget.hold(rollup.memory_bytes() * kinds::MEMORY_OF_ROWS)?;
         let (query, intervals, limits) = (self.query.clone(), *intervals, self.limits.clone());
         let (dimensions, block_id) = (source.dimensions.clone(), source.source.block_id());
         let count = move || {
+            let rollup = &held.rollup;
             let wanted = matching(&query, rollup.rows(), &dimensions)?;
-            let CountedAt { rows, spans, times, with_trace } = CountedAt::of(&rollup, &wanted, &told)?;
+            let CountedAt { rows, spans, times, with_trace } = CountedAt::of(rollup, &wanted, &told)?;
             let at = places(&rows)?;
             let table = kinds::table_of(&rows, times, &dimensions)?;
             let rows = MeasuredRows {

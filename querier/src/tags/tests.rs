@@ -214,6 +214,19 @@ async fn values_that_row_groups_tell_are_those_of_the_spans() {
 }
 
 #[tokio::test]
+async fn a_query_without_room_for_what_row_groups_tell_reads_them() {
+    let block: Arc<dyn Source> = Arc::new(indexed_block(&table(spans_of_few_kinds()), Limits::default()).await);
+    let found = async |max_memory_bytes_per_query| {
+        let config = Config { max_memory_bytes_per_query, ..Config::default() };
+        let request = all_values(Tag::Field(traceql::parse_field("name").unwrap()), Some("{ kind = server }"));
+        querier_with(config, vec![block.clone()]).tag_values(TenantId::single(), request).await.unwrap()
+    };
+    let (with_room, without) = (found(64 << 20).await, found(4096).await);
+    assert_eq!(with_room.values, without.values);
+    assert!(with_room.metrics.inspected_spans == 0 && without.metrics.inspected_spans > 0);
+}
+
+#[tokio::test]
 async fn bare_names_have_the_old_meanings() {
     for (name, expected) in [
         ("fruit", r#""apple" "resourceful" "zebra""#),

@@ -18,7 +18,8 @@ use super::{Candidates, TagScan, ValuesCache, filter_of, max_bytes, saturated};
 use crate::answer::{TagValue, TagValueKind, TagValues};
 use crate::engine::Engine;
 use crate::engine::budget::Budget;
-use crate::engine::{kinds, plan};
+use crate::engine::kinds::{self, HeldRollup};
+use crate::engine::plan;
 use crate::error::Error;
 use crate::eval::column::{Lists, Texts, TypedValues};
 use crate::eval::{Column, DimensionMasks, Evaluation, FieldUse, Home, home};
@@ -307,14 +308,13 @@ async fn of_rollup(
     let is_any_inside = candidates.groups.iter().any(|group| is_inside(*group));
     let all = || Ok(candidates.groups.clone());
     let Some(filter) = filter.filter(|_| is_any_inside && !has_deleted).cloned() else { return all() };
-    let Some(rollup) = source.source.rollup().await? else { return all() };
-    let is_told = |group: &usize| is_inside(*group) && !rollup.rows_of(*group).is_empty();
+    let Some(held) = HeldRollup::of(source, budget).await? else { return all() };
+    let is_told = |group: &usize| is_inside(*group) && !held.rollup.rows_of(*group).is_empty();
     let (told, left): (Vec<usize>, Vec<usize>) = candidates.groups.iter().partition(|group| is_told(group));
     budget.count_traces(told.iter().map(|&group| source.row_group(group).traces.len()).sum());
-    budget.count_inspected(rollup.memory_bytes());
-    let _held = budget.hold(rollup.memory_bytes() * kinds::MEMORY_OF_ROWS)?;
     let (dimensions, field, values) = (source.dimensions.clone(), field.clone(), values.clone());
     let take = move || {
+        let rollup = &held.rollup;
         let rows = rollup.rows();
         let table = kinds::table_of(rows, vec![0; rows.num_rows()], &dimensions)?;
         let masks = filter.on_dimensions(&table)?;
