@@ -42,6 +42,7 @@ async fn compare(binary: &str, spans: u64, other: &Server) -> Result<(), reqwest
     let folder = tempfile::tempdir().expect("the system has a folder for temporary files");
     let binary = std::fs::canonicalize(binary).expect("there is a mosso");
     let traffic = Traffic::until_now(spans, OVER);
+    other.ready().await;
     let of_other = way_in("the other", other, traffic).await?;
     let mosso = Mosso::start(&binary, folder.path()).await;
     let of_mosso = way_in("mosso", &mosso.server, traffic).await?;
