@@ -33,8 +33,12 @@ pub(crate) struct HeldRollup {
 }
 
 impl HeldRollup {
-    /// `None` where the block has none, and where the query has no room for it: its row groups are then read, one by one.
+    /// `None` where the block has none, where traces were deleted that it counts, and where the query has no room for it: its row
+    /// groups are then read, one by one.
     pub async fn of(source: &OpenSource, budget: &Arc<Budget>) -> Result<Option<Self>, Error> {
+        if source.source.deleted_traces().is_some_and(|deleted| !deleted.is_empty()) {
+            return Ok(None);
+        }
         let place = budget.place_of_rollup().await;
         let Some(rollup) = source.source.rollup().await? else { return Ok(None) };
         let Ok(memory) = budget.hold(rollup.memory_bytes() * MEMORY_OF_ROWS) else { return Ok(None) };

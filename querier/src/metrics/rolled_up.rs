@@ -85,8 +85,7 @@ impl MetricsRun<'_> {
         intervals: &Intervals,
     ) -> Result<Vec<Vec<SlotsAt>>, Error> {
         let mut told = vec![Vec::new(); source.dimensions.row_groups.len()];
-        let has_deleted = source.source.deleted_traces().is_some_and(|deleted| !deleted.is_empty());
-        if !self.query.is_rolled_up || has_deleted {
+        if !self.query.is_rolled_up {
             return Ok(told);
         }
         for &group in groups {

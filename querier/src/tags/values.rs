@@ -262,8 +262,7 @@ async fn of_small_tables(
             Home::Traces => mask::of_rows(column.rows, scan.traces_in_range(&group, &candidates.pruned)?),
             _ => BooleanBuffer::new_set(column.rows),
         };
-        let mut found = HashSet::new();
-        add_values(&column, &rows, &mut found);
+        let found = distinct(&column, &rows);
         scan.sources.budget.count_inspected(found.iter().map(|value| value.text.len()).sum());
         locked(values).extend(found);
     }
@@ -281,9 +280,7 @@ async fn of_spans(
     let columns = FieldUse::of([field]).projection();
     let (field, values) = (field.clone(), values.clone());
     scan.each_selection(candidates, &left, &columns, move |selected| {
-        let column = selected.evaluation.field(&field)?;
-        let mut found = HashSet::new();
-        add_values(&column, &selected.rows_of(home)?, &mut found);
+        let found = distinct(&*selected.evaluation.field(&field)?, &selected.rows_of(home)?);
         locked(&values).extend(found);
         Ok(())
     })
@@ -300,14 +297,13 @@ async fn of_rollup(
 ) -> Result<Vec<usize>, Error> {
     let (source, budget, range) = (&candidates.source, &scan.sources.budget, &scan.sources.range);
     let filter = scan.filter.as_ref().filter(|_| scan.is_told && scan.split.is_empty() && kinds::tells_field(field));
-    let has_deleted = source.source.deleted_traces().is_some_and(|deleted| !deleted.is_empty());
     let is_inside = |group: usize| {
         let times = source.row_group(group).time_range;
         range.contains(times.start_nanos) && range.contains(times.end_nanos)
     };
     let is_any_inside = candidates.groups.iter().any(|group| is_inside(*group));
     let all = || Ok(candidates.groups.clone());
-    let Some(filter) = filter.filter(|_| is_any_inside && !has_deleted).cloned() else { return all() };
+    let Some(filter) = filter.filter(|_| is_any_inside).cloned() else { return all() };
     let Some(held) = HeldRollup::of(source, budget).await? else { return all() };
     let is_told = |group: &usize| is_inside(*group) && !held.rollup.rows_of(*group).is_empty();
     let (told, left): (Vec<usize>, Vec<usize>) = candidates.groups.iter().partition(|group| is_told(group));
@@ -322,8 +318,7 @@ async fn of_rollup(
         let of_told = mask::of_ranges(rows.num_rows(), told.iter().map(|&group| rollup.rows_of(group)));
         let selected = &evaluation.select(&filter)?.spans & &of_told;
         let rows = if home.is_dimension() { evaluation.referred_rows(home, &selected)? } else { selected };
-        let mut found = HashSet::new();
-        add_values(&*evaluation.field(&field)?, &rows, &mut found);
+        let found = distinct(&*evaluation.field(&field)?, &rows);
         locked(&values).extend(found);
         Ok::<_, Error>(())
     };
@@ -332,6 +327,12 @@ async fn of_rollup(
 }
 
 /// The distinct values at some rows; of arrays their elements.
+fn distinct(column: &Column, rows: &BooleanBuffer) -> HashSet<TagValue> {
+    let mut values = HashSet::new();
+    add_values(column, rows, &mut values);
+    values
+}
+
 fn add_values(column: &Column, rows: &BooleanBuffer, values: &mut HashSet<TagValue>) {
     for part in &column.parts {
         match part {

@@ -149,13 +149,14 @@ impl RollupBuilder {
         self.groups += 1;
         if open.span_count >= LEAST_SPANS && open.kinds.len().saturating_mul(SPANS_OF_A_ROW) <= open.span_count {
             let slots = Slots::of(first_start_nanos, open.last_start_nanos);
-            let mut by_slot = vec![0; open.counted.len() * slots.count()];
+            let count = slots.count();
+            let mut by_slot = vec![0; open.counted.len() * count];
             for &(kind, start_nanos) in &open.starts {
-                by_slot[kind as usize * slots.count() + slots.number(start_nanos)] += 1;
+                by_slot[kind as usize * count + slots.number(start_nanos)] += 1;
             }
             let mut texts: Vec<(u32, String)> = open.names.into_iter().map(|(name, number)| (number, name)).collect();
             texts.sort_unstable();
-            let mut kinds: Vec<(&Counted, &[u32])> = open.counted.iter().zip(by_slot.chunks(slots.count())).collect();
+            let mut kinds: Vec<(&Counted, &[u32])> = open.counted.iter().zip(by_slot.chunks(count)).collect();
             kinds.sort_unstable_by_key(|(counted, _)| counted.kind);
             for (counted, by_slot) in kinds {
                 let Some(resource) = self.resources[counted.kind.service as usize] else { continue };
